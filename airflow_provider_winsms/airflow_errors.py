@@ -1,0 +1,56 @@
+"""How our errors read to Airflow: a permanent one fails the task at once, whatever its ``retries`` say.
+
+The error stays what it is (``except DeliveryFailed`` still catches it, with its reports) and becomes one of
+Airflow's own besides.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSensorTimeout
+
+from airflow_provider_winsms.exceptions import SmsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def permanent_errors_fail_at_once() -> Iterator[None]:
+    """Let every permanent ``SmsError`` inside fail the task for good; let all else pass as it is."""
+    try:
+        yield
+    except AirflowException:
+        raise
+    except SmsError as error:
+        if not error.is_permanent:
+            raise
+        raise as_airflow(error, AirflowFailException) from error.__cause__
+
+
+def as_sensor_timeout(error: SmsError) -> SmsError:
+    """Return an error that says the same and is an ``AirflowSensorTimeout`` too."""
+    return as_airflow(error, AirflowSensorTimeout)
+
+
+def as_airflow(error: SmsError, base: type[AirflowException]) -> SmsError:
+    """Return an error that says the same as ``error`` and is of an Airflow type too. It pickles."""
+    kind = _both(type(error), base)  # type: ignore[arg-type] # classes hash
+    both: SmsError = kind.__new__(kind)
+    both.args = error.args
+    both.__dict__.update(error.__dict__)
+    return both
+
+
+@cache
+def _both(kind: type[SmsError], base: type[AirflowException]) -> type[SmsError]:
+    def reduce(self: SmsError) -> tuple[object, ...]:
+        plain = kind.__new__(kind)
+        plain.args, plain.__dict__ = self.args, self.__dict__
+        return as_airflow, (plain, base)
+
+    members = {"__reduce__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, base), members)

@@ -1,0 +1,92 @@
+"""The errors, told apart by what the caller does next.
+
+::
+
+    SmsError
+    ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
+    ├── InvalidMessage          fix the DAG: text, number, schedule
+    ├── SendRejected            the gateway declined recipients that the task may not do without
+    ├── GatewayUnavailable      wait; safe to retry
+    ├── OutcomeUnknown          a person or a reconciliation decides; never blindly repeated
+    ├── UnsupportedCapability   this gateway cannot do that
+    └── DeliveryFailed          texts were sent, too few arrived; carries the reports
+
+No message holds a phone number, a text or a key. Every error pickles with its attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_winsms.messages import DeliveryReport
+
+
+class SmsError(Exception):
+    """Anything that went wrong between a DAG and its SMS gateway."""
+
+    is_permanent: ClassVar[bool] = True
+    """Whether trying the same thing again is pointless or unsafe."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str, object]) -> SmsError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConfigurationError(SmsError):
+    """The connection or the account must be mended first: wrong key, locked account, malformed connection."""
+
+
+class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
+    """The request cannot be said to the gateway, or the gateway refused it whole. Nothing was sent."""
+
+
+class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The gateway declined recipients.
+
+    :param rejected: how many were declined, for each reason (a value of ``RejectReason``).
+    """
+
+    def __init__(self, message: str, rejected: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.rejected = dict(rejected)
+
+
+class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The request was not carried out, or is harmless to repeat: try again later.
+
+    :param retry_after: seconds the gateway asked for, if it did.
+    """
+
+    is_permanent = False
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """A send was submitted and its answer was lost: it may have gone out, it may not have."""
+
+
+class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The gateway has no such operation."""
+
+
+class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """Fewer texts arrived than the task needs.
+
+    :param reports: what is known of each text that did not arrive (numbers are left out).
+    """
+
+    def __init__(self, message: str, reports: Sequence[DeliveryReport]) -> None:
+        super().__init__(message)
+        self.reports = tuple(reports)

@@ -1,0 +1,408 @@
+"""The only HTTP in the house: one described ``Call`` carried by ``requests`` or by ``httpx``.
+
+What an answer means is decided once, in ``read_answer``; both transports only fetch it. The rule for trying
+again is one as well: ``GatewayUnavailable`` says that the request was not carried out, or does no harm when
+repeated. A send whose connection broke, or that got a 5xx, is neither: it ends as ``OutcomeUnknown``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import re
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    GatewayUnavailable,
+    InvalidMessage,
+    OutcomeUnknown,
+    SmsError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from types import TracebackType
+
+    import httpx
+    import requests
+
+    from airflow_provider_winsms.gateways.base import Call, Gateway
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+"""How often a request is tried that may be tried again."""
+
+LONGEST_WAIT = 60.0
+"""Seconds: the longest wait between two attempts. A gateway that asks for more gets it from the caller."""
+
+_READ_SIZE = 64 * 1024
+_SHOWN_ERROR_CHARACTERS = 200
+_PERSONAL_DIGITS = re.compile(r"\d{7,}")
+_REFUSED = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway is reached, how, and as whom.
+
+    :param base_url: without a trailing slash.
+    :param connect_timeout: seconds until the connection must stand.
+    :param read_timeout: seconds without a byte after which an answer counts as lost. A whole answer may take
+        ten times as long.
+    :param page_size: rows asked for in one request of a list.
+    :param requests_per_second: the most requests per second, or ``None``.
+    """
+
+    gateway: Gateway
+    base_url: str
+    api_key: str = field(repr=False)
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    page_size: int = 1000
+    requests_per_second: float | None = None
+
+    @property
+    def answer_timeout(self) -> float:
+        """Seconds that a whole answer may take, however slowly its bytes drip in."""
+        return 10 * self.read_timeout
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        return {
+            **self.gateway.headers(self.api_key),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer, whichever library fetched it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Pace:
+    """Spaces requests evenly, so that there are never more of them per second than the rate.
+
+    :param rate: requests per second; ``None`` for no limit.
+    """
+
+    def __init__(self, rate: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._clock = clock
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        """Take the next place, and return the seconds until it comes."""
+        with self._lock:
+            now = self._clock()
+            place = max(now, self._next)
+            self._next = place + self._interval
+            return place - now
+
+
+class Transport:
+    """Carries calls with ``requests``, over one pooled session that several threads may share.
+
+    :param attempts: how often a request is tried that may be tried again.
+    :param sleep: how to wait; a seam for tests.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.endpoint = endpoint
+        self._policy = _retry_policy(attempts)
+        self._sleep = sleep
+        self._pace = Pace(endpoint.requests_per_second)
+        self._session = _new_session(endpoint)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Carry out a call, trying again where that is safe.
+
+        :raises ConfigurationError: wrong key, wrong base URL.
+        :raises InvalidMessage: the gateway refused the request whole.
+        :raises GatewayUnavailable: not carried out, or safe to repeat, and still failing at the last attempt.
+        :raises OutcomeUnknown: a call that must not be repeated was submitted, and its answer was lost.
+        """
+        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call)
+        return result
+
+    def _attempt(self, call: Call[T]) -> T:
+        self._sleep(self._pace.reserve())
+        return read_answer(call, self._fetch(call), self.endpoint)
+
+    def _fetch(self, call: Call[Any]) -> Answer:
+        import requests
+
+        deadline = time.monotonic() + self.endpoint.answer_timeout
+        try:
+            with self._session.request(
+                call.method,
+                self.endpoint.base_url + call.path,
+                params=call.query,
+                data=call.body,
+                timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = bytearray()
+                for chunk in response.iter_content(_READ_SIZE):
+                    body += chunk
+                    _check_bounds(call, len(body), deadline)
+                return Answer(response.status_code, response.headers, bytes(body))
+        except requests.RequestException as error:
+            raise _lost(call, _what(error), never_left=_never_left(error)) from None
+
+
+class AsyncTransport:
+    """Carries calls with ``httpx``, over one pooled client. Open it with ``async with``."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        attempts: int = ATTEMPTS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self._policy = _retry_policy(attempts)
+        self._sleep = sleep
+        self._pace = Pace(endpoint.requests_per_second)
+        self._client: httpx.AsyncClient
+
+    async def __aenter__(self) -> Self:
+        self._client = await asyncio.to_thread(_new_client, self.endpoint)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Carry out a call, trying again where that is safe. Raises what ``Transport.send`` raises."""
+        result: T = await AsyncRetrying(sleep=self._sleep, **self._policy)(self._attempt, call)
+        return result
+
+    async def _attempt(self, call: Call[T]) -> T:
+        await self._sleep(self._pace.reserve())
+        return read_answer(call, await self._fetch(call), self.endpoint)
+
+    async def _fetch(self, call: Call[Any]) -> Answer:
+        import httpx
+
+        deadline = time.monotonic() + self.endpoint.answer_timeout
+        url = self.endpoint.base_url + call.path
+        try:
+            async with self._client.stream(
+                call.method, url, params=call.query, content=call.body
+            ) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes(_READ_SIZE):
+                    body += chunk
+                    _check_bounds(call, len(body), deadline)
+                return Answer(response.status_code, response.headers, bytes(body))
+        except httpx.HTTPError as error:
+            never_left = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+            raise _lost(call, type(error).__name__, never_left=never_left) from None
+
+
+def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
+    """Return what an answer says, or raise what it means.
+
+    A 4xx is an answer by a gateway that did not carry the request out; a 5xx, or a 200 that cannot be
+    read, may come after it did.
+    """
+    if answer.status == HTTPStatus.OK:
+        return _read_success(call, answer)
+    raise _failure(call, answer, _reason(call, answer, endpoint))
+
+
+def _read_success(call: Call[T], answer: Answer) -> T:
+    try:
+        document = json.loads(answer.body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise _lost(call, f"its answer of {len(answer.body)} bytes is not whole JSON") from None
+    try:
+        return call.parse(document)
+    except SmsError:
+        raise
+    # Whatever is wrong with an answer, the request behind it was carried out.
+    except Exception as error:  # noqa: BLE001
+        raise _lost(call, f"its answer does not have the promised shape ({_shape_error(error)})") from None
+
+
+def _shape_error(error: Exception) -> str:
+    return _PERSONAL_DIGITS.sub("***", str(error)) if type(error) is ValueError else type(error).__name__
+
+
+def _failure(call: Call[Any], answer: Answer, reason: str) -> SmsError:
+    where = f"{call.operation}: HTTP {answer.status}{reason}"
+    status = answer.status
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return ConfigurationError(f"{where}. Check the API key (the connection's password).")
+    if status in _REFUSED:
+        return InvalidMessage(f"{where}. The gateway refused the request as a whole; nothing was sent.")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return GatewayUnavailable(f"{where}. The gateway asks for fewer requests.", _retry_after(answer))
+    if _may_have_been_carried_out(status):
+        return _lost(call, f"HTTP {status}{reason}", retry_after=_retry_after(answer))
+    return ConfigurationError(f"{where}. Check the base URL (the connection's host).")
+
+
+def _may_have_been_carried_out(status: int) -> bool:
+    return (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or status < HTTPStatus.MULTIPLE_CHOICES
+        or status in {HTTPStatus.SEE_OTHER, HTTPStatus.REQUEST_TIMEOUT}
+    )
+
+
+def _reason(call: Call[Any], answer: Answer, endpoint: Endpoint) -> str:
+    """Return the gateway's own words, if they cannot quote a number, a text or the key."""
+    try:
+        words = endpoint.gateway.error_text(json.loads(answer.body))
+    except (ValueError, RecursionError):
+        return ""
+    if call.is_personal and not words.startswith(endpoint.gateway.error_texts):
+        return " (the gateway's reason is not shown: it may quote what was to be sent)" if words else ""
+    words = _PERSONAL_DIGITS.sub("***", words.replace(endpoint.api_key, "***"))[:_SHOWN_ERROR_CHARACTERS]
+    return f" ({words.rstrip('.')})" if words else ""
+
+
+def _lost(
+    call: Call[Any], what: str, *, never_left: bool = False, retry_after: float | None = None
+) -> SmsError:
+    if never_left:
+        return GatewayUnavailable(f"{call.operation}: the gateway could not be reached ({what}).")
+    if call.is_repeatable:
+        return GatewayUnavailable(f"{call.operation}: no usable answer ({what}).", retry_after)
+    return OutcomeUnknown(
+        f"{call.operation}: submitted, and then {what}. It may have been carried out; it is not repeated."
+    )
+
+
+def _check_bounds(call: Call[Any], length: int, deadline: float) -> None:
+    if length > call.max_answer_bytes:
+        raise _lost(call, f"its answer is longer than {call.max_answer_bytes} bytes")
+    if time.monotonic() > deadline:
+        raise _lost(call, "its answer dripped in too slowly")
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3)."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _retry_policy(attempts: int) -> dict[str, Any]:
+    return {
+        "retry": retry_if_exception(_is_worth_another_try),
+        "stop": stop_after_attempt(attempts),
+        "wait": _wait,
+        "reraise": True,
+    }
+
+
+def _is_worth_another_try(error: BaseException) -> bool:
+    return isinstance(error, GatewayUnavailable) and (error.retry_after or 0) <= LONGEST_WAIT
+
+
+_back_off = wait_random_exponential(multiplier=1, max=LONGEST_WAIT)
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return max(_back_off(state), getattr(error, "retry_after", None) or 0)
+
+
+def _new_session(endpoint: Endpoint) -> requests.Session:
+    import requests
+
+    session = requests.Session()
+    session.headers.update({"User-Agent": "airflow-provider-winsms"})
+    # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for the host.
+    session.auth = lambda request: _with_headers(request, endpoint.headers())
+    return session
+
+
+def _with_headers(request: requests.PreparedRequest, headers: dict[str, str]) -> requests.PreparedRequest:
+    request.headers.update(headers)
+    return request
+
+
+def _new_client(endpoint: Endpoint) -> httpx.AsyncClient:
+    """Build the client; its SSL context takes 16 ms of CPU, so never on an event loop's own thread."""
+    import httpx
+
+    return httpx.AsyncClient(
+        headers=endpoint.headers(),
+        timeout=httpx.Timeout(endpoint.read_timeout, connect=endpoint.connect_timeout),
+        follow_redirects=False,
+    )
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    """Tell whether the request provably never left: no name, no connection, no trust in the certificate."""
+    import requests
+    import urllib3
+
+    root = _root(error)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        root,
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.NameResolutionError,
+            ssl.SSLCertVerificationError,
+        ),
+    )
+
+
+def _root(error: BaseException) -> object:
+    """Follow what ``requests`` and ``urllib3`` wrap around the error that began it."""
+    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    return _root(inner) if isinstance(inner, BaseException) else error
+
+
+def _what(error: requests.RequestException) -> str:
+    """Name the error by its types: their texts hold addresses and, for a header, its value."""
+    root = type(_root(error)).__name__
+    return type(error).__name__ if root == type(error).__name__ else f"{type(error).__name__}: {root}"

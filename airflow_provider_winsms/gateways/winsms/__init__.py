@@ -1,0 +1,1 @@
+"""WinSMS, South Africa, REST version 1."""

@@ -1,0 +1,54 @@
+"""The connection form of WinSMS, as data: ``provider_info`` hands it to Airflow, the hook reads by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASE_URL = "https://www.winsms.co.za/api/rest/v1"
+"""The base URL of both WinSMS REST documents."""
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "port", "schema", "extra"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "Client Zone > My Profile > Developers",
+        "host": f"{BASE_URL} (newer host: https://api.winsms.co.za/api/rest/v1)",
+    },
+}
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "time_zone": {
+        "label": "Time zone",
+        "description": "Zone of the times on the gateway's wire. The REST document names none; "
+        "WinSMS South Africa means GMT+2.",
+        "schema": {"type": ["string", "null"], "default": "Africa/Johannesburg"},
+    },
+    "country_code": {
+        "label": "Country code",
+        "description": "Stands for the leading 0 of a national number: with 27, 082 555 0101 is texted as "
+        "27825550101.",
+        "schema": {"type": ["string", "null"], "default": "27", "pattern": "^[1-9][0-9]{0,2}$"},
+    },
+    "connect_timeout": {
+        "label": "Connect time-out (seconds)",
+        "description": "How long to wait for the connection to open.",
+        "schema": {"type": ["number", "null"], "default": 10, "minimum": 0.1, "maximum": 300},
+    },
+    "read_timeout": {
+        "label": "Read time-out (seconds)",
+        "description": "How long to wait for the answer. A send whose answer does not come is never "
+        "repeated, so this is generous.",
+        "schema": {"type": ["number", "null"], "default": 60, "minimum": 0.1, "maximum": 600},
+    },
+    "page_size": {
+        "label": "Page size (rows)",
+        "description": "Rows asked for in one request of a list.",
+        "schema": {"type": ["integer", "null"], "default": 1000, "minimum": 1, "maximum": 1000},
+    },
+    "requests_per_second": {
+        "label": "Rate limit (requests per second)",
+        "description": "The most requests per second that one task sends. Empty: no limit; WinSMS documents "
+        "none.",
+        "schema": {"type": ["number", "null"], "default": None, "minimum": 0.01, "maximum": 1000},
+    },
+}

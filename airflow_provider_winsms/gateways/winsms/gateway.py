@@ -1,0 +1,454 @@
+"""WinSMS REST v1: paths, authentication, and the wire in the words of ``messages``.
+
+Facts are from the WinSMS REST documents, of which two generations are about: the OpenAPI 3.0 one has
+integers for times and leaves null keys out, the Swagger 2.0 one has strings and explicit nulls. No answer
+declares a required field. So every field may be absent, null, or of either type.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pendulum
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
+from airflow_provider_winsms.messages import (
+    Balance,
+    Cancellation,
+    DeliveryReport,
+    DeliveryState,
+    IncomingMessage,
+    OptOut,
+    Page,
+    Receipt,
+    RejectReason,
+    ScheduledMessage,
+    SubAccount,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.messages import Message, MessageId, Recipient
+
+    Row = Mapping[str, Any]
+
+T = TypeVar("T")
+
+REJECT_REASONS = {
+    "INSUFFICIENT CREDITS": RejectReason.NO_CREDITS,
+    "ACCOUNTLOCKED": RejectReason.ACCOUNT_LOCKED,
+    "TRIALNOT2SELF": RejectReason.TRIAL_ACCOUNT,
+    "TOOLONG": RejectReason.TEXT_TOO_LONG,
+    "BADDEST": RejectReason.BAD_NUMBER,
+    "OPTEDOUT": RejectReason.OPTED_OUT,
+    "WASPADNC": RejectReason.DO_NOT_CONTACT,
+}
+"""``acceptError``, as the Swagger 2.0 document lists it."""
+
+DELIVERY_STATES = {
+    "INQUEUE": DeliveryState.QUEUED,
+    "SENT": DeliveryState.SENT,
+    "NOTFOUND": DeliveryState.NOT_FOUND,
+    "SENDINGFAILED": DeliveryState.NOT_SENT,
+    "FAILED": DeliveryState.FAILED,
+    "BADDEST": DeliveryState.NOT_SENT,
+}
+"""``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
+
+_WIRE_TIME = "%Y%m%d%H%M"
+_WIRE_TIME_DIGITS = 12
+_OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
+
+
+class WinSMSGateway(Gateway):
+    """WinSMS, South Africa."""
+
+    name = "WinSMS"
+    # The document says 200 kB and leaves open whether that is 200,000 or 204,800.
+    limits = Limits(
+        recipients=1000, body_bytes=195_000, message_ids=1000, page_rows=1000, segments=6, septets=918
+    )
+    error_texts = (
+        "Invalid JSON payload received",
+        "The 'AUTHORIZATION' header was not found.",
+        "The resource requested does not exist.",
+        "Request method should be set to",
+        "Request POST data is:",
+        "Request content-type should be set to",
+        "There is an error in the 'recipients' array",
+        "An unknown error has occurred",
+    )
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        """Return the bare key, without a scheme before it, as the document has it."""
+        return {"AUTHORIZATION": api_key}
+
+    def error_text(self, document: Any) -> str:
+        """Return ``errorMessage``, or ``authError`` of the oldest generation."""
+        row = document if isinstance(document, dict) else {}
+        return str(row.get("errorMessage") or row.get("authError") or "")
+
+    def message_bytes(self, message: Message) -> int:
+        """Return the bytes of a message without its recipients, with a comma and the envelope's share."""
+        return len(_encode({"messages": [self._wire_message(message, ())]})) + 1
+
+    def recipient_bytes(self, recipient: Recipient) -> int:
+        """Return the bytes of one recipient, with a comma."""
+        return len(_encode(_wire_recipient(recipient))) + 1
+
+    def first_possible_time(self, send_at: DateTime) -> DateTime:
+        """Round up to the minute: a time rounded down may be past, and a past time is sent at once."""
+        minute = send_at.start_of("minute")
+        return minute if minute == send_at else minute.add(minutes=1)
+
+    def send(self, message: Message) -> Call[tuple[Receipt, ...]]:
+        """``POST /sms/outgoing/send``. The body repeats nothing that the gateway would store."""
+        return Call(
+            "smsSend",
+            "POST",
+            "/sms/outgoing/send",
+            lambda answer: self._receipts(answer, message.recipients),
+            body=_encode(self._wire_message(message, message.recipients)),
+            is_repeatable=False,
+            is_personal=True,
+        )
+
+    def send_batch(self, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
+        """``POST /sms/outgoing/sendmulti``."""
+        return Call(
+            "smsSendBatch",
+            "POST",
+            "/sms/outgoing/sendmulti",
+            lambda answer: self._batch_receipts(answer, messages),
+            body=_encode({"messages": [self._wire_message(m, m.recipients) for m in messages]}),
+            is_repeatable=False,
+            is_personal=True,
+        )
+
+    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[tuple[DeliveryReport, ...]]:
+        """``POST /sms/outgoing/status``, which reads only and may be repeated."""
+        return self._ids_call(
+            "smsStatus", "/sms/outgoing/status", message_ids, "messageStatuses", self._delivery_report
+        )
+
+    def cancel(self, message_ids: Sequence[MessageId]) -> Call[tuple[Cancellation, ...]]:
+        """``POST /sms/scheduled/delete``; repeated, it answers ``NOTFOUND``, and refunds nothing twice."""
+        return self._ids_call(
+            "deleteScheduledMessages",
+            "/sms/scheduled/delete",
+            message_ids,
+            "deletedMessageStatuses",
+            _cancellation,
+        )
+
+    def scheduled(self, offset: int, limit: int) -> Call[Page[ScheduledMessage]]:
+        """``GET /sms/scheduled``."""
+        return self._page_call(
+            "getScheduledMessages", "/sms/scheduled", "scheduledMessages", self._scheduled, offset, limit
+        )
+
+    def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
+        """``GET /sms/incoming``."""
+        return self._page_call(
+            "getIncomingMessages", "/sms/incoming", "incomingMessages", self._incoming, offset, limit
+        )
+
+    def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
+        """``GET /shortcode/incoming``."""
+        return self._page_call(
+            "getShortCodeMessages",
+            "/shortcode/incoming",
+            "shortcodeMessages",
+            self._incoming,
+            offset,
+            limit,
+        )
+
+    def opt_outs(self) -> Call[tuple[OptOut, ...]]:
+        """``GET /sms/incoming/optout``: always the whole list, as the operation has no paging."""
+        return Call(
+            "getOptoutMessages",
+            "GET",
+            "/sms/incoming/optout",
+            lambda answer: tuple(map(self._opt_out, _rows(answer, "incomingOptoutMessages"))),
+            max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
+        )
+
+    def balance(self) -> Call[Balance]:
+        """``GET /credits/balance``."""
+        return Call("getCreditBalance", "GET", "/credits/balance", _balance)
+
+    def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
+        """``POST /credits/transfer``. Account numbers go without their leading ``W``."""
+        return Call(
+            "transferCredits",
+            "POST",
+            "/credits/transfer",
+            _transfer_successful,
+            body=_encode(
+                {
+                    "sendingAccountNumber": sender,
+                    "receivingAccountNumber": receiver,
+                    "transferQuantity": quantity,
+                }
+            ),
+            is_repeatable=False,
+        )
+
+    def sub_accounts(self) -> Call[tuple[SubAccount, ...]]:
+        """``GET /subaccounts``."""
+        return Call(
+            "getSubAccounts",
+            "GET",
+            "/subaccounts",
+            lambda answer: tuple(map(_sub_account, _rows(answer, "subAccounts"))),
+        )
+
+    def message_ids(self, values: Iterable[object]) -> tuple[MessageId, ...]:
+        """Return integers: WinSMS refuses a whole request for one id that is none."""
+        return tuple(dict.fromkeys(_message_id(value) for value in values))
+
+    def _ids_call(
+        self,
+        operation: str,
+        path: str,
+        message_ids: Sequence[MessageId],
+        key: str,
+        parse_row: Callable[[Row], T],
+    ) -> Call[tuple[T, ...]]:
+        ids = self.message_ids(message_ids)
+        return Call(
+            operation,
+            "POST",
+            path,
+            lambda answer: tuple(map(parse_row, _rows(answer, key))),
+            body=_encode(ids),
+        )
+
+    def _page_call(  # noqa: PLR0917 - one row of the table of lists above
+        self,
+        operation: str,
+        path: str,
+        key: str,
+        parse_row: Callable[[Row], T],
+        offset: int,
+        limit: int,
+    ) -> Call[Page[T]]:
+        def parse(answer: Any) -> Page[T]:
+            rows = tuple(map(parse_row, _rows(answer, key)))
+            start = _integer(answer, "resultsOffset", offset)
+            return Page(rows, start, _integer(answer, "resultsTotalAvailable", start + len(rows)))
+
+        return Call(operation, "GET", path, parse, query={"offset": offset, "limit": limit})
+
+    def _wire_message(self, message: Message, recipients: Iterable[Recipient]) -> dict[str, Any]:
+        wire: dict[str, Any] = {
+            "message": message.text,
+            "recipients": [_wire_recipient(recipient) for recipient in recipients],
+            "maxSegments": message.max_segments,
+        }
+        if message.send_at is not None:
+            wire["scheduledTime"] = message.send_at.in_timezone(self.time_zone).strftime(_WIRE_TIME)
+        return wire
+
+    def _receipts(self, answer: Any, recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
+        return self._matched(_rows(answer, "recipients"), recipients)
+
+    def _batch_receipts(self, answer: Any, messages: Sequence[Message]) -> tuple[Receipt, ...]:
+        groups = _rows(answer, "messages")
+        if len(groups) != len(messages):
+            msg = f"{len(groups)} messages in the answer to {len(messages)}"
+            raise ValueError(msg)
+        pairs = zip(groups, messages, strict=True)
+        return tuple(r for group, m in pairs for r in self._receipts(group, m.recipients))
+
+    def _matched(self, rows: list[Row], recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
+        """Match rows to recipients by number: the order of the rows is in the examples, but not promised."""
+        by_number = {str(row.get("mobileNumber", "")): row for row in rows}
+        missing = sum(1 for recipient in recipients if recipient.number not in by_number)
+        if missing or len(rows) != len(recipients):
+            msg = f"{len(rows)} receipts for {len(recipients)} recipients, {missing} of them without one"
+            raise ValueError(msg)
+        return tuple(self._receipt(by_number[recipient.number], recipient) for recipient in recipients)
+
+    def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
+        accepted = row.get("accepted") is True
+        message_id = row.get("apiMessageId")
+        if accepted and message_id is None:
+            msg = "an accepted recipient without apiMessageId"
+            raise ValueError(msg)
+        code = _code(row.get("acceptError"))
+        return Receipt(
+            number=recipient.number,
+            accepted=accepted,
+            message_id=_wire_id(message_id) if accepted else None,
+            reason=None if accepted else REJECT_REASONS.get(code, RejectReason.OTHER),
+            code=code,
+            cost=_money(row.get("creditCost")) or Decimal(0),
+            balance=_money(row.get("newCreditBalance")),
+            send_at=self._time(row.get("scheduledTime")),
+            client_id=recipient.client_id,
+            raw=row,
+        )
+
+    def _delivery_report(self, row: Row) -> DeliveryReport:
+        code = _code(row.get("statusErrorCode"))
+        delivered = row.get("statusDelivered") is True
+        state = DeliveryState.DELIVERED if delivered else DELIVERY_STATES.get(code, DeliveryState.UNKNOWN)
+        return DeliveryReport(
+            message_id=_wire_id(row.get("apiMessageId")),
+            state=state,
+            code=code,
+            cost=_money(row.get("creditCost")) or Decimal(0),
+            time=self._time(row.get("statusTime")),
+            number=_text(row.get("mobileNumber")),
+            raw=row,
+        )
+
+    def _scheduled(self, row: Row) -> ScheduledMessage:
+        return ScheduledMessage(
+            message_id=_wire_id(row.get("apiMessageId")),
+            number=_text(row.get("mobileNumber")),
+            submitted_at=self._time(row.get("submitTime")),
+            send_at=self._time(row.get("scheduledSendTime")),
+            refund=_money(row.get("creditCost")) or Decimal(0),
+            raw=row,
+        )
+
+    def _incoming(self, row: Row) -> IncomingMessage:
+        outgoing = row.get("outgoingApiMessageId")
+        return IncomingMessage(
+            message_id=_wire_id(row.get("incomingApiMessageId")),
+            number=_text(row.get("mobileNumber")),
+            received_at=self._time(row.get("receiveTime")),
+            text=_text(row.get("messageText")),
+            in_reply_to=None if outgoing is None else _wire_id(outgoing),
+            raw=row,
+        )
+
+    def _opt_out(self, row: Row) -> OptOut:
+        incoming = row.get("incomingApiMessageId")
+        return OptOut(
+            number=_text(row.get("mobileNumber")),
+            opted_out_at=self._time(row.get("receiveTime")),
+            text=_text(row.get("messageText")),
+            message_id=None if incoming is None else _wire_id(incoming),
+            raw=row,
+        )
+
+    def _time(self, value: Any) -> DateTime | None:
+        digits = str(value or "")
+        if len(digits) != _WIRE_TIME_DIGITS or not digits.isdecimal():
+            return None
+        year, month, day, hour, minute = int(digits[:4]), *(int(digits[i : i + 2]) for i in (4, 6, 8, 10))
+        try:
+            return pendulum.datetime(year, month, day, hour, minute, tz=self.time_zone)
+        except ValueError:
+            return None
+
+
+def _encode(body: Any) -> bytes:
+    """Encode to ASCII with JSON's own escapes: no charset is documented that one could rely on."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _wire_recipient(recipient: Recipient) -> dict[str, str]:
+    wire = {"mobileNumber": recipient.number}
+    if recipient.client_id is not None:
+        wire["clientMessageId"] = recipient.client_id
+    return wire
+
+
+def _rows(answer: Any, key: str) -> list[Row]:
+    rows = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        msg = f"no list of rows under {key!r}"
+        raise ValueError(msg)
+    return rows
+
+
+def _integer(answer: Row, key: str, default: int) -> int:
+    value = answer.get(key)
+    return default if value is None else int(value)
+
+
+def _wire_id(value: Any) -> int:
+    if isinstance(value, bool) or value is None:
+        msg = "a row without an id"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _message_id(value: object) -> int:
+    digits = str(value).strip()
+    if isinstance(value, bool) or not digits.isdecimal():
+        msg = f"A WinSMS message id is a whole number; got one of type {type(value).__name__} that is not."
+        raise InvalidMessage(msg)
+    return int(digits)
+
+
+def _money(value: Any) -> Decimal | None:
+    if value is None or value == "":
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation as error:
+        msg = "an amount that is not a number"
+        raise ValueError(msg) from error
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _code(value: Any) -> str:
+    """Return a code as text: success is an empty string in the prose and the number 0 in the examples.
+
+    The Swagger document spells one code with a no-break space.
+    """
+    return "" if value in {None, 0, "0"} else str(value).replace("&nbsp;", " ").replace("\xa0", " ").strip()
+
+
+def _cancellation(row: Row) -> Cancellation:
+    cancelled = row.get("deleted") is True
+    return Cancellation(
+        message_id=_wire_id(row.get("apiMessageId")),
+        cancelled=cancelled,
+        code=_code(row.get("deleteError")),
+        refund=_money(row.get("creditCost")) or Decimal(0),
+        number=_text(row.get("mobileNumber")),
+        raw=row,
+    )
+
+
+def _balance(answer: Any) -> Balance:
+    credits_left = _money(answer.get("creditBalance")) if isinstance(answer, dict) else None
+    if credits_left is None:
+        msg = "no creditBalance"
+        raise ValueError(msg)
+    return Balance(credits_left)
+
+
+def _transfer_successful(answer: Any) -> bool:
+    successful = answer.get("transferSuccessful") if isinstance(answer, dict) else None
+    if not isinstance(successful, bool):
+        msg = "no transferSuccessful"
+        raise ValueError(msg)  # noqa: TRY004 - the answer's shape is wrong, not an argument's type
+    return successful
+
+
+def _sub_account(row: Row) -> SubAccount:
+    return SubAccount(
+        account_number=_wire_id(row.get("accountNumber")),
+        login=_text(row.get("loginName")),
+        first_name=_text(row.get("firstName")),
+        surname=_text(row.get("surname")),
+        balance=_money(row.get("creditBalance")) or Decimal(0),
+        raw=row,
+    )

@@ -1,0 +1,1 @@
+"""Hooks: an Airflow connection turned into a gateway that can be called."""

@@ -1,0 +1,336 @@
+"""The hook that all gateways share: it reads an Airflow connection, and has one method per operation."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import pendulum
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
+from airflow_provider_winsms.sending import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint, Transport
+    from airflow_provider_winsms.messages import (
+        Balance,
+        Cancellation,
+        DeliveryReport,
+        IncomingMessage,
+        Message,
+        MessageId,
+        OptOut,
+        Page,
+        Receipt,
+        ScheduledMessage,
+        SubAccount,
+    )
+
+T = TypeVar("T")
+
+
+class SmsHook(BaseHook):
+    """A gateway behind an Airflow connection. Operators use it; a hook of one gateway names what differs.
+
+    Each method makes one request and returns what the gateway answered, in the words of ``messages``.
+    All of them raise ``ConfigurationError`` for a connection that is missing or malformed, and what
+    ``Transport.send`` raises.
+    """
+
+    gateway_type: ClassVar[type[Gateway]]
+    default_base_url: ClassVar[str]
+    connection_fields: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def __init__(self, sms_conn_id: str) -> None:
+        super().__init__()
+        self.sms_conn_id = sms_conn_id
+        self._transport: Transport | None = None
+        self._endpoint: Endpoint | None = None
+
+    @staticmethod
+    def of(sms_conn_id: str) -> SmsHook:
+        """Return the hook of whichever gateway a connection names.
+
+        :raises ConfigurationError: if there is no such connection, or it is not one of an SMS gateway.
+        """
+        return SmsHook.of_connection(_connection(sms_conn_id))
+
+    @staticmethod
+    def of_connection(connection: Connection, extras: Mapping[str, Any] | None = None) -> SmsHook:
+        """Return the hook for a connection that is at hand, without looking it up again.
+
+        :param extras: the connection's extras, where they have been read already: on an event loop,
+            ``Connection.extra_dejson`` must not be.
+        """
+        try:
+            hook = connection.get_hook()
+        # An unknown type is an AirflowException here and a KeyError there.
+        except Exception as error:
+            msg = (
+                f"The connection {connection.conn_id!r} has a type without a hook: {connection.conn_type!r}."
+            )
+            raise ConfigurationError(msg) from error
+        if not isinstance(hook, SmsHook):
+            msg = (
+                f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}, which is not "
+                "an SMS gateway. Give the id of a connection of type 'winsms'."
+            )
+            raise ConfigurationError(msg)
+        hook._endpoint = hook.endpoint_of(connection, extras)  # noqa: SLF001 - its own class
+        return hook
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The connection, read: where the gateway is reached, how, and as whom."""
+        if self._endpoint is None:
+            self._endpoint = self.endpoint_of(_connection(self.sms_conn_id))
+        return self._endpoint
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway, which describes calls."""
+        return self.endpoint.gateway
+
+    @property
+    def page_size(self) -> int:
+        """Rows asked for in one request of a list."""
+        return self.endpoint.page_size
+
+    def get_conn(self) -> Transport:
+        """Return the transport that carries calls: one pooled session for the life of the hook."""
+        if self._transport is None:
+            from airflow_provider_winsms.gateways.transport import Transport
+
+            self._transport = Transport(self.endpoint)
+        return self._transport
+
+    def get_async_conn(self) -> AsyncTransport:
+        """Return a transport for an event loop, to be opened with ``async with``."""
+        from airflow_provider_winsms.gateways.transport import AsyncTransport
+
+        return AsyncTransport(self.endpoint)
+
+    def carry(self, call: Call[T]) -> T:
+        """Carry out a call that the gateway described."""
+        return self.get_conn().send(call)
+
+    def send(self, message: Message) -> tuple[Receipt, ...]:
+        """Send one text to as many recipients as one request takes.
+
+        This is one submission, without a memory: a caller that repeats it sends again.
+
+        :returns: one receipt per recipient, in their order.
+        :raises InvalidMessage: if it does not fit into one request, or names a recipient twice.
+        :raises OutcomeUnknown: if the answer was lost.
+        """
+        self._must_be_one_request([message])
+        return self.carry(self.gateway.send(message))
+
+    def send_batch(self, messages: Sequence[Message]) -> tuple[Receipt, ...]:
+        """Send different texts in one request. Returns and raises what ``send`` does."""
+        self._must_be_one_request(messages)
+        return self.carry(self.gateway.send_batch(messages))
+
+    def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
+        """Ask how far texts have come, for as many ids as one request takes."""
+        self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
+        return self.carry(self.gateway.delivery_reports(message_ids))
+
+    def cancel_scheduled(self, message_ids: Sequence[MessageId]) -> tuple[Cancellation, ...]:
+        """Cancel scheduled texts that have not gone out, for as many ids as one request takes."""
+        self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
+        return self.carry(self.gateway.cancel(message_ids))
+
+    def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
+        """List texts that wait for their time. ``limit``: rows, at most 1000; ``None``: the page size."""
+        return self.carry(self.gateway.scheduled(*self._window(offset, limit)))
+
+    def get_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
+        """List texts that phones sent to the account, oldest first as far as has been seen."""
+        return self.carry(self.gateway.incoming(*self._window(offset, limit)))
+
+    def get_short_code_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
+        """List texts that phones sent to the account's short or long code."""
+        return self.carry(self.gateway.short_code(*self._window(offset, limit)))
+
+    def get_opt_outs(self) -> tuple[OptOut, ...]:
+        """List every number that may not be texted."""
+        return self.carry(self.gateway.opt_outs())
+
+    def get_balance(self) -> Balance:
+        """Ask for the credits left."""
+        return self.carry(self.gateway.balance())
+
+    def transfer_credits(self, sender: int, receiver: int, quantity: int) -> bool:
+        """Move whole credits from one account number to another; ``False`` if the gateway declined.
+
+        :raises OutcomeUnknown: if the answer was lost; the credits may have moved.
+        """
+        if min(sender, receiver, quantity) < 1:
+            msg = "Account numbers and the quantity of credits must be whole numbers above 0."
+            raise InvalidMessage(msg)
+        return self.carry(self.gateway.transfer_credits(sender, receiver, quantity))
+
+    def get_sub_accounts(self) -> tuple[SubAccount, ...]:
+        """List the accounts that this one owns."""
+        return self.carry(self.gateway.sub_accounts())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the balance, once, which costs nothing. The message holds no secret."""
+        from airflow_provider_winsms.gateways.transport import Transport
+
+        try:
+            with Transport(self.endpoint, attempts=1) as transport:
+                balance = transport.send(self.gateway.balance())
+        except SmsError as error:
+            return False, str(error)
+        return True, f"Connected; {balance.credits} credits left."
+
+    def endpoint_of(self, connection: Connection, extras: Mapping[str, Any] | None = None) -> Endpoint:
+        """Read a connection, and its extras if they are not at hand.
+
+        :raises ConfigurationError: saying which part is wrong, and never showing the key.
+        """
+        from airflow_provider_winsms.gateways.transport import Endpoint
+
+        where = f"The connection {connection.conn_id!r}"
+        given = _extras(connection, where) if extras is None else extras
+        settings = _settings(given, self.connection_fields, where)
+        gateway = self.gateway_type(
+            time_zone=_time_zone(settings.pop("time_zone"), where), country_code=settings.pop("country_code")
+        )
+        return Endpoint(
+            gateway=gateway,
+            base_url=_base_url(connection, self.default_base_url, where),
+            api_key=_api_key(connection, where),
+            **settings,
+        )
+
+    def _window(self, offset: int, limit: int | None) -> tuple[int, int]:
+        rows = self.page_size if limit is None else limit
+        most = self.gateway.limits.page_rows
+        if offset < 0 or not 1 <= rows <= most:
+            msg = f"offset must be 0 or more and limit from 1 to {most}; got {offset} and {rows}."
+            raise InvalidMessage(msg)
+        return offset, rows
+
+    def _must_be_one_request(self, messages: Sequence[Message]) -> None:
+        planned = plan(messages, self.gateway)
+        if planned.duplicates or len(planned.requests) != 1:
+            msg = (
+                f"This does not make one request: it would take {len(planned.requests)}, and names "
+                f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
+            )
+            raise InvalidMessage(msg)
+
+    @staticmethod
+    def _must_fit(values: Sequence[object], most: int, what: str) -> None:
+        if not 1 <= len(values) <= most:
+            msg = f"One request takes 1 to {most} {what}; got {len(values)}."
+            raise InvalidMessage(msg)
+
+
+def _connection(conn_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise missing_connection(conn_id) from error
+
+
+def missing_connection(conn_id: str) -> ConfigurationError:
+    """Return the error that says that there is no such connection."""
+    return ConfigurationError(
+        f"There is no connection {conn_id!r}. Create it, with the type of your SMS gateway and its API key."
+    )
+
+
+def _api_key(connection: Connection, where: str) -> str:
+    key = (connection.password or "").strip()
+    if not key:
+        msg = f"{where} has no API key. Put it into the password."
+        raise ConfigurationError(msg)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        msg = f"{where} has an API key (the password) with characters that no header can carry."
+        raise ConfigurationError(msg)
+    return key
+
+
+def _base_url(connection: Connection, default: str, where: str) -> str:
+    given = (connection.host or "").strip()
+    parts = urlsplit(given if "://" in given else f"https://{given}") if given else urlsplit(default)
+    try:
+        port = parts.port or connection.port
+    except ValueError:
+        port = -1
+    if parts.username or parts.query or parts.fragment or not parts.hostname or port == -1:
+        msg = f"{where} has a malformed host. Give a base URL without user or query, such as {default}."
+        raise ConfigurationError(msg)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        msg = (
+            f"{where} has a host that is not https. Only a loopback host, such as the sandbox, may use http."
+        )
+        raise ConfigurationError(msg)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/") or urlsplit(default).path
+    return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, path, "", ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _extras(connection: Connection, where: str) -> Mapping[str, Any]:
+    try:
+        extras: Mapping[str, Any] = connection.extra_dejson
+    except ValueError as error:
+        msg = f"{where} has extras that are not JSON."
+        raise ConfigurationError(msg) from error
+    return extras
+
+
+def _settings(
+    given: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]], where: str
+) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        msg = f"{where} has unknown extras: {', '.join(unknown)}. Known are: {', '.join(fields)}."
+        raise ConfigurationError(msg)
+    return {name: _setting(name, given.get(name), field["schema"], where) for name, field in fields.items()}
+
+
+def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> Any:
+    """Read one extra by its schema. Extras of a connection in URI form are all text."""
+    import jsonschema
+
+    if value is None or value == "":
+        return schema["default"]
+    kind = schema["type"][0]
+    try:
+        read = _FROM_TEXT[kind](value) if isinstance(value, str) else value
+        jsonschema.validate(read, dict(schema))
+    except (ValueError, jsonschema.ValidationError):
+        limits = {key: schema[key] for key in ("minimum", "maximum", "pattern") if key in schema}
+        msg = f"{where} has a wrong extra {name!r}: it must be of type {kind}, {limits}."
+        raise ConfigurationError(msg) from None
+    return read
+
+
+_FROM_TEXT: dict[str, Any] = {"string": str, "integer": int, "number": float}
+
+
+def _time_zone(name: str, where: str) -> str:
+    try:
+        return pendulum.timezone(name).name
+    except (ValueError, KeyError, OSError) as error:
+        msg = f"{where} has an unknown time_zone. Give an IANA name, such as Africa/Johannesburg."
+        raise ConfigurationError(msg) from error

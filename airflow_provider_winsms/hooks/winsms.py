@@ -1,0 +1,28 @@
+"""The hook of WinSMS."""
+
+from __future__ import annotations
+
+from airflow_provider_winsms.gateways.winsms.connection import BASE_URL, FIELDS
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.hooks.sms import SmsHook
+
+
+class WinSMSHook(SmsHook):
+    """WinSMS (South Africa, REST v1) behind a connection of type ``winsms``.
+
+    The password is the API key, the host the base URL; the extras are the fields of the connection form.
+
+    :param winsms_conn_id: the id of the connection.
+    """
+
+    conn_name_attr = "winsms_conn_id"
+    default_conn_name = "winsms_default"
+    conn_type = "winsms"
+    hook_name = "WinSMS"
+
+    gateway_type = WinSMSGateway
+    default_base_url = BASE_URL
+    connection_fields = FIELDS
+
+    def __init__(self, winsms_conn_id: str = default_conn_name) -> None:
+        super().__init__(winsms_conn_id)

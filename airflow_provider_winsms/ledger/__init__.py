@@ -1,0 +1,1 @@
+"""The memory of what was sent: written before a request leaves."""

@@ -1,0 +1,274 @@
+"""The vocabulary: few words, the same for every gateway.
+
+Times are aware (``pendulum.DateTime``), money is ``Decimal``, and the row as it came over the wire is kept
+beside the normalised one in ``raw``. Numbers, texts and raw rows are personal data: no ``repr`` shows them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pendulum import DateTime
+
+T = TypeVar("T")
+
+MessageId: TypeAlias = int | str
+"""What a gateway calls one text to one recipient. An integer at WinSMS."""
+
+_SHOWN_IN_FRONT = 2
+_SHOWN_BEHIND = 3
+
+
+def mask_number(number: str) -> str:
+    """Return ``27******789`` for ``27824567789``: enough to recognise in a log, too little to dial.
+
+    The mask has always six stars, so that it does not tell the length; a very short number is hidden whole.
+    """
+    if len(number) <= _SHOWN_IN_FRONT + _SHOWN_BEHIND + 1:
+        return "*" * 6
+    return f"{number[:_SHOWN_IN_FRONT]}******{number[-_SHOWN_BEHIND:]}"
+
+
+class RejectReason(StrEnum):
+    """Why a gateway declined a recipient while it accepted the request."""
+
+    NO_CREDITS = "no_credits"
+    """The account could not pay for this recipient."""
+
+    ACCOUNT_LOCKED = "account_locked"
+    """The account may not send at all."""
+
+    TRIAL_ACCOUNT = "trial_account"
+    """A trial account may only text its owner's number."""
+
+    TEXT_TOO_LONG = "text_too_long"
+    """The text does not fit into the most segments that the gateway takes."""
+
+    BAD_NUMBER = "bad_number"
+    """Not a number that can be texted, or blacklisted by the gateway."""
+
+    OPTED_OUT = "opted_out"
+    """The recipient asked this account to stop."""
+
+    DO_NOT_CONTACT = "do_not_contact"
+    """The recipient is on an industry-wide do-not-contact list."""
+
+    OTHER = "other"
+    """A reason this version does not know; ``Receipt.code`` holds the gateway's word for it."""
+
+    @property
+    def is_account_level(self) -> bool:
+        """Whether the fault lies with the account, not with the recipient."""
+        return self in _ACCOUNT_LEVEL
+
+
+_ACCOUNT_LEVEL = frozenset({RejectReason.NO_CREDITS, RejectReason.ACCOUNT_LOCKED, RejectReason.TRIAL_ACCOUNT})
+
+
+class DeliveryState(StrEnum):
+    """How far one text has come."""
+
+    QUEUED = "queued"
+    """Waiting at the gateway."""
+
+    SENT = "sent"
+    """Handed to the network; no word from it yet, and perhaps never one."""
+
+    DELIVERED = "delivered"
+    """Arrived on the phone."""
+
+    FAILED = "failed"
+    """Transmitted, and could not be delivered."""
+
+    NOT_SENT = "not_sent"
+    """Never transmitted."""
+
+    NOT_FOUND = "not_found"
+    """The gateway does not know the id: a wrong one, one just made, or one it has forgotten."""
+
+    UNKNOWN = "unknown"
+    """A state this version does not know; treated as pending. ``DeliveryReport.code`` holds it."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the state cannot change any more."""
+        return self not in _PENDING
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the text arrived."""
+        return self is DeliveryState.DELIVERED
+
+
+_PENDING = frozenset({DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One phone, as international digits (E.164 without the plus)."""
+
+    number: str = field(repr=False)
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text for one or many recipients, now or at an instant."""
+
+    text: str = field(repr=False)
+    recipients: tuple[Recipient, ...] = field(repr=False)
+    send_at: DateTime | None = None
+    max_segments: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The gateway's answer for one recipient of a send."""
+
+    number: str = field(repr=False)
+    accepted: bool
+    message_id: MessageId | None
+    reason: RejectReason | None
+    code: str
+    cost: Decimal
+    balance: Decimal | None
+    send_at: DateTime | None = None
+    client_id: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What the gateway says of one text it accepted."""
+
+    message_id: MessageId
+    state: DeliveryState
+    code: str = ""
+    cost: Decimal = Decimal(0)
+    time: DateTime | None = None
+    number: str | None = field(default=None, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledMessage:
+    """A text that waits at the gateway for its time."""
+
+    message_id: MessageId
+    number: str = field(repr=False)
+    submitted_at: DateTime | None
+    send_at: DateTime | None
+    refund: Decimal
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The gateway's answer for one scheduled text that was to be cancelled."""
+
+    message_id: MessageId
+    cancelled: bool
+    code: str
+    refund: Decimal
+    number: str | None = field(default=None, repr=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A text that a phone sent to the account."""
+
+    message_id: MessageId
+    number: str = field(repr=False)
+    received_at: DateTime | None
+    text: str = field(repr=False)
+    in_reply_to: MessageId | None = None
+    """The id of the last text sent to that number, which need not be the one that is answered."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """A number that may not be texted any more."""
+
+    number: str = field(repr=False)
+    opted_out_at: DateTime | None
+    text: str = field(repr=False)
+    message_id: MessageId | None = None
+    """The incoming message that asked for it; ``None`` where a person entered the number by hand."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SubAccount:
+    """An account that this one owns. Its names are personal data."""
+
+    account_number: int
+    login: str = field(repr=False)
+    first_name: str = field(repr=False)
+    surname: str = field(repr=False)
+    balance: Decimal
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Credits left. At WinSMS a credit is one segment to a South African network."""
+
+    credits: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list: its rows, where it starts, and how many rows there are in all."""
+
+    rows: tuple[T, ...]
+    offset: int
+    total: int
+
+
+def each_message_id(value: object) -> Iterator[object]:
+    """Walk through the ids in whatever an operator was given.
+
+    Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
+    JSON text of any of them (from a template).
+
+    :raises InvalidMessage: if there is none.
+    """
+    ids = list(_walk(value))
+    if not ids:
+        msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
+        raise InvalidMessage(msg)
+    yield from ids
+
+
+def _walk(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from _walk(value.get("message_ids"))
+    elif isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
+        yield from _walk(_from_text(value))
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for item in value:
+            yield from _walk(item)
+    elif value is not None and value != "":
+        yield value
+
+
+def _from_text(value: str) -> object:
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError):
+            return read(value)
+    msg = "message_ids is text that is not a list of ids."
+    raise InvalidMessage(msg)

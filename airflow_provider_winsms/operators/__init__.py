@@ -1,0 +1,1 @@
+"""Operators: send, send a batch, cancel."""

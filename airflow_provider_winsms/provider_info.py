@@ -1,0 +1,56 @@
+"""What Airflow is told about this package: plain data, read when Airflow discovers its providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_winsms.gateways.winsms import connection as winsms
+
+GATEWAYS = ("winsms",)
+"""The folders of ``gateways/``."""
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, valid against Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-winsms",
+        "name": "SMS (WinSMS)",
+        "description": "Send SMS, wait for delivery, and load replies and opt-outs, through WinSMS.",
+        "integrations": [
+            {
+                "integration-name": "SMS",
+                "external-doc-url": "https://www.winsms.co.za/",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [
+            {"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.operators.sms"]}
+        ],
+        "sensors": [{"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.sensors.sms"]}],
+        "hooks": [
+            {
+                "integration-name": "SMS",
+                "python-modules": [
+                    "airflow_provider_winsms.hooks.sms",
+                    "airflow_provider_winsms.hooks.winsms",
+                ],
+            }
+        ],
+        "triggers": [{"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.triggers.sms"]}],
+        "transfers": [
+            {
+                "source-integration-name": "SMS",
+                "target-integration-name": "Common SQL",
+                "python-module": "airflow_provider_winsms.transfers.sms_to_sql",
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "winsms",
+                "hook-class-name": "airflow_provider_winsms.hooks.winsms.WinSMSHook",
+                "hook-name": "WinSMS",
+                "ui-field-behaviour": winsms.UI_FIELD_BEHAVIOUR,
+                "conn-fields": winsms.FIELDS,
+            }
+        ],
+    }

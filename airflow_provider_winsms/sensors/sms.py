@@ -1,0 +1,167 @@
+"""The sensor that waits until texts have arrived."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pendulum
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
+from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import each_message_id
+from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger, read_delivery_event
+from airflow_provider_winsms.waiting import DeliveryWait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.triggers.sms import DeliveryEvent
+    from airflow_provider_winsms.waiting import DeliveryOutcome
+
+# How much longer than the trigger's own end Airflow waits for it: a triggerer may be restarting.
+_BACKSTOP = timedelta(minutes=10)
+
+
+class SmsDeliverySensor(BaseSensorOperator):
+    """Wait until texts have arrived, or it is clear that too few will.
+
+    Ends when every text is delivered or failed for good, or as soon as ``min_delivered`` can no longer be
+    reached. At ``timeout`` it succeeds if enough have arrived, and else fails as a sensor that timed out.
+    A text may stay at ``sent`` for ever where its network reports nothing, so set a ``timeout``.
+
+    Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; states are values of
+    ``DeliveryState``, the cost is in credits. Fails with ``DeliveryFailed``, whose ``reports`` say what
+    became of the texts that did not arrive (ids and states; at most 1000). A wrong key or id ends the wait at once,
+    an unreachable gateway does not.
+
+    :param message_ids: ids, or what a send operator returned (``send.output``). (templated)
+    :param min_delivered: the share of the texts that must arrive, 0 to 1.
+    :param not_found_grace: how long after its start the sensor takes an id that the gateway does not know for
+        one that it has just made; a ``timedelta`` or seconds.
+    :param poke_interval: pause between polls; a ``timedelta`` or seconds. Deferred, the first poll comes no
+        sooner than 10 seconds.
+    :param timeout: how long to wait in all; a ``timedelta`` or seconds.
+    :param deferrable: whether to wait in the triggerer, without a worker. Follows
+        ``[operators] default_deferrable``.
+    :param sms_conn_id: the connection, whose type says which gateway. (templated)
+    """
+
+    template_fields: Sequence[str] = ("message_ids", "sms_conn_id")
+    ui_color = "#d9e6f7"
+
+    def __init__(
+        self,
+        *,
+        message_ids: Iterable[MessageId] | Mapping[str, Any] | str,
+        min_delivered: float = 1.0,
+        not_found_grace: timedelta | float = 120,
+        poke_interval: timedelta | float = 30,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        sms_conn_id: str = "winsms_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.message_ids = message_ids
+        self.min_delivered = min_delivered
+        self.not_found_grace = not_found_grace
+        self.deferrable = deferrable
+        self.sms_conn_id = sms_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Look once; then wait in the triggerer, or here."""
+        self._begin(context)
+        if self.deferrable:
+            return self._look_or_defer(context)
+        result: dict[str, Any] | None = super().execute(context)
+        return result
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:  # noqa: ARG002 - Airflow's signature
+        """Ask once how far the texts have come."""
+        with permanent_errors_fail_at_once():
+            self._poll()
+            settled = self._wait.is_settled
+            if settled or pendulum.now() >= self._end_at:
+                return PokeReturnValue(True, self._judge(self._wait.outcome(), timed_out=not settled))  # noqa: FBT003
+        return False
+
+    def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
+        """Judge what the trigger found."""
+        with permanent_errors_fail_at_once():
+            outcome, timed_out = read_delivery_event(event)
+            return self._judge(outcome, timed_out=timed_out)
+
+    def _begin(self, context: Context) -> None:
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        started_at = pendulum.instance(first) if isinstance(first, datetime) else pendulum.now()
+        self._end_at = started_at.add(seconds=self.timeout)
+        self._not_before = started_at
+        with permanent_errors_fail_at_once():
+            self._hook = SmsHook.of(self.sms_conn_id)
+            self._ids = self._hook.gateway.message_ids(each_message_id(self.message_ids))
+            self._grace_until = started_at + _duration(self.not_found_grace)
+            self._wait = DeliveryWait(
+                self._ids, min_delivered=self.min_delivered, grace_until=self._grace_until
+            )
+
+    def _look_or_defer(self, context: Context) -> dict[str, Any] | None:
+        try:
+            found = self.poke(context)
+        except AirflowException as error:
+            if self.soft_fail or self.never_fail:
+                msg = "Skipping, as soft_fail or never_fail is set."
+                raise AirflowSkipException(msg) from error
+            raise
+        if isinstance(found, PokeReturnValue):
+            return found.xcom_value
+        return self._defer()
+
+    def _poll(self) -> None:
+        if pendulum.now() < self._not_before:
+            return
+        try:
+            for call in self._wait.calls(self._hook.gateway):
+                self._wait.absorb(self._hook.carry(call), pendulum.now())
+        except GatewayUnavailable as error:
+            self.log.warning("%s Waiting on.", error)
+            self._not_before = pendulum.now().add(seconds=error.retry_after or 0)
+
+    def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool) -> dict[str, Any]:
+        self.log.info("Delivery: %s", outcome.summary())
+        if outcome.is_success:
+            return outcome.summary()
+        if timed_out:
+            raise as_sensor_timeout(outcome.failure(f"Not settled within {self.timeout:g} seconds"))
+        why = "Too few texts arrived"
+        raise outcome.failure(why)
+
+    def _defer(self) -> NoReturn:
+        remaining = max(timedelta(), self._end_at - pendulum.now())
+        self.log.info("Delivery: %s; waiting in the triggerer.", self._wait.outcome().summary())
+        self.defer(
+            trigger=SmsDeliveryTrigger(
+                sms_conn_id=self.sms_conn_id,
+                message_ids=self._ids,
+                min_delivered=self.min_delivered,
+                poll_interval=self.poke_interval,
+                end_at=self._end_at.timestamp(),
+                grace_until=self._grace_until.timestamp(),
+            ),
+            method_name="execute_complete",
+            timeout=remaining + _BACKSTOP,
+        )
+
+
+def _duration(value: timedelta | float) -> timedelta:
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)

@@ -1,0 +1,137 @@
+"""What a text costs and how it reaches a phone: septets, segments, transliteration.
+
+The GSM 7-bit default alphabet (3GPP TS 23.038) carries a character in one septet, and ten characters of
+its extension table in two. One segment holds 160 septets; a longer text is cut into parts of 153, and a
+two-septet character never straddles two parts. WinSMS sends this alphabet only and puts characters of its
+own choice for any other (WinSMS cost calculator), so the choice is made here, where it can be seen.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+import gsm0338
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+__all__ = ["MAX_SEPTETS", "segments", "septets", "transliterate"]
+
+SINGLE_SEGMENT = 160
+"""Septets in a text of one segment (TS 23.038)."""
+
+JOINED_SEGMENT = 153
+"""Septets in each part of a longer text; the part's header takes the other seven."""
+
+MAX_SEGMENTS = 6
+"""The most parts WinSMS takes (REST document, ``maxSegments``)."""
+
+MAX_SEPTETS = MAX_SEGMENTS * JOINED_SEGMENT
+"""918: the longest text WinSMS takes (REST document, ``TOOLONG``)."""
+
+_CODEC = gsm0338.Codec()
+
+# The codec takes it, but alone it would turn the character behind it into another one.
+_ESCAPE = "\x1b"
+
+# Typography that has a plain spelling. What Unicode itself decomposes (accents, ligatures, full-width
+# letters, the ellipsis) needs no entry.
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u02b9\u02c8\u0060\u00b4", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u02ba", '"'),
+        **dict.fromkeys("\u2039", "<"),
+        **dict.fromkeys("\u203a", ">"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u2022\u00b7", "*"),
+        **dict.fromkeys("\t\u2028\u2029", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""),
+        "\u0131": "i",
+        "\u0141": "L",
+        "\u0142": "l",
+        "\u0110": "D",
+        "\u0111": "d",
+        "\u0152": "OE",
+        "\u0153": "oe",
+        "\u00a9": "(c)",
+        "\u00ae": "(r)",
+        "\u00d7": "x",
+        "\u2044": "/",
+    }
+)
+
+
+def septets(text: str) -> int:
+    """Count the septets of a text that is in the GSM 7-bit alphabet.
+
+    :raises InvalidMessage: if a character is not in the alphabet; it is named by code point.
+    """
+    return sum(_widths(text))
+
+
+def segments(text: str) -> int:
+    """Count the parts that a text is sent, and paid, in.
+
+    Counted as the strictest splitter does (a two-septet character is never cut in two), so that a text
+    never takes more parts than this says.
+
+    :raises InvalidMessage: if a character is not in the GSM 7-bit alphabet.
+    """
+    widths = _widths(text)
+    if sum(widths) <= SINGLE_SEGMENT:
+        return 1
+    parts, room = 1, JOINED_SEGMENT
+    for width in widths:
+        if width > room:
+            parts, room = parts + 1, JOINED_SEGMENT
+        room -= width
+    return parts
+
+
+def transliterate(text: str) -> str:
+    """Spell a text in the GSM 7-bit alphabet: curly quotes become straight ones, ``ê`` becomes ``e``.
+
+    A character that has a place in the alphabet stays as it is (``é``, ``ö``, ``€``). One that has neither a
+    place nor a plain spelling (an emoji, Cyrillic) is refused, never dropped.
+
+    :raises InvalidMessage: naming the characters that cannot be spelt, by code point.
+    """
+    composed = unicodedata.normalize("NFC", text).replace("\r\n", "\n")
+    spelt = "".join(char if _fits(char) else _spell(char) for char in composed)
+    septets(spelt)
+    return spelt
+
+
+def _spell(char: str) -> str:
+    plain = char.translate(_PLAIN)
+    if plain != char:
+        return plain
+    decomposed = unicodedata.normalize("NFKD", char)
+    return "".join(part.translate(_PLAIN) for part in decomposed if not unicodedata.combining(part))
+
+
+def _fits(char: str) -> bool:
+    return _width(char) > 0
+
+
+@lru_cache(maxsize=1024)
+def _width(char: str) -> int:
+    if char == _ESCAPE:
+        return 0
+    return len(_CODEC.encode(char, "ignore")[0])
+
+
+def _widths(text: str) -> list[int]:
+    widths = [_width(char) for char in text]
+    if not all(widths):
+        raise InvalidMessage(_not_in_alphabet(sorted({char for char in text if not _fits(char)})))
+    return widths
+
+
+def _not_in_alphabet(strange: list[str]) -> str:
+    named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')}" for char in strange[:5])
+    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""  # noqa: PLR2004 - as many as are named
+    return (
+        f"The text holds characters that the GSM 7-bit alphabet cannot carry: {named}{more}. "
+        "Remove them or spell them out."
+    )
