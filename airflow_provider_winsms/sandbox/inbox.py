@@ -1,0 +1,142 @@
+"""What phones send to the account, and who may not be texted any more because of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provider_winsms.sandbox.state import Row, State
+
+Arrival: TypeAlias = tuple[str, str, float]
+"""Number, text, and when it came."""
+
+MANUAL_OPT_OUT = "* MANUALLY ADDED BY USER *"
+"""The text of an opt-out that a person entered (example of the REST document)."""
+
+_FIRST_ID = 5_000_001
+
+# Whole replies and beginnings of replies that opt a number out (WinSMS knowledge base, opt-out system).
+_STOP = re.compile(
+    r"\s*(?:(?:stop|end|cancel|unsubscribe|quit)\s*\Z|stop send|opt.out)", re.IGNORECASE | re.DOTALL
+)
+
+_PAGE = {
+    "incoming": "id, number, received, text, outgoing",
+    "shortcode": "id, number, received, text",
+}
+_NAMES = ("incomingApiMessageId", "mobileNumber", "receiveTime", "messageText", "outgoingApiMessageId")
+
+_LAST_TEXT_TO = """SELECT id FROM messages WHERE number = ? AND send_at <= ? AND NOT cancelled AND NOT waiting
+    ORDER BY send_at DESC, id DESC LIMIT 1"""
+
+
+def is_stop(text: str) -> bool:
+    """Whether a reply opts its sender out."""
+    return _STOP.match(text) is not None
+
+
+class Inbox:
+    """Replies, short code messages, opt-outs and the do-not-contact list.
+
+    No text is sent to confirm an opt-out, as WinSMS does: what that one costs is documented nowhere.
+
+    :param optouts_in_incoming: whether a reply that opts out is among the incoming messages as well.
+    """
+
+    def __init__(self, state: State, *, optouts_in_incoming: bool) -> None:
+        self._state = state
+        self._db = state.db
+        self._optouts_in_incoming = optouts_in_incoming
+
+    def receive(self, arrivals: Sequence[Arrival]) -> range:
+        """Take replies in, in their order, and return their ids.
+
+        ``outgoingApiMessageId`` is the last text that went out to the number, null if none did.
+        """
+        ids = self._state.take_ids("incoming_id", _FIRST_ID, len(arrivals))
+        rows = list(zip(ids, arrivals, strict=True))
+        self._opt_out_all((key, *arrival) for key, arrival in rows if is_stop(arrival[1]))
+        self._db.executemany(
+            f"""INSERT INTO incoming (id, number, text, received, outgoing)
+            VALUES (?, ?, ?, ?, ({_LAST_TEXT_TO}))""",  # noqa: S608 - our own statement
+            (
+                (key, number, text, time, number, time)
+                for key, (number, text, time) in rows
+                if self._optouts_in_incoming or not is_stop(text)
+            ),
+        )
+        return ids
+
+    def receive_on_short_code(self, arrivals: Sequence[Arrival]) -> range:
+        """Take short code messages in and return their ids. They opt nobody out."""
+        ids = self._state.take_ids("incoming_id", _FIRST_ID, len(arrivals))
+        self._db.executemany(
+            "INSERT INTO shortcode (id, number, text, received) VALUES (?, ?, ?, ?)",
+            ((key, *arrival) for key, arrival in zip(ids, arrivals, strict=True)),
+        )
+        return ids
+
+    def deliver_replies(self, now: float) -> None:
+        """Take in the answers of magic numbers that are due."""
+        due = self._db.execute(
+            "SELECT number, text, due FROM replies WHERE due <= ? ORDER BY due, message_id", (now,)
+        ).fetchall()
+        if due:
+            self._db.execute("DELETE FROM replies WHERE due <= ?", (now,))
+            self.receive(due)
+
+    def page(self, table: str, offset: int, limit: int) -> tuple[list[Row], int]:
+        """Return a page, oldest first, and how many rows there are in all."""
+        # Rows are never deleted, so a row's position is its place in the list: every page costs the same.
+        found = self._db.execute(
+            f"SELECT {_PAGE[table]} FROM {table} WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608
+            (min(offset, 2**62), limit),
+        )
+        rows = [dict(zip(_NAMES, row, strict=False)) for row in found]
+        total = self._db.execute(f"SELECT max(position) FROM {table}").fetchone()[0]  # noqa: S608
+        return rows, total or 0
+
+    def opt_outs(self) -> list[Row]:
+        """Return every opt-out, in the order they came."""
+        found = self._db.execute("SELECT id, number, received, text FROM optouts ORDER BY position")
+        return [dict(zip(_NAMES[:4], row, strict=True)) for row in found]
+
+    def opted_out(self, numbers: Iterable[str]) -> set[str]:
+        """Return those of the numbers that opted out."""
+        return self._among("optouts", numbers)
+
+    def opt_out(self, number: str, now: float) -> None:
+        """Enter a number by hand, as a person does in the Client Zone."""
+        self._opt_out_all([(None, number, MANUAL_OPT_OUT, now)])
+
+    def remove_opt_out(self, number: str) -> bool:
+        """Strike a number off the opt-outs; ``False`` if it is not there."""
+        return self._db.execute("DELETE FROM optouts WHERE number = ?", (number,)).rowcount > 0
+
+    def do_not_contact(self, numbers: Iterable[str]) -> set[str]:
+        """Return those of the numbers that are on the do-not-contact list."""
+        return self._among("do_not_contact", numbers)
+
+    def add_do_not_contact(self, number: str) -> None:
+        """Put a number on the do-not-contact list."""
+        self._db.execute("INSERT OR IGNORE INTO do_not_contact VALUES (?)", (number,))
+
+    def remove_do_not_contact(self, number: str) -> bool:
+        """Strike a number off the do-not-contact list; ``False`` if it is not there."""
+        return self._db.execute("DELETE FROM do_not_contact WHERE number = ?", (number,)).rowcount > 0
+
+    def _opt_out_all(self, rows: Iterable[tuple[int | None, str, str, float]]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO optouts (id, number, text, received) VALUES (?, ?, ?, ?)", rows
+        )
+
+    def _among(self, table: str, numbers: Iterable[str]) -> set[str]:
+        found = self._db.execute(
+            f"SELECT number FROM {table} WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
+            (json.dumps(list(numbers)),),
+        )
+        return {number for (number,) in found}

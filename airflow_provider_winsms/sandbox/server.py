@@ -1,0 +1,207 @@
+"""The socket: HTTP/1.1 with keep-alive on the loopback interface, silent, and able to break off an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from airflow_provider_winsms.sandbox.admission import Request
+from airflow_provider_winsms.sandbox.faults import Ending, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READ_AT_MOST = 8_000_000
+_BODY_TIMEOUT = 10.0
+_POLL = 0.02
+_PATIENCE = 2.0
+
+
+class _Unreadable(Exception):  # noqa: N818 - it names what happened
+    """A request whose body cannot be read; the connection cannot be used for another."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version = "WinSMSSandbox"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        """Remember the connection, so that stopping can close it."""
+        super().setup()
+        self.server.connected(self.connection)
+
+    def finish(self) -> None:
+        """Forget the connection."""
+        self.server.disconnected(self.connection)
+        with suppress(OSError):
+            super().finish()
+
+    def serve(self) -> None:
+        """Answer one request of any method."""
+        try:
+            reply = self.server.answer(self._request())
+        except _Unreadable as unreadable:
+            self.close_connection = True
+            reply = Reply(unreadable.status, {"error": unreadable.text})
+        self._send(reply)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = serve  # noqa: N815 - http.server's
+
+    def _request(self) -> Request:
+        target = urlsplit(self.path)
+        size = self._size()
+        return Request(
+            method=self.command,
+            path=target.path,
+            query=dict(parse_qsl(target.query, keep_blank_values=True)),
+            api_key=self.headers.get("AUTHORIZATION"),
+            content_type=self.headers.get("Content-Type", ""),
+            size=size,
+            body=self._body(size),
+        )
+
+    def _size(self) -> int:
+        if "Transfer-Encoding" in self.headers:
+            raise _Unreadable(411, "The sandbox reads bodies with a Content-Length only.")
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdecimal() and len(length) < 16):  # noqa: PLR2004
+            raise _Unreadable(400, "The Content-Length is not a number.")
+        return int(length)
+
+    def _body(self, size: int) -> bytes:
+        if size > _READ_AT_MOST:
+            self.close_connection = True
+            return b""
+        self.connection.settimeout(_BODY_TIMEOUT)
+        body = self.rfile.read(size)
+        self.connection.settimeout(None)
+        if len(body) < size:
+            msg = "The client left before its body was whole."
+            raise ConnectionAbortedError(msg)
+        return body
+
+    def _send(self, reply: Reply) -> None:
+        if reply.ending is Ending.RESET:
+            self._reset()
+        if reply.ending is not Ending.WHOLE:
+            self.close_connection = True
+        if reply.is_sent:
+            self._write(reply)
+
+    def _write(self, reply: Reply) -> None:
+        body = reply.body
+        self.send_response(reply.status)
+        headers = {"Content-Type": reply.content_type, "Content-Length": str(len(body)), **reply.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body if reply.ending is Ending.WHOLE else body[: len(body) // 2])
+
+    def _reset(self) -> None:
+        # A socket that does not linger answers its closing with RST instead of FIN.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        socket.close(self.connection.detach())
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is not HTTP with a bare status."""
+        del message, explain
+        self.close_connection = True
+        self.send_response(code)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        """Log nothing: a request line may hold personal data."""
+
+
+class Server(ThreadingHTTPServer):
+    """Hands requests to ``answer`` and its replies to the client.
+
+    :raises ValueError: if the host is not a loopback address.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+    allow_reuse_address: ClassVar[bool] = True  # type: ignore[misc]
+
+    def __init__(self, address: tuple[str, int], answer: Callable[[Request], Reply]) -> None:
+        _check_loopback(address[0])
+        self.answer = answer
+        self._open: set[socket.socket] = set()
+        self._change = threading.Condition()
+        super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking the resolver for a name, which can take seconds."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def start(self) -> None:
+        """Serve in a thread."""
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": _POLL}, name="winsms-sandbox", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Stop serving, close every connection, and wait for the threads to let go."""
+        self.shutdown()
+        self.server_close()
+        with self._change:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._change.wait_for(lambda: not self._open, timeout=_PATIENCE)
+
+    def connected(self, connection: socket.socket) -> None:
+        """Note a connection."""
+        with self._change:
+            self._open.add(connection)
+
+    def disconnected(self, connection: socket.socket) -> None:
+        """Forget a connection."""
+        with self._change:
+            self._open.discard(connection)
+            self._change.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say where it went wrong, but nothing of what was in the request. A client that left is no error."""
+        del request, client_address
+        error = sys.exception()
+        if not isinstance(error, (ConnectionError, TimeoutError)):
+            places = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+            sys.stderr.write(f"{places}{type(error).__name__} in the sandbox\n")
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        is_loopback = host == "localhost" or ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        msg = f"The sandbox listens on IPv4 loopback addresses only (127.0.0.1, localhost), not on {host}."
+        raise ValueError(msg)

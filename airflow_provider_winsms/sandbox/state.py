@@ -1,0 +1,131 @@
+"""Where the sandbox remembers: SQLite tables, in memory or in a file that survives a restart.
+
+Times are seconds since the epoch, credits are tenths of a credit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Row: TypeAlias = dict[str, Any]
+
+MAIN_ACCOUNT = 10001
+"""The number of the account whose key the sandbox takes."""
+
+_SUB_ACCOUNTS = (
+    (10002, "sandbox.north", "Nomsa", "North", 1000),
+    (10003, "sandbox.south", "Sipho", "South", 2014),
+)
+
+_VERSION = 1
+
+_TABLES = {
+    "settings": "name TEXT PRIMARY KEY, value",
+    "accounts": "number INTEGER PRIMARY KEY, login TEXT, first_name TEXT, surname TEXT, balance INTEGER",
+    "messages": """id INTEGER PRIMARY KEY, number TEXT, message TEXT, client_id TEXT, submitted REAL,
+        send_at REAL, sent_at REAL, final_at REAL, outcome TEXT, cost INTEGER,
+        scheduled INTEGER, waiting INTEGER, cancelled INTEGER DEFAULT 0""",
+    "replies": "due REAL, message_id INTEGER, number TEXT, text TEXT",
+    "incoming": """position INTEGER PRIMARY KEY, id INTEGER, number TEXT, text TEXT, received REAL,
+        outgoing INTEGER""",
+    "shortcode": "position INTEGER PRIMARY KEY, id INTEGER, number TEXT, text TEXT, received REAL",
+    "optouts": "position INTEGER PRIMARY KEY, id INTEGER, number TEXT UNIQUE, text TEXT, received REAL",
+    "do_not_contact": "number TEXT PRIMARY KEY",
+}
+
+_INDEXES = (
+    "CREATE INDEX messages_of_a_number ON messages (number, send_at)",
+    "CREATE INDEX messages_waiting ON messages (id) WHERE waiting",
+    "CREATE INDEX messages_due ON messages (send_at) WHERE waiting",
+    "CREATE INDEX replies_due ON replies (due)",
+)
+
+
+class State:
+    """The tables and their transactions.
+
+    :param path: the file; ``None`` keeps everything in memory.
+    :param tenths: what the main account starts with.
+    """
+
+    def __init__(self, path: str | Path | None, tenths: int) -> None:
+        self._tenths = tenths
+        self.db = sqlite3.connect(path or ":memory:", timeout=0.1, check_same_thread=False)
+        try:
+            self._open(path)
+        except sqlite3.Error as error:
+            self.db.close()
+            msg = f"The state file {path} cannot be used: {error}."
+            raise ValueError(msg) from error
+
+    def _open(self, path: str | Path | None) -> None:
+        # A process that is killed loses nothing that was committed; a power cut may.
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = OFF"):
+            self.db.execute(f"PRAGMA {pragma}")
+        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._create()
+        elif version != _VERSION:
+            self.db.close()
+            msg = f"The state file {path} was written by another version of the sandbox. Use another file."
+            raise ValueError(msg)
+
+    def _create(self) -> None:
+        for name, columns in _TABLES.items():
+            self.db.execute(f"CREATE TABLE {name} ({columns})")
+        for index in _INDEXES:
+            self.db.execute(index)
+        self.db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._fill()
+        self.db.commit()
+
+    def _fill(self) -> None:
+        self.db.executemany(
+            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)",
+            [(MAIN_ACCOUNT, "sandbox", "Main", "Account", self._tenths), *_SUB_ACCOUNTS],
+        )
+
+    def empty(self) -> None:
+        """Forget everything; the clock is kept by the transaction this is part of."""
+        for name in _TABLES:
+            self.db.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own tables
+        self._fill()
+
+    @contextmanager
+    def transaction(self, now: float) -> Iterator[None]:
+        """Keep all that is done inside, and the clock, or nothing of it."""
+        with self.db:
+            yield
+            self.set("clock", now)
+            self.set("wall", time.time())
+
+    def clock(self) -> tuple[float, float] | None:
+        """Return the sandbox time and the wall time of the last transaction, if there was one."""
+        shown = self.setting("clock", None)
+        return None if shown is None else (shown, self.setting("wall", 0.0))
+
+    def setting(self, name: str, default: Any) -> Any:
+        """Return a setting, or what holds without one."""
+        row = self.db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return default if row is None else row[0]
+
+    def set(self, name: str, value: object) -> None:
+        """Remember a setting."""
+        self.db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def take_ids(self, name: str, first: int, count: int) -> range:
+        """Return ids that were never given before, ascending."""
+        start = self.setting(name, first)
+        self.set(name, start + count)
+        return range(start, start + count)
+
+    def close(self) -> None:
+        """Write everything to the file and let go of it."""
+        self.db.close()

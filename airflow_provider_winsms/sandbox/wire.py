@@ -1,0 +1,235 @@
+"""What goes over the wire: reading requests strictly, writing answers in either documented generation.
+
+A request that the document does not allow is refused whole, with the document's status and, where it gives
+one, its text; where it gives none, the text is the sandbox's own.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from airflow_provider_winsms.sandbox.clock import SAST, instant
+from airflow_provider_winsms.sandbox.outbox import Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Generation: TypeAlias = Literal["v2", "v3"]
+"""``v2``: strings for times, explicit nulls. ``v3``: integers for times, null keys left out."""
+
+MAX_ROWS = 1000
+MAX_SEGMENTS = 6
+MAX_BODY = 200_000
+"""Bytes of a body. The document says 200 kB; who keeps to the smaller reading keeps to both."""
+
+_BAD_RECIPIENTS = "There is an error in the 'recipients' array."
+_BAD_BATCH_RECIPIENTS = "There is an error in the 'recipients' array of one or more messageDetails objects."
+_BAD_IDS = "At least one non-numeric api Id was supplied in the apiIds array."
+_BAD_OFFSET = "The offset parameter must be a number greater than or equal to 0."
+_BAD_LIMIT = "The limit parameter must be a number from 1 to 1000."
+
+_TIMES = frozenset({"scheduledTime", "statusTime", "receiveTime", "submitTime", "scheduledSendTime"})
+_CREDITS = frozenset({"creditCost", "creditBalance", "newCreditBalance"})
+_MINUTE = "%Y%m%d%H%M"
+_MINUTE_DIGITS = 12
+
+# The GSM 7-bit default alphabet and its extension table (3GPP TS 23.038).
+_GSM_7 = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà\f^{}\\[~]|€"
+)
+
+
+class Refusal(Exception):  # noqa: N818 - it names what happened
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class Page(NamedTuple):
+    """The part of a list that is asked for."""
+
+    offset: int
+    limit: int
+
+
+class Transfer(NamedTuple):
+    """Credits, in tenths, to be moved between two accounts."""
+
+    sender: int
+    receiver: int
+    tenths: int
+
+
+def document(body: bytes) -> Any:
+    """Decode a JSON body.
+
+    :raises Refusal: 400, if it is none.
+    """
+    try:
+        return json.loads(body.decode())
+    except (ValueError, RecursionError):
+        raise Refusal(400, "Invalid JSON payload received") from None
+
+
+def submission(body: Any) -> Submission:
+    """Read the body of a send."""
+    one = _submission(body, _BAD_RECIPIENTS)
+    _demand(len(one.recipients) <= MAX_ROWS, _BAD_RECIPIENTS)
+    return one
+
+
+def submissions(body: Any) -> list[Submission]:
+    """Read the body of a send of many; the recipients of all messages together may be 1000."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    _demand(isinstance(messages, list) and bool(messages), "There is an error in the 'messages' array.")
+    read = [_submission(message, _BAD_BATCH_RECIPIENTS) for message in messages or ()]
+    _demand(sum(len(one.recipients) for one in read) <= MAX_ROWS, _BAD_BATCH_RECIPIENTS)
+    return read
+
+
+def _submission(body: Any, bad_recipients: str) -> Submission:
+    _demand(isinstance(body, dict), bad_recipients)
+    message, recipients = body.get("message"), body.get("recipients")
+    _demand(_is_text(message) and bool(message), "The 'message' must be a text.")
+    _demand(isinstance(recipients, list) and bool(recipients), bad_recipients)
+    return Submission(
+        gsm(message),
+        [_recipient(recipient, bad_recipients) for recipient in recipients],
+        _send_at(body["scheduledTime"]) if "scheduledTime" in body else None,
+        _max_segments(body.get("maxSegments", 1)),
+    )
+
+
+def _recipient(recipient: Any, bad: str) -> tuple[str, str | None]:
+    _demand(isinstance(recipient, dict), bad)
+    _demand(_is_text(recipient.get("mobileNumber")), bad)
+    _demand("clientMessageId" not in recipient or _is_text(recipient["clientMessageId"]), bad)
+    return recipient["mobileNumber"], recipient.get("clientMessageId")
+
+
+def _send_at(value: Any) -> float:
+    digits = str(value) if _is_integer(value) or isinstance(value, str) else ""
+    bad = "The 'scheduledTime' must have the format YYYYMMDDHHmm."
+    _demand(len(digits) == _MINUTE_DIGITS and digits.isascii() and digits.isdecimal(), bad)
+    try:
+        return datetime.strptime(digits, _MINUTE).replace(tzinfo=SAST).timestamp()
+    except ValueError:
+        raise Refusal(422, bad) from None
+
+
+def _max_segments(value: Any) -> int:
+    bad = "The 'maxSegments' must be a number from 1 to 6."
+    _demand(_is_integer(value) and 1 <= value <= MAX_SEGMENTS, bad)
+    return int(value)
+
+
+def message_ids(body: Any) -> list[int]:
+    """Read a bare array of 1 to 1000 message ids."""
+    _demand(isinstance(body, list) and 1 <= len(body) <= MAX_ROWS, _BAD_IDS)
+    _demand(all(map(_is_integer, body)), _BAD_IDS)
+    return list(body)
+
+
+def transfer(body: Any) -> Transfer:
+    """Read the body of a transfer of credits. Its documented error text is the one about recipients."""
+    _demand(isinstance(body, dict), _BAD_RECIPIENTS)
+    names = ("sendingAccountNumber", "receivingAccountNumber", "transferQuantity")
+    _demand(all(_is_integer(body.get(name)) and body[name] > 0 for name in names), _BAD_RECIPIENTS)
+    sender, receiver, quantity = (min(body[name], 2**53) for name in names)
+    return Transfer(sender, receiver, quantity * 10)
+
+
+def page(query: Mapping[str, str]) -> Page:
+    """Read ``offset`` and ``limit``; without them, the first 100 rows."""
+    offset, limit = _digits(query.get("offset", "0")), _digits(query.get("limit", "100"))
+    _demand(offset >= 0, _BAD_OFFSET)
+    _demand(1 <= limit <= MAX_ROWS, _BAD_LIMIT)
+    return Page(offset, limit)
+
+
+def _digits(value: str) -> int:
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MINUTE_DIGITS else -1
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any(0xD800 <= ord(char) <= 0xDFFF for char in value)  # noqa: PLR2004
+
+
+def _demand(holds: bool, otherwise: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise Refusal(422, otherwise)
+
+
+def gsm(text: str) -> str:
+    """Put a plain character, or ``?``, for each that GSM 7-bit cannot carry: nothing is refused."""
+    if _GSM_7.issuperset(text):
+        return text
+    return "".join(char if char in _GSM_7 else _plain(char) for char in text)
+
+
+def _plain(char: str) -> str:
+    base = unicodedata.normalize("NFKD", char)[:1]
+    return base if base in _GSM_7 else "?"
+
+
+def minute(seconds: float) -> str:
+    """Write a time as the wire has it: 12 digits, Johannesburg."""
+    return instant(seconds).strftime(_MINUTE)
+
+
+def envelope(status: int, now: float) -> dict[str, Any]:
+    """Return what every answer carries."""
+    at = instant(now)
+    stamp = f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03}"
+    return {"timeStamp": stamp, "version": "1.0", "statusCode": status}
+
+
+def rendered(value: Any, generation: Generation) -> Any:
+    """Write times, credits and nulls of an answer as a generation of the document has them."""
+    if isinstance(value, list):
+        return [rendered(each, generation) for each in value]
+    if isinstance(value, dict):
+        return _object(value, generation)
+    return value
+
+
+def _object(row: dict[str, Any], generation: Generation) -> dict[str, Any]:
+    written = {name: _field(name, value, generation) for name, value in row.items()}
+    if generation == "v2":
+        return written
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def _field(name: str, value: Any, generation: Generation) -> Any:
+    if name in _TIMES:
+        return _time(value, generation)
+    if name in _CREDITS:
+        # Declined recipients: null in the prose, 0 in the example.
+        return credit(value) if value is not None or generation == "v2" else 0
+    if name == "statusErrorCode" and value == "" and generation == "v3":
+        return 0
+    return rendered(value, generation) if isinstance(value, list) else value
+
+
+def _time(seconds: float | None, generation: Generation) -> str | int | None:
+    if seconds is None:
+        return None
+    return minute(seconds) if generation == "v2" else int(minute(seconds))
+
+
+def credit(tenths: int | None) -> float | int | None:
+    """Write credits as the examples do: 1936, but 201.4."""
+    if tenths is None:
+        return None
+    return tenths / 10 if tenths % 10 else tenths // 10
