@@ -27,8 +27,12 @@ T = TypeVar("T")
 MessageId: TypeAlias = int | str
 """What a gateway calls one text to one recipient. An integer at WinSMS."""
 
+MessageIds: TypeAlias = "MessageId | Iterable[MessageIds] | Mapping[str, Any] | None"
+"""All that ``each_message_id`` takes."""
+
 _SHOWN_IN_FRONT = 2
 _SHOWN_BEHIND = 3
+_TENTH = Decimal("0.1")
 
 
 def mask_number(number: str) -> str:
@@ -39,6 +43,11 @@ def mask_number(number: str) -> str:
     if len(number) <= _SHOWN_IN_FRONT + _SHOWN_BEHIND + 1:
         return "*" * 6
     return f"{number[:_SHOWN_IN_FRONT]}******{number[-_SHOWN_BEHIND:]}"
+
+
+def credits_text(amount: Decimal) -> str:
+    """Return an amount of credits with one decimal place, as WinSMS counts them, or more if it has more."""
+    return str(amount.quantize(_TENTH)) if amount == amount.quantize(_TENTH) else str(amount)
 
 
 class RejectReason(StrEnum):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage, OutcomeUnknown, SmsError
-from airflow_provider_winsms.messages import Message, Receipt, Recipient, mask_number
+from airflow_provider_winsms.messages import Message, Receipt, Recipient, credits_text, mask_number
 from airflow_provider_winsms.text import segments, septets, transliterate
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class Outcome:
             "accepted": self.accepted,
             "rejected": {str(reason): count for reason, count in sorted(self.rejected.items())},
             "duplicates": self.duplicates,
-            "cost": str(self.cost),
-            "balance": None if self.balance is None else str(self.balance),
+            "cost": credits_text(self.cost),
+            "balance": None if self.balance is None else credits_text(self.balance),
             "requests": self.requests,
         }
 

@@ -8,6 +8,7 @@ own choice for any other (WinSMS cost calculator), so the choice is made here, w
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -33,6 +34,14 @@ _CODEC = gsm0338.Codec()
 
 # The codec takes it, but alone it would turn the character behind it into another one.
 _ESCAPE = "\x1b"
+
+_LINE_END = re.compile(r"\r+\n")
+
+# One and a half is 1 1/2, not 11/2.
+_MIXED_NUMBER = re.compile(r"(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
+
+# The combining class of strokes through a character (Unicode, table of canonical combining classes).
+_OVERLAY = 1
 
 # Typography that has a plain spelling. What Unicode itself decomposes (accents, ligatures, full-width
 # letters, the ellipsis) needs no entry.
@@ -96,18 +105,25 @@ def transliterate(text: str) -> str:
 
     :raises InvalidMessage: naming the characters that cannot be spelt, by code point.
     """
-    composed = unicodedata.normalize("NFC", text).replace("\r\n", "\n")
+    composed = _MIXED_NUMBER.sub(" ", unicodedata.normalize("NFC", text))
     spelt = "".join(char if _fits(char) else _spell(char) for char in composed)
     septets(spelt)
-    return spelt
+    return _LINE_END.sub("\n", spelt)
 
 
 def _spell(char: str) -> str:
+    """Return a plain spelling, or the character itself if there is none."""
     plain = char.translate(_PLAIN)
     if plain != char:
         return plain
     decomposed = unicodedata.normalize("NFKD", char)
-    return "".join(part.translate(_PLAIN) for part in decomposed if not unicodedata.combining(part))
+    spelt = "".join(part.translate(_PLAIN) for part in decomposed if not _is_accent(part))
+    return spelt if all(map(_fits, spelt)) else char
+
+
+def _is_accent(char: str) -> bool:
+    """Tell an accent, which may be left out, from an overlay: a stroke through = makes it not equal."""
+    return unicodedata.combining(char) > _OVERLAY
 
 
 def _fits(char: str) -> bool:

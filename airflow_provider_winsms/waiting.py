@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_winsms.exceptions import DeliveryFailed, GatewayUnavailable, InvalidMessage
-from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, credits_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -65,7 +65,7 @@ class DeliveryOutcome:
             "total": self.total,
             "delivered": self.delivered,
             "states": self.states,
-            "cost": str(self.cost),
+            "cost": credits_text(self.cost),
         }
 
     def failure(self, why: str) -> DeliveryFailed:

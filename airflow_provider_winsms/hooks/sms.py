@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,6 +11,7 @@ import pendulum
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
+from airflow_provider_winsms.messages import credits_text
 from airflow_provider_winsms.sending import plan
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ class SmsHook(BaseHook):
                 balance = transport.send(self.gateway.balance())
         except SmsError as error:
             return False, str(error)
-        return True, f"Connected; {balance.credits} credits left."
+        return True, f"Connected; {credits_text(balance.credits)} credits left."
 
     def endpoint_of(self, connection: Connection, extras: Mapping[str, Any] | None = None) -> Endpoint:
         """Read a connection, and its extras if they are not at hand.
@@ -263,19 +265,17 @@ def _api_key(connection: Connection, where: str) -> str:
 
 
 def _base_url(connection: Connection, default: str, where: str) -> str:
-    given = (connection.host or "").strip()
-    parts = urlsplit(given if "://" in given else f"https://{given}") if given else urlsplit(default)
+    given = (connection.host or "").strip() or default
     try:
+        parts = urlsplit(given if "://" in given else f"https://{given}")
         port = parts.port or connection.port
     except ValueError:
-        port = -1
-    if parts.username or parts.query or parts.fragment or not parts.hostname or port == -1:
+        parts, port = urlsplit(""), None
+    if not parts.hostname or parts.username or parts.query or parts.fragment:
         msg = f"{where} has a malformed host. Give a base URL without user or query, such as {default}."
         raise ConfigurationError(msg)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        msg = (
-            f"{where} has a host that is not https. Only a loopback host, such as the sandbox, may use http."
-        )
+        msg = f"{where} has a host that is not https. Only a loopback host, as of the sandbox, may use http."
         raise ConfigurationError(msg)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     path = parts.path.rstrip("/") or urlsplit(default).path
@@ -325,7 +325,13 @@ def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> An
     return read
 
 
-_FROM_TEXT: dict[str, Any] = {"string": str, "integer": int, "number": float}
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
+_FROM_TEXT: dict[str, Any] = {"string": str, "integer": int, "number": _finite}
 
 
 def _time_zone(name: str, where: str) -> str:

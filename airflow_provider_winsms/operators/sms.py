@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -20,9 +20,9 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
-from airflow_provider_winsms.messages import Message, each_message_id
-from airflow_provider_winsms.sealing import SealedFieldsOperator
+from airflow_provider_winsms.messages import Message, credits_text, each_message_id
 from airflow_provider_winsms.sending import Composer, Outcome, plan, submit
+from airflow_provider_winsms.templating import SealedFieldsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.gateways.base import Call
-    from airflow_provider_winsms.messages import MessageId, Receipt, Recipient
+    from airflow_provider_winsms.messages import MessageIds, Receipt, Recipient
+    from airflow_provider_winsms.templating import Templated
 
-OnRejected = Literal["fail_if_all", "fail", "ignore"]
+Tolerance = Literal["fail_if_all", "fail", "ignore"]
+"""When some of many fail a task: if there was nothing else, always, or never."""
 
-_ON_REJECTED = ("fail_if_all", "fail", "ignore")
 _MESSAGE_KEYS = {"text", "to", "send_at", "max_segments"}
 
 _NOTHING = Decimal(0)
@@ -54,7 +55,7 @@ class _SendOperator(SealedFieldsOperator):
     ui_color = "#d5f0e3"
 
     def __init__(
-        self, *, sms_conn_id: str = "winsms_default", on_rejected: OnRejected = "fail_if_all", **kwargs: Any
+        self, *, sms_conn_id: str = "winsms_default", on_rejected: Tolerance = "fail_if_all", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.sms_conn_id = sms_conn_id
@@ -66,7 +67,7 @@ class _SendOperator(SealedFieldsOperator):
             return self._send(SmsHook.of(self.sms_conn_id), context)
 
     def _send(self, hook: SmsHook, context: Context) -> dict[str, Any]:
-        self._check_policy()
+        _check_policy("on_rejected", self.on_rejected)
         planned = plan(self._messages(Composer(hook.gateway, pendulum.now)), hook.gateway)
         self.log.info(
             "Sending to %d recipients in %d requests; %d duplicates left out.",
@@ -98,11 +99,6 @@ class _SendOperator(SealedFieldsOperator):
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         """Return the request for messages that fit into one."""
 
-    def _check_policy(self) -> None:
-        if self.on_rejected not in _ON_REJECTED:
-            msg = f"on_rejected must be one of {', '.join(_ON_REJECTED)}; got {self.on_rejected!r}."
-            raise InvalidMessage(msg)
-
     def _judge(self, outcome: Outcome) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(outcome.rejected.items()))
         if outcome.account_level:
@@ -111,8 +107,7 @@ class _SendOperator(SealedFieldsOperator):
                 "submitted. no_credits: top up; account_locked, trial_account: ask the gateway."
             )
             raise ConfigurationError(msg)
-        intolerable = {"fail": True, "fail_if_all": not outcome.accepted, "ignore": False}[self.on_rejected]
-        if outcome.rejected and intolerable:
+        if outcome.rejected and _is_intolerable(self.on_rejected, outcome.accepted):
             msg = f"The gateway declined recipients ({reasons}) and accepted {outcome.accepted}."
             raise SendRejected(msg, {str(reason): count for reason, count in outcome.rejected.items()})
 
@@ -126,8 +121,8 @@ class _SendOperator(SealedFieldsOperator):
             "Accepted %d, rejected %s, cost %s credits, balance %s, requests %d.",
             outcome.accepted,
             {str(reason): count for reason, count in sorted(outcome.rejected.items())},
-            outcome.cost,
-            outcome.balance,
+            credits_text(outcome.cost),
+            None if outcome.balance is None else credits_text(outcome.balance),
             outcome.requests,
         )
 
@@ -163,10 +158,10 @@ class SmsSendOperator(_SendOperator):
     def __init__(
         self,
         *,
-        text: str,
-        to: str | Iterable[str | Recipient],
-        send_at: datetime | str | None = None,
-        max_segments: int | None = None,
+        text: Templated[str],
+        to: Templated[str | Iterable[str | Recipient]],
+        send_at: Templated[datetime | str | None] = None,
+        max_segments: Templated[int | str | None] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -203,7 +198,7 @@ class SmsSendBatchOperator(_SendOperator):
     template_fields: Sequence[str] = ("messages", "sms_conn_id")
     sealed_fields: ClassVar[tuple[str, ...]] = ("messages",)
 
-    def __init__(self, *, messages: Iterable[Mapping[str, Any]], **kwargs: Any) -> None:
+    def __init__(self, *, messages: Templated[Iterable[Mapping[str, Any]]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.messages = messages
 
@@ -242,9 +237,9 @@ class SmsCancelScheduledOperator(BaseOperator):
     def __init__(
         self,
         *,
-        message_ids: Iterable[MessageId] | Mapping[str, Any] | str,
+        message_ids: Templated[MessageIds],
         sms_conn_id: str = "winsms_default",
-        on_not_cancelled: OnRejected = "ignore",
+        on_not_cancelled: Tolerance = "ignore",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -258,9 +253,7 @@ class SmsCancelScheduledOperator(BaseOperator):
             return self._cancel(SmsHook.of(self.sms_conn_id))
 
     def _cancel(self, hook: SmsHook) -> dict[str, Any]:
-        if self.on_not_cancelled not in _ON_REJECTED:
-            msg = f"on_not_cancelled must be one of {', '.join(_ON_REJECTED)}; got {self.on_not_cancelled!r}."
-            raise InvalidMessage(msg)
+        _check_policy("on_not_cancelled", self.on_not_cancelled)
         ids = hook.gateway.message_ids(each_message_id(self.message_ids))
         size = hook.gateway.limits.message_ids
         requests = [ids[start : start + size] for start in range(0, len(ids), size)]
@@ -275,17 +268,26 @@ class SmsCancelScheduledOperator(BaseOperator):
         return {
             "cancelled": len(cancelled),
             "not_cancelled": left,
-            "refund": str(refund),
+            "refund": credits_text(refund),
             "requests": len(requests),
         }
 
     def _judge(self, cancelled: int, left: int) -> None:
-        intolerable = {"fail": True, "fail_if_all": not cancelled, "ignore": False}[self.on_not_cancelled]
-        if left and intolerable:
+        if left and _is_intolerable(self.on_not_cancelled, cancelled):
             msg = (
                 f"{left} texts were not cancelled (gone out, cancelled before, or unknown); {cancelled} were."
             )
             raise SendRejected(msg, {"not_cancelled": left})
+
+
+def _check_policy(name: str, policy: str) -> None:
+    if policy not in get_args(Tolerance):
+        msg = f"{name} must be one of {', '.join(get_args(Tolerance))}; got {policy!r}."
+        raise InvalidMessage(msg)
+
+
+def _is_intolerable(policy: str, succeeded: int) -> bool:
+    return policy == "fail" or (policy == "fail_if_all" and not succeeded)
 
 
 def _composed(composer: Composer, place: int, row: object) -> Message:

@@ -28,7 +28,8 @@ _OTHER_NUMBERS = """\
 
 _FAULT_NOTES = """\
 Values of POST /_sandbox/faults: fault, and as you like operation (name or path; any, if left out), times
-(1, if left out), probability and seed (without end, unless times is given), seconds, retryAfter, rows.
+(1, if left out), probability and seed (without end, unless times is given), seconds, retryAfter,
+rows, skip (how many requests pass first).
 A request is struck by one fault, the oldest that concerns it. Example:
   curl -d '{"fault": "lost-after-acceptance", "operation": "smsSend"}' http://127.0.0.1:8025/_sandbox/faults"""
 

@@ -257,6 +257,7 @@ class Sandbox:
         seconds: float = 1.0,
         retry_after: int = 1,
         rows: int = 1,
+        skip: int = 0,
     ) -> int:
         """Ask for a fault, and return its id.
 
@@ -267,6 +268,7 @@ class Sandbox:
         :param times: how often; once if neither this nor a probability is given.
         :param probability: the chance that it strikes a request, drawn from ``seed``.
         :param seconds: how long a fault that waits does, of wall time.
+        :param skip: how many requests that it concerns pass before it strikes.
         :param retry_after: what ``429-too-many-requests`` says.
         :param rows: how many ``rows-between-pages`` adds.
         :raises ValueError: naming what is wrong.
@@ -281,6 +283,7 @@ class Sandbox:
                 seconds=seconds,
                 retry_after=retry_after,
                 rows=rows,
+                skip=skip,
             )
 
     def faults(self) -> list[Row]:

@@ -68,6 +68,7 @@ _FAULT = {
     "seed": "integer",
     "seconds": "number",
     "retryAfter": "integer",
+    "skip": "integer",
     "rows": "integer",
 }
 

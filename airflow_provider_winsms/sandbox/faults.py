@@ -83,6 +83,7 @@ class Armed:
     """A fault that waits for its request.
 
     :param times: how often it still strikes; ``None`` is without end.
+    :param skip: how many requests that it concerns it still lets pass.
     :param seconds: of wall time.
     """
 
@@ -95,11 +96,15 @@ class Armed:
     seconds: float
     retry_after: int
     rows: int
+    skip: int
     struck: int = 0
 
     def strikes(self, operation: Operation) -> bool:
-        """Whether it strikes this request."""
+        """Whether it strikes this request; one that it lets pass is counted."""
         if self.times == 0 or self.operation not in {None, operation} or not self.fault.concerns(operation):
+            return False
+        if self.skip:
+            self.skip -= 1
             return False
         return self.probability is None or self.chance.random() < self.probability
 
@@ -302,15 +307,18 @@ class Faults:
         seconds: float = 1.0,
         retry_after: int = 1,
         rows: int = 1,
+        skip: int = 0,
     ) -> int:
         """Ask for a fault and return its id.
 
         :param operation: its name or path; ``None`` is any.
         :param times: how often; without a probability once, with one without end.
+        :param skip: how many requests that it concerns pass before it.
         :raises ValueError: naming what is wrong.
         """
         _check_fault(fault, operation)
         _check_counts(times=times, rows=rows)
+        _check_skip(skip)
         _check_probability(probability)
         _check_seconds(seconds=seconds, retry_after=retry_after)
         self._last_key += 1
@@ -325,6 +333,7 @@ class Faults:
                 seconds=seconds,
                 retry_after=retry_after,
                 rows=rows,
+                skip=skip,
             )
         )
         return self._last_key
@@ -360,6 +369,12 @@ def _check_counts(**counts: int | None) -> None:
         if count is not None and count < 1:
             msg = f"{name} must be 1 or more, not {count}."
             raise ValueError(msg)
+
+
+def _check_skip(skip: int) -> None:
+    if skip < 0:
+        msg = f"skip must be 0 or more, not {skip}."
+        raise ValueError(msg)
 
 
 def _check_probability(probability: float | None) -> None:

@@ -274,6 +274,7 @@ def _cancel_row(key: int, fate: Fate | None, cancelled: Fate | None) -> Row:
 
 
 def _outbox_row(fate: Fate, now: float) -> Row:
+    status, since = fate.status(now)
     return {
         "apiMessageId": fate.id,
         "mobileNumber": fate.number,
@@ -281,7 +282,8 @@ def _outbox_row(fate: Fate, now: float) -> Row:
         "clientMessageId": fate.client_id,
         "submitTime": fate.submitted,
         "scheduledTime": fate.send_at if fate.scheduled else None,
-        "status": "CANCELLED" if fate.cancelled else fate.status(now)[0],
+        "status": "CANCELLED" if fate.cancelled else status,
+        "statusAfterSeconds": None if fate.cancelled or fate.waiting else since - fate.send_at,
         "cancelled": bool(fate.cancelled),
         "creditCost": fate.cost,
     }

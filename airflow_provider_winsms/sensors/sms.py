@@ -22,11 +22,12 @@ from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger, read_delive
 from airflow_provider_winsms.waiting import DeliveryWait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.messages import MessageIds
+    from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.triggers.sms import DeliveryEvent
     from airflow_provider_winsms.waiting import DeliveryOutcome
 
@@ -43,8 +44,8 @@ class SmsDeliverySensor(BaseSensorOperator):
 
     Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; states are values of
     ``DeliveryState``, the cost is in credits. Fails with ``DeliveryFailed``, whose ``reports`` say what
-    became of the texts that did not arrive (ids and states; at most 1000). A wrong key or id ends the wait at once,
-    an unreachable gateway does not.
+    became of the texts that did not arrive (ids and states; at most 1000). A wrong key or id ends the wait
+    at once, an unreachable gateway does not.
 
     :param message_ids: ids, or what a send operator returned (``send.output``). (templated)
     :param min_delivered: the share of the texts that must arrive, 0 to 1.
@@ -64,7 +65,7 @@ class SmsDeliverySensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        message_ids: Iterable[MessageId] | Mapping[str, Any] | str,
+        message_ids: Templated[MessageIds],
         min_delivered: float = 1.0,
         not_found_grace: timedelta | float = 120,
         poke_interval: timedelta | float = 30,

@@ -161,6 +161,12 @@ def test_a_fault_strikes_once_unless_told_how_often(api: Api) -> None:
     assert statuses == [500, 503, 503, 200]
 
 
+def test_a_fault_may_let_requests_pass_first(api: Api) -> None:
+    api.box.add_fault("500-before-acceptance", skip=2)
+    statuses = [api.call("GET", "/subaccounts").status_code for _ in range(4)]
+    assert statuses == [200, 200, 500, 200]
+
+
 def test_a_fault_strikes_only_its_operation(api: Api) -> None:
     api.box.add_fault("500-before-acceptance", operation="smsStatus")
     assert api.balance() == 100
@@ -205,6 +211,7 @@ def test_faults_are_listed_with_how_often_they_struck_and_can_be_forgotten(api: 
         ({"fault": "gremlins"}, "lost-after-acceptance"),
         ({"fault": "latency", "operation": "sendSms"}, "smsSendBatch"),
         ({"fault": "latency", "times": 0}, "times must be 1 or more"),
+        ({"fault": "latency", "skip": -1}, "skip must be 0 or more"),
         ({"fault": "latency", "probability": 1.5}, "probability must be from 0 to 1"),
         ({"fault": "latency", "seconds": -1}, "seconds must be from 0"),
         ({"fault": "latency", "seconds": float("nan")}, "seconds must be from 0"),

@@ -299,6 +299,7 @@ def test_the_outbox_shows_every_accepted_text(api: Api) -> None:
         "submitTime": wire_minute(),
         "scheduledTime": None,
         "status": "DELIVERED",
+        "statusAfterSeconds": 0,
         "cancelled": False,
         "creditCost": 1,
     }

@@ -1,4 +1,4 @@
-"""Template fields that hold personal data: rendered for the task, shown to nobody.
+"""Template fields, above all those that hold personal data: rendered for the task, shown to nobody.
 
 Airflow stores the rendered value of each template field for its web page, and logs the template when
 rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``.
@@ -6,7 +6,7 @@ rendering fails. A sealed field is templated as any other, and stands in both pl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import jinja2
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -16,7 +16,12 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+    T = TypeVar("T")
+
+    Templated: TypeAlias = T | XComArg | Callable[..., T]
+    """A value, what another task returned, or a function that Airflow calls when it renders the task."""
 
 
 class Sealed:

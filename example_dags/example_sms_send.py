@@ -1,0 +1,30 @@
+"""Send one text.
+
+The smallest DAG: one operator, one text, one phone. The connection ``winsms_default`` holds the API key.
+
+The number is one that no phone has; in the sandbox it receives. Put your own in its place. A number written
+into a DAG file can be read by all who may read the DAG; the other examples show how to fetch it at run time.
+"""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.sdk import DAG
+
+from airflow_provider_winsms.operators.sms import SmsSendOperator
+
+with DAG(
+    dag_id="example_sms_send",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Johannesburg"),
+    catchup=False,
+    tags=["sms", "example"],
+    doc_md=__doc__,
+) as dag:
+    SmsSendOperator(
+        task_id="tell_ann",
+        text="Hi Ann, the nightly load of {{ dag_run.run_after | ds }} is done.",
+        to="+27 00 000 0101",
+        # A retry never sends twice: it refuses if the try before it may have sent.
+        retries=2,
+    )

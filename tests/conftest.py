@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Airflow reads its home when it is first imported, so it is set before any test is.
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+os.environ.update(
+    AIRFLOW_HOME=_HOME.name,
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+API_KEY = "key-1f6c-seeded-for-tests"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A gateway whose time stands still until the test moves it."""
+    from airflow_provider_winsms.sandbox import Sandbox
+
+    with Sandbox(api_key=API_KEY, speed=0, credits=1000) as box:
+        yield box
+
+
+@pytest.fixture
+def runner(sandbox: Sandbox) -> TaskRunner:
+    """Airflow's task runner, with ``winsms_default`` leading to the sandbox."""
+    from tests.support.task_runner import TaskRunner
+
+    connection = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key}
+    return TaskRunner({"winsms_default": connection})

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+
+from airflow_provider_winsms.exceptions import InvalidMessage, SendRejected
+from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+ANN, BEN = "27825550101", "27825550102"
+
+
+def cancel(message_ids: Any, **kwargs: Any) -> SmsCancelScheduledOperator:
+    return SmsCancelScheduledOperator(task_id="cancel", message_ids=message_ids, **kwargs)
+
+
+@pytest.fixture
+def scheduled(runner: TaskRunner) -> dict[str, Any]:
+    """What scheduling two texts, three hours ahead, returned."""
+    runner.run(
+        SmsSendOperator(task_id="send", text="Later", to=[ANN, BEN], send_at=pendulum.now("UTC").add(hours=3))
+    )
+    result: dict[str, Any] = runner.result
+    return result
+
+
+def test_cancelling_gives_the_cost_back(
+    scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(cancel(scheduled["message_ids"]))
+    assert runner.result == {"cancelled": 2, "not_cancelled": 0, "refund": "2.0", "requests": 1}
+    assert {text["status"] for text in sandbox.outbox()} == {"CANCELLED"}
+
+
+def test_a_cancelled_text_never_goes_out(
+    scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(cancel(scheduled["message_ids"][:1]))
+    sandbox.advance(4 * 3600)
+    assert sorted(text["status"] for text in sandbox.outbox()) == ["CANCELLED", "DELIVERED"]
+
+
+def test_cancelling_twice_refunds_once_and_does_not_fail(
+    scheduled: dict[str, Any], runner: TaskRunner
+) -> None:
+    runner.run(cancel(scheduled))
+    result = runner.run(cancel(scheduled))
+    assert result.error is None
+    assert runner.result == {"cancelled": 0, "not_cancelled": 2, "refund": "0.0", "requests": 1}
+
+
+def test_a_text_that_has_gone_out_is_not_cancelled(
+    scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.advance(4 * 3600)
+    runner.run(cancel(scheduled))
+    assert runner.result["not_cancelled"] == 2
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda sent: sent,
+        lambda sent: [sent],
+        lambda sent: sent["message_ids"],
+        lambda sent: str(sent["message_ids"]),
+        lambda sent: [str(message_id) for message_id in sent["message_ids"]],
+        lambda sent: "{{ " + str(sent["message_ids"]) + " }}",
+    ],
+    ids=["result", "mapped-results", "ids", "text", "texts", "template"],
+)
+def test_ids_may_be_given_in_any_usual_way(shape: Any, scheduled: dict[str, Any], runner: TaskRunner) -> None:
+    runner.run(cancel(shape(scheduled)))
+    assert runner.result["cancelled"] == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "ids", "fails"),
+    [
+        ("ignore", [999_999], False),
+        ("fail", [999_999], True),
+        ("fail_if_all", [999_999], True),
+    ],
+)
+def test_on_not_cancelled_decides_whether_the_task_fails(
+    policy: str,
+    ids: list[int],
+    fails: bool,
+    runner: TaskRunner,
+) -> None:
+    assert isinstance(runner.run(cancel(ids, on_not_cancelled=policy)).error, SendRejected) is fails
+
+
+def test_more_than_a_thousand_ids_take_more_requests(runner: TaskRunner) -> None:
+    runner.run(cancel(list(range(1, 2502))))
+    assert runner.result["requests"] == 3
+
+
+@pytest.mark.parametrize(
+    ("message_ids", "says"),
+    [
+        ([], "There are no message ids"),
+        (None, "There are no message ids"),
+        ({"accepted": 0}, "There are no message ids"),
+        ("[1, oops", "not a list of ids"),
+        (["a1"], "whole number"),
+        ([True], "whole number"),
+        ([1.5], "whole number"),
+        ([-1], "whole number"),
+    ],
+)
+def test_wrong_ids_are_refused_before_any_request(
+    message_ids: Any, says: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    error = runner.run(cancel(message_ids)).error
+    assert isinstance(error, InvalidMessage)
+    assert says in str(error)
+    assert sandbox.requests() == []
+
+
+def test_a_wrong_policy_is_refused_before_any_request(sandbox: Sandbox, runner: TaskRunner) -> None:
+    assert isinstance(runner.run(cancel([1], on_not_cancelled="shrug")).error, InvalidMessage)
+    assert sandbox.requests() == []

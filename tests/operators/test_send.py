@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    GatewayUnavailable,
+    InvalidMessage,
+    OutcomeUnknown,
+    SendRejected,
+)
+from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+ANN, BEN, CAT = "27825550101", "27825550102", "27825550103"
+NO_CREDITS, BAD_NUMBER, OPTED_OUT = "27000000001", "27000000005", "27000000006"
+HALLO = "Hallo, this is a test."
+
+
+def send(**kwargs: Any) -> SmsSendOperator:
+    return SmsSendOperator(task_id="send", **{"text": HALLO, "to": [ANN, BEN], **kwargs})
+
+
+def send_batch(*messages: Any, **kwargs: Any) -> SmsSendBatchOperator:
+    return SmsSendBatchOperator(task_id="send_batch", messages=list(messages), **kwargs)
+
+
+def numbers(sandbox: Sandbox) -> list[str]:
+    return [text["mobileNumber"] for text in sandbox.outbox()]
+
+
+def sends(sandbox: Sandbox) -> int:
+    return sum(1 for request in sandbox.requests() if request["operation"] in {"smsSend", "smsSendBatch"})
+
+
+def test_a_text_reaches_each_recipient_once(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send())
+    assert numbers(sandbox) == [ANN, BEN]
+    assert {text["message"] for text in sandbox.outbox()} == {HALLO}
+
+
+def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send(to=[ANN, BEN, BAD_NUMBER, ANN]))
+    assert runner.result == {
+        "message_ids": [text["apiMessageId"] for text in sandbox.outbox()],
+        "accepted": 2,
+        "rejected": {"bad_number": 1},
+        "duplicates": 1,
+        "cost": "2.0",
+        "balance": "998.0",
+        "requests": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        (ANN, [ANN]),
+        (f"{ANN}, {BEN}", [ANN, BEN]),
+        (f"{ANN};{BEN}\n{CAT}", [ANN, BEN, CAT]),
+        (["+27 82 555 0101", "(082) 555-0102", "0027825550103"], [ANN, BEN, CAT]),
+        ([int(ANN)], [ANN]),
+        ([ANN, "0825550101", "+27825550101"], [ANN]),
+        ("{{ [1, 2] | length }}7825550101", [ANN]),
+        (lambda **_: [ANN, BEN], [ANN, BEN]),
+        ((number for number in (ANN, BEN)), [ANN, BEN]),
+    ],
+    ids=[
+        "one",
+        "commas",
+        "lines",
+        "spellings",
+        "integer",
+        "same-number",
+        "template",
+        "callable",
+        "generator",
+    ],
+)
+def test_recipients_may_be_given_in_any_usual_way(
+    to: Any, expected: list[str], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(send(to=to))
+    assert numbers(sandbox) == expected
+
+
+def test_a_text_is_spelt_in_the_alphabet_that_the_gateway_sends(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send(text="Môre “wêreld” – {{ 1 + 1 }} €", to=ANN))
+    assert sandbox.outbox()[0]["message"] == 'More "wereld" - 2 €'
+
+
+def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: TaskRunner) -> None:
+    when = pendulum.now("Africa/Johannesburg").add(hours=3).set(minute=14, second=30)
+    runner.run(send(send_at=when.in_timezone("UTC").isoformat()))
+    assert {text["scheduledTime"] for text in sandbox.outbox()} == {when.strftime("%Y%m%d%H15")}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"text": "  "}, "text is empty"),
+        ({"text": None}, "text is empty"),
+        ({"text": "x" * 919}, "919 septets"),
+        ({"text": "€" * 460}, "920 septets"),
+        ({"text": "see you \U0001f600"}, "U+1F600 GRINNING FACE"),
+        ({"text": "x" * 161, "max_segments": 1}, "takes 2 segments and max_segments allows 1"),
+        ({"max_segments": 0}, "from 1 to 6"),
+        ({"max_segments": 7}, "from 1 to 6"),
+        ({"max_segments": "many"}, "from 1 to 6"),
+        ({"to": []}, "no recipients"),
+        ({"to": ""}, "no recipients"),
+        ({"to": None}, "of type NoneType"),
+        ({"to": [ANN, "hello"]}, "Recipient 2 is not a phone number"),
+        ({"to": [ANN, "2782555"], "text": ""}, "text is empty"),
+        ({"to": ["123456"]}, "Recipient 1 (******) is not a phone number"),
+        ({"to": ["2782555010112345678"]}, "Recipient 1 (27******678)"),
+        ({"to": [True]}, "Recipient 1 is not"),
+        ({"send_at": "2027-01-31T09:00"}, "no time zone"),
+        ({"send_at": "tomorrow"}, "not a time"),
+        ({"send_at": "2020-01-31T09:00+02:00"}, "past"),
+        ({"on_rejected": "shrug"}, "on_rejected must be one of"),
+        ({"text": "Dear {{ nobody }}"}, "UndefinedError"),
+        ({"text": "Dear {% if %}"}, "TemplateSyntaxError"),
+    ],
+)
+def test_bad_input_is_refused_for_good_and_before_anything_is_sent(
+    wrong: dict[str, Any], says: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.retries = 3
+    result = runner.run(send(**wrong))
+    assert isinstance(result.error, InvalidMessage)
+    assert says in str(result.error)
+    assert sandbox.requests() == []
+
+
+def test_wrong_input_fails_at_once_whatever_the_retries(runner: TaskRunner) -> None:
+    runner.retries = 3
+    assert isinstance(runner.run(send(text="")).error, AirflowFailException)
+    assert runner.reported["state"] == "failed"
+
+
+def test_a_hundred_thousand_recipients_take_a_hundred_requests(sandbox: Sandbox, runner: TaskRunner) -> None:
+    sandbox.set_account(credit_balance=100_000)
+    runner.run(send(text="Hi", to=[f"2782{place:07d}" for place in range(100_000)]))
+    assert runner.result["accepted"] == 100_000
+    assert sends(sandbox) == runner.result["requests"] == 100
+
+
+def test_a_batch_is_cut_by_recipients_and_by_bytes(sandbox: Sandbox, runner: TaskRunner) -> None:
+    long = [{"text": f"{place:03d} " + "x" * 150, "to": f"2782{place:07d}"} for place in range(1000)]
+    runner.run(send_batch(*long))
+    assert runner.result["accepted"] == 1000
+    assert len(numbers(sandbox)) == len(set(numbers(sandbox))) == 1000
+    # 244 bytes each: 799 fit into 195,000.
+    assert sends(sandbox) == 2
+
+
+def test_a_batch_sends_each_its_own_text(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send_batch({"text": "Hi Ann", "to": ANN}, {"text": "Hi all", "to": [BEN, CAT]}))
+    sent = {(text["mobileNumber"], text["message"]) for text in sandbox.outbox()}
+    assert sent == {(ANN, "Hi Ann"), (BEN, "Hi all"), (CAT, "Hi all")}
+    assert [request["operation"] for request in sandbox.requests()] == ["smsSendBatch"]
+
+
+def test_a_batch_sends_the_same_text_to_the_same_number_once(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send_batch({"text": "Hi", "to": ANN}, {"text": "Hi", "to": ANN}, {"text": "Ho", "to": ANN}))
+    assert [text["message"] for text in sandbox.outbox()] == ["Hi", "Ho"]
+    assert runner.result["duplicates"] == 1
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ([], "`messages` is empty"),
+        ([{"text": "Hi"}], "Message 1 must have 'text' and 'to'"),
+        ([{"text": "Hi", "to": ANN, "when": "now"}], "Message 1 must have"),
+        ([{"text": "Hi", "to": ANN}, {"text": "", "to": ANN}], "Message 2: The text is empty"),
+        (["Hi"], "Message 1 must have"),
+        ([{"text": "Hi", "to": ANN, "send_at": pendulum.datetime(2020, 1, 1)}], "Message 1: send_at is past"),
+    ],
+)
+def test_a_wrong_message_of_a_batch_stops_all_of_it(
+    messages: list[Any], says: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    error = runner.run(send_batch(*messages)).error
+    assert isinstance(error, InvalidMessage)
+    assert says in str(error)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "to", "fails"),
+    [
+        ("fail_if_all", [ANN, OPTED_OUT], False),
+        ("fail_if_all", [OPTED_OUT, BAD_NUMBER], True),
+        ("fail", [ANN, OPTED_OUT], True),
+        ("fail", [ANN, ANN], False),
+        ("ignore", [OPTED_OUT, BAD_NUMBER], False),
+    ],
+)
+def test_on_rejected_decides_whether_declined_recipients_fail_the_task(
+    policy: str,
+    to: list[str],
+    fails: bool,
+    runner: TaskRunner,
+) -> None:
+    result = runner.run(send(to=to, on_rejected=policy))
+    assert isinstance(result.error, SendRejected) is fails
+    assert (result.error is None) is not fails
+
+
+def test_an_account_that_runs_out_of_credits_fails_the_task_and_stops_the_next_request(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.set_account(credit_balance=1500)
+    to = [f"2782{place:07d}" for place in range(3500)]
+    result = runner.run(send(to=to, on_rejected="ignore"))
+    assert isinstance(result.error, ConfigurationError)
+    assert isinstance(result.error, AirflowFailException)
+    assert "500 x no_credits; 1500 accepted before" in str(result.error)
+    assert sends(sandbox) == 2
+    assert len(runner.xcoms["partial_result"]["message_ids"]) == 1500
+
+
+@pytest.mark.parametrize("number", [NO_CREDITS, "27000000002", "27000000003"])
+def test_account_level_rejections_always_fail_the_task(number: str, runner: TaskRunner) -> None:
+    result = runner.run(send(to=[ANN, number], on_rejected="ignore"))
+    assert isinstance(result.error, ConfigurationError)
+
+
+def test_a_reason_that_no_document_knows_is_counted_as_other(runner: TaskRunner) -> None:
+    runner.run(send(to=[ANN, "27000000009"]))
+    assert runner.result["rejected"] == {"other": 1}
+
+
+LOST = [
+    "lost-after-acceptance",
+    "500-after-acceptance",
+    "502-after-acceptance",
+    "truncated-json",
+    "html-answer",
+]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_send_whose_answer_is_lost_fails_for_good_and_is_not_repeated(
+    fault: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.add_fault(fault)
+    runner.retries = 3
+    result = runner.run(send())
+    assert isinstance(result.error, OutcomeUnknown)
+    assert isinstance(result.error, AirflowFailException)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_second_try_of_a_send_that_may_have_gone_out_refuses(
+    fault: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.add_fault(fault)
+    runner.run(send())
+    result = runner.run(send())
+    assert isinstance(result.error, OutcomeUnknown)
+    assert "An earlier try of this task may have sent already" in str(result.error)
+    assert numbers(sandbox) == [ANN, BEN]
+    assert sends(sandbox) == 1
+
+
+def test_a_second_try_after_a_success_refuses(sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send())
+    assert isinstance(runner.run(send()).error, OutcomeUnknown)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_a_second_try_sends_if_the_first_was_refused_whole(sandbox: Sandbox, runner: TaskRunner) -> None:
+    good = runner.connections
+    runner.connections = {"winsms_default": {**good["winsms_default"], "password": "a-wrong-key"}}
+    assert isinstance(runner.run(send()).error, ConfigurationError)
+    runner.connections = good
+    assert runner.run(send()).error is None
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_a_gateway_that_cannot_be_reached_leaves_the_retry_to_airflow(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    good = runner.connections
+    runner.connections = {"winsms_default": {**good["winsms_default"], "host": "http://127.0.0.1:1"}}
+    runner.retries = 1
+    error = runner.run(send()).error
+    assert isinstance(error, GatewayUnavailable)
+    assert not isinstance(error, AirflowFailException)
+    runner.connections = good
+    assert runner.run(send()).error is None
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_without_a_task_state_store_every_second_try_refuses(sandbox: Sandbox, runner: TaskRunner) -> None:
+    def run() -> BaseException | None:
+        return runner.run(send(pre_execute=lambda context: context.pop("task_state_store"))).error
+
+    assert run() is None
+    assert isinstance(run(), OutcomeUnknown)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_what_was_accepted_before_a_lost_answer_is_not_lost(sandbox: Sandbox, runner: TaskRunner) -> None:
+    to = [f"2782{place:07d}" for place in range(2500)]
+    sandbox.set_account(credit_balance=5000)
+    sandbox.add_fault("lost-after-acceptance", skip=2)
+    result = runner.run(send(to=to))
+    assert isinstance(result.error, OutcomeUnknown)
+    assert len(runner.xcoms["partial_result"]["message_ids"]) == 2000
+
+
+def test_neither_numbers_nor_text_are_in_the_rendered_template_view(runner: TaskRunner) -> None:
+    runner.run(send(text="Dear {{ 'Ann' }}", to=[ANN]))
+    assert runner.rendered["text"] == runner.rendered["to"] == "(not shown)"
+    assert runner.rendered["sms_conn_id"] == "winsms_default"
+    runner.run(send_batch({"text": "Dear Ann", "to": ANN}))
+    assert runner.rendered["messages"] == "(not shown)"

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
+from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
+from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.triggers import sms as triggers
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+DELIVERED, FAILED, NEVER_SENT, STAYS_SENT = "27000000010", "27000000011", "27000000012", "27000000013"
+UNKNOWN_STATE = "27000000015"
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
+
+
+@pytest.fixture(params=["poke", "deferrable"])
+def mode(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+def sent(runner: TaskRunner, *numbers: str) -> list[int]:
+    runner.run(SmsSendOperator(task_id="send", text="Hi", to=list(numbers)))
+    ids: list[int] = runner.result["message_ids"]
+    return ids
+
+
+def wait(runner: TaskRunner, message_ids: Any, mode: str, **kwargs: Any) -> BaseException | None:
+    """Run the sensor to its end in either mode, and return the error that ended it."""
+    kwargs = {"poke_interval": 0.02, "timeout": 5, **kwargs}
+    sensor = SmsDeliverySensor(
+        task_id="wait", message_ids=message_ids, deferrable=mode == "deferrable", **kwargs
+    )
+    result = runner.run(sensor)
+    if result.state == "deferred":
+        result = runner.resume(sensor, runner.fire())
+    error: BaseException | None = result.error
+    return error
+
+
+def test_it_ends_when_every_text_is_delivered(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, "27825550101")
+    runner_error = wait(runner, ids[:1], mode)
+    assert runner_error is None
+    assert runner.result == {"total": 1, "delivered": 1, "states": {"delivered": 1}, "cost": "1.0"}
+
+
+def test_it_waits_while_a_text_is_on_its_way(mode: str, sandbox: Sandbox, runner: TaskRunner) -> None:
+    later = pendulum.now("UTC").add(hours=1)
+    runner.run(SmsSendOperator(task_id="send", text="Hi", to=DELIVERED, send_at=later))
+    ids = runner.result["message_ids"]
+    arrival = threading.Timer(0.2, sandbox.advance, [2 * 3600])
+    arrival.start()
+    assert wait(runner, ids, mode, timeout=30) is None
+    arrival.join()
+    polls = [request for request in sandbox.requests() if request["operation"] == "smsStatus"]
+    assert len(polls) > 1
+
+
+def test_too_few_delivered_fails_for_good_with_the_reports(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, FAILED, NEVER_SENT)
+    error = wait(runner, ids, mode)
+    assert isinstance(error, DeliveryFailed)
+    assert isinstance(error, AirflowFailException)
+    reports = [(report.message_id, report.state, report.code, report.number) for report in error.reports]
+    assert reports == [(ids[1], "failed", "FAILED", None), (ids[2], "not_sent", "SENDINGFAILED", None)]
+    assert "1 of 3 texts delivered, 3 needed (1 delivered, 1 failed, 1 not_sent)" in str(error)
+
+
+def test_enough_delivered_is_a_success(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, FAILED)
+    assert wait(runner, ids, mode, min_delivered=0.5) is None
+    assert runner.result["states"] == {"delivered": 1, "failed": 1}
+
+
+def test_it_ends_as_soon_as_enough_can_no_longer_arrive(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, STAYS_SENT, FAILED, FAILED.replace("11", "12"))
+    error = wait(runner, ids, mode, min_delivered=0.6, timeout=3600)
+    assert isinstance(error, DeliveryFailed)
+    assert not isinstance(error, AirflowSensorTimeout)
+
+
+def test_it_times_out_where_the_network_reports_nothing(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, STAYS_SENT, UNKNOWN_STATE)
+    error = wait(runner, ids, mode, timeout=0.2)
+    assert isinstance(error, AirflowSensorTimeout)
+    assert isinstance(error, DeliveryFailed)
+    assert [report.state for report in error.reports] == ["sent", "unknown"]
+    assert error.reports[1].code == "REROUTED"
+
+
+def test_at_the_timeout_enough_is_a_success(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, STAYS_SENT)
+    assert wait(runner, ids, mode, min_delivered=0.5, timeout=0.2) is None
+    assert runner.result["states"] == {"sent": 1, "delivered": 1}
+
+
+def test_an_unknown_id_is_given_a_grace_period(mode: str, runner: TaskRunner) -> None:
+    error = wait(runner, [987_654], mode, timeout=0.2)
+    assert isinstance(error, AirflowSensorTimeout)
+
+
+def test_an_id_that_stays_unknown_has_failed(mode: str, runner: TaskRunner) -> None:
+    error = wait(runner, [987_654], mode, not_found_grace=0.1)
+    assert isinstance(error, DeliveryFailed)
+    assert not isinstance(error, AirflowSensorTimeout)
+    assert [report.state for report in error.reports] == ["not_found"]
+
+
+def test_an_unreachable_gateway_does_not_end_the_wait(
+    mode: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    ids = sent(runner, DELIVERED)
+    sandbox.add_fault("503-before-acceptance", times=2)
+    assert wait(runner, ids, mode, timeout=60) is None
+
+
+def test_a_wrong_key_ends_the_wait_at_once(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED)
+    wrong = {**runner.connections["winsms_default"], "password": "a-wrong-key"}
+    runner.connections = {"winsms_default": wrong}
+    error = wait(runner, ids, mode, timeout=3600)
+    assert isinstance(error, ConfigurationError)
+    assert isinstance(error, AirflowFailException)
+
+
+def test_a_key_that_is_withdrawn_during_the_wait_ends_it(runner: TaskRunner) -> None:
+    ids = sent(runner, STAYS_SENT)
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=3600)
+    assert runner.run(sensor).state == "deferred"
+    wrong = {**runner.connections["winsms_default"], "password": "a-wrong-key"}
+    runner.connections = {"winsms_default": wrong}
+    error = runner.resume(sensor, _fired_soon(runner)).error
+    assert isinstance(error, ConfigurationError)
+    assert isinstance(error, AirflowFailException)
+
+
+def _fired_soon(runner: TaskRunner) -> Any:
+    runner.reported["trigger_kwargs"]["poll_interval"] = 0.01
+    return runner.fire()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"message_ids": []}, "no message ids"),
+        ({"message_ids": ["x"]}, "whole number"),
+        ({"min_delivered": 1.5}, "share from 0 to 1"),
+        ({"sms_conn_id": "nowhere"}, "There is no connection 'nowhere'"),
+    ],
+)
+def test_bad_input_ends_the_wait_before_any_request(
+    wrong: dict[str, Any], says: str, mode: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    error = wait(runner, **{"message_ids": [1], "mode": mode, **wrong})
+    assert isinstance(error, (InvalidMessage, ConfigurationError))
+    assert says in str(error)
+    assert sandbox.requests() == []
+
+
+def test_a_poll_asks_for_a_thousand_ids_at_a_time(mode: str, sandbox: Sandbox, runner: TaskRunner) -> None:
+    to = [f"2782{place:07d}" for place in range(1000)]
+    ids = sent(runner, *to)
+    sandbox.advance(3600)
+    wait(runner, [*ids, 900_001, 900_002], mode, min_delivered=0, not_found_grace=0)
+    polls = [request for request in sandbox.requests() if request["operation"] == "smsStatus"]
+    assert [poll["rows"] for poll in polls] == [1000, 2]
+
+
+def test_a_finished_text_is_not_asked_for_again(sandbox: Sandbox, runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, STAYS_SENT)
+    wait(runner, ids, "poke", timeout=0.2)
+    polls = [request["rows"] for request in sandbox.requests() if request["operation"] == "smsStatus"]
+    assert polls[0] == 2
+    assert set(polls[1:]) == {1}
+
+
+def test_the_first_look_is_taken_before_deferring(runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED)
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True)
+    assert runner.run(sensor).state == "success"
+
+
+def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRunner) -> None:
+    ids = sent(runner, STAYS_SENT)
+    runner.run(SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=3600))
+    path, kwargs = runner.trigger().serialize()
+    assert path == runner.reported["classpath"]
+    assert kwargs["message_ids"] == ids
+    assert kwargs["end_at"] > 1_700_000_000
+    assert set(kwargs) == {
+        "sms_conn_id",
+        "message_ids",
+        "min_delivered",
+        "poll_interval",
+        "end_at",
+        "grace_until",
+    }
+
+
+def test_soft_fail_skips_in_either_mode(mode: str, runner: TaskRunner) -> None:
+    ids = sent(runner, FAILED)
+    sensor = SmsDeliverySensor(
+        task_id="wait", message_ids=ids, deferrable=mode == "deferrable", soft_fail=True, timeout=1
+    )
+    assert runner.run(sensor).state == "skipped"
+
+
+def test_deferrable_follows_the_configuration() -> None:
+    from airflow.providers.common.compat.sdk import conf
+
+    assert SmsDeliverySensor(task_id="wait", message_ids=[1]).deferrable is conf.getboolean(
+        "operators", "default_deferrable"
+    )
+
+
+def test_reschedule_mode_frees_the_worker_between_looks(runner: TaskRunner) -> None:
+    ids = sent(runner, STAYS_SENT)
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, mode="reschedule", timeout=3600)
+    runner.run(sensor)
+    assert runner.reported["state"] == "up_for_reschedule"
+
+
+def test_its_error_pickles_with_its_reports(runner: TaskRunner) -> None:
+    error = wait(runner, sent(runner, FAILED), "poke")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own bytes
+    assert isinstance(copy, DeliveryFailed)
+    assert isinstance(copy, AirflowFailException)
+    assert isinstance(error, DeliveryFailed)
+    assert (str(copy), copy.reports) == (str(error), error.reports)

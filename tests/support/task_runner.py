@@ -1,0 +1,196 @@
+"""Airflow's own task runner, in this process, against an Execution API that keeps everything in memory.
+
+A task goes through what it goes through on a worker: templating, its try, deferral, resume, retries, XComs
+and the task state store. Every request that it makes of the API is kept, for tests that look for leaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.execution_time.supervisor import TaskRunResult
+    from airflow.triggers.base import BaseTrigger
+
+_NOT_FOUND = httpx.Response(404, json={"detail": {"reason": "not_found", "message": "not found"}})
+_CONNECTION_FIELDS = ("host", "schema", "login", "password", "port", "extra")
+_RUN_STARTED = "2026-01-01T00:00:00Z"
+
+
+@dataclass
+class TaskRunner:
+    """Runs the tries of one task instance, as the scheduler would have them run.
+
+    :param connections: what ``BaseHook.get_connection`` finds.
+    :param retries: how often the task may be tried again.
+    """
+
+    connections: Mapping[str, Mapping[str, Any]]
+    retries: int = 0
+    try_number: int = 0
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    task_state: dict[str, Any] = field(default_factory=dict)
+    rendered: dict[str, Any] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    reported: dict[str, Any] = field(default_factory=dict)
+    _resume: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, task: BaseOperator) -> TaskRunResult:
+        """Run the next try of the task, from its beginning."""
+        self.try_number += 1
+        self._resume = {}
+        self.xcoms.clear()
+        return self._run(task)
+
+    def resume(self, task: BaseOperator, event: Any) -> TaskRunResult:
+        """Run the deferred task on, with the event that its trigger fired."""
+        kwargs = {**(self.reported.get("next_kwargs") or {}), "event": event}
+        self._resume = {"next_method": self.reported["next_method"], "next_kwargs": kwargs}
+        return self._run(task)
+
+    @property
+    def result(self) -> Any:
+        """What the task returned."""
+        return self.xcoms.get("return_value")
+
+    def trigger(self) -> BaseTrigger:
+        """Rebuild the trigger that the task deferred with, from what went to the database."""
+        from airflow.sdk._shared.module_loading import import_string
+        from airflow.sdk.serde import deserialize
+
+        kind: Callable[..., BaseTrigger] = import_string(self.reported["classpath"])
+        kwargs: Any = deserialize(self.reported["trigger_kwargs"])
+        return kind(**kwargs)
+
+    def fire(self) -> Any:
+        """Run the trigger to its first event, and return the event's payload."""
+        with _in_environment(self.connections):
+            return asyncio.run(_first_event(self.trigger()))
+
+    def _run(self, task: BaseOperator) -> TaskRunResult:
+        from airflow.sdk import DAG
+        from airflow.sdk.api.client import Client
+        from airflow.sdk.api.datamodels._generated import TaskInstance
+        from airflow.sdk.execution_time.supervisor import run_task_in_process
+
+        if not task.has_dag():
+            task.dag = DAG("dag", schedule=None)
+        client = Client(base_url=None, token="", dry_run=True, transport=httpx.MockTransport(self._answer))
+        instance = TaskInstance(
+            id=uuid.uuid4(),
+            task_id=task.task_id,
+            dag_id="dag",
+            run_id="run",
+            try_number=self.try_number,
+            map_index=-1,
+            dag_version_id=uuid.uuid4(),
+        )
+        return run_task_in_process(ti=instance, task=task, client=client)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content) if request.content else None
+        self.requests.append(f"{request.method} {request.url.path} {request.content.decode()}")
+        for pattern, answer in _ROUTES:
+            if found := re.fullmatch(pattern, request.url.path):
+                return answer(self, request.method, found.group(1) if found.groups() else "", body)
+        return httpx.Response(200, json={"ok": True})
+
+    def _start(self, _method: str, _key: str, _body: Any) -> httpx.Response:
+        dag_run: dict[str, Any] = {
+            "dag_id": "dag",
+            "run_id": "run",
+            **dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end"), _RUN_STARTED),
+            "start_date": _RUN_STARTED,
+            "run_after": _RUN_STARTED,
+            "end_date": None,
+            "run_type": "manual",
+            "state": "running",
+            "consumed_asset_events": [],
+            "partition_key": None,
+            "conf": {},
+        }
+        return httpx.Response(
+            200,
+            json={
+                "dag_run": dag_run,
+                "max_tries": self.retries,
+                "should_retry": self.try_number <= self.retries,
+                "task_reschedule_count": 0,
+                "xcom_keys_to_clear": [],
+                **self._resume,
+            },
+        )
+
+    def _connection(self, _method: str, conn_id: str, _body: Any) -> httpx.Response:
+        if conn_id not in self.connections:
+            return _NOT_FOUND
+        empty = dict.fromkeys(_CONNECTION_FIELDS)
+        return httpx.Response(200, json={"conn_id": conn_id, **empty, **self.connections[conn_id]})
+
+    def _task_state(self, method: str, key: str, body: Any) -> httpx.Response:
+        if method == "PUT":
+            self.task_state[key] = body["value"]
+        elif method == "DELETE":
+            self.task_state.pop(key, None)
+        elif key in self.task_state:
+            return httpx.Response(200, json={"value": self.task_state[key]})
+        else:
+            return _NOT_FOUND
+        return httpx.Response(204)
+
+    def _xcom(self, method: str, key: str, body: Any) -> httpx.Response:
+        if method == "POST":
+            self.xcoms[key] = body
+            return httpx.Response(201, json={"message": "ok"})
+        if key not in self.xcoms:
+            return _NOT_FOUND
+        return httpx.Response(200, json={"key": key, "value": self.xcoms[key]})
+
+    def _state(self, _method: str, _key: str, body: Any) -> httpx.Response:
+        self.reported = body
+        return httpx.Response(204)
+
+    def _rendered(self, _method: str, _key: str, body: Any) -> httpx.Response:
+        self.rendered = body
+        return httpx.Response(201, json={"message": "ok"})
+
+
+_ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
+    (r"/task-instances/[^/]+/run", TaskRunner._start),
+    (r"/task-instances/[^/]+/state", TaskRunner._state),
+    (r"/task-instances/[^/]+/rtif", TaskRunner._rendered),
+    (r"/task-reschedules/[^/]+/start_date", lambda *_: httpx.Response(200, json=None)),
+    (r"/connections/([^/]+)", TaskRunner._connection),
+    (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
+    (r"/xcoms/.*/([^/]+)", TaskRunner._xcom),
+)
+
+
+async def _first_event(trigger: BaseTrigger) -> Any:
+    async for event in trigger.run():
+        return event.payload
+    return None
+
+
+@contextmanager
+def _in_environment(connections: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Let a trigger find connections: a triggerer asks its parent process, which a test has not."""
+    names = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]

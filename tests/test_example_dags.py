@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import runpy
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_winsms.sandbox import Sandbox
+from scripts import warehouse
+from scripts.airflow_process import AirflowProcess
+from scripts.run_examples import EXAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Sandbox]:
+    with Sandbox(speed=60, seed=7, credits=200) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Warehouse]:
+    with warehouse.opened("sqlite", tmp_path_factory.mktemp("warehouse")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    gateway: Sandbox, store: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowProcess]:
+    connections = {
+        "winsms_default": {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key},
+        "warehouse": store.connection,
+    }
+    with AirflowProcess(tmp_path_factory.mktemp("airflow"), connections) as process:
+        yield process
+
+
+def results(airflow: AirflowProcess, example: str) -> dict[str, Any]:
+    answer = airflow.run(example, lambda: time.sleep(0.02))
+    assert answer["state"] == "success", airflow.log.read_text()[-5000:]
+    tasks: dict[str, Any] = answer["results"]
+    return tasks
+
+
+def test_sending_one_text(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    assert results(airflow, "example_sms_send")["tell_ann"]["accepted"] == 1
+    (text,) = gateway.outbox()
+    assert text["mobileNumber"] == "27000000101"
+    assert text["message"].startswith("Hi Ann, the nightly load of 20")
+
+
+def test_sending_a_batch_and_waiting_for_it(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    tasks = results(airflow, "example_sms_batch_and_wait")
+    assert tasks["send_reminders"]["rejected"] == {"bad_number": 1}
+    assert tasks["wait_for_delivery"] == {
+        "total": 4,
+        "delivered": 4,
+        "states": {"delivered": 4},
+        "cost": "4.0",
+    }
+    assert tasks["report"] == "4 of 4 reminders arrived, for 4.0 credits."
+    assert len({text["message"] for text in gateway.outbox()}) == 4
+
+
+def test_scheduling_and_cancelling(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    cancelled = results(airflow, "example_sms_schedule_and_cancel")["cancel_offer"]
+    assert cancelled == {"cancelled": 2, "not_cancelled": 0, "refund": "2.0", "requests": 1}
+    assert gateway.account()["creditBalance"] == 200
+
+
+def test_loading_replies_and_opt_outs(
+    airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse
+) -> None:
+    gateway.reset()
+    gateway.incoming("27000000102", "YES")
+    gateway.opt_out("27000000177")
+    first = results(airflow, "example_sms_to_warehouse")
+    assert [first[task]["rows_loaded"] for task in ("load_replies", "load_opt_outs")] == [1, 1]
+    assert store.rows("SELECT number, text FROM sms_incoming") == [("27000000102", "YES")]
+    assert store.rows("SELECT number FROM sms_opt_outs") == [("27000000177",)]
+    second = results(airflow, "example_sms_to_warehouse")
+    assert [second[task]["rows_loaded"] for task in ("load_replies", "load_opt_outs")] == [0, 0]
+
+
+def test_every_example_is_run_by_a_test_here() -> None:
+    text = Path(__file__).read_text()
+    assert NAMES
+    assert all(f'results(airflow, "{name}")' in text for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_explains_itself_on_airflows_page(name: str) -> None:
+    dag = runpy.run_path(str(EXAMPLES / f"{name}.py"))["dag"]
+    assert dag.dag_id == name
+    assert len(dag.doc_md.split()) > 40
+    assert "sms" in dag.tags

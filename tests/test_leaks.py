@@ -1,0 +1,174 @@
+"""Seed known values, run everything, in success and in failure, and search all that comes out for them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+
+from airflow_provider_winsms.operators.sms import (
+    SmsCancelScheduledOperator,
+    SmsSendBatchOperator,
+    SmsSendOperator,
+)
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.triggers import sms as triggers
+from tests.conftest import API_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+NUMBER, STOPPER = "27825559871", "27825559872"
+FAILS, STAYS_SENT, BAD_NUMBER = "27000000011", "27000000013", "27000000005"
+TEXT, REPLY = "Your secret word is Xylophone", "My answer is Quetzalcoatl"
+SECRETS = (NUMBER, STOPPER, FAILS, STAYS_SENT, BAD_NUMBER, "Xylophone", "Quetzalcoatl", API_KEY)
+
+
+def send(**kwargs: Any) -> SmsSendOperator:
+    return SmsSendOperator(task_id="send", **{"text": TEXT, "to": [NUMBER, FAILS, STAYS_SENT], **kwargs})
+
+
+def send_batch(**kwargs: Any) -> SmsSendBatchOperator:
+    return SmsSendBatchOperator(task_id="send", messages=[{"text": TEXT, "to": NUMBER}], **kwargs)
+
+
+def load(dataset: str, **kwargs: Any) -> SmsToSqlOperator:
+    return SmsToSqlOperator(
+        task_id="load", dataset=dataset, sql_conn_id="warehouse", **{"table": "sms", **kwargs}
+    )
+
+
+def wait(message_ids: Any, **kwargs: Any) -> SmsDeliverySensor:
+    return SmsDeliverySensor(task_id="wait", message_ids=message_ids, poke_interval=0.02, **kwargs)
+
+
+@pytest.fixture
+def everything_written(
+    runner: TaskRunner, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[], str]]:
+    """Give a function that returns all that was logged, printed, stored, raised or sent to Airflow."""
+    caplog.set_level(logging.DEBUG)
+    logging.captureWarnings(capture=True)
+
+    def everything() -> str:
+        printed = capfd.readouterr()
+        raised = [line for error in errors for line in traceback.format_exception(error)]
+        stored = [
+            json.dumps(part, default=str) for part in (runner.xcoms, runner.task_state, runner.reported)
+        ]
+        return "\n".join([printed.out, printed.err, caplog.text, *runner.requests, *stored, *raised])
+
+    errors: list[BaseException] = []
+    run_really = runner.run
+
+    def run(task: Any) -> Any:
+        result = run_really(task)
+        if result.error is not None:
+            errors.append(result.error)
+        return result
+
+    runner.run = run  # type: ignore[method-assign] # keeps the errors; the runner itself does the work
+    yield everything
+    logging.captureWarnings(capture=False)
+
+
+def _send_and_wait(runner: TaskRunner, **kwargs: Any) -> None:
+    runner.run(send())
+    sensor = wait(runner.result, timeout=0.2, **kwargs)
+    if runner.run(sensor).state == "deferred":
+        runner.resume(sensor, runner.fire())
+
+
+def _lose_an_answer(fault: str) -> Callable[[TaskRunner, Sandbox], object]:
+    def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
+        sandbox.add_fault(fault)
+        runner.run(send())
+        runner.run(send())
+
+    return scenario
+
+
+def _wrong_key(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    wrong = {**runner.connections["winsms_default"], "password": f"{API_KEY}-not"}
+    runner.connections = {**runner.connections, "winsms_default": wrong}
+    runner.run(send())
+    runner.run(wait([1]))
+
+
+def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
+    def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
+        sandbox.incoming(NUMBER, REPLY)
+        sandbox.incoming(STOPPER, "STOP")
+        runner.run(load(dataset))
+        runner.run(load(dataset, table="no;table"))
+        sandbox.add_fault("truncated-json", times=10)
+        runner.run(load(dataset, table="other"))
+
+    return scenario
+
+
+SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
+    "send": lambda runner, _: runner.run(send()),
+    "send-batch": lambda runner, _: runner.run(send_batch()),
+    "send-declined": lambda runner, _: runner.run(send(to=[BAD_NUMBER])),
+    "send-no-number": lambda runner, _: runner.run(send(to=[NUMBER + "99999", NUMBER])),
+    "send-bad-text": lambda runner, _: runner.run(send(text=TEXT + "\U0001f600")),
+    "send-long-text": lambda runner, _: runner.run(send(text=TEXT * 40)),
+    "send-bad-template": lambda runner, _: runner.run(send(text=TEXT + " {% if %}")),
+    "send-undefined": lambda runner, _: runner.run(send(text=TEXT + " {{ nobody.name }}")),
+    "send-bad-callable": lambda runner, _: runner.run(send(to=lambda **_: int(NUMBER + "x"))),
+    "send-past": lambda runner, _: runner.run(send(send_at=pendulum.datetime(2020, 1, 1))),
+    "batch-bad-text": lambda runner, _: runner.run(
+        SmsSendBatchOperator(task_id="send", messages=[{"text": TEXT, "to": NUMBER, "wrong": NUMBER}])
+    ),
+    "lost-answer": _lose_an_answer("lost-after-acceptance"),
+    "cut-answer": _lose_an_answer("truncated-json"),
+    "html-answer": _lose_an_answer("html-answer"),
+    "error-answer": _lose_an_answer("500-after-acceptance"),
+    "reset": _lose_an_answer("reset-before-acceptance"),
+    "missing-row": _lose_an_answer("missing-row"),
+    "wrong-key": _wrong_key,
+    "wait": lambda runner, _: _send_and_wait(runner),
+    "wait-deferred": lambda runner, _: _send_and_wait(runner, deferrable=True),
+    "wait-failed": lambda runner, _: _send_and_wait(runner, min_delivered=1.0),
+    "cancel": lambda runner, _: (
+        runner.run(send(send_at=pendulum.now("UTC").add(hours=3))),
+        runner.run(SmsCancelScheduledOperator(task_id="cancel", message_ids=runner.result)),
+    ),
+    "load-incoming": _load("incoming"),
+    "load-opt-outs": _load("opt_outs"),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_no_key_number_or_text_comes_out(
+    scenario: Callable[[TaskRunner, Sandbox], object],
+    runner: TaskRunner,
+    sandbox: Sandbox,
+    everything_written: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
+    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    runner.connections = {**runner.connections, "warehouse": warehouse}
+    scenario(runner, sandbox)
+    written = everything_written()
+    assert "task" in written
+    assert [secret for secret in SECRETS if secret in written] == []
+
+
+def test_the_search_finds_what_is_there(runner: TaskRunner, everything_written: Callable[[], str]) -> None:
+    runner.run(SmsCancelScheduledOperator(task_id="cancel", message_ids=[TEXT], doc=NUMBER))
+    logging.getLogger("somewhere").debug("%s", NUMBER)
+    runner.xcoms["leak"] = TEXT
+    assert [secret for secret in SECRETS if secret in everything_written()] == [NUMBER, "Xylophone"]

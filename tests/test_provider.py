@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import pkgutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+import airflow_provider_winsms
+from airflow_provider_winsms.provider_info import GATEWAYS, get_provider_info
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "airflow_provider_winsms"
+PUBLIC_MODULES = [
+    "airflow_provider_winsms.exceptions",
+    "airflow_provider_winsms.hooks.sms",
+    "airflow_provider_winsms.hooks.winsms",
+    "airflow_provider_winsms.messages",
+    "airflow_provider_winsms.operators.sms",
+    "airflow_provider_winsms.provider_info",
+    "airflow_provider_winsms.sensors.sms",
+    "airflow_provider_winsms.text",
+    "airflow_provider_winsms.transfers.sms_to_sql",
+    "airflow_provider_winsms.triggers.sms",
+]
+
+
+def _schema(name: str) -> Any:
+    return json.loads((Path(airflow.__file__).parent / name).read_text())
+
+
+def _modules() -> list[str]:
+    found = pkgutil.walk_packages(airflow_provider_winsms.__path__, "airflow_provider_winsms.")
+    return sorted(module.name for module in found if not module.name.endswith("__main__"))
+
+
+def test_the_entry_point_leads_to_the_provider_info() -> None:
+    points = importlib.metadata.entry_points(group="apache_airflow_provider")
+    (ours,) = [point for point in points if point.value.startswith("airflow_provider_winsms")]
+    assert ours.load() is get_provider_info
+
+
+def test_the_provider_info_is_valid_against_airflows_runtime_schema() -> None:
+    jsonschema.validate(get_provider_info(), _schema("provider_info.schema.json"))
+
+
+def test_the_connection_form_is_valid_against_airflows_strict_schema() -> None:
+    strict = _schema("provider.yaml.schema.json")["properties"]["connection-types"]
+    jsonschema.validate(get_provider_info()["connection-types"], strict)
+
+
+def test_every_field_of_the_form_says_what_it_is_and_may_be_left_empty() -> None:
+    for kind in get_provider_info()["connection-types"]:
+        for field in kind["conn-fields"].values():
+            assert field["label"]
+            assert field["description"]
+            assert field["schema"]["type"][-1] == "null"
+
+
+def test_every_module_that_the_provider_info_names_exists() -> None:
+    for section in ("operators", "sensors", "hooks", "triggers"):
+        for entry in get_provider_info()[section]:
+            for module in entry["python-modules"]:
+                assert importlib.import_module(module)
+    for transfer in get_provider_info()["transfers"]:
+        assert importlib.import_module(transfer["python-module"])
+
+
+def test_the_package_name_is_the_one_that_airflow_looks_for() -> None:
+    assert get_provider_info()["package-name"] == "airflow-provider-winsms"
+    assert importlib.metadata.version("airflow-provider-winsms") == airflow_provider_winsms.__version__
+
+
+def test_the_list_of_gateways_is_the_list_of_their_folders() -> None:
+    folders = {path.name for path in (PACKAGE / "gateways").iterdir() if (path / "gateway.py").exists()}
+    types = {kind["connection-type"] for kind in get_provider_info()["connection-types"]}
+    assert set(GATEWAYS) == folders == types
+
+
+def test_public_modules_load_no_client_and_no_database_driver() -> None:
+    """A DAG file is parsed again and again; what it imports is paid each time."""
+    script = (
+        "import sys; from airflow.sdk import DAG, BaseOperator; base = set(sys.modules);"
+        f"import importlib; [importlib.import_module(name) for name in {PUBLIC_MODULES!r}];"
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - base}));"
+        "print(*sorted(name for name in set(sys.modules) - base if name.startswith('airflow.providers')))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    top_level, providers = found.stdout.splitlines()
+    heavy = {"requests", "psycopg", "psycopg2", "pandas", "aiohttp", "urllib3", "jsonschema", "sqlite3"}
+    assert not heavy & set(top_level.split())
+    assert all(name.startswith("airflow.providers.common") for name in providers.split())
+    assert not [name for name in providers.split() if ".hooks" in name]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+        assert "airflow_provider_winsms/py.typed" in archive.namelist()
+    assert tops == {
+        "airflow_provider_winsms",
+        f"airflow_provider_winsms-{airflow_provider_winsms.__version__}.dist-info",
+    }
+
+
+def test_every_module_of_the_bare_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
+    """The wheel in an environment of its own; only what it depends on comes from this one."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    dependencies = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("\n".join(dependencies))
+    script = f"import importlib, sys; [importlib.import_module(name) for name in {_modules()!r}];"
+    script += "print(sys.modules['airflow_provider_winsms'].__file__)"
+    found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.strip().splitlines()[-1].startswith(str(site))

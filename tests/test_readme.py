@@ -1,0 +1,100 @@
+"""What the README shows is run here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from airflow_provider_winsms.gateways.winsms.connection import FIELDS
+from airflow_provider_winsms.hooks.winsms import WinSMSHook
+from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.sandbox import Sandbox
+from airflow_provider_winsms.sending import Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.operators.sms import SmsSendOperator
+    from tests.support.task_runner import TaskRunner
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SHELL_LINES = [
+    line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
+]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def words(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+def test_the_two_commands_come_first_and_exist() -> None:
+    assert [line.split("#")[0].strip() for line in SHELL_LINES[:2]] == ["make demo", "make test"]
+    named = set(re.findall(r"make (\w+)", README))
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_the_first_dag_sends_and_waits(runner: TaskRunner, sandbox: Sandbox) -> None:
+    (code,) = blocks("python")
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102 - the README's own code
+    send: SmsSendOperator = namespace["send"]
+    wait = send.dag.get_task("wait")
+    assert wait.upstream_task_ids == {"send"}
+    send.text = "The load is done."
+    assert runner.run(send).error is None
+    assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27000000010", "27000000101"]
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL_LINES if "AIRFLOW_CONN" in line])
+def test_each_connection_shown_can_be_read(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _, value = shlex.split(line)[1].partition("=")
+    connection = json.loads(value)
+    connection["password"] = connection["password"].replace(" ", "-")
+    monkeypatch.setenv(name, json.dumps(connection))
+    assert WinSMSHook().endpoint.base_url.endswith("/api/rest/v1")
+
+
+def test_the_result_shown_has_the_keys_of_a_result() -> None:
+    (shown,) = blocks("json")
+    result = json.loads(shown)
+    assert list(result) == list(Outcome().summary())
+    assert set(result["rejected"]) <= {str(reason) for reason in RejectReason}
+
+
+def test_the_table_of_extras_is_the_connection_form() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", README, re.MULTILINE))
+    expected = {name: str(field["schema"]["default"] or "none") for name, field in FIELDS.items()}
+    assert {name: value.strip("`") for name, value in rows.items()} == expected
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL_LINES if line.startswith("curl")])
+def test_each_command_to_the_sandbox_works(line: str) -> None:
+    with Sandbox() as sandbox:
+        url = next(word for word in words(line) if word.startswith("http"))
+        data = next((word for word in words(line) if word.startswith("{")), None)
+        method = "POST" if data or "POST" in words(line) else "GET"
+        answer = requests.request(method, url.replace(":8025", f":{sandbox.port}"), data=data, timeout=10)
+        assert answer.ok, answer.text
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
+def test_each_file_that_is_linked_to_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("name", re.findall(r"^\| `((?:\w+\.)+\w+)`", README, re.MULTILINE))
+def test_each_class_named_exists(name: str) -> None:
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    assert getattr(importlib.import_module(f"airflow_provider_winsms.{module}"), attribute)
