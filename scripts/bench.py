@@ -1,0 +1,176 @@
+"""Measure, side by side in one run. Ratios hold on any machine; seconds only on this one."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from tests.test_provider import PUBLIC_MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RECIPIENTS = 100_000
+ROUNDS = 3
+TEXT = "Your parcel has arrived. Bring your ID. Reply STOP to opt out."
+NUMBERS = [f"2782{place:07d}" for place in range(RECIPIENTS)]
+BASE_IMPORT = "from airflow.sdk import DAG, BaseOperator"
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Print one table per question."""
+    _bench_requests()
+    _bench_seconds(latency=0.0)
+    _bench_seconds(latency=0.1)
+    _bench_imports()
+
+
+def _bench_requests() -> None:
+    table = Table("Requests", "sent", "fewest possible", title=f"{RECIPIENTS:,} recipients", title_justify="left")
+    with _sandbox() as url:
+        sent = _send_ours(url)["requests"]
+        table.add_row("one text to all", str(sent), str(ceil(RECIPIENTS / 1000)))
+        sent = _send_batch(url)["requests"]
+        table.add_row("a text of its own to each", str(sent), str(_fewest_for_batch()))
+    console.print(table)
+
+
+def _bench_seconds(latency: float) -> None:
+    with _sandbox() as url:
+        _add_latency(url, latency)
+        ours, loop = _side_by_side(lambda: _send_ours(url), lambda: _send_in_a_loop(url))
+    table = Table("Seconds", "median", "ratio", title=f"At {latency * 1000:.0f} ms latency", title_justify="left")
+    table.add_row("a plain requests loop", f"{loop:.2f}", "1.00")
+    table.add_row("SmsSendOperator", f"{ours:.2f}", f"{ours / loop:.2f}")
+    console.print(table)
+
+
+def _bench_imports() -> None:
+    everything = f"{BASE_IMPORT}; " + "; ".join(f"import {module}" for module in PUBLIC_MODULES)
+    base, ours = _side_by_side(lambda: _python(BASE_IMPORT), lambda: _python(everything), rounds=11)
+    table = Table("Import", "median", "beyond", title="A DAG file's imports", title_justify="left")
+    table.add_row(BASE_IMPORT, f"{base * 1000:.0f} ms", "")
+    beyond = f"{(ours - base) * 1000:.0f} ms, {(ours / base - 1) * 100:.1f} %"
+    table.add_row("and every public module", f"{ours * 1000:.0f} ms", beyond)
+    console.print(table)
+
+
+def _side_by_side(
+    first: Callable[[], object], second: Callable[[], object], rounds: int = ROUNDS
+) -> tuple[float, float]:
+    """Return the median seconds of each, run in turn, so that both see the same machine."""
+    first(), second()
+    pairs = [(_timed(first), _timed(second)) for _ in range(rounds)]
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _python(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class _Store:
+    """A task state store that forgets with the process."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self._kept.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._kept[key] = value
+
+    def delete(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+
+class _TaskInstance:
+    try_number = 1
+
+
+def _execute(operator: Any, url: str) -> dict[str, Any]:
+    os.environ["AIRFLOW_CONN_WINSMS_DEFAULT"] = f'{{"conn_type": "winsms", "host": "{url}", "password": "sandbox-key"}}'
+    result: dict[str, Any] = operator.execute({"ti": _TaskInstance(), "task_state_store": _Store()})
+    return result
+
+
+def _send_ours(url: str) -> dict[str, Any]:
+    from airflow_provider_winsms.operators.sms import SmsSendOperator
+
+    return _execute(SmsSendOperator(task_id="send", text=TEXT, to=NUMBERS), url)
+
+
+def _send_batch(url: str) -> dict[str, Any]:
+    from airflow_provider_winsms.operators.sms import SmsSendBatchOperator
+
+    return _execute(SmsSendBatchOperator(task_id="send", messages=_messages()), url)
+
+
+def _messages() -> list[dict[str, str]]:
+    return [{"text": f"{place:06d}: {TEXT}", "to": number} for place, number in enumerate(NUMBERS)]
+
+
+def _fewest_for_batch() -> int:
+    """How few requests could hold the batch if only its bytes counted, as the smallest JSON there is."""
+    size = len(f'{{"message":"000000: {TEXT}","recipients":[{{"mobileNumber":"{NUMBERS[0]}"}}],"maxSegments":1}},')
+    return ceil(RECIPIENTS / min(1000, 195_000 // size))
+
+
+def _send_in_a_loop(url: str) -> None:
+    with requests.Session() as session:
+        session.headers["AUTHORIZATION"] = "sandbox-key"
+        for start in range(0, RECIPIENTS, 1000):
+            recipients = [{"mobileNumber": number} for number in NUMBERS[start : start + 1000]]
+            answer = session.post(
+                f"{url}/sms/outgoing/send", json={"message": TEXT, "recipients": recipients}, timeout=60
+            )
+            answer.raise_for_status()
+            answer.json()
+
+
+def _add_latency(url: str, seconds: float) -> None:
+    if seconds:
+        fault = {"fault": "latency", "probability": 1, "seconds": seconds}
+        requests.post(url.replace("/api/rest/v1", "/_sandbox/faults"), json=fault, timeout=10).raise_for_status()
+
+
+@contextmanager
+def _sandbox() -> Iterator[str]:
+    """Run the sandbox in a process of its own, so that its work is not counted as ours."""
+    command = [sys.executable, "-m", "airflow_provider_winsms.sandbox", "--port", "0", "--credits", "100000000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _announced_url(process)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _announced_url(process: subprocess.Popen[str]) -> str:
+    for line in process.stdout or ():
+        for word in line.split():
+            if word.startswith("http://") and word.endswith("/api/rest/v1"):
+                return word
+    msg = "The sandbox ended before it said where it is."
+    raise RuntimeError(msg)
+
+
+if __name__ == "__main__":
+    main()
