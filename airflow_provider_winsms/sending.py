@@ -128,8 +128,15 @@ class Composer:
             max_segments=self._segments(spelt, max_segments),
         )
 
+    def check(self, message: Message) -> Message:
+        """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
+        return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
+
     def _text(self, text: object) -> str:
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str):
+            msg = f"The text is of type {type(text).__name__}. Give the words to send."
+            raise InvalidMessage(msg)
+        if not text.strip():
             msg = "The text is empty. Give the words to send."
             raise InvalidMessage(msg)
         spelt = transliterate(text)

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
 from airflow_provider_winsms.messages import credits_text
-from airflow_provider_winsms.sending import plan
+from airflow_provider_winsms.sending import Composer, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,16 +129,16 @@ class SmsHook(BaseHook):
         This is one submission, without a memory: a caller that repeats it sends again.
 
         :returns: one receipt per recipient, in their order.
-        :raises InvalidMessage: if it does not fit into one request, or names a recipient twice.
+        :raises InvalidMessage: if it cannot be sent, does not fit into one request, or names a recipient
+            twice.
         :raises OutcomeUnknown: if the answer was lost.
         """
-        self._must_be_one_request([message])
-        return self.carry(self.gateway.send(message))
+        (checked,) = self._one_request([message])
+        return self.carry(self.gateway.send(checked))
 
     def send_batch(self, messages: Sequence[Message]) -> tuple[Receipt, ...]:
         """Send different texts in one request. Returns and raises what ``send`` does."""
-        self._must_be_one_request(messages)
-        return self.carry(self.gateway.send_batch(messages))
+        return self.carry(self.gateway.send_batch(self._one_request(messages)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask how far texts have come, for as many ids as one request takes."""
@@ -223,14 +223,16 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return offset, rows
 
-    def _must_be_one_request(self, messages: Sequence[Message]) -> None:
-        planned = plan(messages, self.gateway)
+    def _one_request(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        composer = Composer(self.gateway, pendulum.now)
+        planned = plan(map(composer.check, messages), self.gateway)
         if planned.duplicates or len(planned.requests) != 1:
             msg = (
                 f"This does not make one request: it would take {len(planned.requests)}, and names "
                 f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
             )
             raise InvalidMessage(msg)
+        return planned.requests[0]
 
     @staticmethod
     def _must_fit(values: Sequence[object], most: int, what: str) -> None:

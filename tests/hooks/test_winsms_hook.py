@@ -177,7 +177,12 @@ def test_there_is_a_method_for_each_operation(hook: WinSMSHook, sandbox: Sandbox
 @pytest.mark.parametrize(
     ("method", "arguments", "says"),
     [
-        ("send", (Message("Hi", ()),), "does not make one request"),
+        ("send", (Message("Hi", ()),), "no recipients"),
+        ("send", (Message("", (ANN,)),), "text is empty"),
+        ("send", (Message("x" * 161, (ANN,)),), "max_segments allows 1"),
+        ("send", (Message("Hi", (Recipient("12"),)),), "Recipient 1 .* is not a phone number"),
+        ("send", (Message("Hi", (ANN,), send_at=pendulum.datetime(2020, 1, 1)),), "send_at is past"),
+        ("send", (Message("Hi", (ANN,), send_at=pendulum.naive(2030, 1, 1)),), "no time zone"),
         ("send", (Message("Hi", (ANN, ANN)),), "names 1 recipients twice"),
         ("send", (Message("Hi", tuple(Recipient(f"2782{n:07d}") for n in range(1001))),), "would take 2"),
         ("send_batch", ([],), "does not make one request"),

@@ -106,7 +106,7 @@ def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: 
     ("wrong", "says"),
     [
         ({"text": "  "}, "text is empty"),
-        ({"text": None}, "text is empty"),
+        ({"text": None}, "text is of type NoneType"),
         ({"text": "x" * 919}, "919 septets"),
         ({"text": "€" * 460}, "920 septets"),
         ({"text": "see you \U0001f600"}, "U+1F600 GRINNING FACE"),
