@@ -37,8 +37,11 @@ _ESCAPE = "\x1b"
 
 _LINE_END = re.compile(r"\r+\n")
 
-# One and a half is 1 1/2, not 11/2.
-_MIXED_NUMBER = re.compile(r"(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215f\u2189])")
+# Fractions, raised, lowered and circled digits, close behind a digit: one and a half is 1 1/2, not 11/2, and
+# a price with raised cents is not a hundred times as high.
+_MIXED_NUMBER = re.compile(
+    r"(?<=[0-9])(?=[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u215f\u2189\u2460-\u2473])"
+)
 
 # The combining class of strokes through a character (Unicode, table of canonical combining classes).
 _OVERLAY = 1

@@ -309,7 +309,7 @@ def test_requests_in_parallel_are_carried_out_one_by_one(box: Sandbox) -> None:
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     arguments = ["--port", "0", "--api-key", "a-key-of-my-own", "--speed", "0"]
     arguments += ["--state", str(tmp_path / "winsms.db")]
-    with subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as started:
         yield started
@@ -351,7 +351,7 @@ def test_a_state_file_survives_a_process_that_is_killed(
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def test_the_help_documents_everything() -> None:
