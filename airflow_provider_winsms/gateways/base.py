@@ -44,7 +44,8 @@ class Call(Generic[T]):
     :param parse: turns the decoded JSON of a successful answer into the result; raises ``ValueError`` where
         the answer does not have the promised shape.
     :param body: the encoded JSON body.
-    :param is_repeatable: whether carrying it out twice does no harm.
+    :param is_repeatable: whether carrying it out twice does no harm. A send that nobody marked must not go
+        out twice, so it is not unless it is said to be.
     :param is_personal: whether the body holds numbers or texts, so that an error must not quote the answer.
     :param max_answer_bytes: the longest answer that is read.
     """
@@ -55,7 +56,7 @@ class Call(Generic[T]):
     parse: Callable[[Any], T] = field(repr=False)
     query: Mapping[str, int] = field(default_factory=dict)
     body: bytes | None = field(default=None, repr=False)
-    is_repeatable: bool = True
+    is_repeatable: bool = False
     is_personal: bool = False
     max_answer_bytes: int = 16 * _MEGABYTE
 

@@ -11,7 +11,6 @@ import asyncio
 import email.utils
 import json
 import re
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from airflow_provider_winsms.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
 
     import httpx
@@ -47,6 +46,9 @@ ATTEMPTS = 4
 LONGEST_WAIT = 60.0
 """Seconds: the longest wait between two attempts. A gateway that asks for more gets it from the caller."""
 
+# The shortest that servers in use keep a connection open is 5 seconds (Apache httpd, Node.js).
+_LONGEST_IDLE = 3.0
+_LONGEST_RETRY_AFTER = 24 * 3600.0
 _READ_SIZE = 64 * 1024
 _SHOWN_ERROR_CHARACTERS = 200
 _PERSONAL_DIGITS = re.compile(r"\d{7,}")
@@ -89,6 +91,7 @@ class Endpoint:
             **self.gateway.headers(self.api_key),
             "Accept": "application/json",
             "Content-Type": "application/json",
+            "User-Agent": "airflow-provider-winsms",
         }
 
 
@@ -126,17 +129,24 @@ class Transport:
     """Carries calls with ``requests``, over one pooled session that several threads may share.
 
     :param attempts: how often a request is tried that may be tried again.
-    :param sleep: how to wait; a seam for tests.
+    :param sleep: how to wait; like ``clock`` a seam for tests.
+    :param clock: monotonic seconds.
     """
 
     def __init__(
-        self, endpoint: Endpoint, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep
+        self,
+        endpoint: Endpoint,
+        attempts: int = ATTEMPTS,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
-        self._pace = Pace(endpoint.requests_per_second)
+        self._clock = clock
+        self._pace = Pace(endpoint.requests_per_second, clock)
         self._session = _new_session(endpoint)
+        self._last_used = clock()
 
     def __enter__(self) -> Self:
         return self
@@ -167,40 +177,60 @@ class Transport:
 
     def _fetch(self, call: Call[Any]) -> Answer:
         import requests
+        import urllib3
 
-        deadline = time.monotonic() + self.endpoint.answer_timeout
+        self._retire_idle_connections()
+        deadline = self._clock() + self.endpoint.answer_timeout
+        body = _Body(call.body)
         try:
             with self._session.request(
                 call.method,
                 self.endpoint.base_url + call.path,
                 params=call.query,
-                data=call.body,
+                data=body or None,
                 timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                body = bytearray()
-                for chunk in response.iter_content(_READ_SIZE):
-                    body += chunk
-                    _check_bounds(call, len(body), deadline)
-                return Answer(response.status_code, response.headers, bytes(body))
-        except requests.RequestException as error:
-            raise _lost(call, _what(error), never_left=_never_left(error)) from None
+                content = bytearray()
+                # iter_content would wait until a piece is full, however slowly its bytes drip in.
+                while piece := response.raw.read1(_READ_SIZE, decode_content=True):
+                    content += piece
+                    _check_bounds(call, len(content), self._clock(), deadline)
+                return Answer(response.status_code, response.headers, bytes(content))
+        except requests.exceptions.InvalidHeader as error:
+            raise _lost(call, _what(error), never_left=body.never_left) from None
+        except ValueError as error:
+            raise _malformed(call, error, body) from None
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise _lost(call, _what(error), never_left=body.never_left or _no_connection(error)) from None
+        finally:
+            self._last_used = self._clock()
+
+    def _retire_idle_connections(self) -> None:
+        """Close connections that the gateway may close in the moment a send leaves, which would be lost."""
+        if self._clock() - self._last_used > _LONGEST_IDLE:
+            self._session.close()
 
 
 class AsyncTransport:
-    """Carries calls with ``httpx``, over one pooled client. Open it with ``async with``."""
+    """Carries calls with ``httpx``, over one pooled client. Open it with ``async with``.
+
+    It takes what ``Transport`` takes, but for a ``sleep`` that is awaited.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
-        self._pace = Pace(endpoint.requests_per_second)
+        self._clock = clock
+        self._pace = Pace(endpoint.requests_per_second, clock)
         self._client: httpx.AsyncClient
 
     async def __aenter__(self) -> Self:
@@ -224,20 +254,60 @@ class AsyncTransport:
     async def _fetch(self, call: Call[Any]) -> Answer:
         import httpx
 
-        deadline = time.monotonic() + self.endpoint.answer_timeout
-        url = self.endpoint.base_url + call.path
+        deadline = self._clock() + self.endpoint.answer_timeout
+        body = _Body(call.body)
         try:
-            async with self._client.stream(
-                call.method, url, params=call.query, content=call.body
-            ) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes(_READ_SIZE):
-                    body += chunk
-                    _check_bounds(call, len(body), deadline)
-                return Answer(response.status_code, response.headers, bytes(body))
-        except httpx.HTTPError as error:
-            never_left = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+            # The clock is looked at between the pieces of a body; a head can drip as well.
+            async with (
+                asyncio.timeout(self.endpoint.answer_timeout),
+                self._client.stream(
+                    call.method,
+                    self.endpoint.base_url + call.path,
+                    params=call.query,
+                    content=body.pieces() if body else None,
+                    headers={"Content-Length": str(len(body))} if body else {},
+                ) as response,
+            ):
+                content = bytearray()
+                async for piece in response.aiter_bytes():
+                    content += piece
+                    _check_bounds(call, len(content), self._clock(), deadline)
+                return Answer(response.status_code, response.headers, bytes(content))
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
+            raise _malformed(call, error, body) from None
+        # A TLS connection that breaks later than its handshake raises what the ssl module raises.
+        except (httpx.HTTPError, OSError) as error:
+            never_left = body.never_left or isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             raise _lost(call, type(error).__name__, never_left=never_left) from None
+
+
+class _Body:
+    """A request's body, which knows whether a connection ever took it.
+
+    Both libraries ask for the body after the connection stands and the head is written. A request whose
+    body nobody asked for was not carried out, whatever went wrong.
+    """
+
+    def __init__(self, content: bytes | None) -> None:
+        self._content = content or b""
+        self._was_taken = False
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._was_taken = True
+        yield self._content
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body to an event loop."""
+        self._was_taken = True
+        yield self._content
+
+    @property
+    def never_left(self) -> bool:
+        """Whether it is certain that the request never left; of a request without a body, it never is."""
+        return bool(self._content) and not self._was_taken
 
 
 def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
@@ -294,12 +364,15 @@ def _may_have_been_carried_out(status: int) -> bool:
 def _reason(call: Call[Any], answer: Answer, endpoint: Endpoint) -> str:
     """Return the gateway's own words, if they cannot quote a number, a text or the key."""
     try:
-        words = endpoint.gateway.error_text(json.loads(answer.body))
+        text = endpoint.gateway.error_text(json.loads(answer.body))
     except (ValueError, RecursionError):
         return ""
-    if call.is_personal and not words.startswith(endpoint.gateway.error_texts):
-        return " (the gateway's reason is not shown: it may quote what was to be sent)" if words else ""
-    words = _PERSONAL_DIGITS.sub("***", words.replace(endpoint.api_key, "***"))[:_SHOWN_ERROR_CHARACTERS]
+    words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if call.is_personal and words:
+        known = (text for text in endpoint.gateway.error_texts if words.startswith(text))
+        words = next(known, "the gateway's reason is not shown: it may quote what was to be sent")
+    words = re.sub(re.escape(endpoint.api_key), "***", words, flags=re.IGNORECASE)
+    words = _PERSONAL_DIGITS.sub("***", words)[:_SHOWN_ERROR_CHARACTERS]
     return f" ({words.rstrip('.')})" if words else ""
 
 
@@ -315,22 +388,35 @@ def _lost(
     )
 
 
-def _check_bounds(call: Call[Any], length: int, deadline: float) -> None:
+def _malformed(call: Call[Any], error: Exception, body: _Body) -> SmsError:
+    """Tell a request that cannot be made from an answer that cannot be read; neither text may be shown."""
+    if body.never_left or not body:
+        what = type(error).__name__
+        return ConfigurationError(
+            f"{call.operation}: the request cannot be made ({what}). Check the base URL and the API key."
+        )
+    return _lost(call, type(error).__name__)
+
+
+def _check_bounds(call: Call[Any], length: int, now: float, deadline: float) -> None:
     if length > call.max_answer_bytes:
         raise _lost(call, f"its answer is longer than {call.max_answer_bytes} bytes")
-    if time.monotonic() > deadline:
+    if now > deadline:
         raise _lost(call, "its answer dripped in too slowly")
 
 
 def _retry_after(answer: Answer) -> float | None:
     """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3)."""
     value = answer.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        seconds = float(value) if value.isdecimal() else _seconds_until(value)
     except ValueError:
         return None
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float:
+    return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
 
 
 def _retry_policy(attempts: int) -> dict[str, Any]:
@@ -357,8 +443,12 @@ def _wait(state: RetryCallState) -> float:
 def _new_session(endpoint: Endpoint) -> requests.Session:
     import requests
 
-    session = requests.Session()
-    session.headers.update({"User-Agent": "airflow-provider-winsms"})
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """Know of no redirects: to look at one, requests would read its body without a bound."""
+
+    session = Session()
+    session.trust_env = _may_use_proxies(endpoint)
     # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for the host.
     session.auth = lambda request: _with_headers(request, endpoint.headers())
     return session
@@ -376,23 +466,29 @@ def _new_client(endpoint: Endpoint) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         headers=endpoint.headers(),
         timeout=httpx.Timeout(endpoint.read_timeout, connect=endpoint.connect_timeout),
+        limits=httpx.Limits(keepalive_expiry=_LONGEST_IDLE),
         follow_redirects=False,
+        event_hooks={"response": [_forget_location]},
+        trust_env=_may_use_proxies(endpoint),
     )
 
 
-def _never_left(error: requests.RequestException) -> bool:
-    """Tell whether the request provably never left: no name, no connection, no trust in the certificate."""
+async def _forget_location(response: httpx.Response) -> None:
+    """Know of no redirects: of one that it cannot read, httpx would make an error without a status."""
+    response.headers.pop("Location", None)
+
+
+def _may_use_proxies(endpoint: Endpoint) -> bool:
+    """Only with TLS: without it the gateway is on this machine, and a proxy would read the key and texts."""
+    return endpoint.base_url.startswith("https:")
+
+
+def _no_connection(error: Exception) -> bool:
     import requests
     import urllib3
 
-    root = _root(error)
     return isinstance(error, requests.ConnectTimeout) or isinstance(
-        root,
-        (
-            urllib3.exceptions.NewConnectionError,
-            urllib3.exceptions.NameResolutionError,
-            ssl.SSLCertVerificationError,
-        ),
+        _root(error), urllib3.exceptions.NewConnectionError
     )
 
 
@@ -402,7 +498,7 @@ def _root(error: BaseException) -> object:
     return _root(inner) if isinstance(inner, BaseException) else error
 
 
-def _what(error: requests.RequestException) -> str:
+def _what(error: Exception) -> str:
     """Name the error by its types: their texts hold addresses and, for a header, its value."""
     root = type(_root(error)).__name__
     return type(error).__name__ if root == type(error).__name__ else f"{type(error).__name__}: {root}"

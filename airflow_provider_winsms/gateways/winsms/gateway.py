@@ -8,6 +8,8 @@ declares a required field. So every field may be absent, null, or of either type
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter, defaultdict
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,6 +65,9 @@ DELIVERY_STATES = {
 
 _WIRE_TIME = "%Y%m%d%H%M"
 _WIRE_TIME_DIGITS = 12
+_GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
+_WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
+_BARE_RECIPIENT_BYTES = len('{"mobileNumber":""},')
 _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
 
 
@@ -79,7 +84,7 @@ class WinSMSGateway(Gateway):
         "The 'AUTHORIZATION' header was not found.",
         "The resource requested does not exist.",
         "Request method should be set to",
-        "Request POST data is:",
+        "Request POST data is",
         "Request content-type should be set to",
         "There is an error in the 'recipients' array",
         "An unknown error has occurred",
@@ -100,6 +105,8 @@ class WinSMSGateway(Gateway):
 
     def recipient_bytes(self, recipient: Recipient) -> int:
         """Return the bytes of one recipient, with a comma."""
+        if recipient.client_id is None:
+            return _BARE_RECIPIENT_BYTES + len(recipient.number)
         return len(_encode(_wire_recipient(recipient))) + 1
 
     def first_possible_time(self, send_at: DateTime) -> DateTime:
@@ -115,7 +122,6 @@ class WinSMSGateway(Gateway):
             "/sms/outgoing/send",
             lambda answer: self._receipts(answer, message.recipients),
             body=_encode(self._wire_message(message, message.recipients)),
-            is_repeatable=False,
             is_personal=True,
         )
 
@@ -127,7 +133,6 @@ class WinSMSGateway(Gateway):
             "/sms/outgoing/sendmulti",
             lambda answer: self._batch_receipts(answer, messages),
             body=_encode({"messages": [self._wire_message(m, m.recipients) for m in messages]}),
-            is_repeatable=False,
             is_personal=True,
         )
 
@@ -177,12 +182,13 @@ class WinSMSGateway(Gateway):
             "GET",
             "/sms/incoming/optout",
             lambda answer: tuple(map(self._opt_out, _rows(answer, "incomingOptoutMessages"))),
+            is_repeatable=True,
             max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
         )
 
     def balance(self) -> Call[Balance]:
         """``GET /credits/balance``."""
-        return Call("getCreditBalance", "GET", "/credits/balance", _balance)
+        return Call("getCreditBalance", "GET", "/credits/balance", _balance, is_repeatable=True)
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
         """``POST /credits/transfer``. Account numbers go without their leading ``W``."""
@@ -198,7 +204,6 @@ class WinSMSGateway(Gateway):
                     "transferQuantity": quantity,
                 }
             ),
-            is_repeatable=False,
         )
 
     def sub_accounts(self) -> Call[tuple[SubAccount, ...]]:
@@ -208,6 +213,7 @@ class WinSMSGateway(Gateway):
             "GET",
             "/subaccounts",
             lambda answer: tuple(map(_sub_account, _rows(answer, "subAccounts"))),
+            is_repeatable=True,
         )
 
     def message_ids(self, values: Iterable[object]) -> tuple[MessageId, ...]:
@@ -229,6 +235,7 @@ class WinSMSGateway(Gateway):
             path,
             lambda answer: tuple(map(parse_row, _rows(answer, key))),
             body=_encode(ids),
+            is_repeatable=True,
         )
 
     def _page_call(  # noqa: PLR0917 - one row of the table of lists above
@@ -243,9 +250,12 @@ class WinSMSGateway(Gateway):
         def parse(answer: Any) -> Page[T]:
             rows = tuple(map(parse_row, _rows(answer, key)))
             start = _integer(answer, "resultsOffset", offset)
-            return Page(rows, start, _integer(answer, "resultsTotalAvailable", start + len(rows)))
+            # A full page of a list of unknown length may be the last one, or one of many.
+            end = None if len(rows) >= limit else start + len(rows)
+            return Page(rows, start, _integer(answer, "resultsTotalAvailable", end))
 
-        return Call(operation, "GET", path, parse, query={"offset": offset, "limit": limit})
+        query = {"offset": offset, "limit": limit}
+        return Call(operation, "GET", path, parse, query=query, is_repeatable=True)
 
     def _wire_message(self, message: Message, recipients: Iterable[Recipient]) -> dict[str, Any]:
         wire: dict[str, Any] = {
@@ -254,7 +264,8 @@ class WinSMSGateway(Gateway):
             "maxSegments": message.max_segments,
         }
         if message.send_at is not None:
-            wire["scheduledTime"] = message.send_at.in_timezone(self.time_zone).strftime(_WIRE_TIME)
+            send_at = self.first_possible_time(message.send_at)
+            wire["scheduledTime"] = send_at.in_timezone(self.time_zone).strftime(_WIRE_TIME)
         return wire
 
     def _receipts(self, answer: Any, recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
@@ -265,21 +276,26 @@ class WinSMSGateway(Gateway):
         if len(groups) != len(messages):
             msg = f"{len(groups)} messages in the answer to {len(messages)}"
             raise ValueError(msg)
-        pairs = zip(groups, messages, strict=True)
+        pairs = zip(_in_order(groups, messages), messages, strict=True)
         return tuple(r for group, m in pairs for r in self._receipts(group, m.recipients))
 
     def _matched(self, rows: list[Row], recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
         """Match rows to recipients by number: the order of the rows is in the examples, but not promised."""
-        by_number = {str(row.get("mobileNumber", "")): row for row in rows}
-        missing = sum(1 for recipient in recipients if recipient.number not in by_number)
+        by_number: defaultdict[str, list[Row]] = defaultdict(list)
+        for row in reversed(rows):
+            by_number[str(row.get("mobileNumber", ""))].append(row)
+        needed = Counter(recipient.number for recipient in recipients)
+        missing = sum(max(0, count - len(by_number[number])) for number, count in needed.items())
         if missing or len(rows) != len(recipients):
             msg = f"{len(rows)} receipts for {len(recipients)} recipients, {missing} of them without one"
             raise ValueError(msg)
-        return tuple(self._receipt(by_number[recipient.number], recipient) for recipient in recipients)
+        return tuple(self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients)
 
     def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
-        accepted = row.get("accepted") is True
-        message_id = row.get("apiMessageId")
+        accepted, message_id = row.get("accepted"), row.get("apiMessageId")
+        if not isinstance(accepted, bool):
+            msg = "a recipient neither accepted nor declined"
+            raise ValueError(msg)  # noqa: TRY004 - the answer's shape is wrong, not an argument's type
         if accepted and message_id is None:
             msg = "an accepted recipient without apiMessageId"
             raise ValueError(msg)
@@ -299,7 +315,7 @@ class WinSMSGateway(Gateway):
 
     def _delivery_report(self, row: Row) -> DeliveryReport:
         code = _code(row.get("statusErrorCode"))
-        delivered = row.get("statusDelivered") is True
+        delivered = _flag(row.get("statusDelivered"))
         state = DeliveryState.DELIVERED if delivered else DELIVERY_STATES.get(code, DeliveryState.UNKNOWN)
         return DeliveryReport(
             message_id=_wire_id(row.get("apiMessageId")),
@@ -348,9 +364,12 @@ class WinSMSGateway(Gateway):
             return None
         year, month, day, hour, minute = int(digits[:4]), *(int(digits[i : i + 2]) for i in (4, 6, 8, 10))
         try:
-            return pendulum.datetime(year, month, day, hour, minute, tz=self.time_zone)
-        except ValueError:
+            time = pendulum.datetime(year, month, day, hour, minute, tz=self.time_zone)
+            # A platform's stand-in for no time, such as the first minute of year 1, may not exist in UTC.
+            time.in_timezone("UTC")
+        except (ValueError, OverflowError):
             return None
+        return time
 
 
 def _encode(body: Any) -> bytes:
@@ -373,34 +392,62 @@ def _rows(answer: Any, key: str) -> list[Row]:
     return rows
 
 
-def _integer(answer: Row, key: str, default: int) -> int:
+def _in_order(groups: list[Row], messages: Sequence[Message]) -> list[Row]:
+    """Return the groups as the messages stand; the order of an answer is in the example, but not promised."""
+    by_text: defaultdict[str, list[Row]] = defaultdict(list)
+    for group in reversed(groups):
+        by_text[_text(group.get("message"))].append(group)
+    if Counter(message.text for message in messages) != {text: len(rows) for text, rows in by_text.items()}:
+        return groups
+    return [by_text[message.text].pop() for message in messages]
+
+
+def _integer(answer: Row, key: str, default: int | None) -> int:
     value = answer.get(key)
-    return default if value is None else int(value)
+    return _wire_id(default if value is None else value)
 
 
 def _wire_id(value: Any) -> int:
-    if isinstance(value, bool) or value is None:
-        msg = "a row without an id"
+    """Read a whole number: never a rounded one, and an error that does not quote what came instead."""
+    if type(value) is int:
+        return value
+    digits = _WHOLE.fullmatch(str(value)) if isinstance(value, (int, str, Decimal)) else None
+    if digits is None:
+        msg = "no whole number where an id or a count must be"
         raise ValueError(msg)
-    return int(value)
+    return int(digits[1])
+
+
+def _flag(value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return value is True
+    msg = "neither true nor false where one of them must be"
+    raise ValueError(msg)
 
 
 def _message_id(value: object) -> int:
-    digits = str(value).strip()
-    if isinstance(value, bool) or not digits.isdecimal():
+    try:
+        digits = _GIVEN_ID.fullmatch(str(value))
+    # Python writes no integer of more than 4300 digits.
+    except ValueError:
+        digits = None
+    if digits is None:
         msg = f"A WinSMS message id is a whole number; got one of type {type(value).__name__} that is not."
         raise InvalidMessage(msg)
-    return int(digits)
+    return int(digits[1])
 
 
 def _money(value: Any) -> Decimal | None:
     if value is None or value == "":
         return None
     try:
-        return Decimal(str(value))
-    except InvalidOperation as error:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
         msg = "an amount that is not a number"
-        raise ValueError(msg) from error
+        raise ValueError(msg)
+    return amount
 
 
 def _text(value: Any) -> str:
@@ -416,10 +463,9 @@ def _code(value: Any) -> str:
 
 
 def _cancellation(row: Row) -> Cancellation:
-    cancelled = row.get("deleted") is True
     return Cancellation(
         message_id=_wire_id(row.get("apiMessageId")),
-        cancelled=cancelled,
+        cancelled=_flag(row.get("deleted")),
         code=_code(row.get("deleteError")),
         refund=_money(row.get("creditCost")) or Decimal(0),
         number=_text(row.get("mobileNumber")),

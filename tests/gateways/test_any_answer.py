@@ -1,0 +1,186 @@
+"""Whatever the gateway says, a call ends in a result that holds what it promises, or in one of our errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
+from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.messages import DeliveryState, Page, Receipt, RejectReason
+from tests.gateways.calls import OPERATIONS
+from tests.gateways.carriers import GATEWAY, KEY
+from tests.gateways.test_wire import EXCHANGES
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from airflow_provider_winsms.gateways.base import Call
+
+WHERE = Endpoint(GATEWAY, "https://gateway.example", KEY)
+
+SAMPLES = [(exchange.call, exchange.answer) for exchange in EXCHANGES]
+
+
+def keys_of(document: Any) -> set[str]:
+    if isinstance(document, list):
+        return set().union(*map(keys_of, document))
+    return set(document).union(*map(keys_of, document.values())) if isinstance(document, dict) else set()
+
+
+KEYS = sorted(keys_of([sample for _, sample in SAMPLES]))
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["27444444444", 2316, 201712251430, "201712251430", "000101010000", 10**400, "1e999", "NaN"]
+    )
+)
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=5)
+    ),
+    max_leaves=15,
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, document: Any) -> Any:
+    """A valid document with one part, anywhere in it, replaced, left out or said twice."""
+    if isinstance(document, dict) and document and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(document)))
+        if not draw(st.integers(0, 5)):
+            return {name: value for name, value in document.items() if name != key}
+        return {**document, key: draw(spoilt(document[key]))}
+    if isinstance(document, list) and document and draw(st.integers(0, 9)):
+        place = draw(st.integers(0, len(document) - 1))
+        if not draw(st.integers(0, 5)):
+            return document + document[place:]
+        return [*document[:place], draw(spoilt(document[place])), *document[place + 1 :]]
+    return draw(DOCUMENTS)
+
+
+@st.composite
+def answered(draw: st.DrawFn) -> tuple[Call[Any], bytes]:
+    call, document = draw(st.sampled_from(SAMPLES))
+    return call, json.dumps(draw(spoilt(document))).encode()
+
+
+def each_call() -> SearchStrategy[Call[Any]]:
+    return st.sampled_from([operation.call for operation in OPERATIONS.values()])
+
+
+@settings(max_examples=300)
+@given(each_call(), DOCUMENTS)
+def test_any_document_is_read_or_refused(call: Call[Any], document: Any) -> None:
+    check(call, json.dumps(document).encode())
+
+
+@settings(max_examples=1000)
+@given(answered())
+def test_an_answer_spoilt_in_one_place_is_read_or_refused(case: tuple[Call[Any], bytes]) -> None:
+    check(*case)
+
+
+@given(each_call(), st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(call: Call[Any], body: bytes) -> None:
+    check(call, body)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xef\xbb\xbf{}",
+        b"[" * 100_000,
+        b'{"creditBalance": ' + b"9" * 5000 + b"}",
+        b'{"creditBalance": 1e999999999}',
+        b'{"creditBalance": NaN, "transferSuccessful": 1}',
+        b'{"recipients": [{"mobileNumber": "27444444444", "accepted": true, "apiMessageId": 1e999999999}]}',
+        b'{"incomingMessages": [], "resultsOffset": 1e999999999, "resultsTotalAvailable": -1}',
+        b'{"messageStatuses": [{"apiMessageId": 1, "statusErrorCode": []}]}',
+    ],
+)
+def test_answers_made_to_do_harm_do_none(operation: str, body: bytes) -> None:
+    check(OPERATIONS[operation].call, body)
+
+
+@given(
+    each_call(),
+    st.integers(100, 999),
+    st.binary(max_size=50) | DOCUMENTS.map(lambda d: json.dumps(d).encode()),
+)
+def test_any_status_is_one_of_our_errors_but_200(call: Call[Any], status: int, body: bytes) -> None:
+    if status == 200:
+        return
+    with pytest.raises(SmsError) as caught:
+        read_answer(call, Answer(status, {}, body), WHERE)
+    if call.is_repeatable:
+        assert type(caught.value) is not OutcomeUnknown
+    else:
+        assert status == 429 or type(caught.value) is not GatewayUnavailable
+        assert status < 500 or type(caught.value) is OutcomeUnknown
+
+
+@given(each_call(), st.text(max_size=40))
+def test_any_retry_after_is_a_bounded_wait_or_none(call: Call[Any], value: str) -> None:
+    with pytest.raises(GatewayUnavailable) as caught:
+        read_answer(call, Answer(429, {"Retry-After": value}, b""), WHERE)
+    assert caught.value.retry_after is None or 0 <= caught.value.retry_after <= 86400
+
+
+def check(call: Call[Any], body: bytes) -> None:
+    try:
+        result = read_answer(call, Answer(200, {}, body), WHERE)
+    except SmsError as error:
+        assert type(error) is (GatewayUnavailable if call.is_repeatable else OutcomeUnknown)  # noqa: PT017
+        return
+    assert_well_formed(result)
+
+
+def assert_well_formed(value: Any) -> None:
+    """Amounts are finite, ids whole, times aware; what was accepted has an id, what was not has a reason."""
+    if isinstance(value, tuple):
+        for item in value:
+            assert_well_formed(item)
+    elif isinstance(value, Page):
+        assert isinstance(value.offset, int)
+        assert isinstance(value.total, int)
+        assert_well_formed(value.rows)
+    elif is_dataclass(value):
+        assert_fields_well_formed(value)
+    else:
+        assert isinstance(value, bool)
+
+
+def assert_fields_well_formed(row: Any) -> None:
+    if isinstance(row, Receipt):
+        assert row.accepted is (row.message_id is not None)
+        assert row.accepted is (row.reason is None)
+    for field in fields(row):
+        if field.name != "raw":
+            assert_plain(getattr(row, field.name))
+
+
+def assert_plain(value: Any) -> None:
+    assert isinstance(
+        value, (bool, int, str, Decimal, pendulum.DateTime, DeliveryState, RejectReason, type(None))
+    )
+    if isinstance(value, Decimal):
+        assert value.is_finite()
+    if isinstance(value, pendulum.DateTime):
+        assert value.tzinfo is not None
+        assert value.in_timezone("UTC") == value
