@@ -409,7 +409,7 @@ def _integer(answer: Row, key: str, default: int | None) -> int:
 
 def _wire_id(value: Any) -> int:
     """Read a whole number: never a rounded one, and an error that does not quote what came instead."""
-    if type(value) is int:
+    if type(value) is int and value >= 0:
         return value
     digits = _WHOLE.fullmatch(str(value)) if isinstance(value, (int, str, Decimal)) else None
     if digits is None:
