@@ -41,8 +41,9 @@ _MESSAGE_KEYS = {"text", "to", "send_at", "max_segments"}
 
 _NOTHING = Decimal(0)
 _MAY_HAVE_SENT = (
-    "An earlier try of this task may have sent already, so this one does not. Its log and its XCom "
-    "partial_result say what was accepted. To send once more on purpose, start a new DAG run."
+    "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
+    "log; if it was killed, only the gateway knows what it accepted (WinSMS: Client Zone > Message Logs). To "
+    "send once more on purpose, start a new DAG run."
 )
 
 PARTIAL_RESULT_KEY = "partial_result"

@@ -148,7 +148,8 @@ class SmsDeliverySensor(BaseSensorOperator):
         raise outcome.failure(why)
 
     def _defer(self) -> NoReturn:
-        remaining = max(timedelta(), self._end_at - pendulum.now())
+        # Not a pendulum.Duration: those do not pass from a task to its supervisor (Airflow 3.3.2).
+        remaining = timedelta(seconds=max(0.0, (self._end_at - pendulum.now()).total_seconds()))
         self.log.info("Delivery: %s; waiting in the triggerer.", self._wait.outcome().summary())
         self.defer(
             trigger=SmsDeliveryTrigger(

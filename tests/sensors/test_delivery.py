@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -209,6 +210,20 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
         "end_at",
         "grace_until",
     }
+
+
+def test_what_the_sensor_defers_with_passes_to_the_supervisor(runner: TaskRunner) -> None:
+    """On a worker it is encoded by type, which this process does not do."""
+    ids = sent(runner, STAYS_SENT)
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=3600)
+    deferred: list[timedelta | None] = []
+
+    def defer(**kwargs: Any) -> None:
+        deferred.append(kwargs["timeout"])
+
+    sensor.defer = defer  # type: ignore[method-assign, assignment] # to see what is said, not to change it
+    runner.run(sensor)
+    assert [type(timeout) for timeout in deferred] == [timedelta]
 
 
 def test_soft_fail_skips_in_either_mode(mode: str, runner: TaskRunner) -> None:

@@ -11,8 +11,8 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["login", "port", "schema", "extra"],
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {
-        "password": "Client Zone > My Profile > Developers",
-        "host": f"{BASE_URL} (newer host: https://api.winsms.co.za/api/rest/v1)",
+        "password": "from Client Zone > My Profile > Developers",
+        "host": f"{BASE_URL} (newer: api.winsms.co.za)",
     },
 }
 
@@ -46,9 +46,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "schema": {"type": ["integer", "null"], "default": 1000, "minimum": 1, "maximum": 1000},
     },
     "requests_per_second": {
-        "label": "Rate limit (requests per second)",
-        "description": "The most requests per second that one task sends. Empty: no limit; WinSMS documents "
-        "none.",
+        "label": "Requests per second",
+        "description": "The rate limit of one task. Empty: no limit; WinSMS documents none.",
         "schema": {"type": ["number", "null"], "default": None, "minimum": 0.01, "maximum": 1000},
     },
 }

@@ -1,0 +1,104 @@
+"""The DAGs of the proof: one for each claim, and each with a connection of its own.
+
+What is sent to whom stands in the environment of the tasks, so that it stands in no DAG file: wherever else
+it turns up, the provider let it out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.sdk import DAG, task
+
+from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def text(context: Context, **_: Any) -> str:
+    """Return the text of the DAG that asks."""
+    return str(_said(context)["text"])
+
+
+def to(context: Context, **_: Any) -> list[str]:
+    """Return the numbers of the DAG that asks."""
+    return list(_said(context)["to"])
+
+
+def messages(context: Context, **_: Any) -> list[dict[str, Any]]:
+    """Return the messages of the DAG that asks."""
+    return list(_said(context)["messages"])
+
+
+def in_ten_minutes(**_: Any) -> str:
+    """Return an instant far enough ahead for a wait to begin before it."""
+    return str(pendulum.now().add(minutes=10).isoformat())
+
+
+def _said(context: Context) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(os.environ["WINSMS_PROOF"])[context["dag"].dag_id]
+    return said
+
+
+@task
+def read(counts: dict[str, Any]) -> dict[str, Any]:
+    """Hand on what the wait returned."""
+    return counts
+
+
+def dag_of(dag_id: str) -> DAG:
+    """Return a DAG whose every task may be tried four times."""
+    return DAG(
+        dag_id,
+        schedule=None,
+        default_args={
+            "retries": 3,
+            "retry_delay": timedelta(seconds=1),
+            "sms_conn_id": "winsms_default" if dag_id == "delivered" else f"winsms_{dag_id}",
+        },
+    )
+
+
+def wait_for(message_ids: Any, **options: Any) -> SmsDeliverySensor:
+    """Return a wait in the triggerer."""
+    return SmsDeliverySensor(
+        task_id="wait", message_ids=message_ids, poke_interval=2, timeout=600, deferrable=True, **options
+    )
+
+
+with dag_of("delivered"):
+    one = SmsSendOperator(task_id="send", text=text, to=to)
+    many = SmsSendBatchOperator(task_id="send_many", messages=messages)
+    read(wait_for([one.output, many.output], min_delivered=0.5).output)
+
+with dag_of("undelivered"):
+    wait_for(SmsSendOperator(task_id="send", text=text, to=to, send_at=in_ten_minutes).output)
+
+with dag_of("key_withdrawn"):
+    wait_for(SmsSendOperator(task_id="send", text=text, to=to).output)
+
+with dag_of("triggerer_killed"):
+    read(wait_for(SmsSendOperator(task_id="send", text=text, to=to).output, min_delivered=0.5).output)
+
+with dag_of("wrong_key"):
+    wait_for([1])
+
+with dag_of("answer_lost"):
+    SmsSendOperator(task_id="send", text=text, to=to)
+
+with dag_of("worker_killed"):
+    SmsSendOperator(task_id="send", text=text, to=to)
+
+with dag_of("refused"):
+    SmsSendOperator(task_id="send", text=text, to=to)
+    SmsSendBatchOperator(task_id="send_many", messages=messages)
+
+with dag_of("replies"):
+    SmsToSqlOperator(task_id="load", dataset="incoming", sql_conn_id="warehouse", table="replies")

@@ -1,0 +1,417 @@
+"""What the package promises, proved on a running Airflow: its scheduler, its workers, its triggerer.
+
+Each claim has a DAG (``dags/``), a connection and a sandbox of its own. The sandboxes' clocks stand still
+until a test moves them on, so that nothing depends on how fast this machine is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_winsms.sandbox import Sandbox
+from tests.prove.real_airflow import RealAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tests.prove.real_airflow import Run
+
+pytestmark = pytest.mark.slow
+
+DAGS = Path(__file__).parent / "dags"
+
+HOUR = 3600
+"""Seconds in which every text meets its fate, scheduled ones too."""
+
+SAID: dict[str, dict[str, Any]] = {
+    "delivered": {
+        "text": "Marula harvest begins on Thursday at the north gate",
+        "to": ["27825550110", "+27 82 555 0111", "(082) 555-0112", "27825550113", "27 82 555 0113"],
+        "messages": [
+            {"text": "Baobab tour leaves at nine, bring water", "to": ["27825550114", "27825550115"]},
+            {"text": "Fever tree walk is full, next one in May", "to": "27825550116, 0825550117"},
+        ],
+    },
+    "undelivered": {"text": "Quiver tree talk moved to hall seven", "to": ["27000000011", "27000000012"]},
+    "key_withdrawn": {"text": "Spekboom cuttings are ready for you", "to": ["27825550130"]},
+    "triggerer_killed": {"text": "Rooibos tasting starts at sundown", "to": ["27825550140", "27825550141"]},
+    "wrong_key": {},
+    "answer_lost": {"text": "Yellowwood planks arrive on Monday", "to": ["27825550150", "27825550151"]},
+    "worker_killed": {"text": "Aloe nursery closes early today", "to": ["27825550160", "27825550161"]},
+    "refused": {
+        "text": "Protea show opens at ten",
+        "to": ["27825550170", "2782555017O"],
+        "messages": [{"text": "Jacaranda street is closed \N{JACK-O-LANTERN}", "to": "27825550171"}],
+    },
+    "replies": {"text": "Honeybush for two please, at noon", "to": ["27825550180"]},
+}
+"""What is sent to whom, by DAG; in ``replies``, by whom."""
+
+KEYS = {dag_id: f"key-of-{dag_id}-5e0c7b" for dag_id in SAID} | {"withdrawn": "key-from-now-on-5e0c7b"}
+REFUSED_KEY = "key-that-is-refused-5e0c7b"
+
+
+@pytest.fixture(scope="session")
+def boxes() -> Iterator[dict[str, Sandbox]]:
+    with ExitStack() as opened:
+        yield {
+            dag_id: opened.enter_context(Sandbox(api_key=KEYS[dag_id], speed=0, seed=7)) for dag_id in SAID
+        }
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("warehouse") / "warehouse.db"
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    boxes: dict[str, Sandbox], warehouse: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealAirflow]:
+    variables = {connection_variable(dag_id): connection(dag_id, box) for dag_id, box in boxes.items()}
+    variables["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(warehouse)})
+    variables["WINSMS_PROOF"] = json.dumps(SAID)
+    with RealAirflow(tmp_path_factory.mktemp("airflow"), DAGS, variables) as running:
+        yield running
+
+
+def connection_variable(dag_id: str) -> str:
+    return f"AIRFLOW_CONN_WINSMS_{'DEFAULT' if dag_id == 'delivered' else dag_id.upper()}"
+
+
+def connection(dag_id: str, box: Sandbox) -> str:
+    key = REFUSED_KEY if dag_id == "wrong_key" else box.api_key
+    return json.dumps({"conn_type": "winsms", "host": box.base_url, "password": key})
+
+
+class Story:
+    """A DAG run that has ended, and the whole database as it was while the run was deferred."""
+
+    def __init__(self, run: Run, box: Sandbox) -> None:
+        self.run = run
+        self.box = box
+        self.states: dict[str, str] = {}
+        self.meanwhile: dict[str, list[dict[str, Any]]] = {}
+
+    def sent_to(self) -> list[str]:
+        return sorted(row["mobileNumber"] for row in self.box.outbox())
+
+    def requests(self, operation: str) -> list[dict[str, Any]]:
+        return [row for row in self.box.requests() if row["operation"] == operation]
+
+    def waits(self) -> list[dict[str, Any]]:
+        """Return the triggers of this run's wait, as they stood in the database while it was deferred."""
+        return [row for row in self.meanwhile["trigger"] if row["id"] == self.trigger_id]
+
+    def take_note(self) -> None:
+        """Wait for the wait to be deferred, and note the database."""
+        self.run.until("wait", "deferred")
+        self.trigger_id = self.run.row("wait")["trigger_id"]
+        self.meanwhile = self.run.airflow.tables()
+
+
+def begun(airflow: RealAirflow, boxes: Mapping[str, Sandbox], dag_id: str) -> Story:
+    return Story(airflow.run(dag_id), boxes[dag_id])
+
+
+@pytest.fixture(scope="session")
+def delivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "delivered")
+    story.take_note()
+    story.box.advance(HOUR)
+    story.states = story.run.until_ended("send", "send_many", "wait", "read")
+    return story
+
+
+@pytest.fixture(scope="session")
+def undelivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "undelivered")
+    story.take_note()
+    story.box.advance(HOUR)
+    story.states = story.run.until_ended("send", "wait")
+    return story
+
+
+@pytest.fixture(scope="session")
+def key_withdrawn(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "key_withdrawn")
+    story.take_note()
+    story.box.api_key = KEYS["withdrawn"]
+    story.states = story.run.until_ended("send", "wait")
+    return story
+
+
+@pytest.fixture(scope="session")
+def triggerer_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "triggerer_killed")
+    story.take_note()
+    polls = len(story.requests("smsStatus"))
+    airflow.until(lambda: len(story.requests("smsStatus")) > polls, "the triggerer to poll")
+    airflow.kill("triggerer")
+    story.box.advance(HOUR)
+    airflow.start("triggerer")
+    story.states = story.run.until_ended("send", "wait", "read")
+    return story
+
+
+@pytest.fixture(scope="session")
+def wrong_key(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "wrong_key")
+    story.states = story.run.until_ended("wait")
+    return story
+
+
+@pytest.fixture(scope="session")
+def answer_lost(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    boxes["answer_lost"].add_fault("lost-after-acceptance", operation="smsSend")
+    story = begun(airflow, boxes, "answer_lost")
+    story.states = story.run.until_ended("send")
+    return story
+
+
+@pytest.fixture(scope="session")
+def worker_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    boxes["worker_killed"].add_fault("latency", operation="smsSend", seconds=HOUR)
+    story = begun(airflow, boxes, "worker_killed")
+    airflow.until(story.sent_to, "the gateway to accept the texts")
+    os.kill(story.run.row("send")["pid"], signal.SIGKILL)
+    story.states = story.run.until_ended("send")
+    return story
+
+
+@pytest.fixture(scope="session")
+def refused(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "refused")
+    story.states = story.run.until_ended("send", "send_many")
+    return story
+
+
+@pytest.fixture(scope="session")
+def replies(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    said = SAID["replies"]
+    boxes["replies"].incoming(said["to"][0], said["text"])
+    story = begun(airflow, boxes, "replies")
+    story.states = story.run.until_ended("load")
+    return story
+
+
+class TestDelivery:
+    def test_a_wait_is_deferred_and_resumed_by_the_triggerer(self, delivered: Story) -> None:
+        assert delivered.states == dict.fromkeys(("send", "send_many", "wait", "read"), "success")
+        (trigger,) = delivered.waits()
+        assert trigger["classpath"] == "airflow_provider_winsms.triggers.sms.SmsDeliveryTrigger"
+        assert "fired event" in delivered.run.log("wait")
+
+    def test_a_later_task_reads_how_many_arrived(self, delivered: Story) -> None:
+        fates = Counter(row["status"].lower() for row in delivered.box.outbox())
+        counts = delivered.run.xcom("read")
+        assert counts["total"] == 8
+        assert counts["delivered"] == fates["delivered"] > 0
+        assert counts["states"] == dict(fates)
+
+    def test_everyone_is_texted_once(self, delivered: Story) -> None:
+        assert delivered.sent_to() == [f"278255501{tens}" for tens in range(10, 18)]
+        assert delivered.run.xcom("send")["duplicates"] == 1
+
+    def test_each_task_takes_one_try(self, delivered: Story) -> None:
+        assert {delivered.run.task(task_id)["try_number"] for task_id in delivered.states} == {1}
+
+
+class TestAWaitThatFails:
+    def test_texts_that_fail_fail_the_wait_through_the_triggerer(self, undelivered: Story) -> None:
+        assert undelivered.states == {"send": "success", "wait": "failed"}
+        assert undelivered.waits()
+        log = undelivered.run.log("wait")
+        assert "DeliveryFailed" in log
+        assert "0 of 2 texts delivered, 2 needed (1 failed, 1 not_sent)" in log
+
+    def test_it_is_not_tried_again(self, undelivered: Story) -> None:
+        assert undelivered.run.task("wait")["try_number"] == 1
+
+    def test_a_wrong_key_ends_it_at_once(self, wrong_key: Story) -> None:
+        assert wrong_key.states == {"wait": "failed"}
+        assert wrong_key.run.task("wait")["try_number"] == 1
+        assert [row["status"] for row in wrong_key.requests("smsStatus")] == [401]
+        assert "Check the API key" in wrong_key.run.log("wait")
+
+    def test_a_key_that_is_withdrawn_ends_it_in_the_triggerer(self, key_withdrawn: Story) -> None:
+        assert key_withdrawn.states == {"send": "success", "wait": "failed"}
+        assert key_withdrawn.run.task("wait")["try_number"] == 1
+        assert [row["status"] for row in key_withdrawn.requests("smsStatus")] == [200, 401]
+        assert "ConfigurationError" in key_withdrawn.run.log("wait")
+
+
+class TestAtMostOnce:
+    def test_a_send_whose_answer_is_lost_is_not_repeated(self, answer_lost: Story) -> None:
+        assert answer_lost.states == {"send": "failed"}
+        assert answer_lost.sent_to() == ["27825550150", "27825550151"]
+        assert len(answer_lost.requests("smsSend")) == 1
+
+    def test_it_fails_for_good_on_its_first_try(self, answer_lost: Story) -> None:
+        assert answer_lost.run.task("send")["try_number"] == 1
+        assert "OutcomeUnknown" in answer_lost.run.log("send")
+
+    def test_a_worker_that_dies_while_it_sends_is_followed_by_a_try_that_does_not(
+        self, worker_killed: Story
+    ) -> None:
+        assert worker_killed.states == {"send": "failed"}
+        assert worker_killed.run.task("send")["try_number"] == 2
+        assert worker_killed.sent_to() == ["27825550160", "27825550161"]
+        assert len(worker_killed.requests("smsSend")) == 1
+        assert "An earlier try of this task may have sent already" in worker_killed.run.log("send")
+
+    def test_what_cannot_be_sent_is_not_sent_in_part(self, refused: Story) -> None:
+        assert refused.states == {"send": "failed", "send_many": "failed"}
+        assert refused.box.requests() == []
+
+
+class TestATriggererThatDies:
+    def test_another_one_takes_the_wait_to_the_same_end(self, triggerer_killed: Story) -> None:
+        assert triggerer_killed.states == {"send": "success", "wait": "success", "read": "success"}
+        assert triggerer_killed.run.xcom("read")["total"] == 2
+        assert triggerer_killed.run.task("wait")["try_number"] == 1
+
+    def test_nobody_is_texted_again(self, triggerer_killed: Story) -> None:
+        assert triggerer_killed.sent_to() == ["27825550140", "27825550141"]
+
+
+class TestALoad:
+    def test_replies_arrive_in_the_warehouse(self, replies: Story, warehouse: Path) -> None:
+        assert replies.states == {"load": "success"}
+        with closing(sqlite3.connect(warehouse)) as database:
+            loaded = database.execute("SELECT number, text FROM replies").fetchall()
+        assert loaded == [("27825550180", "Honeybush for two please, at noon")]
+
+
+class TestTheConnectionForm:
+    def test_its_fields_are_those_of_winsms(self, airflow: RealAirflow) -> None:
+        (form,) = (
+            row for row in airflow.get("/ui/connections/hook_meta") if row["connection_type"] == "winsms"
+        )
+        assert form["hook_name"] == "WinSMS"
+        assert form["standard_fields"]["password"]["title"] == "API key"
+        assert form["standard_fields"]["host"]["title"] == "Base URL"
+        assert form["standard_fields"]["host"]["placeholder"].startswith("https://")
+        assert all(field["description"] for field in form["extra_fields"].values())
+
+    def test_the_button_tells_a_right_key(self, airflow: RealAirflow, boxes: dict[str, Sandbox]) -> None:
+        answer = pressed(airflow, boxes["wrong_key"], KEYS["wrong_key"])
+        assert answer["status"]
+        assert answer["message"].startswith("Connected; 10000")
+
+    def test_the_button_tells_a_wrong_key_and_does_not_show_it(
+        self, airflow: RealAirflow, boxes: dict[str, Sandbox]
+    ) -> None:
+        answer = pressed(airflow, boxes["wrong_key"], REFUSED_KEY)
+        assert not answer["status"]
+        assert "Check the API key" in answer["message"]
+        assert REFUSED_KEY not in answer["message"]
+
+
+def pressed(airflow: RealAirflow, box: Sandbox, key: str) -> dict[str, Any]:
+    form = {"connection_id": "tried", "conn_type": "winsms", "host": box.base_url, "password": key}
+    answer: dict[str, Any] = airflow.post("/api/v2/connections/test", form)
+    return answer
+
+
+@pytest.fixture(scope="session")
+def stories(
+    delivered: Story,
+    undelivered: Story,
+    key_withdrawn: Story,
+    triggerer_killed: Story,
+    wrong_key: Story,
+    answer_lost: Story,
+    worker_killed: Story,
+    refused: Story,
+    replies: Story,
+) -> list[Story]:
+    waits = [delivered, undelivered, key_withdrawn, triggerer_killed, wrong_key]
+    return [*waits, answer_lost, worker_killed, refused, replies]
+
+
+@pytest.fixture(scope="session")
+def left_behind(airflow: RealAirflow, stories: list[Story]) -> dict[str, str]:
+    """Return all that Airflow kept of the stories, by the place where it did.
+
+    That is every row of the database, at the end and while tasks were deferred, and every file: the logs of
+    tasks and components, and the database's own pages, which hold deleted rows too.
+    """
+    files = {
+        str(file.relative_to(airflow.home)): file.read_bytes().decode("utf-8", "replace")
+        for file in airflow.home.rglob("*")
+        if file.is_file()
+    }
+    moments = {"the end": airflow.tables()} | {
+        f"the wait of {story.run.dag_id}": story.meanwhile for story in stories
+    }
+    return files | {
+        f"{table}.{column} at {moment}": "\n".join(map(as_text, values))
+        for moment, tables in moments.items()
+        for table, rows in tables.items()
+        for column, values in columns(rows).items()
+    }
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def as_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+class TestNothingPersonalIsLeftBehind:
+    def test_no_api_key(self, left_behind: dict[str, str]) -> None:
+        places = found(left_behind, (*KEYS.values(), REFUSED_KEY))
+        assert not places, "\n".join(places)
+
+    @pytest.mark.parametrize("dag_id", [dag_id for dag_id, said in SAID.items() if said])
+    def test_no_text(self, left_behind: dict[str, str], dag_id: str) -> None:
+        # Half a text is too much as well, and what is not ASCII is written in many ways.
+        halves = [half for text in texts_of(SAID[dag_id]) for half in (text[:20], text[12:32])]
+        places = found(left_behind, halves)
+        assert not places, "\n".join(places)
+
+    @pytest.mark.parametrize("dag_id", [dag_id for dag_id, said in SAID.items() if said])
+    def test_no_number(self, left_behind: dict[str, str], dag_id: str) -> None:
+        numbers = numbers_of(SAID[dag_id])
+        # The last nine digits are what international, national and punctuated spellings have in common.
+        tails = {re.sub(r"\D", "", number)[-9:] for number in numbers}
+        places = found(left_behind, (*tails, *numbers))
+        assert not places, "\n".join(places)
+
+    def test_the_search_looks_where_such_things_would_be(
+        self, left_behind: dict[str, str], delivered: Story
+    ) -> None:
+        message_id = str(delivered.run.xcom("send")["message_ids"][0])
+        places = found(left_behind, [message_id])
+        assert any(place.startswith("airflow.db") for place in places)
+        assert "xcom.value at the end" in places
+        assert "trigger.kwargs at the wait of delivered" in places
+        assert "rendered_task_instance_fields.rendered_fields at the end" in places
+
+
+def found(kept: Mapping[str, str], parts: Iterable[str]) -> list[str]:
+    """Return the places where any of the parts is."""
+    wanted = tuple(parts)
+    return [place for place, text in kept.items() if any(part in text for part in wanted)]
+
+
+def texts_of(said: Mapping[str, Any]) -> list[str]:
+    return [row["text"] for row in (said, *said.get("messages", ())) if "text" in row]
+
+
+def numbers_of(said: Mapping[str, Any]) -> list[str]:
+    given = [row["to"] for row in (said, *said.get("messages", ())) if "to" in row]
+    return [number for to in given for number in (to.split(", ") if isinstance(to, str) else to)]
