@@ -109,7 +109,11 @@ class Sandbox:
 
         :raises ValueError: if the host is not a loopback address.
         """
-        self._server = Server(self._address, self.answer)
+        try:
+            self._server = Server(self._address, self.answer)
+        except (OSError, ValueError):
+            self.close()
+            raise
         self._server.start()
 
     def close(self) -> None:

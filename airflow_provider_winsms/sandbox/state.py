@@ -57,13 +57,19 @@ class State:
 
     def __init__(self, path: str | Path | None, tenths: int) -> None:
         self._tenths = tenths
-        self.db = sqlite3.connect(path or ":memory:", timeout=0.1, check_same_thread=False)
         try:
-            self._open(path)
+            self.db = sqlite3.connect(path or ":memory:", timeout=0.1, check_same_thread=False)
+            self._prepare(path)
         except sqlite3.Error as error:
-            self.db.close()
             msg = f"The state file {path} cannot be used: {error}."
             raise ValueError(msg) from error
+
+    def _prepare(self, path: str | Path | None) -> None:
+        try:
+            self._open(path)
+        except (sqlite3.Error, ValueError):
+            self.db.close()
+            raise
 
     def _open(self, path: str | Path | None) -> None:
         # A process that is killed loses nothing that was committed; a power cut may.
@@ -73,7 +79,6 @@ class State:
         if version == 0:
             self._create()
         elif version != _VERSION:
-            self.db.close()
             msg = f"The state file {path} was written by another version of the sandbox. Use another file."
             raise ValueError(msg)
 

@@ -213,6 +213,8 @@ def test_a_file_that_is_no_state_or_in_use_is_refused(tmp_path: Path) -> None:
     other.write_text("not a database, but a text that is long enough to be read as a header of one")
     with pytest.raises(ValueError, match="cannot be used"):
         Sandbox(state=other)
+    with pytest.raises(ValueError, match="cannot be used"):
+        Sandbox(state=tmp_path / "no" / "such" / "folder.db")
     shared = tmp_path / "shared.db"
     with Sandbox(state=shared), pytest.raises(ValueError, match="locked"):
         Sandbox(state=shared)
