@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_winsms.exceptions import SmsError
+from airflow_provider_winsms.exceptions import SmsError, rebuilt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,19 +38,14 @@ def as_sensor_timeout(error: SmsError) -> SmsError:
 
 def as_airflow(error: SmsError, base: type[AirflowException]) -> SmsError:
     """Return an error that says the same as ``error`` and is of an Airflow type too. It pickles."""
-    kind = _both(type(error), base)  # type: ignore[arg-type] # classes hash
-    both: SmsError = kind.__new__(kind)
-    both.args = error.args
-    both.__dict__.update(error.__dict__)
-    return both
+    both = _both(type(error), base)  # type: ignore[arg-type] # classes hash
+    return rebuilt(both, error.args, error.__dict__)
 
 
 @cache
 def _both(kind: type[SmsError], base: type[AirflowException]) -> type[SmsError]:
     def reduce(self: SmsError) -> tuple[object, ...]:
-        plain = kind.__new__(kind)
-        plain.args, plain.__dict__ = self.args, self.__dict__
-        return as_airflow, (plain, base)
+        return as_airflow, (rebuilt(kind, self.args, self.__dict__), base)
 
     members = {"__reduce__": reduce, "__module__": kind.__module__, "__doc__": kind.__doc__}
     return type(kind.__name__, (kind, base), members)

@@ -4,10 +4,12 @@
 
     SmsError
     ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
-    ├── InvalidMessage          fix the DAG: text, number, schedule
+    ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
+    ├── TemplateFailed          a function given for a template field failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task may not do without
+    ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
     ├── GatewayUnavailable      wait; safe to retry
-    ├── OutcomeUnknown          a person or a reconciliation decides; never blindly repeated
+    ├── OutcomeUnknown          a person decides; a repeat could text people again
     ├── UnsupportedCapability   this gateway cannot do that
     ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
     └── LoadFailed              the database refused; nothing was loaded, safe to retry
@@ -32,10 +34,11 @@ class SmsError(Exception):
     """Whether trying the same thing again is pointless or unsafe."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str, object]) -> SmsError:
+def rebuilt(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str, object]) -> SmsError:
+    """Return an error of a kind from what another one holds, without its constructor."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(attributes)
@@ -47,7 +50,13 @@ class ConfigurationError(SmsError):
 
 
 class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
-    """The request cannot be said to the gateway, or the gateway refused it whole. Nothing was sent."""
+    """What the DAG gave cannot be used, or the gateway refused it whole. Nothing was sent or loaded."""
+
+
+class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """A function that a DAG gave for a template field raised an error. Nothing was sent."""
+
+    is_permanent = False
 
 
 class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its siblings do
@@ -59,6 +68,17 @@ class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its sib
     def __init__(self, message: str, rejected: Mapping[str, int]) -> None:
         super().__init__(message)
         self.rejected = dict(rejected)
+
+
+class NotCancelled(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """Scheduled texts were not cancelled: gone out, cancelled before, or unknown.
+
+    :param count: how many.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
@@ -75,7 +95,7 @@ class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as i
 
 
 class OutcomeUnknown(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """A send was submitted and its answer was lost: it may have gone out, it may not have."""
+    """A repeat could text people again: an answer was lost, or an earlier request or try may be out."""
 
 
 class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ MessageIds: TypeAlias = "MessageId | Iterable[MessageIds] | Mapping[str, Any] | 
 _SHOWN_IN_FRONT = 2
 _SHOWN_BEHIND = 3
 _TENTH = Decimal("0.1")
+_SEPARATORS = re.compile(r"[,;\n]+")
 
 
 def mask_number(number: str) -> str:
@@ -43,6 +45,11 @@ def mask_number(number: str) -> str:
     if len(number) <= _SHOWN_IN_FRONT + _SHOWN_BEHIND + 1:
         return "*" * 6
     return f"{number[:_SHOWN_IN_FRONT]}******{number[-_SHOWN_BEHIND:]}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``1 request``, ``2 requests``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def credits_text(amount: Decimal) -> str:
@@ -252,7 +259,7 @@ def each_message_id(value: object) -> Iterator[object]:
     """Walk through the ids in whatever an operator was given.
 
     Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
-    JSON text of any of them (from a template).
+    text of any of them (from a template).
 
     :raises InvalidMessage: if there is none.
     """
@@ -264,20 +271,32 @@ def each_message_id(value: object) -> Iterator[object]:
 
 
 def _walk(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        items = items_of_text(value, "message_ids")
+        yield from items if all(isinstance(item, str) for item in items) else _walk(items)
+    elif isinstance(value, Mapping):
         yield from _walk(value.get("message_ids"))
-    elif isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
-        yield from _walk(_from_text(value))
-    elif isinstance(value, Iterable) and not isinstance(value, str):
+    elif isinstance(value, Iterable):
         for item in value:
             yield from _walk(item)
-    elif value is not None and value != "":
+    elif value is not None:
         yield value
 
 
-def _from_text(value: str) -> object:
+def items_of_text(text: str, field: str) -> list[Any]:
+    """Return what a text lists.
+
+    Takes a list in Python's or JSON's spelling, as a template renders it, and items with commas, semicolons
+    or line ends between them.
+
+    :param field: the name of the field that holds the text, for the error.
+    :raises InvalidMessage: if it begins as a list and is not one.
+    """
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
     for read in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError):
-            return read(value)
-    msg = "message_ids is text that is not a list of ids."
+            items = read(text)
+            return items if isinstance(items, list) else [items]
+    msg = f"`{field}` is text that begins as a list and is none."
     raise InvalidMessage(msg)

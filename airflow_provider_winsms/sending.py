@@ -1,22 +1,17 @@
-"""From what a DAG says to what a gateway is told: compose, plan, submit.
+"""Planning and submitting: the fewest requests that hold the messages, each of them remembered first.
 
 Pure logic over a gateway, a ledger and a way to carry calls; it knows neither Airflow nor HTTP.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import pendulum
-
-from airflow_provider_winsms.exceptions import InvalidMessage, OutcomeUnknown, SmsError
+from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
 from airflow_provider_winsms.messages import Message, Receipt, Recipient, credits_text, mask_number
-from airflow_provider_winsms.text import segments, septets, transliterate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,13 +21,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
     SendCall = Call[tuple[Receipt, ...]]
-    Now = Callable[[], pendulum.DateTime]
 
-# E.164: at most 15 digits, no country code begins with 0. Seven is the shortest subscriber number in use
-# with its country code.
-_INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
-_PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015\u00a0]+")
-_SEPARATORS = re.compile(r"[,;\n]+")
+DECLINED_SHOWN = 20
+"""How many declined recipients an outcome names; the counts are of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +42,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a plan so far. It holds ids, counts and amounts; neither numbers nor texts."""
+    """What became of a plan so far: ids, counts and amounts; neither texts nor whole numbers."""
 
     message_ids: list[MessageId] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -60,6 +51,8 @@ class Outcome:
     balance: Decimal | None = None
     requests: int = 0
     account_level: bool = False
+    declined: list[str] = field(default_factory=list)
+    """The first declined recipients, masked, with the reason; for logs."""
 
     @property
     def accepted(self) -> int:
@@ -80,6 +73,8 @@ class Outcome:
             self.cost += receipt.cost
         elif receipt.reason is not None:
             self.rejected[receipt.reason] += 1
+            if len(self.declined) < DECLINED_SHOWN:
+                self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
             self.account_level |= receipt.reason.is_account_level
 
     def summary(self) -> dict[str, Any]:
@@ -93,140 +88,6 @@ class Outcome:
             "balance": None if self.balance is None else credits_text(self.balance),
             "requests": self.requests,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Composer:
-    """Turns what a DAG says into messages that the gateway can be told.
-
-    :param now: the present, which a scheduled time must lie behind.
-    """
-
-    gateway: Gateway
-    now: Now
-
-    def compose(
-        self,
-        text: object,
-        to: object,
-        send_at: object = None,
-        max_segments: object = None,
-    ) -> Message:
-        """Return a message, spelt, numbered and timed as the gateway takes it.
-
-        :param to: a number, several in one string with commas between them, or an iterable of numbers or
-            ``Recipient``.
-        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None`` or an empty text: now.
-        :param max_segments: 1 to the gateway's most; ``None``: as many as the text needs.
-        :raises InvalidMessage: saying which of them is wrong, why, and what to do.
-        """
-        spelt = self._text(text)
-        return Message(
-            text=spelt,
-            recipients=tuple(self._recipients(to)),
-            send_at=self._time(send_at),
-            max_segments=self._segments(spelt, max_segments),
-        )
-
-    def check(self, message: Message) -> Message:
-        """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
-        return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
-
-    def _text(self, text: object) -> str:
-        if not isinstance(text, str):
-            msg = f"The text is of type {type(text).__name__}. Give the words to send."
-            raise InvalidMessage(msg)
-        if not text.strip():
-            msg = "The text is empty. Give the words to send."
-            raise InvalidMessage(msg)
-        spelt = transliterate(text)
-        length, most = septets(spelt), self.gateway.limits.septets
-        if length > most or segments(spelt) > self.gateway.limits.segments:
-            msg = (
-                f"The text takes {length} septets in {segments(spelt)} segments; {self.gateway.name} sends "
-                f"at most {most} in {self.gateway.limits.segments}. Shorten it, or send two texts."
-            )
-            raise InvalidMessage(msg)
-        return spelt
-
-    def _segments(self, text: str, wanted: object) -> int:
-        needed, most = segments(text), self.gateway.limits.segments
-        if wanted is None:
-            return needed
-        allowed = _whole_number(wanted)
-        if allowed is None or not 1 <= allowed <= most:
-            msg = f"max_segments must be a whole number from 1 to {most}."
-            raise InvalidMessage(msg)
-        if allowed < needed:
-            msg = (
-                f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
-                "what one segment holds (160 septets; 153 each when there are more), or allow more."
-            )
-            raise InvalidMessage(msg)
-        return allowed
-
-    def _time(self, send_at: object) -> pendulum.DateTime | None:
-        instant = _instant(send_at)
-        if instant is None:
-            return None
-        if instant.tzinfo is None:
-            msg = (
-                "send_at has no time zone, so it does not say when. Use an aware time, such as "
-                "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
-            )
-            raise InvalidMessage(msg)
-        when = self.gateway.first_possible_time(pendulum.instance(instant))
-        if when <= self.now():
-            msg = (
-                f"send_at is past ({when.isoformat()}). {self.gateway.name} sends a text with a past time at "
-                "once. Give a future time, or none to send now."
-            )
-            raise InvalidMessage(msg)
-        return when
-
-    def _recipients(self, to: object) -> Iterator[Recipient]:
-        empty = True
-        for place, value in enumerate(_each(to), start=1):
-            empty = False
-            yield self._recipient(value, place)
-        if empty:
-            msg = "There are no recipients. Give at least one number in `to`."
-            raise InvalidMessage(msg)
-
-    def _recipient(self, value: object, place: int) -> Recipient:
-        if isinstance(value, Recipient):
-            return Recipient(self._number(value.number, place), value.client_id)
-        return Recipient(self._number(value, place))
-
-    def _number(self, value: object, place: int) -> str:
-        number = international(value, self.gateway.country_code)
-        if number is None:
-            shown = f" ({mask_number(_digits(value))})" if len(_digits(value)) > 1 else ""
-            msg = (
-                f"Recipient {place}{shown} is not a phone number. Give international digits, such as "
-                f"27825550101 or +27 82 555 0101, or a national number beginning with 0 "
-                f"(taken as +{self.gateway.country_code})."
-            )
-            raise InvalidMessage(msg)
-        return number
-
-
-def international(value: object, country_code: str) -> str | None:
-    """Return a number as international digits without the plus (E.164), or ``None`` if it is not one.
-
-    Takes ``+27 82 555 0101``, ``0027825550101``, ``27825550101``, ``(082) 555-0101`` and the integer
-    27825550101. Whether the number exists is for the gateway to say.
-    """
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
-    digits = _PUNCTUATION.sub("", str(value))
-    if digits.startswith("+"):
-        digits = digits[1:]
-    elif digits.startswith("00"):
-        digits = digits[2:]
-    elif digits.startswith("0"):
-        digits = country_code + digits[1:]
-    return digits if _INTERNATIONAL.fullmatch(digits) else None
 
 
 def plan(messages: Iterable[Message], gateway: Gateway) -> Plan:
@@ -315,8 +176,10 @@ class _Request:
 
 
 def _cut(messages: Iterable[Message], gateway: Gateway) -> Iterator[tuple[Message, ...]]:
+    limits = gateway.limits
+
     def fresh() -> _Request:
-        return _Request(gateway.limits.recipients, gateway.limits.body_bytes)
+        return _Request(limits.recipients, limits.body_bytes - limits.envelope_bytes)
 
     request = fresh()
     for message in messages:
@@ -332,40 +195,3 @@ def _cut(messages: Iterable[Message], gateway: Gateway) -> Iterator[tuple[Messag
             request.add(recipient, size)
     if request.recipients:
         yield request.finished()
-
-
-def _each(to: object) -> Iterable[object]:
-    if isinstance(to, str):
-        return [part for part in _SEPARATORS.split(to) if part.strip()]
-    if isinstance(to, (int, Recipient)):
-        return [to]
-    try:
-        return iter(to)  # type: ignore[call-overload, no-any-return]
-    except TypeError:
-        msg = f"`to` is of type {type(to).__name__}. Give a number or a list of numbers."
-        raise InvalidMessage(msg) from None
-
-
-def _instant(value: object) -> datetime | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, datetime):
-        return value
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        msg = "send_at is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
-        raise InvalidMessage(msg) from None
-
-
-def _whole_number(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        return int(str(value))
-    except ValueError:
-        return None
-
-
-def _digits(value: object) -> str:
-    return "".join(char for char in str(value) if char.isdecimal())

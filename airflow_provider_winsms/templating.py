@@ -1,4 +1,4 @@
-"""Template fields, above all those that hold personal data: rendered for the task, shown to nobody.
+"""Template fields, above all those that hold personal data: rendered for the task, kept out of view and log.
 
 Airflow stores the rendered value of each template field for its web page, and logs the template when
 rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``.
@@ -6,12 +6,16 @@ rendering fails. A sealed field is templated as any other, and stands in both pl
 
 from __future__ import annotations
 
+import re
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import jinja2
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.airflow_errors import as_airflow
+from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,23 +43,46 @@ class Sealed:
 class _Template:
     """What Airflow's templating calls in place of a field's own template, which it would log on an error."""
 
-    def __init__(self, field: str, render: Callable[[], Any]) -> None:
+    def __init__(self, field: str, given: Any, render: Callable[[], Any]) -> None:
         self._field = field
+        self._given = given
         self._render = render
 
     def __call__(self, **_: Any) -> Sealed:
         try:
             return Sealed(self._render())
         except jinja2.TemplateError as error:
-            # A syntax error's own text quotes the template.
-            reason = f"{type(error).__name__}: {error.message}"
+            # The text of a syntax error quotes the template; its message does not.
+            wrong = as_airflow(InvalidMessage(self._wrong_template(error)), AirflowFailException)
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote the field
-            reason = type(error).__name__
-        msg = f"The template of `{self._field}` could not be rendered ({reason})."
-        raise InvalidMessage(msg)
+            wrong = TemplateFailed(self._failed(error))
+        raise wrong
 
     def __repr__(self) -> str:
         return "(not shown)"
+
+    def _wrong_template(self, error: jinja2.TemplateError) -> str:
+        hint = " A run without a logical date has no ds and the like; it has dag_run.run_after."
+        missing_date = re.search(r"'(ds|ts|logical_date|data_interval)", error.message or "")
+        return (
+            f"The template of `{self._field}` could not be rendered "
+            f"({type(error).__name__}: {error.message}).{hint if missing_date else ''}"
+        )
+
+    def _failed(self, error: Exception) -> str:
+        """Name the function and its line that failed; unlike the error's text they hold nothing personal."""
+        what = f"The function {self._given.__name__!r}" if hasattr(self._given, "__name__") else "The value"
+        return (
+            f"{what} given for `{self._field}` failed with {type(error).__name__} ({self._place(error)}; its "
+            "text is not shown, as it may hold numbers). A function is called with context= and jinja_env=; "
+            "the run's values are in context, such as context['dag_run']."
+        )
+
+    def _place(self, error: Exception) -> str:
+        frames = traceback.extract_tb(error.__traceback__)
+        file = getattr(getattr(self._given, "__code__", None), "co_filename", None)
+        place = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+        return f"{Path(place.filename).name}, line {place.lineno}"
 
 
 class SealedFieldsOperator(BaseOperator):
@@ -86,7 +113,7 @@ class SealedFieldsOperator(BaseOperator):
         for field in self.sealed_fields:
             value = getattr(parent, field)
             if value and not isinstance(value, Sealed):
-                setattr(parent, field, _Template(field, template_of(value)))
+                setattr(parent, field, _Template(field, value, template_of(value)))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
 

@@ -166,33 +166,37 @@ async def poll_until_settled(
     gateway: Gateway,
     carry: Callable[[StatusCall], Awaitable[tuple[DeliveryReport, ...]]],
     *,
-    first_poll_after: float,
     poll_interval: float,
     end_at: pendulum.DateTime,
+    log: Any,
     now: Callable[[], pendulum.DateTime] = pendulum.now,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Poll until the wait is settled or its end has come, whichever is first.
+    """Poll until the wait is settled or its end has come, whichever is first; at least once.
 
     A poll that fails for now is followed by a longer pause, or the one that the gateway asks for.
 
     :param now: the clock; like ``sleep`` a seam for tests.
     :raises SmsError: a permanent one, as it comes.
     """
-    pause, failures = first_poll_after, 0
-    while not wait.is_settled and now() < end_at:
-        await sleep(min(pause, max(0.0, (end_at - now()).total_seconds())))
+    failures = 0
+    while True:
         try:
             for call in wait.calls(gateway):
                 wait.absorb(await carry(call), now())
+            pause, failures = poll_interval, 0
         except GatewayUnavailable as error:
             failures += 1
-            pause = _back_off(poll_interval, failures, error)
-        else:
-            pause, failures = poll_interval, 0
+            pause = back_off(poll_interval, failures, error)
+            log.warning("%s Asking again in %.0f seconds.", error, pause)
+        left = (end_at - now()).total_seconds()
+        if wait.is_settled or left <= 0:
+            return
+        await sleep(min(pause, left))
 
 
-def _back_off(poll_interval: float, failures: int, error: GatewayUnavailable) -> float:
+def back_off(poll_interval: float, failures: int, error: GatewayUnavailable) -> float:
+    """Return the seconds to pause after polls in a row that failed, the last of them with an error."""
     longest = max(LONGEST_BACK_OFF, poll_interval)
     ceiling = min(longest, poll_interval * 2 ** min(failures, 16))
     return max(random.uniform(poll_interval, ceiling), error.retry_after or 0)  # noqa: S311 - jitter, no secret

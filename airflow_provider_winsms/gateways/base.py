@@ -69,6 +69,8 @@ class Limits:
     """Recipients of one send, over all its messages."""
     body_bytes: int
     """Bytes of one request's body."""
+    envelope_bytes: int
+    """Bytes of a request's body that belong to none of its messages."""
     message_ids: int
     """Ids in one status or cancel request."""
     page_rows: int

@@ -2,7 +2,8 @@
 
 What an answer means is decided once, in ``read_answer``; both transports only fetch it. The rule for trying
 again is one as well: ``GatewayUnavailable`` says that the request was not carried out, or does no harm when
-repeated. A send whose connection broke, or that got a 5xx, is neither: it ends as ``OutcomeUnknown``.
+repeated. A send whose connection broke, or that got a 5xx, is neither: it ends as ``OutcomeUnknown``. A 429
+says that the request was turned away, so a send is tried again after it.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ _REFUSED = {
 class Endpoint:
     """Where a gateway is reached, how, and as whom.
 
+    :param name: what the user calls it, for errors.
     :param base_url: without a trailing slash.
     :param connect_timeout: seconds until the connection must stand.
     :param read_timeout: seconds without a byte after which an answer counts as lost. A whole answer may take
@@ -72,6 +74,7 @@ class Endpoint:
     :param requests_per_second: the most requests per second, or ``None``.
     """
 
+    name: str
     gateway: Gateway
     base_url: str
     api_key: str = field(repr=False)
@@ -278,7 +281,7 @@ class AsyncTransport:
         # A TLS connection that breaks later than its handshake raises what the ssl module raises.
         except (httpx.HTTPError, OSError) as error:
             never_left = body.never_left or isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
-            raise _lost(call, type(error).__name__, never_left=never_left) from None
+            raise _lost(call, _what(error), never_left=never_left) from None
 
 
 class _Body:
@@ -313,12 +316,12 @@ class _Body:
 def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     """Return what an answer says, or raise what it means.
 
-    A 4xx is an answer by a gateway that did not carry the request out; a 5xx, or a 200 that cannot be
-    read, may come after it did.
+    A 4xx, but for 408, is an answer by a gateway that did not carry the request out; a 5xx, or a 200 that
+    cannot be read, may come after it did.
     """
     if answer.status == HTTPStatus.OK:
         return _read_success(call, answer)
-    raise _failure(call, answer, _reason(call, answer, endpoint))
+    raise _failure(call, answer, endpoint)
 
 
 def _read_success(call: Call[T], answer: Answer) -> T:
@@ -339,18 +342,22 @@ def _shape_error(error: Exception) -> str:
     return _PERSONAL_DIGITS.sub("***", str(error)) if type(error) is ValueError else type(error).__name__
 
 
-def _failure(call: Call[Any], answer: Answer, reason: str) -> SmsError:
-    where = f"{call.operation}: HTTP {answer.status}{reason}"
-    status = answer.status
+def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
+    status, reason = answer.status, _reason(call, answer, endpoint)
+    where = f"{call.operation}: HTTP {status}{reason}"
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return ConfigurationError(f"{where}. Check the API key (the connection's password).")
+        return ConfigurationError(
+            f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
+        )
     if status in _REFUSED:
         return InvalidMessage(f"{where}. The gateway refused the request as a whole; nothing was sent.")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return GatewayUnavailable(f"{where}. The gateway asks for fewer requests.", _retry_after(answer))
     if _may_have_been_carried_out(status):
         return _lost(call, f"HTTP {status}{reason}", retry_after=_retry_after(answer))
-    return ConfigurationError(f"{where}. Check the base URL (the connection's host).")
+    return ConfigurationError(
+        f"{where}. Check the base URL, which is the host of the connection {endpoint.name!r}."
+    )
 
 
 def _may_have_been_carried_out(status: int) -> bool:
@@ -370,7 +377,7 @@ def _reason(call: Call[Any], answer: Answer, endpoint: Endpoint) -> str:
     words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if call.is_personal and words:
         known = (text for text in endpoint.gateway.error_texts if words.startswith(text))
-        words = next(known, "the gateway's reason is not shown: it may quote what was to be sent")
+        words = next(known, "its reason is not shown, as it may quote the text or a number")
     words = re.sub(re.escape(endpoint.api_key), "***", words, flags=re.IGNORECASE)
     words = _PERSONAL_DIGITS.sub("***", words)[:_SHOWN_ERROR_CHARACTERS]
     return f" ({words.rstrip('.')})" if words else ""
@@ -498,7 +505,22 @@ def _root(error: BaseException) -> object:
     return _root(inner) if isinstance(inner, BaseException) else error
 
 
+_WORDS = {
+    "NewConnectionError": "no connection",
+    "ConnectError": "no connection",
+    "NameResolutionError": "the host name is unknown",
+    "ConnectTimeoutError": "no connection in time",
+    "ConnectTimeout": "no connection in time",
+    "SSLCertVerificationError": "the certificate is not trusted",
+    "ReadTimeoutError": "no answer in time",
+    "ReadTimeout": "no answer in time",
+    "ProtocolError": "the connection broke",
+    "ReadError": "the connection broke",
+    "RemoteProtocolError": "the connection broke",
+}
+
+
 def _what(error: Exception) -> str:
-    """Name the error by its types: their texts hold addresses and, for a header, its value."""
+    """Name the error by its type: its text holds addresses and, for a header, its value."""
     root = type(_root(error)).__name__
-    return type(error).__name__ if root == type(error).__name__ else f"{type(error).__name__}: {root}"
+    return f"{_WORDS[root]}: {root}" if root in _WORDS else f"{type(error).__name__}: {root}"

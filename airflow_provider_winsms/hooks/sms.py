@@ -10,9 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pendulum
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
 from airflow_provider_winsms.messages import credits_text
-from airflow_provider_winsms.sending import Composer, plan
+from airflow_provider_winsms.sending import plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,18 +72,11 @@ class SmsHook(BaseHook):
         :param extras: the connection's extras, where they have been read already: on an event loop,
             ``Connection.extra_dejson`` must not be.
         """
-        try:
-            hook = connection.get_hook()
-        # An unknown type is an AirflowException here and a KeyError there.
-        except Exception as error:
-            msg = (
-                f"The connection {connection.conn_id!r} has a type without a hook: {connection.conn_type!r}."
-            )
-            raise ConfigurationError(msg) from error
+        hook = _hook_of(connection)
         if not isinstance(hook, SmsHook):
             msg = (
                 f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}, which is not "
-                "an SMS gateway. Give the id of a connection of type 'winsms'."
+                "that of an SMS gateway, such as 'winsms'."
             )
             raise ConfigurationError(msg)
         hook._endpoint = hook.endpoint_of(connection, extras)  # noqa: SLF001 - its own class
@@ -209,6 +203,7 @@ class SmsHook(BaseHook):
             time_zone=_time_zone(settings.pop("time_zone"), where), country_code=settings.pop("country_code")
         )
         return Endpoint(
+            name=str(connection.conn_id),
             gateway=gateway,
             base_url=_base_url(connection, self.default_base_url, where),
             api_key=_api_key(connection, where),
@@ -244,15 +239,25 @@ class SmsHook(BaseHook):
 def _connection(conn_id: str) -> Connection:
     try:
         return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
-        raise missing_connection(conn_id) from error
+    except AirflowNotFoundException:
+        raise missing_connection(conn_id) from None
 
 
 def missing_connection(conn_id: str) -> ConfigurationError:
     """Return the error that says that there is no such connection."""
     return ConfigurationError(
-        f"There is no connection {conn_id!r}. Create it, with the type of your SMS gateway and its API key."
+        f"There is no connection {conn_id!r}. Create it, with the type of your SMS gateway, such as "
+        "'winsms', and the API key as its password."
     )
+
+
+def _hook_of(connection: Connection) -> object:
+    """Return the hook for a connection's type, or ``None`` if nothing installed has one."""
+    try:
+        return connection.get_hook()
+    # An unknown type is an AirflowException here and a KeyError there; what is wrong, the caller says.
+    except Exception:  # noqa: BLE001
+        return None
 
 
 def _api_key(connection: Connection, where: str) -> str:
@@ -273,6 +278,9 @@ def _base_url(connection: Connection, default: str, where: str) -> str:
         port = parts.port or connection.port
     except ValueError:
         parts, port = urlsplit(""), None
+    if "://" not in given and _is_loopback(parts.hostname or ""):
+        msg = f"{where} has a host without a scheme. For the sandbox, write http://{given}."
+        raise ConfigurationError(msg)
     if not parts.hostname or parts.username or parts.query or parts.fragment:
         msg = f"{where} has a malformed host. Give a base URL without user or query, such as {default}."
         raise ConfigurationError(msg)
@@ -321,10 +329,16 @@ def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> An
         read = _FROM_TEXT[kind](value) if isinstance(value, str) else value
         jsonschema.validate(read, dict(schema))
     except (ValueError, jsonschema.ValidationError):
-        limits = {key: schema[key] for key in ("minimum", "maximum", "pattern") if key in schema}
-        msg = f"{where} has a wrong extra {name!r}: it must be of type {kind}, {limits}."
+        msg = f"{where} has a wrong extra {name!r}: it must be {_wanted(schema)}."
         raise ConfigurationError(msg) from None
     return read
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    if "pattern" in schema:
+        return f"text that matches {schema['pattern']}"
+    noun = {"integer": "a whole number", "number": "a number", "string": "text"}[schema["type"][0]]
+    return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else noun
 
 
 def _finite(text: str) -> float:
@@ -339,6 +353,6 @@ _FROM_TEXT: dict[str, Any] = {"string": str, "integer": int, "number": _finite}
 def _time_zone(name: str, where: str) -> str:
     try:
         return pendulum.timezone(name).name
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError):
         msg = f"{where} has an unknown time_zone. Give an IANA name, such as Africa/Johannesburg."
-        raise ConfigurationError(msg) from error
+        raise ConfigurationError(msg) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,17 +12,19 @@ import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
+    NotCancelled,
     OutcomeUnknown,
     SendRejected,
     SmsError,
 )
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
-from airflow_provider_winsms.messages import Message, credits_text, each_message_id
-from airflow_provider_winsms.sending import Composer, Outcome, plan, submit
+from airflow_provider_winsms.messages import Message, RejectReason, counted, credits_text, each_message_id
+from airflow_provider_winsms.sending import Outcome, plan, submit
 from airflow_provider_winsms.templating import SealedFieldsOperator
 
 if TYPE_CHECKING:
@@ -32,18 +35,20 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.messages import MessageIds, Receipt, Recipient
+    from airflow_provider_winsms.sending import Plan
     from airflow_provider_winsms.templating import Templated
 
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
-"""When some of many fail a task: if there was nothing else, always, or never."""
+"""When declined items fail the task: only if all were, if any was, or never."""
 
-_MESSAGE_KEYS = {"text", "to", "send_at", "max_segments"}
+_NEEDED_KEYS = {"text", "to"}
+_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
 
 _NOTHING = Decimal(0)
 _MAY_HAVE_SENT = (
     "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
-    "log; if it was killed, only the gateway knows what it accepted (WinSMS: Client Zone > Message Logs). To "
-    "send once more on purpose, start a new DAG run."
+    "log; if it was killed, only the gateway knows what it accepted (WinSMS: Client Zone > Message Logs). A "
+    "new DAG run would text all recipients, also those who were accepted."
 )
 
 PARTIAL_RESULT_KEY = "partial_result"
@@ -56,9 +61,14 @@ class _SendOperator(SealedFieldsOperator):
     ui_color = "#d5f0e3"
 
     def __init__(
-        self, *, sms_conn_id: str = "winsms_default", on_rejected: Tolerance = "fail_if_all", **kwargs: Any
+        self,
+        *,
+        sms_conn_id: str = "winsms_default",
+        on_rejected: Tolerance = "fail_if_all",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.sms_conn_id = sms_conn_id
         self.on_rejected = on_rejected
 
@@ -69,23 +79,23 @@ class _SendOperator(SealedFieldsOperator):
 
     def _send(self, hook: SmsHook, context: Context) -> dict[str, Any]:
         _check_policy("on_rejected", self.on_rejected)
-        planned = plan(self._messages(Composer(hook.gateway, pendulum.now)), hook.gateway)
-        self.log.info(
-            "Sending to %d recipients in %d requests; %d duplicates left out.",
-            planned.recipients,
-            len(planned.requests),
-            planned.duplicates,
-        )
         ledger = TaskStateLedger(context)
         if ledger.may_have_sent():
             raise OutcomeUnknown(_MAY_HAVE_SENT)
+        planned = plan(self._messages(Composer(hook.gateway, pendulum.now)), hook.gateway)
+        self.log.info(
+            "Sending to %s in %s; %s left out.",
+            counted(planned.recipients, "recipient"),
+            counted(len(planned.requests), "request"),
+            counted(planned.duplicates, "duplicate"),
+        )
         outcome = Outcome()
         try:
             submit(planned, lambda messages: self._call(hook, messages), hook.carry, ledger, outcome)
             self._judge(outcome)
         except SmsError as error:
             self._leave_partial_result(context, outcome)
-            raise _interrupted(error, outcome, len(planned.requests)) from error.__cause__
+            raise _interrupted(error, outcome, planned) from error.__cause__
         except BaseException:
             self._leave_partial_result(context, outcome)
             raise
@@ -103,9 +113,10 @@ class _SendOperator(SealedFieldsOperator):
     def _judge(self, outcome: Outcome) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(outcome.rejected.items()))
         if outcome.account_level:
+            way_out = "Top it up" if RejectReason.NO_CREDITS in outcome.rejected else "Ask the gateway"
             msg = (
                 f"The account cannot send ({reasons}; {outcome.accepted} accepted before). Nothing more was "
-                "submitted. no_credits: top up; account_locked, trial_account: ask the gateway."
+                f"submitted. {way_out}, then start a new DAG run for those who were declined."
             )
             raise ConfigurationError(msg)
         if outcome.rejected and _is_intolerable(self.on_rejected, outcome.accepted):
@@ -118,6 +129,8 @@ class _SendOperator(SealedFieldsOperator):
             self._log_outcome(outcome)
 
     def _log_outcome(self, outcome: Outcome) -> None:
+        if outcome.declined:
+            self.log.info("Declined, the first of them: %s.", ", ".join(outcome.declined))
         self.log.info(
             "Accepted %d, rejected %s, cost %s credits, balance %s, requests %d.",
             outcome.accepted,
@@ -133,17 +146,20 @@ class SmsSendOperator(_SendOperator):
 
     Returns ``{"message_ids": [...], "accepted": n, "rejected": {reason: n}, "duplicates": n, "cost": "12.0",
     "balance": "188.6", "requests": n}``: amounts are decimal strings, in credits; reasons are values of
-    ``RejectReason``. Neither numbers nor the text are in it, in a log, or in the rendered template view.
+    ``RejectReason``. Neither numbers nor the text are in it, in a log, or in the rendered template view,
+    where what is sealed shows as ``(not shown)``. A literal stays in the DAG file and in Airflow's copy of
+    it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=`` while the task
+    runs. What it returns is not templated again.
 
     A text goes out at most once. A request whose answer is lost is never repeated: the task fails for good,
     whatever its ``retries``, and so does a second try of a task that may have sent. What was accepted until
     then is in the XCom ``partial_result``.
 
     :param text: what to send, up to 918 septets of the GSM 7-bit alphabet; curly quotes, dashes and accents
-        that it lacks are spelt plainly, other characters are refused. (templated; shown to nobody)
+        that it lacks are spelt plainly, other characters are refused. (templated; sealed)
     :param to: a number, several in one string with commas between them, or a list of numbers of any length;
         international digits, or national ones beginning with 0. A number given twice is texted once.
-        (templated; shown to nobody)
+        (templated; sealed)
     :param send_at: an aware instant in the future, or its ISO 8601 text; rounded up to the minute.
         ``None``: at once. (templated)
     :param max_segments: the most segments, each of which is paid, that the text may take, 1 to 6. ``None``:
@@ -191,7 +207,7 @@ class SmsSendBatchOperator(_SendOperator):
 
     :param messages: a list of any length of ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...}``
         (the last two may be left out), each as ``SmsSendOperator`` takes them. The same text to the same
-        number at the same time goes out once. (templated; shown to nobody)
+        number at the same time goes out once. (templated; sealed)
     :param on_rejected: as in ``SmsSendOperator``.
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
@@ -221,14 +237,14 @@ class SmsSendBatchOperator(_SendOperator):
 class SmsCancelScheduledOperator(BaseOperator):
     """Cancel scheduled texts that have not gone out yet, and get their cost back.
 
-    Returns ``{"cancelled": n, "not_cancelled": n, "refund": "3.0", "requests": n}``. It is safe to repeat:
-    a text that was cancelled before is not refunded twice, and counts as not cancelled, as the gateway does
-    not tell it from one that has gone out.
+    Returns ``{"cancelled": n, "not_cancelled": n, "refund": "3.0", "requests": n}``. A repeat refunds nothing
+    twice; a text that was cancelled before counts as not cancelled, as the gateway does not tell it from one
+    that has gone out.
 
     :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
         (templated)
-    :param on_not_cancelled: when texts that could not be cancelled fail the task: ``"ignore"``, ``"fail"``
-        (one is enough) or ``"fail_if_all"``.
+    :param on_not_cancelled: when texts that could not be cancelled fail the task: ``"fail_if_all"``,
+        ``"fail"`` (one is enough) or ``"ignore"``.
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 
@@ -240,7 +256,7 @@ class SmsCancelScheduledOperator(BaseOperator):
         *,
         message_ids: Templated[MessageIds],
         sms_conn_id: str = "winsms_default",
-        on_not_cancelled: Tolerance = "ignore",
+        on_not_cancelled: Tolerance = "fail_if_all",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -262,8 +278,12 @@ class SmsCancelScheduledOperator(BaseOperator):
         cancelled = [answer for answer in answers if answer.cancelled]
         left = len(ids) - len(cancelled)
         refund = sum((answer.refund for answer in cancelled), start=_NOTHING)
-        self.log.info(
-            "Cancelled %d of %d scheduled texts; %s credits back.", len(cancelled), len(ids), refund
+        self.log.log(
+            logging.WARNING if left else logging.INFO,
+            "Cancelled %d of %s; %s credits back.",
+            len(cancelled),
+            counted(len(ids), "scheduled text"),
+            credits_text(refund),
         )
         self._judge(len(cancelled), left)
         return {
@@ -276,9 +296,10 @@ class SmsCancelScheduledOperator(BaseOperator):
     def _judge(self, cancelled: int, left: int) -> None:
         if left and _is_intolerable(self.on_not_cancelled, cancelled):
             msg = (
-                f"{left} texts were not cancelled (gone out, cancelled before, or unknown); {cancelled} were."
+                f"{counted(left, 'text')} could not be cancelled: gone out, cancelled before, or unknown. "
+                f"{cancelled} were."
             )
-            raise SendRejected(msg, {"not_cancelled": left})
+            raise NotCancelled(msg, left)
 
 
 def _check_policy(name: str, policy: str) -> None:
@@ -292,9 +313,15 @@ def _is_intolerable(policy: str, succeeded: int) -> bool:
 
 
 def _composed(composer: Composer, place: int, row: object) -> Message:
-    if not isinstance(row, Mapping) or not {"text", "to"} <= set(row) <= _MESSAGE_KEYS:
+    if not isinstance(row, Mapping):
+        msg = f"Message {place} is of type {type(row).__name__}. Give {{'text': ..., 'to': ...}}."
+        raise InvalidMessage(msg)
+    if not _NEEDED_KEYS <= set(row) <= _MESSAGE_KEYS:
+        missing = ", ".join(sorted(_NEEDED_KEYS - set(row))) or "none"
+        unknown = counted(len(set(row) - _MESSAGE_KEYS), "key")
         msg = (
-            f"Message {place} must have 'text' and 'to', may have 'send_at' and 'max_segments', and no more."
+            f"Message {place} must have text and to, and may have send_at and max_segments. Missing here: "
+            f"{missing}; unknown: {unknown}."
         )
         raise InvalidMessage(msg)
     try:
@@ -304,11 +331,16 @@ def _composed(composer: Composer, place: int, row: object) -> Message:
         raise InvalidMessage(msg) from None
 
 
-def _interrupted(error: SmsError, outcome: Outcome, requests: int) -> SmsError:
-    """Make an error permanent that comes after something was accepted: a retry would send that again."""
-    if error.is_permanent or not outcome.requests:
+def _interrupted(error: SmsError, outcome: Outcome, planned: Plan) -> SmsError:
+    """Say how far the send had come. After one answer, a retry would begin with the first again."""
+    unknown = isinstance(error, OutcomeUnknown)
+    if not unknown and (error.is_permanent or not outcome.requests):
         return error
+    in_request = sum(len(message.recipients) for message in planned.requests[outcome.requests])
+    answered = outcome.accepted + outcome.rejected.total()
     return OutcomeUnknown(
-        f"{error} This was request {outcome.requests + 1} of {requests}; {outcome.accepted} recipients had "
-        f"been accepted before it (XCom {PARTIAL_RESULT_KEY}). A retry would text them again: none is made."
+        f"{error} It was request {outcome.requests + 1} of {len(planned.requests)}. Recipients accepted "
+        f"before it: {outcome.accepted}; in it: {in_request}, {'unknown' if unknown else 'not accepted'}; "
+        f"not tried: {planned.recipients - answered - in_request}. Nothing is sent again by a retry. The ids "
+        f"of what was accepted are in the XCom {PARTIAL_RESULT_KEY}, if there are any."
     )

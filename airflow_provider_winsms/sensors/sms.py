@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pendulum
 from airflow.providers.common.compat.sdk import (
@@ -19,14 +20,14 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import each_message_id
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger, read_delivery_event
-from airflow_provider_winsms.waiting import DeliveryWait
+from airflow_provider_winsms.waiting import DeliveryWait, back_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.messages import MessageIds
+    from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.triggers.sms import DeliveryEvent
     from airflow_provider_winsms.waiting import DeliveryOutcome
@@ -80,21 +81,26 @@ class SmsDeliverySensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.sms_conn_id = sms_conn_id
 
+        self._wait: _Wait | None = None
+
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Look once; then wait in the triggerer, or here."""
-        self._begin(context)
+        self._wait = None
         if self.deferrable:
-            return self._look_or_defer(context)
+            return self._look_and_defer(context)
         result: dict[str, Any] | None = super().execute(context)
         return result
 
-    def poke(self, context: Context) -> PokeReturnValue | bool:  # noqa: ARG002 - Airflow's signature
+    def poke(self, context: Context) -> PokeReturnValue | bool:
         """Ask once how far the texts have come."""
         with permanent_errors_fail_at_once():
-            self._poll()
-            settled = self._wait.is_settled
-            if settled or pendulum.now() >= self._end_at:
-                return PokeReturnValue(True, self._judge(self._wait.outcome(), timed_out=not settled))  # noqa: FBT003
+            if self._wait is None:
+                self._wait = self._begun(context)
+            self._wait.look()
+            settled = self._wait.texts.is_settled
+            if settled or pendulum.now() >= self._wait.end_at:
+                outcome = self._wait.texts.outcome()
+                return PokeReturnValue(True, self._judge(outcome, timed_out=not settled))  # noqa: FBT003
         return False
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
@@ -103,20 +109,25 @@ class SmsDeliverySensor(BaseSensorOperator):
             outcome, timed_out = read_delivery_event(event)
             return self._judge(outcome, timed_out=timed_out)
 
-    def _begin(self, context: Context) -> None:
+    def _begun(self, context: Context) -> _Wait:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         started_at = pendulum.instance(first) if isinstance(first, datetime) else pendulum.now()
-        self._end_at = started_at.add(seconds=self.timeout)
-        self._not_before = started_at
-        with permanent_errors_fail_at_once():
-            self._hook = SmsHook.of(self.sms_conn_id)
-            self._ids = self._hook.gateway.message_ids(each_message_id(self.message_ids))
-            self._grace_until = started_at + _duration(self.not_found_grace)
-            self._wait = DeliveryWait(
-                self._ids, min_delivered=self.min_delivered, grace_until=self._grace_until
-            )
+        hook = SmsHook.of(self.sms_conn_id)
+        message_ids = hook.gateway.message_ids(each_message_id(self.message_ids))
+        grace_until = started_at + _duration(self.not_found_grace)
+        return _Wait(
+            hook=hook,
+            message_ids=message_ids,
+            texts=DeliveryWait(message_ids, min_delivered=self.min_delivered, grace_until=grace_until),
+            poll_interval=self.poke_interval,
+            not_before=started_at,
+            grace_until=grace_until,
+            end_at=started_at.add(seconds=self.timeout),
+            log=self.log,
+        )
 
-    def _look_or_defer(self, context: Context) -> dict[str, Any] | None:
+    def _look_and_defer(self, context: Context) -> dict[str, Any] | None:
+        """Look once, skipping where Airflow does so around a poke and after a resume."""
         try:
             found = self.poke(context)
         except AirflowException as error:
@@ -124,19 +135,7 @@ class SmsDeliverySensor(BaseSensorOperator):
                 msg = "Skipping, as soft_fail or never_fail is set."
                 raise AirflowSkipException(msg) from error
             raise
-        if isinstance(found, PokeReturnValue):
-            return found.xcom_value
-        return self._defer()
-
-    def _poll(self) -> None:
-        if pendulum.now() < self._not_before:
-            return
-        try:
-            for call in self._wait.calls(self._hook.gateway):
-                self._wait.absorb(self._hook.carry(call), pendulum.now())
-        except GatewayUnavailable as error:
-            self.log.warning("%s Waiting on.", error)
-            self._not_before = pendulum.now().add(seconds=error.retry_after or 0)
+        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer()
 
     def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool) -> dict[str, Any]:
         self.log.info("Delivery: %s", outcome.summary())
@@ -144,25 +143,55 @@ class SmsDeliverySensor(BaseSensorOperator):
             return outcome.summary()
         if timed_out:
             raise as_sensor_timeout(outcome.failure(f"Not settled within {self.timeout:g} seconds"))
-        why = "Too few texts arrived"
+        why = f"Too few texts arrived for min_delivered={self.min_delivered:g}"
         raise outcome.failure(why)
 
     def _defer(self) -> NoReturn:
+        wait = cast("_Wait", self._wait)
         # Not a pendulum.Duration: those do not pass from a task to its supervisor (Airflow 3.3.2).
-        remaining = timedelta(seconds=max(0.0, (self._end_at - pendulum.now()).total_seconds()))
-        self.log.info("Delivery: %s; waiting in the triggerer.", self._wait.outcome().summary())
+        remaining = timedelta(seconds=max(0.0, (wait.end_at - pendulum.now()).total_seconds()))
+        self.log.info("Delivery: %s; waiting in the triggerer.", wait.texts.outcome().summary())
         self.defer(
             trigger=SmsDeliveryTrigger(
                 sms_conn_id=self.sms_conn_id,
-                message_ids=self._ids,
+                message_ids=wait.message_ids,
                 min_delivered=self.min_delivered,
                 poll_interval=self.poke_interval,
-                end_at=self._end_at.timestamp(),
-                grace_until=self._grace_until.timestamp(),
+                end_at=wait.end_at.timestamp(),
+                grace_until=wait.grace_until.timestamp(),
             ),
             method_name="execute_complete",
             timeout=remaining + _BACKSTOP,
         )
+
+
+@dataclass
+class _Wait:
+    """The wait of one try, from its first look on."""
+
+    hook: SmsHook
+    message_ids: Sequence[MessageId]
+    texts: DeliveryWait
+    poll_interval: float
+    not_before: pendulum.DateTime
+    grace_until: pendulum.DateTime
+    end_at: pendulum.DateTime
+    log: Any
+    failures: int = 0
+
+    def look(self) -> None:
+        """Poll, unless polls that failed ask for a longer pause."""
+        if pendulum.now() < self.not_before:
+            return
+        try:
+            for call in self.texts.calls(self.hook.gateway):
+                self.texts.absorb(self.hook.carry(call), pendulum.now())
+            self.failures = 0
+        except GatewayUnavailable as error:
+            self.failures += 1
+            pause = back_off(self.poll_interval, self.failures, error)
+            self.log.warning("%s Asking again in %.0f seconds.", error, pause)
+            self.not_before = pendulum.now().add(seconds=pause)
 
 
 def _duration(value: timedelta | float) -> timedelta:

@@ -33,6 +33,12 @@ BATCH_ROWS = 1000
 MERGE_ATTEMPTS = 3
 """How often a merge is tried: where a database has no lock below, two at once may refuse one of them."""
 
+_INSUFFICIENT_PRIVILEGE = "42501"
+_RIGHTS = (
+    "The connection's user needs SELECT, INSERT and UPDATE on the table, TEMPORARY on the database, and, if "
+    "the table is missing, CREATE on its schema."
+)
+
 # PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
@@ -329,7 +335,8 @@ class LoadingTable:
         except Exception as error:  # noqa: BLE001 - drivers have no type in common
             kind, code = type(error).__name__, _code(error)
         shown = f"{kind}, {code}" if code else kind
-        msg = f"The database could not {step} ({shown}; table {self._name}). A repeat is safe."
+        hint = _RIGHTS if code == _INSUFFICIENT_PRIVILEGE else "A repeat is safe."
+        msg = f"The database could not {step} ({shown}; table {self._name}). {hint}"
         raise LoadFailed(msg, kind, code)
 
     def _vocabulary(self, hook: DbApiHook) -> dict[str, str]:
@@ -378,12 +385,23 @@ def open_table(hook: DbApiHook, dataset: Dataset, name: TableName, load: Load) -
     :raises ConfigurationError: if there is a table that lacks columns.
     :raises LoadFailed: if the database refuses something.
     """
-    with closing(hook.get_conn()) as connection:
+    with closing(_connect(hook)) as connection:
         if hook.supports_autocommit:
             hook.set_autocommit(connection, autocommit=False)
         table = LoadingTable(connection, hook, dataset, name, load)
         table.prepare()
         yield table
+
+
+def _connect(hook: DbApiHook) -> Any:
+    """Connect. No row is about yet, so the driver's own error may stand behind ours."""
+    try:
+        return hook.get_conn()
+    except Exception as error:
+        kind, code = type(error).__name__, _code(error)
+        conn_id = getattr(hook, hook.conn_name_attr)
+        msg = f"The database of the connection {conn_id!r} could not be opened ({kind})."
+        raise LoadFailed(msg, kind, code) from error
 
 
 def _check_identifier(what: str, name: object) -> None:

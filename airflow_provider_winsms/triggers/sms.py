@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
 FIRST_POLL_AFTER = 10.0
-"""Seconds between deferring and the first poll.
+"""Seconds between deferring and the first poll, and so the first event.
 
 A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the executor's
 late word of the first run's end meets the task when it is queued again (apache/airflow #66374, #67287,
 #71580). The sensor has looked once before it deferred, so nothing is missed.
 """
+
+_pause = asyncio.sleep
 
 _REFUSALS: dict[str, type[SmsError]] = {
     error.__name__: error for error in (ConfigurationError, InvalidMessage, UnsupportedCapability)
@@ -95,6 +97,8 @@ class SmsDeliveryTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> DeliveryEvent:
+        left = self.end_at - pendulum.now().timestamp()
+        await _pause(max(FIRST_POLL_AFTER, min(self.poll_interval, left)))
         hook = await _hook(self.sms_conn_id)
         wait = DeliveryWait(
             self.message_ids,
@@ -106,9 +110,9 @@ class SmsDeliveryTrigger(BaseTrigger):
                 wait,
                 hook.gateway,
                 transport.send,
-                first_poll_after=max(FIRST_POLL_AFTER, self.poll_interval),
                 poll_interval=self.poll_interval,
                 end_at=pendulum.from_timestamp(self.end_at),
+                log=self.log,
             )
         return {"ended": "settled" if wait.is_settled else "timed_out", "outcome": wait.outcome().to_json()}
 
@@ -128,7 +132,7 @@ async def _hook(sms_conn_id: str) -> SmsHook:
 
     try:
         connection = await get_async_connection(sms_conn_id)
-    except AirflowNotFoundException as error:
-        raise missing_connection(sms_conn_id) from error
+    except AirflowNotFoundException:
+        raise missing_connection(sms_conn_id) from None
     extras = await get_async_extra_dejson(connection)
     return await asyncio.to_thread(SmsHook.of_connection, connection, extras)

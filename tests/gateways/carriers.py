@@ -79,7 +79,9 @@ class Carrier:
 
         :param between: what happens after each call.
         """
-        where = Endpoint(**{"gateway": GATEWAY, "base_url": base_url, "api_key": KEY, **endpoint})
+        where = Endpoint(
+            **{"name": "winsms_default", "gateway": GATEWAY, "base_url": base_url, "api_key": KEY, **endpoint}
+        )
         if self.library == "httpx":
             return asyncio.run(self._outcomes_awaited(where, calls, attempts, between))
         outcomes: list[Any] = []

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.base import Call
 
-WHERE = Endpoint(GATEWAY, "https://gateway.example", KEY)
+WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 
 SAMPLES = [(exchange.call, exchange.answer) for exchange in EXCHANGES]
 

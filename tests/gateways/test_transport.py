@@ -380,7 +380,7 @@ class TestSecrets:
         assert KEY.encode() not in request.body
 
     def test_no_repr_shows_the_key_a_number_or_a_text(self) -> None:
-        where = Endpoint(GATEWAY, "http://127.0.0.1:1", KEY)
+        where = Endpoint("winsms_default", GATEWAY, "http://127.0.0.1:1", KEY)
         with Transport(where) as transport:
             shown = repr([where, transport, vars(transport), AsyncTransport(where), SEND])
         assert_silent(shown)
@@ -488,7 +488,7 @@ class TestConnections:
     def test_threads_may_share_a_transport(self) -> None:
         messages = [Message(TEXT, (Recipient(f"2782000{n:04}", f"id-{n}"),)) for n in range(64)]
         with Sandbox(api_key=KEY, speed=0, credits=1000) as box:
-            where = Endpoint(GATEWAY, box.base_url, KEY)
+            where = Endpoint("winsms_default", GATEWAY, box.base_url, KEY)
             with Transport(where) as transport, ThreadPoolExecutor(8) as pool:
                 results = list(pool.map(lambda message: transport.send(GATEWAY.send(message)), messages))
             assert [
@@ -508,7 +508,9 @@ class TestConnections:
                 return super().headers(api_key)
 
         async def open_and_close() -> None:
-            where = Endpoint(Noting(time_zone="UTC", country_code="27"), "https://gateway.example", KEY)
+            where = Endpoint(
+                "winsms_default", Noting(time_zone="UTC", country_code="27"), "https://gateway.example", KEY
+            )
             async with AsyncTransport(where):
                 pass
 

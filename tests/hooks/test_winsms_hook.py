@@ -93,6 +93,7 @@ def test_extras_are_read_by_name_and_type(connect: Any) -> None:
         ({"host": "https://user:secret@www.winsms.co.za"}, "malformed host"),
         ({"host": "https://www.winsms.co.za/?key=1"}, "malformed host"),
         ({"host": "https://www.winsms.co.za:notaport"}, "malformed host"),
+        ({"host": "127.0.0.1:8025"}, "write http://127.0.0.1:8025"),
         ({"host": "https://"}, "malformed host"),
         ({"host": "https://[::1"}, "malformed host"),
         ({"extra": {"timezone": "UTC"}}, "unknown extras: timezone"),
@@ -124,10 +125,10 @@ def test_a_missing_connection_says_what_to_do() -> None:
 
 def test_a_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": ":memory:"}))
-    with pytest.raises(ConfigurationError, match="'sqlite', which is not an SMS gateway"):
+    with pytest.raises(ConfigurationError, match="'sqlite', which is not that of an SMS gateway"):
         SmsHook.of("db")
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "odd"}))
-    with pytest.raises(ConfigurationError, match="type without a hook: 'odd'"):
+    with pytest.raises(ConfigurationError, match="'odd', which is not that of an SMS gateway"):
         SmsHook.of("odd")
 
 

@@ -12,6 +12,7 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     OutcomeUnknown,
     SendRejected,
+    TemplateFailed,
 )
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 
@@ -66,6 +67,9 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
         (f"{ANN}, {BEN}", [ANN, BEN]),
         (f"{ANN};{BEN}\n{CAT}", [ANN, BEN, CAT]),
         (["+27 82 555 0101", "(082) 555-0102", "0027825550103"], [ANN, BEN, CAT]),
+        (["+27 (0)82 555 0101", "00 27 (0) 82 555 0102"], [ANN, BEN]),
+        (["+290 12345"], ["29012345"]),
+        (f"['{ANN}', '{BEN}']", [ANN, BEN]),
         ([int(ANN)], [ANN]),
         ([ANN, "0825550101", "+27825550101"], [ANN]),
         ("{{ [1, 2] | length }}7825550101", [ANN]),
@@ -77,6 +81,9 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
         "commas",
         "lines",
         "spellings",
+        "trunk-zero",
+        "short",
+        "list-text",
         "integer",
         "same-number",
         "template",
@@ -121,7 +128,13 @@ def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: 
         ({"to": [ANN, "2782555"], "text": ""}, "text is empty"),
         ({"to": ["123456"]}, "Recipient 1 (******) is not a phone number"),
         ({"to": ["2782555010112345678"]}, "Recipient 1 (27******678)"),
-        ({"to": [True]}, "Recipient 1 is not"),
+        ({"to": [True]}, "Recipient 1 is of type bool"),
+        ({"to": [(ANN,)]}, "Recipient 1 is of type tuple"),
+        ({"to": [27825550101.0]}, "Recipient 1 is of type float"),
+        ({"to": [ANN, None]}, "Recipient 2 is empty (None)"),
+        ({"to": [825550101]}, "Recipient 1 (82******101) is not a phone number"),
+        ({"to": ["082555"]}, "Recipient 1 (******) is not a phone number"),
+        ({"to": "[1, oops"}, "begins as a list"),
         ({"send_at": "2027-01-31T09:00"}, "no time zone"),
         ({"send_at": "tomorrow"}, "not a time"),
         ({"send_at": "2020-01-31T09:00+02:00"}, "past"),
@@ -179,10 +192,10 @@ def test_a_batch_sends_the_same_text_to_the_same_number_once(sandbox: Sandbox, r
     ("messages", "says"),
     [
         ([], "`messages` is empty"),
-        ([{"text": "Hi"}], "Message 1 must have 'text' and 'to'"),
-        ([{"text": "Hi", "to": ANN, "when": "now"}], "Message 1 must have"),
+        ([{"text": "Hi"}], "Missing here: to; unknown: 0 keys"),
+        ([{"text": "Hi", "to": ANN, "when": "now"}], "Missing here: none; unknown: 1 key"),
         ([{"text": "Hi", "to": ANN}, {"text": "", "to": ANN}], "Message 2: The text is empty"),
-        (["Hi"], "Message 1 must have"),
+        (["Hi"], "Message 1 is of type str"),
         ([{"text": "Hi", "to": ANN, "send_at": pendulum.datetime(2020, 1, 1)}], "Message 1: send_at is past"),
     ],
 )
@@ -318,7 +331,52 @@ def test_what_was_accepted_before_a_lost_answer_is_not_lost(sandbox: Sandbox, ru
     sandbox.add_fault("lost-after-acceptance", skip=2)
     result = runner.run(send(to=to))
     assert isinstance(result.error, OutcomeUnknown)
+    assert "request 3 of 3" in str(result.error)
+    assert "accepted before it: 2000; in it: 500, unknown; not tried: 0" in str(result.error)
     assert len(runner.xcoms["partial_result"]["message_ids"]) == 2000
+
+
+def test_a_gateway_that_goes_away_midway_fails_the_task_for_good(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.set_account(credit_balance=5000)
+    sandbox.add_fault("429-too-many-requests", skip=1, times=10, retry_after=3600)
+    result = runner.run(send(to=[f"2782{place:07d}" for place in range(2500)]))
+    assert isinstance(result.error, OutcomeUnknown)
+    assert isinstance(result.error, AirflowFailException)
+    assert "accepted before it: 1000; in it: 1000, not accepted; not tried: 500" in str(result.error)
+    assert len(numbers(sandbox)) == 1000
+
+
+def test_a_function_that_fails_is_named_with_its_line_and_not_quoted(runner: TaskRunner) -> None:
+    def on_call(**_: Any) -> list[str]:
+        raise KeyError(ANN)
+
+    runner.retries = 1
+    error = runner.run(send(to=on_call)).error
+    assert isinstance(error, TemplateFailed)
+    assert "The function 'on_call' given for `to` failed with KeyError (test_send.py, line " in str(error)
+    assert ANN not in str(error)
+    assert runner.reported["state"] != "failed"
+
+
+def test_a_wrong_template_fails_at_once_and_says_what_a_manual_run_lacks(runner: TaskRunner) -> None:
+    runner.retries = 3
+    error = runner.run(send(text="{{ data_interval_start_of_nothing }}")).error
+    assert isinstance(error, AirflowFailException)
+    assert "it has dag_run.run_after" in str(error)
+
+
+def test_declined_recipients_are_logged_masked(
+    runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner.run(send(to=[ANN, BAD_NUMBER, OPTED_OUT]))
+    assert "27******005 bad_number, 27******006 opted_out" in capsys.readouterr().out
+
+
+def test_each_part_of_the_result_can_be_pulled_alone(runner: TaskRunner) -> None:
+    runner.run(send())
+    assert runner.xcoms["message_ids"] == runner.result["message_ids"]
 
 
 def test_neither_numbers_nor_text_are_in_the_rendered_template_view(runner: TaskRunner) -> None:

@@ -77,7 +77,13 @@ class WinSMSGateway(Gateway):
     name = "WinSMS"
     # The document says 200 kB and leaves open whether that is 200,000 or 204,800.
     limits = Limits(
-        recipients=1000, body_bytes=195_000, message_ids=1000, page_rows=1000, segments=6, septets=918
+        recipients=1000,
+        body_bytes=195_000,
+        envelope_bytes=len('{"messages":[]}'),
+        message_ids=1000,
+        page_rows=1000,
+        segments=6,
+        septets=918,
     )
     error_texts = (
         "Invalid JSON payload received",
@@ -100,8 +106,8 @@ class WinSMSGateway(Gateway):
         return str(row.get("errorMessage") or row.get("authError") or "")
 
     def message_bytes(self, message: Message) -> int:
-        """Return the bytes of a message without its recipients, with a comma and the envelope's share."""
-        return len(_encode({"messages": [self._wire_message(message, ())]})) + 1
+        """Return the bytes of a message without its recipients, with a comma."""
+        return len(_encode(self._wire_message(message, ()))) + 1
 
     def recipient_bytes(self, recipient: Recipient) -> int:
         """Return the bytes of one recipient, with a comma."""
@@ -115,7 +121,7 @@ class WinSMSGateway(Gateway):
         return minute if minute == send_at else minute.add(minutes=1)
 
     def send(self, message: Message) -> Call[tuple[Receipt, ...]]:
-        """``POST /sms/outgoing/send``. The body repeats nothing that the gateway would store."""
+        """``POST /sms/outgoing/send``."""
         return Call(
             "smsSend",
             "POST",
@@ -238,7 +244,7 @@ class WinSMSGateway(Gateway):
             is_repeatable=True,
         )
 
-    def _page_call(  # noqa: PLR0917 - one row of the table of lists above
+    def _page_call(  # noqa: PLR0917 - what differs between three lists
         self,
         operation: str,
         path: str,

@@ -1,0 +1,207 @@
+"""From what a DAG says to what a gateway can be told: texts spelt, numbers written out, times checked.
+
+All that is wrong is found here, before anything is sent. Errors name what is wrong by its place and type, and
+numbers masked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import pendulum
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.messages import Message, Recipient, items_of_text, mask_number
+from airflow_provider_winsms.text import segments, septets, transliterate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow_provider_winsms.gateways.base import Gateway
+
+    Now = Callable[[], pendulum.DateTime]
+
+# E.164: at most 15 digits, and no country code begins with 0. Seven is the shortest subscriber number in use
+# with its country code.
+_INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
+# Without a plus, nine digits may be a national number whose leading 0 was lost in an integer column.
+_BARE = re.compile(r"[1-9][0-9]{9,14}")
+_TRUNK_ZERO = re.compile(r"\(0\)")
+_PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015\u00a0]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Turns what a DAG says into messages that the gateway can be told.
+
+    :param now: the present, which a scheduled time must lie behind.
+    """
+
+    gateway: Gateway
+    now: Now
+
+    def compose(
+        self,
+        text: object,
+        to: object,
+        send_at: object = None,
+        max_segments: object = None,
+    ) -> Message:
+        """Return a message, spelt, numbered and timed as the gateway takes it.
+
+        :param to: a number, several in one text with commas between them, or an iterable of numbers or
+            ``Recipient``.
+        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None`` or an empty text: now.
+        :param max_segments: 1 to the gateway's most; ``None``: as many as the text needs.
+        :raises InvalidMessage: saying which of them is wrong, why, and what to do.
+        """
+        spelt = self._text(text)
+        return Message(
+            text=spelt,
+            recipients=tuple(self._recipients(to)),
+            send_at=self._time(send_at),
+            max_segments=self._segments(spelt, max_segments),
+        )
+
+    def check(self, message: Message) -> Message:
+        """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
+        return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
+
+    def _text(self, text: object) -> str:
+        if not isinstance(text, str):
+            msg = f"The text is of type {type(text).__name__}. Give the words to send."
+            raise InvalidMessage(msg)
+        if not text.strip():
+            msg = "The text is empty. Give the words to send."
+            raise InvalidMessage(msg)
+        spelt = transliterate(text)
+        length, most = septets(spelt), self.gateway.limits.septets
+        if length > most or segments(spelt) > self.gateway.limits.segments:
+            msg = (
+                f"The text takes {length} septets in {segments(spelt)} segments; {self.gateway.name} sends "
+                f"at most {most} in {self.gateway.limits.segments}. Shorten it, or send two texts."
+            )
+            raise InvalidMessage(msg)
+        return spelt
+
+    def _segments(self, text: str, wanted: object) -> int:
+        needed, most = segments(text), self.gateway.limits.segments
+        if wanted is None:
+            return needed
+        allowed = _whole_number(wanted)
+        if allowed is None or not 1 <= allowed <= most:
+            msg = f"max_segments must be a whole number from 1 to {most}."
+            raise InvalidMessage(msg)
+        if allowed < needed:
+            msg = (
+                f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
+                "what one segment holds (160 septets; 153 each when there are more), or allow more."
+            )
+            raise InvalidMessage(msg)
+        return allowed
+
+    def _time(self, send_at: object) -> pendulum.DateTime | None:
+        instant = _instant(send_at)
+        if instant is None:
+            return None
+        if instant.tzinfo is None:
+            msg = (
+                "send_at has no time zone, so it does not say when. Use an aware time, such as "
+                "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
+            )
+            raise InvalidMessage(msg)
+        if instant <= self.now():
+            msg = (
+                f"send_at is past ({instant.isoformat()}). {self.gateway.name} sends a text with a past time "
+                "at once. Give a future time, or none to send now."
+            )
+            raise InvalidMessage(msg)
+        return self.gateway.first_possible_time(pendulum.instance(instant))
+
+    def _recipients(self, to: object) -> Iterator[Recipient]:
+        place = 0
+        for place, value in enumerate(_each(to), start=1):
+            yield self._recipient(value, place)
+        if not place:
+            msg = "There are no recipients. Give at least one number in `to`."
+            raise InvalidMessage(msg)
+
+    def _recipient(self, value: object, place: int) -> Recipient:
+        given = value.number if isinstance(value, Recipient) else value
+        number = international(given, self.gateway.country_code)
+        if number is None:
+            raise InvalidMessage(_not_a_number(given, place, self.gateway.country_code))
+        return Recipient(number, value.client_id if isinstance(value, Recipient) else None)
+
+
+def international(value: object, country_code: str) -> str | None:
+    """Return a number as international digits without the plus (E.164), or ``None`` if it is not one.
+
+    Takes ``+27 82 555 0101``, ``+27 (0)82 555 0101``, ``0027825550101``, ``27825550101``, ``(082) 555-0101``
+    and the integer 27825550101. Whether the number exists is for the gateway to say.
+
+    :param country_code: what a leading 0 stands for.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, Integral)):
+        return None
+    given = str(value).strip()
+    if given.startswith(("+", "00")):
+        digits = _PUNCTUATION.sub("", _TRUNK_ZERO.sub("", given, count=1))
+        return _matching(_INTERNATIONAL, digits.removeprefix("+") if given[0] == "+" else digits[2:])
+    digits = _PUNCTUATION.sub("", given)
+    return _matching(_BARE, country_code + digits[1:] if digits.startswith("0") else digits)
+
+
+def _matching(pattern: re.Pattern[str], digits: str) -> str | None:
+    return digits if pattern.fullmatch(digits) else None
+
+
+def _not_a_number(value: object, place: int, country_code: str) -> str:
+    if value is None or value == "":
+        return f"Recipient {place} is empty ({value!r}). Leave it out, or give a number."
+    if isinstance(value, bool) or not isinstance(value, (str, Integral)):
+        kind = type(value).__name__
+        return f"Recipient {place} is of type {kind}. Give a number as text; of a database row, its column."
+    digits = "".join(char for char in str(value) if char.isdecimal())
+    shown = f" ({mask_number(digits)})" if len(digits) > 1 else ""
+    return (
+        f"Recipient {place}{shown} is not a phone number. Give it with its country code, such as 27825550101 "
+        f"or +27 82 555 0101, or national with its leading 0, which is taken as +{country_code}."
+    )
+
+
+def _each(to: object) -> Iterable[object]:
+    if isinstance(to, str):
+        return items_of_text(to, "to")
+    if isinstance(to, (Integral, Recipient)):
+        return [to]
+    try:
+        return iter(to)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        msg = f"`to` is of type {type(to).__name__}. Give a number or a list of numbers."
+        raise InvalidMessage(msg) from None
+
+
+def _instant(value: object) -> datetime | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        msg = "send_at is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
+        raise InvalidMessage(msg) from None
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
