@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Without bytecode every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check prove bench clean
+.PHONY: help demo test check prove bench clean
+
+help:  ## Say what there is.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
 demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this machine.
 	@$(BIN)/python -m scripts.demo --warehouse $(WAREHOUSE)
@@ -38,7 +41,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing Airflow and the provider ..."
+	@echo "Installing Airflow and the provider (most of that minute) ..."
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 

@@ -1,3 +1,3 @@
-"""SMS steps for Airflow: safe sending, waiting for delivery and exact history, through WinSMS."""
+"""Send SMS, wait for delivery, and load replies and opt-outs, through WinSMS."""
 
 __version__ = "0.1.0"

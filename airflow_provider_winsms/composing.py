@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
 # Without a plus, nine digits may be a national number whose leading 0 was lost in an integer column.
 _BARE = re.compile(r"[1-9][0-9]{9,14}")
+_CLIENT_ID_CHARACTERS = 150
 _TRUNK_ZERO = re.compile(r"\(0\)")
 _PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015\u00a0]+")
 
@@ -108,19 +109,22 @@ class Composer:
         instant = _instant(send_at)
         if instant is None:
             return None
-        if instant.tzinfo is None:
+        if instant.utcoffset() is None:
             msg = (
                 "send_at has no time zone, so it does not say when. Use an aware time, such as "
                 "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
             )
             raise InvalidMessage(msg)
-        if instant <= self.now():
+        # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
+        utc = instant.astimezone(UTC)
+        exact = pendulum.datetime(*utc.timetuple()[:6], utc.microsecond)
+        if exact <= self.now():
             msg = (
                 f"send_at is past ({instant.isoformat()}). {self.gateway.name} sends a text with a past time "
                 "at once. Give a future time, or none to send now."
             )
             raise InvalidMessage(msg)
-        return self.gateway.first_possible_time(pendulum.instance(instant))
+        return self.gateway.first_possible_time(exact)
 
     def _recipients(self, to: object) -> Iterator[Recipient]:
         place = 0
@@ -135,7 +139,7 @@ class Composer:
         number = international(given, self.gateway.country_code)
         if number is None:
             raise InvalidMessage(_not_a_number(given, place, self.gateway.country_code))
-        return Recipient(number, value.client_id if isinstance(value, Recipient) else None)
+        return Recipient(number, _client_id(value, place) if isinstance(value, Recipient) else None)
 
 
 def international(value: object, country_code: str) -> str | None:
@@ -154,6 +158,16 @@ def international(value: object, country_code: str) -> str | None:
         return _matching(_INTERNATIONAL, digits.removeprefix("+") if given[0] == "+" else digits[2:])
     digits = _PUNCTUATION.sub("", given)
     return _matching(_BARE, country_code + digits[1:] if digits.startswith("0") else digits)
+
+
+def _client_id(recipient: Recipient, place: int) -> str | None:
+    client_id = recipient.client_id
+    if client_id is not None and not (isinstance(client_id, str) and len(client_id) <= _CLIENT_ID_CHARACTERS):
+        msg = (
+            f"The client_id of recipient {place} must be text of at most {_CLIENT_ID_CHARACTERS} characters."
+        )
+        raise InvalidMessage(msg)
+    return client_id
 
 
 def _matching(pattern: re.Pattern[str], digits: str) -> str | None:

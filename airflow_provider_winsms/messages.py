@@ -261,10 +261,10 @@ def each_message_id(value: object) -> Iterator[object]:
     Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
     text of any of them (from a template).
 
-    :raises InvalidMessage: if there is none.
+    :raises InvalidMessage: if there is none, unless a send says that it had none accepted.
     """
     ids = list(_walk(value))
-    if not ids:
+    if not ids and not (isinstance(value, Mapping) and value.get("message_ids") == []):
         msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
         raise InvalidMessage(msg)
     yield from ids

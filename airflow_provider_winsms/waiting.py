@@ -104,8 +104,8 @@ class DeliveryWait:
     def __init__(
         self, message_ids: Sequence[MessageId], *, min_delivered: float, grace_until: pendulum.DateTime
     ) -> None:
-        if not 0 <= min_delivered <= 1:
-            msg = f"min_delivered must be a share from 0 to 1; got {min_delivered}."
+        if not isinstance(min_delivered, (int, float)) or not 0 <= min_delivered <= 1:
+            msg = f"min_delivered must be a share, a number from 0 to 1; got {min_delivered!r}."
             raise InvalidMessage(msg)
         self._reports = {
             message_id: DeliveryReport(message_id, DeliveryState.UNKNOWN) for message_id in message_ids

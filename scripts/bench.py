@@ -108,15 +108,21 @@ class _Store:
     def get(self, key: str) -> Any:
         return self._kept.get(key)
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, retention: Any) -> None:  # noqa: ARG002 - it keeps nothing for long
         self._kept[key] = value
 
     def delete(self, key: str) -> None:
         self._kept.pop(key, None)
 
 
+class _Task:
+    retries = 0
+
+
 class _TaskInstance:
-    try_number = 1
+    """What a send asks of its task instance."""
+
+    try_number, max_tries, task = 1, 0, _Task()
 
 
 def _execute(operator: Any, url: str) -> dict[str, Any]:

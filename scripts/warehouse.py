@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _THIS_MACHINE = "postgresql:///postgres"
 
-POSTGRES_VARIABLE = "WINSMS_TEST_POSTGRES"
+POSTGRES_VARIABLE = "SMS_POSTGRES"
 """Names a PostgreSQL to use, as ``postgresql://user:password@host:port/database``."""
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pendulum
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
+from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
 from airflow_provider_winsms.messages import credits_text
 from airflow_provider_winsms.sending import plan
 
@@ -38,13 +39,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WHAT = "an SMS gateway (type 'winsms', its API key as the password)"
+"""What a connection must lead to, for errors."""
+
 
 class SmsHook(BaseHook):
     """A gateway behind an Airflow connection. Operators use it; a hook of one gateway names what differs.
 
-    Each method makes one request and returns what the gateway answered, in the words of ``messages``.
-    All of them raise ``ConfigurationError`` for a connection that is missing or malformed, and what
-    ``Transport.send`` raises.
+    Each method makes one request and returns what the gateway answered, in the words of ``messages``. All
+    of them raise ``ConfigurationError`` for a connection that is missing or malformed, ``InvalidMessage``,
+    before any request, for what one request cannot hold, and what ``Transport.send`` raises. Lists are read
+    by ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
     """
 
     gateway_type: ClassVar[type[Gateway]]
@@ -63,7 +68,7 @@ class SmsHook(BaseHook):
 
         :raises ConfigurationError: if there is no such connection, or it is not one of an SMS gateway.
         """
-        return SmsHook.of_connection(_connection(sms_conn_id))
+        return SmsHook.of_connection(connection_named(sms_conn_id, WHAT))
 
     @staticmethod
     def of_connection(connection: Connection, extras: Mapping[str, Any] | None = None) -> SmsHook:
@@ -72,13 +77,7 @@ class SmsHook(BaseHook):
         :param extras: the connection's extras, where they have been read already: on an event loop,
             ``Connection.extra_dejson`` must not be.
         """
-        hook = _hook_of(connection)
-        if not isinstance(hook, SmsHook):
-            msg = (
-                f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}, which is not "
-                "that of an SMS gateway, such as 'winsms'."
-            )
-            raise ConfigurationError(msg)
+        hook = hook_behind(connection, SmsHook, WHAT)
         hook._endpoint = hook.endpoint_of(connection, extras)  # noqa: SLF001 - its own class
         return hook
 
@@ -86,7 +85,7 @@ class SmsHook(BaseHook):
     def endpoint(self) -> Endpoint:
         """The connection, read: where the gateway is reached, how, and as whom."""
         if self._endpoint is None:
-            self._endpoint = self.endpoint_of(_connection(self.sms_conn_id))
+            self._endpoint = self.endpoint_of(connection_named(self.sms_conn_id, WHAT))
         return self._endpoint
 
     @property
@@ -145,11 +144,11 @@ class SmsHook(BaseHook):
         return self.carry(self.gateway.cancel(message_ids))
 
     def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
-        """List texts that wait for their time. ``limit``: rows, at most 1000; ``None``: the page size."""
+        """List texts that wait for their time."""
         return self.carry(self.gateway.scheduled(*self._window(offset, limit)))
 
     def get_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
-        """List texts that phones sent to the account, oldest first as far as has been seen."""
+        """List texts that phones sent to the account: oldest first in the one example, not by promise."""
         return self.carry(self.gateway.incoming(*self._window(offset, limit)))
 
     def get_short_code_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
@@ -169,7 +168,7 @@ class SmsHook(BaseHook):
 
         :raises OutcomeUnknown: if the answer was lost; the credits may have moved.
         """
-        if min(sender, receiver, quantity) < 1:
+        if any(type(number) is not int or number < 1 for number in (sender, receiver, quantity)):
             msg = "Account numbers and the quantity of credits must be whole numbers above 0."
             raise InvalidMessage(msg)
         return self.carry(self.gateway.transfer_credits(sender, receiver, quantity))
@@ -231,33 +230,12 @@ class SmsHook(BaseHook):
 
     @staticmethod
     def _must_fit(values: Sequence[object], most: int, what: str) -> None:
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+            msg = f"Give a list of {what}; got one {type(values).__name__}."
+            raise InvalidMessage(msg)
         if not 1 <= len(values) <= most:
             msg = f"One request takes 1 to {most} {what}; got {len(values)}."
             raise InvalidMessage(msg)
-
-
-def _connection(conn_id: str) -> Connection:
-    try:
-        return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise missing_connection(conn_id) from None
-
-
-def missing_connection(conn_id: str) -> ConfigurationError:
-    """Return the error that says that there is no such connection."""
-    return ConfigurationError(
-        f"There is no connection {conn_id!r}. Create it, with the type of your SMS gateway, such as "
-        "'winsms', and the API key as its password."
-    )
-
-
-def _hook_of(connection: Connection) -> object:
-    """Return the hook for a connection's type, or ``None`` if nothing installed has one."""
-    try:
-        return connection.get_hook()
-    # An unknown type is an AirflowException here and a KeyError there; what is wrong, the caller says.
-    except Exception:  # noqa: BLE001
-        return None
 
 
 def _api_key(connection: Connection, where: str) -> str:

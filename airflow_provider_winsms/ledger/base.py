@@ -8,6 +8,8 @@ from typing import Protocol
 class Ledger(Protocol):
     """Remembers, beyond the life of a process, that a task may have sent."""
 
+    has_intended: bool
+
     def may_have_sent(self) -> bool:
         """Tell whether an earlier try may have submitted a request."""
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pendulum
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.composing import Composer
@@ -26,6 +26,7 @@ from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import Message, RejectReason, counted, credits_text, each_message_id
 from airflow_provider_winsms.sending import Outcome, plan, submit
 from airflow_provider_winsms.templating import SealedFieldsOperator
+from airflow_provider_winsms.text import segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +45,6 @@ Tolerance = Literal["fail_if_all", "fail", "ignore"]
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
 
-_NOTHING = Decimal(0)
 _MAY_HAVE_SENT = (
     "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
     "log; if it was killed, only the gateway knows what it accepted (WinSMS: Client Zone > Message Logs). A "
@@ -96,6 +96,13 @@ class _SendOperator(SealedFieldsOperator):
         except SmsError as error:
             self._leave_partial_result(context, outcome)
             raise _interrupted(error, outcome, planned) from error.__cause__
+        except (Exception, AirflowTaskTimeout) as error:
+            self._leave_partial_result(context, outcome)
+            if not ledger.has_intended:
+                raise
+            # A retry would refuse, and Airflow drops the XComs of a try when the next one begins.
+            lost = OutcomeUnknown(f"{type(error).__name__} ended the send.")
+            raise _interrupted(lost, outcome, planned) from error
         except BaseException:
             self._leave_partial_result(context, outcome)
             raise
@@ -124,9 +131,16 @@ class _SendOperator(SealedFieldsOperator):
             raise SendRejected(msg, {str(reason): count for reason, count in outcome.rejected.items()})
 
     def _leave_partial_result(self, context: Context, outcome: Outcome) -> None:
-        if outcome.requests:
+        if not outcome.requests:
+            return
+        self._log_outcome(outcome)
+        try:
             context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=outcome.summary())
-            self._log_outcome(outcome)
+        # What brought us here is the error to raise.
+        except Exception:
+            self.log.exception(
+                "The XCom %s could not be kept. Ids: %s", PARTIAL_RESULT_KEY, outcome.message_ids
+            )
 
     def _log_outcome(self, outcome: Outcome) -> None:
         if outcome.declined:
@@ -192,7 +206,8 @@ class SmsSendOperator(_SendOperator):
         message = composer.compose(text, self.unsealed("to"), self.send_at, self.max_segments)
         if message.text != text:
             self.log.info(
-                "The text was spelt in the GSM 7-bit alphabet; it takes %d segments.", message.max_segments
+                "The text was spelt in the GSM 7-bit alphabet; it takes %s.",
+                counted(segments(message.text), "segment"),
             )
         return [message]
 
@@ -275,9 +290,11 @@ class SmsCancelScheduledOperator(BaseOperator):
         size = hook.gateway.limits.message_ids
         requests = [ids[start : start + size] for start in range(0, len(ids), size)]
         answers = [answer for request in requests for answer in hook.cancel_scheduled(request)]
-        cancelled = [answer for answer in answers if answer.cancelled]
+        # One answer for each id that was asked for, whatever the gateway repeats or adds.
+        cancelled = {answer.message_id: answer.refund for answer in answers if answer.cancelled}
+        cancelled = {message_id: cancelled[message_id] for message_id in ids if message_id in cancelled}
         left = len(ids) - len(cancelled)
-        refund = sum((answer.refund for answer in cancelled), start=_NOTHING)
+        refund = sum(cancelled.values(), start=Decimal(0))
         self.log.log(
             logging.WARNING if left else logging.INFO,
             "Cancelled %d of %s; %s credits back.",
@@ -336,11 +353,12 @@ def _interrupted(error: SmsError, outcome: Outcome, planned: Plan) -> SmsError:
     unknown = isinstance(error, OutcomeUnknown)
     if not unknown and (error.is_permanent or not outcome.requests):
         return error
-    in_request = sum(len(message.recipients) for message in planned.requests[outcome.requests])
+    current = planned.requests[outcome.requests : outcome.requests + 1]
+    in_request = sum(len(message.recipients) for request in current for message in request)
     answered = outcome.accepted + outcome.rejected.total()
     return OutcomeUnknown(
-        f"{error} It was request {outcome.requests + 1} of {len(planned.requests)}. Recipients accepted "
-        f"before it: {outcome.accepted}; in it: {in_request}, {'unknown' if unknown else 'not accepted'}; "
+        f"{error} Requests answered: {outcome.requests} of {len(planned.requests)}. Recipients accepted in "
+        f"them: {outcome.accepted}; in the next: {in_request}, {'unknown' if unknown else 'not accepted'}; "
         f"not tried: {planned.recipients - answered - in_request}. Nothing is sent again by a retry. The ids "
         f"of what was accepted are in the XCom {PARTIAL_RESULT_KEY}, if there are any."
     )

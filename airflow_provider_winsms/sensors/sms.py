@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
-from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import each_message_id
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger, read_delivery_event
@@ -195,4 +195,10 @@ class _Wait:
 
 
 def _duration(value: timedelta | float) -> timedelta:
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        msg = "not_found_grace must be a timedelta or seconds."
+        raise InvalidMessage(msg) from None

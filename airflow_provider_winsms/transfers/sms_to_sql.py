@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.transfers.datasets import Load, dataset_named, one_per_number
 from airflow_provider_winsms.transfers.paging import PagedList, Progress
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SmsToSqlOperator(BaseOperator):
-    """Load incoming messages, or opt-outs, into a table of any database that has a ``DbApiHook``.
+    """Load incoming messages, or opt-outs, into a table of a database that has a ``DbApiHook``.
 
     The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may
     be repeated, overlap with another, or be killed, and no row is lost or there twice. A load that fails
@@ -68,8 +68,10 @@ class SmsToSqlOperator(BaseOperator):
     ``removed_at`` is null.
 
     An instant is a ``TIMESTAMP WITH TIME ZONE``; in SQLite, which has no such type, ISO 8601 text in UTC.
-    PostgreSQL and SQLite are tested; any other database gets standard SQL with ``CREATE TEMPORARY TABLE``.
-    A pooler between must keep a session together, as temporary tables belong to one.
+    PostgreSQL and SQLite are tested; any other database gets the same SQL, untested, and must know
+    ``CREATE TEMPORARY TABLE``, ``INTERSECT`` and ``UPDATE ... SET (...) = (SELECT ...)``. A load needs
+    SELECT, INSERT and UPDATE on the table, the right to make temporary tables, and, if the table is missing,
+    the right to create it. A pooler between must keep a session together, as temporary tables belong to one.
 
     Returns ``{"dataset": ..., "table": ..., "rows_read": n, "rows_loaded": n, "rows_removed": n,
     "requests": n, "total": n, "high_water_mark": id}``: ``rows_loaded`` came in or changed, ``rows_removed``
@@ -232,19 +234,6 @@ def _database(sql_conn_id: str) -> DbApiHook:
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    try:
-        connection = BaseHook.get_connection(sql_conn_id)
-    except AirflowNotFoundException as error:
-        msg = f"There is no connection {sql_conn_id!r}. Create it, with the type of your database."
-        raise ConfigurationError(msg) from error
-    where = f"The connection {sql_conn_id!r} has the type {connection.conn_type!r}"
-    try:
-        hook = connection.get_hook()
-    # An unknown type is an AirflowException here and a KeyError there.
-    except Exception as error:
-        msg = f"{where}, which has no hook. Install the provider of your database."
-        raise ConfigurationError(msg) from error
-    if not isinstance(hook, DbApiHook):
-        msg = f"{where}, which is not an SQL database. Give the id of a connection whose hook is a DbApiHook."
-        raise ConfigurationError(msg)
+    what = "an SQL database, whose hook is a DbApiHook"
+    hook: DbApiHook = hook_behind(connection_named(sql_conn_id, what), DbApiHook, what)
     return hook

@@ -99,7 +99,7 @@ STANDARD = Dialect(
     },
     instant=lambda moment: moment,
 )
-"""Standard SQL, for every other database."""
+"""For every other database; the types are those of standard SQL."""
 
 _CREATE = "CREATE TABLE IF NOT EXISTS {target} ({definitions}, PRIMARY KEY ({key}))"
 _CREATE_STAGING = """CREATE TEMPORARY TABLE {staging}
@@ -380,7 +380,7 @@ class LoadingTable:
 
 @contextmanager
 def open_table(hook: DbApiHook, dataset: Dataset, name: TableName, load: Load) -> Iterator[LoadingTable]:
-    """Connect, make the table ready, and drop what is staged at the end.
+    """Connect and make the table ready; what is staged goes with the connection.
 
     :raises ConfigurationError: if there is a table that lacks columns.
     :raises LoadFailed: if the database refuses something.

@@ -32,6 +32,9 @@ late word of the first run's end meets the task when it is queued again (apache/
 #71580). The sensor has looked once before it deferred, so nothing is missed.
 """
 
+SHORTEST_POLL_INTERVAL = 1.0
+"""Seconds: an interval of 0 would ask without pause."""
+
 _pause = asyncio.sleep
 
 _REFUSALS: dict[str, type[SmsError]] = {
@@ -110,7 +113,7 @@ class SmsDeliveryTrigger(BaseTrigger):
                 wait,
                 hook.gateway,
                 transport.send,
-                poll_interval=self.poll_interval,
+                poll_interval=max(self.poll_interval, SHORTEST_POLL_INTERVAL),
                 end_at=pendulum.from_timestamp(self.end_at),
                 log=self.log,
             )
@@ -128,11 +131,12 @@ def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool]:
 
 
 async def _hook(sms_conn_id: str) -> SmsHook:
-    from airflow_provider_winsms.hooks.sms import SmsHook, missing_connection
+    from airflow_provider_winsms.hooks.connections import missing_connection
+    from airflow_provider_winsms.hooks.sms import WHAT, SmsHook
 
     try:
         connection = await get_async_connection(sms_conn_id)
     except AirflowNotFoundException:
-        raise missing_connection(sms_conn_id) from None
+        raise missing_connection(sms_conn_id, WHAT) from None
     extras = await get_async_extra_dejson(connection)
     return await asyncio.to_thread(SmsHook.of_connection, connection, extras)

@@ -125,10 +125,10 @@ def test_a_missing_connection_says_what_to_do() -> None:
 
 def test_a_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": ":memory:"}))
-    with pytest.raises(ConfigurationError, match="'sqlite', which is not that of an SMS gateway"):
+    with pytest.raises(ConfigurationError, match="type 'sqlite'; needed is an SMS gateway"):
         SmsHook.of("db")
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "odd"}))
-    with pytest.raises(ConfigurationError, match="'odd', which is not that of an SMS gateway"):
+    with pytest.raises(ConfigurationError, match="type 'odd'; needed is an SMS gateway"):
         SmsHook.of("odd")
 
 
@@ -187,6 +187,7 @@ def test_there_is_a_method_for_each_operation(hook: WinSMSHook, sandbox: Sandbox
         ("send", (Message("Hi", (ANN, ANN)),), "names 1 recipients twice"),
         ("send", (Message("Hi", tuple(Recipient(f"2782{n:07d}") for n in range(1001))),), "would take 2"),
         ("send_batch", ([],), "does not make one request"),
+        ("get_delivery_reports", ("123",), "Give a list of message ids; got one str"),
         ("get_delivery_reports", ([],), "1 to 1000 message ids; got 0"),
         ("get_delivery_reports", (list(range(1001)),), "got 1001"),
         ("cancel_scheduled", ([],), "got 0"),

@@ -128,3 +128,19 @@ def test_wrong_ids_are_refused_before_any_request(
 def test_a_wrong_policy_is_refused_before_any_request(sandbox: Sandbox, runner: TaskRunner) -> None:
     assert isinstance(runner.run(cancel([1], on_not_cancelled="shrug")).error, InvalidMessage)
     assert sandbox.requests() == []
+
+
+def test_a_row_that_the_gateway_repeats_counts_once(
+    scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.add_fault("duplicated-row", operation="deleteScheduledMessages")
+    runner.run(cancel(scheduled))
+    assert runner.result == {"cancelled": 2, "not_cancelled": 0, "refund": "2.0", "requests": 1}
+
+
+def test_a_send_that_had_nothing_accepted_leaves_nothing_to_cancel(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(cancel({"message_ids": [], "accepted": 0}))
+    assert runner.result["requests"] == 0
+    assert sandbox.requests() == []

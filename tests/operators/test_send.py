@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import deque
+from datetime import UTC, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -14,6 +17,7 @@ from airflow_provider_winsms.exceptions import (
     SendRejected,
     TemplateFailed,
 )
+from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 
 if TYPE_CHECKING:
@@ -331,8 +335,8 @@ def test_what_was_accepted_before_a_lost_answer_is_not_lost(sandbox: Sandbox, ru
     sandbox.add_fault("lost-after-acceptance", skip=2)
     result = runner.run(send(to=to))
     assert isinstance(result.error, OutcomeUnknown)
-    assert "request 3 of 3" in str(result.error)
-    assert "accepted before it: 2000; in it: 500, unknown; not tried: 0" in str(result.error)
+    assert "Requests answered: 2 of 3. Recipients accepted in them: 2000" in str(result.error)
+    assert "in the next: 500, unknown; not tried: 0" in str(result.error)
     assert len(runner.xcoms["partial_result"]["message_ids"]) == 2000
 
 
@@ -344,7 +348,7 @@ def test_a_gateway_that_goes_away_midway_fails_the_task_for_good(
     result = runner.run(send(to=[f"2782{place:07d}" for place in range(2500)]))
     assert isinstance(result.error, OutcomeUnknown)
     assert isinstance(result.error, AirflowFailException)
-    assert "accepted before it: 1000; in it: 1000, not accepted; not tried: 500" in str(result.error)
+    assert "accepted in them: 1000; in the next: 1000, not accepted; not tried: 500" in str(result.error)
     assert len(numbers(sandbox)) == 1000
 
 
@@ -364,7 +368,7 @@ def test_a_wrong_template_fails_at_once_and_says_what_a_manual_run_lacks(runner:
     runner.retries = 3
     error = runner.run(send(text="{{ data_interval_start_of_nothing }}")).error
     assert isinstance(error, AirflowFailException)
-    assert "it has dag_run.run_after" in str(error)
+    assert "use dag_run.run_after" in str(error)
 
 
 def test_declined_recipients_are_logged_masked(
@@ -385,3 +389,81 @@ def test_neither_numbers_nor_text_are_in_the_rendered_template_view(runner: Task
     assert runner.rendered["sms_conn_id"] == "winsms_default"
     runner.run(send_batch({"text": "Dear Ann", "to": ANN}))
     assert runner.rendered["messages"] == "(not shown)"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ {}[params.number] }}", "{{ your Xylophone }}", "{% Xylophone %}", "{{ 1 | Xylophone }}"]
+)
+def test_a_wrong_template_is_not_quoted(text: str, runner: TaskRunner) -> None:
+    error = runner.run(send(text=text, params={"number": ANN})).error
+    assert isinstance(error, InvalidMessage)
+    assert ANN not in str(error)
+    assert "Xylophone" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ({"text": "Run {{ 1 + 1 }}", "to": number} for number in [ANN]),
+        {"a": {"text": "Run {{ 1 + 1 }}", "to": ANN}}.values(),
+        deque([MappingProxyType({"text": "Run {{ 1 + 1 }}", "to": ANN})]),
+    ],
+    ids=["generator", "values", "deque"],
+)
+def test_templates_are_rendered_in_whatever_holds_them(
+    messages: Any, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(SmsSendBatchOperator(task_id="send", messages=messages))
+    assert [text["message"] for text in sandbox.outbox()] == ["Run 2"]
+
+
+def test_a_function_may_skip_the_task(sandbox: Sandbox, runner: TaskRunner) -> None:
+    def nobody_today(**_: Any) -> list[str]:
+        msg = "nobody is on call"
+        raise AirflowSkipException(msg)
+
+    assert runner.run(send(to=nobody_today)).state == "skipped"
+    assert sandbox.requests() == []
+
+
+def test_an_error_after_the_intent_fails_the_task_for_good(sandbox: Sandbox, runner: TaskRunner) -> None:
+    """Such as an execution_timeout while the answer is awaited."""
+    runner.retries = 3
+    sandbox.add_fault("latency", seconds=5)
+    result = runner.run(send(execution_timeout=timedelta(seconds=1)))
+    assert isinstance(result.error, OutcomeUnknown)
+    assert runner.reported["state"] == "failed"
+    assert "AirflowTaskTimeout ended the send" in str(result.error)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_the_memory_of_a_send_does_not_expire(runner: TaskRunner) -> None:
+    runner.run(send())
+    (written,) = [request for request in runner.requests if request.startswith("PUT /store")]
+    assert '"expires_at":null' in written
+
+
+def test_a_clear_after_airflow_wiped_the_memory_refuses(
+    sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    assert runner.run(send()).error is None
+    runner.task_state.clear()
+    runner.retries = 1
+    assert isinstance(runner.run(send()).error, OutcomeUnknown)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_one_instant_is_one_instant_in_every_zone(sandbox: Sandbox, runner: TaskRunner) -> None:
+    utc = pendulum.now("UTC").add(days=3).start_of("hour")
+    same = [utc, utc.in_timezone("Europe/London"), utc.astimezone(UTC), utc.isoformat()]
+    runner.run(send_batch(*({"text": "Hi", "to": ANN, "send_at": instant} for instant in same)))
+    assert runner.result["duplicates"] == 3
+    (text,) = sandbox.outbox()
+    assert text["scheduledTime"] == utc.in_timezone("Africa/Johannesburg").strftime("%Y%m%d%H%M")
+
+
+def test_a_client_id_that_no_request_could_hold_is_refused(sandbox: Sandbox, runner: TaskRunner) -> None:
+    error = runner.run(send(to=[Recipient(ANN, "c" * 151)])).error
+    assert isinstance(error, InvalidMessage)
+    assert sandbox.requests() == []

@@ -159,7 +159,7 @@ def _fired_soon(runner: TaskRunner) -> Any:
     [
         ({"message_ids": []}, "no message ids"),
         ({"message_ids": ["x"]}, "whole number"),
-        ({"min_delivered": 1.5}, "share from 0 to 1"),
+        ({"min_delivered": 1.5}, "a share, a number from 0 to 1"),
         ({"sms_conn_id": "nowhere"}, "There is no connection 'nowhere'"),
     ],
 )

@@ -604,8 +604,8 @@ def test_an_unknown_dataset_is_refused_with_the_known_ones(sqlite: Database) -> 
     ("connection", "words"),
     [
         (None, "no connection 'warehouse'"),
-        ({"conn_type": "winsms", "password": "x"}, "'winsms', which is not an SQL database"),
-        ({"conn_type": "abacus"}, "'abacus', which has no hook"),
+        ({"conn_type": "winsms", "password": "x"}, "type 'winsms'; needed is an SQL database"),
+        ({"conn_type": "abacus"}, "type 'abacus'; needed is an SQL database"),
     ],
     ids=["missing", "not-sql", "unknown-type"],
 )
