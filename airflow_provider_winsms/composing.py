@@ -16,7 +16,7 @@ import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import Message, Recipient, items_of_text, mask_number
-from airflow_provider_winsms.text import segments, septets, transliterate
+from airflow_provider_winsms.text import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -100,7 +100,8 @@ class Composer:
         if allowed < needed:
             msg = (
                 f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
-                "what one segment holds (160 septets; 153 each when there are more), or allow more."
+                f"what one segment holds ({SINGLE_SEGMENT} septets, or {JOINED_SEGMENT} of several), or allow "
+                "more."
             )
             raise InvalidMessage(msg)
         return allowed

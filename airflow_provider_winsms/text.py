@@ -16,19 +16,13 @@ import gsm0338
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 
-__all__ = ["MAX_SEPTETS", "segments", "septets", "transliterate"]
+__all__ = ["JOINED_SEGMENT", "SINGLE_SEGMENT", "segments", "septets", "transliterate"]
 
 SINGLE_SEGMENT = 160
 """Septets in a text of one segment (TS 23.038)."""
 
 JOINED_SEGMENT = 153
 """Septets in each part of a longer text; the part's header takes the other seven."""
-
-MAX_SEGMENTS = 6
-"""The most parts WinSMS takes (REST document, ``maxSegments``)."""
-
-MAX_SEPTETS = MAX_SEGMENTS * JOINED_SEGMENT
-"""918: the longest text WinSMS takes (REST document, ``TOOLONG``)."""
 
 _CODEC = gsm0338.Codec()
 

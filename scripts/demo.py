@@ -8,6 +8,8 @@ ports, so that the whole takes half a minute. (The proofs of ``make prove`` run 
 from __future__ import annotations
 
 import argparse
+import re
+import runpy
 import sys
 import tempfile
 import time
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SPEED = 60
-_NOTES = {"deferred": ": waits without a worker"}
-MANUAL_OPT_OUT = "27000000177"
+CREDITS = 200
+_STATES_SHOWN = {"running", "deferred", "success", "failed", "up_for_retry"}
+_NOTES = {"deferred": ": its trigger asks again after 10 s"}
+_ISO_MINUTE = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00\+00:00$")
 console = Console(highlight=False)
 
 
@@ -66,7 +70,7 @@ class Progress:
 
     def _show_changes(self, run: int, elapsed: float) -> None:
         for task, state in self._airflow.task_states(run):
-            if state and self._shown.get(task) != state:
+            if state in _STATES_SHOWN and self._shown.get(task) != state:
                 self._shown[task] = state
                 console.print(f"  {elapsed:5.1f} s  {task:<18} {_coloured(state)}{_NOTES.get(state, '')}")
 
@@ -77,11 +81,11 @@ def main() -> None:
     began = time.monotonic()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-demo-")))
-        box = stack.enter_context(Sandbox(speed=SPEED, seed=7, credits=200))
-        console.print(f"[bold]A WinSMS on this machine[/], its clock {SPEED} times as fast: {box.base_url}")
+        box = stack.enter_context(Sandbox(speed=SPEED, seed=7, credits=CREDITS))
+        console.print(f"[bold]A WinSMS[/]: {box.base_url}, its clock {SPEED} x yours")
         store = stack.enter_context(warehouse.opened(arguments.warehouse, home))
         console.print(f"[bold]A warehouse[/]: {store.name}")
-        console.print("[bold]An Airflow[/]: making its database ...")
+        console.print("[bold]An Airflow[/]: making its database; it takes some seconds to start ...")
         connections = {"winsms_default": _gateway(box), "warehouse": store.connection}
         airflow = stack.enter_context(AirflowProcess(home, connections))
         _play(airflow, box, store)
@@ -95,8 +99,9 @@ def _play(airflow: AirflowProcess, box: Sandbox, store: warehouse.Warehouse) -> 
     run("example_sms_send")
     batch = run("example_sms_batch_and_wait")
     cancelled = run("example_sms_schedule_and_cancel")["cancel_offer"]
+    console.print("\nMeanwhile a phone replies, and a number is opted out by hand in the Client Zone.")
     box.incoming("27000000101", "Can I come at 10 instead?")
-    box.opt_out(MANUAL_OPT_OUT)
+    box.opt_out("27000000177")
     loaded, again = run("example_sms_to_warehouse"), run("example_sms_to_warehouse")
     console.print()
     _print_texts(box)
@@ -124,17 +129,24 @@ def _print_texts(box: Sandbox) -> None:
 def _print_counts(batch: dict[str, Any], cancelled: dict[str, Any], box: Sandbox) -> None:
     sent, wait = batch["send_reminders"], batch["wait_for_delivery"]
     reasons = ", ".join(f"{count} x {reason}" for reason, count in sent["rejected"].items())
-    table = Table("What the tasks returned", "", title_justify="left", show_header=False, title="Results")
+    table = Table("", "", title_justify="left", show_header=False, title="Results")
     rows = (
         ("Reminders accepted", f"{sent['accepted']}, for {sent['cost']} credits"),
-        ("Declined by the gateway", f"{reasons}  ({mask_number('27000000005')})"),
-        ("Delivered", f"{wait['delivered']} of {wait['total']}: {wait['states']}"),
+        ("Declined by the gateway", f"{reasons} ({', '.join(_declined(box))})"),
+        ("Reminders delivered", f"{wait['delivered']} of {wait['total']}, for {wait['cost']} credits"),
         ("Scheduled and cancelled", f"{cancelled['cancelled']}, {cancelled['refund']} credits back"),
-        ("Credits left", f"{box.account()['creditBalance']:.1f} of 200.0"),
+        ("Credits left", f"{box.account()['creditBalance']:.1f} of {CREDITS}.0"),
     )
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _declined(box: Sandbox) -> list[str]:
+    """Return the numbers that the batch texted and the gateway declined, masked."""
+    appointments = runpy.run_path(str(EXAMPLES / "example_sms_batch_and_wait.py"))["APPOINTMENTS"]
+    accepted = {text["mobileNumber"] for text in box.outbox()}
+    return [mask_number(number) for _, number, _ in appointments if number not in accepted]
 
 
 def _print_warehouse(store: warehouse.Warehouse, loaded: dict[str, Any], again: dict[str, Any]) -> None:
@@ -168,7 +180,7 @@ def _shown(value: Any) -> str:
     """Write a value of any database's; an instant to the minute, in UTC."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return "" if value is None else str(value).removesuffix(":00+00:00")
+    return "" if value is None else _ISO_MINUTE.sub(r"\1 \2", str(value))
 
 
 def _gateway(box: Sandbox) -> dict[str, Any]:

@@ -17,21 +17,10 @@ import pytest
 
 import airflow_provider_winsms
 from airflow_provider_winsms.provider_info import GATEWAYS, get_provider_info
+from scripts.public_modules import public_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "airflow_provider_winsms"
-PUBLIC_MODULES = [
-    "airflow_provider_winsms.exceptions",
-    "airflow_provider_winsms.hooks.sms",
-    "airflow_provider_winsms.hooks.winsms",
-    "airflow_provider_winsms.messages",
-    "airflow_provider_winsms.operators.sms",
-    "airflow_provider_winsms.provider_info",
-    "airflow_provider_winsms.sensors.sms",
-    "airflow_provider_winsms.text",
-    "airflow_provider_winsms.transfers.sms_to_sql",
-    "airflow_provider_winsms.triggers.sms",
-]
 
 
 def _schema(name: str) -> Any:
@@ -90,7 +79,7 @@ def test_public_modules_load_no_client_and_no_database_driver() -> None:
     """A DAG file is parsed again and again; what it imports is paid each time."""
     script = (
         "import sys; from airflow.sdk import DAG, BaseOperator; base = set(sys.modules);"
-        f"import importlib; [importlib.import_module(name) for name in {PUBLIC_MODULES!r}];"
+        f"import importlib; [importlib.import_module(name) for name in {public_modules()!r}];"
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - base}));"
         "print(*sorted(name for name in set(sys.modules) - base if name.startswith('airflow.providers')))"
     )

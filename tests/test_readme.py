@@ -38,7 +38,7 @@ def words(line: str) -> list[str]:
 
 def test_the_two_commands_come_first_and_exist() -> None:
     assert [line.split("#")[0].strip() for line in SHELL_LINES[:2]] == ["make demo", "make test"]
-    named = set(re.findall(r"make (\w+)", README))
+    named = set(re.findall(r"`make (\w+)", README))
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named <= targets
 

@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Sandbox(**vars(options)) as box:
             _announce(box)
             ended.wait()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        parser.error(f"{error} (port {options.port}; --port 0 takes a free one)")
+    except (OverflowError, ValueError) as error:
         parser.error(str(error))
     return 0
 

@@ -19,7 +19,7 @@ from airflow_provider_winsms.sandbox.plan import (
     plan_for,
     price,
 )
-from airflow_provider_winsms.text import MAX_SEPTETS, segments, septets
+from airflow_provider_winsms.text import segments, septets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,10 @@ _FIRST_ID = 1_000_001
 
 _FATE = """id, number, submitted, send_at, sent_at, final_at, outcome, cost, scheduled, waiting, cancelled,
     message, client_id"""
+
+
+MAX_SEPTETS = 918
+"""The longest text that is taken (REST document, ``TOOLONG``)."""
 
 
 class Submission(NamedTuple):
