@@ -100,8 +100,8 @@ class Composer:
         if allowed < needed:
             msg = (
                 f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
-                f"what one segment holds ({SINGLE_SEGMENT} septets, or {JOINED_SEGMENT} of several), or allow "
-                "more."
+                f"what one segment holds ({SINGLE_SEGMENT} septets, or {JOINED_SEGMENT} of several), or "
+                "allow more."
             )
             raise InvalidMessage(msg)
         return allowed
