@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
     from types import EllipsisType, TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
     from airflow_provider_winsms.sandbox.admission import Request
-    from airflow_provider_winsms.sandbox.faults import Armed
+    from airflow_provider_winsms.sandbox.faults import Armed, Choices
     from airflow_provider_winsms.sandbox.operations import Operation
     from airflow_provider_winsms.sandbox.state import Row
     from airflow_provider_winsms.sandbox.wire import Generation
@@ -250,45 +250,17 @@ class Sandbox:
                 msg = "That number is not on the do-not-contact list."
                 raise ValueError(msg)
 
-    def add_fault(
-        self,
-        fault: str,
-        *,
-        operation: str | None = None,
-        times: int | None = None,
-        probability: float | None = None,
-        seed: int = 0,
-        seconds: float = 1.0,
-        retry_after: int = 1,
-        rows: int = 1,
-        skip: int = 0,
-    ) -> int:
+    def add_fault(self, fault: str, **choices: Unpack[Choices]) -> int:
         """Ask for a fault, and return its id.
 
         Requests are struck by one fault each, the oldest that concerns them.
 
         :param fault: a name in ``faults.FAULTS``.
-        :param operation: the name or the path of the only operation it strikes.
-        :param times: how often; once if neither this nor a probability is given.
-        :param probability: the chance that it strikes a request, drawn from ``seed``.
-        :param seconds: how long a fault that waits does, of wall time.
-        :param skip: how many requests that it concerns pass before it strikes.
-        :param retry_after: what ``429-too-many-requests`` says.
-        :param rows: how many ``rows-between-pages`` adds.
+        :param choices: when and how it strikes; as ``faults.Choices`` has them, all optional.
         :raises ValueError: naming what is wrong.
         """
         with self._lock:
-            return self._faults.add(
-                fault,
-                operation=operation,
-                times=times,
-                probability=probability,
-                seed=seed,
-                seconds=seconds,
-                retry_after=retry_after,
-                rows=rows,
-                skip=skip,
-            )
+            return self._faults.add(fault, **choices)
 
     def faults(self) -> list[Row]:
         """Return the faults that were asked for, and how often each struck."""

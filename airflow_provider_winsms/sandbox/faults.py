@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_winsms.sandbox.operations import named
 
@@ -289,6 +289,27 @@ FAULTS = {
 """Every fault by its name."""
 
 
+class Choices(TypedDict, total=False):
+    """When and how a fault strikes."""
+
+    operation: str | None
+    """The name or the path of the only operation it strikes; any, if left out."""
+    times: int | None
+    """How often; once if neither this nor a probability is given, and with a probability without end."""
+    probability: float | None
+    """The chance that it strikes a request, drawn from ``seed``."""
+    seed: int
+    """0, if left out."""
+    skip: int
+    """How many requests that it concerns pass before it strikes."""
+    seconds: float
+    """How long a fault that waits does, of wall time; 1, if left out."""
+    retry_after: int
+    """What ``429-too-many-requests`` says; 1, if left out."""
+    rows: int
+    """How many ``rows-between-pages`` adds; 1, if left out."""
+
+
 class Faults:
     """Faults that were asked for. A request is struck by one of them, the oldest that concerns it."""
 
@@ -296,47 +317,36 @@ class Faults:
         self._armed: list[Armed] = []
         self._last_key = 0
 
-    def add(
-        self,
-        fault: str,
-        *,
-        operation: str | None = None,
-        times: int | None = None,
-        probability: float | None = None,
-        seed: int = 0,
-        seconds: float = 1.0,
-        retry_after: int = 1,
-        rows: int = 1,
-        skip: int = 0,
-    ) -> int:
+    def add(self, fault: str, **choices: Unpack[Choices]) -> int:
         """Ask for a fault and return its id.
 
-        :param operation: its name or path; ``None`` is any.
-        :param times: how often; without a probability once, with one without end.
-        :param skip: how many requests that it concerns pass before it.
         :raises ValueError: naming what is wrong.
         """
-        _check_fault(fault, operation)
-        _check_counts(times=times, rows=rows)
-        _check_skip(skip)
-        _check_probability(probability)
-        _check_seconds(seconds=seconds, retry_after=retry_after)
+        armed = self._arm(fault, choices)
         self._last_key += 1
-        self._armed.append(
-            Armed(
-                key=self._last_key,
-                fault=FAULTS[fault],
-                operation=named(operation) if operation else None,
-                times=1 if times is None and probability is None else times,
-                probability=probability,
-                chance=Random(seed),  # noqa: S311 - repeatable on purpose
-                seconds=seconds,
-                retry_after=retry_after,
-                rows=rows,
-                skip=skip,
-            )
+        self._armed.append(armed)
+        return armed.key
+
+    def _arm(self, fault: str, choices: Choices) -> Armed:
+        operation, probability = choices.get("operation"), choices.get("probability")
+        times = choices.get("times")
+        armed = Armed(
+            key=self._last_key + 1,
+            fault=_named_fault(fault, operation),
+            operation=named(operation) if operation else None,
+            times=1 if times is None and probability is None else times,
+            probability=probability,
+            chance=Random(choices.get("seed", 0)),  # noqa: S311 - repeatable on purpose
+            seconds=choices.get("seconds", 1.0),
+            retry_after=choices.get("retry_after", 1),
+            rows=choices.get("rows", 1),
+            skip=choices.get("skip", 0),
         )
-        return self._last_key
+        _check_counts(times=armed.times, rows=armed.rows)
+        _check_skip(armed.skip)
+        _check_probability(armed.probability)
+        _check_seconds(seconds=armed.seconds, retry_after=armed.retry_after)
+        return armed
 
     def strike(self, operation: Operation) -> Armed | None:
         """Return the fault that strikes this request, and count it."""
@@ -355,13 +365,14 @@ class Faults:
         self._armed.clear()
 
 
-def _check_fault(fault: str, operation: str | None) -> None:
+def _named_fault(fault: str, operation: str | None) -> Fault:
     if fault not in FAULTS:
         msg = f"There is no fault {fault!r}. The faults are {', '.join(FAULTS)}."
         raise ValueError(msg)
     if operation and not FAULTS[fault].concerns(named(operation)):
         msg = f"{fault} cannot strike {operation}, which does not answer with such rows."
         raise ValueError(msg)
+    return FAULTS[fault]
 
 
 def _check_counts(**counts: int | None) -> None:
