@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def accepted(self) -> int:
-        """Return how many recipients were accepted."""
+        """How many recipients were accepted."""
         return len(self.message_ids)
 
     def add(self, receipts: Sequence[Receipt]) -> None:

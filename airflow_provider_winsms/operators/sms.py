@@ -47,8 +47,8 @@ _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
 
 _MAY_HAVE_SENT = (
     "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
-    "log; if it was killed, only the gateway knows what it accepted (WinSMS: Client Zone > Message Logs). A "
-    "new DAG run would text all recipients, also those who were accepted."
+    "log; if it was killed, only the gateway knows what it accepted. A new DAG run would text all recipients, "
+    "also those who were accepted."
 )
 
 PARTIAL_RESULT_KEY = "partial_result"
