@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.gateways.base import Call
+    from airflow_provider_winsms.ledger.base import Ledger
     from airflow_provider_winsms.messages import MessageIds, Receipt, Recipient
     from airflow_provider_winsms.sending import Plan
     from airflow_provider_winsms.templating import Templated
@@ -47,8 +48,8 @@ _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
 
 _MAY_HAVE_SENT = (
     "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
-    "log; if it was killed, only the gateway knows what it accepted. A new DAG run would text all recipients, "
-    "also those who were accepted."
+    "log; if it was killed, only the gateway knows what it accepted. A new DAG run would text all recipients "
+    "again."
 )
 
 PARTIAL_RESULT_KEY = "partial_result"
@@ -93,19 +94,12 @@ class _SendOperator(SealedFieldsOperator):
         try:
             submit(planned, lambda messages: self._call(hook, messages), hook.carry, ledger, outcome)
             self._judge(outcome)
-        except SmsError as error:
+        except BaseException as error:
             self._leave_partial_result(context, outcome)
-            raise _interrupted(error, outcome, planned) from error.__cause__
-        except (Exception, AirflowTaskTimeout) as error:
-            self._leave_partial_result(context, outcome)
-            if not ledger.has_intended:
+            ended = _ended_by(error, outcome, planned, ledger)
+            if ended is error:
                 raise
-            # A retry would refuse, and Airflow drops the XComs of a try when the next one begins.
-            lost = OutcomeUnknown(f"{type(error).__name__} ended the send.")
-            raise _interrupted(lost, outcome, planned) from error
-        except BaseException:
-            self._leave_partial_result(context, outcome)
-            raise
+            raise ended from (error.__cause__ if isinstance(error, SmsError) else error)
         self._log_outcome(outcome)
         return outcome.summary()
 
@@ -346,6 +340,18 @@ def _composed(composer: Composer, place: int, row: object) -> Message:
     except InvalidMessage as error:
         msg = f"Message {place}: {error}"
         raise InvalidMessage(msg) from None
+
+
+def _ended_by(error: BaseException, outcome: Outcome, planned: Plan, ledger: Ledger) -> BaseException:
+    """Return what to raise for the error that ended a send: after an intent, a passing one is permanent.
+
+    A retry would refuse, and Airflow drops the XComs of a try when the next one begins.
+    """
+    if isinstance(error, SmsError):
+        return _interrupted(error, outcome, planned)
+    if ledger.has_intended and isinstance(error, (Exception, AirflowTaskTimeout)):
+        return _interrupted(OutcomeUnknown(f"{type(error).__name__} ended the send."), outcome, planned)
+    return error
 
 
 def _interrupted(error: SmsError, outcome: Outcome, planned: Plan) -> SmsError:
