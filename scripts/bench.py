@@ -14,6 +14,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import requests
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -34,7 +35,7 @@ console = Console(highlight=False)
 
 def main() -> None:
     """Print one table per question."""
-    logging.getLogger("airflow.task").setLevel(logging.ERROR)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     _bench_requests()
     _bench_seconds(latency=0.0)
     _bench_seconds(latency=0.1)

@@ -13,7 +13,6 @@ from airflow_provider_winsms.hooks.connections import connection_named, hook_beh
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.transfers.datasets import Load, dataset_named, one_per_number
 from airflow_provider_winsms.transfers.paging import PagedList, Progress
-from airflow_provider_winsms.transfers.sql_table import TableName, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -108,6 +107,8 @@ class SmsToSqlOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return what was done, in counts."""
+        from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+
         with permanent_errors_fail_at_once():
             dataset = dataset_named(self.dataset)
             name = TableName(self.table, self.schema)

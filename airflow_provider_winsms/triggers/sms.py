@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import pendulum
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -131,6 +130,8 @@ def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool]:
 
 
 async def _hook(sms_conn_id: str) -> SmsHook:
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
     from airflow_provider_winsms.hooks.connections import missing_connection
     from airflow_provider_winsms.hooks.sms import WHAT, SmsHook
 
