@@ -652,7 +652,10 @@ def test_what_cannot_be_an_id_is_refused_before_it_spoils_a_request(value: objec
 numbers = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
 recipients = st.builds(Recipient, numbers, st.none() | st.text(max_size=30))
 messages = st.builds(
-    Message, st.text(max_size=60), st.lists(recipients, max_size=5).map(tuple), st.none() | st.just(CHRISTMAS)
+    Message,
+    st.text(max_size=60),
+    st.lists(recipients, min_size=1, max_size=5).map(tuple),
+    st.none() | st.just(CHRISTMAS),
 )
 
 

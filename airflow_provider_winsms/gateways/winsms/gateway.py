@@ -106,8 +106,8 @@ class WinSMSGateway(Gateway):
         return str(row.get("errorMessage") or row.get("authError") or "")
 
     def message_bytes(self, message: Message) -> int:
-        """Return the bytes of a message without its recipients, with a comma."""
-        return len(_encode(self._wire_message(message, ()))) + 1
+        """Return the bytes of a message without recipients; its comma is the one that its first lacks."""
+        return len(_encode(self._wire_message(message, ())))
 
     def recipient_bytes(self, recipient: Recipient) -> int:
         """Return the bytes of one recipient, with a comma."""
