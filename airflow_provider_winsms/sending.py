@@ -59,6 +59,11 @@ class Outcome:
         """How many recipients were accepted."""
         return len(self.message_ids)
 
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many recipients were declined, for each reason."""
+        return {str(reason): count for reason, count in sorted(self.rejected.items())}
+
     def add(self, receipts: Sequence[Receipt]) -> None:
         """Count one request's receipts."""
         self.requests += 1
@@ -82,7 +87,7 @@ class Outcome:
         return {
             "message_ids": list(self.message_ids),
             "accepted": self.accepted,
-            "rejected": {str(reason): count for reason, count in sorted(self.rejected.items())},
+            "rejected": self.reasons,
             "duplicates": self.duplicates,
             "cost": credits_text(self.cost),
             "balance": None if self.balance is None else credits_text(self.balance),

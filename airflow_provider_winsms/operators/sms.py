@@ -112,7 +112,7 @@ class _SendOperator(SealedFieldsOperator):
         """Return the request for messages that fit into one."""
 
     def _judge(self, outcome: Outcome) -> None:
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(outcome.rejected.items()))
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
         if outcome.account_level:
             way_out = "Top it up" if RejectReason.NO_CREDITS in outcome.rejected else "Ask the gateway"
             msg = (
@@ -122,7 +122,7 @@ class _SendOperator(SealedFieldsOperator):
             raise ConfigurationError(msg)
         if outcome.rejected and _is_intolerable(self.on_rejected, outcome.accepted):
             msg = f"The gateway declined recipients ({reasons}) and accepted {outcome.accepted}."
-            raise SendRejected(msg, {str(reason): count for reason, count in outcome.rejected.items()})
+            raise SendRejected(msg, outcome.reasons)
 
     def _leave_partial_result(self, context: Context, outcome: Outcome) -> None:
         if not outcome.requests:
@@ -140,12 +140,9 @@ class _SendOperator(SealedFieldsOperator):
         if outcome.declined:
             self.log.info("Declined, the first of them: %s.", ", ".join(outcome.declined))
         self.log.info(
-            "Accepted %d, rejected %s, cost %s credits, balance %s, requests %d.",
-            outcome.accepted,
-            {str(reason): count for reason, count in sorted(outcome.rejected.items())},
-            credits_text(outcome.cost),
-            None if outcome.balance is None else credits_text(outcome.balance),
-            outcome.requests,
+            "Accepted %(accepted)d, rejected %(rejected)s, cost %(cost)s credits, balance %(balance)s, "
+            "requests %(requests)d.",
+            outcome.summary(),
         )
 
 
@@ -285,8 +282,8 @@ class SmsCancelScheduledOperator(BaseOperator):
         requests = [ids[start : start + size] for start in range(0, len(ids), size)]
         answers = [answer for request in requests for answer in hook.cancel_scheduled(request)]
         # One answer for each id that was asked for, whatever the gateway repeats or adds.
-        cancelled = {answer.message_id: answer.refund for answer in answers if answer.cancelled}
-        cancelled = {message_id: cancelled[message_id] for message_id in ids if message_id in cancelled}
+        asked = set(ids)
+        cancelled = {a.message_id: a.refund for a in answers if a.cancelled and a.message_id in asked}
         left = len(ids) - len(cancelled)
         refund = sum(cancelled.values(), start=Decimal(0))
         self.log.log(

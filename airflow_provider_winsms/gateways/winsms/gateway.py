@@ -65,6 +65,7 @@ DELIVERY_STATES = {
 
 _WIRE_TIME = "%Y%m%d%H%M"
 _WIRE_TIME_DIGITS = 12
+_ID_END = 10**19
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
 _BARE_RECIPIENT_BYTES = len('{"mobileNumber":""},')
@@ -432,6 +433,9 @@ def _flag(value: Any) -> bool:
 
 
 def _message_id(value: object) -> int:
+    # Ids that were read once are read again at each poll.
+    if type(value) is int and 0 <= value < _ID_END:
+        return value
     try:
         digits = _GIVEN_ID.fullmatch(str(value))
     # Python writes no integer of more than 4300 digits.
