@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.messages import Message, Recipient, items_of_text, mask_number
+from airflow_provider_winsms.messages import Message, Recipient, Recipients, items_of_text, mask_number
 from airflow_provider_winsms.text import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Composer:
         spelt = self._text(text)
         return Message(
             text=spelt,
-            recipients=tuple(self._recipients(to)),
+            recipients=Recipients(self._recipients(to)),
             send_at=self._time(send_at),
             max_segments=self._segments(spelt, max_segments),
         )

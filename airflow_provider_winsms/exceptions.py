@@ -10,6 +10,11 @@
     ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
     ├── GatewayUnavailable      wait; safe to retry
     ├── OutcomeUnknown          a person decides; a repeat could text people again
+    ├── IdempotencyConflict     fix the DAG: the same key stands for another text or other recipients
+    ├── OutOfCredits            top the account up; a later try sends what it could not pay for
+    ├── SendStopped             the task is being killed; a later try goes on
+    ├── ClaimLost               another process sends this; a later try finds what it did
+    ├── LedgerUnavailable       wait; safe to retry
     ├── UnsupportedCapability   this gateway cannot do that
     ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
     └── LoadFailed              the database refused; nothing was loaded, safe to retry
@@ -96,6 +101,34 @@ class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as i
 
 class OutcomeUnknown(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """A repeat could text people again: an answer was lost, or an earlier request or try may be out."""
+
+
+class IdempotencyConflict(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The ledger has the same key for another text or other recipients. Nothing was sent."""
+
+
+class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The account could not pay for all recipients. A later try sends to those, and to nobody else."""
+
+    is_permanent = False
+
+
+class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The task was killed, and nothing more was submitted. What was recorded stands; a later try goes on."""
+
+    is_permanent = False
+
+
+class ClaimLost(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """Another process claimed the request or the batch: a zombie, a retry, another task with its key."""
+
+    is_permanent = False
+
+
+class LedgerUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The ledger could not be read or written. What is in it stands; a retry goes on from there."""
+
+    is_permanent = False
 
 
 class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 
@@ -84,13 +85,25 @@ class RejectReason(StrEnum):
     OTHER = "other"
     """A reason this version does not know; ``Receipt.code`` holds the gateway's word for it."""
 
+    NOT_RECEIVED = "not_received"
+    """The answer was lost and the text is taken not to have been accepted; it is submitted again."""
+
+    CANCELLED = "cancelled"
+    """Accepted, and taken back when its task was killed."""
+
     @property
     def is_account_level(self) -> bool:
         """Whether the fault lies with the account, not with the recipient."""
         return self in _ACCOUNT_LEVEL
 
+    @property
+    def may_be_sent_later(self) -> bool:
+        """Whether the same text to the same recipient may be accepted another time."""
+        return self in _FOR_LATER
+
 
 _ACCOUNT_LEVEL = frozenset({RejectReason.NO_CREDITS, RejectReason.ACCOUNT_LOCKED, RejectReason.TRIAL_ACCOUNT})
+_FOR_LATER = _ACCOUNT_LEVEL | {RejectReason.NOT_RECEIVED, RejectReason.CANCELLED}
 
 
 class DeliveryState(StrEnum):
@@ -139,12 +152,50 @@ class Recipient:
     client_id: str | None = None
 
 
+class Recipients(Sequence[Recipient]):
+    """Recipients in little memory: 8 bytes each, as a number has at most 15 digits and no leading 0."""
+
+    __slots__ = ("_client_ids", "_numbers")
+
+    def __init__(self, recipients: Iterable[Recipient] = ()) -> None:
+        self._numbers = array("Q")
+        self._client_ids: dict[int, str] = {}
+        for recipient in recipients:
+            self.append(recipient)
+
+    def append(self, recipient: Recipient) -> None:
+        """Add one."""
+        if recipient.client_id is not None:
+            self._client_ids[len(self._numbers)] = recipient.client_id
+        self._numbers.append(int(recipient.number))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Recipient: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Recipient, ...]: ...
+    def __getitem__(self, place: int | slice) -> Recipient | tuple[Recipient, ...]:
+        if isinstance(place, slice):
+            return tuple(map(self._at, range(*place.indices(len(self)))))
+        return self._at(range(len(self))[place])
+
+    def _at(self, place: int) -> Recipient:
+        return Recipient(str(self._numbers[place]), self._client_ids.get(place))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment] # it grows
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One text for one or many recipients, now or at an instant."""
 
     text: str = field(repr=False)
-    recipients: tuple[Recipient, ...] = field(repr=False)
+    recipients: Sequence[Recipient] = field(repr=False)
     send_at: DateTime | None = None
     max_segments: int = 1
 
@@ -163,6 +214,11 @@ class Receipt:
     send_at: DateTime | None = None
     client_id: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the answer said what became of the recipient: some leave one out, or name one twice."""
+        return self.message_id is not None or self.reason is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_winsms.transfers.sms_to_sql",
             }
         ],
+        "cli": ["airflow_provider_winsms.cli.definition.get_sms_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "winsms",

@@ -1,58 +1,163 @@
-"""Planning and submitting: the fewest requests that hold the messages, each of them remembered first.
+"""Submitting a plan: every request remembered before it leaves, none of them submitted twice.
 
-Pure logic over a gateway, a ledger and a way to carry calls; it knows neither Airflow nor HTTP.
+Pure logic over a gateway, a ledger, a clock and a way to carry calls; it knows neither Airflow nor HTTP.
+
+A request is claimed in the ledger, submitted, and its receipts are recorded, before the next one. What a
+lost answer leaves in doubt is decided by the guarantee: it stays unknown, or is looked up in the gateway's
+list of scheduled texts, or is taken not to have been accepted. What is to be sent again makes a further
+round, of requests of its own, so that no request is submitted twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
-from airflow_provider_winsms.messages import Message, Receipt, Recipient, credits_text, mask_number
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    GatewayUnavailable,
+    IdempotencyConflict,
+    InvalidMessage,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    SendStopped,
+    SmsError,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.ledger.base import Place, Record
+from airflow_provider_winsms.messages import (
+    DeliveryState,
+    Receipt,
+    RejectReason,
+    counted,
+    credits_text,
+    mask_number,
+)
+from airflow_provider_winsms.planning import plan_later
+from airflow_provider_winsms.reconciling import (
+    DUE_MARGIN,
+    Look,
+    Target,
+    compare,
+    not_due,
+    read_scheduled,
+    submitted_since,
+    targets_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
-    from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
+    from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
+    from airflow_provider_winsms.planning import Plan, Request
+    from airflow_provider_winsms.reconciling import Carry
 
-    SendCall = Call[tuple[Receipt, ...]]
+OnClear = Literal["resume", "resend"]
+"""What a task does that a person cleared."""
+
+CLAIM_LASTS = timedelta(seconds=30)
+"""A request leaves within this time of its claim, or claims anew."""
+
+ROUNDS_PER_TRY = 3
+"""How often one try submits what did not reach the gateway."""
+
+LOST_IN_A_ROW = 2
+"""After so many lost answers nothing more is submitted that could become unknown."""
 
 DECLINED_SHOWN = 20
 """How many declined recipients an outcome names; the counts are of all."""
 
+_LOOKS = (1, 2, 4, 8, 15)  # seconds between looks; the last one repeats
+_RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
+
+
+class Guarantee(StrEnum):
+    """How often a text may go out, if an answer is lost or a worker dies."""
+
+    AT_MOST_ONCE = "at_most_once"
+    """Never again: what is unknown stays unknown until a person decides."""
+
+    EXACTLY_ONCE = "exactly_once"
+    """Texts are scheduled a little ahead, and looked up before they are submitted again."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Again: a recipient may get the same text several times."""
+
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What will be submitted: requests that each fit the gateway's limits.
+class Clock:
+    """The present, and how to wait for a later one."""
 
-    :param requests: the messages of each request.
-    :param recipients: texts to be sent in all.
-    :param duplicates: recipients left out because the same text goes to them already.
+    now: Callable[[], DateTime]
+    sleep: Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a send promises.
+
+    :param hold: how far ahead a text is scheduled that names no time, under ``EXACTLY_ONCE``.
+    :param in_flight: how long after its claim a request may still reach the gateway.
     """
 
-    requests: tuple[tuple[Message, ...], ...]
-    recipients: int
-    duplicates: int
+    guarantee: Guarantee
+    hold: timedelta
+    in_flight: timedelta
+
+    def __post_init__(self) -> None:
+        least = self.in_flight + 2 * DUE_MARGIN
+        if self.is_held and self.hold < least:
+            msg = (
+                f"`hold` must be at least {least.total_seconds():.0f} seconds: a lost answer is looked up "
+                f"until {self.in_flight.total_seconds():.0f} seconds after the request (30, and the "
+                "connection's time-outs), and the text must not be due by then."
+            )
+            raise InvalidMessage(msg)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether texts without a time are scheduled ahead."""
+        return self.guarantee is Guarantee.EXACTLY_ONCE
+
+
+class Log(Protocol):
+    """What is said to people."""
+
+    def info(self, words: str, /, *values: object) -> Any:
+        """Say what was done."""
+
+    def warning(self, words: str, /, *values: object) -> Any:
+        """Say what a person may have to know."""
+
+    def exception(self, words: str, /, *values: object) -> Any:
+        """Say what went wrong, with the error that is being handled."""
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a plan so far: ids, counts and amounts; neither texts nor whole numbers."""
 
-    message_ids: list[MessageId] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)
+    recipients: int = 0
     duplicates: int = 0
+    message_ids: list[MessageId] = field(default_factory=list)
+    rejected: Counter[RejectReason] = field(default_factory=Counter)
+    unknown: int = 0
     cost: Decimal = Decimal(0)
     balance: Decimal | None = None
     requests: int = 0
-    account_level: bool = False
     declined: list[str] = field(default_factory=list)
     """The first declined recipients, masked, with the reason; for logs."""
+    unknown_requests: list[str] = field(default_factory=list)
+    """Which requests have recipients of whom nobody knows; for errors."""
 
     @property
     def accepted(self) -> int:
@@ -62,25 +167,37 @@ class Outcome:
     @property
     def reasons(self) -> dict[str, int]:
         """How many recipients were declined, for each reason."""
-        return {str(reason): count for reason, count in sorted(self.rejected.items())}
+        return {str(reason): count for reason, count in sorted(self.rejected.items()) if count}
 
-    def add(self, receipts: Sequence[Receipt]) -> None:
-        """Count one request's receipts."""
+    @property
+    def not_tried(self) -> int:
+        """How many recipients no request was submitted for."""
+        return self.recipients - self.accepted - self.rejected.total() - self.unknown
+
+    def add(self, place: Place, record: Record) -> None:
+        """Count one request."""
         self.requests += 1
-        for receipt in receipts:
-            self._add(receipt)
+        self.message_ids += (record.ids[position] for position in sorted(record.ids))
+        self.rejected.update(record.declined.values())
+        self.cost += record.cost
+        if in_doubt := len(record.in_doubt):
+            self.unknown += in_doubt
+            again = f" of round {place.round}" if place.round > 1 else ""
+            self.unknown_requests.append(f"{in_doubt} in request {place.number}{again}")
 
-    def _add(self, receipt: Receipt) -> None:
-        if receipt.balance is not None:
-            self.balance = receipt.balance
-        if receipt.message_id is not None:
-            self.message_ids.append(receipt.message_id)
-            self.cost += receipt.cost
-        elif receipt.reason is not None:
-            self.rejected[receipt.reason] += 1
-            if len(self.declined) < DECLINED_SHOWN:
+    def note(self, receipts: Iterable[Receipt]) -> None:
+        """Keep what is worth a line in the log."""
+        for receipt in receipts:
+            if receipt.balance is not None:
+                self.balance = receipt.balance
+            if receipt.reason is not None and len(self.declined) < DECLINED_SHOWN:
                 self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
-            self.account_level |= receipt.reason.is_account_level
+
+    def send_later(self) -> None:
+        """Take those out of the count who are sent again: their next request counts them."""
+        for reason in RejectReason:
+            if reason.may_be_sent_later:
+                del self.rejected[reason]
 
     def summary(self) -> dict[str, Any]:
         """Return the outcome as JSON values; amounts are decimal strings, in credits."""
@@ -88,6 +205,8 @@ class Outcome:
             "message_ids": list(self.message_ids),
             "accepted": self.accepted,
             "rejected": self.reasons,
+            "unknown": self.unknown,
+            "not_tried": self.not_tried,
             "duplicates": self.duplicates,
             "cost": credits_text(self.cost),
             "balance": None if self.balance is None else credits_text(self.balance),
@@ -95,108 +214,499 @@ class Outcome:
         }
 
 
-def plan(messages: Iterable[Message], gateway: Gateway) -> Plan:
-    """Leave out duplicates, and cut what remains into as few requests as the gateway's limits allow.
+def is_cleared(found: Batch, sender: Sender, max_tries: int) -> bool:
+    """Tell whether a person cleared the task since it began a batch. Another task with its key was not."""
+    return found.sender.is_same_task(sender) and found.max_tries != max_tries
 
-    A duplicate is the same text to the same number at the same time. Order is kept, so that a plan made
-    again from the same input is the same plan.
+
+def open_batch(ledger: Ledger, wanted: Batch, resumed: Batch | None) -> Batch:
+    """Return the batch to send: a new one, or the one that an earlier try, or another task, began.
+
+    :param resumed: the one to go on with, if there is one.
+    :raises IdempotencyConflict: if it has other texts or recipients.
     """
-    unique = list(_unique(messages))
-    duplicates = sum(count for _, count in unique)
-    requests = tuple(_cut((message for message, _ in unique if message.recipients), gateway))
-    recipients = sum(len(message.recipients) for request in requests for message in request)
-    return Plan(requests, recipients, duplicates)
+    if resumed is not None and not resumed.sends_the_same(wanted) and ledger.find(Place(1, 1)) is None:
+        # Nothing was submitted under it, as when the key or the text was wrong at first.
+        resumed = None
+    found = resumed or ledger.open(wanted)
+    if not found.sends_the_same(wanted):
+        raise IdempotencyConflict(_conflict(found, wanted))
+    return found
 
 
-def submit(
-    planned: Plan,
-    call_for: Callable[[Sequence[Message]], SendCall],
-    carry: Callable[[SendCall], tuple[Receipt, ...]],
-    ledger: Ledger,
-    outcome: Outcome,
-) -> None:
-    """Submit a plan, request by request, and count what comes back in ``outcome`` as it comes.
+def _conflict(found: Batch, wanted: Batch) -> str:
+    if found.contents.key_id != wanted.contents.key_id:
+        return (
+            f"The batch {_named(found)} was begun with another API key (or hash_key), so that nobody can "
+            "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
+            "sent."
+        )
+    differing = [
+        words
+        for words, is_other in (
+            ("text, time or segments", found.contents.texts != wanted.contents.texts),
+            ("recipients", found.contents.numbers != wanted.contents.numbers),
+            (f"connection ({found.sms_conn_id})", found.sms_conn_id != wanted.sms_conn_id),
+        )
+        if is_other
+    ]
+    return (
+        f"The batch {_named(found)} has other {' and other '.join(differing)} than this one, "
+        f"{_named(wanted)}, under the same key. Nothing was sent. Give what was given then; or, to send all "
+        'of this one, clear the task with on_clear="resend", start a new DAG run, or choose another '
+        "idempotency_key."
+    )
 
-    The ledger knows of a request before it leaves. After an account-level rejection nothing more is
-    submitted, as every further recipient would be declined too.
 
-    :raises OutcomeUnknown: if an answer was lost; ``outcome`` holds what was accepted before it.
+def _named(batch: Batch) -> str:
+    contents = batch.contents
+    return (
+        f"{batch.id[:8]} of {batch.sender.key} at {batch.opened_at.isoformat()} "
+        f"({counted(contents.recipients, 'recipient')}, texts {contents.texts[:8]}, numbers "
+        f"{contents.numbers[:8]})"
+    )
+
+
+class Submission:
+    """Submits a plan, through whatever happens, as often as it takes over several tries.
+
+    :param process: names this process among those that may send the same.
+    :param is_resumed: whether the ledger may hold records of the batch.
     """
-    outcome.duplicates = planned.duplicates
-    for request in planned.requests:
-        call = call_for(request)
-        ledger.intend()
+
+    def __init__(
+        self,
+        planned: Plan,
+        gateway: Gateway,
+        carry: Carry,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        policy: Policy,
+        process: str,
+        log: Log,
+        call_for: Callable[[Sequence[Message]], Call[tuple[Receipt, ...]]],
+        is_resumed: bool = True,
+        cancels_on_stop: bool = False,
+    ) -> None:
+        self.outcome = Outcome(planned.recipients, planned.duplicates)
+        self._plan = planned
+        self._gateway = gateway
+        self._carry = carry
+        self._ledger = ledger
+        self._clock = clock
+        self._policy = policy
+        self._process = process
+        self._log = log
+        self._call_for = call_for
+        self._is_resumed = is_resumed
+        self._cancels_on_stop = cancels_on_stop
+        self._is_halted = False
+        self._was_unreceived = False
+        self._round = 1
+        self._ahead = range(0)
+        self._is_stopped = False
+        self._is_running = False
+        self._lost_in_a_row = 0
+        self._done: list[tuple[Place, Request]] = []
+
+    def run(self) -> None:
+        """Submit what was not, and decide what is in doubt, in order; ``outcome`` grows as it goes on.
+
+        After an account-level rejection nothing more is submitted, as every further recipient would be
+        declined too.
+
+        :raises GatewayUnavailable: a later try goes on where this one stopped.
+        :raises InvalidMessage: if the time of texts that are still to be submitted has passed.
+        """
+        self._is_running = True
         try:
-            receipts = carry(call)
-        except OutcomeUnknown:
+            self._run()
+            if self._cancels_on_stop:
+                self._heed_stop()
+        finally:
+            self._is_running = False
+
+    def stop(self) -> None:
+        """Have nothing more submitted, and cancel what still can be, if that was asked for.
+
+        Called on the thread of ``run``: in its middle, which then ends soon, or after it was interrupted.
+        """
+        self._is_stopped = True
+        if self._is_running or not self._cancels_on_stop:
+            return
+        try:
+            self._take_back()
+        except SmsError as error:
+            self._log.warning("What is not due yet could not all be cancelled: %s", error)
+
+    def _run(self) -> None:
+        planned, number, unreceived = self._plan, 0, 0
+        while planned.requests:
+            number += 1
+            later = self._run_round(number, planned)
+            if self._is_halted:
+                return
+            unreceived += self._was_unreceived
+            if later and unreceived >= ROUNDS_PER_TRY:
+                msg = (
+                    f"{counted(sum(map(len, later.values())), 'text')} did not reach the gateway in "
+                    f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
+                )
+                raise GatewayUnavailable(msg)
+            if later:
+                self.outcome.send_later()
+            planned = plan_later(planned, later, self._gateway)
+
+    def _run_round(self, number: int, planned: Plan) -> dict[int, list[int]]:
+        """Run one round, and return the positions that the next one sends, by request."""
+        self._round, self._was_unreceived = number, False
+        later = {}
+        for place in (Place(number, of) for of in range(1, len(planned.requests) + 1)):
+            self._ahead = range(place.number + 1, len(planned.requests) + 1)
+            record = self._settled(place, planned.requests[place.number - 1])
+            self.outcome.add(place, record)
+            if record.for_later:
+                later[place.number] = record.for_later
+            if self._is_halted or self._has_lost_too_many(record):
+                self._is_halted = True
+                break
+        return later
+
+    def _has_lost_too_many(self, record: Record) -> bool:
+        if self._lost_in_a_row < LOST_IN_A_ROW:
+            return False
+        if record.in_doubt:
+            return True
+        msg = f"{LOST_IN_A_ROW} requests in a row did not reach the gateway. A later try submits them again."
+        raise GatewayUnavailable(msg)
+
+    def _settled(self, place: Place, request: Request) -> Record:
+        """Return all there is to know of a request, which is submitted if nobody did."""
+        record = self._ledger.find(place) if self._is_resumed else None
+        if record is not None and record.is_being_cancelled:
+            self._finish_cancelling(place, record)
+        if record is None:
+            self._heed_stop()
+            record = self._submitted(place, request)
+        self._done.append((place, request))
+        if record.in_doubt:
+            self._clarify(place, request, record)
+        if record.size == len(record.ids):
+            self._lost_in_a_row = 0
+        return record
+
+    def _submitted(self, place: Place, request: Request) -> Record:
+        if self._lost_in_a_row:
+            self._check_that_it_answers()
+        now = self._clock.now()
+        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
+        messages = request.messages(held)
+        self._refuse_past(messages, now)
+        record = Record(request.size, now, self._process, held)
+        try:
+            self._ledger.intend(place, record, messages)
+        except ClaimLost:
+            claimed = self._ledger.find(place)
+            if claimed is None:
+                raise
+            return claimed
+        except LedgerUnavailable:
+            with suppress(LedgerUnavailable):
+                self._ledger.withdraw(place, record)  # it may have been written, and its answer lost
+            raise
+        try:
+            receipts = self._carry(self._call_for(messages), lambda: self._check_claim(place, record))
+        except OutcomeUnknown as error:
+            self._lost_in_a_row += 1
+            self._log.warning("Request %d: %s", place.number, error)
+        except ClaimLost:
             raise
         except SmsError:
-            if not outcome.requests:
-                ledger.withdraw()
+            self._ledger.withdraw(place, record)
             raise
-        outcome.add(receipts)
-        if outcome.account_level:
+        else:
+            self._lost_in_a_row = 0
+            self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
+            self.outcome.note(receipts)
+            self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
+        return record
+
+    def _check_that_it_answers(self) -> None:
+        """Ask for what costs nothing, before a request that could be lost as the last one was."""
+        with suppress(UnsupportedCapability):
+            self._carry(self._gateway.balance())
+
+    def _check_claim(self, place: Place, record: Record) -> None:
+        """Claim anew what had to wait before it could leave; another process may have given it up."""
+        now = self._clock.now()
+        if now - record.intended_at < CLAIM_LASTS:
             return
+        if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
+            # It would be due before a lost answer could be looked up; a later try holds it anew.
+            self._ledger.withdraw(place, record)
+            msg = "The request had to wait too long to be held as it should. A later try submits it."
+            raise ClaimLost(msg)
+        record.intended_at = now
+        self._ledger.renew(place, record)
+
+    def _refuse_past(self, messages: Iterable[Message], now: DateTime) -> None:
+        late = sum(len(m.recipients) for m in messages if m.send_at is not None and m.send_at <= now)
+        if late:
+            msg = (
+                f"The time of {counted(late, 'text')} has passed before they could be submitted; the gateway "
+                "would send them at once. Neither these nor those after them were submitted."
+            )
+            raise InvalidMessage(msg)
+
+    def _learn(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        """Take receipts in and write them down. The ids are logged if even a repeat of that fails."""
+        record.learn(news)
+        try:
+            self._write_down(place, record, news)
+        except BaseException:  # a time-out strikes anywhere
+            self._log.exception(
+                "Request %d was answered and could not be recorded. Its ids, by position: %s",
+                place.number,
+                record.ids,
+            )
+            raise
+
+    def _write_down(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        for pause in _RECORD_PAUSES:
+            with suppress(LedgerUnavailable):
+                self._ledger.record(place, record, news)
+                return
+            self._clock.sleep(pause)
+        self._ledger.record(place, record, news)
+
+    # What is in doubt.
+
+    def _clarify(self, place: Place, request: Request, record: Record) -> None:
+        """Decide about those in doubt, as far as it can be decided."""
+        guarantee = self._policy.guarantee
+        if guarantee is not Guarantee.AT_LEAST_ONCE and targets_of(request.messages(record.send_at)):
+            self._look_up(place, request, record)
+        elif record.owner != self._process:
+            self._wait_for_other(place, record)
+        if record.in_doubt and guarantee is Guarantee.AT_LEAST_ONCE:
+            self._log.warning(
+                "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
+                place.number,
+                counted(len(record.in_doubt), "recipient"),
+            )
+            self._give_up(place, request, record, record.in_doubt)
+
+    def _wait_for_other(self, place: Place, record: Record) -> None:
+        """Wait until another process, which may be at it, records the answer, or cannot get one any more."""
+        until = record.intended_at + self._policy.in_flight
+        if self._clock.now() < until:
+            self._log.info(
+                "Request %d was claimed by another process or try; waiting until %s for its answer.",
+                place.number,
+                until.isoformat(timespec="seconds"),
+            )
+        while record.in_doubt and self._clock.now() < record.intended_at + self._policy.in_flight:
+            self._sleep(_LOOKS[-1])
+            self._refresh(place, record)
+
+    def _refresh(self, place: Place, record: Record) -> None:
+        """Take over what another process wrote meanwhile."""
+        if record.owner == self._process:
+            return
+        fresh = self._ledger.find(place)
+        if fresh is None:
+            msg = f"Request {place.number} was given back by the process that had claimed it. Try again."
+            raise ClaimLost(msg)
+        record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
+        record.intended_at = fresh.intended_at
+
+    def _look_up(self, place: Place, request: Request, record: Record) -> None:
+        """Look for held texts in the gateway's list, until all are found or cannot be there any more."""
+        targets = targets_of(request.messages(record.send_at))
+        pauses = iter(_LOOKS)
+        while True:
+            self._refresh(place, record)
+            began, proven_at = self._clock.now(), record.intended_at + self._policy.in_flight
+            open_targets = not_due(record, targets, began)
+            if not open_targets:
+                self._log_due(place, record)
+                return
+            look = self._look(place, record, open_targets)
+            if look.adopted:
+                self._adopt(place, record, look.adopted)
+            if began >= proven_at and look.absent:
+                self._conclude_absence(place, request, record, look.absent)
+            if not record.in_doubt or (began >= proven_at and look.is_whole):
+                return
+            left = (proven_at - self._clock.now()).total_seconds()
+            pause = next(pauses, _LOOKS[-1])
+            self._sleep(min(pause, left) if left > 0 else pause)
+
+    def _look(self, place: Place, record: Record, targets: Mapping[int, Target]) -> Look:
+        """Compare recipients with the list, but for what is known to be of others."""
+        try:
+            rows, is_whole = read_scheduled(self._carry, self._gateway)
+        except GatewayUnavailable as error:
+            self._log.warning("The list of scheduled texts could not be read: %s", error)
+            return Look(is_whole=False)
+        rows = submitted_since(record.intended_at, rows)
+        ids = [row.message_id for row in rows]
+        taken = self._ledger.claimed(ids) | self._own_ids(ids) | set(record.ids.values())
+        rows = [row for row in rows if row.message_id not in taken]
+        rivals = self._rivals(place, rows, set(targets.values()))
+        # Reading took time: what became due meanwhile may have left the list.
+        still_open = not_due(record, targets, self._clock.now())
+        return compare(targets, rows, is_whole=is_whole, still_open=still_open, rivals=rivals)
+
+    def _rivals(
+        self, place: Place, rows: Iterable[ScheduledMessage], targets: Collection[Target]
+    ) -> set[Target]:
+        """Return those targets, of the rows, that another request in doubt may have reached."""
+        numbers = defaultdict(set)
+        for row in rows:
+            if row.send_at is not None and Target(row.number, row.send_at) in targets:
+                numbers[row.send_at].add(row.number)
+        return {
+            Target(number, send_at)
+            for send_at, some in numbers.items()
+            for number in self._ledger.rivals(place, send_at, some)
+        }
+
+    def _own_ids(self, ids: Sequence[MessageId]) -> set[MessageId]:
+        """Return those ids that other requests of this batch have, before and after this one."""
+        own = set(self.outcome.message_ids)
+        if self._is_resumed and ids:
+            for number in self._ahead:
+                other = self._ledger.find(Place(self._round, number))
+                own.update(other.ids.values() if other else ())
+        return own.intersection(ids)
+
+    def _log_due(self, place: Place, record: Record) -> None:
+        if record.in_doubt:
+            self._log.warning(
+                "Request %d: %s in doubt, due or never held, so the list of scheduled texts proves nothing.",
+                place.number,
+                counted(len(record.in_doubt), "recipient"),
+            )
+
+    def _adopt(self, place: Place, record: Record, rows: Mapping[int, ScheduledMessage]) -> None:
+        self._log.info(
+            "Request %d: its answer was lost, and %s of %d in doubt stand in the list of scheduled texts "
+            "with their number, minute and time of submission: accepted.",
+            place.number,
+            counted(len(rows), "recipient"),
+            len(record.in_doubt),
+        )
+        news = {
+            position: Receipt(
+                number=row.number,
+                accepted=True,
+                message_id=row.message_id,
+                reason=None,
+                code="",
+                cost=row.refund,
+                balance=None,
+                send_at=row.send_at,
+            )
+            for position, row in rows.items()
+        }
+        self._learn(place, record, news)
+
+    def _conclude_absence(
+        self, place: Place, request: Request, record: Record, positions: Sequence[int]
+    ) -> None:
+        is_resubmitted = self._policy.guarantee is Guarantee.EXACTLY_ONCE
+        self._log.info(
+            "Request %d: its answer was lost, and %s in doubt are not in the list of scheduled texts, %.0f "
+            "seconds after it was claimed, when it cannot reach the gateway any more: not accepted%s.",
+            place.number,
+            counted(len(positions), "recipient"),
+            (self._clock.now() - record.intended_at).total_seconds(),
+            ", and submitted again" if is_resubmitted else ", it seems; a person decides",
+        )
+        if is_resubmitted:
+            self._give_up(place, request, record, positions)
+
+    def _give_up(self, place: Place, request: Request, record: Record, positions: Sequence[int]) -> None:
+        self._was_unreceived = True
+        recipients = [recipient for part in request.parts for recipient in part.recipients]
+        self._learn(
+            place,
+            record,
+            {
+                position: _declined(recipients[position].number, RejectReason.NOT_RECEIVED)
+                for position in positions
+            },
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, and notice within a second that the task is being killed."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        while (left := (until - self._clock.now()).total_seconds()) > 0:
+            self._heed_stop()
+            self._clock.sleep(min(1.0, left))
+
+    # What is taken back.
+
+    def _heed_stop(self) -> None:
+        if not self._is_stopped:
+            return
+        if self._cancels_on_stop:
+            self._take_back()
+        msg = "The task is being killed; nothing more is submitted."
+        raise SendStopped(msg)
+
+    def _take_back(self) -> None:
+        """Cancel what was accepted and is not due yet."""
+        while self._done:
+            place, request = self._done.pop()
+            record = self._ledger.find(place)
+            if record is not None and record.ids:
+                self._take_back_one(place, request, record)
+
+    def _take_back_one(self, place: Place, request: Request, record: Record) -> None:
+        now = self._clock.now()
+        targets = targets_of(request.messages(record.send_at))
+        ids = [record.ids[p] for p in sorted(record.ids) if p in targets and targets[p].send_at > now]
+        if not ids:
+            return
+        self._ledger.cancelling(place, record)
+        cancelled = {a.message_id for a in self._carry(self._gateway.cancel(ids)) if a.cancelled}
+        self._note_cancelled(place, record, cancelled | self._gone(set(ids) - cancelled))
+
+    def _finish_cancelling(self, place: Place, record: Record) -> None:
+        """Find out what a kill cancelled before it could write that down."""
+        self._note_cancelled(place, record, self._gone(set(record.ids.values())))
+
+    def _gone(self, ids: set[MessageId]) -> set[MessageId]:
+        """Return those ids, of texts that were to be cancelled, that the gateway knows no more.
+
+        A first answer to a cancellation that was repeated may be lost. What is neither scheduled nor has a
+        status was cancelled: what has gone out has one.
+        """
+        if not ids:
+            return set()
+        rows, is_whole = read_scheduled(self._carry, self._gateway)
+        if not is_whole:
+            msg = "The list of scheduled texts changed while it was read, so what was cancelled is not known."
+            raise GatewayUnavailable(msg)
+        left = ids.difference(row.message_id for row in rows)
+        reports = self._carry(self._gateway.delivery_reports(sorted(left, key=str))) if left else ()
+        return {r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND} & left
+
+    def _note_cancelled(self, place: Place, record: Record, cancelled: Collection[MessageId]) -> None:
+        self._log.info("Request %d: %s cancelled.", place.number, counted(len(cancelled), "text"))
+        record.is_being_cancelled = False
+        news = {
+            position: _declined("", RejectReason.CANCELLED, record.costs[position])
+            for position, message_id in record.ids.items()
+            if message_id in cancelled
+        }
+        self._learn(place, record, news)
 
 
-def _unique(messages: Iterable[Message]) -> Iterator[tuple[Message, int]]:
-    numbers_of: defaultdict[tuple[str, object], set[str]] = defaultdict(set)
-    for message in messages:
-        seen, kept = numbers_of[message.text, message.send_at], []
-        for recipient in message.recipients:
-            if recipient.number not in seen:
-                seen.add(recipient.number)
-                kept.append(recipient)
-        yield _with_recipients(message, kept), len(message.recipients) - len(kept)
-
-
-def _with_recipients(message: Message, recipients: Sequence[Recipient]) -> Message:
-    return Message(message.text, tuple(recipients), message.send_at, message.max_segments)
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request that is being filled."""
-
-    limit_recipients: int
-    limit_bytes: int
-    messages: list[tuple[Message, list[Recipient]]] = field(default_factory=list)
-    recipients: int = 0
-    size: int = 0
-
-    def has_room(self, size: int) -> bool:
-        return self.recipients < self.limit_recipients and self.size + size <= self.limit_bytes
-
-    def open(self, message: Message, size: int) -> None:
-        self.messages.append((message, []))
-        self.size += size
-
-    def add(self, recipient: Recipient, size: int) -> None:
-        self.messages[-1][1].append(recipient)
-        self.recipients += 1
-        self.size += size
-
-    def finished(self) -> tuple[Message, ...]:
-        return tuple(_with_recipients(message, recipients) for message, recipients in self.messages)
-
-
-def _cut(messages: Iterable[Message], gateway: Gateway) -> Iterator[tuple[Message, ...]]:
-    limits = gateway.limits
-
-    def fresh() -> _Request:
-        return _Request(limits.recipients, limits.body_bytes - limits.envelope_bytes)
-
-    request = fresh()
-    for message in messages:
-        head, opened = gateway.message_bytes(message), False
-        for recipient in message.recipients:
-            size = gateway.recipient_bytes(recipient)
-            if not request.has_room(size if opened else head + size):
-                yield request.finished()
-                request, opened = fresh(), False
-            if not opened:
-                request.open(message, head)
-                opened = True
-            request.add(recipient, size)
-    if request.recipients:
-        yield request.finished()
+def _declined(number: str, reason: RejectReason, cost: Decimal = Decimal(0)) -> Receipt:
+    return Receipt(
+        number=number, accepted=False, message_id=None, reason=reason, code="", cost=cost, balance=None
+    )

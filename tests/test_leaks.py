@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pendulum
 import pytest
 
+from airflow_provider_winsms.exceptions import (
+    GatewayUnavailable,
+    IdempotencyConflict,
+    InvalidMessage,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    OutOfCredits,
+    SendStopped,
+)
 from airflow_provider_winsms.operators.sms import (
     SmsCancelScheduledOperator,
     SmsSendBatchOperator,
@@ -97,6 +108,91 @@ def _lose_an_answer(fault: str) -> Callable[[TaskRunner, Sandbox], object]:
     return scenario
 
 
+def _send_again(fault: str, **kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
+    """Lose what a fault loses, and try, clear and try again, the last time with something else."""
+
+    def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
+        sandbox.add_fault(fault, operation="smsSend")
+        runner.run(send(**kwargs))
+        runner.run(send(**kwargs))
+        runner.clear()
+        runner.run(send(**kwargs))
+        assert isinstance(runner.run(send(**{**kwargs, "text": f"{TEXT}!"})).error, IdempotencyConflict)
+        assert isinstance(runner.run(send(**{**kwargs, "to": [STOPPER]})).error, IdempotencyConflict)
+
+    return scenario
+
+
+def _ambiguous(runner: TaskRunner, sandbox: Sandbox) -> None:
+    sandbox.add_fault("missing-row", operation="smsSend")
+    sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", retry_after=3600, times=99)
+    assert isinstance(runner.run(send(guarantee="exactly_once")).error, OutcomeUnknown)
+
+
+def _resend(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    runner.run(send(on_clear="resend"))
+    runner.clear()
+    assert runner.run(send(on_clear="resend", text=f"{TEXT}!")).error is None
+
+
+def _no_credits(runner: TaskRunner, sandbox: Sandbox) -> None:
+    sandbox.set_account(credit_balance=1)
+    assert isinstance(runner.run(send()).error, OutOfCredits)
+    sandbox.set_account(credit_balance=100)
+    assert runner.run(send()).error is None
+
+
+def _killed(fault: str | None = None) -> Callable[[TaskRunner, Sandbox], object]:
+    """Kill the task when its first request has been answered, and cancel what that held."""
+
+    def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
+        if fault:
+            sandbox.add_fault(fault, operation="deleteScheduledMessages", retry_after=3600)
+        numbers = [*(f"2783{place:07d}" for place in range(1000)), NUMBER]
+        task = send(to=numbers, send_at=_of(sandbox).add(hours=1), cancel_on_kill=True)
+        call = SmsSendOperator._call
+
+        def called(self: SmsSendOperator, hook: Any, messages: Any) -> Any:
+            signal.raise_signal(signal.SIGTERM)
+            return call(self, hook, messages)
+
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SmsSendOperator, "_call", called)
+            assert isinstance(runner.run(task).error, (SendStopped, GatewayUnavailable))
+        signal.signal(signal.SIGTERM, handler)
+        runner.run(send(to=numbers, send_at=task.send_at, cancel_on_kill=True))
+
+    return scenario
+
+
+def _passed(runner: TaskRunner, sandbox: Sandbox) -> None:
+    task = {"send_at": _of(sandbox).add(hours=1)}
+    sandbox.add_fault("429-too-many-requests", operation="smsSend", retry_after=3600)
+    runner.run(send(**task))
+    sandbox.advance(7200)
+    assert isinstance(runner.run(send(**task)).error, InvalidMessage)
+
+
+def _unrecorded(runner: TaskRunner, sandbox: Sandbox) -> None:
+    """Let the store take the claim and nothing after it."""
+    really = runner._answer
+
+    def answer(request: Any) -> Any:
+        is_record = request.method == "PUT" and b'"ids"' in request.content
+        return httpx.Response(403, json={"detail": "no"}) if is_record else really(request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_answer", answer)
+        assert isinstance(runner.run(send()).error, LedgerUnavailable)
+    assert sandbox.outbox()
+    runner.run(send())
+
+
+def _of(sandbox: Sandbox) -> pendulum.DateTime:
+    return pendulum.from_timestamp(sandbox.now().timestamp())
+
+
 def _wrong_key(runner: TaskRunner, _sandbox: Sandbox) -> None:
     wrong = {**runner.connections["winsms_default"], "password": f"{API_KEY}-not"}
     runner.connections = {**runner.connections, "winsms_default": wrong}
@@ -136,6 +232,18 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "error-answer": _lose_an_answer("500-after-acceptance"),
     "reset": _lose_an_answer("reset-before-acceptance"),
     "missing-row": _lose_an_answer("missing-row"),
+    "duplicated-row": _lose_an_answer("duplicated-row"),
+    "lost-again": _send_again("lost-after-acceptance"),
+    "lost-adopted": _send_again("lost-after-acceptance", guarantee="exactly_once"),
+    "lost-absent": _send_again("reset-before-acceptance", guarantee="exactly_once"),
+    "lost-repeated": _send_again("lost-after-acceptance", guarantee="at_least_once"),
+    "lost-ambiguous": _ambiguous,
+    "resent": _resend,
+    "no-credits": _no_credits,
+    "killed": _killed(),
+    "killed-no-cancel": _killed("429-too-many-requests"),
+    "time-passed": _passed,
+    "unrecorded": _unrecorded,
     "wrong-key": _wrong_key,
     "wait": lambda runner, _: _send_and_wait(runner),
     "wait-deferred": lambda runner, _: _send_and_wait(runner, deferrable=True),

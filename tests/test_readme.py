@@ -14,11 +14,11 @@ import requests
 from airflow_provider_winsms.gateways.winsms.connection import FIELDS
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
 from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sending import Outcome
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.operators.sms import SmsSendOperator
     from tests.support.task_runner import TaskRunner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def test_the_two_commands_come_first_and_exist() -> None:
 
 
 def test_the_first_dag_sends_and_waits(runner: TaskRunner, sandbox: Sandbox) -> None:
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     namespace: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102 - the README's own code
     send: SmsSendOperator = namespace["send"]
@@ -53,6 +53,15 @@ def test_the_first_dag_sends_and_waits(runner: TaskRunner, sandbox: Sandbox) -> 
     send.text = "The load is done."
     assert runner.run(send).error is None
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27000000010", "27000000101"]
+
+
+def test_the_send_that_is_shown_sends(runner: TaskRunner, sandbox: Sandbox, tmp_path: Path) -> None:
+    _, code = blocks("python")
+    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    runner.connections = {**runner.connections, "warehouse": warehouse}
+    send = eval(code, {"SmsSendOperator": SmsSendOperator, "customers": ["27825550101"]})  # noqa: S307 - as above
+    assert runner.run(send).error is None
+    assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL_LINES if "AIRFLOW_CONN" in line])
@@ -67,7 +76,7 @@ def test_each_connection_shown_can_be_read(line: str, monkeypatch: pytest.Monkey
 def test_the_result_shown_has_the_keys_of_a_result() -> None:
     (shown,) = blocks("json")
     result = json.loads(shown)
-    assert list(result) == list(Outcome().summary())
+    assert list(result) == ["batch", *Outcome().summary()]
     assert set(result["rejected"]) <= {str(reason) for reason in RejectReason}
 
 

@@ -90,6 +90,8 @@ class Gateway:
 
     name: ClassVar[str]
     limits: ClassVar[Limits]
+    lists_scheduled: ClassVar[bool] = False
+    """Whether texts can be scheduled, listed and cancelled until they are due."""
     error_texts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the error texts that the gateway documents, which are known to quote nothing."""
 

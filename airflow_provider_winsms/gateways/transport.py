@@ -72,6 +72,7 @@ class Endpoint:
         ten times as long.
     :param page_size: rows asked for in one request of a list.
     :param requests_per_second: the most requests per second, or ``None``.
+    :param hash_key: what numbers and texts are hashed with where they may not be stored, or ``None``.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Endpoint:
     read_timeout: float = 60.0
     page_size: int = 1000
     requests_per_second: float | None = None
+    hash_key: str | None = field(default=None, repr=False)
 
     @property
     def answer_timeout(self) -> float:
@@ -163,19 +165,22 @@ class Transport:
         """Close the pooled connections."""
         self._session.close()
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
         """Carry out a call, trying again where that is safe.
 
+        :param before_leaving: called each time right before the request leaves; what it raises prevents that.
         :raises ConfigurationError: wrong key, wrong base URL.
         :raises InvalidMessage: the gateway refused the request whole.
         :raises GatewayUnavailable: not carried out, or safe to repeat, and still failing at the last attempt.
         :raises OutcomeUnknown: a call that must not be repeated was submitted, and its answer was lost.
         """
-        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call)
+        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, before_leaving)
         return result
 
-    def _attempt(self, call: Call[T]) -> T:
+    def _attempt(self, call: Call[T], before_leaving: Callable[[], None] | None) -> T:
         self._sleep(self._pace.reserve())
+        if before_leaving is not None:
+            before_leaving()
         return read_answer(call, self._fetch(call), self.endpoint)
 
     def _fetch(self, call: Call[Any]) -> Answer:

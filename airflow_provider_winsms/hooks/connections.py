@@ -10,6 +10,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 H = TypeVar("H")
 
@@ -43,6 +44,18 @@ def hook_behind(connection: Connection, kind: type[H], what: str) -> H:
             f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; needed is {what}."
         )
         raise ConfigurationError(msg)
+    return hook
+
+
+def sql_hook(conn_id: str) -> DbApiHook:
+    """Return the hook of a database.
+
+    :raises ConfigurationError: if there is no such connection, or it is not one of an SQL database.
+    """
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    what = "an SQL database, whose hook is a DbApiHook"
+    hook: DbApiHook = hook_behind(connection_named(conn_id, what), DbApiHook, what)
     return hook
 
 

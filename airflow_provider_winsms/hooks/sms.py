@@ -14,10 +14,11 @@ from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
 from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
 from airflow_provider_winsms.messages import credits_text
-from airflow_provider_winsms.sending import plan
+from airflow_provider_winsms.planning import plan
+from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Connection
 
@@ -94,6 +95,11 @@ class SmsHook(BaseHook):
         return self.endpoint.gateway
 
     @property
+    def hashes(self) -> KeyedHash:
+        """Keyed hashes under the connection's ``hash_key``, or under the API key if it has none."""
+        return KeyedHash(self.endpoint.hash_key or self.endpoint.api_key)
+
+    @property
     def page_size(self) -> int:
         """Rows asked for in one request of a list."""
         return self.endpoint.page_size
@@ -112,9 +118,9 @@ class SmsHook(BaseHook):
 
         return AsyncTransport(self.endpoint)
 
-    def carry(self, call: Call[T]) -> T:
-        """Carry out a call that the gateway described."""
-        return self.get_conn().send(call)
+    def carry(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+        """Carry out a call that the gateway described. Takes and raises what ``Transport.send`` does."""
+        return self.get_conn().send(call, before_leaving)
 
     def send(self, message: Message) -> tuple[Receipt, ...]:
         """Send one text to as many recipients as one request takes.
@@ -226,7 +232,7 @@ class SmsHook(BaseHook):
                 f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
             )
             raise InvalidMessage(msg)
-        return planned.requests[0]
+        return planned.requests[0].messages()
 
     @staticmethod
     def _must_fit(values: Sequence[object], most: int, what: str) -> None:

@@ -1,20 +1,195 @@
-"""What a memory of sends must be able to do."""
+"""What a memory of sends holds, and what it must be able to do.
+
+A *batch* is what one task sends. It is cut into requests, each of which is submitted at most once, ever: a
+request is claimed by writing its record, which only one process can do. What has to be sent again, because
+an account was empty or a request never reached the gateway, makes a further *round* of requests.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt, RejectReason
+
+
+class Place(NamedTuple):
+    """Where a request stands: in which round of its batch, and the how-manyth of that. Both count from 1."""
+
+    round: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The task instance that sends a batch.
+
+    :param owner: the owner of the task, as Airflow has it.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    owner: str = ""
+
+    @property
+    def key(self) -> str:
+        """What a batch is called that was given no key: the same for each try, and after a clear."""
+        return f"{self.dag_id}/{self.run_id}/{self.task_id}/{self.map_index}"
+
+    def is_same_task(self, other: Sender) -> bool:
+        """Tell whether both are tries of one task instance."""
+        return self.key == other.key
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a batch sends: counts, and digests that tell whether another one is the same.
+
+    :param texts: digest of the texts, their times and segments.
+    :param numbers: digest of the recipients' numbers, in their order.
+    :param key_id: the key that both were made with.
+    """
+
+    texts: str
+    numbers: str
+    key_id: str
+    recipients: int
+    requests: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one task sends, once.
+
+    :param key: names it; the same key again is the same batch, or an error.
+    :param generation: counts, from 1, how often it was sent on purpose: a clear may ask for it.
+    :param max_tries: of the task instance; it changes when a person clears the task, and only then.
+    """
+
+    key: str
+    sender: Sender
+    contents: Contents
+    sms_conn_id: str
+    guarantee: str
+    max_tries: int
+    opened_at: DateTime
+    generation: int = 1
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits."""
+        return blake2b(f"{self.key}#{self.generation}".encode(), digest_size=16).hexdigest()
+
+    def sends_the_same(self, other: Batch) -> bool:
+        """Tell whether both send the same texts to the same recipients, through the same connection."""
+        return (self.contents, self.sms_conn_id) == (other.contents, other.sms_conn_id)
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one request, by the position of each recipient in it, from 0.
+
+    :param size: how many recipients the request has.
+    :param intended_at: when it was claimed; it leaves shortly after, or not at all.
+    :param owner: the process that claimed it.
+    :param send_at: the minute it is held for, of those messages in it that name no time of their own.
+    """
+
+    size: int
+    intended_at: DateTime
+    owner: str
+    send_at: DateTime | None = None
+    ids: dict[int, MessageId] = field(default_factory=dict)
+    costs: dict[int, Decimal] = field(default_factory=dict)
+    declined: dict[int, RejectReason] = field(default_factory=dict)
+    is_being_cancelled: bool = False
+    """Whether what was accepted is being taken back, as its task was killed."""
+
+    def learn(self, news: Mapping[int, Receipt]) -> None:
+        """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
+        for position, receipt in news.items():
+            if receipt.reason is None and receipt.message_id is not None:
+                self.ids[position] = receipt.message_id
+                self.costs[position] = receipt.cost
+            elif receipt.reason is not None:
+                self.ids.pop(position, None)
+                self.costs.pop(position, None)
+                self.declined[position] = receipt.reason
+
+    @property
+    def cost(self) -> Decimal:
+        """What was paid for those that were accepted, in credits."""
+        return sum(self.costs.values(), start=Decimal(0))
+
+    @property
+    def in_doubt(self) -> list[int]:
+        """The positions of which nobody knows what became."""
+        return [place for place in range(self.size) if place not in self.ids and place not in self.declined]
+
+    @property
+    def for_later(self) -> list[int]:
+        """The positions that a later round sends."""
+        return sorted(place for place, reason in self.declined.items() if reason.may_be_sent_later)
 
 
 class Ledger(Protocol):
-    """Remembers, beyond the life of a process, that a task may have sent."""
+    """Remembers what a task sends, beyond the life of its process. What returns has been committed.
 
-    has_intended: bool
+    All methods raise ``LedgerUnavailable`` where the memory cannot be reached.
+    """
 
-    def may_have_sent(self) -> bool:
-        """Tell whether an earlier try may have submitted a request."""
+    def latest(self) -> Batch | None:
+        """Return the batch of this key that an earlier try opened, in its last generation.
 
-    def intend(self) -> None:
-        """Remember that a request is about to leave. When this returns, the memory is committed."""
+        :raises OutcomeUnknown: if there may have been one and it has been forgotten.
+        """
 
-    def withdraw(self) -> None:
-        """Forget the intent: the request provably was not carried out, and none was before it."""
+    def open(self, batch: Batch) -> Batch:
+        """Write a batch, which supersedes those of an earlier generation.
+
+        :returns: it, or the one that another process was faster to write under the same key.
+        """
+
+    def find(self, place: Place) -> Record | None:
+        """Return what is known of a request of the open batch; ``None`` if nobody claimed it."""
+
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        """Claim a request, before it leaves.
+
+        :raises ClaimLost: if another process claimed it, or the batch was superseded.
+        """
+
+    def renew(self, place: Place, record: Record) -> None:
+        """Write ``record.intended_at`` anew, for a request that had to wait before it could leave.
+
+        :raises ClaimLost: if another process has given the request up meanwhile.
+        """
+
+    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        """Write what was learnt of a claimed request.
+
+        :param record: all that is known now.
+        :param news: the part that is new, by position.
+        """
+
+    def cancelling(self, place: Place, record: Record) -> None:
+        """Write that what was accepted of a request is about to be taken back."""
+
+    def withdraw(self, place: Place, record: Record) -> None:
+        """Give a claim back, if it is this one: the request provably was not carried out."""
+
+    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
+        """Return those ids that are known to belong to recipients of any batch."""
+
+    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+        """Return those numbers that another request, too, may have scheduled a text to, for that minute."""

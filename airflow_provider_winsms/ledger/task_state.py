@@ -1,57 +1,259 @@
 """The ledger in Airflow's task state store (3.3 and later), which outlives retries and worker deaths.
 
-Before 3.3 a task instance has no memory, and every try but the first may follow one that sent.
+One small record for the batch, and one for each request: ids, counts and digests, neither numbers nor texts.
+The store takes a write only from the try that is running, so that a zombie cannot claim a request once its
+task has a next try. Before 3.3 a task instance has no memory, and every try but the first may follow one
+that sent.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import asdict
+from decimal import Decimal
+from functools import cached_property, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import conf
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable, OutcomeUnknown
+from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Record, Sender
+from airflow_provider_winsms.messages import RejectReason
 
-_KEY = "sms_send"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+
+BATCH_KEY = "sms_send"
+"""The key of the batch; a request's has its generation, round and number behind it."""
+
+_NO_MEMORY = (
+    "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
+)
+_NO_STORE = "Before Airflow 3.3 a task has no memory of its own: give `ledger_conn_id`."
+_FORGOTTEN = (
+    "`[state_store] clear_on_success` wiped what a try that succeeded had sent. Start a new DAG run, clear "
+    'with on_clear="resend", or give `ledger_conn_id`.'
+)
 
 
 class TaskStateLedger:
     """The send ledger of one task instance.
 
     :param context: the task's context.
+    :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._store: Any = context.get("task_state_store")
+    def __init__(self, context: Context, *, may_resend: bool = False) -> None:
+        store = context.get("task_state_store")
+        self._has_store = store is not None
+        self._store: Any = _ProcessMemory() if store is None else store
         self._instance: Any = context["ti"]
-        self.has_intended = False
-        """Whether this try has announced a request, and not withdrawn it."""
+        self._may_resend = may_resend
+        self._generation = 1
 
-    def may_have_sent(self) -> bool:
-        """Tell whether an earlier try may have submitted a request; without a store, any may have."""
-        if self._store is None:
-            return bool(self._instance.try_number > 1)
-        return self._store.get(_KEY) is not None or self._may_have_been_forgotten()
+    def latest(self) -> Batch | None:
+        """Return the batch that an earlier try opened."""
+        row = self._guarded("read", lambda: self._store.get(BATCH_KEY))
+        if row is None:
+            self._refuse_if_forgotten()
+            return None
+        batch = batch_of(row)
+        self._generation = batch.generation
+        return batch
 
-    def intend(self) -> None:
-        """Write the intent, once: it stands for every request of the task."""
-        if self._store is not None and not self.has_intended:
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE
+    def open(self, batch: Batch) -> Batch:
+        """Write the batch. Nobody else can have: the store is this task instance's own."""
+        self._generation = batch.generation
+        self._set(BATCH_KEY, row_of_batch(batch))
+        return batch
 
-            # By default a key is dropped after 30 days, and a task may be cleared later than that.
-            self._store.set(_KEY, {"state": "sending"}, retention=NEVER_EXPIRE)
-        self.has_intended = True
+    def find(self, place: Place) -> Record | None:
+        """Return what is known of a request."""
+        row = self._guarded("read", lambda: self._store.get(self._key(place)))
+        return None if row is None else record_of(row)
 
-    def withdraw(self) -> None:
-        """Delete the intent."""
-        if self._store is not None:
-            self._store.delete(_KEY)
-        self.has_intended = False
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:  # noqa: ARG002 - ids only
+        """Claim a request."""
+        self._set(self._key(place), row_of_record(record))
 
-    def _may_have_been_forgotten(self) -> bool:
-        """Tell whether a success may have wiped the store, as a setting of Airflow's can have it.
+    def renew(self, place: Place, record: Record) -> None:
+        """Claim a request anew."""
+        if self.find(place) is None:
+            msg = f"Request {place.number} was given up by another process."
+            raise ClaimLost(msg)
+        self._set(self._key(place), row_of_record(record))
 
-        A clear raises ``max_tries``; retries leave it as it is.
+    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:  # noqa: ARG002 - as above
+        """Write what is known of a request."""
+        self._set(self._key(place), row_of_record(record))
+
+    def cancelling(self, place: Place, record: Record) -> None:
+        """Write that a request is being taken back."""
+        record.is_being_cancelled = True
+        self._set(self._key(place), row_of_record(record))
+
+    def withdraw(self, place: Place, record: Record) -> None:  # noqa: ARG002 - no other process can have claimed
+        """Delete the claim."""
+        self._guarded("write", lambda: self._store.delete(self._key(place)))
+
+    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
+        """Return those ids that earlier generations have: the store knows no other batch."""
+        return self._earlier_ids.intersection(message_ids)
+
+    @cached_property
+    def _earlier_ids(self) -> set[MessageId]:
+        return {
+            message_id
+            for generation in range(1, self._generation)
+            for record in self._records_of(generation)
+            for message_id in record.ids.values()
+        }
+
+    def _records_of(self, generation: int) -> Iterator[Record]:
+        """Yield the records of a generation; they have no gaps, as requests are claimed in order."""
+        for of_round in count(1):
+            for number in count(1):
+                row = self._guarded(
+                    "read", partial(self._store.get, request_key(generation, Place(of_round, number)))
+                )
+                if row is None:
+                    break
+                yield record_of(row)
+            if number == 1:
+                return
+
+    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - as above
+        """Return nothing: the store of a task instance knows no other batch."""
+        return set()
+
+    def _key(self, place: Place) -> str:
+        return request_key(self._generation, place)
+
+    def _set(self, key: str, row: dict[str, Any]) -> None:
+        self._guarded("write", lambda: self._store.set(key, row, retention=self._retention()))
+
+    def _retention(self) -> Any:
+        """By default a key is dropped after 30 days, and a task may be cleared later than that."""
+        if not self._has_store:
+            return None
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        return NEVER_EXPIRE
+
+    @staticmethod
+    def _guarded(what: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        # AirflowRuntimeError, and whatever a lost connection to the supervisor raises.
+        except Exception as error:
+            msg = (
+                f"Airflow's task state store could not be {'read' if what == 'read' else 'written'} "
+                f"({type(error).__name__})."
+            )
+            raise LedgerUnavailable(msg) from error
+
+    def _refuse_if_forgotten(self) -> None:
+        """Refuse where the store may have held something.
+
+        A setting of Airflow's wipes it after a success. A clear raises ``max_tries``; retries do not.
         """
+        if not self._has_store:
+            if self._instance.try_number > 1:
+                raise OutcomeUnknown(_NO_MEMORY + _NO_STORE)
+            return
         was_cleared = self._instance.max_tries > (self._instance.task.retries or 0)
-        return bool(was_cleared) and conf.getboolean("state_store", "clear_on_success", fallback=False)
+        is_wiped = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        if was_cleared and is_wiped and not self._may_resend:
+            raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
+
+
+class _ProcessMemory:
+    """The store of an Airflow that has none: it forgets with the process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self._rows.get(key)
+
+    def set(self, key: str, row: Any, retention: Any) -> None:  # noqa: ARG002 - nothing is kept for long
+        self._rows[key] = row
+
+    def delete(self, key: str) -> None:
+        self._rows.pop(key, None)
+
+
+def request_key(generation: int, place: Place) -> str:
+    """Return the key of a request's record."""
+    return f"{BATCH_KEY}.{generation}.{place.round}.{place.number:06d}"
+
+
+def row_of_batch(batch: Batch) -> dict[str, Any]:
+    """Return a batch as JSON values."""
+    return {**asdict(batch), "opened_at": batch.opened_at.isoformat()}
+
+
+def batch_of(row: Mapping[str, Any]) -> Batch:
+    """Return the batch that JSON values are of."""
+    return Batch(
+        **{
+            **row,
+            "sender": Sender(**row["sender"]),
+            "contents": Contents(**row["contents"]),
+            "opened_at": _instant(row["opened_at"]),
+        }
+    )
+
+
+def row_of_record(record: Record) -> dict[str, Any]:
+    """Return a record as JSON values, about 10 kB for 1,000 recipients."""
+    row: dict[str, Any] = {
+        "size": record.size,
+        "intended_at": record.intended_at.isoformat(),
+        "owner": record.owner,
+        "send_at": record.send_at and record.send_at.isoformat(),
+    }
+    if record.ids:
+        row["ids"] = [record.ids.get(position) for position in range(record.size)]
+        costs = {str(cost) for cost in record.costs.values()}
+        each = [str(record.costs.get(position, 0)) for position in range(record.size)]
+        row["costs"] = costs.pop() if len(costs) == 1 else each
+    if record.declined:
+        positions = defaultdict(list)
+        for position, reason in sorted(record.declined.items()):
+            positions[str(reason)].append(position)
+        row["declined"] = dict(positions)
+    if record.is_being_cancelled:
+        row["is_being_cancelled"] = True
+    return row
+
+
+def record_of(row: Mapping[str, Any]) -> Record:
+    """Return the record that JSON values are of."""
+    ids = {place: message_id for place, message_id in enumerate(row.get("ids", ())) if message_id is not None}
+    costs = row.get("costs", ())
+    return Record(
+        size=row["size"],
+        intended_at=_instant(row["intended_at"]),
+        owner=row["owner"],
+        send_at=row["send_at"] and _instant(row["send_at"]),
+        ids=ids,
+        costs={place: Decimal(costs if isinstance(costs, str) else costs[place]) for place in ids},
+        declined={
+            position: RejectReason(reason)
+            for reason, positions in row.get("declined", {}).items()
+            for position in positions
+        },
+        is_being_cancelled=row.get("is_being_cancelled", False),
+    )
+
+
+def _instant(text: str) -> DateTime:
+    return pendulum.DateTime.fromisoformat(text).in_timezone("UTC")

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import socket
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from decimal import Decimal
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from uuid import uuid4
 
 import pendulum
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
-    NotCancelled,
     OutcomeUnknown,
+    OutOfCredits,
     SendRejected,
     SmsError,
+    UnsupportedCapability,
 )
+from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
-from airflow_provider_winsms.messages import Message, RejectReason, counted, credits_text, each_message_id
-from airflow_provider_winsms.sending import Outcome, plan, submit
+from airflow_provider_winsms.messages import Message, RejectReason, counted
+from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
+from airflow_provider_winsms.planning import plan
+from airflow_provider_winsms.sending import (
+    CLAIM_LASTS,
+    Clock,
+    Guarantee,
+    OnClear,
+    Outcome,
+    Policy,
+    Submission,
+    is_cleared,
+    open_batch,
+)
 from airflow_provider_winsms.templating import SealedFieldsOperator
 from airflow_provider_winsms.text import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
 
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.messages import MessageIds, Receipt, Recipient
-    from airflow_provider_winsms.sending import Plan
+    from airflow_provider_winsms.messages import Receipt, Recipient
+    from airflow_provider_winsms.planning import Plan
     from airflow_provider_winsms.templating import Templated
+
+__all__ = ["SmsCancelScheduledOperator", "SmsSendBatchOperator", "SmsSendOperator"]
 
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: only if all were, if any was, or never."""
@@ -46,102 +68,205 @@ Tolerance = Literal["fail_if_all", "fail", "ignore"]
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
 
-_MAY_HAVE_SENT = (
-    "An earlier try of this task may have sent already, so this one does not. What that try learnt is in its "
-    "log; if it was killed, only the gateway knows what it accepted. A new DAG run would text all recipients "
-    "again."
-)
+UNKNOWN_SHOWN = 10
+"""How many requests with unknown recipients an error names; the counts are of all."""
 
 PARTIAL_RESULT_KEY = "partial_result"
 """The XCom key under which a send that fails leaves what it had sent by then."""
+
+_SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
 
 
 class _SendOperator(SealedFieldsOperator):
     """What sending one text and sending many have in common."""
 
     ui_color = "#d5f0e3"
+    clock: ClassVar[Clock] = _SYSTEM_CLOCK
 
     def __init__(
         self,
         *,
         sms_conn_id: str = "winsms_default",
         on_rejected: Tolerance = "fail_if_all",
+        guarantee: str = Guarantee.AT_MOST_ONCE,
+        hold: timedelta = timedelta(minutes=5),
+        on_clear: OnClear = "resume",
+        cancel_on_kill: bool = False,
+        idempotency_key: str | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
+        ledger_privacy: Literal["none", "keyed_hash"] = "none",
+        ledger_text: Literal["digest", "keep"] = "digest",
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.sms_conn_id = sms_conn_id
         self.on_rejected = on_rejected
+        self.guarantee = guarantee
+        self.hold = hold
+        self.on_clear = on_clear
+        self.cancel_on_kill = cancel_on_kill
+        self.idempotency_key = idempotency_key
+        self.ledger_conn_id = ledger_conn_id
+        self.ledger_prefix = ledger_prefix
+        self.ledger_privacy = ledger_privacy
+        self.ledger_text = ledger_text
+        self._submission: Submission | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send, and return what became of it, in counts."""
         with permanent_errors_fail_at_once():
-            return self._send(SmsHook.of(self.sms_conn_id), context)
+            _check_choice("on_rejected", self.on_rejected, Tolerance)
+            _check_choice("on_clear", self.on_clear, OnClear)
+            hook = SmsHook.of(self.sms_conn_id)
+            with self._ledger(hook, context) as ledger:
+                return self._send(hook, ledger, context)
 
-    def _send(self, hook: SmsHook, context: Context) -> dict[str, Any]:
-        _check_policy("on_rejected", self.on_rejected)
-        ledger = TaskStateLedger(context)
-        if ledger.may_have_sent():
-            raise OutcomeUnknown(_MAY_HAVE_SENT)
-        planned = plan(self._messages(Composer(hook.gateway, pendulum.now)), hook.gateway)
-        self.log.info(
-            "Sending to %s in %s; %s left out.",
-            counted(planned.recipients, "recipient"),
-            counted(len(planned.requests), "request"),
-            counted(planned.duplicates, "duplicate"),
+    def on_kill(self) -> None:
+        """Submit nothing more; with ``cancel_on_kill``, cancel what is not due yet."""
+        if self._submission is not None:
+            self._submission.stop()
+
+    def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> dict[str, Any]:
+        policy = self._policy(hook)
+        found = ledger.latest()
+        resumed = None if found is not None and self._is_resent(found, context) else found
+        # Cut as it was at first: records know requests by their place.
+        is_held = policy.is_held if resumed is None else resumed.guarantee == Guarantee.EXACTLY_ONCE
+        planned = plan(self._messages(self._composer(hook, resumed)), hook.gateway, is_held=is_held)
+        wanted = self._batch(planned, found, hook, context)
+        batch = open_batch(ledger, wanted, resumed)
+        self._log_begin(planned, batch, is_new=batch is wanted)
+        self._submission = Submission(
+            planned,
+            hook.gateway,
+            hook.carry,
+            ledger,
+            clock=self.clock,
+            policy=policy,
+            process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+            log=self.log,
+            call_for=lambda messages: self._call(hook, messages),
+            is_resumed=batch is not wanted,
+            cancels_on_stop=self.cancel_on_kill,
         )
-        outcome = Outcome()
+        outcome = self._submission.outcome
         try:
-            submit(planned, lambda messages: self._call(hook, messages), hook.carry, ledger, outcome)
-            self._judge(outcome)
+            self._submission.run()
+            self._judge(outcome, batch)
         except BaseException as error:
-            self._leave_partial_result(context, outcome)
-            ended = _ended_by(error, outcome, planned, ledger)
-            if ended is error:
-                raise
-            raise ended from (error.__cause__ if isinstance(error, SmsError) else error)
+            if isinstance(error, AirflowTaskTimeout):
+                self._submission.stop()
+            self._leave_partial_result(context, outcome, batch)
+            raise
         self._log_outcome(outcome)
-        return outcome.summary()
+        return {"batch": batch.id, **outcome.summary()}
+
+    @contextmanager
+    def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
+        """Open the ledger: tables if there is a connection for them, else Airflow's task state store."""
+        if self.ledger_conn_id is not None:
+            from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+
+            options = SqlOptions(self.ledger_prefix, self.ledger_privacy, self.ledger_text)
+            if options.privacy == "keyed_hash" and not hook.endpoint.hash_key:
+                msg = (
+                    'ledger_privacy="keyed_hash" needs a key that outlives the API key: put `hash_key` into '
+                    f"the extras of the connection {self.sms_conn_id!r}."
+                )
+                raise ConfigurationError(msg)
+            key = self.idempotency_key or _sender(self, context).key
+            with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as ledger:
+                yield ledger
+            return
+        if self.idempotency_key is not None:
+            msg = (
+                "`idempotency_key` needs `ledger_conn_id`: without it, what was sent is remembered by the "
+                "task instance alone, under its own name."
+            )
+            raise InvalidMessage(msg)
+        yield TaskStateLedger(context, may_resend=self.on_clear == "resend")
+
+    def _policy(self, hook: SmsHook) -> Policy:
+        _check_choice("guarantee", self.guarantee, Guarantee)
+        endpoint, gateway = hook.endpoint, hook.gateway
+        if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
+            msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
+            raise UnsupportedCapability(msg)
+        in_flight = CLAIM_LASTS + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
+        return Policy(Guarantee(self.guarantee), self.hold, in_flight)
+
+    def _is_resent(self, found: Batch, context: Context) -> bool:
+        was_cleared = is_cleared(found, _sender(self, context), context["ti"].max_tries)
+        return self.on_clear == "resend" and was_cleared
+
+    def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
+        """Return a composer, for which a time is past that was past when the batch began."""
+        return Composer(hook.gateway, self.clock.now if resumed is None else lambda: resumed.opened_at)
+
+    def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
+        sender = _sender(self, context)
+        return Batch(
+            key=self.idempotency_key or sender.key,
+            sender=sender,
+            contents=planned.contents(hook.hashes),
+            sms_conn_id=self.sms_conn_id,
+            guarantee=str(self.guarantee),
+            max_tries=context["ti"].max_tries,
+            opened_at=self.clock.now(),
+            generation=1 if found is None else found.generation + 1,
+        )
 
     @abstractmethod
-    def _messages(self, composer: Composer) -> list[Message]:
+    def _messages(self, composer: Composer) -> Iterable[Message]:
         """Return what to send, checked."""
 
     @abstractmethod
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         """Return the request for messages that fit into one."""
 
-    def _judge(self, outcome: Outcome) -> None:
+    def _judge(self, outcome: Outcome, batch: Batch) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
-        if outcome.account_level:
-            way_out = "Top it up" if RejectReason.NO_CREDITS in outcome.rejected else "Ask the gateway"
-            msg = (
-                f"The account cannot send ({reasons}; {outcome.accepted} accepted before). Nothing more was "
-                f"submitted. {way_out}, then start a new DAG run for those who were declined."
-            )
-            raise ConfigurationError(msg)
+        so_far = (
+            f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
+            f"{f' ({reasons})' if reasons else ''}, {outcome.unknown} unknown, {outcome.not_tried} not tried"
+        )
+        if any(reason.is_account_level for reason in outcome.rejected):
+            raise _account_error(outcome, so_far)
+        if outcome.unknown:
+            raise OutcomeUnknown(_what_is_unknown(outcome, batch, so_far))
         if outcome.rejected and _is_intolerable(self.on_rejected, outcome.accepted):
-            msg = f"The gateway declined recipients ({reasons}) and accepted {outcome.accepted}."
+            msg = f"The gateway declined recipients ({so_far})."
             raise SendRejected(msg, outcome.reasons)
 
-    def _leave_partial_result(self, context: Context, outcome: Outcome) -> None:
+    def _leave_partial_result(self, context: Context, outcome: Outcome, batch: Batch) -> None:
         if not outcome.requests:
             return
         self._log_outcome(outcome)
         try:
-            context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=outcome.summary())
+            context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value={"batch": batch.id, **outcome.summary()})
         # What brought us here is the error to raise.
         except Exception:
-            self.log.exception(
-                "The XCom %s could not be kept. Ids: %s", PARTIAL_RESULT_KEY, outcome.message_ids
-            )
+            self.log.exception("The XCom %s could not be kept; the ledger has it all.", PARTIAL_RESULT_KEY)
+
+    def _log_begin(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
+        self.log.info(
+            "%s to %s in %s, %s; %s left out. Batch %s.",
+            "Sending" if is_new else "Going on with what was begun: sending",
+            counted(planned.recipients, "recipient"),
+            counted(len(planned.requests), "request"),
+            str(self.guarantee).replace("_", " "),
+            counted(planned.duplicates, "duplicate"),
+            batch.id,
+        )
 
     def _log_outcome(self, outcome: Outcome) -> None:
         if outcome.declined:
             self.log.info("Declined, the first of them: %s.", ", ".join(outcome.declined))
         self.log.info(
-            "Accepted %(accepted)d, rejected %(rejected)s, cost %(cost)s credits, balance %(balance)s, "
-            "requests %(requests)d.",
+            "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
+            "cost %(cost)s credits, balance %(balance)s, requests %(requests)d.",
             outcome.summary(),
         )
 
@@ -149,16 +274,18 @@ class _SendOperator(SealedFieldsOperator):
 class SmsSendOperator(_SendOperator):
     """Send one text to one or many recipients, now or at an instant.
 
-    Returns ``{"message_ids": [...], "accepted": n, "rejected": {reason: n}, "duplicates": n, "cost": "12.0",
-    "balance": "188.6", "requests": n}``: amounts are decimal strings, in credits; reasons are values of
-    ``RejectReason``. Neither numbers nor the text are in it, in a log, or in the rendered template view,
-    where what is sealed shows as ``(not shown)``. A literal stays in the DAG file and in Airflow's copy of
-    it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=`` while the task
-    runs. What it returns is not templated again.
+    Returns ``{"batch": id, "message_ids": [...], "accepted": n, "rejected": {reason: n}, "unknown": 0,
+    "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "requests": n}``, of all tries
+    together: amounts are decimal strings, in credits; reasons are values of ``RejectReason``; ``balance`` is
+    ``None`` where this try sent nothing. Neither numbers nor the text are in it, in a log, or in the rendered
+    template view, where what is sealed shows as ``(not shown)``. A literal stays in the DAG file and in
+    Airflow's copy of it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=``
+    while the task runs. What it returns is not templated again, and must be the same in each try.
 
-    A text goes out at most once. A request whose answer is lost is never repeated: the task fails for good,
-    whatever its ``retries``, and so does a second try of a task that may have sent. What was accepted until
-    then is in the XCom ``partial_result``.
+    Every request is remembered before it leaves, and its answer after. A retry, or a cleared task, goes on
+    where the try before it stopped, and sends nothing again that was accepted. What a lost answer means is
+    decided by ``guarantee``; the page "What is promised, and what is not" of the documentation has its
+    limits. A send that fails leaves what it knows in the XCom ``partial_result``.
 
     :param text: what to send, up to 918 septets of the GSM 7-bit alphabet; curly quotes, dashes and accents
         that it lacks are spelt plainly, other characters are refused. (templated; sealed)
@@ -170,11 +297,41 @@ class SmsSendOperator(_SendOperator):
     :param max_segments: the most segments, each of which is paid, that the text may take, 1 to 6. ``None``:
         as many as it needs. (templated)
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
-        (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it.
+        (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
+        be retried, and sends to those whom it could not pay for, and to nobody else.
+    :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
+        sent to again, and the task fails for good and names how many they are. ``"exactly_once"``: texts
+        without ``send_at`` are scheduled ``hold`` ahead, so that they can be looked up in the gateway's list
+        of scheduled texts, and only those that are not there are submitted again. ``"at_least_once"``: they
+        are submitted again, and may get the text several times.
+    :param hold: how far ahead, rounded up to the minute; at least 160 seconds with the connection's default
+        time-outs. A text is due that much later.
+    :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
+        again, and may send another text or to others.
+    :param cancel_on_kill: whether texts that are not due yet are cancelled when the running task is killed,
+        or runs into its ``execution_timeout``. What is cancelled is sent by a later try.
+    :param idempotency_key: names the batch, so that several tasks or runs with the same key send it once; no
+        number or text, as it is stored. ``None``: the task instance is the key. Needs ``ledger_conn_id``.
+        (templated)
+    :param ledger_conn_id: a connection to a database, whose tables then are the memory, and the history of
+        what was sent; ``None``: Airflow's task state store. Both are read by the same task only, but for
+        tables with an ``idempotency_key``. (templated)
+    :param ledger_prefix: what the names of the tables begin with.
+    :param ledger_privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under
+        the connection's ``hash_key``.
+    :param ledger_text: ``"digest"`` stores a keyed hash of the text, ``"keep"`` the text.
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 
-    template_fields: Sequence[str] = ("text", "to", "send_at", "max_segments", "sms_conn_id")
+    template_fields: Sequence[str] = (
+        "text",
+        "to",
+        "send_at",
+        "max_segments",
+        "sms_conn_id",
+        "idempotency_key",
+        "ledger_conn_id",
+    )
     sealed_fields: ClassVar[tuple[str, ...]] = ("text", "to")
 
     def __init__(
@@ -214,11 +371,9 @@ class SmsSendBatchOperator(_SendOperator):
     :param messages: a list of any length of ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...}``
         (the last two may be left out), each as ``SmsSendOperator`` takes them. The same text to the same
         number at the same time goes out once. (templated; sealed)
-    :param on_rejected: as in ``SmsSendOperator``.
-    :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 
-    template_fields: Sequence[str] = ("messages", "sms_conn_id")
+    template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
     sealed_fields: ClassVar[tuple[str, ...]] = ("messages",)
 
     def __init__(self, *, messages: Templated[Iterable[Mapping[str, Any]]], **kwargs: Any) -> None:
@@ -240,79 +395,10 @@ class SmsSendBatchOperator(_SendOperator):
         return hook.gateway.send_batch(messages)
 
 
-class SmsCancelScheduledOperator(BaseOperator):
-    """Cancel scheduled texts that have not gone out yet, and get their cost back.
-
-    Returns ``{"cancelled": n, "not_cancelled": n, "refund": "3.0", "requests": n}``. A repeat refunds nothing
-    twice; a text that was cancelled before counts as not cancelled, as the gateway does not tell it from one
-    that has gone out.
-
-    :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
-        (templated)
-    :param on_not_cancelled: when texts that could not be cancelled fail the task: ``"fail_if_all"``,
-        ``"fail"`` (one is enough) or ``"ignore"``.
-    :param sms_conn_id: the connection, whose type says which gateway. (templated)
-    """
-
-    template_fields: Sequence[str] = ("message_ids", "sms_conn_id")
-    ui_color = "#f3e3d0"
-
-    def __init__(
-        self,
-        *,
-        message_ids: Templated[MessageIds],
-        sms_conn_id: str = "winsms_default",
-        on_not_cancelled: Tolerance = "fail_if_all",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.message_ids = message_ids
-        self.sms_conn_id = sms_conn_id
-        self.on_not_cancelled = on_not_cancelled
-
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Cancel, and return what became of it, in counts."""
-        with permanent_errors_fail_at_once():
-            return self._cancel(SmsHook.of(self.sms_conn_id))
-
-    def _cancel(self, hook: SmsHook) -> dict[str, Any]:
-        _check_policy("on_not_cancelled", self.on_not_cancelled)
-        ids = hook.gateway.message_ids(each_message_id(self.message_ids))
-        size = hook.gateway.limits.message_ids
-        requests = [ids[start : start + size] for start in range(0, len(ids), size)]
-        answers = [answer for request in requests for answer in hook.cancel_scheduled(request)]
-        # One answer for each id that was asked for, whatever the gateway repeats or adds.
-        asked = set(ids)
-        cancelled = {a.message_id: a.refund for a in answers if a.cancelled and a.message_id in asked}
-        left = len(ids) - len(cancelled)
-        refund = sum(cancelled.values(), start=Decimal(0))
-        self.log.log(
-            logging.WARNING if left else logging.INFO,
-            "Cancelled %d of %s; %s credits back.",
-            len(cancelled),
-            counted(len(ids), "scheduled text"),
-            credits_text(refund),
-        )
-        self._judge(len(cancelled), left)
-        return {
-            "cancelled": len(cancelled),
-            "not_cancelled": left,
-            "refund": credits_text(refund),
-            "requests": len(requests),
-        }
-
-    def _judge(self, cancelled: int, left: int) -> None:
-        if left and _is_intolerable(self.on_not_cancelled, cancelled):
-            msg = (
-                f"{counted(left, 'text')} could not be cancelled: gone out, cancelled before, or unknown. "
-                f"{cancelled} were."
-            )
-            raise NotCancelled(msg, left)
-
-
-def _check_policy(name: str, policy: str) -> None:
-    if policy not in get_args(Tolerance):
-        msg = f"{name} must be one of {', '.join(get_args(Tolerance))}; got {policy!r}."
+def _check_choice(name: str, choice: object, choices: Any) -> None:
+    known = get_args(choices) or tuple(choices)
+    if choice not in known:
+        msg = f"{name} must be one of {', '.join(known)}; got {choice!r}."
         raise InvalidMessage(msg)
 
 
@@ -339,29 +425,34 @@ def _composed(composer: Composer, place: int, row: object) -> Message:
         raise InvalidMessage(msg) from None
 
 
-def _ended_by(error: BaseException, outcome: Outcome, planned: Plan, ledger: Ledger) -> BaseException:
-    """Return what to raise for the error that ended a send: after an intent, a passing one is permanent.
+def _sender(operator: BaseOperator, context: Context) -> Sender:
+    instance = context["ti"]
+    return Sender(
+        dag_id=instance.dag_id,
+        run_id=instance.run_id,
+        task_id=instance.task_id,
+        map_index=-1 if instance.map_index is None else instance.map_index,
+        owner=operator.owner,
+    )
 
-    A retry would refuse, and Airflow drops the XComs of a try when the next one begins.
-    """
-    if isinstance(error, SmsError):
-        return _interrupted(error, outcome, planned)
-    if ledger.has_intended and isinstance(error, (Exception, AirflowTaskTimeout)):
-        return _interrupted(OutcomeUnknown(f"{type(error).__name__} ended the send."), outcome, planned)
-    return error
+
+def _account_error(outcome: Outcome, so_far: str) -> SmsError:
+    beginning = f"The account cannot send: {so_far}. Nothing more was submitted."
+    if RejectReason.NO_CREDITS in outcome.rejected:
+        return OutOfCredits(
+            f"{beginning} Top it up: a later try, or the task when it is cleared, sends to those who were "
+            "declined or not tried, and to nobody else."
+        )
+    return ConfigurationError(f"{beginning} Ask the gateway, then clear the task: it sends to the rest.")
 
 
-def _interrupted(error: SmsError, outcome: Outcome, planned: Plan) -> SmsError:
-    """Say how far the send had come. After one answer, a retry would begin with the first again."""
-    unknown = isinstance(error, OutcomeUnknown)
-    if not unknown and (error.is_permanent or not outcome.requests):
-        return error
-    current = planned.requests[outcome.requests : outcome.requests + 1]
-    in_request = sum(len(message.recipients) for request in current for message in request)
-    answered = outcome.accepted + outcome.rejected.total()
-    return OutcomeUnknown(
-        f"{error} Requests answered: {outcome.requests} of {len(planned.requests)}. Recipients accepted in "
-        f"them: {outcome.accepted}; in the next: {in_request}, {'unknown' if unknown else 'not accepted'}; "
-        f"not tried: {planned.recipients - answered - in_request}. Nothing is sent again by a retry. The ids "
-        f"of what was accepted are in the XCom {PARTIAL_RESULT_KEY}, if there are any."
+def _what_is_unknown(outcome: Outcome, batch: Batch, so_far: str) -> str:
+    shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
+    more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
+    return (
+        f"Nobody knows whether {counted(outcome.unknown, 'recipient')} got the text ({shown}"
+        f"{f'; and {more} more requests' if more > 0 else ''}): an answer was lost, and a repeat could text "
+        f"them twice. In all: {so_far}. What was accepted is in the XCom {PARTIAL_RESULT_KEY} and in the "
+        f"ledger. Find out from the gateway what became of them, say so with `airflow sms resolve {batch.id} "
+        "...`, and clear the task: it sends to those who were not accepted or not tried."
     )

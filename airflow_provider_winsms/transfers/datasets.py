@@ -7,35 +7,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.database import Kind, storable, utc
 from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from airflow_provider_winsms.messages import MessageId, OptOut
-
-
-class Kind(StrEnum):
-    """What a column holds; each database has its own type for it."""
-
-    ID = "id"
-    """A whole number of 64 bits."""
-
-    NUMBER = "number"
-    """A phone number, as digits."""
-
-    TEXT = "text"
-    """A text of any length."""
-
-    INSTANT = "instant"
-    """A moment, in UTC."""
-
-    NAME = "name"
-    """An identifier that Airflow gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +81,10 @@ def _id(value: MessageId | None) -> int | None:
 
 
 def _utc(value: datetime | None) -> datetime | None:
-    """Return a plain ``datetime``, as drivers look types up by name; ``None`` if UTC has no such time."""
+    """Return a plain ``datetime`` in UTC; ``None`` if UTC has no such time."""
     with suppress(ValueError, OverflowError):
-        return None if value is None else datetime.fromtimestamp(value.timestamp(), tz=UTC)
+        return None if value is None else utc(value)
     return None
-
-
-def _storable(text: str) -> str:
-    """Put U+FFFD for what databases refuse: NUL, and the half of an emoji that a cut in a text leaves."""
-    if text.isascii() and "\0" not in text:
-        return text
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole.replace("\0", "\ufffd")
 
 
 _LOADED = (
@@ -124,9 +97,9 @@ INCOMING = Dataset(
     key="message_id",
     columns=(
         Column("message_id", Kind.ID, lambda row, _: _id(row.message_id), is_required=True),
-        Column("number", Kind.NUMBER, lambda row, _: _storable(row.number), is_required=True),
+        Column("number", Kind.NUMBER, lambda row, _: storable(row.number), is_required=True),
         Column("received_at", Kind.INSTANT, lambda row, _: _utc(row.received_at)),
-        Column("text", Kind.TEXT, lambda row, _: _storable(row.text), is_required=True),
+        Column("text", Kind.TEXT, lambda row, _: storable(row.text), is_required=True),
         Column("in_reply_to", Kind.ID, lambda row, _: _id(row.in_reply_to)),
         *_LOADED,
     ),
@@ -137,9 +110,9 @@ OPT_OUTS = Dataset(
     key="number",
     is_snapshot=True,
     columns=(
-        Column("number", Kind.NUMBER, lambda row, _: _storable(row.number), is_required=True),
+        Column("number", Kind.NUMBER, lambda row, _: storable(row.number), is_required=True),
         Column("opted_out_at", Kind.INSTANT, lambda row, _: _utc(row.opted_out_at)),
-        Column("text", Kind.TEXT, lambda row, _: _storable(row.text), is_required=True),
+        Column("text", Kind.TEXT, lambda row, _: storable(row.text), is_required=True),
         Column("message_id", Kind.ID, lambda row, _: _id(row.message_id)),
         Column(FIRST_SEEN, Kind.INSTANT, lambda _, load: load.at, is_required=True, is_fact=False),
         Column(LAST_SEEN, Kind.INSTANT, lambda _, load: load.at, is_required=True, is_fact=False),
@@ -167,7 +140,7 @@ def one_per_number(entries: Iterable[OptOut]) -> tuple[OptOut, ...]:
     """Return the oldest entry for each number: it has been out since then, whatever was entered later."""
     oldest: dict[str, OptOut] = {}
     for entry in entries:
-        number = _storable(entry.number)
+        number = storable(entry.number)
         if number not in oldest or _age(entry) < _age(oldest[number]):
             oldest[number] = entry
     return tuple(oldest.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
+from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.transfers.datasets import Load, dataset_named, one_per_number
 from airflow_provider_winsms.transfers.paging import PagedList, Progress
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_winsms.messages import IncomingMessage
     from airflow_provider_winsms.transfers.datasets import Dataset
@@ -112,7 +111,7 @@ class SmsToSqlOperator(BaseOperator):
         with permanent_errors_fail_at_once():
             dataset = dataset_named(self.dataset)
             name = TableName(self.table, self.schema)
-            database, gateway = _database(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
+            database, gateway = sql_hook(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
             began = Load(datetime.now(UTC), context.get("run_id"))
             with open_table(database, dataset, name, began) as table:
                 outcome = load(dataset, gateway, table, self.log)
@@ -226,15 +225,3 @@ class _Ids(NamedTuple):
 
     low: Any
     high: Any
-
-
-def _database(sql_conn_id: str) -> DbApiHook:
-    """Return the hook of a database.
-
-    :raises ConfigurationError: if there is no such connection, or it is not one of an SQL database.
-    """
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
-
-    what = "an SQL database, whose hook is a DbApiHook"
-    hook: DbApiHook = hook_behind(connection_named(sql_conn_id, what), DbApiHook, what)
-    return hook

@@ -7,105 +7,40 @@ fail each other, and PostgreSQL an idle transaction while a page is on its way.
 
 from __future__ import annotations
 
-import re
 import uuid
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
-from airflow_provider_winsms.transfers.datasets import FIRST_SEEN, LAST_SEEN, LOADED, REMOVED, RUN, Kind
+from airflow_provider_winsms.database import Database, Kind, check_identifier
+from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
+from airflow_provider_winsms.transfers.datasets import FIRST_SEEN, LAST_SEEN, LOADED, REMOVED, RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from airflow_provider_winsms.database import Refusal
     from airflow_provider_winsms.transfers.datasets import Column, Dataset, Load
 
-T = TypeVar("T")
-
 BATCH_ROWS = 1000
-"""Rows of one ``executemany``."""
+"""Rows of one insert."""
 
 MERGE_ATTEMPTS = 3
 """How often a merge is tried: where a database has no lock below, two at once may refuse one of them."""
 
-_INSUFFICIENT_PRIVILEGE = "42501"
+_PLACE = "staged_place"
 _RIGHTS = (
     "The connection's user needs SELECT, INSERT and UPDATE on the table, TEMPORARY on the database, and, if "
     "the table is missing, CREATE on its schema."
 )
 
-# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What differs between databases.
-
-    :param types: the type of a column, for each kind.
-    :param instant: what a driver is given for a moment in UTC.
-    :param opening: what is said to a new connection.
-    :param lock: what begins a merge, so that only one is made at a time, for a table without a key as well.
-        ``{lock_name}`` is the table as a literal.
-    """
-
-    types: Mapping[Kind, str]
-    instant: Callable[[datetime], Any]
-    opening: tuple[str, ...] = ()
-    lock: tuple[str, ...] = ()
-
-
-DIALECTS = {
-    "postgres": Dialect(
-        types={
-            Kind.ID: "BIGINT",
-            Kind.NUMBER: "TEXT",
-            Kind.TEXT: "TEXT",
-            Kind.INSTANT: "TIMESTAMP WITH TIME ZONE",
-            Kind.NAME: "TEXT",
-        },
-        instant=lambda moment: moment,
-        # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
-        lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
-    ),
-    "sqlite": Dialect(
-        types={
-            Kind.ID: "INTEGER",
-            Kind.NUMBER: "TEXT",
-            Kind.TEXT: "TEXT",
-            Kind.INSTANT: "TEXT",
-            Kind.NAME: "TEXT",
-        },
-        # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
-        instant=lambda moment: moment.isoformat(),
-        # SQLite takes one writer at a time; the driver alone would let the next one wait for 5 seconds only.
-        opening=("PRAGMA busy_timeout = 60000",),
-    ),
-}
-"""By the connection's type."""
-
-STANDARD = Dialect(
-    types={
-        Kind.ID: "BIGINT",
-        Kind.NUMBER: "VARCHAR(100)",
-        Kind.TEXT: "VARCHAR(4000)",
-        Kind.INSTANT: "TIMESTAMP WITH TIME ZONE",
-        Kind.NAME: "VARCHAR(250)",
-    },
-    instant=lambda moment: moment,
-)
-"""For every other database; the types are those of standard SQL."""
-
 _CREATE = "CREATE TABLE IF NOT EXISTS {target} ({definitions}, PRIMARY KEY ({key}))"
 _CREATE_STAGING = """CREATE TEMPORARY TABLE {staging}
     ({definitions}, {place} BIGINT NOT NULL, PRIMARY KEY ({key}, {place}))"""
 _COLUMNS = "SELECT * FROM {target} WHERE 1 = 0"
-_STAGE = "INSERT INTO {staging} ({columns}, {place}) VALUES ({values})"
 _HIGHEST = "SELECT MAX({key}) FROM {target}"
 _STAGED = "SELECT COUNT(DISTINCT {key}) FROM {staging}"
 _NEW = """SELECT COUNT(DISTINCT {staging}.{key}) FROM {staging} WHERE {place} > {value}
@@ -143,9 +78,9 @@ class TableName:
     schema: str | None = None
 
     def __post_init__(self) -> None:
-        _check_identifier("table", self.table)
+        check_identifier("table", self.table)
         if self.schema is not None:
-            _check_identifier("schema", self.schema)
+            check_identifier("schema", self.schema)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -171,38 +106,34 @@ class Merged:
 class LoadingTable:
     """The table, and the rows that are staged for it. Every method raises ``LoadFailed``."""
 
-    def __init__(
-        self, connection: Any, hook: DbApiHook, dataset: Dataset, name: TableName, load: Load
-    ) -> None:
-        self._connection = connection
-        self._dialect = DIALECTS.get(hook.conn_type, STANDARD)
+    def __init__(self, database: Database, dataset: Dataset, name: TableName, load: Load) -> None:
+        self._database = database
+        self._dialect = database.dialect
         self._dataset = dataset
         self._load = load
         self._name = name
         self._staged = 0
-        self._words = self._vocabulary(hook)
+        self._words = self._vocabulary()
 
     def prepare(self) -> None:
         """Create the table if it is missing, and the staging table.
 
         :raises ConfigurationError: if there is a table that lacks columns.
         """
-        for statement in self._dialect.opening:
-            self._execute("open the connection", statement)
         self._check_columns(self._existing_columns())
         self._execute("create a temporary table", _CREATE_STAGING)
-        self._commit()
+        self._database.commit()
 
     def stage(self, rows: Iterable[Any]) -> None:
         """Stage rows of the gateway, in batches."""
         prepared = map(self._prepared, rows)
         while batch := list(islice(prepared, BATCH_ROWS)):
             self._stage_batch(batch)
-            self._commit()
+            self._database.commit()
 
     def _stage_batch(self, batch: list[tuple[Any, ...]]) -> None:
-        statement = _STAGE.format_map(self._words)
-        self._guarded("stage rows", lambda cursor: cursor.executemany(statement, batch))
+        columns = (*self._dataset.column_names, _PLACE)
+        self._database.insert("stage rows", self._words["staging"], columns, batch)
 
     @property
     def mark(self) -> int:
@@ -234,12 +165,11 @@ class LoadingTable:
 
     def _merge_once(self) -> Merged:
         try:
-            for statement in self._dialect.lock:
-                self._execute("lock the table", statement)
+            self._database.lock(str(self._name))
             merged = self._merge_snapshot() if self._dataset.is_snapshot else Merged(self._change(_INSERT), 0)
-            self._commit()
+            self._database.commit()
         except LoadFailed:
-            self._rollback()
+            self._database.rollback()
             raise
         return merged
 
@@ -254,12 +184,12 @@ class LoadingTable:
     def _existing_columns(self) -> set[str]:
         with suppress(LoadFailed):
             return self._read_columns()
-        self._rollback()
+        self._database.rollback()
         try:
             self._execute("create the table", _CREATE)
-            self._commit()
+            self._database.commit()
         except LoadFailed:
-            self._rollback()
+            self._database.rollback()
             # Another load created it at the same moment, which PostgreSQL may refuse even with IF NOT EXISTS.
             with suppress(LoadFailed):
                 return self._read_columns()
@@ -267,12 +197,8 @@ class LoadingTable:
         return self._read_columns()
 
     def _read_columns(self) -> set[str]:
-        def read(cursor: Any) -> set[str]:
-            cursor.execute(_COLUMNS.format_map(self._words))
-            return {column[0] for column in cursor.description}
-
-        columns = self._guarded("read the columns of the table", read)
-        self._commit()
+        columns = self._database.columns("read the columns of the table", self._words["target"])
+        self._database.commit()
         return columns
 
     def _check_columns(self, found: set[str]) -> None:
@@ -293,66 +219,29 @@ class LoadingTable:
         return self._dialect.instant(value) if column.kind is Kind.INSTANT and value is not None else value
 
     def _value(self, template: str, *parameters: Any) -> Any:
-        def read(cursor: Any) -> Any:
-            cursor.execute(template.format_map(self._words), parameters)
-            row = cursor.fetchone()
-            # A connection may ask for rows as mappings.
-            return next(iter(row.values() if hasattr(row, "values") else row))
-
-        value = self._guarded("count rows", read)
-        self._commit()
-        return value
+        rows = self._database.rows("count rows", template.format_map(self._words), parameters)
+        self._database.commit()
+        return rows[0][0]
 
     def _change(self, template: str, *parameters: Any) -> int:
-        def change(cursor: Any) -> int:
-            cursor.execute(template.format_map(self._words), parameters)
-            return int(cursor.rowcount)
+        return self._execute("merge the rows into the table", template, *parameters)
 
-        return self._guarded("merge the rows into the table", change)
+    def _execute(self, step: str, template: str, *parameters: Any) -> int:
+        return self._database.execute(step, template.format_map(self._words), parameters)
 
-    def _execute(self, step: str, template: str) -> None:
-        self._guarded(step, lambda cursor: cursor.execute(template.format_map(self._words)))
-
-    def _commit(self) -> None:
-        self._without_its_words("commit", self._connection.commit)
-
-    def _rollback(self) -> None:
-        """Roll back; where that fails too, what failed before is the better thing to say."""
-        with suppress(LoadFailed):
-            self._without_its_words("roll back", self._connection.rollback)
-
-    def _guarded(self, step: str, work: Callable[[Any], T]) -> T:
-        def with_cursor() -> T:
-            with closing(self._connection.cursor()) as cursor:
-                return work(cursor)
-
-        return self._without_its_words(step, with_cursor)
-
-    def _without_its_words(self, step: str, work: Callable[[], T]) -> T:
-        """Do some work. Its error is left behind before ours is raised, so that no chain leads to it."""
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001 - drivers have no type in common
-            kind, code = type(error).__name__, _code(error)
-        shown = f"{kind}, {code}" if code else kind
-        hint = _RIGHTS if code == _INSUFFICIENT_PRIVILEGE else "A repeat is safe."
-        msg = f"The database could not {step} ({shown}; table {self._name}). {hint}"
-        raise LoadFailed(msg, kind, code)
-
-    def _vocabulary(self, hook: DbApiHook) -> dict[str, str]:
-        def quoted(name: str) -> str:
-            return hook.escape_word_format.format(name)
+    def _vocabulary(self) -> dict[str, str]:
+        quoted = self._database.quoted
 
         def listed(names: Iterable[str], owner: str = "") -> str:
             return ", ".join(owner + quoted(name) for name in names)
 
         columns = self._dataset.columns
-        target, staging = ".".join(map(quoted, self._name.parts)), quoted(f"sms_staging_{uuid.uuid4().hex}")
+        target, staging = quoted(*self._name.parts), quoted(f"sms_staging_{uuid.uuid4().hex}")
         facts = [column.name for column in columns if column.is_fact and column.name != self._dataset.key]
         kept = {self._dataset.key, FIRST_SEEN}
         names = {
             "key": self._dataset.key,
-            "place": "staged_place",
+            "place": _PLACE,
             "copy": "staged_copy",
             "last_seen": LAST_SEEN,
             "removed": REMOVED,
@@ -363,19 +252,17 @@ class LoadingTable:
             **{word: quoted(name) for word, name in names.items()},
             "target": target,
             "staging": staging,
-            "lock_name": f"'{self._name}'",
-            "value": hook.placeholder,
-            "values": ", ".join([hook.placeholder] * (len(columns) + 1)),
+            "value": self._database.placeholder,
             "columns": listed(self._dataset.column_names),
             "rewritten": listed(name for name in self._dataset.column_names if name not in kept),
             "target_facts": listed(facts, f"{target}."),
             "staging_facts": listed(facts, f"{staging}."),
-            "definitions": ", ".join(self._definition(column, quoted) for column in columns),
+            "definitions": ", ".join(map(self._definition, columns)),
         }
 
-    def _definition(self, column: Column, quoted: Callable[[str], str]) -> str:
+    def _definition(self, column: Column) -> str:
         null = " NOT NULL" if column.is_required else ""
-        return f"{quoted(column.name)} {self._dialect.types[column.kind]}{null}"
+        return f"{self._database.quoted(column.name)} {self._dialect.types[column.kind]}{null}"
 
 
 @contextmanager
@@ -385,36 +272,13 @@ def open_table(hook: DbApiHook, dataset: Dataset, name: TableName, load: Load) -
     :raises ConfigurationError: if there is a table that lacks columns.
     :raises LoadFailed: if the database refuses something.
     """
-    with closing(_connect(hook)) as connection:
-        if hook.supports_autocommit:
-            hook.set_autocommit(connection, autocommit=False)
-        table = LoadingTable(connection, hook, dataset, name, load)
+
+    def refused(refusal: Refusal) -> LoadFailed:
+        hint = _RIGHTS if refusal.lacks_rights else "A repeat is safe."
+        return LoadFailed(refusal.message(f"table {name}", hint), refusal.kind, refusal.code)
+
+    with closing(Database(hook, refused)) as database:
+        database.open()
+        table = LoadingTable(database, dataset, name, load)
         table.prepare()
         yield table
-
-
-def _connect(hook: DbApiHook) -> Any:
-    """Connect. No row is about yet, so the driver's own error may stand behind ours."""
-    try:
-        return hook.get_conn()
-    except Exception as error:
-        kind, code = type(error).__name__, _code(error)
-        conn_id = getattr(hook, hook.conn_name_attr)
-        msg = f"The database of the connection {conn_id!r} could not be opened ({kind})."
-        raise LoadFailed(msg, kind, code) from error
-
-
-def _check_identifier(what: str, name: object) -> None:
-    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
-        msg = (
-            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
-            f"not beginning with a digit; got {name!r}."
-        )
-        raise InvalidMessage(msg)
-
-
-def _code(error: Exception) -> str:
-    """Return the SQLSTATE, of psycopg 3 or 2, or SQLite's name for the error; no other part is known safe."""
-    codes: Sequence[str] = ("sqlstate", "pgcode", "sqlite_errorname")
-    found = (getattr(error, code, None) for code in codes)
-    return next((code for code in found if isinstance(code, str)), "")

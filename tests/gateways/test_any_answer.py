@@ -152,8 +152,9 @@ def check(call: Call[Any], body: bytes) -> None:
 
 
 def assert_well_formed(value: Any) -> None:
-    """Amounts are finite, ids whole, times aware; what was accepted has an id, what was not has a reason."""
+    """Amounts are finite, ids whole, times aware; a receipt has an id, or a reason, or knows nothing."""
     if isinstance(value, tuple):
+        assert_somebody_is_known(value)
         for item in value:
             assert_well_formed(item)
     elif isinstance(value, Page):
@@ -166,10 +167,16 @@ def assert_well_formed(value: Any) -> None:
         assert isinstance(value, bool)
 
 
+def assert_somebody_is_known(rows: tuple[Any, ...]) -> None:
+    receipts = [row for row in rows if isinstance(row, Receipt)]
+    assert not receipts or any(receipt.is_known for receipt in receipts)
+
+
 def assert_fields_well_formed(row: Any) -> None:
     if isinstance(row, Receipt):
         assert row.accepted is (row.message_id is not None)
-        assert row.accepted is (row.reason is None)
+        assert row.is_known is (row.accepted is (row.reason is None))
+        assert row.is_known or not (row.cost or row.code or row.balance)
     for field in fields(row):
         if field.name != "raw":
             assert_plain(getattr(row, field.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +18,8 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, LONGEST_WAIT
 from airflow_provider_winsms.sandbox import Sandbox
-from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
-from tests.gateways.carriers import KEY
+from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT, TO_THREE
+from tests.gateways.carriers import GATEWAY, KEY
 from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, cut, cut_by_reset
 
 if TYPE_CHECKING:
@@ -231,7 +232,6 @@ def test_errors_cross_processes_whole(carrier: Carrier, status: int) -> None:
         ("503-after-acceptance", OutcomeUnknown, 1),
         ("truncated-json", OutcomeUnknown, 1),
         ("html-answer", OutcomeUnknown, 1),
-        ("duplicated-row", OutcomeUnknown, 1),
         ("missing-row", OutcomeUnknown, 1),
         ("500-before-acceptance", OutcomeUnknown, 0),
         ("reset-before-acceptance", OutcomeUnknown, 0),
@@ -246,6 +246,22 @@ def test_whether_it_was_carried_out_or_not_a_send_without_an_answer_is_unknown(
             carrier.carry(box.base_url, SEND)
         assert len(box.requests()) == 1
         assert len(box.outbox()) == texts
+
+
+@pytest.mark.parametrize(
+    ("fault", "known"),
+    [("duplicated-row", [True, True, True]), ("missing-row", [True, False, True])],
+)
+def test_a_row_too_many_or_too_few_leaves_the_receipts_of_the_others(
+    carrier: Carrier, fault: str, known: list[bool]
+) -> None:
+    with Sandbox(api_key=KEY, speed=0) as box:
+        box.add_fault(fault)
+        (receipts,) = carrier.carry(box.base_url, GATEWAY.send(replace(TO_THREE, send_at=None)))
+        texts = {text["mobileNumber"]: text["apiMessageId"] for text in box.outbox()}
+        assert len(box.requests()) == 1
+    assert [receipt.is_known for receipt in receipts] == known
+    assert all(texts.get(receipt.number) == receipt.message_id for receipt in receipts if receipt.is_known)
 
 
 def test_a_send_that_was_asked_to_wait_goes_out_once(carrier: Carrier) -> None:

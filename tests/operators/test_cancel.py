@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from tests.support.task_runner import TaskRunner
 
 ANN, BEN = "27825550101", "27825550102"
+ALL_CANCELLED = {
+    "cancelled": 2,
+    "cancelled_before": 0,
+    "not_cancelled": 0,
+    "gone_out": 0,
+    "refund": "2.0",
+    "requests": 1,
+}
 
 
 def cancel(message_ids: Any, **kwargs: Any) -> SmsCancelScheduledOperator:
@@ -34,7 +42,7 @@ def test_cancelling_gives_the_cost_back(
     scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     runner.run(cancel(scheduled["message_ids"]))
-    assert runner.result == {"cancelled": 2, "not_cancelled": 0, "refund": "2.0", "requests": 1}
+    assert runner.result == ALL_CANCELLED
     assert {text["status"] for text in sandbox.outbox()} == {"CANCELLED"}
 
 
@@ -46,10 +54,13 @@ def test_a_cancelled_text_never_goes_out(
     assert sorted(text["status"] for text in sandbox.outbox()) == ["CANCELLED", "DELIVERED"]
 
 
-def test_cancelling_twice_refunds_once(scheduled: dict[str, Any], runner: TaskRunner) -> None:
+def test_cancelling_twice_refunds_once(
+    scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
     runner.run(cancel(scheduled))
-    assert runner.run(cancel(scheduled, on_not_cancelled="ignore")).error is None
-    assert runner.result == {"cancelled": 0, "not_cancelled": 2, "refund": "0.0", "requests": 1}
+    assert runner.run(cancel(scheduled, on_not_cancelled="fail")).error is None
+    assert runner.result == {**ALL_CANCELLED, "cancelled_before": 2, "refund": "0.0", "requests": 0}
+    assert sandbox.account()["creditBalance"] == 1000
 
 
 def test_a_text_that_has_gone_out_is_not_cancelled(
@@ -58,7 +69,7 @@ def test_a_text_that_has_gone_out_is_not_cancelled(
     sandbox.advance(4 * 3600)
     error = runner.run(cancel(scheduled)).error
     assert isinstance(error, NotCancelled)
-    assert "2 texts could not be cancelled" in str(error)
+    assert "2 texts could not be cancelled: 2 gone out, 0 unknown" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +136,24 @@ def test_wrong_ids_are_refused_before_any_request(
     assert sandbox.requests() == []
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"message_ids": [1], "batch": "b", "ledger_conn_id": "ledger"}, "Both `message_ids` and `batch`"),
+        ({"batch": "b"}, "`batch` needs `ledger_conn_id`"),
+        ({"batch": {"accepted": 1}, "ledger_conn_id": "ledger"}, "`batch` is of type dict"),
+        ({}, "There are no message ids"),
+    ],
+)
+def test_what_is_to_be_cancelled_must_be_clear(
+    given: dict[str, Any], says: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    error = runner.run(SmsCancelScheduledOperator(task_id="cancel", **given)).error
+    assert isinstance(error, InvalidMessage)
+    assert says in str(error)
+    assert sandbox.requests() == []
+
+
 def test_a_wrong_policy_is_refused_before_any_request(sandbox: Sandbox, runner: TaskRunner) -> None:
     assert isinstance(runner.run(cancel([1], on_not_cancelled="shrug")).error, InvalidMessage)
     assert sandbox.requests() == []
@@ -135,7 +164,7 @@ def test_a_row_that_the_gateway_repeats_counts_once(
 ) -> None:
     sandbox.add_fault("duplicated-row", operation="deleteScheduledMessages")
     runner.run(cancel(scheduled))
-    assert runner.result == {"cancelled": 2, "not_cancelled": 0, "refund": "2.0", "requests": 1}
+    assert runner.result == ALL_CANCELLED
 
 
 def test_a_send_that_had_nothing_accepted_leaves_nothing_to_cancel(

@@ -134,6 +134,19 @@ class RealAirflow:
         names = [row["name"] for row in self.rows("sqlite_master") if row["type"] == "table"]
         return {name: self.rows(name) for name in names}
 
+    def python(self, code: str, *arguments: str) -> str:
+        """Run Python code where this Airflow lives, and return the last line that it printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=self._environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return done.stdout.splitlines()[-1]
+
     def until(self, condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
         """Return what the condition returns once that is true.
 
@@ -229,6 +242,11 @@ class Run:
             return None
 
         return self.airflow.until(reached, f"{self.dag_id}.{task_id} to be {' or '.join(states)}")
+
+    def clear(self, task_id: str) -> None:
+        """Clear a task, as a person does, so that it is run again."""
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": self.run_id, "task_ids": [task_id]}
+        self.airflow.post(f"/api/v2/dags/{self.dag_id}/clearTaskInstances", body)
 
     def until_ended(self, *task_ids: str) -> dict[str, str]:
         """Wait for the tasks to end, whichever way, and return how they did."""

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 from collections import Counter
 from contextlib import ExitStack, closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 DAGS = Path(__file__).parent / "dags"
+
+CLAIM = """
+import json, sys, uuid
+import httpx
+from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+with httpx.Client(transport=InProcessExecutionAPI().transport, base_url="http://in-process") as client:
+    paths = [f"/store/ti/{uuid.UUID(task)}/claim" for task in sys.argv[1:]]
+    claims = [client.put(path, json={"value": "mine"}) for path in paths]
+print(json.dumps([claim.status_code for claim in claims]))
+"""
+"""Has each of some task instances, by its id, claim something in its task state store."""
 
 HOUR = 3600
 """Seconds in which every text meets its fate, scheduled ones too."""
@@ -48,6 +60,11 @@ SAID: dict[str, dict[str, Any]] = {
     "wrong_key": {},
     "answer_lost": {"text": "Yellowwood planks arrive on Monday", "to": ["27825550150", "27825550151"]},
     "worker_killed": {"text": "Aloe nursery closes early today", "to": ["27825550160", "27825550161"]},
+    "worker_killed_held": {
+        "text": "Bees of the fynbos, a walk at six",
+        "to": ["27825550190", "27825550191"],
+    },
+    "cleared": {"text": "Karoo lamb is on the table tonight", "to": ["27825550200"]},
     "refused": {
         "text": "Protea show opens at ten",
         "to": ["27825550170", "2782555017O"],
@@ -58,6 +75,12 @@ SAID: dict[str, dict[str, Any]] = {
 """What is sent to whom, by DAG; in ``replies``, by whom."""
 
 KEYS = {dag_id: f"key-of-{dag_id}-5e0c7b" for dag_id in SAID} | {"withdrawn": "key-from-now-on-5e0c7b"}
+SPEEDS = {"worker_killed_held": 1}
+"""Of the clocks that must go with the time of the tasks, as texts are scheduled and looked up there."""
+
+TIMEOUTS = {dag_id: {"connect_timeout": 1, "read_timeout": 20} for dag_id in ("worker_killed", "cleared")}
+"""Of connections: a try waits so long for the answer of a try before it, which may still be at it."""
+
 REFUSED_KEY = "key-that-is-refused-5e0c7b"
 
 
@@ -65,7 +88,8 @@ REFUSED_KEY = "key-that-is-refused-5e0c7b"
 def boxes() -> Iterator[dict[str, Sandbox]]:
     with ExitStack() as opened:
         yield {
-            dag_id: opened.enter_context(Sandbox(api_key=KEYS[dag_id], speed=0, seed=7)) for dag_id in SAID
+            dag_id: opened.enter_context(Sandbox(api_key=KEYS[dag_id], speed=SPEEDS.get(dag_id, 0), seed=7))
+            for dag_id in SAID
         }
 
 
@@ -91,7 +115,8 @@ def connection_variable(dag_id: str) -> str:
 
 def connection(dag_id: str, box: Sandbox) -> str:
     key = REFUSED_KEY if dag_id == "wrong_key" else box.api_key
-    return json.dumps({"conn_type": "winsms", "host": box.base_url, "password": key})
+    extra = TIMEOUTS.get(dag_id, {})
+    return json.dumps({"conn_type": "winsms", "host": box.base_url, "password": key, "extra": extra})
 
 
 class Story:
@@ -102,6 +127,7 @@ class Story:
         self.box = box
         self.states: dict[str, str] = {}
         self.meanwhile: dict[str, list[dict[str, Any]]] = {}
+        self.first_result: dict[str, Any] = {}
 
     def sent_to(self) -> list[str]:
         return sorted(row["mobileNumber"] for row in self.box.outbox())
@@ -190,6 +216,27 @@ def worker_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
 
 
 @pytest.fixture(scope="session")
+def worker_killed_held(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    boxes["worker_killed_held"].add_fault("latency", operation="smsSend", seconds=HOUR, times=1)
+    story = begun(airflow, boxes, "worker_killed_held")
+    airflow.until(story.sent_to, "the gateway to accept the texts")
+    os.kill(story.run.row("send")["pid"], signal.SIGKILL)
+    story.states = story.run.until_ended("send")
+    return story
+
+
+@pytest.fixture(scope="session")
+def cleared(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "cleared")
+    story.run.until_ended("send")
+    story.first_result = story.run.xcom("send")
+    story.run.clear("send")
+    airflow.until(lambda: story.run.task("send")["try_number"] == 2, "the cleared task to be tried again")
+    story.states = story.run.until_ended("send")
+    return story
+
+
+@pytest.fixture(scope="session")
 def refused(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "refused")
     story.states = story.run.until_ended("send", "send_many")
@@ -261,18 +308,48 @@ class TestAtMostOnce:
         assert answer_lost.run.task("send")["try_number"] == 1
         assert "OutcomeUnknown" in answer_lost.run.log("send")
 
-    def test_a_worker_that_dies_while_it_sends_is_followed_by_a_try_that_does_not(
+    def test_a_worker_that_dies_while_it_sends_is_followed_by_a_try_that_names_what_is_unknown(
         self, worker_killed: Story
     ) -> None:
         assert worker_killed.states == {"send": "failed"}
         assert worker_killed.run.task("send")["try_number"] == 2
         assert worker_killed.sent_to() == ["27825550160", "27825550161"]
         assert len(worker_killed.requests("smsSend")) == 1
-        assert "An earlier try of this task may have sent already" in worker_killed.run.log("send")
+        assert "Nobody knows whether 2 recipients got the text" in worker_killed.run.log("send")
+
+    def test_a_try_that_was_given_up_can_claim_nothing_any_more(
+        self, airflow: RealAirflow, worker_killed: Story
+    ) -> None:
+        (given_up,) = (
+            row
+            for row in airflow.rows("task_instance_history")
+            if (row["run_id"], row["task_id"]) == (worker_killed.run.run_id, "send")
+        )
+        answers = json.loads(
+            airflow.python(CLAIM, given_up["task_instance_id"], worker_killed.run.row("send")["id"])
+        )
+        assert answers == [HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT]
+
+    def test_a_cleared_task_sends_nothing_again_and_returns_the_same(self, cleared: Story) -> None:
+        assert cleared.states == {"send": "success"}
+        assert cleared.sent_to() == ["27825550200"]
+        assert cleared.run.xcom("send") == {**cleared.first_result, "balance": None}
 
     def test_what_cannot_be_sent_is_not_sent_in_part(self, refused: Story) -> None:
         assert refused.states == {"send": "failed", "send_many": "failed"}
         assert refused.box.requests() == []
+
+
+class TestExactlyOnce:
+    def test_a_worker_that_dies_while_it_sends_is_followed_by_a_try_that_finds_what_was_accepted(
+        self, worker_killed_held: Story
+    ) -> None:
+        assert worker_killed_held.states == {"send": "success"}
+        assert worker_killed_held.run.task("send")["try_number"] == 2
+        assert worker_killed_held.sent_to() == ["27825550190", "27825550191"]
+        ids = {row["apiMessageId"] for row in worker_killed_held.box.outbox()}
+        assert set(worker_killed_held.run.xcom("send")["message_ids"]) == ids
+        assert "stand in the list of scheduled texts" in worker_killed_held.run.log("send")
 
 
 class TestATriggererThatDies:
@@ -333,11 +410,13 @@ def stories(
     wrong_key: Story,
     answer_lost: Story,
     worker_killed: Story,
+    worker_killed_held: Story,
+    cleared: Story,
     refused: Story,
     replies: Story,
 ) -> list[Story]:
     waits = [delivered, undelivered, key_withdrawn, triggerer_killed, wrong_key]
-    return [*waits, answer_lost, worker_killed, refused, replies]
+    return [*waits, answer_lost, worker_killed, worker_killed_held, cleared, refused, replies]
 
 
 @pytest.fixture(scope="session")

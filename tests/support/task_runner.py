@@ -44,8 +44,18 @@ class TaskRunner:
     task_state: dict[str, Any] = field(default_factory=dict)
     rendered: dict[str, Any] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    tries_until_clear: int = 0
     reported: dict[str, Any] = field(default_factory=dict)
     _resume: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def max_tries(self) -> int:
+        """What Airflow calls so: how many tries there may be, but for one."""
+        return self.tries_until_clear + self.retries
+
+    def clear(self) -> None:
+        """Clear the task, as a person does: all its retries come on top of the tries it had."""
+        self.tries_until_clear = self.try_number
 
     def run(self, task: BaseOperator) -> TaskRunResult:
         """Run the next try of the task, from its beginning."""
@@ -125,8 +135,8 @@ class TaskRunner:
             200,
             json={
                 "dag_run": dag_run,
-                "max_tries": self.retries,
-                "should_retry": self.try_number <= self.retries,
+                "max_tries": self.max_tries,
+                "should_retry": self.try_number <= self.max_tries,
                 "task_reschedule_count": 0,
                 "xcom_keys_to_clear": [],
                 **self._resume,

@@ -5,28 +5,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts import warehouse
-from tests.transfers import databases
+from tests.support import databases
+from tests.support.databases import postgres_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from tests.transfers.databases import Database
+    from tests.support.databases import Database
 
 PAGE_SIZE = 10
 
-
-@pytest.fixture(scope="session")
-def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The connection string of an empty PostgreSQL database, wherever one is to be had."""
-    with warehouse.postgres(tmp_path_factory.mktemp("postgres")) as conninfo:
-        yield conninfo
+__all__ = ["postgres_database"]
 
 
 @pytest.fixture
-def postgres(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def postgres(
+    postgres_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Database]:
     database = databases.postgres(postgres_database)
     _connect(database, monkeypatch)
     yield database

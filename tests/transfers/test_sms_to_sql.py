@@ -31,7 +31,7 @@ from airflow_provider_winsms.transfers.paging import PROGRESS_SECONDS, Progress
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator, load
 from airflow_provider_winsms.transfers.sql_table import TableName, open_table
 from tests.conftest import API_KEY
-from tests.transfers.databases import CONN_ID
+from tests.support.databases import CONN_ID
 from tests.transfers.list_server import ListServer, listing, row
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from airflow_provider_winsms.transfers.datasets import Dataset
     from airflow_provider_winsms.transfers.sql_table import LoadingTable
+    from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
-    from tests.transfers.databases import Database
 
 SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
 PAGE = "getIncomingMessages"

@@ -50,4 +50,15 @@ FIELDS: dict[str, dict[str, Any]] = {
         "description": "The rate limit of one task. Empty: no limit; WinSMS documents none.",
         "schema": {"type": ["number", "null"], "default": None, "minimum": 0.01, "maximum": 1000},
     },
+    "hash_key": {
+        "label": "Hash key",
+        "description": "Secret. Numbers and texts that are stored as keyed hashes are hashed with it; keep "
+        "it, or the same number has another hash. Empty: the ledger's digests use the API key.",
+        "schema": {
+            "type": ["string", "null"],
+            "default": None,
+            "format": "password",
+            "pattern": "^.{16,}$",
+        },
+    },
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +77,7 @@ class WinSMSGateway(Gateway):
     """WinSMS, South Africa."""
 
     name = "WinSMS"
+    lists_scheduled = True
     # The document says 200 kB and leaves open whether that is 200,000 or 204,800.
     limits = Limits(
         recipients=1000,
@@ -276,45 +278,42 @@ class WinSMSGateway(Gateway):
         return wire
 
     def _receipts(self, answer: Any, recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
-        return self._matched(_rows(answer, "recipients"), recipients)
+        return _not_all_unknown(self._matched(_rows(answer, "recipients"), recipients))
 
     def _batch_receipts(self, answer: Any, messages: Sequence[Message]) -> tuple[Receipt, ...]:
-        groups = _rows(answer, "messages")
-        if len(groups) != len(messages):
-            msg = f"{len(groups)} messages in the answer to {len(messages)}"
-            raise ValueError(msg)
-        pairs = zip(_in_order(groups, messages), messages, strict=True)
-        return tuple(r for group, m in pairs for r in self._receipts(group, m.recipients))
+        groups = _in_order(_rows(answer, "messages"), messages)
+        rows = ([] if group is None else _rows(group, "recipients") for group in groups)
+        pairs = zip(rows, messages, strict=True)
+        return _not_all_unknown(tuple(r for rows, m in pairs for r in self._matched(rows, m.recipients)))
 
     def _matched(self, rows: list[Row], recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
-        """Match rows to recipients by number: the order of the rows is in the examples, but not promised."""
+        """Match rows to recipients by number: the order of the rows is in the examples, but not promised.
+
+        A recipient that the answer leaves out, or names too often, gets a receipt that knows nothing.
+        """
         by_number: defaultdict[str, list[Row]] = defaultdict(list)
         for row in reversed(rows):
             by_number[str(row.get("mobileNumber", ""))].append(row)
-        needed = Counter(recipient.number for recipient in recipients)
-        missing = sum(max(0, count - len(by_number[number])) for number, count in needed.items())
-        if missing or len(rows) != len(recipients):
-            msg = f"{len(rows)} receipts for {len(recipients)} recipients, {missing} of them without one"
-            raise ValueError(msg)
+        for number, needed in Counter(recipient.number for recipient in recipients).items():
+            if len(by_number[number]) > needed:
+                by_number[number] = _without_copies(by_number[number])
+            if len(by_number[number]) != needed:
+                by_number[number] = [{}] * needed
         return tuple(self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients)
 
     def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
-        accepted, message_id = row.get("accepted"), row.get("apiMessageId")
-        if not isinstance(accepted, bool):
-            msg = "a recipient neither accepted nor declined"
-            raise ValueError(msg)  # noqa: TRY004 - the answer's shape is wrong, not an argument's type
-        if accepted and message_id is None:
-            msg = "an accepted recipient without apiMessageId"
-            raise ValueError(msg)
+        accepted, message_id = row.get("accepted"), _whole(row.get("apiMessageId"))
+        if not isinstance(accepted, bool) or (accepted and message_id is None):
+            return _no_receipt(recipient)
         code = _code(row.get("acceptError"))
         return Receipt(
             number=recipient.number,
             accepted=accepted,
-            message_id=_wire_id(message_id) if accepted else None,
+            message_id=message_id if accepted else None,
             reason=None if accepted else REJECT_REASONS.get(code, RejectReason.OTHER),
             code=code,
-            cost=_money(row.get("creditCost")) or Decimal(0),
-            balance=_money(row.get("newCreditBalance")),
+            cost=_readable_money(row.get("creditCost")) or Decimal(0),
+            balance=_readable_money(row.get("newCreditBalance")),
             send_at=self._time(row.get("scheduledTime")),
             client_id=recipient.client_id,
             raw=row,
@@ -399,14 +398,44 @@ def _rows(answer: Any, key: str) -> list[Row]:
     return rows
 
 
-def _in_order(groups: list[Row], messages: Sequence[Message]) -> list[Row]:
-    """Return the groups as the messages stand; the order of an answer is in the example, but not promised."""
+def _in_order(groups: list[Row], messages: Sequence[Message]) -> Sequence[Row | None]:
+    """Return the groups as the messages stand, ``None`` for one that is not there.
+
+    The order of an answer is in the example, but not promised.
+    """
     by_text: defaultdict[str, list[Row]] = defaultdict(list)
     for group in reversed(groups):
         by_text[_text(group.get("message"))].append(group)
-    if Counter(message.text for message in messages) != {text: len(rows) for text, rows in by_text.items()}:
+    needed = Counter(message.text for message in messages)
+    if len(groups) == len(messages) and needed.keys() != by_text.keys():
+        # The gateway may give a text back as it was sent, which need not be as it was given.
         return groups
-    return [by_text[message.text].pop() for message in messages]
+    whole = {text for text, count in needed.items() if len(by_text[text]) == count}
+    return [by_text[message.text].pop() if message.text in whole else None for message in messages]
+
+
+def _without_copies(rows: list[Row]) -> list[Row]:
+    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+
+
+def _no_receipt(recipient: Recipient) -> Receipt:
+    return Receipt(
+        number=recipient.number,
+        accepted=False,
+        message_id=None,
+        reason=None,
+        code="",
+        cost=Decimal(0),
+        balance=None,
+        client_id=recipient.client_id,
+    )
+
+
+def _not_all_unknown(receipts: tuple[Receipt, ...]) -> tuple[Receipt, ...]:
+    if not any(receipt.is_known for receipt in receipts):
+        msg = f"no receipt for any of {len(receipts)} recipients"
+        raise ValueError(msg)
+    return receipts
 
 
 def _integer(answer: Row, key: str, default: int | None) -> int:
@@ -423,6 +452,13 @@ def _wire_id(value: Any) -> int:
         msg = "no whole number where an id or a count must be"
         raise ValueError(msg)
     return int(digits[1])
+
+
+def _whole(value: Any) -> int | None:
+    """Read an id, or ``None`` if it cannot be read."""
+    with suppress(ValueError):
+        return _wire_id(value)
+    return None
 
 
 def _flag(value: Any) -> bool:
@@ -458,6 +494,13 @@ def _money(value: Any) -> Decimal | None:
         msg = "an amount that is not a number"
         raise ValueError(msg)
     return amount
+
+
+def _readable_money(value: Any) -> Decimal | None:
+    """Read an amount, or ``None`` if it cannot be read: better no amount than no id."""
+    with suppress(ValueError):
+        return _money(value)
+    return None
 
 
 def _text(value: Any) -> str:

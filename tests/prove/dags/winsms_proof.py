@@ -96,6 +96,12 @@ with dag_of("answer_lost"):
 with dag_of("worker_killed"):
     SmsSendOperator(task_id="send", text=text, to=to)
 
+with dag_of("worker_killed_held"):
+    SmsSendOperator(task_id="send", text=text, to=to, guarantee="exactly_once")
+
+with dag_of("cleared"):
+    SmsSendOperator(task_id="send", text=text, to=to)
+
 with dag_of("refused"):
     SmsSendOperator(task_id="send", text=text, to=to)
     SmsSendBatchOperator(task_id="send_many", messages=messages)

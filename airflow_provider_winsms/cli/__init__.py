@@ -1,0 +1,1 @@
+"""What the ``airflow`` command line gets from this package: a way out for people."""

@@ -1,0 +1,197 @@
+"""The sends in Airflow's task state store, read and written in the metadata database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.utils.session import create_session
+from sqlalchemy import select, update
+
+from airflow_provider_winsms.cli.instances import is_under_way, state_of
+from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.history import Parked
+from airflow_provider_winsms.ledger.tables import whole_id
+from airflow_provider_winsms.ledger.task_state import (
+    BATCH_KEY,
+    batch_of,
+    record_of,
+    request_key,
+    row_of_record,
+)
+from airflow_provider_winsms.messages import Receipt, RejectReason, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from airflow_provider_winsms.ledger.base import Batch, Record
+    from airflow_provider_winsms.messages import MessageId
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of the store, as it was read."""
+
+    id: int
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A request in doubt, as it was shown."""
+
+    parked: Parked
+    batch: _Row
+    request: _Row
+    record: Record
+
+
+class TaskStateHistory:
+    """The sends of tasks without a ledger of their own. It reads as the SQL tables do (``SmsHistory``)."""
+
+    def __init__(self) -> None:
+        self.unreadable = 0
+        """How many batches could not be read: Airflow may keep their values elsewhere."""
+        self._seen: dict[tuple[str, Place], _Seen] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close: each step has a session of its own."""
+
+    def unresolved(self) -> list[Parked]:
+        """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
+        self.unreadable = 0
+        with create_session() as session:
+            for rows in _instances(session):
+                self._look(rows)
+        return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.intended_at)
+
+    def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
+        """Write what a person found out about the recipients in doubt of a request, as it was shown.
+
+        :raises InvalidMessage: if it was not in doubt, or if the ids do not fit.
+        :raises ClaimLost: if it has changed since.
+        """
+        seen = self._seen.get((batch_id, Place(*place)))
+        if seen is None:
+            msg = f"Request {place.number} of round {place.round} of the batch {batch_id!r} is not in doubt."
+            raise InvalidMessage(msg)
+        record = seen.record
+        _check_ids(accepted, record)
+        receipts = (_accepted(i) for i in accepted) if accepted is not None else iter(())
+        record.learn({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
+        with create_session() as session:
+            _replace(session, seen, json.dumps(row_of_record(record)))
+
+    def _look(self, rows: Mapping[str, _Row]) -> None:
+        batch_row = rows.get(BATCH_KEY)
+        try:
+            batch = batch_of(json.loads(batch_row.value)) if batch_row is not None else None
+        # The values are elsewhere, and what stands here is a reference.
+        except (KeyError, TypeError, ValueError):
+            self.unreadable += 1
+            return
+        if batch_row is None or batch is None:
+            return
+        beginning = f"{BATCH_KEY}.{batch.generation}."
+        for key, row in sorted(rows.items()):
+            if key.startswith(beginning):
+                self._look_at(batch, batch_row, row)
+
+    def _look_at(self, batch: Batch, batch_row: _Row, row: _Row) -> None:
+        round_, number = row.key.rsplit(".", 2)[1:]
+        place, record = Place(int(round_), int(number)), record_of(json.loads(row.value))
+        if not record.in_doubt or row.key != request_key(batch.generation, place):
+            return
+        sender = batch.sender
+        parked = Parked(
+            batch.id,
+            sender.dag_id,
+            sender.run_id,
+            sender.task_id,
+            sender.map_index,
+            place,
+            len(record.in_doubt),
+            record.intended_at,
+            record.send_at,
+        )
+        self._seen[batch.id, place] = _Seen(parked, batch_row, row, record)
+
+
+def _instances(session: Session) -> Iterator[Mapping[str, _Row]]:
+    """Yield what the store has of sends, task instance by task instance."""
+    model = TaskStateStoreModel
+    whose = (model.dag_run_id, model.task_id, model.map_index)
+    query = (
+        select(*whose, model.id, model.key, model.value)
+        .where(model.key.like(f"{BATCH_KEY}%"))
+        .order_by(*whose)
+        .execution_options(yield_per=_AT_ONCE)
+    )
+    rows: dict[str, _Row] = {}
+    current: Any = None
+    for dag_run_id, task_id, map_index, row_id, key, value in session.execute(query):
+        if (dag_run_id, task_id, map_index) != current and rows:
+            yield rows
+            rows = {}
+        current = dag_run_id, task_id, map_index
+        rows[key] = _Row(row_id, key, value)
+    if rows:
+        yield rows
+
+
+def _replace(session: Session, seen: _Seen, value: str) -> None:
+    """Write a request's record, if neither it nor its batch has changed since it was shown."""
+    model = TaskStateStoreModel
+    batch = session.scalar(select(model.value).where(model.id == seen.batch.id))
+    written = session.execute(
+        update(model)
+        .where(model.id == seen.request.id, model.value == seen.request.value)
+        .values(value=value, updated_at=datetime.now(UTC))
+    )
+    is_written = getattr(written, "rowcount", 0) == 1
+    if not is_written or batch != seen.batch.value or is_under_way(state_of(seen.parked, session)):
+        # Raised inside the session, which takes the change back.
+        msg = "The request has changed while you decided. Nothing was written. List what is in doubt again."
+        raise ClaimLost(msg)
+
+
+def _check_ids(accepted: Sequence[MessageId] | None, record: Record) -> None:
+    if accepted is None:
+        return
+    in_doubt = len(record.in_doubt)
+    if len(accepted) != in_doubt:
+        msg = f"{counted(in_doubt, 'recipient')} in doubt, and {counted(len(accepted), 'id')} given."
+        raise InvalidMessage(msg)
+    ids = list(map(whole_id, accepted))
+    taken = len(ids) - len(set(ids)) + len(set(ids).intersection(record.ids.values()))
+    if taken:
+        msg = f"{taken} of the {counted(len(ids), 'id')} belong to another recipient."
+        raise InvalidMessage(msg)
+
+
+_NOT_RECEIVED = Receipt(
+    number="",
+    accepted=False,
+    message_id=None,
+    reason=RejectReason.NOT_RECEIVED,
+    code="",
+    cost=Decimal(0),
+    balance=None,
+)
+
+
+def _accepted(message_id: MessageId) -> Receipt:
+    return replace(_NOT_RECEIVED, accepted=True, message_id=message_id, reason=None)

@@ -1,0 +1,449 @@
+"""A database, whichever has a ``DbApiHook``: one connection, its statements and its errors.
+
+A driver's own words may quote a row, and so a phone number or a text. They are left behind here: what is
+raised says what was tried, and the type and the code of the driver's error.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from io import StringIO
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_winsms.exceptions import InvalidMessage, SmsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+T = TypeVar("T")
+
+_REPEATS = 4
+"""How often a transaction is done again that was lost, or broken off in favour of another."""
+
+_LACKS_RIGHTS = frozenset({"42501", "1142", "1044"})
+_BROKEN_OFF = frozenset({"40001", "40P01", "1213", "1020", "SQLITE_BUSY_SNAPSHOT"})
+"""A deadlock, or a row that changed underneath: the codes of PostgreSQL, MySQL and MariaDB, and SQLite."""
+
+_HIGHEST_ERROR_NUMBER = 99_999
+
+# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class Kind(StrEnum):
+    """What a column holds; each database has its own type for it."""
+
+    ID = "id"
+    """A whole number of 64 bits."""
+
+    COUNT = "count"
+    """A whole number of 32 bits."""
+
+    AMOUNT = "amount"
+    """An amount of credits, to two decimal places."""
+
+    NUMBER = "number"
+    """A phone number, as digits, or its hash."""
+
+    TEXT = "text"
+    """A text of any length."""
+
+    INSTANT = "instant"
+    """A moment, in UTC."""
+
+    NAME = "name"
+    """An identifier that Airflow gave."""
+
+    WORD = "word"
+    """One of a few words, or hexadecimal digits, of up to 64 letters."""
+
+
+def utc(moment: datetime) -> datetime:
+    """Return a plain ``datetime`` in UTC, as drivers look types up by name."""
+    return datetime.fromtimestamp(moment.timestamp(), tz=UTC)
+
+
+def read_instant(value: Any) -> datetime:
+    """Return the moment that a driver read from a column of the kind ``INSTANT``."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def read_amount(value: Any) -> Decimal:
+    """Return the amount that a driver read from a column of the kind ``AMOUNT``, or that it summed up."""
+    return round(Decimal(str(value)), 2)
+
+
+def storable(text: str) -> str:
+    """Put U+FFFD for what databases refuse: NUL, and the half of an emoji that a cut in a text leaves."""
+    if text.isascii() and "\0" not in text:
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.replace("\0", "\ufffd")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between databases.
+
+    :param types: the type of a column, for each kind.
+    :param instant: what a driver is given for a moment in UTC.
+    :param amount: what a driver is given for an amount.
+    :param opening: what is said to a new connection.
+    :param lock: what begins a transaction of which only one is made at a time. ``{lock_name}`` is a literal.
+    :param quote: how a name is quoted; ``None``: as the hook says.
+    :param has_copy: whether rows may come in a stream, through ``COPY ... FROM STDIN``.
+    """
+
+    types: Mapping[Kind, str]
+    instant: Callable[[datetime], Any] = utc
+    amount: Callable[[Decimal], Any] = lambda amount: amount
+    opening: tuple[str, ...] = ()
+    lock: tuple[str, ...] = ()
+    quote: str | None = None
+    has_copy: bool = False
+
+
+DIALECTS = {
+    "postgres": Dialect(
+        types={
+            Kind.ID: "BIGINT",
+            Kind.COUNT: "INTEGER",
+            Kind.AMOUNT: "NUMERIC(12, 2)",
+            Kind.NUMBER: "TEXT",
+            Kind.TEXT: "TEXT",
+            Kind.INSTANT: "TIMESTAMP WITH TIME ZONE",
+            Kind.NAME: "TEXT",
+            Kind.WORD: "TEXT",
+        },
+        # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
+        lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
+        has_copy=True,
+    ),
+    "sqlite": Dialect(
+        types={
+            Kind.ID: "INTEGER",
+            Kind.COUNT: "INTEGER",
+            Kind.AMOUNT: "NUMERIC",
+            Kind.NUMBER: "TEXT",
+            Kind.TEXT: "TEXT",
+            Kind.INSTANT: "TEXT",
+            Kind.NAME: "TEXT",
+            Kind.WORD: "TEXT",
+        },
+        # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
+        instant=lambda moment: utc(moment).isoformat(),
+        # Nor has it decimals. A sum of these is right once it is rounded to two places.
+        amount=str,
+        # SQLite takes one writer at a time; the driver alone would let the next one wait for 5 seconds only.
+        opening=("PRAGMA busy_timeout = 60000",),
+        lock=("BEGIN IMMEDIATE",),
+    ),
+    "mysql": Dialect(
+        types={
+            Kind.ID: "BIGINT",
+            Kind.COUNT: "INTEGER",
+            Kind.AMOUNT: "NUMERIC(12, 2)",
+            Kind.NUMBER: "VARCHAR(100)",
+            Kind.TEXT: "TEXT",
+            Kind.INSTANT: "DATETIME(6)",
+            Kind.NAME: "VARCHAR(250)",
+            Kind.WORD: "VARCHAR(64)",
+        },
+        # A hook may not know that double quotes are for texts there.
+        quote="`{}`",
+        # DATETIME has no zone.
+        instant=lambda moment: utc(moment).replace(tzinfo=None),
+        opening=(
+            # What does not fit is an error, not cut off.
+            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_TRANS_TABLES')",
+            # As in PostgreSQL. The default locks the gaps between rows too, by which strangers wait for each
+            # other.
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        ),
+    ),
+}
+"""By the connection's type. MariaDB's is ``mysql``."""
+
+STANDARD = Dialect(
+    types={
+        Kind.ID: "BIGINT",
+        Kind.COUNT: "INTEGER",
+        Kind.AMOUNT: "NUMERIC(12, 2)",
+        Kind.NUMBER: "VARCHAR(100)",
+        Kind.TEXT: "VARCHAR(4000)",
+        Kind.INSTANT: "TIMESTAMP WITH TIME ZONE",
+        Kind.NAME: "VARCHAR(250)",
+        Kind.WORD: "VARCHAR(64)",
+    },
+)
+"""For every other database; the types are those of standard SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the database would not do, without its words.
+
+    :param step: what was tried: "commit", "read the rows".
+    :param kind: the type of the driver's error.
+    :param codes: its codes: SQLSTATE, or what the driver has instead, and other numbers.
+    """
+
+    step: str
+    kind: str
+    codes: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        """SQLSTATE, or what the driver has instead, or an empty string."""
+        return next(iter(self.codes), "")
+
+    @property
+    def lacks_rights(self) -> bool:
+        """Whether the connection's user may not do that."""
+        return not _LACKS_RIGHTS.isdisjoint(self.codes)
+
+    @property
+    def was_broken_off(self) -> bool:
+        """Whether the transaction gave way to another, and may pass the next time."""
+        return not _BROKEN_OFF.isdisjoint(self.codes)
+
+    def message(self, where: str, hint: str) -> str:
+        """Return what to tell a person."""
+        cause = f"{self.kind}, {self.code}" if self.code else self.kind
+        return f"The database could not {self.step} ({cause}; {where}). {hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened(Refusal):
+    """A database that could not be connected to; ``step`` is the id of its connection."""
+
+    def message(self, where: str, hint: str) -> str:  # noqa: ARG002 - nothing was tried there yet
+        """Return what to tell a person."""
+        return f"The database of the connection {self.step!r} could not be opened ({self.kind})."
+
+
+class Database:
+    """One connection to a database. It is made when it is first needed, and never commits by itself.
+
+    :param refused: makes the error that is raised where the database refuses something.
+    """
+
+    def __init__(self, hook: DbApiHook, refused: Callable[[Refusal], SmsError]) -> None:
+        self._hook = hook
+        self._refused = refused
+        self._connection: Any = None
+        self._refusal: Refusal | None = None
+        self._is_lost = False
+        self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
+        self.placeholder: str = hook.placeholder
+        self._quote: str = self.dialect.quote or hook.escape_word_format
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that is not known to be lost."""
+        return self._connection is not None
+
+    def open(self) -> None:
+        """Connect."""
+        self._connection = self._connect()
+        if self._hook.supports_autocommit:
+            self._hook.set_autocommit(self._connection, autocommit=False)
+        for statement in self.dialect.opening:
+            self.execute("open the connection", statement)
+        self.commit()
+
+    def close(self) -> None:
+        """End the connection, and with it what was not committed."""
+        connection, self._connection = self._connection, None
+        with suppress(Exception):
+            connection.close()
+
+    def quoted(self, *names: str) -> str:
+        """Return a name as it stands in a statement; several of them with dots between."""
+        return ".".join(self._quote.format(name) for name in names)
+
+    def placeholders(self, count: int) -> str:
+        """Return placeholders with commas between."""
+        return ", ".join([self.placeholder] * count)
+
+    def execute(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement, and return how many rows it changed.
+
+        :param step: what it does, for the error.
+        """
+
+        def execute(cursor: Any) -> int:
+            cursor.execute(statement, tuple(parameters))
+            return int(cursor.rowcount)
+
+        return self._with_cursor(step, execute)
+
+    def rows(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query, whose columns all have names of their own, and return its rows."""
+
+        def read(cursor: Any) -> list[tuple[Any, ...]]:
+            cursor.execute(statement, tuple(parameters))
+            # A connection may ask for rows as mappings.
+            return [tuple(row.values() if hasattr(row, "values") else row) for row in cursor.fetchall()]
+
+        return self._with_cursor(step, read)
+
+    def columns(self, step: str, table: str) -> set[str]:
+        """Return the names of the columns of a table or a view, given as it stands in a statement."""
+
+        def read(cursor: Any) -> set[str]:
+            cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")  # noqa: S608 - a quoted name
+            names = {column[0] for column in cursor.description}
+            cursor.fetchall()
+            return names
+
+        return self._with_cursor(step, read)
+
+    def insert(self, step: str, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows as fast as the database takes them.
+
+        :param table: as it stands in a statement.
+        """
+        names = ", ".join(map(self.quoted, columns))
+
+        def insert(cursor: Any) -> None:
+            if self.dialect.has_copy:
+                _copy(cursor, f"COPY {table} ({names}) FROM STDIN", _copy_text(rows))
+            else:
+                values = self.placeholders(len(columns))
+                statement = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - quoted names
+                cursor.executemany(statement, rows)
+
+        self._with_cursor(step, insert)
+
+    def lock(self, name: str) -> None:
+        """Wait until no other transaction holds the lock of this name, where the database has such locks."""
+        for statement in self.dialect.lock:
+            self.execute("take a lock", statement.format(lock_name=f"'{name}'"))
+
+    def commit(self) -> None:
+        """Commit."""
+        self._without_its_words("commit", self._connection.commit)
+
+    def rollback(self) -> None:
+        """Roll back; where that fails too, what failed before is the better thing to say."""
+        with suppress(Exception):
+            self._connection.rollback()
+
+    def transact(self, work: Callable[[], T]) -> T:
+        """Do some work in one transaction: all of it, or nothing.
+
+        It is done again, on a new connection, where this one was lost, and where the database broke it off.
+        So the work must be harmless to repeat even after a commit whose answer was lost.
+        """
+        for repeats_left in reversed(range(_REPEATS + 1)):
+            try:
+                return self._attempt(work)
+            except SmsError:
+                if not (repeats_left and self._may_pass()):
+                    raise
+        raise AssertionError
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        self._refusal, self._is_lost, is_committed = None, False, False
+        try:
+            if self._connection is None:
+                self.open()
+            result = work()
+            self.commit()
+            is_committed = True
+        finally:
+            # A task's timeout, too, must not leave half a transaction to what comes next.
+            if not is_committed:
+                self._undo()
+        return result
+
+    def _undo(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.rollback()
+        except Exception:  # noqa: BLE001 - drivers have no type in common
+            self.close()
+            self._is_lost = True
+
+    def _may_pass(self) -> bool:
+        return self._refusal is not None and (self._is_lost or self._refusal.was_broken_off)
+
+    def _connect(self) -> Any:
+        """Connect. No row is about yet, so the driver's own error may stand behind ours."""
+        try:
+            return self._hook.get_conn()
+        except Exception as error:
+            conn_id = getattr(self._hook, self._hook.conn_name_attr)
+            self._refusal = NotOpened(conn_id, type(error).__name__, _codes(error))
+            raise self._refused(self._refusal) from error
+
+    def _with_cursor(self, step: str, work: Callable[[Any], T]) -> T:
+        def with_cursor() -> T:
+            with closing(self._connection.cursor()) as cursor:
+                return work(cursor)
+
+        return self._without_its_words(step, with_cursor)
+
+    def _without_its_words(self, step: str, work: Callable[[], T]) -> T:
+        """Do some work. Its error is left behind before ours is raised, so that no chain leads to it."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - drivers have no type in common
+            self._refusal = Refusal(step, type(error).__name__, _codes(error))
+        raise self._refused(self._refusal)
+
+
+def check_identifier(what: str, name: object) -> None:
+    """Hold a name against what every database takes.
+
+    :raises InvalidMessage: if it is not a plain identifier.
+    """
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+        msg = (
+            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
+            f"not beginning with a digit; got {name!r}."
+        )
+        raise InvalidMessage(msg)
+
+
+def _copy(cursor: Any, statement: str, text: str) -> None:
+    """Stream rows, through psycopg 3 or 2."""
+    if hasattr(cursor, "copy_expert"):
+        cursor.copy_expert(statement, StringIO(text))
+    else:
+        with cursor.copy(statement) as stream:
+            stream.write(text)
+
+
+def _copy_text(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Return rows as PostgreSQL's text format has them. Most values stand in many rows."""
+    cell = lru_cache(maxsize=None, typed=True)(_copy_cell)
+    return "".join(["\t".join(map(cell, row)) + "\n" for row in rows])
+
+
+def _copy_cell(value: Any) -> str:
+    return "\\N" if value is None else str(value).translate(_COPY_ESCAPES)
+
+
+def _codes(error: Exception) -> tuple[str, ...]:
+    """Return the SQLSTATE, or SQLite's name for the error, and MySQL's number for it.
+
+    No other part is known safe.
+    """
+    words = (getattr(error, name, None) for name in ("sqlstate", "pgcode", "sqlite_errorname"))
+    number = next(iter(error.args), None)
+    is_number = isinstance(number, int) and 0 < number <= _HIGHEST_ERROR_NUMBER
+    return (*(word for word in words if isinstance(word, str)), *([str(number)] if is_number else []))

@@ -1,0 +1,450 @@
+"""The tables of the ledger, and the views over them, as data.
+
+Every table and view is named with a prefix before it, ``sms_`` unless another is asked for. All are created
+when they are first needed, by one transaction. A column, once published, is neither renamed nor dropped; new
+ones may be added.
+
+An instant is a ``TIMESTAMP WITH TIME ZONE`` in PostgreSQL, a ``DATETIME(6)`` in UTC in MySQL and MariaDB, and
+ISO 8601 text in UTC in SQLite. An amount has two decimal places; SQLite has no decimals, so that a sum there
+is to be rounded to two places, and is then exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_winsms.database import Kind
+from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
+from airflow_provider_winsms.messages import DeliveryState, RejectReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow_provider_winsms.database import Database
+
+
+class MessageState(StrEnum):
+    """How far one text to one recipient has come."""
+
+    UNKNOWN = "unknown"
+    """Submitted, or about to be; no answer yet, or it was lost."""
+
+    ACCEPTED = "accepted"
+    """Taken by the gateway, to go out now."""
+
+    SCHEDULED = "scheduled"
+    """Taken by the gateway, to go out at ``send_at``."""
+
+    DECLINED = "declined"
+    """Not taken; ``reason`` says why."""
+
+    CANCELLING = "cancelling"
+    """Taken by the gateway, and about to be taken back: whether that succeeded is not known yet."""
+
+    CANCELLED = "cancelled"
+    """Taken back; ``refund`` says what the gateway gave back."""
+
+    QUEUED = "queued"
+    """Taken by the gateway, and waiting there."""
+
+    SENT = "sent"
+    """Handed to the network; no word from it yet, and perhaps never one."""
+
+    DELIVERED = "delivered"
+    """Arrived on the phone, at ``state_at``."""
+
+    FAILED = "failed"
+    """Transmitted, and could not be delivered."""
+
+    NOT_SENT = "not_sent"
+    """Taken by the gateway, and never transmitted."""
+
+    NOT_FOUND = "not_found"
+    """Taken by the gateway, which does not know its id, or has forgotten it."""
+
+    @property
+    def counter(self) -> str:
+        """The column of the batch that counts texts in this state."""
+        return str(self) if self in _COUNTED_APART else "accepted"
+
+
+_COUNTED_APART = frozenset({MessageState.UNKNOWN, MessageState.DECLINED, MessageState.CANCELLED})
+
+ACCEPTED_STATES = tuple(state for state in MessageState if state not in _COUNTED_APART)
+"""The states of a text that the gateway took and that was not taken back."""
+
+_PENDING = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NOT_FOUND)
+_FINAL_FROM = (*_PENDING, MessageState.QUEUED, MessageState.SENT, MessageState.CANCELLING)
+
+REPORTED_FROM: Mapping[DeliveryState, tuple[MessageState, ...]] = {
+    DeliveryState.QUEUED: _PENDING,
+    DeliveryState.SENT: (*_PENDING, MessageState.QUEUED, MessageState.CANCELLING),
+    DeliveryState.NOT_FOUND: (
+        MessageState.ACCEPTED,
+        MessageState.SCHEDULED,
+        MessageState.QUEUED,
+        MessageState.SENT,
+    ),
+    DeliveryState.DELIVERED: _FINAL_FROM,
+    DeliveryState.FAILED: _FINAL_FROM,
+    DeliveryState.NOT_SENT: _FINAL_FROM,
+}
+"""What a report may change, as no text goes back. ``DeliveryState.UNKNOWN`` says nothing, so it is absent."""
+
+CANCELLABLE = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.QUEUED)
+"""The states of a text that may still be waiting."""
+
+
+def quoted(states: Iterable[MessageState]) -> str:
+    """Return states as they stand in a statement, with commas between."""
+    return ", ".join(f"'{state}'" for state in states)
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table.
+
+    :param name: what follows the prefix.
+    :param key: the columns of its primary key.
+    :param unique: columns that together are there once.
+    :param indexes: the columns of each further index.
+    """
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    unique: tuple[str, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of its columns, in their order."""
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view; each has a row for each day (in UTC) and DAG.
+
+    :param columns: what each means, besides ``day`` and ``dag_id``, which come first.
+    :param figures: the columns as SQL; ``{late}`` are the seconds from when a text was to leave until
+        ``state_at``.
+    :param texts: the condition on the texts that count.
+    """
+
+    name: str
+    meaning: str
+    columns: Mapping[str, str]
+    figures: str
+    texts: str
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of its columns, in their order."""
+        return ("day", "dag_id", *self.columns)
+
+
+BATCHES = Table(
+    "batches",
+    "One row for each batch: what one task sends, once.",
+    columns=(
+        Column("batch_id", Kind.WORD, "32 hexadecimal digits, from the key and the generation"),
+        Column("key_digest", Kind.WORD, "SHA-256 of the key, in hexadecimal digits"),
+        Column("batch_key", Kind.TEXT, "the idempotency key, or DAG/run/task/map index"),
+        Column("generation", Kind.COUNT, "how often it was sent on purpose, from 1: a clear may ask for it"),
+        Column("dag_id", Kind.NAME, "the DAG that sends"),
+        Column("run_id", Kind.NAME, "its run"),
+        Column("task_id", Kind.NAME, "its task"),
+        Column("map_index", Kind.COUNT, "the index of a mapped task; -1 for any other"),
+        Column("owner", Kind.TEXT, "the owner of the task, as Airflow has it"),
+        Column("sms_conn_id", Kind.NAME, "the connection of the gateway"),
+        Column("guarantee", Kind.WORD, "what the task asked for where an answer is lost"),
+        Column("texts_digest", Kind.TEXT, "keyed digest of the texts, their times and segments"),
+        Column("numbers_digest", Kind.TEXT, "keyed digest of the numbers, in their order"),
+        Column("key_id", Kind.WORD, "which key the digests and the hashes were made with"),
+        Column("recipients", Kind.COUNT, "how many texts to one recipient each are planned"),
+        Column("requests", Kind.COUNT, "how many requests are planned for them"),
+        Column("duplicates", Kind.COUNT, "recipients left out, as the same text goes to them already"),
+        Column("max_tries", Kind.COUNT, "of the task instance; a clear raises it"),
+        Column("accepted", Kind.COUNT, "texts that the gateway took and that were not cancelled"),
+        Column("declined", Kind.COUNT, "texts that the gateway did not take, in all rounds"),
+        Column("unknown", Kind.COUNT, "texts of which nobody knows yet whether it took them"),
+        Column("cancelled", Kind.COUNT, "texts that it took and that were cancelled"),
+        Column("cost", Kind.AMOUNT, "credits for all that it took, also for what was cancelled later"),
+        Column("refunded", Kind.AMOUNT, "credits it gave back for what was cancelled"),
+        Column("opened_at", Kind.INSTANT, "when the first try began"),
+        Column("updated_at", Kind.INSTANT, "when its requests or counts last changed"),
+        Column("superseded_at", Kind.INSTANT, "when a later generation took its place", is_required=False),
+    ),
+    key=("batch_id",),
+    unique=("key_digest", "generation"),
+)
+
+REQUESTS = Table(
+    "requests",
+    "One row for each request that was claimed: each is submitted once at most.",
+    columns=(
+        Column("batch_id", Kind.WORD, "the batch"),
+        Column("round", Kind.COUNT, "1, and one more each time that texts had to be sent again"),
+        Column("request", Kind.COUNT, "the how-manyth request of the round, from 1"),
+        Column("recipients", Kind.COUNT, "how many texts to one recipient each are in it"),
+        Column("process", Kind.NAME, "the process that claimed it: host, process id and a random part"),
+        Column("intended_at", Kind.INSTANT, "when it was claimed; it left shortly after, or not at all"),
+        Column("send_at", Kind.INSTANT, "the minute it was held for, if it was", is_required=False),
+        Column("answered_at", Kind.INSTANT, "when its outcome was last recorded", is_required=False),
+        Column(
+            "cancelling_at",
+            Kind.INSTANT,
+            "when its task, being killed, began to take it back; null again once the outcome is recorded",
+            is_required=False,
+        ),
+    ),
+    key=("batch_id", "round", "request"),
+)
+
+MESSAGES = Table(
+    "messages",
+    "One row for each text to one recipient, in each request that held it.",
+    columns=(
+        Column("batch_id", Kind.WORD, "the batch"),
+        Column("round", Kind.COUNT, "the round of the request"),
+        Column("request", Kind.COUNT, "the request"),
+        Column("position", Kind.COUNT, "the place in the request, from 0"),
+        Column("number", Kind.NUMBER, "international digits; or their keyed hash, if that was asked for"),
+        Column("text", Kind.TEXT, "the keyed hash of the text; or the text, if that was asked for"),
+        Column("state", Kind.WORD, "how far it has come: a value of MessageState"),
+        Column("reason", Kind.WORD, "why it was declined: a value of RejectReason", is_required=False),
+        Column(
+            "message_id",
+            Kind.ID,
+            "the gateway's id, a whole number, to be joined with `in_reply_to` of the replies",
+            is_required=False,
+        ),
+        Column("cost", Kind.AMOUNT, "credits; 0 for what was not accepted"),
+        Column("refund", Kind.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
+        Column("submitted_at", Kind.INSTANT, "when its request was claimed"),
+        Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", is_required=False),
+        Column(
+            "state_at", Kind.INSTANT, "since when it is in its state; for `delivered`, the gateway's time"
+        ),
+    ),
+    key=("batch_id", "round", "request", "position"),
+    indexes=(("message_id",), ("number",)),
+)
+
+TABLES = (BATCHES, REQUESTS, MESSAGES)
+
+_TAKEN = f"m.state IN ({quoted(ACCEPTED_STATES)})"
+_SENT_AGAIN = ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later)
+_DELIVERED = "SUM(CASE WHEN m.state = 'delivered' THEN 1 ELSE 0 END)"
+_OPTED_OUT = "SUM(CASE WHEN m.reason = 'opted_out' THEN 1 ELSE 0 END)"
+
+VIEWS = (
+    View(
+        "delivery_rate",
+        "How many of the accepted texts arrived.",
+        columns={
+            "accepted": "texts that the gateway took and that were not cancelled",
+            "delivered": "those of them that arrived, as far as reports were read",
+            "rate": "delivered / accepted",
+        },
+        figures=f"COUNT(*) AS accepted, {_DELIVERED} AS delivered, {_DELIVERED} * 1.0 / COUNT(*) AS rate",
+        texts=_TAKEN,
+    ),
+    View(
+        "time_to_deliver",
+        "How long texts took to arrive, from when they were to leave: submitted, or their `send_at`.",
+        columns={
+            "delivered": "texts that arrived",
+            "avg_seconds": "the mean of their times",
+            "max_seconds": "the longest of their times",
+        },
+        figures="COUNT(*) AS delivered, AVG({late}) AS avg_seconds, MAX({late}) AS max_seconds",
+        texts="m.state = 'delivered'",
+    ),
+    View(
+        "cost_per_delivered",
+        "What a text cost that arrived, with those that did not on its bill.",
+        columns={
+            "cost": "credits for the texts that the gateway took and that were not cancelled",
+            "delivered": "those of them that arrived, as far as reports were read",
+            "cost_per_delivered": "cost / delivered; null if none arrived",
+        },
+        figures=f"SUM(m.cost) AS cost, {_DELIVERED} AS delivered,"
+        f" SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0) AS cost_per_delivered",
+        texts=_TAKEN,
+    ),
+    View(
+        "opt_out_rate",
+        "How many recipients had asked for no more texts. One that is sent to again counts once.",
+        columns={
+            "recipients": "texts, but not those cancelled, nor those declined that a later round sends",
+            "opted_out": "those declined as their recipient opted out",
+            "rate": "opted_out / recipients",
+        },
+        figures=f"COUNT(*) AS recipients, {_OPTED_OUT} AS opted_out, {_OPTED_OUT} * 1.0 / COUNT(*) AS rate",
+        texts=f"m.state <> 'cancelled' AND (m.reason IS NULL OR m.reason NOT IN ({_SENT_AGAIN}))",
+    ),
+)
+
+_VIEW = """{create} {view} AS SELECT {day} AS day, b.dag_id AS dag_id, {figures}
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE {texts} GROUP BY {day}, b.dag_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flavour:
+    """How a database says what the schema needs.
+
+    :param day: the day of a moment, which is in UTC.
+    :param seconds: the seconds between two moments.
+    :param create_view: makes a view that may be there already.
+    :param options: what follows the columns of a table.
+    :param has_indexes_inside: whether an index stands among the columns of its table.
+    """
+
+    day: str
+    seconds: str
+    create_view: str
+    options: str = ""
+    has_indexes_inside: bool = False
+
+
+_FLAVOURS = {
+    "postgres": _Flavour(
+        day="CAST({moment} AT TIME ZONE 'UTC' AS DATE)",
+        seconds="EXTRACT(EPOCH FROM ({end} - {start}))",
+        create_view="CREATE OR REPLACE VIEW",
+    ),
+    "sqlite": _Flavour(
+        day="DATE({moment})",
+        seconds="((JULIANDAY({end}) - JULIANDAY({start})) * 86400)",
+        create_view="CREATE VIEW IF NOT EXISTS",
+    ),
+    "mysql": _Flavour(
+        day="DATE({moment})",
+        seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
+        create_view="CREATE OR REPLACE VIEW",
+        # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
+        options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        has_indexes_inside=True,
+    ),
+}
+"""By the connection's type: the databases whose keys and locks are known to let one process claim only."""
+
+
+def check_kind(conn_type: str) -> None:
+    """Hold a connection's type against the databases that a ledger can be kept in.
+
+    :raises ConfigurationError: if it is none of them.
+    """
+    if conn_type not in _FLAVOURS:
+        msg = (
+            "A ledger is kept in PostgreSQL, MySQL, MariaDB or SQLite, whose locks let only one process "
+            f"claim a request; the connection has the type {conn_type!r}."
+        )
+        raise ConfigurationError(msg)
+
+
+class Schema:
+    """The tables and views under one prefix, in one database.
+
+    :param conn_type: the type of its connection.
+    """
+
+    def __init__(self, database: Database, conn_type: str, prefix: str) -> None:
+        self._database = database
+        self._flavour = _FLAVOURS[conn_type]
+        self._prefix = prefix
+
+    def name(self, part: Table | View) -> str:
+        """Return the name of a table or a view as it stands in a statement."""
+        return self._database.quoted(self._prefix + part.name)
+
+    def prepare(self) -> None:
+        """Create what is missing.
+
+        :raises ConfigurationError: if there is a table that lacks columns.
+        """
+        if not all(self._is_there(part) for part in (*TABLES, *VIEWS)):
+            self._database.transact(self._create)
+        for table in TABLES:
+            self._check(table, self._columns(table))
+
+    def _is_there(self, part: Table | View) -> bool:
+        try:
+            self._columns(part)
+        except LedgerUnavailable:
+            if not self._database.is_open:
+                raise
+            return False
+        return True
+
+    def _columns(self, part: Table | View) -> set[str]:
+        step = f"read the columns of {self._prefix}{part.name}"
+        return self._database.transact(lambda: self._database.columns(step, self.name(part)))
+
+    def _check(self, table: Table, found: set[str]) -> None:
+        missing = [name for name in table.column_names if name not in found]
+        if missing:
+            msg = (
+                f"The table {self._prefix}{table.name} lacks columns of the ledger: {', '.join(missing)}. "
+                "Add them, or give another prefix, whose tables are then created."
+            )
+            raise ConfigurationError(msg)
+
+    def _create(self) -> None:
+        self._database.lock(f"{self._prefix}schema")
+        for statement in self._statements():
+            self._database.execute("create the tables and views", statement)
+
+    def _statements(self) -> Iterator[str]:
+        for table in TABLES:
+            yield self._table(table)
+            if not self._flavour.has_indexes_inside:
+                yield from (self._index(table, columns) for columns in table.indexes)
+        for view in VIEWS:
+            yield self._view(view)
+
+    def _table(self, table: Table) -> str:
+        parts = [*map(self._column, table.columns), f"PRIMARY KEY ({self._listed(table.key)})"]
+        if table.unique:
+            parts.append(f"UNIQUE ({self._listed(table.unique)})")
+        if self._flavour.has_indexes_inside:
+            parts += [f"INDEX ({self._listed(columns)})" for columns in table.indexes]
+        return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){self._flavour.options}"
+
+    def _column(self, column: Column) -> str:
+        null = " NOT NULL" if column.is_required else " NULL"
+        return f"{self._database.quoted(column.name)} {self._database.dialect.types[column.kind]}{null}"
+
+    def _index(self, table: Table, columns: tuple[str, ...]) -> str:
+        name = self._database.quoted("_".join((f"{self._prefix}{table.name}", *columns)))
+        return f"CREATE INDEX IF NOT EXISTS {name} ON {self.name(table)} ({self._listed(columns)})"
+
+    def _view(self, view: View) -> str:
+        late = self._flavour.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
+        return _VIEW.format(
+            create=self._flavour.create_view,
+            view=self.name(view),
+            day=self._flavour.day.format(moment="m.submitted_at"),
+            figures=view.figures.format(late=late),
+            messages=self.name(MESSAGES),
+            batches=self.name(BATCHES),
+            texts=view.texts,
+        )
+
+    def _listed(self, columns: tuple[str, ...]) -> str:
+        return ", ".join(map(self._database.quoted, columns))

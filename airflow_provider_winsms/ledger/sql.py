@@ -1,0 +1,391 @@
+"""The ledger in tables of a database: it knows all batches of all tasks, and outlives Airflow's own memory.
+
+A request is claimed by the row of its place, whose key can be there only once, in a transaction that holds
+the row of its batch. All that is written may be written twice: where the answer to a commit is lost, the
+transaction is done again over a new connection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from hashlib import sha256
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from airflow_provider_winsms.database import storable
+from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage, LedgerUnavailable
+from airflow_provider_winsms.ledger.base import Batch, Contents, Record, Sender
+from airflow_provider_winsms.ledger.schema import (
+    BATCHES,
+    CANCELLABLE,
+    MESSAGES,
+    REQUESTS,
+    MessageState,
+    quoted,
+)
+from airflow_provider_winsms.ledger.tables import Row, Tables, check_prefix, read_moment, whole_id
+from airflow_provider_winsms.messages import RejectReason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.ledger.base import Place
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+    from airflow_provider_winsms.privacy import KeyedHash
+
+Privacy = Literal["none", "keyed_hash"]
+Text = Literal["digest", "keep"]
+
+_BATCH = (
+    "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
+    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation "
+    "FROM {batches} WHERE "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlOptions:
+    """How the tables are named, and what they hold of a person.
+
+    :param prefix: what the tables' names begin with.
+    :param privacy: ``"keyed_hash"`` keeps a keyed hash for each number.
+    :param text: ``"keep"`` keeps each text; otherwise a keyed hash of it is kept.
+    :raises InvalidMessage: if one of them is none that there is.
+    """
+
+    prefix: str = "sms_"
+    privacy: Privacy = "none"
+    text: Text = "digest"
+
+    def __post_init__(self) -> None:
+        check_prefix(self.prefix)
+        _check_choice("ledger_privacy", self.privacy, get_args(Privacy))
+        _check_choice("ledger_text", self.text, get_args(Text))
+
+
+class SqlLedger:
+    """The ledger of what is sent under one key. It holds a connection until it is closed.
+
+    :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
+    :param key: names the batches.
+    :param hashes: makes the hashes that are kept.
+    :raises ConfigurationError: if the database is another one, or a table lacks columns.
+    """
+
+    def __init__(self, hook: DbApiHook, key: str, hashes: KeyedHash, options: SqlOptions) -> None:
+        self._key = key
+        self._hashes = hashes
+        self._options = options
+        self._batch_id = ""
+        self._tables = Tables(hook, options.prefix)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._tables.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def latest(self) -> Batch | None:
+        """Return the batch that an earlier try opened, in its last generation."""
+        query = _BATCH + "key_digest = {p} ORDER BY generation DESC LIMIT 1"
+        return self._opened(self._stored(query, _digest(self._key)))
+
+    def open(self, batch: Batch) -> Batch:
+        """Write a batch, or return the one that is there under its key and generation."""
+        query = _BATCH + "batch_id = {p}"
+        found = self._stored(query, batch.id)
+        if found is None:
+            try:
+                self._tables.transact(lambda: self._write(batch))
+            except LedgerUnavailable:
+                # Another process was faster by a moment.
+                found = self._stored(query, batch.id)
+                if found is None:
+                    raise
+        self._batch_id = batch.id
+        return found or batch
+
+    def find(self, place: Place) -> Record | None:
+        """Return what is known of a request."""
+        return self._tables.transact(lambda: self._find(place))
+
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        """Claim a request."""
+        rows = list(self._rows(place, record, messages))
+        self._tables.transact(lambda: self._intend(place, record, rows))
+
+    def renew(self, place: Place, record: Record) -> None:
+        """Claim a request anew."""
+        self._tables.transact(lambda: self._renew(place, record))
+
+    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        """Write what was learnt of a request."""
+        self._tables.transact(lambda: self._record(place, record, news))
+
+    def cancelling(self, place: Place, record: Record) -> None:
+        """Write that what was accepted of a request is about to be taken back."""
+        self._tables.transact(lambda: self._cancelling(place))
+        record.is_being_cancelled = True
+
+    def withdraw(self, place: Place, record: Record) -> None:
+        """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
+        self._tables.transact(lambda: self._withdraw(place, record))
+
+    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
+        """Return those ids that belong to recipients of any batch in the tables."""
+        ids = list(map(whole_id, message_ids))
+        return set(self._tables.transact(lambda: self._tables.claimed(ids)))
+
+    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+        """Return those numbers that another request in doubt has a text for, in that minute."""
+        return self._tables.transact(lambda: self._rivals(place, send_at, numbers))
+
+    def _stored(self, query: str, parameter: str) -> Batch | None:
+        rows = self._tables.transact(lambda: self._tables.read("read the batch", query, parameter))
+        return _batch(rows[0]) if rows else None
+
+    def _opened(self, batch: Batch | None) -> Batch | None:
+        self._batch_id = "" if batch is None else batch.id
+        return batch
+
+    def _write(self, batch: Batch) -> None:
+        supersede = (
+            "UPDATE {batches} SET superseded_at = {p} "
+            "WHERE key_digest = {p} AND generation < {p} AND superseded_at IS NULL"
+        )
+        now = self._tables.now()
+        self._tables.execute("supersede a batch", supersede, now, _digest(batch.key), batch.generation)
+        row = self._values(batch, now)
+        self._tables.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
+
+    def _values(self, batch: Batch, now: Any) -> dict[str, Any]:
+        sender, contents, nothing = batch.sender, batch.contents, self._tables.amount(Decimal(0))
+        return {
+            "batch_id": batch.id,
+            "key_digest": _digest(batch.key),
+            "batch_key": batch.key,
+            "generation": batch.generation,
+            "dag_id": sender.dag_id,
+            "run_id": sender.run_id,
+            "task_id": sender.task_id,
+            "map_index": sender.map_index,
+            "owner": sender.owner,
+            "sms_conn_id": batch.sms_conn_id,
+            "guarantee": str(batch.guarantee),
+            "texts_digest": contents.texts,
+            "numbers_digest": contents.numbers,
+            "key_id": contents.key_id,
+            "recipients": contents.recipients,
+            "requests": contents.requests,
+            "duplicates": contents.duplicates,
+            "max_tries": batch.max_tries,
+            **dict.fromkeys(("accepted", "declined", "unknown", "cancelled"), 0),
+            **dict.fromkeys(("cost", "refunded"), nothing),
+            "opened_at": self._tables.instant(batch.opened_at),
+            "updated_at": now,
+            "superseded_at": None,
+        }
+
+    def _find(self, place: Place) -> Record | None:
+        query = "SELECT recipients, intended_at, process, send_at, cancelling_at FROM {requests} WHERE {here}"
+        found = self._tables.read("read a request", query, self._batch_id, *place)
+        if not found:
+            return None
+        size, intended_at, process, send_at, cancelling_at = found[0]
+        record = Record(
+            size=size,
+            intended_at=read_moment(intended_at),
+            owner=process,
+            send_at=None if send_at is None else read_moment(send_at),
+            is_being_cancelled=cancelling_at is not None,
+        )
+        for row in self._tables.rows_of(self._batch_id, place):
+            _learn(record, row)
+        return record
+
+    def _rows(self, place: Place, record: Record, messages: Sequence[Message]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of messages without an outcome, as their columns stand."""
+        intended_at, nothing = self._tables.instant(record.intended_at), self._tables.amount(Decimal(0))
+        first, positions = (self._batch_id, *place), count()
+        for message in messages:
+            text, send_at = self._text(message.text), self._tables.instant(message.send_at or record.send_at)
+            known = (text, MessageState.UNKNOWN.value, None, None, nothing, nothing, intended_at, send_at)
+            for recipient in message.recipients:
+                yield (*first, next(positions), self._number(recipient.number), *known, intended_at)
+
+    def _intend(self, place: Place, record: Record, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not self._tables.lock(self._batch_id):
+            raise _superseded()
+        claimant = self._claimant(place)
+        if claimant == (record.owner, record.intended_at):
+            return  # written before, by a commit whose answer was lost
+        if claimant is not None:
+            msg = f"Request {place.number} was claimed by another process."
+            raise ClaimLost(msg)
+        values = {
+            "batch_id": self._batch_id,
+            "round": place.round,
+            "request": place.number,
+            "recipients": record.size,
+            "process": record.owner,
+            "intended_at": self._tables.instant(record.intended_at),
+            "send_at": self._tables.instant(record.send_at),
+        }
+        self._tables.insert(REQUESTS, [tuple(map(values.get, REQUESTS.column_names))])
+        self._tables.insert(MESSAGES, rows)
+        self._count_unknown(len(rows))
+
+    def _count_unknown(self, difference: int) -> None:
+        nothing = Decimal(0)
+        self._tables.change_counts(self._batch_id, Counter({"unknown": difference}), nothing, nothing)
+
+    def _claimant(self, place: Place) -> tuple[str, DateTime] | None:
+        query = "SELECT process, intended_at FROM {requests} WHERE {here}"
+        found = self._tables.read("read a request", query, self._batch_id, *place)
+        return (found[0][0], read_moment(found[0][1])) if found else None
+
+    def _renew(self, place: Place, record: Record) -> None:
+        if not self._tables.lock(self._batch_id):
+            raise _superseded()
+        claimant = self._claimant(place)
+        rows = self._tables.rows_of(self._batch_id, place)
+        is_given_up = any(row.state is not MessageState.UNKNOWN for row in rows)
+        if claimant is None or claimant[0] != record.owner or is_given_up:
+            msg = f"Request {place.number} was given up by another process."
+            raise ClaimLost(msg)
+        intended_at = self._tables.instant(record.intended_at)
+        for statement in (
+            "UPDATE {requests} SET intended_at = {p} WHERE {here}",
+            "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
+        ):
+            self._tables.execute("claim a request anew", statement, intended_at, self._batch_id, *place)
+
+    def _record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        self._tables.lock(self._batch_id)
+        if not self._is_settled(place, news):
+            self._record_again(place, record, news)
+        cancelling_at = "cancelling_at" if record.is_being_cancelled else "NULL"
+        statement = "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}"
+        step = "record the outcome of a request"
+        self._tables.execute(
+            step, statement, self._tables.now(), self._batch_id, *place, cancelling_at=cancelling_at
+        )
+
+    def _is_settled(self, place: Place, news: Mapping[int, Receipt]) -> bool:
+        """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
+        known = {position: receipt for position, receipt in news.items() if receipt.is_known}
+        if any(receipt.reason is RejectReason.CANCELLED for receipt in known.values()):
+            return False
+        is_whole = self._tables.settle(self._batch_id, place, known) == len(known)
+        return is_whole and not self._is_being_cancelled(place)
+
+    def _record_again(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        """Take news in on top of what is known of a request."""
+        rows = self._tables.rows_of(self._batch_id, place)
+        if not rows:
+            msg = f"The ledger has no claim of request {place.number}, so its outcome cannot be recorded."
+            raise LedgerUnavailable(msg)
+        was_taken_back = self._is_being_cancelled(place) and not record.is_being_cancelled
+        settle = Row.not_cancelled if was_taken_back else _left_as_it_is
+        learnt = [row.learnt(news[row.position]) if row.position in news else settle(row) for row in rows]
+        self._tables.update(self._batch_id, place, rows, learnt)
+
+    def _is_being_cancelled(self, place: Place) -> bool:
+        query = "SELECT cancelling_at FROM {requests} WHERE {here}"
+        found = self._tables.read("read a request", query, self._batch_id, *place)
+        return bool(found) and found[0][0] is not None
+
+    def _cancelling(self, place: Place) -> None:
+        self._tables.lock(self._batch_id)
+        now = self._tables.now()
+        mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
+        move = (
+            "UPDATE {messages} SET state = 'cancelling', state_at = {p} WHERE {here} AND state IN ({waiting})"
+        )
+        self._tables.execute("mark a request", mark, now, self._batch_id, *place)
+        self._tables.execute("mark messages", move, now, self._batch_id, *place, waiting=quoted(CANCELLABLE))
+
+    def _withdraw(self, place: Place, record: Record) -> None:
+        self._tables.lock(self._batch_id)
+        rows = self._tables.rows_of(self._batch_id, place)
+        is_mine = self._claimant(place) == (record.owner, record.intended_at)
+        if not is_mine or any(row.state is not MessageState.UNKNOWN for row in rows):
+            return
+        for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
+            self._tables.execute("give a request back", statement, self._batch_id, *place)
+        self._count_unknown(-len(rows))
+
+    def _rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+        query = (
+            "SELECT number FROM {messages} WHERE number IN ({listed}) AND state = 'unknown' "
+            "AND send_at >= {p} AND send_at < {p} "
+            "AND NOT ({here})"
+        )
+        minute = send_at.replace(second=0, microsecond=0)
+        between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
+        plain = {self._number(number): number for number in numbers}
+        return {
+            plain[row[0]]
+            for part, listed in self._tables.in_parts(list(plain))
+            for row in self._tables.read(
+                "look for rivals", query, *part, *between, self._batch_id, *place, listed=listed
+            )
+        }
+
+    def _number(self, number: str) -> str:
+        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
+
+    def _text(self, text: str) -> str:
+        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        msg = f"`{name}` must be one of {', '.join(choices)}; got {value!r}."
+        raise InvalidMessage(msg)
+
+
+def _superseded() -> ClaimLost:
+    return ClaimLost(
+        "The batch was superseded by a later one under the same key; nothing more of it is sent."
+    )
+
+
+def _digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+def _batch(row: tuple[Any, ...]) -> Batch:
+    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation = row
+    return Batch(
+        key=key,
+        sender=Sender(*rest[:5]),
+        contents=Contents(*rest[5:]),
+        sms_conn_id=sms_conn_id,
+        guarantee=guarantee,
+        max_tries=max_tries,
+        opened_at=read_moment(opened_at),
+        generation=generation,
+    )
+
+
+def _learn(record: Record, row: Row) -> None:
+    """Take a row in. What was cancelled on purpose, not as its task was killed, is not sent again."""
+    if row.reason is not None:
+        record.declined[row.position] = row.reason
+    elif row.message_id is not None:
+        record.ids[row.position], record.costs[row.position] = row.message_id, row.cost
+
+
+def _left_as_it_is(row: Row) -> Row:
+    return row

@@ -1,0 +1,373 @@
+"""The ledger's tables, opened: what sending and everything beside it do to them alike.
+
+Whatever changes a count locks the row of its batch first, by writing it. So the counts of a batch always say
+what its rows say, and no two processes wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import pendulum
+
+from airflow_provider_winsms.database import Database, check_identifier, read_amount, read_instant
+from airflow_provider_winsms.exceptions import LedgerUnavailable, UnsupportedCapability
+from airflow_provider_winsms.ledger.schema import (
+    BATCHES,
+    MESSAGES,
+    REQUESTS,
+    MessageState,
+    Schema,
+    check_kind,
+)
+from airflow_provider_winsms.messages import RejectReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.database import Refusal
+    from airflow_provider_winsms.ledger.base import Place
+    from airflow_provider_winsms.ledger.schema import Table
+    from airflow_provider_winsms.messages import MessageId, Receipt
+
+T = TypeVar("T")
+
+_AT_ONCE = 500
+"""How many values a statement lists."""
+
+_CHOICES_AT_ONCE = 1000
+"""How many it chooses from."""
+
+_CHOICES_IN_A_ROW = 32
+"""How many of those it tries one after the other."""
+
+_LONGEST_PREFIX = 30
+"""PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
+
+_ID_LIMIT = 2**63
+
+_RIGHTS = (
+    "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the tables, and, if they are missing, "
+    "the right to create tables and views."
+)
+_SAFE = "What is in the ledger stands; a repeat is safe."
+
+
+class Row(NamedTuple):
+    """What the row of a message says of its outcome. Number and text never change, and are not read."""
+
+    position: int
+    is_held: bool
+    state: MessageState
+    reason: RejectReason | None = None
+    message_id: int | None = None
+    cost: Decimal = Decimal(0)
+    refund: Decimal = Decimal(0)
+
+    def learnt(self, receipt: Receipt) -> Row:
+        """Return the row after a receipt. What is known already stands, with what was reported since."""
+        if receipt.reason is None:
+            is_known = receipt.message_id is None or receipt.message_id == self.message_id
+            return self if is_known else self.accepted(whole_id(receipt.message_id), receipt.cost)
+        if receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
+            return self._cancelled(receipt.cost)
+        return self.declined(receipt.reason)
+
+    def accepted(self, message_id: int, cost: Decimal) -> Row:
+        """Return the row of a text that the gateway took."""
+        return Row(self.position, self.is_held, self._as_taken, None, message_id, cost)
+
+    def declined(self, reason: RejectReason) -> Row:
+        """Return the row of a text that the gateway did not take."""
+        return Row(self.position, self.is_held, MessageState.DECLINED, reason)
+
+    def not_cancelled(self) -> Row:
+        """Return the row of a text that, if it was to be taken back, was not."""
+        return self._replace(state=self._as_taken) if self.state is MessageState.CANCELLING else self
+
+    @property
+    def _as_taken(self) -> MessageState:
+        return MessageState.SCHEDULED if self.is_held else MessageState.ACCEPTED
+
+    def _cancelled(self, refund: Decimal) -> Row:
+        if self.state is MessageState.CANCELLED:
+            return self
+        return self._replace(state=MessageState.CANCELLED, reason=RejectReason.CANCELLED, refund=refund)
+
+
+class Tables:
+    """The tables under one prefix, over one connection. What is missing of them is created.
+
+    :raises InvalidMessage: if the prefix cannot begin a name.
+    :raises ConfigurationError: if a ledger cannot be kept in such a database, or a table lacks columns.
+    :raises LedgerUnavailable: from every method, if the database refuses something.
+    """
+
+    def __init__(self, hook: DbApiHook, prefix: str) -> None:
+        check_prefix(prefix)
+        check_kind(hook.conn_type)
+        self._prefix = prefix
+        self._database = Database(hook, self._refused)
+        schema = Schema(self._database, hook.conn_type, prefix)
+        self.placeholder = placeholder = self._database.placeholder
+        self._words = {
+            "p": placeholder,
+            "here": f"batch_id = {placeholder} AND round = {placeholder} AND request = {placeholder}",
+            "batches": schema.name(BATCHES),
+            "requests": schema.name(REQUESTS),
+            "messages": schema.name(MESSAGES),
+        }
+        self.transact = self._database.transact
+        try:
+            schema.prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def now(self) -> Any:
+        """Return this moment as the driver takes it."""
+        return self.instant(datetime.now(UTC))
+
+    def instant(self, moment: datetime | None) -> Any:
+        """Return a moment as the driver takes it."""
+        return None if moment is None else self._database.dialect.instant(moment)
+
+    def amount(self, amount: Decimal) -> Any:
+        """Return an amount as the driver takes it."""
+        return self._database.dialect.amount(amount)
+
+    def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
+        """Run a statement, and return how many rows it changed.
+
+        Words in braces are filled in: the tables' names, ``{p}`` for a parameter, and ``{here}`` for the
+        condition on a batch and a place, which takes three.
+        """
+        return self._database.execute(step, statement.format(**self._words, **words), parameters)
+
+    def read(self, step: str, statement: str, *parameters: Any, **words: str) -> list[tuple[Any, ...]]:
+        """Run a query, with words in braces as above, and return its rows."""
+        return self._database.rows(step, statement.format(**self._words, **words), parameters)
+
+    def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, whose values stand as the table's columns do."""
+        name = self._words[table.name]
+        self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
+
+    def in_parts(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+        """Yield as many values as a statement lists, each time with the placeholders for them."""
+        for part in parts(values):
+            yield part, self._database.placeholders(len(part))
+
+    def lock(self, batch_id: str) -> bool:
+        """Let no other process change the batch before this transaction ends; tell whether it is in force."""
+        in_force = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p} AND superseded_at IS NULL"
+        superseded = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
+        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id) > 0
+        if not is_in_force:
+            self.execute("lock the batch", superseded, self.now(), batch_id)
+        return is_in_force
+
+    def rows_of(self, batch_id: str, place: Place) -> list[Row]:
+        """Return the rows of a request, in their order."""
+        query = (
+            "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
+            "message_id, cost, refund FROM {messages} WHERE {here} ORDER BY position"
+        )
+        return list(map(_row, self.read("read the messages of a request", query, batch_id, *place)))
+
+    def settle(self, batch_id: str, place: Place, news: Mapping[int, Receipt]) -> int:
+        """Write the first outcome of rows in doubt, without reading them; return how many there were.
+
+        :param news: receipts of texts that were accepted or declined, by position.
+        """
+        alike = defaultdict(list)
+        for position, receipt in news.items():
+            alike[receipt.reason, receipt.cost].append((position, receipt.message_id))
+        counts, cost, now = Counter[str](), Decimal(0), self.now()
+        for (reason, price), rows in alike.items():
+            for part in parts(rows, _CHOICES_AT_ONCE):
+                settled = self._settle_alike(batch_id, place, reason, price, now=now, ids=dict(part))
+                counts["declined" if reason else "accepted"] += settled
+                cost += 0 if reason else settled * price
+        settled = counts.total()
+        counts["unknown"] = -settled
+        self.change_counts(batch_id, counts, cost, Decimal(0))
+        return settled
+
+    def _settle_alike(
+        self,
+        batch_id: str,
+        place: Place,
+        reason: RejectReason | None,
+        price: Decimal,
+        *,
+        now: Any,
+        ids: Mapping[int, MessageId | None],
+    ) -> int:
+        taken = "CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END"
+        statement = (
+            "UPDATE {messages} SET state = {state}, reason = {p}, cost = {p}, state_at = {p}, "
+            "message_id = {ids} WHERE {here} AND state = 'unknown' AND position IN ({positions})"
+        )
+        return self.execute(
+            "write the outcome of a request",
+            statement,
+            None if reason is None else reason.value,
+            self.amount(Decimal(0) if reason else price),
+            now,
+            batch_id,
+            *place,
+            state="'declined'" if reason else taken,
+            ids=_chosen({position: None if reason else whole_id(known) for position, known in ids.items()}),
+            positions=listed(ids),
+        )
+
+    def update(self, batch_id: str, place: Place, old: Sequence[Row], new: Sequence[Row]) -> None:
+        """Write what changed in the rows of a request, and count it.
+
+        :param old: the rows as they are.
+        :param new: as they are to be, in the same order.
+        """
+        changes = [(before, after) for before, after in zip(old, new, strict=True) if before != after]
+        alike = defaultdict(list)
+        for _, row in changes:
+            alike[row.state, row.reason, row.cost, row.refund].append(row)
+        now = self.now()
+        for rows in alike.values():
+            for part in parts(rows, _CHOICES_AT_ONCE):
+                self._update_alike(batch_id, place, part, now)
+        if changes:
+            self.count(batch_id, [row for row, _ in changes], [row for _, row in changes])
+
+    def _update_alike(self, batch_id: str, place: Place, rows: Sequence[Row], now: Any) -> None:
+        statement = (
+            "UPDATE {messages} SET state = {p}, reason = {p}, cost = {p}, refund = {p}, state_at = {p}, "
+            "message_id = {ids} WHERE {here} AND position IN ({positions})"
+        )
+        first = rows[0]
+        reason = None if first.reason is None else first.reason.value
+        amounts = self.amount(first.cost), self.amount(first.refund)
+        self.execute(
+            "write the outcome of a request",
+            statement,
+            first.state.value,
+            reason,
+            *amounts,
+            now,
+            batch_id,
+            *place,
+            ids=_chosen({row.position: row.message_id for row in rows}),
+            positions=listed(row.position for row in rows),
+        )
+
+    def count(self, batch_id: str, old: Iterable[Row], new: Iterable[Row]) -> None:
+        """Write the difference that rows make to the counts of their batch."""
+        counts, cost, refund = Counter[str](), Decimal(0), Decimal(0)
+        for rows, sign in ((old, -1), (new, 1)):
+            for row in rows:
+                counts[row.state.counter] += sign
+                cost += sign * row.cost
+                refund += sign * row.refund
+        self.change_counts(batch_id, counts, cost, refund)
+
+    def change_counts(self, batch_id: str, counts: Counter[str], cost: Decimal, refund: Decimal) -> None:
+        """Add to the counts of a batch."""
+        # Rounded, as SQLite's sums of tenths are a little off.
+        statement = (
+            "UPDATE {batches} SET accepted = accepted + {p}, declined = declined + {p}, "
+            "unknown = unknown + {p}, cancelled = cancelled + {p}, cost = ROUND(cost + {p}, 2), "
+            "refunded = ROUND(refunded + {p}, 2), updated_at = {p} WHERE batch_id = {p}"
+        )
+        differences = (counts[name] for name in ("accepted", "declined", "unknown", "cancelled"))
+        amounts = self.amount(cost), self.amount(refund)
+        self.execute("count the messages", statement, *differences, *amounts, self.now(), batch_id)
+
+    def claimed(self, message_ids: Iterable[int]) -> set[int]:
+        """Return those ids that belong to recipients of any batch."""
+        query = "SELECT message_id FROM {messages} WHERE message_id IN ({ids})"
+        return {
+            row[0]
+            for part in parts(list(message_ids))
+            for row in self.read("look message ids up", query, ids=listed(part))
+        }
+
+    def _refused(self, refusal: Refusal) -> LedgerUnavailable:
+        hint = _RIGHTS if refusal.lacks_rights else _SAFE
+        return LedgerUnavailable(refusal.message(f"ledger {self._prefix}*", hint))
+
+
+def check_prefix(prefix: object) -> None:
+    """Hold a prefix against what every database takes in front of the tables' names.
+
+    :raises InvalidMessage: if it cannot begin a name.
+    """
+    longest = "x" * (63 - _LONGEST_PREFIX)
+    check_identifier("ledger_prefix", f"{prefix}{longest}" if isinstance(prefix, str) and prefix else prefix)
+
+
+def whole_id(message_id: MessageId | None) -> int:
+    """Return an id that the tables can hold.
+
+    :raises UnsupportedCapability: if it is no whole number of 64 bits.
+    """
+    if not isinstance(message_id, int) or not -_ID_LIMIT <= message_id < _ID_LIMIT:
+        msg = "An id is no whole number of 64 bits, so its message cannot be kept in the tables."
+        raise UnsupportedCapability(msg)
+    return message_id
+
+
+def read_moment(value: Any) -> DateTime:
+    """Return the moment that a driver read."""
+    return pendulum.instance(read_instant(value))
+
+
+def parts(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
+    """Cut a sequence into what one statement takes."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Return whole numbers as they stand in a statement, which drivers read faster than parameters."""
+    return ", ".join([str(int(number)) for number in numbers])
+
+
+def _chosen(ids: Mapping[int, int | None]) -> str:
+    """Return an expression for the message id of each position."""
+    if set(ids.values()) == {None}:
+        return "NULL"
+    runs = parts(sorted(ids.items()), _CHOICES_IN_A_ROW)
+    return f"CASE {' '.join(map(_run, runs))} END"
+
+
+def _run(run: Sequence[tuple[int, int | None]]) -> str:
+    cases = " ".join([f"WHEN {position} THEN {message_id}" for position, message_id in run])
+    return f"WHEN position <= {run[-1][0]} THEN CASE position {cases} END"
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    position, is_held, state, reason, message_id, cost, refund = values
+    return Row(
+        position,
+        bool(is_held),
+        MessageState(state),
+        None if reason is None else RejectReason(reason),
+        message_id,
+        read_amount(cost),
+        read_amount(refund),
+    )

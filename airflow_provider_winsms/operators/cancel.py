@@ -1,0 +1,239 @@
+"""The operator that cancels scheduled texts, through whichever gateway the connection names."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.cancelling import Canceller, Conclusion, Fate, Known, StoreMemory
+from airflow_provider_winsms.exceptions import InvalidMessage, LedgerUnavailable, NotCancelled
+from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_winsms.cancelling import CancelOutcome, Memory
+    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.messages import MessageId, MessageIds
+    from airflow_provider_winsms.templating import Templated
+
+T = TypeVar("T")
+
+Tolerance = Literal["fail_if_all", "fail", "ignore"]
+"""When texts that could not be cancelled fail the task: only if all could not, if any could not, or never."""
+
+_FATES = {
+    "cancelling": Fate.ASKED,
+    "cancelled": Fate.CANCELLED,
+    "sent": Fate.GONE_OUT,
+    "delivered": Fate.GONE_OUT,
+    "failed": Fate.GONE_OUT,
+    "not_sent": Fate.GONE_OUT,
+}
+"""What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
+
+
+class SmsCancelScheduledOperator(BaseOperator):
+    """Cancel scheduled texts that have not gone out yet, and get their cost back.
+
+    Returns ``{"cancelled": n, "cancelled_before": n, "not_cancelled": n, "gone_out": n, "refund": "3.0",
+    "requests": n}``. ``cancelled_before`` is the part of ``cancelled`` that was known to be cancelled when
+    the task began, ``gone_out`` the part of ``not_cancelled`` that it was too late for: the rest of it has
+    ids that the gateway did not know when it was first asked. ``refund`` is what came back for those that
+    were not cancelled before; ``requests`` counts requests to cancel.
+
+    A repeat, a retry and a clear are safe, and refund nothing twice. What the gateway is asked for is written
+    down before: into the tables of the ledger with ``ledger_conn_id``, where other tasks find it too, else
+    into Airflow's task state store (3.3 and later), which is the task instance's own. If an answer is lost,
+    the gateway is asked again, and a text that it then knows neither as scheduled nor by a status counts as
+    cancelled. Its refund is what it had cost, where the tables of the ledger have that, and is left out of
+    ``refund`` otherwise. Before Airflow 3.3, without ``ledger_conn_id``, a later try cannot tell a text that
+    an earlier one cancelled from a wrong id, and counts it as not cancelled.
+
+    :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
+        (templated)
+    :param batch: instead of ids, the batch that a send operator with the same ``ledger_conn_id`` returned
+        (``send.output["batch"]``), in any task of any DAG: all its texts that are not known to be cancelled.
+        (templated)
+    :param ledger_conn_id: the connection of the database with the ledger, if there is one.
+    :param ledger_prefix: what the names of the ledger's tables begin with.
+    :param on_not_cancelled: when texts that could not be cancelled fail the task: ``"fail_if_all"``,
+        ``"fail"`` (one is enough) or ``"ignore"``.
+    :param sms_conn_id: the connection, whose type says which gateway. (templated)
+    """
+
+    template_fields: Sequence[str] = ("message_ids", "batch", "sms_conn_id")
+    ui_color = "#f3e3d0"
+
+    def __init__(
+        self,
+        *,
+        message_ids: Templated[MessageIds] = None,
+        batch: Templated[str] | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
+        sms_conn_id: str = "winsms_default",
+        on_not_cancelled: Tolerance = "fail_if_all",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.message_ids = message_ids
+        self.batch = batch
+        self.ledger_conn_id = ledger_conn_id
+        self.ledger_prefix = ledger_prefix
+        self.sms_conn_id = sms_conn_id
+        self.on_not_cancelled = on_not_cancelled
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Cancel, and return what became of it, in counts."""
+        with permanent_errors_fail_at_once():
+            self._check()
+            hook = SmsHook.of(self.sms_conn_id)
+            with self._history() as history:
+                ids = self._ids(hook, history)
+                return self._cancel(hook, ids, _memory(context, history))
+
+    def _check(self) -> None:
+        if self.on_not_cancelled not in get_args(Tolerance):
+            known = ", ".join(get_args(Tolerance))
+            msg = f"on_not_cancelled must be one of {known}; got {self.on_not_cancelled!r}."
+            raise InvalidMessage(msg)
+        if self.batch is None:
+            return
+        if self.message_ids is not None:
+            msg = "Both `message_ids` and `batch` are given. Give one of them."
+            raise InvalidMessage(msg)
+        if not isinstance(self.batch, str):
+            msg = (
+                f"`batch` is of type {type(self.batch).__name__}. Give the id that a send operator returned, "
+                'such as `send.output["batch"]`.'
+            )
+            raise InvalidMessage(msg)
+        if self.ledger_conn_id is None:
+            msg = "`batch` needs `ledger_conn_id`, the one that the send operator was given. Or give ids."
+            raise InvalidMessage(msg)
+
+    @contextmanager
+    def _history(self) -> Iterator[SmsHistory | None]:
+        if self.ledger_conn_id is None:
+            yield None
+            return
+        from airflow_provider_winsms.ledger.history import SmsHistory
+
+        with SmsHistory(sql_hook(self.ledger_conn_id), self.ledger_prefix) as history:
+            yield history
+
+    def _ids(self, hook: SmsHook, history: SmsHistory | None) -> Sequence[MessageId]:
+        if self.batch is None or history is None:
+            return hook.gateway.message_ids(each_message_id(self.message_ids))
+        return history.message_ids(str(self.batch).strip())
+
+    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: Memory) -> dict[str, Any]:
+        outcome = Canceller(hook.gateway, hook.carry, memory, self.log).run(ids)
+        self.log.info(
+            "Cancelled %d of %s, %d of them before; %s credits back%s.",
+            outcome.cancelled,
+            counted(len(ids), "scheduled text"),
+            outcome.before,
+            credits_text(outcome.refund),
+            f", and those for {counted(outcome.refund_unknown, 'text')} whose answer was lost"
+            if outcome.refund_unknown
+            else "",
+        )
+        self._judge(outcome)
+        return outcome.summary()
+
+    def _judge(self, outcome: CancelOutcome) -> None:
+        is_intolerable = self.on_not_cancelled == "fail" or (
+            self.on_not_cancelled == "fail_if_all" and not outcome.cancelled
+        )
+        if outcome.not_cancelled and is_intolerable:
+            msg = (
+                f"{counted(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
+                f"out, {outcome.not_found} unknown to the gateway. {outcome.cancelled} were."
+            )
+            raise NotCancelled(msg, outcome.not_cancelled)
+
+
+def _memory(context: Context, history: SmsHistory | None) -> Memory:
+    memory = StoreMemory(_TaskStore(context.get("task_state_store")))
+    return memory if history is None else _SqlMemory(history, memory)
+
+
+class _TaskStore:
+    """Airflow's task state store, or, where there is none, a memory that ends with the process."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._rows: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        if self._store is None:
+            return self._rows.get(key)
+        return _guarded("read", lambda: self._store.get(key))
+
+    def set(self, key: str, value: Any) -> None:
+        if self._store is None:
+            self._rows[key] = value
+            return
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        # By default a key is dropped after 30 days, and a task may be cleared later than that.
+        _guarded("written", lambda: self._store.set(key, value, retention=NEVER_EXPIRE))
+
+
+def _guarded(what: str, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    # AirflowRuntimeError, and whatever a lost connection to the supervisor raises.
+    except Exception as error:
+        msg = f"Airflow's task state store could not be {what} ({type(error).__name__})."
+        raise LedgerUnavailable(msg) from error
+
+
+class _SqlMemory:
+    """The memory in the tables of the ledger.
+
+    :param rest: the memory of texts that the tables do not know.
+    """
+
+    def __init__(self, history: SmsHistory, rest: Memory) -> None:
+        self._history = history
+        self._rest = rest
+        self._own: set[MessageId] = set()
+
+    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
+        states = self._history.states(ids)
+        self._own.update(states)
+        known = {i: Known(_FATES.get(state), cost) for i, (state, cost) in states.items()}
+        return {**known, **self._rest.recall(self._others(ids))}
+
+    def asking(self, ids: Sequence[MessageId]) -> None:
+        self._history.cancelling([message_id for message_id in ids if message_id in self._own])
+        self._rest.asking(self._others(ids))
+
+    def withdraw(self, ids: Sequence[MessageId]) -> None:
+        own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
+        if own:
+            self._history.not_cancelled(own)
+        self._rest.withdraw(self._others(ids))
+
+    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
+        own = {i: conclusion for i, conclusion in conclusions.items() if i in self._own}
+        refunds = {i: c.refund for i, c in own.items() if c.fate is Fate.CANCELLED and c.refund is not None}
+        states = {i: c.state for i, c in own.items() if c.fate is not Fate.CANCELLED and c.state is not None}
+        if refunds:
+            self._history.cancelled(refunds)
+        if states:
+            self._history.not_cancelled(states)
+        self._rest.learn({i: conclusion for i, conclusion in conclusions.items() if i not in self._own})
+
+    def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:
+        return [message_id for message_id in ids if message_id not in self._own]

@@ -1,0 +1,210 @@
+"""Planning: the fewest requests that hold the messages, the same ones each time.
+
+A plan keeps the recipients in a few bytes each, and makes a request's messages when they are asked for, so
+that a million recipients fit into little memory.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pendulum
+
+from airflow_provider_winsms.ledger.base import Contents
+from airflow_provider_winsms.messages import Message, Recipient, Recipients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.privacy import KeyedHash
+
+_NUMBER_BITS = 50  # for 15 digits
+_SOME_TIME = pendulum.datetime(2000, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some neighbouring recipients of a message."""
+
+    message: Message = field(repr=False)
+    start: int
+    end: int
+
+    @property
+    def recipients(self) -> Sequence[Recipient]:
+        """The recipients themselves."""
+        return self.message.recipients[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one request will hold."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        """How many recipients it has."""
+        return sum(part.end - part.start for part in self.parts)
+
+    def messages(self, held_until: DateTime | None = None) -> tuple[Message, ...]:
+        """Return its messages.
+
+        :param held_until: when those go out that name no time of their own; ``None``: at once.
+        """
+        return tuple(
+            replace(part.message, recipients=part.recipients, send_at=part.message.send_at or held_until)
+            for part in self.parts
+        )
+
+    def only(self, positions: Iterable[int]) -> Iterator[Message]:
+        """Return messages to those of its recipients that stand at the positions."""
+        wanted, start = set(positions), 0
+        for part in self.parts:
+            chosen = [r for place, r in enumerate(part.recipients, start) if place in wanted]
+            start += part.end - part.start
+            if chosen:
+                yield replace(part.message, recipients=tuple(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be submitted: requests that each fit the gateway's limits.
+
+    :param requests: in their order.
+    :param recipients: texts to be sent in all.
+    :param duplicates: recipients left out because the same text goes to them already.
+    :param is_held: whether it was cut so that each message has room for a time.
+    """
+
+    requests: tuple[Request, ...]
+    recipients: int
+    duplicates: int
+    is_held: bool = False
+
+    def contents(self, hashes: KeyedHash) -> Contents:
+        """Return what it sends, in counts and digests, which know where one request ends."""
+        return Contents(
+            texts=hashes.of(*("".join(map(_described, request.parts)) for request in self.requests)),
+            numbers=hashes.of(*(",".join(map(_numbers, request.parts)) for request in self.requests)),
+            key_id=hashes.key_id,
+            recipients=self.recipients,
+            requests=len(self.requests),
+            duplicates=self.duplicates,
+        )
+
+
+def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False) -> Plan:
+    """Leave out duplicates, and cut what remains into as few requests as the gateway's limits allow.
+
+    A duplicate is the same text to the same number at the same time. Order is kept, so that a plan made
+    again from the same input is the same plan.
+
+    :param is_held: whether messages without a time are going to be given one.
+    """
+    unique = list(_unique(messages))
+    recipients = sum(len(message.recipients) for message, _ in unique)
+    requests = _cut((message for message, _ in unique), gateway, is_held=is_held)
+    return Plan(tuple(requests), recipients, sum(count for _, count in unique), is_held)
+
+
+def plan_later(planned: Plan, positions: Mapping[int, Sequence[int]], gateway: Gateway) -> Plan:
+    """Return the next round: what has to be sent again of a plan.
+
+    :param positions: of the recipients concerned, for each request by its number, from 1.
+    """
+    messages = (
+        message
+        for number, request in enumerate(planned.requests, start=1)
+        for message in request.only(positions.get(number, ()))
+    )
+    recipients = sum(map(len, positions.values()))
+    requests = _cut(_joined(messages), gateway, is_held=planned.is_held)
+    return Plan(tuple(requests), recipients, 0, planned.is_held)
+
+
+def _described(part: Part) -> str:
+    message = part.message
+    send_at = message.send_at and message.send_at.isoformat()
+    return json.dumps([message.text, send_at, message.max_segments, part.end - part.start])
+
+
+def _numbers(part: Part) -> str:
+    return ",".join(f"{r.number}={r.client_id}" if r.client_id else r.number for r in part.recipients)
+
+
+def _joined(messages: Iterable[Message]) -> Iterator[Message]:
+    """Put neighbouring messages that say the same into one."""
+    for _, alike in groupby(messages, key=lambda m: (m.text, m.send_at, m.max_segments)):
+        first, *others = alike
+        recipients = (recipient for message in (first, *others) for recipient in message.recipients)
+        yield replace(first, recipients=Recipients(recipients))
+
+
+def _unique(messages: Iterable[Message]) -> Iterator[tuple[Message, int]]:
+    texts: dict[tuple[str, object], int] = {}
+    seen: set[int] = set()
+    for message in messages:
+        text = texts.setdefault((message.text, message.send_at), len(texts)) << _NUMBER_BITS
+        kept = Recipients()
+        for recipient in message.recipients:
+            before = len(seen)
+            seen.add(text | int(recipient.number))
+            if len(seen) > before:
+                kept.append(recipient)
+        yield replace(message, recipients=kept), len(message.recipients) - len(kept)
+
+
+@dataclass(slots=True)
+class _Filling:
+    """A request that is being filled."""
+
+    limit_recipients: int
+    limit_bytes: int
+    parts: list[Part] = field(default_factory=list)
+    recipients: int = 0
+    size: int = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.recipients < self.limit_recipients and self.size + size <= self.limit_bytes
+
+    def add(self, size: int) -> None:
+        self.recipients += 1
+        self.size += size
+
+    def finished(self) -> Request:
+        return Request(tuple(self.parts))
+
+
+def _cut(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+    limits = gateway.limits
+
+    def fresh() -> _Filling:
+        return _Filling(limits.recipients, limits.body_bytes - limits.envelope_bytes)
+
+    request = fresh()
+    for message in messages:
+        start, head = 0, gateway.message_bytes(_timed(message) if is_held else message)
+        for place, recipient in enumerate(message.recipients):
+            size = gateway.recipient_bytes(recipient)
+            if not request.has_room(size if place > start else head + size):
+                if place > start:
+                    request.parts.append(Part(message, start, place))
+                yield request.finished()
+                request, start = fresh(), place
+            request.add(size if place > start else head + size)
+        if start < len(message.recipients):
+            request.parts.append(Part(message, start, len(message.recipients)))
+    if request.recipients:
+        yield request.finished()
+
+
+def _timed(message: Message) -> Message:
+    """Give a message a time, if it has none, to know its length on the wire."""
+    return message if message.send_at else replace(message, send_at=_SOME_TIME)

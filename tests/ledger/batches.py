@@ -1,0 +1,82 @@
+"""Batches, requests and answers for the tests of the ledger."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Record, Sender
+from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+from airflow_provider_winsms.messages import Message, Receipt, Recipient, RejectReason
+from airflow_provider_winsms.privacy import KeyedHash
+
+if TYPE_CHECKING:
+    from pendulum import DateTime
+
+    from tests.support.databases import Database
+
+KEY = "etl/manual__1/send/-1"
+TEXT = "Our little secret"
+NOON = pendulum.datetime(2026, 3, 2, 12, 0, 0, 123456)
+LATER = pendulum.datetime(2026, 3, 2, 15, 30)
+FIRST = Place(1, 1)
+HASHES = KeyedHash("seeded-hash-key")
+
+
+def ledger(database: Database, key: str = KEY, **options: Any) -> SqlLedger:
+    return SqlLedger(database.hook(), key, HASHES, SqlOptions(**options))
+
+
+def batch(key: str = KEY, generation: int = 1, dag_id: str = "etl", recipients: int = 3) -> Batch:
+    return Batch(
+        key=key,
+        sender=Sender(dag_id, "manual__1", "send", -1, "data-team"),
+        contents=Contents("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
+        sms_conn_id="winsms_default",
+        guarantee="exactly_once",
+        max_tries=2,
+        opened_at=NOON,
+        generation=generation,
+    )
+
+
+def number(position: int) -> str:
+    return f"2782555{position:04}"
+
+
+def messages(size: int = 3, text: str = TEXT, send_at: DateTime | None = None) -> list[Message]:
+    return [Message(text, tuple(Recipient(number(position)) for position in range(size)), send_at)]
+
+
+def record(
+    size: int = 3, owner: str = "host:1:a", at: DateTime = NOON, send_at: DateTime | None = None
+) -> Record:
+    return Record(size, at, owner, send_at)
+
+
+def accepted(message_id: int, cost: str = "1.5") -> Receipt:
+    return Receipt("", True, message_id, None, "", Decimal(cost), None)  # noqa: FBT003 - as on the wire
+
+
+def declined(reason: RejectReason, refund: str = "0") -> Receipt:
+    return Receipt("", False, None, reason, "", Decimal(refund), None)  # noqa: FBT003 - as on the wire
+
+
+def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, place: Place = FIRST) -> Record:
+    """Claim a request, and record that all of it was accepted, with ids that count up."""
+    claim = record(size)
+    tables.intend(place, claim, messages(size))
+    news = {position: accepted(first_id + position) for position in range(size)}
+    claim.learn(news)
+    tables.record(place, claim, news)
+    return claim
+
+
+def counts(database: Database) -> list[Any]:
+    """Return the counts of the only batch: accepted, declined, unknown, cancelled, cost, refunded."""
+    (row,) = database.execute(
+        "SELECT accepted, declined, unknown, cancelled, cost, refunded FROM {}sms_batches"
+    )
+    return [*row[:4], *(Decimal(str(amount)) for amount in row[4:])]

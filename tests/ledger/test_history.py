@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.history import Parked, SmsHistory
+from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
+from tests.ledger.batches import FIRST, LATER, NOON, accepted, batch, counts, ledger, messages, record, sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.ledger.sql import SqlLedger
+    from tests.support.databases import Database
+
+BATCH = batch().id
+
+
+@pytest.fixture
+def tables(database: Database) -> Iterator[SqlLedger]:
+    """A ledger with a batch open."""
+    with ledger(database) as found:
+        found.open(batch())
+        yield found
+
+
+@pytest.fixture
+def history(database: Database) -> Iterator[SmsHistory]:
+    with SmsHistory(database.hook()) as found:
+        yield found
+
+
+def state(history: SmsHistory, message_id: int) -> str:
+    return str(history.states([message_id])[message_id][0])
+
+
+def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: SmsHistory) -> None:
+    sent(tables, first_id=200, place=Place(1, 2))
+    sent(tables, first_id=100, place=FIRST)
+    history.cancelled({101: Decimal(0)})
+    assert history.message_ids(BATCH) == [100, 102, 200, 201, 202]
+    with pytest.raises(InvalidMessage):
+        history.message_ids("0" * 32)
+
+
+def test_states_are_of_the_known_ids(tables: SqlLedger, history: SmsHistory) -> None:
+    sent(tables)
+    assert history.states([99, 100]) == {100: (MessageState.ACCEPTED, Decimal("1.5"))}
+
+
+def test_a_cancellation_is_counted_once(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
+    sent(tables)
+    for _ in range(2):
+        history.cancelling([100, 101, 102])
+        history.cancelled({100: Decimal("1.5"), 101: Decimal("0.5")})
+        history.not_cancelled({102: DeliveryState.SENT})
+    assert counts(database) == [1, 0, 0, 2, Decimal("4.5"), Decimal("2.0")]
+    assert [state(history, message_id) for message_id in (100, 101, 102)] == [
+        "cancelled",
+        "cancelled",
+        "sent",
+    ]
+
+
+def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, history: SmsHistory) -> None:
+    claim = sent(tables)
+    history.cancelled({100: Decimal("1.5")})
+    assert tables.find(FIRST) == claim
+
+
+def test_a_text_of_which_nothing_is_said_stands_as_it_was_taken(
+    tables: SqlLedger, history: SmsHistory
+) -> None:
+    tables.intend(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
+    tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
+    history.cancelling([100, 101])
+    assert state(history, 100) == "cancelling"
+    history.not_cancelled({100: DeliveryState.UNKNOWN, 101: DeliveryState.UNKNOWN})
+    assert (state(history, 100), state(history, 101)) == ("accepted", "scheduled")
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        (["queued", "sent", "delivered"], "delivered"),
+        (["sent", "queued"], "sent"),
+        (["delivered", "failed", "sent", "not_found"], "delivered"),
+        (["not_found", "delivered"], "delivered"),
+        (["failed", "delivered"], "failed"),
+        (["unknown"], "accepted"),
+    ],
+)
+def test_no_text_goes_back(
+    tables: SqlLedger, history: SmsHistory, database: Database, reports: list[str], expected: str
+) -> None:
+    sent(tables)
+    for word in reports:
+        history.delivered([DeliveryReport(100, DeliveryState(word))])
+    assert state(history, 100) == expected
+    assert state(history, 101) == "accepted"
+    assert counts(database)[:4] == [3, 0, 0, 0]
+
+
+def test_many_reports_keep_their_times(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
+    sent(tables, size=1000, first_id=0)
+    history.delivered(
+        DeliveryReport(message_id, DeliveryState.DELIVERED, time=LATER.add(seconds=message_id))
+        for message_id in range(1000)
+    )
+    rows = database.execute("SELECT message_id, state_at FROM {}sms_messages ORDER BY message_id")
+    assert len({str(time) for _, time in rows}) == 1000
+    assert rows == sorted(rows, key=lambda row: str(row[1]))
+
+
+def test_what_is_in_doubt_is_listed_until_it_is_resolved(
+    tables: SqlLedger, history: SmsHistory, database: Database
+) -> None:
+    tables.intend(FIRST, record(send_at=LATER), messages())
+    tables.record(FIRST, record(send_at=LATER), {1: accepted(101)})
+    sent(tables, first_id=200, place=Place(1, 2))
+    assert history.unresolved() == [
+        Parked(BATCH, "etl", "manual__1", "send", -1, FIRST, 2, NOON, LATER),
+    ]
+    for wrong in ([1], [1, 1], [1, 101], [1, 200]):
+        with pytest.raises(InvalidMessage):
+            history.resolve(BATCH, FIRST, wrong)
+    history.resolve(BATCH, FIRST, [100, 102])
+    assert history.unresolved() == []
+    found = tables.find(FIRST)
+    assert found is not None
+    assert found.ids == {0: 100, 1: 101, 2: 102}
+    assert counts(database)[:4] == [6, 0, 0, 0]
+
+
+def test_a_wrong_count_of_ids_is_told_with_both_numbers(tables: SqlLedger, history: SmsHistory) -> None:
+    tables.intend(FIRST, record(), messages())
+    with pytest.raises(InvalidMessage, match=r"3 recipients in doubt, and 1 id given\."):
+        history.resolve(BATCH, FIRST, [1])
+
+
+def test_what_was_not_accepted_is_for_a_later_try(
+    tables: SqlLedger, history: SmsHistory, database: Database
+) -> None:
+    tables.intend(FIRST, record(), messages())
+    history.resolve(BATCH, FIRST, None)
+    found = tables.find(FIRST)
+    assert found is not None
+    assert found.declined == dict.fromkeys(range(3), RejectReason.NOT_RECEIVED)
+    assert counts(database) == [0, 3, 0, 0, 0, 0]
+    with pytest.raises(InvalidMessage, match="not in doubt"):
+        history.resolve(BATCH, FIRST, None)
+
+
+def test_a_superseded_batch_is_not_listed(tables: SqlLedger, history: SmsHistory) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.open(batch(generation=2))
+    assert history.unresolved() == []

@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import traceback
+from contextlib import ExitStack
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    ConfigurationError,
+    InvalidMessage,
+    LedgerUnavailable,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+from airflow_provider_winsms.ledger.tables import whole_id
+from airflow_provider_winsms.messages import Message, RejectReason
+from tests.ledger.batches import (
+    FIRST,
+    HASHES,
+    LATER,
+    NOON,
+    TEXT,
+    accepted,
+    batch,
+    counts,
+    declined,
+    ledger,
+    messages,
+    number,
+    record,
+    sent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.databases import Database
+
+
+@pytest.fixture
+def tables(database: Database) -> Iterator[SqlLedger]:
+    """A ledger with a batch open."""
+    with ledger(database) as found:
+        found.open(batch())
+        yield found
+
+
+def states(database: Database) -> list[Any]:
+    return database.execute("SELECT position, state, reason, message_id FROM {}sms_messages ORDER BY 1")
+
+
+# Batches
+
+
+def test_nothing_is_latest_before_a_batch_was_opened(database: Database) -> None:
+    with ledger(database) as tables:
+        assert tables.latest() is None
+
+
+def test_a_batch_reads_back_as_it_was_written_in_another_process_too(database: Database) -> None:
+    with ledger(database) as tables:
+        wanted = batch()
+        assert tables.open(wanted) is wanted
+    with ledger(database) as later:
+        assert later.latest() == wanted
+
+
+@pytest.mark.usefixtures("tables")
+def test_the_batch_that_was_written_first_is_returned(database: Database) -> None:
+    with ledger(database) as other:
+        wanted = batch(recipients=7)
+        found = other.open(wanted)
+    assert found is not wanted
+    assert found == batch()
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_key_differs_in_upper_and_lower_case(database: Database) -> None:
+    with ledger(database, key=batch().key.upper()) as other:
+        assert other.latest() is None
+
+
+def test_a_later_generation_supersedes_the_claims_of_an_earlier(
+    tables: SqlLedger, database: Database
+) -> None:
+    with ledger(database) as other:
+        other.open(batch(generation=2))
+        other.intend(FIRST, record(), messages())
+        with pytest.raises(ClaimLost):
+            tables.intend(FIRST, record(), messages())
+        assert other.latest() == batch(generation=2)
+    assert tables.find(FIRST) is None
+
+
+# Claims
+
+
+def test_a_claim_is_found_as_it_was_made(tables: SqlLedger) -> None:
+    claim = record(send_at=LATER)
+    tables.intend(FIRST, claim, messages())
+    assert tables.find(FIRST) == claim
+    assert tables.find(Place(1, 2)) is None
+
+
+def test_a_claimed_request_cannot_be_claimed_again(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(), messages())
+    with ledger(database) as other:
+        other.latest()
+        with pytest.raises(ClaimLost):
+            other.intend(FIRST, record(owner="host:2:b"), messages())
+    assert counts(database) == [0, 0, 3, 0, 0, 0]
+
+
+def test_a_claim_may_be_written_twice_by_its_process(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.intend(FIRST, record(), messages())
+    assert counts(database) == [0, 0, 3, 0, 0, 0]
+
+
+def test_positions_count_over_all_messages_of_a_request(tables: SqlLedger, database: Database) -> None:
+    mixed = [*messages(1, "One"), *messages(2, "Two", LATER)]
+    tables.intend(FIRST, record(), mixed)
+    rows = database.execute("SELECT position, number, text FROM {}sms_messages ORDER BY 1")
+    assert [tuple(row) for row in rows] == [
+        (0, number(0), HASHES.of("One")),
+        (1, number(0), HASHES.of("Two")),
+        (2, number(1), HASHES.of("Two")),
+    ]
+    tables.record(FIRST, record(), {position: accepted(position + 1) for position in range(3)})
+    assert [row[1] for row in states(database)] == ["accepted", "scheduled", "scheduled"]
+
+
+def test_a_withdrawn_claim_leaves_nothing_and_can_be_made_anew(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.withdraw(FIRST, record())
+    tables.withdraw(FIRST, record())
+    assert tables.find(FIRST) is None
+    assert states(database) == []
+    assert counts(database) == [0, 0, 0, 0, 0, 0]
+    tables.intend(FIRST, record(owner="host:2:b"), messages())
+
+
+def test_what_was_answered_is_not_withdrawn(tables: SqlLedger) -> None:
+    tables.withdraw(FIRST, sent(tables))
+    assert tables.find(FIRST) is not None
+
+
+def test_the_claim_of_another_process_is_not_withdrawn(tables: SqlLedger) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.withdraw(FIRST, record(owner="host:2:b"))
+    assert tables.find(FIRST) is not None
+
+
+def test_a_claim_is_renewed_unless_it_was_given_up(tables: SqlLedger) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.renew(FIRST, record(at=LATER))
+    found = tables.find(FIRST)
+    assert found is not None
+    assert found.intended_at == LATER
+    tables.record(FIRST, record(), {0: declined(RejectReason.NOT_RECEIVED)})
+    with pytest.raises(ClaimLost):
+        tables.renew(FIRST, record(at=NOON))
+
+
+_CLAIMING = """
+import sys, time
+from tests.support.databases import CONN_ID
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow_provider_winsms.exceptions import ClaimLost
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+from tests.ledger.batches import HASHES, KEY, batch, messages, record
+with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOptions()) as ledger:
+    ledger.open(batch())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(1, 11):
+        try:
+            ledger.intend(Place(1, number), record(20, owner=sys.argv[1]), messages(20))
+            print("won", number, flush=True)
+        except ClaimLost:
+            print("lost", number, flush=True)
+"""
+
+
+def test_of_two_processes_exactly_one_claims_each_request(database: Database) -> None:
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _CLAIMING, owner],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for owner in ("host:1:a", "host:2:b")
+        ]
+        for racer in racers:
+            assert racer.stdout is not None
+            while (line := racer.stdout.readline()) != "ready\n":
+                assert line, racer.communicate()
+        outcomes = []
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        for racer in racers:
+            out, err = racer.communicate(timeout=60)
+            assert racer.returncode == 0, err
+            outcomes += [line for line in out.splitlines() if line.startswith(("won", "lost"))]
+    expected = [f"{word} {number}" for word in ("won", "lost") for number in range(1, 11)]
+    assert sorted(outcomes) == sorted(expected)
+    assert counts(database) == [0, 0, 200, 0, 0, 0]
+
+
+# Outcomes
+
+
+def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Database) -> None:
+    claim = record()
+    tables.intend(FIRST, claim, messages())
+    news = {0: accepted(100), 2: declined(RejectReason.OPTED_OUT)}
+    claim.learn(news)
+    tables.record(FIRST, claim, news)
+    with ledger(database) as later:
+        later.latest()
+        assert later.find(FIRST) == claim
+        assert claim.in_doubt == [1]
+        rest = {1: accepted(101, "2.5")}
+        claim.learn(rest)
+        later.record(FIRST, claim, rest)
+        later.record(FIRST, claim, rest)
+    assert tables.find(FIRST) == claim
+    assert counts(database) == [2, 1, 0, 0, Decimal("4.0"), 0]
+    assert database.column("number", "sms_messages") == [number(0), number(1), number(2)]
+
+
+def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, database: Database) -> None:
+    claim = sent(tables)
+    tables.cancelling(FIRST, claim)
+    found = tables.find(FIRST)
+    assert found is not None
+    assert found.is_being_cancelled
+    news = {0: declined(RejectReason.CANCELLED, "1.5")}
+    claim.is_being_cancelled = False
+    claim.learn(news)
+    tables.record(FIRST, claim, news)
+    assert tables.find(FIRST) == claim
+    assert claim.for_later == [0]
+    assert [tuple(row) for row in states(database)] == [
+        (0, "cancelled", "cancelled", 100),
+        (1, "accepted", None, 101),
+        (2, "accepted", None, 102),
+    ]
+    assert counts(database) == [2, 0, 0, 1, Decimal("4.5"), Decimal("1.5")]
+
+
+def test_a_tenth_adds_up_exactly(tables: SqlLedger, database: Database) -> None:
+    for request in range(1, 31):
+        place, claim = Place(1, request), record(1)
+        tables.intend(place, claim, messages(1))
+        tables.record(place, claim, {0: accepted(request, "0.1")})
+    assert counts(database) == [30, 0, 0, 0, Decimal("3.0"), 0]
+
+
+def test_an_outcome_without_a_claim_is_an_error(tables: SqlLedger) -> None:
+    with pytest.raises(LedgerUnavailable):
+        tables.record(FIRST, record(), {0: accepted(1)})
+
+
+def test_ids_of_any_batch_are_known(tables: SqlLedger, database: Database) -> None:
+    sent(tables, size=3, first_id=100)
+    with ledger(database, key="another") as other:
+        assert other.claimed([99, 100, 102, 2**40]) == {100, 102}
+
+
+@pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+def test_rivals_are_other_requests_in_doubt_for_the_same_minute(database: Database, privacy: Any) -> None:
+    with ledger(database, privacy=privacy) as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(send_at=LATER), messages())
+        wanted = [number(1), number(2), number(8)]
+        assert tables.rivals(FIRST, LATER, wanted) == set()
+        assert tables.rivals(Place(1, 2), LATER, wanted) == {number(1), number(2)}
+        assert tables.rivals(Place(1, 2), LATER.add(minutes=1), wanted) == set()
+        tables.record(FIRST, record(send_at=LATER), {1: accepted(5)})
+        assert tables.rivals(Place(1, 2), LATER, wanted) == {number(2)}
+
+
+def test_with_keyed_hashes_no_number_and_no_text_is_kept(database: Database) -> None:
+    with ledger(database, privacy="keyed_hash") as tables:
+        tables.open(batch())
+        sent(tables)
+    rows = repr(database.execute("SELECT * FROM {}sms_messages"))
+    assert number(0) not in rows
+    assert TEXT not in rows
+    assert HASHES.of(number(0)) in rows
+
+
+def test_a_text_is_kept_if_that_is_asked_for(database: Database) -> None:
+    odd = "Tab\t, line\n, back\\slash, quote ', emoji \U0001f600, \\N"
+    with ledger(database, text="keep") as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(1), messages(1, odd))
+        tables.record(FIRST, record(1), {0: accepted(1)})
+    assert database.column("text", "sms_messages") == [odd]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prefix": ""},
+        {"prefix": "sms-"},
+        {"prefix": 'x"; DROP TABLE y; --'},
+        {"prefix": "x" * 31},
+        {"prefix": None},
+        {"privacy": "some"},
+        {"text": "none"},
+    ],
+)
+def test_options_that_there_are_not_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage):
+        SqlOptions(**options)
+
+
+def test_another_prefix_makes_other_tables(database: Database) -> None:
+    with ledger(database, prefix="Marketing_") as tables:
+        tables.open(batch())
+        sent(tables)
+    quote = "`" if database.kind == "mariadb" else '"'
+    assert database.execute(f"SELECT COUNT(*) FROM {{}}{quote}Marketing_messages{quote}")[0][0] == 3  # noqa: S608 - a test's own name
+
+
+def test_a_table_that_lacks_columns_is_refused_with_their_names(database: Database) -> None:
+    database.execute("CREATE TABLE {}sms_requests (batch_id INTEGER)")
+    with pytest.raises(ConfigurationError, match=r"sms_requests lacks .*: round, request, recipients"):
+        ledger(database)
+
+
+def assert_says_nothing(error: BaseException) -> None:
+    told = "".join(traceback.format_exception(error, chain=True)) + repr(error.__dict__)
+    chain: BaseException | None = error
+    while chain is not None:
+        told += str(chain)
+        chain = chain.__cause__ or chain.__context__
+    assert number(0) not in told
+    assert TEXT not in told
+    assert error.__context__ is None
+
+
+def test_a_dropped_table_is_no_leak(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(), messages())
+    if database.kind == "postgres":
+        database.execute("DROP TABLE {}sms_messages CASCADE")
+    else:
+        database.execute("DROP TABLE {}sms_messages")
+    with pytest.raises(LedgerUnavailable) as caught:
+        tables.intend(Place(1, 2), record(), messages())
+    assert_says_nothing(caught.value)
+    with pytest.raises(LedgerUnavailable) as caught:
+        tables.record(FIRST, record(), {0: accepted(1)})
+    assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
+def test_what_does_not_fit_is_no_leak_and_leaves_nothing(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(1), messages(1))
+    with pytest.raises(LedgerUnavailable) as caught:
+        tables.record(FIRST, record(1), {0: accepted(1, "1e12")})
+    assert_says_nothing(caught.value)
+    assert counts(database) == [0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("message_id", ["a-word", 2**63, None])
+def test_an_id_that_the_tables_cannot_hold_is_refused(message_id: Any) -> None:
+    with pytest.raises(UnsupportedCapability):
+        whole_id(message_id)
+
+
+def test_a_text_that_is_too_long_is_no_leak(mariadb: Database) -> None:
+    with ledger(mariadb, text="keep") as tables:
+        tables.open(batch())
+        with pytest.raises(LedgerUnavailable, match="insert into the messages") as caught:
+            tables.intend(FIRST, record(), messages(text=TEXT * 10_000))
+        assert_says_nothing(caught.value)
+        assert tables.find(FIRST) is None
+
+
+def test_a_user_who_may_only_read_is_told_what_is_needed(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"reader_{postgres.schema}"
+    with ledger(postgres) as tables:
+        tables.open(batch())
+    postgres.execute(f"CREATE ROLE {role}")
+    try:
+        postgres.execute(f"GRANT USAGE ON SCHEMA {postgres.schema} TO {role}")
+        postgres.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {postgres.schema} TO {role}")
+        extra = json.dumps({"options": f"-c search_path={postgres.schema} -c role={role}"})
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({**postgres.connection, "extra": extra}))
+        with ledger(postgres) as reader:
+            assert reader.latest() == batch()
+            with pytest.raises(LedgerUnavailable, match="needs SELECT, INSERT, UPDATE and DELETE") as caught:
+                reader.intend(FIRST, record(), messages())
+            assert_says_nothing(caught.value)
+    finally:
+        postgres.execute(f"DROP OWNED BY {role}")
+        postgres.execute(f"DROP ROLE {role}")
+
+
+def test_a_database_that_is_away_is_an_error_that_passes(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 1}')
+    with pytest.raises(LedgerUnavailable, match="could not be opened"):
+        ledger(postgres)
+
+
+def test_a_connection_that_was_lost_is_made_anew(postgres: Database) -> None:
+    with ledger(postgres) as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(), messages())
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        tables.record(FIRST, record(), {0: accepted(1)})
+        assert counts(postgres)[0] == 1
+
+
+def test_a_lost_connection_to_mariadb_is_made_anew(mariadb: Database) -> None:
+    with ledger(mariadb) as tables:
+        tables.open(batch())
+        for (process,) in mariadb.execute(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        ):
+            mariadb.execute(f"KILL {process}")
+        tables.intend(FIRST, record(), messages())
+        assert counts(mariadb)[2] == 3
+
+
+def test_rows_come_into_postgresql_through_copy(postgres: Database) -> None:
+    with ledger(postgres) as tables:
+        tables.open(batch())
+        postgres.execute("CREATE TABLE {}seen (query TEXT)")
+        postgres.execute(
+            "CREATE FUNCTION {}see() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN "  # noqa: S608 - as above
+            f"INSERT INTO {postgres.schema}.seen VALUES (current_query()); RETURN NULL; END $$"
+        )
+        postgres.execute(
+            "CREATE TRIGGER see AFTER INSERT ON {}sms_messages "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {postgres.schema}.see()"
+        )
+        tables.intend(FIRST, record(1000), messages(1000))
+    (seen,) = postgres.column("query", "seen")
+    assert seen.startswith("COPY ")
+
+
+def test_psycopg_2_copies_too(postgres: Database) -> None:
+    psycopg2 = pytest.importorskip("psycopg2")
+
+    hook = postgres.hook()
+    dsn = {
+        "dbname": postgres.connection["schema"],
+        "host": postgres.connection["host"],
+        "user": postgres.connection["login"],
+        "password": postgres.connection["password"],
+        "port": postgres.connection["port"],
+        "options": f"-c search_path={postgres.schema}",
+    }
+
+    class OlderHook(type(hook)):  # type: ignore[misc]
+        def get_conn(self) -> Any:
+            return psycopg2.connect(**{name: value for name, value in dsn.items() if value is not None})
+
+        def set_autocommit(self, conn: Any, autocommit: Any) -> None:
+            conn.autocommit = autocommit
+
+    odd = "Tab\t, line\n, back\\slash, \\N"
+    with SqlLedger(OlderHook(hook.get_conn_id()), batch().key, HASHES, SqlOptions(text="keep")) as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(), messages(3, odd, LATER))
+        tables.record(FIRST, record(), {0: accepted(1)})
+    assert set(postgres.column("text", "sms_messages")) == {odd}
+    assert counts(postgres) == [1, 0, 2, 0, Decimal("1.5"), 0]
+
+
+def test_a_ledger_is_not_kept_where_keys_are_not_known_to_hold(sqlite: Database) -> None:
+    hook = sqlite.hook()
+
+    class OtherHook(type(hook)):  # type: ignore[misc]
+        conn_type = "trino"
+
+    with pytest.raises(ConfigurationError, match="'trino'"):
+        SqlLedger(OtherHook(hook.get_conn_id()), "key", HASHES, SqlOptions())
+
+
+def test_a_message_to_nobody_takes_no_position(tables: SqlLedger) -> None:
+    tables.intend(FIRST, record(3), [Message("Nobody", ()), *messages()])
+    assert tables.find(FIRST) == record(3)

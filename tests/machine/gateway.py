@@ -1,0 +1,189 @@
+"""A WinSMS in this process: what a request asks for is done, whatever the sender gets to hear of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.ledger.base import Place
+
+SAST = timezone(timedelta(hours=2))
+_MINUTE = "%Y%m%d%H%M"
+
+
+class SmallGateway(WinSMSGateway):
+    """WinSMS with limits so small that a handful of recipients takes several requests and pages."""
+
+    limits = replace(WinSMSGateway.limits, recipients=3, page_rows=4)
+
+
+class Post(NamedTuple):
+    """One request for one place, as it left."""
+
+    batch_id: str
+    place: Place
+
+
+class Fate(StrEnum):
+    """What is done with a text."""
+
+    WAITING = "waiting"
+    GONE = "gone"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class Text:
+    """One accepted text.
+
+    :param post: the request it came with; ``None`` if another program sent it.
+    """
+
+    id: int
+    number: str
+    words: str
+    submitted: float
+    send_at: float
+    cost: int
+    post: Post | None
+    fate: Fate
+    by_person: bool = False
+
+
+@dataclass(slots=True)
+class Account:
+    """A WinSMS account: its texts, its credits, who opted out, and requests that are still on their way."""
+
+    credits: int
+    now: float
+    texts: dict[int, Text]
+    late: list[tuple[float, Any, Post]]
+    opted_out: set[str]
+    posts: Counter[Post]
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; what arrives late arrives, and what falls due goes out, in their order."""
+        until = self.now + seconds
+        for at, body, post in sorted(self.late, key=lambda each: each[0]):
+            if at <= until:
+                self.late.remove((at, body, post))
+                self._reach(at)
+                self.accept(body, post)
+        self._reach(until)
+
+    def _reach(self, moment: float) -> None:
+        self.now = max(self.now, moment)
+        for text in self.texts.values():
+            if text.fate is Fate.WAITING and text.send_at <= self.now:
+                text.fate = Fate.GONE
+
+    def accept(self, body: Any, post: Post | None) -> Any:
+        """Accept or decline each recipient in turn, and charge for it; one whose time is past goes out."""
+        if "messages" not in body:
+            return {"recipients": self._accepted(body, post)}
+        return {
+            "messages": [
+                {"message": each["message"], "recipients": self._accepted(each, post)}
+                for each in body["messages"]
+            ]
+        }
+
+    def _accepted(self, message: Any, post: Post | None) -> list[dict[str, Any]]:
+        send_at = _moment(message["scheduledTime"]) if "scheduledTime" in message else self.now
+        numbers = [recipient["mobileNumber"] for recipient in message["recipients"]]
+        return [self._accepted_one(number, message["message"], send_at, post) for number in numbers]
+
+    def _accepted_one(self, number: str, words: str, send_at: float, post: Post | None) -> dict[str, Any]:
+        cost = price(number)
+        error = "OPTEDOUT" if number in self.opted_out else ""
+        error = error or ("INSUFFICIENT CREDITS" if cost > self.credits else "")
+        row: dict[str, Any] = {"mobileNumber": number, "accepted": not error, "acceptError": error}
+        if not error:
+            self.credits -= cost
+            key = len(self.texts) + 1
+            fate = Fate.WAITING if send_at > self.now else Fate.GONE
+            self.texts[key] = Text(key, number, words, self.now, send_at, cost, post, fate)
+            row |= {"apiMessageId": key, "creditCost": cost, "scheduledTime": minute(send_at)}
+        return row | {"newCreditBalance": self.credits}
+
+    def perform(self, operation: str, query: dict[str, int], body: Any) -> Any:
+        """Carry out an operation that is not a send."""
+        if operation == "getCreditBalance":
+            return {"creditBalance": self.credits}
+        if operation == "getScheduledMessages":
+            return self._scheduled(**query)
+        if operation == "smsStatus":
+            return {"messageStatuses": [self._status(key) for key in body]}
+        if operation == "deleteScheduledMessages":
+            return {"deletedMessageStatuses": [self.cancel(key) for key in body]}
+        raise NotImplementedError(operation)
+
+    def _scheduled(self, offset: int, limit: int) -> Any:
+        waiting = [text for text in self.texts.values() if text.fate is Fate.WAITING]
+        rows = [
+            {
+                "apiMessageId": text.id,
+                "mobileNumber": text.number,
+                "submitTime": minute(text.submitted),
+                "scheduledSendTime": minute(text.send_at),
+                "creditCost": text.cost,
+            }
+            for text in waiting[offset : offset + limit]
+        ]
+        return {"scheduledMessages": rows, "resultsOffset": offset, "resultsTotalAvailable": len(waiting)}
+
+    def _status(self, key: int) -> dict[str, Any]:
+        text = self.texts.get(key)
+        found = text is not None and text.fate is not Fate.CANCELLED
+        return {
+            "apiMessageId": key,
+            "statusDelivered": False,
+            "statusErrorCode": "SENT" if found else "NOTFOUND",
+        }
+
+    def cancel(self, key: int, *, by_person: bool = False) -> dict[str, Any]:
+        """Cancel a text if it still waits, and give its cost back."""
+        text = self.texts.get(key)
+        if text is None or text.fate is not Fate.WAITING:
+            return {"apiMessageId": key, "deleted": False, "deleteError": "NOTFOUND", "creditCost": 0}
+        text.fate, text.by_person = Fate.CANCELLED, by_person
+        self.credits += text.cost
+        return {"apiMessageId": key, "deleted": True, "deleteError": "", "creditCost": text.cost}
+
+
+def price(number: str) -> int:
+    """Return what a text costs: at home 1 credit, abroad 2."""
+    return 1 if number.startswith("27") else 2
+
+
+def minute(moment: float) -> str:
+    """Write a time as the wire has it."""
+    return datetime.fromtimestamp(moment, SAST).strftime(_MINUTE)
+
+
+def _moment(wire: str) -> float:
+    return datetime.strptime(wire, _MINUTE).replace(tzinfo=SAST).timestamp()
+
+
+def read(body: bytes | None) -> Any:
+    """Decode a body."""
+    return None if body is None else json.loads(body)
+
+
+def decimals(answer: Any) -> Any:
+    """Write an answer to the wire and read it, as the transport does."""
+    return json.loads(json.dumps(answer), parse_float=Decimal)
+
+
+def new_account(credits_left: int) -> Account:
+    """Return an account at noon of some day, without texts."""
+    noon = datetime(2026, 3, 2, 12, 0, 7, tzinfo=UTC).timestamp()
+    return Account(credits_left, noon, {}, [], set(), Counter())

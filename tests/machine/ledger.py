@@ -1,0 +1,243 @@
+"""A ledger in memory that promises what the one in tables promises: atomic claims, and all batches known."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
+from airflow_provider_winsms.ledger.base import Record
+from airflow_provider_winsms.messages import RejectReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.ledger.base import Batch, Place
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Row:
+    """One text to one recipient, in one request."""
+
+    number: str
+    words: str
+    send_at: DateTime | None
+    message_id: MessageId | None = None
+    cost: Decimal = Decimal(0)
+    reason: RejectReason | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows what became of it."""
+        return self.message_id is None and self.reason is None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the gateway has it, and it was not taken back."""
+        return self.message_id is not None and self.reason is None
+
+    def learn(self, receipt: Receipt) -> None:
+        """Take a receipt in."""
+        if receipt.reason is None:
+            self.message_id, self.cost, self.reason = receipt.message_id, receipt.cost, None
+        elif receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
+            self.reason = receipt.reason
+        else:
+            self.message_id, self.cost, self.reason = None, Decimal(0), receipt.reason
+
+
+@dataclass(slots=True)
+class Claim:
+    """One claimed request."""
+
+    owner: str
+    intended_at: DateTime
+    send_at: DateTime | None
+    rows: list[Row]
+    is_being_cancelled: bool = False
+
+    def record(self) -> Record:
+        """Return what is known, as a copy."""
+        found = Record(
+            len(self.rows),
+            self.intended_at,
+            self.owner,
+            self.send_at,
+            is_being_cancelled=self.is_being_cancelled,
+        )
+        for position, row in enumerate(self.rows):
+            if row.reason is not None:
+                found.declined[position] = row.reason
+            elif row.message_id is not None:
+                found.ids[position], found.costs[position] = row.message_id, row.cost
+        return found
+
+
+@dataclass(slots=True)
+class Tables:
+    """What all ledgers share."""
+
+    batches: dict[str, list[Batch]] = field(default_factory=dict)
+    claims: dict[str, dict[Place, Claim]] = field(default_factory=dict)
+
+    def of(self, batch_id: str) -> dict[Place, Claim]:
+        """Return the claims of a batch."""
+        return self.claims.setdefault(batch_id, {})
+
+    def rows(self) -> Iterator[tuple[str, Place, Row]]:
+        """Walk through all rows."""
+        for batch_id, claims in self.claims.items():
+            for place, claim in claims.items():
+                for row in claim.rows:
+                    yield batch_id, place, row
+
+
+class MemoryLedger:
+    """The ledger of one process.
+
+    :param step: called before and after each thing it does; what it raises breaks off there.
+    """
+
+    def __init__(self, tables: Tables, key: str, step: Callable[[str], None]) -> None:
+        self._tables = tables
+        self._key = key
+        self._step = step
+        self.batch: Batch | None = None
+        self.place: Place | None = None
+        """The place that was claimed last, which the next request is for."""
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that is open."""
+        return self.batch.id if self.batch else ""
+
+    def latest(self) -> Batch | None:
+        """Return the last generation."""
+        found = self._tables.batches.get(self._key)
+        self.batch = self._done("latest", lambda: found[-1] if found else None)
+        return self.batch
+
+    def open(self, batch: Batch) -> Batch:
+        """Write a batch, or return the one that is there."""
+        self.batch = self._done("open", lambda: self._open(batch))
+        return self.batch
+
+    def _open(self, batch: Batch) -> Batch:
+        found = self._tables.batches.setdefault(self._key, [])
+        same = [each for each in found if each.generation == batch.generation]
+        if not same:
+            found.append(batch)
+        return same[0] if same else batch
+
+    def find(self, place: Place) -> Record | None:
+        """Return what is known of a request."""
+        return self._done("find", lambda: self._find(place))
+
+    def _find(self, place: Place) -> Record | None:
+        claim = self._claims.get(place)
+        return None if claim is None else claim.record()
+
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        """Claim a request."""
+        self._done("intend", lambda: self._intend(place, record, messages))
+        self.place = place
+
+    def _intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        self._check_in_force()
+        if place in self._claims:
+            msg = "claimed"
+            raise ClaimLost(msg)
+        rows = [Row(r.number, m.text, m.send_at or record.send_at) for m in messages for r in m.recipients]
+        assert len(rows) == record.size
+        self._claims[place] = Claim(record.owner, record.intended_at, record.send_at, rows)
+
+    def renew(self, place: Place, record: Record) -> None:
+        """Claim a request anew."""
+        self._done("renew", lambda: self._renew(place, record))
+
+    def _renew(self, place: Place, record: Record) -> None:
+        self._check_in_force()
+        claim = self._claims.get(place)
+        if claim is None or claim.owner != record.owner or not all(row.is_unknown for row in claim.rows):
+            msg = "given up"
+            raise ClaimLost(msg)
+        claim.intended_at = record.intended_at
+
+    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        """Write what was learnt."""
+        self._done("record", lambda: self._record(place, record, news))
+
+    def _record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        claim = self._claims.get(place)
+        if claim is None:
+            msg = "no claim"
+            raise LedgerUnavailable(msg)
+        for position, receipt in news.items():
+            claim.rows[position].learn(receipt)
+        claim.is_being_cancelled = claim.is_being_cancelled and record.is_being_cancelled
+
+    def cancelling(self, place: Place, record: Record) -> None:
+        """Write that a request is about to be taken back."""
+        self._done("cancelling", lambda: self._cancelling(place))
+        record.is_being_cancelled = True
+
+    def _cancelling(self, place: Place) -> None:
+        self._claims[place].is_being_cancelled = True
+
+    def withdraw(self, place: Place, record: Record) -> None:
+        """Give a claim back, unless it is another's, or something was learnt of it."""
+        self._done("withdraw", lambda: self._withdraw(place, record))
+
+    def _withdraw(self, place: Place, record: Record) -> None:
+        claim = self._claims.get(place)
+        if claim is None or (claim.owner, claim.intended_at) != (record.owner, record.intended_at):
+            return
+        if all(row.is_unknown for row in claim.rows):
+            del self._claims[place]
+
+    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
+        """Return those ids that belong to recipients of any batch."""
+        return self._done(
+            "claimed",
+            lambda: {
+                row.message_id
+                for *_, row in self._tables.rows()
+                if row.message_id is not None and row.message_id in message_ids
+            },
+        )
+
+    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+        """Return those numbers that another request in doubt has a text for, in that minute."""
+        return self._done(
+            "rivals",
+            lambda: {
+                row.number
+                for batch_id, other, row in self._tables.rows()
+                if (batch_id, other) != (self.batch_id, place)
+                and row.is_unknown
+                and row.number in numbers
+                and row.send_at == send_at
+            },
+        )
+
+    @property
+    def _claims(self) -> dict[Place, Claim]:
+        return self._tables.of(self.batch_id)
+
+    def _check_in_force(self) -> None:
+        if self.batch is None or self._tables.batches[self._key][-1].generation != self.batch.generation:
+            msg = "superseded"
+            raise ClaimLost(msg)
+
+    def _done(self, what: str, work: Callable[[], T]) -> T:
+        self._step(f"before {what}")
+        result = work()
+        self._step(f"after {what}")
+        return copy(result)

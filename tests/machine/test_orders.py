@@ -1,0 +1,98 @@
+"""Two processes of one task, in every order of their steps that matters, and what the machine has found."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from airflow_provider_winsms.messages import Message, Recipient
+from airflow_provider_winsms.sending import Guarantee
+from tests.machine.gateway import Fate
+from tests.machine.world import Fault, Happening, Luck, Process, Task, World
+
+AFTER_STEPS = range(5, 14)
+FOR_STEPS = range(1, 70)
+
+
+def task(guarantee: Guarantee, *numbers: str) -> Task:
+    message = Message("now", tuple(map(Recipient, numbers)))
+    return Task("task", guarantee, [message], cancels_on_stop=False)
+
+
+def scheduled(name: str, guarantee: Guarantee, *numbers: str) -> Task:
+    """Return a task whose texts have a time of their own; it cancels when it is killed."""
+    message = Message("later", tuple(map(Recipient, numbers)), World.later(20))
+    return Task(name, guarantee, [message], cancels_on_stop=True)
+
+
+def most_texts(world: World) -> int:
+    """Return how many texts the recipient has who has most."""
+    live = (text for text in world.account.texts.values() if text.fate is not Fate.CANCELLED)
+    return max(Counter((text.words, text.number) for text in live).values(), default=0)
+
+
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.LOST_ACCEPTED, Fault.TURNED_AWAY])
+def test_whatever_the_order_of_a_process_and_its_retry_nobody_is_texted_twice(fault: Fault) -> None:
+    doubled = []
+    for after in AFTER_STEPS:
+        for steps in FOR_STEPS:
+            world, sending = World.new(100), task(Guarantee.EXACTLY_ONCE, "27820000001")
+            first, retry = Process(world, sending, Luck([fault])), Process(world, sending, Luck())
+            world.run([first, retry], [after, steps])
+            if most_texts(world) > 1:
+                doubled.append((after, steps))
+    assert not doubled
+
+
+def test_an_answer_that_comes_after_its_request_was_given_up_does_not_change_the_next_round() -> None:
+    for after in AFTER_STEPS:
+        world, sending = World.new(100), task(Guarantee.AT_LEAST_ONCE, "27820000001", "27820000002")
+        first, retry = Process(world, sending, Luck([Fault.MISSING_ROW])), Process(world, sending, Luck())
+        world.run([first, retry], [after])
+        later = Process(world, sending, Luck())
+        world.run([later])
+        outcomes = [process.outcome for process in (first, retry, later) if process.outcome]
+        assert [outcome.not_tried for outcome in outcomes] == [0] * len(outcomes)
+
+
+def test_what_is_taken_back_in_a_later_round_does_not_change_that_round() -> None:
+    """Three are accepted, the fourth only in the second round, during which the task is killed."""
+    numbers = ("27820000001", "27820000002", "27820000003", "44770000004")
+    for step in range(1, 40):
+        world = World.new(4)
+        sending = scheduled("task", Guarantee.AT_MOST_ONCE, *numbers)
+        world.run([Process(world, sending, Luck())])
+        world.top_up(10)
+        world.run([Process(world, sending, Luck(happenings={step: Happening.INTERRUPTED}))])
+        last = Process(world, sending, Luck())
+        world.run([last])
+        assert last.outcome is not None
+        assert last.outcome.not_tried == 0, step
+        assert last.outcome.accepted + last.outcome.unknown == len(numbers), step
+
+
+def test_what_one_task_gave_up_is_not_taken_for_the_text_of_another() -> None:
+    """The gateway has one that ``at_least_once`` gave up and sent again; another task looks for its own."""
+    for step in range(5, 15):
+        world, number = World.new(100), "27820000001"
+        loose = scheduled("loose", Guarantee.AT_LEAST_ONCE, number)
+        strict = scheduled("strict", Guarantee.EXACTLY_ONCE, number)
+        world.run([Process(world, strict, Luck(happenings={step: Happening.KILLED}))])
+        world.run([Process(world, loose, Luck([Fault.LOST_ACCEPTED]))])
+        last = Process(world, strict, Luck())
+        world.run([last])
+        assert last.outcome is not None
+        own = [t for t in world.account.texts.values() if t.post and t.post.batch_id == last.ledger.batch_id]
+        assert len(own) == last.outcome.accepted, step
+
+
+def test_what_never_left_is_not_unknown_though_the_ledger_failed() -> None:
+    for step in range(1, 25):
+        world, sending = World.new(100), task(Guarantee.AT_MOST_ONCE, "27820000001")
+        luck = Luck([Fault.TURNED_AWAY], happenings={step: Happening.LEDGER_LOST})
+        world.run([Process(world, sending, luck)])
+        retry = Process(world, sending, Luck())
+        world.run([retry])
+        assert retry.outcome is not None
+        assert not (retry.outcome.unknown and not world.account.posts), step

@@ -1,0 +1,260 @@
+"""The promises of sending, held against whatever a machine can think of.
+
+Three tasks send texts to the same few numbers, through one account and one ledger, each with a guarantee of
+its own. Their processes are killed and interrupted between any two steps, run two at a time in any order, and
+lose answers, ledgers and hours; beside them, people cancel, opt out, clear and top up, and another program
+schedules texts.
+
+The promises are held under these assumptions, which are theirs:
+
+* A request arrives within the connection's time-outs after it left, or never; and it leaves right after the
+  claim was looked at, without a pause between the two.
+* The gateway charges for, and lists, what it accepted, and all clocks agree.
+* What the ledger said is written is written; a claim is atomic.
+* A number that another program, too, schedules texts to may be taken for one's own: it is texted once at
+  most, but perhaps by the other program only.
+* ``at_least_once`` may text twice, and what it gave up may still be in the gateway's list.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pendulum
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from airflow_provider_winsms.messages import Message, Recipient
+from airflow_provider_winsms.sending import Guarantee
+from tests.machine.gateway import Fate
+from tests.machine.world import Fault, Happening, Luck, Process, Task, World
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.ledger.base import Place
+    from tests.machine.gateway import Text
+    from tests.machine.ledger import Row
+
+NUMBERS = ("27820000001", "27820000002", "27820000003", "44770000004")
+ONE_NUMBER = st.sampled_from(NUMBERS)
+NOON = pendulum.datetime(2026, 3, 2, 12)
+TIMES = {"later": NOON.add(minutes=20), "much later": NOON.add(hours=3)}
+
+TEXTS = st.lists(
+    st.tuples(
+        st.sampled_from(["now", "now, too", "later", "much later"]),
+        st.lists(ONE_NUMBER, min_size=1, max_size=5),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda text: text[0],
+)
+LUCK = st.builds(
+    Luck,
+    sends=st.lists(st.sampled_from(Fault), max_size=3),
+    others=st.lists(st.sampled_from(["", "before", "after"]), max_size=2),
+    happenings=st.dictionaries(st.integers(1, 45), st.sampled_from(Happening), max_size=2),
+)
+TASKS = st.integers(0, 2)
+SLICES = st.tuples(st.integers(1, 14), st.integers(1, 60), st.integers(1, 20))
+
+
+class Sending(RuleBasedStateMachine):
+    """Tasks that send, and all that can happen to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World.new(0)
+        self.tasks: list[Task] = []
+
+    @initialize(
+        guarantees=st.tuples(*[st.sampled_from(Guarantee)] * 3),
+        texts=st.tuples(TEXTS, TEXTS, TEXTS),
+        cancel=st.booleans(),
+        credits_left=st.sampled_from([100, 100, 4]),
+    )
+    def begin(
+        self,
+        guarantees: tuple[Guarantee, ...],
+        texts: tuple[list[tuple[str, list[str]]], ...],
+        cancel: bool,
+        credits_left: int,
+    ) -> None:
+        self.world = World.new(credits_left)
+        self.tasks = [
+            Task(f"task {number}", guarantee, messages_of(each), cancel)
+            for number, (guarantee, each) in enumerate(zip(guarantees, texts, strict=True))
+        ]
+
+    @rule(task=TASKS, luck=LUCK)
+    def try_(self, task: int, luck: Luck) -> None:
+        self._run(self._process(task, luck))
+
+    @rule(one=TASKS, other=TASKS, luck=LUCK, slices=SLICES)
+    def two_at_a_time(self, one: int, other: int, luck: Luck, slices: tuple[int, ...]) -> None:
+        self._run(self._process(one, luck), self._process(other, Luck()), slices=slices)
+
+    @rule(task=TASKS, on_clear=st.sampled_from(["resume", "resend"]))
+    def clear(self, task: int, on_clear: str) -> None:
+        self.tasks[task].max_tries += 1
+        self.tasks[task].on_clear = on_clear
+
+    @rule(seconds=st.sampled_from([1, 20, 45, 150, 200, 3600, 4 * 3600]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.account.pass_time(seconds)
+
+    @rule(amount=st.integers(1, 20))
+    def top_up(self, amount: int) -> None:
+        self.world.top_up(amount)
+
+    @rule(number=ONE_NUMBER)
+    def opt_out(self, number: str) -> None:
+        self.world.account.opted_out.add(number)
+
+    @rule()
+    def person_cancels(self) -> None:
+        self.world.cancel_latest()
+
+    @precondition(lambda self: not self.world.foreign)
+    @rule(number=ONE_NUMBER, ahead=st.sampled_from([180, 240]))
+    def another_program_schedules(self, number: str, ahead: float) -> None:
+        self.world.schedule_elsewhere(number, ahead)
+
+    def _process(self, task: int, luck: Luck) -> Process:
+        return Process(self.world, self.tasks[task], luck)
+
+    def _run(self, *processes: Process, slices: tuple[int, ...] = ()) -> None:
+        self.world.run(processes, slices)
+        for process in processes:
+            self._check_outcome(process, is_alone=len(processes) == 1)
+
+    # What an outcome says.
+
+    def _check_outcome(self, process: Process, *, is_alone: bool) -> None:
+        outcome = process.outcome
+        if outcome is None:
+            return
+        counts = (outcome.accepted, outcome.rejected.total(), outcome.unknown, outcome.not_tried)
+        assert sum(counts) == outcome.recipients
+        assert min(counts) >= 0
+        if is_alone:
+            self._check_final(process)
+
+    def _check_final(self, process: Process) -> None:
+        """Hold an outcome against the ledger, and the ledger, where it is sure, against the gateway."""
+        outcome, batch_id = process.outcome, process.ledger.batch_id
+        assert outcome is not None
+        final = self._final_rows(batch_id)
+        assert outcome.accepted == sum(row.is_accepted for row in final.values())
+        assert outcome.unknown == sum(row.is_unknown for row in final.values())
+        assert outcome.cost == sum((row.cost for row in final.values() if row.is_accepted), Decimal(0))
+        if outcome.unknown or outcome.not_tried:
+            return
+        assert outcome.rejected == Counter(row.reason for row in final.values() if row.reason is not None)
+        live = self._live(batch_id)
+        for recipient in {(m.text, r.number) for m in process.task.messages for r in m.recipients}:
+            self._check_recipient(process, recipient, final[recipient], live)
+
+    def _check_recipient(
+        self, process: Process, recipient: tuple[str, str], row: Row, live: dict[tuple[str, str], int]
+    ) -> None:
+        """Nothing is unknown and nothing is left: each recipient has one text, or was declined."""
+        is_loose = process.task.guarantee is Guarantee.AT_LEAST_ONCE
+        texts = live.get(recipient, 0)
+        if not row.is_accepted:
+            assert texts == 0 or is_loose
+            return
+        if recipient[1] in self.world.foreign | self._cancelled_by_person(process.ledger.batch_id):
+            return
+        assert texts >= 1 if is_loose else texts == 1
+
+    # What is true at any time.
+
+    @invariant()
+    def nobody_is_texted_twice(self) -> None:
+        for batch_id, guarantee in self.world.guarantees.items():
+            if guarantee is not Guarantee.AT_LEAST_ONCE:
+                assert max(self._live(batch_id).values(), default=0) <= 1
+
+    @invariant()
+    def no_place_is_submitted_twice(self) -> None:
+        assert max(self.world.account.posts.values(), default=0) <= 1
+
+    @invariant()
+    def every_text_is_known_or_in_doubt(self) -> None:
+        for text in self.world.account.texts.values():
+            if text.post is not None and text.fate is not Fate.CANCELLED:
+                self._check_text(text)
+
+    def _check_text(self, text: Text) -> None:
+        assert text.post is not None
+        if self.world.guarantees[text.post.batch_id] is Guarantee.AT_LEAST_ONCE:
+            return
+        claim = self.world.tables.of(text.post.batch_id).get(text.post.place)
+        assert claim is not None
+        rows = [row for row in claim.rows if (row.words, row.number) == (text.words, text.number)]
+        assert all(row.is_unknown or row.is_accepted for row in rows)
+        assert rows
+
+    @invariant()
+    def what_the_ledger_has_the_gateway_has(self) -> None:
+        texts = self.world.account.texts
+        for *_, row in self.world.tables.rows():
+            if row.is_accepted:
+                text = texts[int(row.message_id or 0)]
+                assert row.number == text.number
+                assert row.cost == text.cost
+
+    @invariant()
+    def no_id_belongs_to_two(self) -> None:
+        ids = [row.message_id for *_, row in self.world.tables.rows() if row.is_accepted]
+        assert len(ids) == len(set(ids))
+
+    @invariant()
+    def credits_are_conserved(self) -> None:
+        account = self.world.account
+        spent = sum(text.cost for text in account.texts.values() if text.fate is not Fate.CANCELLED)
+        assert account.credits + spent == self.world.granted
+
+    def _live(self, batch_id: str) -> dict[tuple[str, str], int]:
+        """Count the texts of a batch that went out, or will."""
+        return Counter(
+            (text.words, text.number)
+            for text in self.world.account.texts.values()
+            if text.post is not None and text.post.batch_id == batch_id and text.fate is not Fate.CANCELLED
+        )
+
+    def _cancelled_by_person(self, batch_id: str) -> set[str]:
+        return {
+            text.number
+            for text in self.world.account.texts.values()
+            if text.by_person and text.post is not None and text.post.batch_id == batch_id
+        }
+
+    def _final_rows(self, batch_id: str) -> dict[tuple[str, str], Row]:
+        """Return what the ledger knows of each recipient, from the last round that had it."""
+        claims: dict[Place, list[Row]] = {
+            place: claim.rows for place, claim in self.world.tables.of(batch_id).items()
+        }
+        return {(row.words, row.number): row for place in sorted(claims) for row in claims[place]}
+
+
+def messages_of(texts: list[tuple[str, list[str]]]) -> list[Message]:
+    return [
+        Message(words, tuple(Recipient(number) for number in numbers), TIMES.get(words))
+        for words, numbers in texts
+    ]
+
+
+TestSending = Sending.TestCase
+TestSending.settings = settings(
+    max_examples=1000,
+    stateful_step_count=8,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    phases=(Phase.generate, Phase.shrink),
+)

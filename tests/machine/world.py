@@ -1,0 +1,371 @@
+"""A world in which tasks send: a gateway, a ledger, a clock, and processes that things happen to."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pendulum
+
+from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
+from airflow_provider_winsms.ledger.base import Batch, Sender
+from airflow_provider_winsms.planning import plan
+from airflow_provider_winsms.privacy import KeyedHash
+from airflow_provider_winsms.sending import Clock, Guarantee, Policy, Submission, is_cleared, open_batch
+from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
+from tests.machine.ledger import MemoryLedger, Tables
+from tests.machine.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Call
+    from airflow_provider_winsms.messages import Message
+    from airflow_provider_winsms.sending import Outcome
+    from tests.machine.gateway import Account
+
+T = TypeVar("T")
+
+GATEWAY = SmallGateway(time_zone="Africa/Johannesburg", country_code="27")
+HASHES = KeyedHash("seeded-for-the-machine")
+TIMEOUT = 10.0
+IN_FLIGHT = timedelta(seconds=30 + TIMEOUT)
+HOLD = timedelta(minutes=3)
+LATENCY = 0.3
+_SENDS = {"smsSend", "smsSendBatch"}
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Fault(StrEnum):
+    """What goes wrong with a send, or, as far as it can, with another request."""
+
+    NONE = "none"
+    LOST_ACCEPTED = "lost, accepted"
+    LOST_NOT_ACCEPTED = "lost, not accepted"
+    LATE = "lost, and accepted only when nobody waits any more"
+    LATER = "lost, and accepted at the last moment"
+    ERROR_ACCEPTED = "500, accepted"
+    ERROR_NOT_ACCEPTED = "500, not accepted"
+    TURNED_AWAY = "429, and accepted at the second attempt"
+    REFUSED = "429, to the last attempt"
+    MISSING_ROW = "a row is missing"
+    DOUBLED_ROW = "a row is there twice"
+    REVERSED_ROWS = "the rows are reversed"
+
+
+_ACCEPTED_AND_LOST = {Fault.LOST_ACCEPTED, Fault.ERROR_ACCEPTED}
+_NOT_ACCEPTED = {Fault.LOST_NOT_ACCEPTED, Fault.ERROR_NOT_ACCEPTED}
+_TIMED_OUT = {Fault.LOST_ACCEPTED, Fault.LOST_NOT_ACCEPTED, Fault.LATE, Fault.LATER}
+_LATE = {Fault.LATE: TIMEOUT / 2, Fault.LATER: TIMEOUT}
+
+
+class Happening(StrEnum):
+    """What happens to a process at a step."""
+
+    KILLED = "killed"
+    INTERRUPTED = "killed, and given a last moment to clean up"
+    STOPPED = "stopped"
+    PAUSED = "paused for longer than a request may be on its way"
+    LEDGER_LOST = "the ledger does not answer"
+    CANCELLED = "a person cancels the latest text that waits"
+    OPTED_OUT = "the first number opts out"
+
+
+@dataclass
+class Task:
+    """A task that sends.
+
+    :param messages: what it sends, each text once, so that text and number tell its recipients apart.
+    """
+
+    name: str
+    guarantee: Guarantee
+    messages: Sequence[Message]
+    cancels_on_stop: bool
+    max_tries: int = 0
+    on_clear: str = "resume"
+    runs: int = 0
+
+    @property
+    def sender(self) -> Sender:
+        """The task instance."""
+        return Sender("dag", "run", self.name)
+
+    @property
+    def policy(self) -> Policy:
+        """What it promises."""
+        return Policy(self.guarantee, HOLD, IN_FLIGHT)
+
+
+@dataclass
+class Luck:
+    """What is in store for one process.
+
+    :param sends: of its first sends.
+    :param others: whether its first other requests fail: before they are done, or after.
+    :param happenings: by the number of the step.
+    """
+
+    sends: Sequence[Fault] = ()
+    others: Sequence[str] = ()
+    happenings: dict[int, Happening] = field(default_factory=dict)
+
+
+@dataclass
+class World:
+    """Everything there is.
+
+    :param guarantees: of each batch, by its id.
+    """
+
+    account: Account
+    tables: Tables = field(default_factory=Tables)
+    guarantees: dict[str, Guarantee] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    turns: Turns = field(default_factory=lambda: Turns(()))
+    numbers: int = 0
+    granted: int = 0
+
+    @classmethod
+    def new(cls, credits_left: int) -> World:
+        """Return a world in which nothing was sent."""
+        return cls(new_account(credits_left), granted=credits_left)
+
+    @staticmethod
+    def later(minutes: int) -> DateTime:
+        """Return a minute that is so long after the beginning of each world."""
+        return pendulum.from_timestamp(new_account(0).now).start_of("minute").add(minutes=minutes)
+
+    def run(self, processes: Iterable[Process], slices: Iterable[int] = ()) -> None:
+        """Run processes, in turns, to their ends."""
+        self.turns = Turns(slices)
+        self.turns.run(*(process.run for process in processes))
+
+    def top_up(self, amount: int) -> None:
+        """Buy credits."""
+        self.account.credits += amount
+        self.granted += amount
+
+    def cancel_latest(self) -> None:
+        """Let a person cancel the text that was scheduled last."""
+        for key in sorted(self.account.texts, reverse=True):
+            if self.account.cancel(key, by_person=True)["deleted"]:
+                return
+
+    def schedule_elsewhere(self, number: str, ahead: float) -> None:
+        """Let another program schedule a text."""
+        at = minute(self.account.now + ahead)
+        body = {"message": "elsewhere", "recipients": [{"mobileNumber": number}], "scheduledTime": at}
+        self.account.accept(body, None)
+        self.foreign.add(number)
+
+
+class Process:
+    """One try of a task."""
+
+    def __init__(self, world: World, task: Task, luck: Luck) -> None:
+        world.numbers += 1
+        self.name = f"process {world.numbers}"
+        self.world = world
+        self.task = task
+        self.outcome: Outcome | None = None
+        self.error: SmsError | None = None
+        self.was_killed = False
+        self._luck = luck
+        self._sends, self._others = deque(luck.sends), deque(luck.others)
+        self._steps = 0
+        self._is_leaving = False
+        self._is_interrupted = False
+        self._submission: Submission | None = None
+        self.ledger = MemoryLedger(world.tables, task.name, self.step)
+
+    def run(self) -> None:
+        """Do what the operator does."""
+        self.task.runs += 1
+        try:
+            self._send()
+        except Killed:
+            self.was_killed = True
+            self._clean_up()
+        except SmsError as error:
+            self.error = error
+
+    def _clean_up(self) -> None:
+        """Have what can be cancelled cancelled, as ``on_kill`` does for a task that was interrupted."""
+        if self._is_interrupted and self._submission is not None:
+            with suppress(Killed, SmsError):
+                self._submission.stop()
+
+    def _send(self) -> None:
+        task, ledger, policy = self.task, self.ledger, self.task.policy
+        found = ledger.latest()
+        is_resent = task.on_clear == "resend" and found and is_cleared(found, task.sender, task.max_tries)
+        resumed = None if is_resent else found
+        planned = plan(task.messages, GATEWAY, is_held=policy.is_held)
+        wanted = Batch(
+            key=task.name,
+            sender=task.sender,
+            contents=planned.contents(HASHES),
+            sms_conn_id="winsms_default",
+            guarantee=str(task.guarantee),
+            max_tries=task.max_tries,
+            opened_at=self.now(),
+            generation=1 if found is None else found.generation + 1,
+        )
+        batch = open_batch(ledger, wanted, resumed)
+        self.world.guarantees[batch.id] = task.guarantee
+        self._submission = Submission(
+            planned,
+            GATEWAY,
+            self.carry,
+            ledger,
+            clock=Clock(self.now, self.sleep),
+            policy=policy,
+            process=self.name,
+            log=self,
+            call_for=GATEWAY.send_batch,
+            is_resumed=batch is not wanted,
+            cancels_on_stop=task.cancels_on_stop,
+        )
+        self._submission.run()
+        self.outcome = self._submission.outcome
+
+    # The clock.
+
+    def now(self) -> DateTime:
+        """Return the time, which is the same for all."""
+        return pendulum.from_timestamp(self.world.account.now)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; some of the seconds are steps."""
+        self.world.account.pass_time(seconds)
+        if int(self.world.account.now) % 8 == 0:
+            self.step("sleep")
+
+    # The log.
+
+    def info(self, words: str, /, *values: object) -> None:
+        """Say nothing."""
+
+    warning = exception = info
+
+    # What happens.
+
+    def step(self, where: str) -> None:
+        """Let happen what is in store, and let others have their turn."""
+        self._steps += 1
+        happening = self._luck.happenings.get(self._steps)
+        if happening is not None:
+            self._happen(happening, where)
+        if not self._is_leaving:
+            self.world.turns.step()
+
+    def _happen(self, happening: Happening, where: str) -> None:
+        if happening in {Happening.KILLED, Happening.INTERRUPTED}:
+            self._is_interrupted = happening is Happening.INTERRUPTED
+            raise Killed
+        if happening is Happening.STOPPED and self._submission is not None:
+            self._submission.stop()
+        if happening is Happening.PAUSED and not self._is_leaving:
+            self.world.account.pass_time(IN_FLIGHT.total_seconds() + 5)
+        if happening is Happening.LEDGER_LOST and where.startswith(("before", "after")):
+            msg = "lost"
+            raise LedgerUnavailable(msg)
+        if happening is Happening.CANCELLED:
+            self.world.cancel_latest()
+        if happening is Happening.OPTED_OUT:
+            self.world.account.opted_out.add(self.task.messages[0].recipients[0].number)
+
+    # The gateway.
+
+    def carry(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+        """Carry out a call as the transport does, with what is in store for it."""
+        self.step("gateway")
+        if call.operation in _SENDS:
+            return self._carry_send(call, before_leaving)
+        return self._carry_other(call)
+
+    def _carry_other(self, call: Call[T]) -> T:
+        luck = self._others.popleft() if self._others else ""
+        self.world.account.pass_time(LATENCY)
+        if luck == "before":
+            raise _unavailable()
+        answer = self.world.account.perform(call.operation, dict(call.query), read(call.body))
+        self.step("answered")
+        if luck == "after":
+            raise _unavailable()
+        return call.parse(decimals(answer))
+
+    def _carry_send(self, call: Call[T], before_leaving: Callable[[], None] | None) -> T:
+        assert before_leaving is not None
+        fault = self._sends.popleft() if self._sends else Fault.NONE
+        if fault is Fault.TURNED_AWAY:
+            self._leave(before_leaving)
+            self.world.account.pass_time(IN_FLIGHT.total_seconds() - 5)
+            self.step("turned away")
+        with self._leaving():
+            before_leaving()
+            answer = self._reach(read(call.body), fault)
+        self.step("on its way")
+        if fault in _TIMED_OUT:
+            self.world.account.pass_time(TIMEOUT)
+        if answer is None:
+            msg = "lost"
+            raise OutcomeUnknown(msg)
+        try:
+            return call.parse(decimals(_spoilt(answer, fault)))
+        except ValueError as error:
+            raise OutcomeUnknown(str(error)) from None
+
+    def _leave(self, before_leaving: Callable[[], None]) -> None:
+        with self._leaving():
+            before_leaving()
+
+    def _reach(self, body: Any, fault: Fault) -> Any:
+        """Return the answer, or ``None`` if it is lost."""
+        account, place = self.world.account, self.ledger.place
+        assert place is not None
+        if fault is Fault.REFUSED:
+            raise _unavailable()
+        post = Post(self.ledger.batch_id, place)
+        account.posts[post] += 1
+        answer = None
+        if fault in _LATE:
+            account.late.append((account.now + _LATE[fault], body, post))
+        elif fault not in _NOT_ACCEPTED:
+            account.pass_time(LATENCY)
+            answer = account.accept(body, post)
+        return None if fault in _ACCEPTED_AND_LOST else answer
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Let nobody else have a turn: a request leaves right after its claim was looked at."""
+        self._is_leaving = True
+        try:
+            yield
+        finally:
+            self._is_leaving = False
+
+
+def _unavailable() -> GatewayUnavailable:
+    return GatewayUnavailable("not now")
+
+
+def _spoilt(answer: Any, fault: Fault) -> Any:
+    rows = answer["messages"][0]["recipients"]
+    changed = {
+        Fault.MISSING_ROW: rows[1:],
+        Fault.DOUBLED_ROW: [rows[0], *rows],
+        Fault.REVERSED_ROWS: rows[::-1],
+    }.get(fault, rows)
+    first = {**answer["messages"][0], "recipients": changed}
+    return {"messages": [first, *answer["messages"][1:]]}

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.check_history import Findings, Job, Known, judge
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMBER = "27820000001"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("guarantee", "seed", "recipients"), [("exactly_once", 7, 10_000), ("mix", 11, 3000)]
+)
+def test_no_promise_is_broken(guarantee: str, seed: int, recipients: int) -> None:
+    asked = ["--guarantee", guarantee, "--seed", str(seed), "--recipients", str(recipients)]
+    command = [sys.executable, "-m", "scripts.check_history", *asked, "--per-request", "50"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+    assert "texts doubled        0" in done.stdout
+    assert "texts lost in silence 0" in done.stdout
+    assert "conserved            yes" in done.stdout
+
+
+def history(row: Known | None, *texts: dict[str, Any], ending: str = "done", spent: int = 1) -> Findings:
+    """Judge a task with one recipient."""
+    job = Job(0, row.guarantee if row else "exactly_once", [NUMBER], ending=ending)
+    return judge([job], [row] if row else [], texts, Decimal(spent))
+
+
+def known(state: str, message_id: int | None = 1, guarantee: str = "exactly_once", cost: int = 1) -> Known:
+    text = "Text of task 0"
+    return Known("send_0000", guarantee, NUMBER, text, state, message_id, Decimal(cost))
+
+
+def text(message_id: int = 1, **values: Any) -> dict[str, Any]:
+    of_the_task = {"message": "Text of task 0", "mobileNumber": NUMBER, "cancelled": False, "creditCost": 1}
+    return {"apiMessageId": message_id, **of_the_task, **values}
+
+
+def test_a_history_in_which_all_is_well_is_not_broken() -> None:
+    assert not history(known("accepted"), text()).is_broken
+    assert not history(known("unknown", None), text(), ending="unknown").is_broken
+    assert not history(known("declined", None), spent=0).is_broken
+    assert not history(known("accepted", 2, "at_least_once"), text(1), text(2), spent=2).is_broken
+
+
+@pytest.mark.parametrize(
+    ("broken", "findings"),
+    [
+        ("doubled", history(known("accepted"), text(1), text(2), spent=2)),
+        ("lost", history(known("accepted"), spent=0)),
+        ("lost", history(known("accepted"), text(cancelled=True), spent=0)),
+        ("lost", history(None, spent=0)),
+        ("unaccounted", history(known("declined", None), text())),
+        ("unaccounted", history(None, text(), ending="unknown")),
+        ("unaccounted", history(known("accepted"), text(), text(2, message="Something else"), spent=2)),
+        ("untold", history(known("unknown", None), text())),
+    ],
+)
+def test_each_broken_promise_is_found(broken: str, findings: Findings) -> None:
+    assert findings.is_broken
+    assert getattr(findings, broken) == 1
+
+
+def test_credits_that_nothing_was_got_for_are_found() -> None:
+    assert not history(known("accepted"), text(), spent=2).is_conserved
+    assert not history(known("accepted", cost=2), text()).is_conserved
+
+
+def test_a_task_that_never_ended_is_found() -> None:
+    assert history(known("accepted"), text(), ending="").is_broken

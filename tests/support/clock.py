@@ -1,0 +1,21 @@
+"""Time for what sends: the sandbox's own, which passes when somebody waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pendulum
+
+from airflow_provider_winsms.sending import Clock
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+
+
+def clock_of(sandbox: Sandbox) -> Clock:
+    """Return a clock on which waiting moves the sandbox's time on, and takes none."""
+
+    def now() -> pendulum.DateTime:
+        return pendulum.from_timestamp(sandbox.now().timestamp())
+
+    return Clock(now, sandbox.advance)
