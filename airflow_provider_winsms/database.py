@@ -126,6 +126,8 @@ DIALECTS = {
             Kind.NAME: "TEXT",
             Kind.WORD: "TEXT",
         },
+        # A process that freezes in the middle of a transaction does not keep its locks for ever.
+        opening=("SET idle_in_transaction_session_timeout = '60s'",),
         # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
         lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
         has_copy=True,

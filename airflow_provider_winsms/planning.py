@@ -17,11 +17,12 @@ from airflow_provider_winsms.ledger.base import Contents
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.ledger.base import Sources
     from airflow_provider_winsms.privacy import KeyedHash
 
 _NUMBER_BITS = 50  # for 15 digits
@@ -114,19 +115,20 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
     return Plan(tuple(requests), recipients, sum(count for _, count in unique), is_held)
 
 
-def plan_later(planned: Plan, positions: Mapping[int, Sequence[int]], gateway: Gateway) -> Plan:
-    """Return the next round: what has to be sent again of a plan.
+def plan_again(rounds: Sequence[Plan], sources: Sources, gateway: Gateway) -> Plan:
+    """Return the round that sends again to recipients of earlier ones.
 
-    :param positions: of the recipients concerned, for each request by its number, from 1.
+    :param rounds: the plans of all earlier rounds.
     """
+    first = rounds[0]
     messages = (
         message
-        for number, request in enumerate(planned.requests, start=1)
-        for message in request.only(positions.get(number, ()))
+        for place, positions in sorted(sources.items())
+        for message in rounds[place.round - 1].requests[place.number - 1].only(positions)
     )
-    recipients = sum(map(len, positions.values()))
-    requests = _cut(_joined(messages), gateway, is_held=planned.is_held)
-    return Plan(tuple(requests), recipients, 0, planned.is_held)
+    recipients = sum(map(len, sources.values()))
+    requests = _cut(_joined(messages), gateway, is_held=first.is_held)
+    return Plan(tuple(requests), recipients, 0, first.is_held)
 
 
 def _described(part: Part) -> str:

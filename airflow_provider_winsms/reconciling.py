@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
     from airflow_provider_winsms.ledger.base import Record
-    from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
+    from airflow_provider_winsms.messages import Message, ScheduledMessage
 
 T = TypeVar("T")
 
@@ -31,9 +32,9 @@ _READS = 3
 
 
 class Carry(Protocol):
-    """Carries out a call. ``before_leaving`` is called each time right before it leaves, and may refuse."""
+    """Carries out a call, as ``Transport.send`` does."""
 
-    def __call__(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+    def __call__(self, call: Call[T], leaving: Leaving = ..., /) -> T:
         """Return what the gateway answered."""
 
 
@@ -78,7 +79,12 @@ def not_due(record: Record, targets: Mapping[int, Target], now: DateTime) -> dic
 
 
 def read_scheduled(carry: Carry, gateway: Gateway) -> tuple[list[ScheduledMessage], bool]:
-    """Read the list, and tell whether it held still: rows move up when texts before them go out."""
+    """Read the list, and tell whether all that was in it throughout is in what was read.
+
+    One page is a moment. Of several, the last is read first: rows move up when texts before them go out, so
+    that none is missed, as long as new ones come at the end. That they do is seen by their ids, which then
+    ascend; if they do not, only a list that holds still can be relied on.
+    """
     rows, is_whole = _read_once(carry, gateway)
     for _ in range(_READS - 1):
         if is_whole:
@@ -88,15 +94,24 @@ def read_scheduled(carry: Carry, gateway: Gateway) -> tuple[list[ScheduledMessag
 
 
 def _read_once(carry: Carry, gateway: Gateway) -> tuple[list[ScheduledMessage], bool]:
-    rows: dict[MessageId, ScheduledMessage] = {}
-    totals, offset = set(), 0
-    while True:
-        page = carry(gateway.scheduled(offset, gateway.limits.page_rows))
-        rows.update((row.message_id, row) for row in page.rows)
-        totals.add(page.total)
-        offset += len(page.rows)
-        if not page.rows or offset >= page.total:
-            return list(rows.values()), totals == {len(rows)}
+    size = gateway.limits.page_rows
+    first = carry(gateway.scheduled(0, size))
+    if first.total <= size:
+        return list(first.rows), len(first.rows) >= first.total
+    pages = [carry(gateway.scheduled(offset, size)) for offset in reversed(range(0, first.total, size))]
+    in_order = [row for page in reversed(pages) for row in page.rows]
+    rows = {row.message_id: row for row in in_order}
+    ascends = all(page.rows == tuple(sorted(page.rows, key=_id)) for page in pages) and all(
+        before.rows[0].message_id <= after.rows[0].message_id  # type: ignore[operator] # ids of one kind
+        for after, before in pairwise(pages)
+        if before.rows and after.rows
+    )
+    stood_still = {page.total for page in (first, *pages)} == {len(rows)}
+    return list(rows.values()), stood_still or (ascends and len(rows) >= min(page.total for page in pages))
+
+
+def _id(row: ScheduledMessage) -> Any:
+    return row.message_id
 
 
 def submitted_since(moment: DateTime, rows: Iterable[ScheduledMessage]) -> list[ScheduledMessage]:

@@ -11,11 +11,12 @@ round, of requests of its own, so that no request is submitted twice.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_winsms.exceptions import (
@@ -38,7 +39,7 @@ from airflow_provider_winsms.messages import (
     credits_text,
     mask_number,
 )
-from airflow_provider_winsms.planning import plan_later
+from airflow_provider_winsms.planning import plan_again
 from airflow_provider_winsms.reconciling import (
     DUE_MARGIN,
     Look,
@@ -51,12 +52,12 @@ from airflow_provider_winsms.reconciling import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
-    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender, Sources
     from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
     from airflow_provider_winsms.planning import Plan, Request
     from airflow_provider_winsms.reconciling import Carry
@@ -154,6 +155,8 @@ class Outcome:
     cost: Decimal = Decimal(0)
     balance: Decimal | None = None
     requests: int = 0
+    repeated: int = 0
+    """Texts that were accepted after all, to recipients who are sent to again."""
     declined: list[str] = field(default_factory=list)
     """The first declined recipients, masked, with the reason; for logs."""
     unknown_requests: list[str] = field(default_factory=list)
@@ -161,8 +164,8 @@ class Outcome:
 
     @property
     def accepted(self) -> int:
-        """How many recipients were accepted."""
-        return len(self.message_ids)
+        """How many recipients were accepted; under ``AT_LEAST_ONCE`` there may be more texts."""
+        return len(self.message_ids) - self.repeated
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -174,11 +177,15 @@ class Outcome:
         """How many recipients no request was submitted for."""
         return self.recipients - self.accepted - self.rejected.total() - self.unknown
 
-    def add(self, place: Place, record: Record) -> None:
-        """Count one request."""
+    def add(self, place: Place, record: Record, sent_again: Collection[int]) -> None:
+        """Count one request.
+
+        :param sent_again: the positions that a later round sends, which counts them.
+        """
         self.requests += 1
         self.message_ids += (record.ids[position] for position in sorted(record.ids))
-        self.rejected.update(record.declined.values())
+        self.repeated += len(record.ids.keys() & sent_again)
+        self.rejected.update(why for position, why in record.declined.items() if position not in sent_again)
         self.cost += record.cost
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt
@@ -193,11 +200,10 @@ class Outcome:
             if receipt.reason is not None and len(self.declined) < DECLINED_SHOWN:
                 self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
 
-    def send_later(self) -> None:
+    def send_again(self, reasons: Iterable[RejectReason]) -> None:
         """Take those out of the count who are sent again: their next request counts them."""
-        for reason in RejectReason:
-            if reason.may_be_sent_later:
-                del self.rejected[reason]
+        self.rejected.subtract(reasons)
+        self.rejected += Counter()
 
     def summary(self) -> dict[str, Any]:
         """Return the outcome as JSON values; amounts are decimal strings, in credits."""
@@ -303,7 +309,9 @@ class Submission:
         self._cancels_on_stop = cancels_on_stop
         self._is_halted = False
         self._was_unreceived = False
-        self._round = 1
+        self._rounds = [planned]
+        self._sources: list[Sources] = []
+        self._for_later: dict[Place, dict[int, RejectReason]] = {}
         self._ahead = range(0)
         self._is_stopped = False
         self._is_running = False
@@ -341,37 +349,51 @@ class Submission:
             self._log.warning("What is not due yet could not all be cancelled: %s", error)
 
     def _run(self) -> None:
-        planned, number, unreceived = self._plan, 0, 0
-        while planned.requests:
-            number += 1
-            later = self._run_round(number, planned)
+        self._sources = self._ledger.rounds() if self._is_resumed else []
+        opened = 0
+        for number in count(1):
+            if number > 1:
+                sources = self._sources_of(number, opened)
+                if not sources:
+                    return
+                self._rounds.append(plan_again(self._rounds, sources, self._gateway))
+            self._run_round(number)
             if self._is_halted:
                 return
-            unreceived += self._was_unreceived
-            if later and unreceived >= ROUNDS_PER_TRY:
-                msg = (
-                    f"{counted(sum(map(len, later.values())), 'text')} did not reach the gateway in "
-                    f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
-                )
-                raise GatewayUnavailable(msg)
-            if later:
-                self.outcome.send_later()
-            planned = plan_later(planned, later, self._gateway)
+            opened += self._was_unreceived
 
-    def _run_round(self, number: int, planned: Plan) -> dict[int, list[int]]:
-        """Run one round, and return the positions that the next one sends, by request."""
-        self._round, self._was_unreceived = number, False
-        later = {}
+    def _sources_of(self, number: int, opened: int) -> Sources:
+        """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before."""
+        if number - 2 < len(self._sources):
+            return self._sources[number - 2]
+        wanted = {place: sorted(reasons) for place, reasons in self._for_later.items() if reasons}
+        if not wanted:
+            return {}
+        if opened >= ROUNDS_PER_TRY:
+            msg = (
+                f"{counted(sum(map(len, wanted.values())), 'text')} did not reach the gateway in "
+                f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
+            )
+            raise GatewayUnavailable(msg)
+        sources = self._ledger.open_round(number, wanted)
+        self._sources.append(sources)
+        for place, positions in sources.items():
+            reasons = self._for_later.get(place, {})
+            self.outcome.repeated += sum(position not in reasons for position in positions)
+            self.outcome.send_again([reasons.pop(p) for p in positions if p in reasons])
+        return sources
+
+    def _run_round(self, number: int) -> None:
+        planned, self._was_unreceived = self._rounds[-1], False
         for place in (Place(number, of) for of in range(1, len(planned.requests) + 1)):
             self._ahead = range(place.number + 1, len(planned.requests) + 1)
             record = self._settled(place, planned.requests[place.number - 1])
-            self.outcome.add(place, record)
-            if record.for_later:
-                later[place.number] = record.for_later
+            sent_again = {p for sources in self._sources for p in sources.get(place, ())}
+            self.outcome.add(place, record, sent_again)
+            self._for_later[place] = {p: why for p, why in record.for_later.items() if p not in sent_again}
             if self._is_halted or self._has_lost_too_many(record):
                 self._is_halted = True
                 break
-        return later
 
     def _has_lost_too_many(self, record: Record) -> bool:
         if self._lost_in_a_row < LOST_IN_A_ROW:
@@ -384,7 +406,13 @@ class Submission:
     def _settled(self, place: Place, request: Request) -> Record:
         """Return all there is to know of a request, which is submitted if nobody did."""
         record = self._ledger.find(place) if self._is_resumed else None
-        if record is not None and record.is_being_cancelled:
+        if record is not None and record.size != request.size:
+            msg = (
+                f"The ledger has a request {place.number} of {counted(record.size, 'recipient')}, where this "
+                f"one has {request.size}. Nothing more was sent."
+            )
+            raise IdempotencyConflict(msg)
+        if record is not None and record.cancelling_at is not None:
             self._finish_cancelling(place, record)
         if record is None:
             self._heed_stop()
@@ -415,22 +443,41 @@ class Submission:
             with suppress(LedgerUnavailable):
                 self._ledger.withdraw(place, record)  # it may have been written, and its answer lost
             raise
+        self._receive(place, record, messages)
+        return record
+
+    def _receive(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        """Submit a request that was claimed, and record its answer. One that cannot be out is given back."""
+        is_out = False
+
+        @contextmanager
+        def leaving() -> Iterator[None]:
+            nonlocal is_out
+            self._check_claim(place, record)
+            is_out = True
+            try:
+                yield
+            except OutcomeUnknown:
+                raise
+            except SmsError:
+                is_out = False
+                raise
+
         try:
-            receipts = self._carry(self._call_for(messages), lambda: self._check_claim(place, record))
+            receipts = self._carry(self._call_for(messages), leaving)
         except OutcomeUnknown as error:
             self._lost_in_a_row += 1
             self._log.warning("Request %d: %s", place.number, error)
-        except ClaimLost:
+            return
+        except BaseException:  # a time-out strikes anywhere
+            if not is_out:
+                with suppress(LedgerUnavailable):
+                    self._ledger.withdraw(place, record)
             raise
-        except SmsError:
-            self._ledger.withdraw(place, record)
-            raise
-        else:
-            self._lost_in_a_row = 0
-            self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
-            self.outcome.note(receipts)
-            self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
-        return record
+        self._lost_in_a_row = 0
+        self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
+        self.outcome.note(receipts)
+        self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
 
     def _check_that_it_answers(self) -> None:
         """Ask for what costs nothing, before a request that could be lost as the last one was."""
@@ -444,11 +491,10 @@ class Submission:
             return
         if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
             # It would be due before a lost answer could be looked up; a later try holds it anew.
-            self._ledger.withdraw(place, record)
             msg = "The request had to wait too long to be held as it should. A later try submits it."
             raise ClaimLost(msg)
+        self._ledger.renew(place, record, now)
         record.intended_at = now
-        self._ledger.renew(place, record)
 
     def _refuse_past(self, messages: Iterable[Message], now: DateTime) -> None:
         late = sum(len(m.recipients) for m in messages if m.send_at is not None and m.send_at <= now)
@@ -487,15 +533,21 @@ class Submission:
         guarantee = self._policy.guarantee
         if guarantee is not Guarantee.AT_LEAST_ONCE and targets_of(request.messages(record.send_at)):
             self._look_up(place, request, record)
-        elif record.owner != self._process:
+            return
+        if record.owner != self._process:
             self._wait_for_other(place, record)
-        if record.in_doubt and guarantee is Guarantee.AT_LEAST_ONCE:
+        if guarantee is Guarantee.AT_LEAST_ONCE:
+            self._send_in_doubt_again(place, request, record)
+
+    def _send_in_doubt_again(self, place: Place, request: Request, record: Record) -> None:
+        while record.in_doubt:
             self._log.warning(
                 "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
                 place.number,
                 counted(len(record.in_doubt), "recipient"),
             )
-            self._give_up(place, request, record, record.in_doubt)
+            if not self._give_up(place, request, record, record.in_doubt):
+                self._wait_for_other(place, record)
 
     def _wait_for_other(self, place: Place, record: Record) -> None:
         """Wait until another process, which may be at it, records the answer, or cannot get one any more."""
@@ -506,14 +558,13 @@ class Submission:
                 place.number,
                 until.isoformat(timespec="seconds"),
             )
+        self._refresh(place, record)
         while record.in_doubt and self._clock.now() < record.intended_at + self._policy.in_flight:
             self._sleep(_LOOKS[-1])
             self._refresh(place, record)
 
     def _refresh(self, place: Place, record: Record) -> None:
-        """Take over what another process wrote meanwhile."""
-        if record.owner == self._process:
-            return
+        """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
         fresh = self._ledger.find(place)
         if fresh is None:
             msg = f"Request {place.number} was given back by the process that had claimed it. Try again."
@@ -537,7 +588,8 @@ class Submission:
                 self._adopt(place, record, look.adopted)
             if began >= proven_at and look.absent:
                 self._conclude_absence(place, request, record, look.absent)
-            if not record.in_doubt or (began >= proven_at and look.is_whole):
+            is_last = began >= record.intended_at + self._policy.in_flight and look.is_whole
+            if not record.in_doubt or is_last:
                 return
             left = (proven_at - self._clock.now()).total_seconds()
             pause = next(pauses, _LOOKS[-1])
@@ -578,7 +630,7 @@ class Submission:
         own = set(self.outcome.message_ids)
         if self._is_resumed and ids:
             for number in self._ahead:
-                other = self._ledger.find(Place(self._round, number))
+                other = self._ledger.find(Place(len(self._rounds), number))
                 own.update(other.ids.values() if other else ())
         return own.intersection(ids)
 
@@ -617,6 +669,9 @@ class Submission:
         self, place: Place, request: Request, record: Record, positions: Sequence[int]
     ) -> None:
         is_resubmitted = self._policy.guarantee is Guarantee.EXACTLY_ONCE
+        if is_resubmitted and not self._give_up(place, request, record, positions):
+            self._refresh(place, record)
+            return
         self._log.info(
             "Request %d: its answer was lost, and %s in doubt are not in the list of scheduled texts, %.0f "
             "seconds after it was claimed, when it cannot reach the gateway any more: not accepted%s.",
@@ -625,20 +680,16 @@ class Submission:
             (self._clock.now() - record.intended_at).total_seconds(),
             ", and submitted again" if is_resubmitted else ", it seems; a person decides",
         )
-        if is_resubmitted:
-            self._give_up(place, request, record, positions)
 
-    def _give_up(self, place: Place, request: Request, record: Record, positions: Sequence[int]) -> None:
-        self._was_unreceived = True
+    def _give_up(self, place: Place, request: Request, record: Record, positions: Sequence[int]) -> bool:
+        """Have recipients sent to again, unless the process that claimed their request is still at it."""
         recipients = [recipient for part in request.parts for recipient in part.recipients]
-        self._learn(
-            place,
-            record,
-            {
-                position: _declined(recipients[position].number, RejectReason.NOT_RECEIVED)
-                for position in positions
-            },
-        )
+        news = {p: _declined(recipients[p].number, RejectReason.NOT_RECEIVED) for p in positions}
+        if not self._ledger.give_up(place, record, news):
+            return False
+        self._was_unreceived = True
+        record.learn(news)
+        return True
 
     def _sleep(self, seconds: float) -> None:
         """Wait, and notice within a second that the task is being killed."""
@@ -671,12 +722,15 @@ class Submission:
         ids = [record.ids[p] for p in sorted(record.ids) if p in targets and targets[p].send_at > now]
         if not ids:
             return
+        record.cancelling_at = now
         self._ledger.cancelling(place, record)
         cancelled = {a.message_id for a in self._carry(self._gateway.cancel(ids)) if a.cancelled}
         self._note_cancelled(place, record, cancelled | self._gone(set(ids) - cancelled))
 
     def _finish_cancelling(self, place: Place, record: Record) -> None:
-        """Find out what a kill cancelled before it could write that down."""
+        """Find out what a kill cancelled unrecorded; the request for that may still be under way."""
+        began = record.cancelling_at or self._clock.now()
+        self._sleep((began + self._policy.in_flight - self._clock.now()).total_seconds())
         self._note_cancelled(place, record, self._gone(set(record.ids.values())))
 
     def _gone(self, ids: set[MessageId]) -> set[MessageId]:
@@ -697,7 +751,7 @@ class Submission:
 
     def _note_cancelled(self, place: Place, record: Record, cancelled: Collection[MessageId]) -> None:
         self._log.info("Request %d: %s cancelled.", place.number, counted(len(cancelled), "text"))
-        record.is_being_cancelled = False
+        record.cancelling_at = None
         news = {
             position: _declined("", RejectReason.CANCELLED, record.costs[position])
             for position, message_id in record.ids.items()

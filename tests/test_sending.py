@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.planning import plan, plan_later
+from airflow_provider_winsms.planning import plan, plan_again
 from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
         number: sorted(data.draw(st.sets(st.integers(0, request.size - 1), max_size=30)))
         for number, request in enumerate(planned.requests, start=1)
     }
-    later = plan_later(planned, positions, GATEWAY)
+    sources = {Place(1, number): some for number, some in positions.items()}
+    later = plan_again([planned], sources, GATEWAY)
     wanted = [
         (text, number)
         for place, request in enumerate(planned.requests, start=1)

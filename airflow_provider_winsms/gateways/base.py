@@ -6,12 +6,13 @@ A gateway does no I/O: each of its methods returns a ``Call``, which either tran
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pendulum import DateTime
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+
+Leaving: TypeAlias = "Callable[[], AbstractContextManager[None]]"
+"""What is entered right before a request leaves, and left when it was answered."""
 
 _MEGABYTE = 1024 * 1024
 

@@ -14,6 +14,7 @@ import json
 import re
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import httpx
     import requests
 
-    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
 
 T = TypeVar("T")
 
@@ -165,23 +166,23 @@ class Transport:
         """Close the pooled connections."""
         self._session.close()
 
-    def send(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+    def send(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
         """Carry out a call, trying again where that is safe.
 
-        :param before_leaving: called each time right before the request leaves; what it raises prevents that.
+        :param leaving: entered each time right before the request leaves, which what it raises prevents;
+            left with what is raised for the answer.
         :raises ConfigurationError: wrong key, wrong base URL.
         :raises InvalidMessage: the gateway refused the request whole.
         :raises GatewayUnavailable: not carried out, or safe to repeat, and still failing at the last attempt.
         :raises OutcomeUnknown: a call that must not be repeated was submitted, and its answer was lost.
         """
-        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, before_leaving)
+        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, leaving)
         return result
 
-    def _attempt(self, call: Call[T], before_leaving: Callable[[], None] | None) -> T:
+    def _attempt(self, call: Call[T], leaving: Leaving) -> T:
         self._sleep(self._pace.reserve())
-        if before_leaving is not None:
-            before_leaving()
-        return read_answer(call, self._fetch(call), self.endpoint)
+        with leaving():
+            return read_answer(call, self._fetch(call), self.endpoint)
 
     def _fetch(self, call: Call[Any]) -> Answer:
         import requests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,11 +19,11 @@ from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
     from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint, Transport
     from airflow_provider_winsms.messages import (
         Balance,
@@ -118,9 +119,9 @@ class SmsHook(BaseHook):
 
         return AsyncTransport(self.endpoint)
 
-    def carry(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+    def carry(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
         """Carry out a call that the gateway described. Takes and raises what ``Transport.send`` does."""
-        return self.get_conn().send(call, before_leaving)
+        return self.get_conn().send(call, leaving)
 
     def send(self, message: Message) -> tuple[Receipt, ...]:
         """Send one text to as many recipients as one request takes.

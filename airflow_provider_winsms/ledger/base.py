@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pendulum import DateTime
 
@@ -25,6 +25,10 @@ class Place(NamedTuple):
 
     round: int
     number: int
+
+
+Sources: TypeAlias = "Mapping[Place, Sequence[int]]"
+"""Whom a later round sends to: recipients of earlier requests, by their positions in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,8 @@ class Record:
     ids: dict[int, MessageId] = field(default_factory=dict)
     costs: dict[int, Decimal] = field(default_factory=dict)
     declined: dict[int, RejectReason] = field(default_factory=dict)
-    is_being_cancelled: bool = False
-    """Whether what was accepted is being taken back, as its task was killed."""
+    cancelling_at: DateTime | None = None
+    """Since when what was accepted is being taken back, as its task was killed."""
 
     def learn(self, news: Mapping[int, Receipt]) -> None:
         """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
@@ -137,9 +141,26 @@ class Record:
         return [place for place in range(self.size) if place not in self.ids and place not in self.declined]
 
     @property
-    def for_later(self) -> list[int]:
-        """The positions that a later round sends."""
-        return sorted(place for place, reason in self.declined.items() if reason.may_be_sent_later)
+    def for_later(self) -> dict[int, RejectReason]:
+        """Why those positions were declined that a later round sends."""
+        return {place: reason for place, reason in self.declined.items() if reason.may_be_sent_later}
+
+
+def spans_of(positions: Iterable[int]) -> str:
+    """Return positions as text, such as ``0-4,7``."""
+    spans: list[list[int]] = []
+    for position in sorted(positions):
+        if spans and position == spans[-1][1] + 1:
+            spans[-1][1] = position
+        else:
+            spans.append([position, position])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def positions_in(spans: str) -> list[int]:
+    """Return the positions that a text stands for."""
+    pairs = (span.partition("-") for span in spans.split(",") if span)
+    return [place for first, _, last in pairs for place in range(int(first), int(last or first) + 1)]
 
 
 class Ledger(Protocol):
@@ -169,8 +190,8 @@ class Ledger(Protocol):
         :raises ClaimLost: if another process claimed it, or the batch was superseded.
         """
 
-    def renew(self, place: Place, record: Record) -> None:
-        """Write ``record.intended_at`` anew, for a request that had to wait before it could leave.
+    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+        """Write another instant of a claim, for a request that had to wait before it could leave.
 
         :raises ClaimLost: if another process has given the request up meanwhile.
         """
@@ -182,8 +203,24 @@ class Ledger(Protocol):
         :param news: the part that is new, by position.
         """
 
+    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        """Write that recipients in doubt were not reached, and tell whether that was done.
+
+        It is not if the claim was renewed meanwhile, or any of them is not in doubt any more: then the
+        process that claimed it is still at it, and the record is to be read again.
+        """
+
+    def rounds(self) -> list[Sources]:
+        """Return whom each round after the first sends to, in their order."""
+
+    def open_round(self, number: int, sources: Sources) -> Sources:
+        """Write whom a round sends to, once and for all.
+
+        :returns: it, or what another process was faster to write.
+        """
+
     def cancelling(self, place: Place, record: Record) -> None:
-        """Write that what was accepted of a request is about to be taken back."""
+        """Write ``record.cancelling_at``: what was accepted of a request is about to be taken back."""
 
     def withdraw(self, place: Place, record: Record) -> None:
         """Give a claim back, if it is this one: the request provably was not carried out."""
@@ -192,4 +229,7 @@ class Ledger(Protocol):
         """Return those ids that are known to belong to recipients of any batch."""
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
-        """Return those numbers that another request, too, may have scheduled a text to, for that minute."""
+        """Return those numbers that another request, too, may have scheduled a text to, for that minute.
+
+        Those are in doubt there, or were taken not to have been reached, as ``at_least_once`` does.
+        """

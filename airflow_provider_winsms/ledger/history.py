@@ -79,12 +79,13 @@ class SmsHistory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def message_ids(self, batch_id: str) -> list[MessageId]:
-        """Return the ids of all texts of a batch that the gateway took, in order, without those cancelled.
+    def message_ids(self, batch_id: str, *, with_cancelled: bool = False) -> list[MessageId]:
+        """Return the ids of all texts of a batch that the gateway took, in order.
 
+        :param with_cancelled: whether those that were cancelled are among them.
         :raises InvalidMessage: if there is no such batch.
         """
-        return self._tables.transact(lambda: self._message_ids(batch_id))
+        return self._tables.transact(lambda: self._message_ids(batch_id, with_cancelled=with_cancelled))
 
     def states(self, message_ids: Iterable[MessageId]) -> dict[MessageId, tuple[MessageState, Decimal]]:
         """Return the state and the cost of each text that the tables know."""
@@ -135,16 +136,17 @@ class SmsHistory:
         ids = None if accepted is None else list(map(whole_id, accepted))
         self._tables.transact(lambda: self._resolve(batch_id, Place(*place), ids))
 
-    def _message_ids(self, batch_id: str) -> list[MessageId]:
+    def _message_ids(self, batch_id: str, *, with_cancelled: bool) -> list[MessageId]:
         batch = "SELECT batch_id FROM {batches} WHERE batch_id = {p}"
         if not self._tables.read("look for the batch", batch, batch_id):
             msg = f"There is no batch {batch_id!r} in the ledger."
             raise InvalidMessage(msg)
         query = (
-            "SELECT message_id FROM {messages} WHERE batch_id = {p} AND state IN ({accepted}) "
+            "SELECT message_id FROM {messages} WHERE batch_id = {p} AND state IN ({states}) "
             "ORDER BY round, request, position"
         )
-        return [row[0] for row in self._tables.read("read message ids", query, batch_id, accepted=_ACCEPTED)]
+        states = quoted((*ACCEPTED_STATES, MessageState.CANCELLED)) if with_cancelled else _ACCEPTED
+        return [row[0] for row in self._tables.read("read message ids", query, batch_id, states=states)]
 
     def _states(self, ids: Sequence[int]) -> dict[MessageId, tuple[MessageState, Decimal]]:
         query = "SELECT message_id, state, cost FROM {messages} WHERE message_id IN ({ids})"

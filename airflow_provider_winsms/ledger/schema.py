@@ -244,7 +244,20 @@ MESSAGES = Table(
     indexes=(("message_id",), ("number",)),
 )
 
-TABLES = (BATCHES, REQUESTS, MESSAGES)
+ROUNDS = Table(
+    "rounds",
+    "Whom each round after the first sends to: one row for each request that some of them were in before.",
+    columns=(
+        Column("batch_id", Kind.WORD, "the batch"),
+        Column("round", Kind.COUNT, "the round that sends again, from 2"),
+        Column("of_round", Kind.COUNT, "the round of the earlier request"),
+        Column("of_request", Kind.COUNT, "the earlier request"),
+        Column("positions", Kind.TEXT, "the recipients' positions in it, such as 0-4,7"),
+    ),
+    key=("batch_id", "round", "of_round", "of_request"),
+)
+
+TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS)
 
 _TAKEN = f"m.state IN ({quoted(ACCEPTED_STATES)})"
 _SENT_AGAIN = ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later)

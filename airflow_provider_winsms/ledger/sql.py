@@ -12,17 +12,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from airflow_provider_winsms.database import storable
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage, LedgerUnavailable
-from airflow_provider_winsms.ledger.base import Batch, Contents, Record, Sender
+from airflow_provider_winsms.ledger.base import (
+    Batch,
+    Contents,
+    Place,
+    Record,
+    Sender,
+    positions_in,
+    spans_of,
+)
 from airflow_provider_winsms.ledger.schema import (
     BATCHES,
     CANCELLABLE,
     MESSAGES,
     REQUESTS,
+    ROUNDS,
     MessageState,
     quoted,
 )
@@ -35,7 +45,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Place
+    from airflow_provider_winsms.ledger.base import Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt
     from airflow_provider_winsms.privacy import KeyedHash
 
@@ -67,6 +77,10 @@ class SqlOptions:
         check_prefix(self.prefix)
         _check_choice("ledger_privacy", self.privacy, get_args(Privacy))
         _check_choice("ledger_text", self.text, get_args(Text))
+
+
+class _StillAtIt(Exception):  # noqa: N818 - it names what was found, and goes no further
+    """A request that was to be given up has been renewed or answered meanwhile."""
 
 
 class SqlLedger:
@@ -124,18 +138,33 @@ class SqlLedger:
         rows = list(self._rows(place, record, messages))
         self._tables.transact(lambda: self._intend(place, record, rows))
 
-    def renew(self, place: Place, record: Record) -> None:
+    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
-        self._tables.transact(lambda: self._renew(place, record))
+        self._tables.transact(lambda: self._renew(place, record, intended_at))
 
     def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt of a request."""
         self._tables.transact(lambda: self._record(place, record, news))
 
+    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        """Write that recipients in doubt were not reached."""
+        try:
+            self._tables.transact(lambda: self._give_up(place, record, news))
+        except _StillAtIt:
+            return False
+        return True
+
+    def rounds(self) -> list[Sources]:
+        """Return whom each round after the first sends to."""
+        return self._tables.transact(self._rounds)
+
+    def open_round(self, number: int, sources: Sources) -> Sources:
+        """Write whom a round sends to, unless another process was faster."""
+        return self._tables.transact(lambda: self._open_round(number, sources))
+
     def cancelling(self, place: Place, record: Record) -> None:
         """Write that what was accepted of a request is about to be taken back."""
-        self._tables.transact(lambda: self._cancelling(place))
-        record.is_being_cancelled = True
+        self._tables.transact(lambda: self._cancelling(place, record))
 
     def withdraw(self, place: Place, record: Record) -> None:
         """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
@@ -207,7 +236,7 @@ class SqlLedger:
             intended_at=read_moment(intended_at),
             owner=process,
             send_at=None if send_at is None else read_moment(send_at),
-            is_being_cancelled=cancelling_at is not None,
+            cancelling_at=None if cancelling_at is None else read_moment(cancelling_at),
         )
         for row in self._tables.rows_of(self._batch_id, place):
             _learn(record, row)
@@ -254,7 +283,7 @@ class SqlLedger:
         found = self._tables.read("read a request", query, self._batch_id, *place)
         return (found[0][0], read_moment(found[0][1])) if found else None
 
-    def _renew(self, place: Place, record: Record) -> None:
+    def _renew(self, place: Place, record: Record, renewed_at: DateTime) -> None:
         if not self._tables.lock(self._batch_id):
             raise _superseded()
         claimant = self._claimant(place)
@@ -263,7 +292,7 @@ class SqlLedger:
         if claimant is None or claimant[0] != record.owner or is_given_up:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        intended_at = self._tables.instant(record.intended_at)
+        intended_at = self._tables.instant(renewed_at)
         for statement in (
             "UPDATE {requests} SET intended_at = {p} WHERE {here}",
             "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
@@ -274,11 +303,16 @@ class SqlLedger:
         self._tables.lock(self._batch_id)
         if not self._is_settled(place, news):
             self._record_again(place, record, news)
-        cancelling_at = "cancelling_at" if record.is_being_cancelled else "NULL"
-        statement = "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}"
-        step = "record the outcome of a request"
+        self._mark_answered(place, "NULL" if record.cancelling_at is None else "cancelling_at")
+
+    def _mark_answered(self, place: Place, cancelling_at: str = "cancelling_at") -> None:
         self._tables.execute(
-            step, statement, self._tables.now(), self._batch_id, *place, cancelling_at=cancelling_at
+            "record the outcome of a request",
+            "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
+            self._tables.now(),
+            self._batch_id,
+            *place,
+            cancelling_at=cancelling_at,
         )
 
     def _is_settled(self, place: Place, news: Mapping[int, Receipt]) -> bool:
@@ -295,19 +329,47 @@ class SqlLedger:
         if not rows:
             msg = f"The ledger has no claim of request {place.number}, so its outcome cannot be recorded."
             raise LedgerUnavailable(msg)
-        was_taken_back = self._is_being_cancelled(place) and not record.is_being_cancelled
+        was_taken_back = self._is_being_cancelled(place) and record.cancelling_at is None
         settle = Row.not_cancelled if was_taken_back else _left_as_it_is
         learnt = [row.learnt(news[row.position]) if row.position in news else settle(row) for row in rows]
         self._tables.update(self._batch_id, place, rows, learnt)
+
+    def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+        self._tables.lock(self._batch_id)
+        claimant = self._claimant(place)
+        is_as_read = claimant is not None and claimant[1] == record.intended_at
+        if not is_as_read or self._tables.settle(self._batch_id, place, news) != len(news):
+            raise _StillAtIt
+        self._mark_answered(place)
+
+    def _rounds(self) -> list[Sources]:
+        query = (
+            "SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = {p} "
+            "ORDER BY round, of_round, of_request"
+        )
+        rows = self._tables.read("read the rounds", query, self._batch_id)
+        return [
+            {Place(of_round, of_request): positions_in(spans) for _, of_round, of_request, spans in alike}
+            for _, alike in groupby(rows, key=itemgetter(0))
+        ]
+
+    def _open_round(self, number: int, sources: Sources) -> Sources:
+        self._tables.lock(self._batch_id)
+        stored = self._rounds()
+        if number - 2 < len(stored):
+            return stored[number - 2]
+        rows = [(self._batch_id, number, *of, spans_of(positions)) for of, positions in sources.items()]
+        self._tables.insert(ROUNDS, rows)
+        return sources
 
     def _is_being_cancelled(self, place: Place) -> bool:
         query = "SELECT cancelling_at FROM {requests} WHERE {here}"
         found = self._tables.read("read a request", query, self._batch_id, *place)
         return bool(found) and found[0][0] is not None
 
-    def _cancelling(self, place: Place) -> None:
+    def _cancelling(self, place: Place, record: Record) -> None:
         self._tables.lock(self._batch_id)
-        now = self._tables.now()
+        now = self._tables.instant(record.cancelling_at)
         mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
         move = (
             "UPDATE {messages} SET state = 'cancelling', state_at = {p} WHERE {here} AND state IN ({waiting})"
@@ -318,7 +380,8 @@ class SqlLedger:
     def _withdraw(self, place: Place, record: Record) -> None:
         self._tables.lock(self._batch_id)
         rows = self._tables.rows_of(self._batch_id, place)
-        is_mine = self._claimant(place) == (record.owner, record.intended_at)
+        claimant = self._claimant(place)
+        is_mine = claimant is not None and claimant[0] == record.owner
         if not is_mine or any(row.state is not MessageState.UNKNOWN for row in rows):
             return
         for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
@@ -327,9 +390,10 @@ class SqlLedger:
 
     def _rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         query = (
-            "SELECT number FROM {messages} WHERE number IN ({listed}) AND state = 'unknown' "
-            "AND send_at >= {p} AND send_at < {p} "
-            "AND NOT ({here})"
+            "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+            "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
+            "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
+            "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
         )
         minute = send_at.replace(second=0, microsecond=0)
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
@@ -338,7 +402,14 @@ class SqlLedger:
             plain[row[0]]
             for part, listed in self._tables.in_parts(list(plain))
             for row in self._tables.read(
-                "look for rivals", query, *part, *between, self._batch_id, *place, listed=listed
+                "look for rivals",
+                query,
+                *part,
+                *between,
+                self._batch_id,
+                *place,
+                self._batch_id,
+                listed=listed,
             )
         }
 

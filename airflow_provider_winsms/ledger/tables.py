@@ -19,6 +19,7 @@ from airflow_provider_winsms.ledger.schema import (
     BATCHES,
     MESSAGES,
     REQUESTS,
+    ROUNDS,
     MessageState,
     Schema,
     check_kind,
@@ -122,6 +123,7 @@ class Tables:
             "batches": schema.name(BATCHES),
             "requests": schema.name(REQUESTS),
             "messages": schema.name(MESSAGES),
+            "rounds": schema.name(ROUNDS),
         }
         self.transact = self._database.transact
         try:

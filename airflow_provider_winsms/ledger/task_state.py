@@ -9,7 +9,7 @@ that sent.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import cached_property, partial
 from itertools import count
@@ -19,7 +19,15 @@ import pendulum
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable, OutcomeUnknown
-from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Record, Sender
+from airflow_provider_winsms.ledger.base import (
+    Batch,
+    Contents,
+    Place,
+    Record,
+    Sender,
+    positions_in,
+    spans_of,
+)
 from airflow_provider_winsms.messages import RejectReason
 
 if TYPE_CHECKING:
@@ -28,10 +36,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
+    from airflow_provider_winsms.ledger.base import Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt
 
 BATCH_KEY = "sms_send"
 """The key of the batch; a request's has its generation, round and number behind it."""
+
+ROUND_KEY = "sms_round"
+"""The key of whom a later round sends to; its generation and number stand behind it."""
 
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
@@ -83,20 +95,48 @@ class TaskStateLedger:
         """Claim a request."""
         self._set(self._key(place), row_of_record(record))
 
-    def renew(self, place: Place, record: Record) -> None:
+    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
-        if self.find(place) is None:
+        if self.find(place) != record:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        self._set(self._key(place), row_of_record(record))
+        self._set(self._key(place), row_of_record(replace(record, intended_at=intended_at)))
 
     def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:  # noqa: ARG002 - as above
         """Write what is known of a request."""
         self._set(self._key(place), row_of_record(record))
 
+    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        """Write that recipients in doubt were not reached."""
+        found = self.find(place)
+        if found is None or found.intended_at != record.intended_at or not news.keys() <= set(found.in_doubt):
+            return False
+        found.learn(news)
+        self._set(self._key(place), row_of_record(found))
+        return True
+
+    def rounds(self) -> list[Sources]:
+        """Return whom each round after the first sends to."""
+        return list(self._rounds())
+
+    def _rounds(self) -> Iterator[Sources]:
+        for number in count(2):
+            row = self._guarded("read", partial(self._store.get, self._round_key(number)))
+            if row is None:
+                return
+            yield {Place(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
+
+    def open_round(self, number: int, sources: Sources) -> Sources:
+        """Write whom a round sends to."""
+        row = {f"{at.round}.{at.number}": spans_of(positions) for at, positions in sources.items()}
+        self._set(self._round_key(number), row)
+        return sources
+
+    def _round_key(self, number: int) -> str:
+        return f"{ROUND_KEY}.{self._generation}.{number}"
+
     def cancelling(self, place: Place, record: Record) -> None:
         """Write that a request is being taken back."""
-        record.is_being_cancelled = True
         self._set(self._key(place), row_of_record(record))
 
     def withdraw(self, place: Place, record: Record) -> None:  # noqa: ARG002 - no other process can have claimed
@@ -230,8 +270,8 @@ def row_of_record(record: Record) -> dict[str, Any]:
         for position, reason in sorted(record.declined.items()):
             positions[str(reason)].append(position)
         row["declined"] = dict(positions)
-    if record.is_being_cancelled:
-        row["is_being_cancelled"] = True
+    if record.cancelling_at is not None:
+        row["cancelling_at"] = record.cancelling_at.isoformat()
     return row
 
 
@@ -251,7 +291,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
             for reason, positions in row.get("declined", {}).items()
             for position in positions
         },
-        is_being_cancelled=row.get("is_being_cancelled", False),
+        cancelling_at=_instant(row["cancelling_at"]) if "cancelling_at" in row else None,
     )
 
 

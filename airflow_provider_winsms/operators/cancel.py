@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -13,6 +13,7 @@ from airflow_provider_winsms.exceptions import InvalidMessage, LedgerUnavailable
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
+from airflow_provider_winsms.operators.choices import Tolerance, check_choice, is_intolerable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.templating import Templated
 
 T = TypeVar("T")
-
-Tolerance = Literal["fail_if_all", "fail", "ignore"]
-"""When texts that could not be cancelled fail the task: only if all could not, if any could not, or never."""
 
 _FATES = {
     "cancelling": Fate.ASKED,
@@ -60,7 +58,7 @@ class SmsCancelScheduledOperator(BaseOperator):
     :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
         (templated)
     :param batch: instead of ids, the batch that a send operator with the same ``ledger_conn_id`` returned
-        (``send.output["batch"]``), in any task of any DAG: all its texts that are not known to be cancelled.
+        (``send.output["batch"]``), in any task of any DAG: all its texts that were accepted.
         (templated)
     :param ledger_conn_id: the connection of the database with the ledger, if there is one.
     :param ledger_prefix: what the names of the ledger's tables begin with.
@@ -101,10 +99,7 @@ class SmsCancelScheduledOperator(BaseOperator):
                 return self._cancel(hook, ids, _memory(context, history))
 
     def _check(self) -> None:
-        if self.on_not_cancelled not in get_args(Tolerance):
-            known = ", ".join(get_args(Tolerance))
-            msg = f"on_not_cancelled must be one of {known}; got {self.on_not_cancelled!r}."
-            raise InvalidMessage(msg)
+        check_choice("on_not_cancelled", self.on_not_cancelled, Tolerance)
         if self.batch is None:
             return
         if self.message_ids is not None:
@@ -133,7 +128,7 @@ class SmsCancelScheduledOperator(BaseOperator):
     def _ids(self, hook: SmsHook, history: SmsHistory | None) -> Sequence[MessageId]:
         if self.batch is None or history is None:
             return hook.gateway.message_ids(each_message_id(self.message_ids))
-        return history.message_ids(str(self.batch).strip())
+        return history.message_ids(str(self.batch).strip(), with_cancelled=True)
 
     def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: Memory) -> dict[str, Any]:
         outcome = Canceller(hook.gateway, hook.carry, memory, self.log).run(ids)
@@ -151,10 +146,7 @@ class SmsCancelScheduledOperator(BaseOperator):
         return outcome.summary()
 
     def _judge(self, outcome: CancelOutcome) -> None:
-        is_intolerable = self.on_not_cancelled == "fail" or (
-            self.on_not_cancelled == "fail_if_all" and not outcome.cancelled
-        )
-        if outcome.not_cancelled and is_intolerable:
+        if outcome.not_cancelled and is_intolerable(self.on_not_cancelled, outcome.cancelled):
             msg = (
                 f"{counted(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
                 f"out, {outcome.not_found} unknown to the gateway. {outcome.cancelled} were."

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
 
 import pendulum
@@ -33,6 +33,7 @@ from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import Message, RejectReason, counted
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
+from airflow_provider_winsms.operators.choices import Tolerance, check_choice, is_intolerable
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.sending import (
     CLAIM_LASTS,
@@ -61,9 +62,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.templating import Templated
 
 __all__ = ["SmsCancelScheduledOperator", "SmsSendBatchOperator", "SmsSendOperator"]
-
-Tolerance = Literal["fail_if_all", "fail", "ignore"]
-"""When declined items fail the task: only if all were, if any was, or never."""
 
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
@@ -117,8 +115,8 @@ class _SendOperator(SealedFieldsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send, and return what became of it, in counts."""
         with permanent_errors_fail_at_once():
-            _check_choice("on_rejected", self.on_rejected, Tolerance)
-            _check_choice("on_clear", self.on_clear, OnClear)
+            check_choice("on_rejected", self.on_rejected, Tolerance)
+            check_choice("on_clear", self.on_clear, OnClear)
             hook = SmsHook.of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
                 return self._send(hook, ledger, context)
@@ -189,7 +187,7 @@ class _SendOperator(SealedFieldsOperator):
         yield TaskStateLedger(context, may_resend=self.on_clear == "resend")
 
     def _policy(self, hook: SmsHook) -> Policy:
-        _check_choice("guarantee", self.guarantee, Guarantee)
+        check_choice("guarantee", self.guarantee, Guarantee)
         endpoint, gateway = hook.endpoint, hook.gateway
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
             msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
@@ -236,7 +234,7 @@ class _SendOperator(SealedFieldsOperator):
             raise _account_error(outcome, so_far)
         if outcome.unknown:
             raise OutcomeUnknown(_what_is_unknown(outcome, batch, so_far))
-        if outcome.rejected and _is_intolerable(self.on_rejected, outcome.accepted):
+        if outcome.rejected and is_intolerable(self.on_rejected, outcome.accepted):
             msg = f"The gateway declined recipients ({so_far})."
             raise SendRejected(msg, outcome.reasons)
 
@@ -393,17 +391,6 @@ class SmsSendBatchOperator(_SendOperator):
 
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         return hook.gateway.send_batch(messages)
-
-
-def _check_choice(name: str, choice: object, choices: Any) -> None:
-    known = get_args(choices) or tuple(choices)
-    if choice not in known:
-        msg = f"{name} must be one of {', '.join(known)}; got {choice!r}."
-        raise InvalidMessage(msg)
-
-
-def _is_intolerable(policy: str, succeeded: int) -> bool:
-    return policy == "fail" or (policy == "fail_if_all" and not succeeded)
 
 
 def _composed(composer: Composer, place: int, row: object) -> Message:

@@ -136,8 +136,9 @@ class Play:
         assert self.tables.find(place) == claim
 
     def _take_back(self, place: Place, claim: Any, detail: Any) -> None:
+        claim.cancelling_at = LATER
         self.tables.cancelling(place, claim)
-        claim.is_being_cancelled = False
+        claim.cancelling_at = None
         news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in detail if p in claim.ids}
         claim.learn(news)
         self.tables.record(place, claim, news)

@@ -160,13 +160,13 @@ def test_the_claim_of_another_process_is_not_withdrawn(tables: SqlLedger) -> Non
 
 def test_a_claim_is_renewed_unless_it_was_given_up(tables: SqlLedger) -> None:
     tables.intend(FIRST, record(), messages())
-    tables.renew(FIRST, record(at=LATER))
+    tables.renew(FIRST, record(), LATER)
     found = tables.find(FIRST)
     assert found is not None
     assert found.intended_at == LATER
     tables.record(FIRST, record(), {0: declined(RejectReason.NOT_RECEIVED)})
     with pytest.raises(ClaimLost):
-        tables.renew(FIRST, record(at=NOON))
+        tables.renew(FIRST, record(at=LATER), NOON)
 
 
 _CLAIMING = """
@@ -246,16 +246,15 @@ def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Data
 
 def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, database: Database) -> None:
     claim = sent(tables)
+    claim.cancelling_at = LATER
     tables.cancelling(FIRST, claim)
-    found = tables.find(FIRST)
-    assert found is not None
-    assert found.is_being_cancelled
+    assert tables.find(FIRST) == claim
     news = {0: declined(RejectReason.CANCELLED, "1.5")}
-    claim.is_being_cancelled = False
+    claim.cancelling_at = None
     claim.learn(news)
     tables.record(FIRST, claim, news)
     assert tables.find(FIRST) == claim
-    assert claim.for_later == [0]
+    assert list(claim.for_later) == [0]
     assert [tuple(row) for row in states(database)] == [
         (0, "cancelled", "cancelled", 100),
         (1, "accepted", None, 101),

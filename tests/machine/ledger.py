@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Batch, Place
+    from airflow_provider_winsms.ledger.base import Batch, Place, Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Claim:
     intended_at: DateTime
     send_at: DateTime | None
     rows: list[Row]
-    is_being_cancelled: bool = False
+    cancelling_at: DateTime | None = None
 
     def record(self) -> Record:
         """Return what is known, as a copy."""
@@ -70,7 +70,7 @@ class Claim:
             self.intended_at,
             self.owner,
             self.send_at,
-            is_being_cancelled=self.is_being_cancelled,
+            cancelling_at=self.cancelling_at,
         )
         for position, row in enumerate(self.rows):
             if row.reason is not None:
@@ -86,6 +86,7 @@ class Tables:
 
     batches: dict[str, list[Batch]] = field(default_factory=dict)
     claims: dict[str, dict[Place, Claim]] = field(default_factory=dict)
+    rounds: dict[str, list[Sources]] = field(default_factory=dict)
 
     def of(self, batch_id: str) -> dict[Place, Claim]:
         """Return the claims of a batch."""
@@ -158,17 +159,17 @@ class MemoryLedger:
         assert len(rows) == record.size
         self._claims[place] = Claim(record.owner, record.intended_at, record.send_at, rows)
 
-    def renew(self, place: Place, record: Record) -> None:
+    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
-        self._done("renew", lambda: self._renew(place, record))
+        self._done("renew", lambda: self._renew(place, record, intended_at))
 
-    def _renew(self, place: Place, record: Record) -> None:
+    def _renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         self._check_in_force()
         claim = self._claims.get(place)
         if claim is None or claim.owner != record.owner or not all(row.is_unknown for row in claim.rows):
             msg = "given up"
             raise ClaimLost(msg)
-        claim.intended_at = record.intended_at
+        claim.intended_at = intended_at
 
     def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt."""
@@ -181,15 +182,41 @@ class MemoryLedger:
             raise LedgerUnavailable(msg)
         for position, receipt in news.items():
             claim.rows[position].learn(receipt)
-        claim.is_being_cancelled = claim.is_being_cancelled and record.is_being_cancelled
+        claim.cancelling_at = claim.cancelling_at and record.cancelling_at
+
+    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        """Write that recipients in doubt were not reached."""
+        return self._done("give_up", lambda: self._give_up(place, record, news))
+
+    def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        claim = self._claims.get(place)
+        if claim is None or claim.intended_at != record.intended_at:
+            return False
+        if not all(claim.rows[position].is_unknown for position in news):
+            return False
+        self._record(place, record, news)
+        return True
+
+    def rounds(self) -> list[Sources]:
+        """Return whom each round after the first sends to."""
+        return self._done("rounds", lambda: list(self._tables.rounds.get(self.batch_id, ())))
+
+    def open_round(self, number: int, sources: Sources) -> Sources:
+        """Write whom a round sends to, unless another process was faster."""
+        return self._done("open_round", lambda: self._open_round(number, sources))
+
+    def _open_round(self, number: int, sources: Sources) -> Sources:
+        stored = self._tables.rounds.setdefault(self.batch_id, [])
+        if number - 2 == len(stored):
+            stored.append(sources)
+        return stored[number - 2]
 
     def cancelling(self, place: Place, record: Record) -> None:
         """Write that a request is about to be taken back."""
-        self._done("cancelling", lambda: self._cancelling(place))
-        record.is_being_cancelled = True
+        self._done("cancelling", lambda: self._cancelling(place, record))
 
-    def _cancelling(self, place: Place) -> None:
-        self._claims[place].is_being_cancelled = True
+    def _cancelling(self, place: Place, record: Record) -> None:
+        self._claims[place].cancelling_at = record.cancelling_at
 
     def withdraw(self, place: Place, record: Record) -> None:
         """Give a claim back, unless it is another's, or something was learnt of it."""
@@ -197,7 +224,7 @@ class MemoryLedger:
 
     def _withdraw(self, place: Place, record: Record) -> None:
         claim = self._claims.get(place)
-        if claim is None or (claim.owner, claim.intended_at) != (record.owner, record.intended_at):
+        if claim is None or claim.owner != record.owner:
             return
         if all(row.is_unknown for row in claim.rows):
             del self._claims[place]
@@ -220,12 +247,19 @@ class MemoryLedger:
             lambda: {
                 row.number
                 for batch_id, other, row in self._tables.rows()
-                if (batch_id, other) != (self.batch_id, place)
-                and row.is_unknown
-                and row.number in numbers
+                if row.number in numbers
                 and row.send_at == send_at
+                and (
+                    (row.is_unknown and (batch_id, other) != (self.batch_id, place))
+                    or (batch_id != self.batch_id and self._is_assumed(batch_id, row))
+                )
             },
         )
+
+    def _is_assumed(self, batch_id: str, row: Row) -> bool:
+        """Tell whether a row was given up without a proof."""
+        guarantees = {batch.id: batch.guarantee for found in self._tables.batches.values() for batch in found}
+        return row.reason is RejectReason.NOT_RECEIVED and guarantees[batch_id] == "at_least_once"
 
     @property
     def _claims(self) -> dict[Place, Claim]:

@@ -84,7 +84,8 @@ def test_what_one_task_gave_up_is_not_taken_for_the_text_of_another() -> None:
         world.run([last])
         assert last.outcome is not None
         own = [t for t in world.account.texts.values() if t.post and t.post.batch_id == last.ledger.batch_id]
-        assert len(own) == last.outcome.accepted, step
+        assert last.outcome.accepted <= len(own), step
+        assert last.outcome.accepted + last.outcome.unknown == 1, step
 
 
 def test_what_never_left_is_not_unknown_though_the_ledger_failed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -21,11 +21,11 @@ from tests.machine.ledger import MemoryLedger, Tables
 from tests.machine.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import Call
+    from airflow_provider_winsms.gateways.base import Call, Leaving
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.sending import Outcome
     from tests.machine.gateway import Account
@@ -287,11 +287,11 @@ class Process:
 
     # The gateway.
 
-    def carry(self, call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
+    def carry(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
         """Carry out a call as the transport does, with what is in store for it."""
         self.step("gateway")
         if call.operation in _SENDS:
-            return self._carry_send(call, before_leaving)
+            return self._carry_send(call, leaving)
         return self._carry_other(call)
 
     def _carry_other(self, call: Call[T]) -> T:
@@ -305,16 +305,17 @@ class Process:
             raise _unavailable()
         return call.parse(decimals(answer))
 
-    def _carry_send(self, call: Call[T], before_leaving: Callable[[], None] | None) -> T:
-        assert before_leaving is not None
+    def _carry_send(self, call: Call[T], leaving: Leaving) -> T:
         fault = self._sends.popleft() if self._sends else Fault.NONE
         if fault is Fault.TURNED_AWAY:
-            self._leave(before_leaving)
+            self._turned_away(leaving)
             self.world.account.pass_time(IN_FLIGHT.total_seconds() - 5)
             self.step("turned away")
-        with self._leaving():
-            before_leaving()
-            answer = self._reach(read(call.body), fault)
+        with self._leaving(), leaving():
+            return self._answered(call, fault)
+
+    def _answered(self, call: Call[T], fault: Fault) -> T:
+        answer = self._reach(read(call.body), fault)
         self.step("on its way")
         if fault in _TIMED_OUT:
             self.world.account.pass_time(TIMEOUT)
@@ -326,9 +327,9 @@ class Process:
         except ValueError as error:
             raise OutcomeUnknown(str(error)) from None
 
-    def _leave(self, before_leaving: Callable[[], None]) -> None:
-        with self._leaving():
-            before_leaving()
+    def _turned_away(self, leaving: Leaving) -> None:
+        with suppress(GatewayUnavailable), self._leaving(), leaving():
+            raise _unavailable()
 
     def _reach(self, body: Any, fault: Fault) -> Any:
         """Return the answer, or ``None`` if it is lost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,10 +27,9 @@ from tests.support import databases
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_provider_winsms.gateways.base import Call
+    from airflow_provider_winsms.gateways.base import Call, Leaving
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -453,8 +453,7 @@ def test_a_text_that_the_answers_leave_out_and_that_still_waits_is_neither() -> 
         "smsStatus": {"messageStatuses": [{"apiMessageId": 7, "statusErrorCode": "INQUEUE"}]},
     }
 
-    def carry(call: Call[T], before_leaving: Callable[[], None] | None = None) -> T:
-        assert before_leaving is None
+    def carry(call: Call[T], _leaving: Leaving = nullcontext) -> T:
         return call.parse(answers[call.operation])
 
     kept: dict[str, Any] = {}

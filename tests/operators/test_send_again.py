@@ -7,6 +7,7 @@ import json
 import re
 import signal
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -125,15 +126,15 @@ def world(sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch)
     sandbox.set_account(credit_balance=10_000)
     really, construct = Transport.send, Transport.__init__
 
-    def send(self: Transport, call: Any, before_leaving: Any = None) -> Any:
+    def send(self: Transport, call: Any, leaving: Any = nullcontext) -> Any:
         if not call.operation.startswith("smsSend"):
-            return really(self, call, before_leaving)
+            return really(self, call, leaving)
         world.sends += 1
         number = world.sends
         world.before.pop(number, lambda: None)()
         world.bodies.append((call.path, call.body))
         try:
-            return really(self, call, before_leaving)
+            return really(self, call, leaving)
         finally:
             world.after.pop(number, lambda: None)()
 

@@ -1,0 +1,27 @@
+"""What the operators let a DAG choose from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+Tolerance = Literal["fail_if_all", "fail", "ignore"]
+"""When declined items fail the task: only if all were, if any was, or never."""
+
+
+def check_choice(name: str, choice: object, choices: Any) -> None:
+    """Hold a parameter against what it may be.
+
+    :param choices: a ``Literal``, or an enumeration of texts.
+    :raises InvalidMessage: if it is none of them.
+    """
+    known = get_args(choices) or tuple(choices)
+    if choice not in known:
+        msg = f"{name} must be one of {', '.join(known)}; got {choice!r}."
+        raise InvalidMessage(msg)
+
+
+def is_intolerable(policy: str, succeeded: int) -> bool:
+    """Tell whether items that failed fail the task."""
+    return policy == "fail" or (policy == "fail_if_all" and not succeeded)
