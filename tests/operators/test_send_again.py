@@ -66,6 +66,7 @@ class World:
     sandbox: Sandbox
     runner: TaskRunner
     later: list[tuple[datetime, Callable[[], object]]] = field(default_factory=list)
+    waiting: dict[int, Callable[[], object]] = field(default_factory=dict)
     before: dict[int, Callable[[], object]] = field(default_factory=dict)
     after: dict[int, Callable[[], object]] = field(default_factory=dict)
     bodies: list[tuple[str, bytes]] = field(default_factory=list)
@@ -131,7 +132,10 @@ def world(sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch)
             return really(self, call, leaving)
         world.sends += 1
         number = world.sends
-        world.before.pop(number, lambda: None)()
+        world.waiting.pop(number, lambda: None)()
+        if act := world.before.pop(number, None):
+            with leaving():
+                act()
         world.bodies.append((call.path, call.body))
         try:
             return really(self, call, leaving)
@@ -1025,6 +1029,18 @@ def test_an_execution_timeout_is_retried_and_what_was_answered_stays_sent(
     else:
         assert isinstance(error, OutcomeUnknown)
         assert world.texts == once(*MANY[:1000], *MANY[2000:])
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+def test_an_execution_timeout_before_a_request_leaves_gives_it_back(
+    guarantee: str, world: World, runner: TaskRunner
+) -> None:
+    runner.retries = 1
+    world.waiting[2] = time_out
+    kwargs = {"to": MANY, "guarantee": guarantee, "execution_timeout": timedelta(hours=1)}
+    assert isinstance(runner.run(send(**kwargs)).error, AirflowTaskTimeout)
+    assert runner.run(send(**kwargs)).error is None
+    assert world.texts == once(*MANY)
 
 
 # Times that pass between two tries.

@@ -260,9 +260,9 @@ class Cell:
         return {message_id for message_id, _ in rows}, paid
 
     def _in_store(self) -> tuple[set[int], Decimal]:
-        from airflow_provider_winsms.ledger.task_state import record_of
+        from airflow_provider_winsms.ledger.task_state import BATCH_KEY, record_of
 
-        rows = [row for key, row in self.api.task_state.items() if key.count(".") > 1]
+        rows = [row for key, row in self.api.task_state.items() if key.startswith(f"{BATCH_KEY}.")]
         records = [record_of(json.loads(row) if isinstance(row, str) else row) for row in rows]
         ids = {int(message_id) for record in records for message_id in record.ids.values()}
         return ids, sum((record.cost for record in records), Decimal(0))

@@ -62,20 +62,14 @@ TAKEN_BACK = [
     )
 ]
 
-CANCEL_ARRIVES_LATE = pytest.mark.xfail(
-    reason="a retry does not wait for a cancellation that may still be under way", strict=True
-)
 KILLED_WHILE_TAKING_BACK = [
-    pytest.param(
-        Case(
-            "exactly_once",
-            ledger,
-            Point("record", Moment.AFTER_COMMIT, number),
-            Blow.TERM,
-            cancels=True,
-            dies_at=Point("cancel", moment),
-        ),
-        marks=[CANCEL_ARRIVES_LATE] if moment is Moment.SENT else [],
+    Case(
+        "exactly_once",
+        ledger,
+        Point("record", Moment.AFTER_COMMIT, number),
+        Blow.TERM,
+        cancels=True,
+        dies_at=Point("cancel", moment),
     )
     for number, moment, ledger in product((1, 2), AT_GATEWAY, LEDGERS)
 ]

@@ -151,6 +151,11 @@ class WatchedLedger:
             self._watch.reach(Moment.ABOUT)
             self._ledger.record(place, *rest)
 
+    def give_up(self, place: Any, *rest: Any) -> Any:
+        with self._watch.during("record", *place):
+            self._watch.reach(Moment.ABOUT)
+            return self._ledger.give_up(place, *rest)
+
 
 class _Watched:
     """What is done to both operators: the ledger that they open is watched."""
