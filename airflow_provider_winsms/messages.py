@@ -172,17 +172,24 @@ class Recipients(Sequence[Recipient]):
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def __iter__(self) -> Iterator[Recipient]:
+        return self._each(range(len(self)))
+
     @overload
     def __getitem__(self, place: int) -> Recipient: ...
     @overload
     def __getitem__(self, place: slice) -> tuple[Recipient, ...]: ...
     def __getitem__(self, place: int | slice) -> Recipient | tuple[Recipient, ...]:
-        if isinstance(place, slice):
-            return tuple(map(self._at, range(*place.indices(len(self)))))
-        return self._at(range(len(self))[place])
+        if not isinstance(place, slice):
+            at = range(len(self))[place]
+            return Recipient(str(self._numbers[at]), self._client_ids.get(at))
+        return tuple(self._each(range(*place.indices(len(self)))))
 
-    def _at(self, place: int) -> Recipient:
-        return Recipient(str(self._numbers[place]), self._client_ids.get(place))
+    def _each(self, places: range) -> Iterator[Recipient]:
+        numbers = map(str, map(self._numbers.__getitem__, places))
+        if not self._client_ids:
+            return map(Recipient, numbers)
+        return map(Recipient, numbers, map(self._client_ids.get, places))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

@@ -180,7 +180,8 @@ class Transport:
         return result
 
     def _attempt(self, call: Call[T], leaving: Leaving) -> T:
-        self._sleep(self._pace.reserve())
+        if wait := self._pace.reserve():
+            self._sleep(wait)
         with leaving():
             return read_answer(call, self._fetch(call), self.endpoint)
 
@@ -257,7 +258,8 @@ class AsyncTransport:
         return result
 
     async def _attempt(self, call: Call[T]) -> T:
-        await self._sleep(self._pace.reserve())
+        if wait := self._pace.reserve():
+            await self._sleep(wait)
         return read_answer(call, await self._fetch(call), self.endpoint)
 
     async def _fetch(self, call: Call[Any]) -> Answer:

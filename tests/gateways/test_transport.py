@@ -68,7 +68,7 @@ class TestWhatNeverLeft:
         stub.stop()
         assert [type(error) for error in errors] == [GatewayUnavailable] * 2
         assert all("could not be reached" in str(error) for error in errors)
-        assert len(carrier.time.slept) == 2 * (2 * ATTEMPTS - 1)
+        assert len(carrier.time.slept) == 2 * (ATTEMPTS - 1)
         assert stub.requests == []
 
     def test_a_gateway_that_comes_up_in_time_gets_the_send_once(self, carrier: Carrier) -> None:
@@ -523,13 +523,13 @@ class TestPace:
     def test_requests_keep_their_distance(self, carrier: Carrier) -> None:
         with Stub(CREDITS) as stub:
             carrier.carry(stub.base_url, *[BALANCE] * 5, requests_per_second=4)
-        assert carrier.time.slept == [0.0, 0.25, 0.25, 0.25, 0.25]
+        assert carrier.time.slept == [0.25] * 4
 
     def test_attempts_keep_it_too(self, carrier: Carrier) -> None:
         busy = answer(503, {}, headers={"Retry-After": "10"})
         with Stub(busy) as stub:
             failure_of(carrier, stub.base_url, BALANCE, requests_per_second=0.05)
-        assert carrier.time.slept == [0.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0]
+        assert carrier.time.slept == [10.0] * 6
 
     def test_without_a_rate_nobody_waits(self, carrier: Carrier) -> None:
         with Stub(CREDITS) as stub:

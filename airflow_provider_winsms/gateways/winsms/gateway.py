@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -456,9 +455,10 @@ def _wire_id(value: Any) -> int:
 
 def _whole(value: Any) -> int | None:
     """Read an id, or ``None`` if it cannot be read."""
-    with suppress(ValueError):
+    try:
         return _wire_id(value)
-    return None
+    except ValueError:
+        return None
 
 
 def _flag(value: Any) -> bool:
@@ -498,9 +498,10 @@ def _money(value: Any) -> Decimal | None:
 
 def _readable_money(value: Any) -> Decimal | None:
     """Read an amount, or ``None`` if it cannot be read: better no amount than no id."""
-    with suppress(ValueError):
+    try:
         return _money(value)
-    return None
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:
