@@ -117,7 +117,11 @@ class Composer:
             )
             raise InvalidMessage(msg)
         # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
-        utc = instant.astimezone(UTC)
+        try:
+            utc = instant.astimezone(UTC)
+        except OverflowError:
+            msg = "send_at is not a time that can be sent at. Give one of this century."
+            raise InvalidMessage(msg) from None
         exact = pendulum.datetime(*utc.timetuple()[:6], utc.microsecond)
         if exact <= self.now():
             msg = (

@@ -10,10 +10,10 @@
     ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
     ├── GatewayUnavailable      wait; safe to retry
     ├── OutcomeUnknown          a person decides; a repeat could text people again
-    ├── IdempotencyConflict     fix the DAG: the same key stands for another text or other recipients
+    ├── IdempotencyConflict     fix the DAG: the same key stands for other texts or recipients
     ├── OutOfCredits            top the account up; a later try sends what it could not pay for
     ├── SendStopped             the task is being killed; a later try goes on
-    ├── ClaimLost               another process sends this; a later try finds what it did
+    ├── ClaimLost               another process may send this; a later try finds what it did
     ├── LedgerUnavailable       wait; safe to retry
     ├── UnsupportedCapability   this gateway cannot do that
     ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
@@ -51,11 +51,11 @@ def rebuilt(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str
 
 
 class ConfigurationError(SmsError):
-    """The connection or the account must be mended first: wrong key, locked account, malformed connection."""
+    """A connection, an account or a table must be mended first: wrong key, locked account, missing column."""
 
 
 class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
-    """What the DAG gave cannot be used, or the gateway refused it whole. Nothing was sent or loaded."""
+    """What the DAG gave cannot be used, or the gateway refused it whole: nothing of it was sent or loaded."""
 
 
 class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
@@ -76,7 +76,7 @@ class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its sib
 
 
 class NotCancelled(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """Scheduled texts were not cancelled: gone out, cancelled before, or unknown.
+    """Scheduled texts were not cancelled: gone out, or unknown to the gateway.
 
     :param count: how many.
     """
@@ -104,7 +104,7 @@ class OutcomeUnknown(SmsError):  # noqa: N818 - it names what happened, as its s
 
 
 class IdempotencyConflict(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The ledger has the same key for another text or other recipients. Nothing was sent."""
+    """The ledger has other texts, recipients or another connection under the same key. No more was sent."""
 
 
 class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its siblings do
@@ -120,7 +120,7 @@ class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its sibl
 
 
 class ClaimLost(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """Another process claimed the request or the batch: a zombie, a retry, another task with its key."""
+    """A claim is another process's, such as a retry's, or has waited for too long. A later try goes on."""
 
     is_permanent = False
 
@@ -132,7 +132,7 @@ class LedgerUnavailable(SmsError):  # noqa: N818 - it names what happened, as it
 
 
 class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The gateway has no such operation."""
+    """The gateway has no such operation, or the ledger no place for what it answers."""
 
 
 class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

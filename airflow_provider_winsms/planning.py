@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.privacy import KeyedHash
 
 _NUMBER_BITS = 50  # for 15 digits
+_UNTIMED_MESSAGES = 50
+"""So many messages of a request may be given a time that it was not cut for: the limits leave room."""
+
 _SOME_TIME = pendulum.datetime(2000, 1, 1)
 
 
@@ -113,6 +116,12 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
     recipients = sum(len(message.recipients) for message, _ in unique)
     requests = _cut((message for message, _ in unique), gateway, is_held=is_held)
     return Plan(tuple(requests), recipients, sum(count for _, count in unique), is_held)
+
+
+def has_room_for_times(planned: Plan) -> bool:
+    """Tell whether each message of a plan may be given a time without exceeding the gateway's limits."""
+    most = max((len(request.parts) for request in planned.requests), default=0)
+    return planned.is_held or most <= _UNTIMED_MESSAGES
 
 
 def plan_again(rounds: Sequence[Plan], sources: Sources, gateway: Gateway) -> Plan:

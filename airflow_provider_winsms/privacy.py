@@ -26,6 +26,6 @@ class KeyedHash:
         """Return 64 hexadecimal digits for a sequence of texts; the same parts, cut otherwise, differ."""
         total = self._empty.copy()
         for part in parts:
-            data = part.encode()
+            data = part.encode("utf-8", "surrogatepass")
             total.update(len(data).to_bytes(8) + data)
         return total.hexdigest()

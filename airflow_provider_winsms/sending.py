@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -65,6 +65,16 @@ if TYPE_CHECKING:
 OnClear = Literal["resume", "resend"]
 """What a task does that a person cleared."""
 
+FIRST_PLACE = Place(1, 1)
+"""Requests are claimed in order: where this one was not, nothing was submitted."""
+
+LONGEST_HOLD = timedelta(days=1)
+"""The longest that texts are held back."""
+
+STATUS_SETTLES = timedelta(minutes=10)
+STATUS_LASTS = timedelta(days=89)
+"""So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
+
 CLAIM_LASTS = timedelta(seconds=30)
 """A request leaves within this time of its claim, or claims anew."""
 
@@ -116,9 +126,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         least = self.in_flight + 2 * DUE_MARGIN
-        if self.is_held and self.hold < least:
+        if self.is_held and not (isinstance(self.hold, timedelta) and least <= self.hold <= LONGEST_HOLD):
             msg = (
-                f"`hold` must be at least {least.total_seconds():.0f} seconds: a lost answer is looked up "
+                f"`hold` must be a timedelta of at least {least.total_seconds():.0f} seconds, and at most "
+                f"{LONGEST_HOLD.days} day: a lost answer is looked up "
                 f"until {self.in_flight.total_seconds():.0f} seconds after the request (30, and the "
                 "connection's time-outs), and the text must not be due by then."
             )
@@ -231,9 +242,6 @@ def open_batch(ledger: Ledger, wanted: Batch, resumed: Batch | None) -> Batch:
     :param resumed: the one to go on with, if there is one.
     :raises IdempotencyConflict: if it has other texts or recipients.
     """
-    if resumed is not None and not resumed.sends_the_same(wanted) and ledger.find(Place(1, 1)) is None:
-        # Nothing was submitted under it, as when the key or the text was wrong at first.
-        resumed = None
     found = resumed or ledger.open(wanted)
     if not found.sends_the_same(wanted):
         raise IdempotencyConflict(_conflict(found, wanted))
@@ -312,7 +320,6 @@ class Submission:
         self._rounds = [planned]
         self._sources: list[Sources] = []
         self._for_later: dict[Place, dict[int, RejectReason]] = {}
-        self._ahead = range(0)
         self._is_stopped = False
         self._is_running = False
         self._lost_in_a_row = 0
@@ -322,9 +329,14 @@ class Submission:
         """Submit what was not, and decide what is in doubt, in order; ``outcome`` grows as it goes on.
 
         After an account-level rejection nothing more is submitted, as every further recipient would be
-        declined too.
+        declined too; nor after ``LOST_IN_A_ROW`` answers that were lost one after the other.
 
-        :raises GatewayUnavailable: a later try goes on where this one stopped.
+        :raises GatewayUnavailable: like all errors below, but for the last two, it leaves a ledger from which
+            a later try goes on where this one stopped.
+        :raises LedgerUnavailable: nothing leaves without a claim.
+        :raises ClaimLost: another process has the request, or the batch was superseded.
+        :raises SendStopped: ``stop`` was called.
+        :raises IdempotencyConflict: the ledger has a request of another size.
         :raises InvalidMessage: if the time of texts that are still to be submitted has passed.
         """
         self._is_running = True
@@ -350,26 +362,29 @@ class Submission:
 
     def _run(self) -> None:
         self._sources = self._ledger.rounds() if self._is_resumed else []
-        opened = 0
+        unreceived = 0
         for number in count(1):
             if number > 1:
-                sources = self._sources_of(number, opened)
+                sources = self._sources_of(number, unreceived)
                 if not sources:
                     return
                 self._rounds.append(plan_again(self._rounds, sources, self._gateway))
             self._run_round(number)
             if self._is_halted:
                 return
-            opened += self._was_unreceived
+            unreceived += self._was_unreceived
 
-    def _sources_of(self, number: int, opened: int) -> Sources:
-        """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before."""
+    def _sources_of(self, number: int, unreceived: int) -> Sources:
+        """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before.
+
+        :param unreceived: how many rounds of this try had texts that did not reach the gateway.
+        """
         if number - 2 < len(self._sources):
             return self._sources[number - 2]
         wanted = {place: sorted(reasons) for place, reasons in self._for_later.items() if reasons}
         if not wanted:
             return {}
-        if opened >= ROUNDS_PER_TRY:
+        if unreceived >= ROUNDS_PER_TRY:
             msg = (
                 f"{counted(sum(map(len, wanted.values())), 'text')} did not reach the gateway in "
                 f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
@@ -386,7 +401,6 @@ class Submission:
     def _run_round(self, number: int) -> None:
         planned, self._was_unreceived = self._rounds[-1], False
         for place in (Place(number, of) for of in range(1, len(planned.requests) + 1)):
-            self._ahead = range(place.number + 1, len(planned.requests) + 1)
             record = self._settled(place, planned.requests[place.number - 1])
             sent_again = {p for sources in self._sources for p in sources.get(place, ())}
             self.outcome.add(place, record, sent_again)
@@ -409,11 +423,12 @@ class Submission:
         if record is not None and record.size != request.size:
             msg = (
                 f"The ledger has a request {place.number} of {counted(record.size, 'recipient')}, where this "
-                f"one has {request.size}. Nothing more was sent."
+                f"one has {request.size}. Nothing more was sent. Start a new DAG run, or clear the task with "
+                'on_clear="resend".'
             )
             raise IdempotencyConflict(msg)
         if record is not None and record.cancelling_at is not None:
-            self._finish_cancelling(place, record)
+            self._finish_cancelling(place, request, record)
         if record is None:
             self._heed_stop()
             record = self._submitted(place, request)
@@ -531,9 +546,8 @@ class Submission:
     def _clarify(self, place: Place, request: Request, record: Record) -> None:
         """Decide about those in doubt, as far as it can be decided."""
         guarantee = self._policy.guarantee
-        if guarantee is not Guarantee.AT_LEAST_ONCE and targets_of(request.messages(record.send_at)):
+        if targets_of(request.messages(record.send_at)):
             self._look_up(place, request, record)
-            return
         if record.owner != self._process:
             self._wait_for_other(place, record)
         if guarantee is Guarantee.AT_LEAST_ONCE:
@@ -604,7 +618,7 @@ class Submission:
             return Look(is_whole=False)
         rows = submitted_since(record.intended_at, rows)
         ids = [row.message_id for row in rows]
-        taken = self._ledger.claimed(ids) | self._own_ids(ids) | set(record.ids.values())
+        taken = self._ledger.claimed(ids) | set(self.outcome.message_ids) | set(record.ids.values())
         rows = [row for row in rows if row.message_id not in taken]
         rivals = self._rivals(place, rows, set(targets.values()))
         # Reading took time: what became due meanwhile may have left the list.
@@ -624,15 +638,6 @@ class Submission:
             for send_at, some in numbers.items()
             for number in self._ledger.rivals(place, send_at, some)
         }
-
-    def _own_ids(self, ids: Sequence[MessageId]) -> set[MessageId]:
-        """Return those ids that other requests of this batch have, before and after this one."""
-        own = set(self.outcome.message_ids)
-        if self._is_resumed and ids:
-            for number in self._ahead:
-                other = self._ledger.find(Place(len(self._rounds), number))
-                own.update(other.ids.values() if other else ())
-        return own.intersection(ids)
 
     def _log_due(self, place: Place, record: Record) -> None:
         if record.in_doubt:
@@ -668,7 +673,7 @@ class Submission:
     def _conclude_absence(
         self, place: Place, request: Request, record: Record, positions: Sequence[int]
     ) -> None:
-        is_resubmitted = self._policy.guarantee is Guarantee.EXACTLY_ONCE
+        is_resubmitted = self._policy.guarantee is not Guarantee.AT_MOST_ONCE
         if is_resubmitted and not self._give_up(place, request, record, positions):
             self._refresh(place, record)
             return
@@ -719,35 +724,50 @@ class Submission:
     def _take_back_one(self, place: Place, request: Request, record: Record) -> None:
         now = self._clock.now()
         targets = targets_of(request.messages(record.send_at))
-        ids = [record.ids[p] for p in sorted(record.ids) if p in targets and targets[p].send_at > now]
+        ids = [
+            record.ids[position]
+            for position in sorted(record.ids.keys() - record.taken_back)
+            if position in targets and targets[position].send_at > now
+        ]
         if not ids:
             return
         record.cancelling_at = now
         self._ledger.cancelling(place, record)
-        cancelled = {a.message_id for a in self._carry(self._gateway.cancel(ids)) if a.cancelled}
-        self._note_cancelled(place, record, cancelled | self._gone(set(ids) - cancelled))
+        # Not repeated: of a second answer nobody could tell who cancelled what.
+        call = replace(self._gateway.cancel(ids), is_repeatable=False)
+        try:
+            cancelled = {answer.message_id for answer in self._carry(call) if answer.cancelled}
+        except OutcomeUnknown as error:
+            self._log.warning("Request %d: %s", place.number, error)
+            self._finish_cancelling(place, request, record)
+        else:
+            self._note_cancelled(place, record, cancelled)
 
-    def _finish_cancelling(self, place: Place, record: Record) -> None:
-        """Find out what a kill cancelled unrecorded; the request for that may still be under way."""
-        began = record.cancelling_at or self._clock.now()
-        self._sleep((began + self._policy.in_flight - self._clock.now()).total_seconds())
-        self._note_cancelled(place, record, self._gone(set(record.ids.values())))
+    def _finish_cancelling(self, place: Place, request: Request, record: Record) -> None:
+        """Find out what a kill cancelled unrecorded; the request for that may still be under way.
 
-    def _gone(self, ids: set[MessageId]) -> set[MessageId]:
-        """Return those ids, of texts that were to be cancelled, that the gateway knows no more.
-
-        A first answer to a cancellation that was repeated may be lost. What is neither scheduled nor has a
-        status was cancelled: what has gone out has one.
+        What is neither scheduled nor has a status was cancelled: what has gone out has one, for 90 days.
         """
-        if not ids:
-            return set()
+        began = record.cancelling_at or self._clock.now()
+        while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
+            self._clock.sleep(min(1.0, left))
         rows, is_whole = read_scheduled(self._carry, self._gateway)
-        if not is_whole:
-            msg = "The list of scheduled texts changed while it was read, so what was cancelled is not known."
+        targets = targets_of(request.messages(record.send_at))
+        waiting = {row.message_id for row in rows}
+        gone = {
+            message_id: targets[position].send_at
+            for position, message_id in record.ids.items()
+            if position in targets and position not in record.taken_back and message_id not in waiting
+        }
+        reports = self._carry(self._gateway.delivery_reports(list(gone))) if gone else ()
+        unknown = {
+            r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND and r.message_id in gone
+        }
+        now = self._clock.now()
+        if not is_whole or any(gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown):
+            msg = f"What was cancelled of request {place.number} cannot be told yet. A later try asks again."
             raise GatewayUnavailable(msg)
-        left = ids.difference(row.message_id for row in rows)
-        reports = self._carry(self._gateway.delivery_reports(sorted(left, key=str))) if left else ()
-        return {r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND} & left
+        self._note_cancelled(place, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
 
     def _note_cancelled(self, place: Place, record: Record, cancelled: Collection[MessageId]) -> None:
         self._log.info("Request %d: %s cancelled.", place.number, counted(len(cancelled), "text"))

@@ -118,6 +118,8 @@ class Record:
     declined: dict[int, RejectReason] = field(default_factory=dict)
     cancelling_at: DateTime | None = None
     """Since when what was accepted is being taken back, as its task was killed."""
+    taken_back: frozenset[int] = field(default=frozenset(), compare=False)
+    """The positions of accepted texts that somebody cancelled on purpose, which are not sent again."""
 
     def learn(self, news: Mapping[int, Receipt]) -> None:
         """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""

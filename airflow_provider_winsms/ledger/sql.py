@@ -14,10 +14,11 @@ from decimal import Decimal
 from hashlib import sha256
 from itertools import count, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_winsms.choices import Privacy, StoredText, check_choice
 from airflow_provider_winsms.database import storable
-from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage, LedgerUnavailable
+from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
     Batch,
     Contents,
@@ -49,13 +50,32 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message, MessageId, Receipt
     from airflow_provider_winsms.privacy import KeyedHash
 
-Privacy = Literal["none", "keyed_hash"]
-Text = Literal["digest", "keep"]
-
 _BATCH = (
     "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
     "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation "
     "FROM {batches} WHERE "
+)
+
+
+_IN_USE = (
+    "SELECT 1 AS found FROM {batches} b INNER JOIN {requests} r ON r.batch_id = b.batch_id "
+    "WHERE b.key_digest = {p} AND b.generation = {p} AND NOT (b.max_tries <> {p} AND b.dag_id = {p} "
+    "AND b.run_id = {p} AND b.task_id = {p} AND b.map_index = {p}) LIMIT 1"
+)
+"""Requests of the batch that is to be superseded, unless its own task was cleared: that sends all again."""
+
+_HASH_DIGITS = 64
+_RIVALS = (
+    "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+    "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
+    "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
+    "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
+)
+_OTHER_FORMS = (
+    "SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+    "WHERE m.send_at >= {p} AND m.send_at < {p} AND m.batch_id <> {p} "
+    "AND (m.state = 'unknown' OR m.reason = 'not_received') "
+    "AND (LENGTH(m.number) BETWEEN {p} AND {p} OR b.key_id <> COALESCE(NULLIF({p}, ''), b.key_id)) LIMIT 1"
 )
 
 
@@ -71,12 +91,16 @@ class SqlOptions:
 
     prefix: str = "sms_"
     privacy: Privacy = "none"
-    text: Text = "digest"
+    text: StoredText = "digest"
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
-        _check_choice("ledger_privacy", self.privacy, get_args(Privacy))
-        _check_choice("ledger_text", self.text, get_args(Text))
+        check_choice("ledger_privacy", self.privacy, Privacy)
+        check_choice("ledger_text", self.text, StoredText)
+
+
+class _InUse(Exception):  # noqa: N818 - as below
+    """A batch that was to be superseded, as nothing had been submitted under it, has requests now."""
 
 
 class _StillAtIt(Exception):  # noqa: N818 - it names what was found, and goes no further
@@ -126,6 +150,8 @@ class SqlLedger:
                 found = self._stored(query, batch.id)
                 if found is None:
                     raise
+            except _InUse:
+                return self.latest() or batch
         self._batch_id = batch.id
         return found or batch
 
@@ -192,8 +218,11 @@ class SqlLedger:
             "UPDATE {batches} SET superseded_at = {p} "
             "WHERE key_digest = {p} AND generation < {p} AND superseded_at IS NULL"
         )
-        now = self._tables.now()
-        self._tables.execute("supersede a batch", supersede, now, _digest(batch.key), batch.generation)
+        now, key = self._tables.now(), _digest(batch.key)
+        self._tables.execute("supersede a batch", supersede, now, key, batch.generation)
+        before = (key, batch.generation - 1, batch.max_tries)
+        if self._tables.read("look for requests", _IN_USE, *before, *_identity(batch)):
+            raise _InUse
         row = self._values(batch, now)
         self._tables.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
 
@@ -238,8 +267,12 @@ class SqlLedger:
             send_at=None if send_at is None else read_moment(send_at),
             cancelling_at=None if cancelling_at is None else read_moment(cancelling_at),
         )
-        for row in self._tables.rows_of(self._batch_id, place):
+        rows = self._tables.rows_of(self._batch_id, place)
+        for row in rows:
             _learn(record, row)
+        record.taken_back = frozenset(
+            row.position for row in rows if row.state is MessageState.CANCELLED and row.reason is None
+        )
         return record
 
     def _rows(self, place: Place, record: Record, messages: Sequence[Message]) -> Iterator[tuple[Any, ...]]:
@@ -301,7 +334,7 @@ class SqlLedger:
 
     def _record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
         self._tables.lock(self._batch_id)
-        if not self._is_settled(place, news):
+        if not self._settle_in_doubt(place, news):
             self._record_again(place, record, news)
         self._mark_answered(place, "NULL" if record.cancelling_at is None else "cancelling_at")
 
@@ -315,7 +348,7 @@ class SqlLedger:
             cancelling_at=cancelling_at,
         )
 
-    def _is_settled(self, place: Place, news: Mapping[int, Receipt]) -> bool:
+    def _settle_in_doubt(self, place: Place, news: Mapping[int, Receipt]) -> bool:
         """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
         known = {position: receipt for position, receipt in news.items() if receipt.is_known}
         if any(receipt.reason is RejectReason.CANCELLED for receipt in known.values()):
@@ -389,21 +422,17 @@ class SqlLedger:
         self._count_unknown(-len(rows))
 
     def _rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
-        query = (
-            "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-            "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
-            "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
-            "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
-        )
         minute = send_at.replace(second=0, microsecond=0)
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
+        if self._tables.read("look for rivals", _OTHER_FORMS, *between, self._batch_id, *self._other_forms()):
+            return set(numbers)
         plain = {self._number(number): number for number in numbers}
         return {
-            plain[row[0]]
+            plain.get(row[0], row[0])
             for part, listed in self._tables.in_parts(list(plain))
             for row in self._tables.read(
                 "look for rivals",
-                query,
+                _RIVALS,
                 *part,
                 *between,
                 self._batch_id,
@@ -413,6 +442,12 @@ class SqlLedger:
             )
         }
 
+    def _other_forms(self) -> tuple[int, int, str]:
+        """Return what tells numbers apart that are kept in another form, so that none can be compared."""
+        is_hashed = self._options.privacy == "keyed_hash"
+        least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
+        return least, most, self._hashes.key_id if is_hashed else ""
+
     def _number(self, number: str) -> str:
         return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
 
@@ -420,16 +455,15 @@ class SqlLedger:
         return storable(text) if self._options.text == "keep" else self._hashes.of(text)
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        msg = f"`{name}` must be one of {', '.join(choices)}; got {value!r}."
-        raise InvalidMessage(msg)
-
-
 def _superseded() -> ClaimLost:
     return ClaimLost(
         "The batch was superseded by a later one under the same key; nothing more of it is sent."
     )
+
+
+def _identity(batch: Batch) -> tuple[str, str, str, int]:
+    sender = batch.sender
+    return sender.dag_id, sender.run_id, sender.task_id, sender.map_index
 
 
 def _digest(key: str) -> str:

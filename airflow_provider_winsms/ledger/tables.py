@@ -6,15 +6,16 @@ what its rows say, and no two processes wait for each other in a circle.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pendulum
 
-from airflow_provider_winsms.database import Database, check_identifier, read_amount, read_instant
-from airflow_provider_winsms.exceptions import LedgerUnavailable, UnsupportedCapability
+from airflow_provider_winsms.database import Database, read_amount, read_instant
+from airflow_provider_winsms.exceptions import InvalidMessage, LedgerUnavailable, UnsupportedCapability
 from airflow_provider_winsms.ledger.schema import (
     BATCHES,
     MESSAGES,
@@ -50,6 +51,8 @@ _CHOICES_IN_A_ROW = 32
 
 _LONGEST_PREFIX = 30
 """PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
+
+_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
 
 _ID_LIMIT = 2**63
 
@@ -135,12 +138,6 @@ class Tables:
     def close(self) -> None:
         """End the connection."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def now(self) -> Any:
         """Return this moment as the driver takes it."""
@@ -255,7 +252,7 @@ class Tables:
             for part in parts(rows, _CHOICES_AT_ONCE):
                 self._update_alike(batch_id, place, part, now)
         if changes:
-            self.count(batch_id, [row for row, _ in changes], [row for _, row in changes])
+            self._count(batch_id, [row for row, _ in changes], [row for _, row in changes])
 
     def _update_alike(self, batch_id: str, place: Place, rows: Sequence[Row], now: Any) -> None:
         statement = (
@@ -278,7 +275,7 @@ class Tables:
             positions=listed(row.position for row in rows),
         )
 
-    def count(self, batch_id: str, old: Iterable[Row], new: Iterable[Row]) -> None:
+    def _count(self, batch_id: str, old: Iterable[Row], new: Iterable[Row]) -> None:
         """Write the difference that rows make to the counts of their batch."""
         counts, cost, refund = Counter[str](), Decimal(0), Decimal(0)
         for rows, sign in ((old, -1), (new, 1)):
@@ -319,8 +316,12 @@ def check_prefix(prefix: object) -> None:
 
     :raises InvalidMessage: if it cannot begin a name.
     """
-    longest = "x" * (63 - _LONGEST_PREFIX)
-    check_identifier("ledger_prefix", f"{prefix}{longest}" if isinstance(prefix, str) and prefix else prefix)
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        msg = (
+            f"`ledger_prefix` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
+            f"underscores, not beginning with a digit; got {prefix!r}."
+        )
+        raise InvalidMessage(msg)
 
 
 def whole_id(message_id: MessageId | None) -> int:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict, replace
 from decimal import Decimal
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable, OutcomeUnknown
+from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
     Batch,
     Contents,
@@ -28,10 +28,11 @@ from airflow_provider_winsms.ledger.base import (
     positions_in,
     spans_of,
 )
+from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import RejectReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
@@ -63,16 +64,14 @@ class TaskStateLedger:
     """
 
     def __init__(self, context: Context, *, may_resend: bool = False) -> None:
-        store = context.get("task_state_store")
-        self._has_store = store is not None
-        self._store: Any = _ProcessMemory() if store is None else store
+        self._store = TaskStore(context)
         self._instance: Any = context["ti"]
         self._may_resend = may_resend
         self._generation = 1
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened."""
-        row = self._guarded("read", lambda: self._store.get(BATCH_KEY))
+        row = self._store.get(BATCH_KEY)
         if row is None:
             self._refuse_if_forgotten()
             return None
@@ -83,28 +82,28 @@ class TaskStateLedger:
     def open(self, batch: Batch) -> Batch:
         """Write the batch. Nobody else can have: the store is this task instance's own."""
         self._generation = batch.generation
-        self._set(BATCH_KEY, row_of_batch(batch))
+        self._store.set(BATCH_KEY, row_of_batch(batch))
         return batch
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
-        row = self._guarded("read", lambda: self._store.get(self._key(place)))
+        row = self._store.get(self._key(place))
         return None if row is None else record_of(row)
 
     def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:  # noqa: ARG002 - ids only
         """Claim a request."""
-        self._set(self._key(place), row_of_record(record))
+        self._store.set(self._key(place), row_of_record(record))
 
     def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
         if self.find(place) != record:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        self._set(self._key(place), row_of_record(replace(record, intended_at=intended_at)))
+        self._store.set(self._key(place), row_of_record(replace(record, intended_at=intended_at)))
 
     def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:  # noqa: ARG002 - as above
         """Write what is known of a request."""
-        self._set(self._key(place), row_of_record(record))
+        self._store.set(self._key(place), row_of_record(record))
 
     def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached."""
@@ -112,7 +111,7 @@ class TaskStateLedger:
         if found is None or found.intended_at != record.intended_at or not news.keys() <= set(found.in_doubt):
             return False
         found.learn(news)
-        self._set(self._key(place), row_of_record(found))
+        self._store.set(self._key(place), row_of_record(found))
         return True
 
     def rounds(self) -> list[Sources]:
@@ -121,7 +120,7 @@ class TaskStateLedger:
 
     def _rounds(self) -> Iterator[Sources]:
         for number in count(2):
-            row = self._guarded("read", partial(self._store.get, self._round_key(number)))
+            row = self._store.get(self._round_key(number))
             if row is None:
                 return
             yield {Place(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
@@ -129,7 +128,7 @@ class TaskStateLedger:
     def open_round(self, number: int, sources: Sources) -> Sources:
         """Write whom a round sends to."""
         row = {f"{at.round}.{at.number}": spans_of(positions) for at, positions in sources.items()}
-        self._set(self._round_key(number), row)
+        self._store.set(self._round_key(number), row)
         return sources
 
     def _round_key(self, number: int) -> str:
@@ -137,74 +136,52 @@ class TaskStateLedger:
 
     def cancelling(self, place: Place, record: Record) -> None:
         """Write that a request is being taken back."""
-        self._set(self._key(place), row_of_record(record))
+        self._store.set(self._key(place), row_of_record(record))
 
     def withdraw(self, place: Place, record: Record) -> None:  # noqa: ARG002 - no other process can have claimed
         """Delete the claim."""
-        self._guarded("write", lambda: self._store.delete(self._key(place)))
+        self._store.delete(self._key(place))
 
     def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
-        """Return those ids that earlier generations have: the store knows no other batch."""
-        return self._earlier_ids.intersection(message_ids)
+        """Return those ids that earlier tries have recorded: the store knows no other batch."""
+        return self._recorded_ids.intersection(message_ids)
 
     @cached_property
-    def _earlier_ids(self) -> set[MessageId]:
-        return {
-            message_id
-            for generation in range(1, self._generation)
-            for record in self._records_of(generation)
-            for message_id in record.ids.values()
-        }
+    def _recorded_ids(self) -> set[MessageId]:
+        generations = range(1, self._generation + 1)
+        records = (record for generation in generations for record in self._records_of(generation))
+        return {message_id for record in records for message_id in record.ids.values()}
+
+    @cached_property
+    def _was_in_doubt(self) -> bool:
+        """Whether anybody of an earlier generation is in doubt: nobody can tell their texts from these."""
+        generations = range(1, self._generation)
+        return any(record.in_doubt for generation in generations for record in self._records_of(generation))
 
     def _records_of(self, generation: int) -> Iterator[Record]:
         """Yield the records of a generation; they have no gaps, as requests are claimed in order."""
         for of_round in count(1):
             for number in count(1):
-                row = self._guarded(
-                    "read", partial(self._store.get, request_key(generation, Place(of_round, number)))
-                )
+                row = self._store.get(request_key(generation, Place(of_round, number)))
                 if row is None:
                     break
                 yield record_of(row)
             if number == 1:
                 return
 
-    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - as above
-        """Return nothing: the store of a task instance knows no other batch."""
-        return set()
+    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
+        """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""
+        return set(numbers) if self._was_in_doubt else set()
 
     def _key(self, place: Place) -> str:
         return request_key(self._generation, place)
-
-    def _set(self, key: str, row: dict[str, Any]) -> None:
-        self._guarded("write", lambda: self._store.set(key, row, retention=self._retention()))
-
-    def _retention(self) -> Any:
-        """By default a key is dropped after 30 days, and a task may be cleared later than that."""
-        if not self._has_store:
-            return None
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        return NEVER_EXPIRE
-
-    @staticmethod
-    def _guarded(what: str, work: Callable[[], Any]) -> Any:
-        try:
-            return work()
-        # AirflowRuntimeError, and whatever a lost connection to the supervisor raises.
-        except Exception as error:
-            msg = (
-                f"Airflow's task state store could not be {'read' if what == 'read' else 'written'} "
-                f"({type(error).__name__})."
-            )
-            raise LedgerUnavailable(msg) from error
 
     def _refuse_if_forgotten(self) -> None:
         """Refuse where the store may have held something.
 
         A setting of Airflow's wipes it after a success. A clear raises ``max_tries``; retries do not.
         """
-        if not self._has_store:
+        if not self._store.is_kept:
             if self._instance.try_number > 1:
                 raise OutcomeUnknown(_NO_MEMORY + _NO_STORE)
             return
@@ -212,22 +189,6 @@ class TaskStateLedger:
         is_wiped = conf.getboolean("state_store", "clear_on_success", fallback=False)
         if was_cleared and is_wiped and not self._may_resend:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
-
-
-class _ProcessMemory:
-    """The store of an Airflow that has none: it forgets with the process."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, Any] = {}
-
-    def get(self, key: str) -> Any:
-        return self._rows.get(key)
-
-    def set(self, key: str, row: Any, retention: Any) -> None:  # noqa: ARG002 - nothing is kept for long
-        self._rows[key] = row
-
-    def delete(self, key: str) -> None:
-        self._rows.pop(key, None)
 
 
 def request_key(generation: int, place: Place) -> str:

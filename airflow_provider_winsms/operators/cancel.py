@@ -9,14 +9,15 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.cancelling import Canceller, Conclusion, Fate, Known, StoreMemory
-from airflow_provider_winsms.exceptions import InvalidMessage, LedgerUnavailable, NotCancelled
+from airflow_provider_winsms.choices import Tolerance, check_choice, is_intolerable
+from airflow_provider_winsms.exceptions import InvalidMessage, NotCancelled
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
-from airflow_provider_winsms.operators.choices import Tolerance, check_choice, is_intolerable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -67,7 +68,7 @@ class SmsCancelScheduledOperator(BaseOperator):
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 
-    template_fields: Sequence[str] = ("message_ids", "batch", "sms_conn_id")
+    template_fields: Sequence[str] = ("message_ids", "batch", "sms_conn_id", "ledger_conn_id")
     ui_color = "#f3e3d0"
 
     def __init__(
@@ -155,39 +156,8 @@ class SmsCancelScheduledOperator(BaseOperator):
 
 
 def _memory(context: Context, history: SmsHistory | None) -> Memory:
-    memory = StoreMemory(_TaskStore(context.get("task_state_store")))
+    memory = StoreMemory(TaskStore(context))
     return memory if history is None else _SqlMemory(history, memory)
-
-
-class _TaskStore:
-    """Airflow's task state store, or, where there is none, a memory that ends with the process."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self._rows: dict[str, Any] = {}
-
-    def get(self, key: str) -> Any:
-        if self._store is None:
-            return self._rows.get(key)
-        return _guarded("read", lambda: self._store.get(key))
-
-    def set(self, key: str, value: Any) -> None:
-        if self._store is None:
-            self._rows[key] = value
-            return
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        # By default a key is dropped after 30 days, and a task may be cleared later than that.
-        _guarded("written", lambda: self._store.set(key, value, retention=NEVER_EXPIRE))
-
-
-def _guarded(what: str, work: Callable[[], T]) -> T:
-    try:
-        return work()
-    # AirflowRuntimeError, and whatever a lost connection to the supervisor raises.
-    except Exception as error:
-        msg = f"Airflow's task state store could not be {what} ({type(error).__name__})."
-        raise LedgerUnavailable(msg) from error
 
 
 class _SqlMemory:

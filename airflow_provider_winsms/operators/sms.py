@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 import pendulum
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.choices import Privacy, StoredText, Tolerance, check_choice, is_intolerable
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -33,10 +34,10 @@ from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import Message, RejectReason, counted
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
-from airflow_provider_winsms.operators.choices import Tolerance, check_choice, is_intolerable
-from airflow_provider_winsms.planning import plan
+from airflow_provider_winsms.planning import has_room_for_times, plan
 from airflow_provider_winsms.sending import (
     CLAIM_LASTS,
+    FIRST_PLACE,
     Clock,
     Guarantee,
     OnClear,
@@ -93,8 +94,8 @@ class _SendOperator(SealedFieldsOperator):
         idempotency_key: str | None = None,
         ledger_conn_id: str | None = None,
         ledger_prefix: str = "sms_",
-        ledger_privacy: Literal["none", "keyed_hash"] = "none",
-        ledger_text: Literal["digest", "keep"] = "digest",
+        ledger_privacy: Privacy = "none",
+        ledger_text: StoredText = "digest",
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -128,12 +129,7 @@ class _SendOperator(SealedFieldsOperator):
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> dict[str, Any]:
         policy = self._policy(hook)
-        found = ledger.latest()
-        resumed = None if found is not None and self._is_resent(found, context) else found
-        # Cut as it was at first: records know requests by their place.
-        is_held = policy.is_held if resumed is None else resumed.guarantee == Guarantee.EXACTLY_ONCE
-        planned = plan(self._messages(self._composer(hook, resumed)), hook.gateway, is_held=is_held)
-        wanted = self._batch(planned, found, hook, context)
+        planned, wanted, resumed = self._planned(hook, ledger, policy, context)
         batch = open_batch(ledger, wanted, resumed)
         self._log_begin(planned, batch, is_new=batch is wanted)
         self._submission = Submission(
@@ -161,6 +157,36 @@ class _SendOperator(SealedFieldsOperator):
         self._log_outcome(outcome)
         return {"batch": batch.id, **outcome.summary()}
 
+    def _planned(
+        self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
+    ) -> tuple[Plan, Batch, Batch | None]:
+        """Return the plan, its batch, and the batch to go on with, if there is one.
+
+        A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
+        """
+        found = ledger.latest()
+        resumed = None if found is not None and self._is_resent(found, context) else found
+        if resumed is not None and ledger.find(FIRST_PLACE) is not None:
+            # Cut as it was at first: records know requests by their place.
+            is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
+            planned = self._plan(hook, resumed, is_held=is_held)
+            if policy.is_held and not has_room_for_times(planned):
+                msg = (
+                    f'The batch was begun with guarantee="{resumed.guarantee}", and its requests have no '
+                    "room for a time. Go on with that."
+                )
+                raise InvalidMessage(msg)
+            return planned, self._batch(planned, found, hook, context), resumed
+        planned = self._plan(hook, None, is_held=policy.is_held)
+        wanted = self._batch(planned, found, hook, context)
+        is_same = (
+            resumed is not None and resumed.sends_the_same(wanted) and resumed.guarantee == wanted.guarantee
+        )
+        return planned, wanted, resumed if is_same else None
+
+    def _plan(self, hook: SmsHook, resumed: Batch | None, *, is_held: bool) -> Plan:
+        return plan(self._messages(self._composer(hook, resumed)), hook.gateway, is_held=is_held)
+
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
         """Open the ledger: tables if there is a connection for them, else Airflow's task state store."""
@@ -174,17 +200,33 @@ class _SendOperator(SealedFieldsOperator):
                     f"the extras of the connection {self.sms_conn_id!r}."
                 )
                 raise ConfigurationError(msg)
-            key = self.idempotency_key or _sender(self, context).key
+            key = self._key(context)
             with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as ledger:
                 yield ledger
             return
-        if self.idempotency_key is not None:
+        self._refuse_what_needs_tables()
+        yield TaskStateLedger(context, may_resend=self.on_clear == "resend")
+
+    def _key(self, context: Context) -> str:
+        if self.idempotency_key is None:
+            return _sender(self, context).key
+        if not isinstance(self.idempotency_key, str) or self.idempotency_key.strip() in {"", "None"}:
+            msg = "`idempotency_key` is empty, or no text. Give one, or none at all."
+            raise InvalidMessage(msg)
+        return self.idempotency_key
+
+    def _refuse_what_needs_tables(self) -> None:
+        given = {
+            "idempotency_key": self.idempotency_key is not None,
+            "ledger_privacy": self.ledger_privacy != "none",
+            "ledger_text": self.ledger_text != "digest",
+        }
+        if names := [name for name, is_given in given.items() if is_given]:
             msg = (
-                "`idempotency_key` needs `ledger_conn_id`: without it, what was sent is remembered by the "
-                "task instance alone, under its own name."
+                f"{', '.join(names)} need `ledger_conn_id`: without it, what was sent is remembered by the "
+                "task instance alone, under its own name, in ids and digests."
             )
             raise InvalidMessage(msg)
-        yield TaskStateLedger(context, may_resend=self.on_clear == "resend")
 
     def _policy(self, hook: SmsHook) -> Policy:
         check_choice("guarantee", self.guarantee, Guarantee)
@@ -206,7 +248,7 @@ class _SendOperator(SealedFieldsOperator):
     def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
         sender = _sender(self, context)
         return Batch(
-            key=self.idempotency_key or sender.key,
+            key=self._key(context),
             sender=sender,
             contents=planned.contents(hook.hashes),
             sms_conn_id=self.sms_conn_id,
@@ -298,7 +340,8 @@ class SmsSendOperator(_SendOperator):
         (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
         be retried, and sends to those whom it could not pay for, and to nobody else.
     :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
-        sent to again, and the task fails for good and names how many they are. ``"exactly_once"``: texts
+        sent to again, and the task fails for good and names how many they are; of texts with a ``send_at``,
+        those that the gateway lists are taken for accepted. ``"exactly_once"``: texts
         without ``send_at`` are scheduled ``hold`` ahead, so that they can be looked up in the gateway's list
         of scheduled texts, and only those that are not there are submitted again. ``"at_least_once"``: they
         are submitted again, and may get the text several times.
@@ -312,8 +355,8 @@ class SmsSendOperator(_SendOperator):
         number or text, as it is stored. ``None``: the task instance is the key. Needs ``ledger_conn_id``.
         (templated)
     :param ledger_conn_id: a connection to a database, whose tables then are the memory, and the history of
-        what was sent; ``None``: Airflow's task state store. Both are read by the same task only, but for
-        tables with an ``idempotency_key``. (templated)
+        what was sent; ``None``: Airflow's task state store. A task goes on only with its own batch, or with
+        that of its ``idempotency_key``. (templated)
     :param ledger_prefix: what the names of the tables begin with.
     :param ledger_privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under
         the connection's ``hash_key``.
@@ -438,8 +481,9 @@ def _what_is_unknown(outcome: Outcome, batch: Batch, so_far: str) -> str:
     more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
     return (
         f"Nobody knows whether {counted(outcome.unknown, 'recipient')} got the text ({shown}"
-        f"{f'; and {more} more requests' if more > 0 else ''}): an answer was lost, and a repeat could text "
-        f"them twice. In all: {so_far}. What was accepted is in the XCom {PARTIAL_RESULT_KEY} and in the "
-        f"ledger. Find out from the gateway what became of them, say so with `airflow sms resolve {batch.id} "
-        "...`, and clear the task: it sends to those who were not accepted or not tried."
+        f"{f'; and in {more} more of them' if more > 0 else ''}): an answer was lost, and a repeat could "
+        f"text them twice. In all: {so_far}. What was accepted is in the XCom {PARTIAL_RESULT_KEY} and in "
+        "the ledger. Find out from the gateway what became of them; `airflow sms unresolved` (with "
+        f"--ledger-conn-id, if there is one) lists the commands that say so, of the batch {batch.id}; and "
+        "clear the task: it sends to those who were not accepted or not tried."
     )

@@ -40,7 +40,6 @@ _RIGHTS = (
 _CREATE = "CREATE TABLE IF NOT EXISTS {target} ({definitions}, PRIMARY KEY ({key}))"
 _CREATE_STAGING = """CREATE TEMPORARY TABLE {staging}
     ({definitions}, {place} BIGINT NOT NULL, PRIMARY KEY ({key}, {place}))"""
-_COLUMNS = "SELECT * FROM {target} WHERE 1 = 0"
 _HIGHEST = "SELECT MAX({key}) FROM {target}"
 _STAGED = "SELECT COUNT(DISTINCT {key}) FROM {staging}"
 _NEW = """SELECT COUNT(DISTINCT {staging}.{key}) FROM {staging} WHERE {place} > {value}

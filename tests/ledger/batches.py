@@ -36,7 +36,7 @@ def batch(key: str = KEY, generation: int = 1, dag_id: str = "etl", recipients: 
         contents=Contents("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
         sms_conn_id="winsms_default",
         guarantee="exactly_once",
-        max_tries=2,
+        max_tries=1 + generation,
         opened_at=NOON,
         generation=generation,
     )

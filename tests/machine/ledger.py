@@ -100,6 +100,10 @@ class Tables:
                     yield batch_id, place, row
 
 
+def _is_cleared(found: Batch, batch: Batch) -> bool:
+    return found.sender == batch.sender and found.max_tries != batch.max_tries
+
+
 class MemoryLedger:
     """The ledger of one process.
 
@@ -133,6 +137,8 @@ class MemoryLedger:
     def _open(self, batch: Batch) -> Batch:
         found = self._tables.batches.setdefault(self._key, [])
         same = [each for each in found if each.generation == batch.generation]
+        if not same and found and self._tables.of(found[-1].id) and not _is_cleared(found[-1], batch):
+            return found[-1]
         if not same:
             found.append(batch)
         return same[0] if same else batch

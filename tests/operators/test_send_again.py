@@ -370,7 +370,7 @@ def test_the_hold_can_be_chosen_and_must_outlast_the_lookup(world: World, runner
     assert timedelta(minutes=30) <= due - world.now() < timedelta(minutes=31)
     error = runner.run(send(guarantee="exactly_once", hold=timedelta(minutes=1))).error
     assert isinstance(error, InvalidMessage)
-    assert "`hold` must be at least" in str(error)
+    assert "`hold` must be a timedelta of at least 160 seconds" in str(error)
 
 
 LATER = pytest.mark.parametrize("hours", [None, 2], ids=["held", "send_at"])
@@ -722,7 +722,7 @@ def test_another_guarantee_cuts_the_requests_of_a_batch_as_the_first_did(
     runner.run(send_batch(*long, guarantee=first))
     error = runner.run(send_batch(*long, guarantee=second)).error
     assert max(world.texts.values()) == 1
-    assert error is None or isinstance(error, IdempotencyConflict)
+    assert error is None or "have no room for a time" in str(error)
     assert error is not None or len(world.texts) == 1000
 
 

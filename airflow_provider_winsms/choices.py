@@ -10,6 +10,13 @@ Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: only if all were, if any was, or never."""
 
 
+Privacy = Literal["none", "keyed_hash"]
+"""How the ledger's tables hold a number: as it is, or as its keyed hash."""
+
+StoredText = Literal["digest", "keep"]
+"""How they hold a text: its keyed hash, or as it is."""
+
+
 def check_choice(name: str, choice: object, choices: Any) -> None:
     """Hold a parameter against what it may be.
 
