@@ -39,6 +39,25 @@ sum of them.
 """
 
 _QUERIES = """\
+## Delivery states
+
+A send knows that a text was accepted. How far it has come since is written by whoever asks, in a task of
+its own; until then the views on delivery count it as not delivered:
+
+```python
+from airflow.sdk import BaseHook
+
+from airflow_provider_winsms.hooks.winsms import WinSMSHook
+from airflow_provider_winsms.ledger.history import SmsHistory
+
+
+def note_deliveries(batch):
+    with SmsHistory(BaseHook.get_hook("warehouse")) as history:
+        ids = history.message_ids(batch)
+        for start in range(0, len(ids), 1000):
+            history.delivered(WinSMSHook().get_delivery_reports(ids[start : start + 1000]))
+```
+
 ## Questions
 
 What did each DAG send yesterday, and what did it cost?

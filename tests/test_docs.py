@@ -35,7 +35,9 @@ def test_the_page_about_the_tables_is_the_tables() -> None:
     assert PAGES["ledger.md"] == docs.page(), "python -m scripts.docs writes it anew"
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("python"))
+@pytest.mark.parametrize(
+    ("page", "code"), [found for found in blocks("python") if found[1].startswith("SmsSend")]
+)
 def test_each_send_that_is_shown_sends(
     page: str, code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
@@ -44,6 +46,22 @@ def test_each_send_that_is_shown_sends(
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]
+
+
+def test_the_task_that_notes_deliveries_notes_them(
+    sandbox: Sandbox, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    for name, connection in runner.connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    runner.run(SmsSendOperator(task_id="send", text="Hallo", to="27000000010", ledger_conn_id="warehouse"))
+    sandbox.advance(3600)
+    (code,) = (code for _, code in blocks("python") if "def note_deliveries" in code)
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "ledger.md", "exec"), namespace)  # noqa: S102 - the page's own code
+    namespace["note_deliveries"](runner.result["batch"])
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
+        assert database.execute("SELECT delivered, rate FROM sms_delivery_rate").fetchall() == [(1, 1.0)]
 
 
 def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:

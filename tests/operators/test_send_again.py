@@ -43,6 +43,7 @@ from tests.conftest import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.task_runner import TaskRunner
 
@@ -1300,3 +1301,192 @@ def test_another_key_makes_other_digests(runner: TaskRunner) -> None:
     assert (
         not set(first.values()) & set(second.values()) & {first["texts"], first["numbers"], first["key_id"]}
     )
+
+
+# Combinations that are easily forgotten.
+
+
+class Attack:
+    """A batch of eleven in two requests, in either ledger, that can be cancelled and killed in its middle."""
+
+    def __init__(self, runner: TaskRunner, world: World, tables: Path | None) -> None:
+        self.runner, self.world = runner, world
+        self.options: dict[str, Any] = {"to": MANY[:11], "cancel_on_kill": True}
+        if tables is not None:
+            warehouse = {"conn_type": "sqlite", "host": str(tables / "ledger.db")}
+            runner.connections = {**runner.connections, "tables": warehouse}
+            self.options["ledger_conn_id"] = "tables"
+
+    def run(self, **kwargs: Any) -> BaseException | None:
+        return self.runner.run(send(**self.options, **kwargs)).error
+
+    def cancel(self, **kwargs: Any) -> None:
+        other = replace(self.runner, task_state={}, xcoms={}, requests=[])
+        assert other.run(sms.SmsCancelScheduledOperator(task_id="cancel", **kwargs)).error is None
+
+
+@pytest.fixture(params=["store", "tables"])
+def attack(
+    request: pytest.FixtureRequest, runner: TaskRunner, world: World, ten_a_request: None, tmp_path: Path
+) -> Attack:
+    del ten_a_request
+    return Attack(runner, world, tmp_path if request.param == "tables" else None)
+
+
+def test_texts_that_the_gateway_has_forgotten_are_not_taken_for_cancelled(attack: Attack) -> None:
+    world = attack.world
+    world.waiting[2] = time_out
+    world.sandbox.add_fault("503-before-acceptance", operation="deleteScheduledMessages", times=50)
+    assert isinstance(attack.run(guarantee="exactly_once"), AirflowTaskTimeout)
+    world.sandbox.clear_faults()
+    world.sandbox.advance(91 * 24 * 3600)
+    attack.runner.clear()
+    assert attack.run(guarantee="exactly_once") is None
+    assert world.texts == once(*MANY[:11])
+
+
+def test_what_a_person_cancelled_in_the_middle_is_not_sent_by_the_retry(attack: Attack) -> None:
+    world = attack.world
+
+    def cancel_one() -> None:
+        attack.cancel(message_ids=[world.live[0]["apiMessageId"]])
+        time_out()
+
+    world.waiting[2] = cancel_one
+    assert isinstance(attack.run(send_at=world.now().add(hours=5)), AirflowTaskTimeout)
+    attack.runner.clear()
+    assert attack.run(send_at=world.now().add(hours=5)) is None
+    assert world.texts == once(*MANY[1:11])
+
+
+def test_what_a_person_cancelled_after_an_interrupted_kill_is_not_sent_by_the_retry(
+    runner: TaskRunner, world: World, ten_a_request: None, tmp_path: Path
+) -> None:
+    del ten_a_request
+    attack = Attack(runner, world, tmp_path)
+    send_at = world.now().add(hours=5)
+    world.waiting[2] = time_out
+    world.sandbox.add_fault("503-before-acceptance", operation="deleteScheduledMessages", times=50)
+    assert isinstance(attack.run(send_at=send_at), AirflowTaskTimeout)
+    world.sandbox.clear_faults()
+    attack.cancel(batch=runner.xcoms["partial_result"]["batch"], ledger_conn_id="tables")
+    world.sandbox.advance(300)
+    assert attack.run(send_at=send_at) is None
+    assert world.texts == once(MANY[10])
+
+
+def test_a_text_of_a_later_round_is_not_taken_for_one_of_an_earlier(attack: Attack) -> None:
+    world, options = attack.world, attack.options
+    del options["to"], options["cancel_on_kill"]
+    send_at = world.now().add(hours=5)
+    messages = [
+        {"text": "First.", "to": MANY[:10], "send_at": send_at},
+        {"text": "Second.", "to": MANY[:1], "send_at": send_at},
+    ]
+
+    def run() -> BaseException | None:
+        return attack.runner.run(send_batch(*messages, **options)).error
+
+    world.sandbox.add_fault(BEFORE, operation="smsSendBatch")
+    world.waiting[2] = lambda: world.sandbox.set_account(credit_balance=0)
+    assert isinstance(run(), OutOfCredits)
+    world.sandbox.set_account(credit_balance=100)
+    assert isinstance(run(), OutcomeUnknown)
+    attack.runner.clear()
+    assert isinstance(run(), OutcomeUnknown)
+    left = attack.runner.xcoms["partial_result"]
+    assert (left["accepted"], left["unknown"]) == (1, 10)
+    assert left["message_ids"] == [row["apiMessageId"] for row in world.live]
+
+
+@pytest.mark.parametrize("guarantee", ["at_most_once", "exactly_once"])
+def test_a_text_in_doubt_before_a_clear_is_not_taken_for_the_one_after_it(
+    guarantee: str, attack: Attack
+) -> None:
+    world = attack.world
+    task: dict[str, Any] = {"guarantee": guarantee, "on_clear": "resend", "send_at": world.now().add(hours=5)}
+    attack.options.update(to=[ANN], cancel_on_kill=False)
+    world.after[1] = die
+    attack.run(text="Old text.", **task)
+    attack.runner.clear()
+    world.sandbox.advance(60)
+    world.sandbox.add_fault(BEFORE, operation="smsSend")
+    error = attack.run(text="New text.", **task)
+    assert isinstance(error, OutcomeUnknown) or {row["message"] for row in world.live} > {"Old text."}
+
+
+def test_a_number_that_another_task_keeps_as_a_hash_may_be_the_same(
+    runner: TaskRunner, world: World, tmp_path: Path
+) -> None:
+    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "x" * 40})}
+    runner.connections = {"winsms_default": keyed}
+    attack = Attack(runner, world, tmp_path)
+    attack.options.update(to=[ANN], cancel_on_kill=False, guarantee="exactly_once")
+    attack.options["send_at"] = world.now().add(hours=5)
+    hashed = {**attack.options, "text": OTHER, "ledger_privacy": "keyed_hash"}
+    world.after[1] = die
+    runner.run(SmsSendOperator(task_id="other", **hashed))
+    world.sandbox.add_fault(BEFORE, operation="smsSend")
+    assert isinstance(attack.run(), OutcomeUnknown)
+    runner.run(SmsSendOperator(task_id="other", **hashed))
+    assert [row["message"] for row in world.live] == [OTHER]
+
+
+def test_two_texts_under_one_key_are_never_both_sent(
+    runner: TaskRunner, world: World, tmp_path: Path
+) -> None:
+    attack = Attack(runner, world, tmp_path)
+    attack.options.update(to=[ANN], cancel_on_kill=False, idempotency_key="a key")
+    world.sandbox.add_fault("429-too-many-requests", operation="smsSend", retry_after=3600)
+    assert isinstance(attack.run(), GatewayUnavailable)
+
+    def numbers() -> Iterator[str]:
+        """Read the numbers while the first task sends."""
+        assert attack.run() is None
+        yield ANN
+
+    other = {**attack.options, "text": OTHER, "to": lambda **_: numbers()}
+    again = replace(runner, xcoms={}, requests=[])
+    assert isinstance(again.run(SmsSendOperator(task_id="other", **other)).error, IdempotencyConflict)
+    assert [row["message"] for row in world.live] == [HALLO]
+
+
+def test_a_batch_that_was_never_begun_is_cut_anew(world: World, runner: TaskRunner) -> None:
+    long = [{"text": f"{place:04d} " + "x" * 115, "to": f"2782{place:07d}"} for place in range(1500)]
+    good = runner.connections
+    runner.connections = {"winsms_default": {**good["winsms_default"], "password": "a-wrong-key"}}
+    assert isinstance(runner.run(send_batch(*long)).error, ConfigurationError)
+    runner.connections = good
+    assert runner.run(send_batch(*long, guarantee="exactly_once")).error is None
+    assert len(world.texts) == 1500
+
+
+@pytest.mark.parametrize("key", ["", "  ", "{{ params.missing }}", 42])
+def test_an_idempotency_key_that_is_none_is_refused(
+    key: Any, world: World, runner: TaskRunner, tmp_path: Path
+) -> None:
+    attack = Attack(runner, world, tmp_path)
+    error = attack.run(idempotency_key=key, params={"missing": None})
+    assert isinstance(error, InvalidMessage)
+    assert world.asked("smsSend") == 0
+
+
+@pytest.mark.parametrize("hold", ["300", None, timedelta.max, timedelta(days=2), timedelta(seconds=-1)])
+def test_a_hold_that_is_none_is_refused(hold: Any, world: World, runner: TaskRunner) -> None:
+    assert isinstance(runner.run(send(guarantee="exactly_once", hold=hold)).error, InvalidMessage)
+    assert world.asked("smsSend") == 0
+
+
+@pytest.mark.parametrize("send_at", ["0001-01-01T00:00+02:00", "9999-12-31T23:59:30-02:00"])
+def test_a_time_beyond_time_is_refused(send_at: str, runner: TaskRunner) -> None:
+    assert isinstance(runner.run(send(send_at=send_at)).error, InvalidMessage)
+
+
+def test_a_client_id_that_cannot_be_written_leaks_no_number(runner: TaskRunner) -> None:
+    error = runner.run(send(to=[Recipient(ANN, "x\ud83d")])).error
+    assert ANN not in repr(error)
+
+
+@pytest.mark.parametrize("option", [{"ledger_privacy": "keyed_hash"}, {"ledger_text": "keep"}])
+def test_what_only_tables_can_do_is_refused_without_them(option: dict[str, Any], runner: TaskRunner) -> None:
+    assert "need `ledger_conn_id`" in str(runner.run(send(**option)).error)
