@@ -304,7 +304,6 @@ class Submission:
         cancels_on_stop: bool = False,
     ) -> None:
         self.outcome = Outcome(planned.recipients, planned.duplicates)
-        self._plan = planned
         self._gateway = gateway
         self._carry = carry
         self._ledger = ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.database import read_amount
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -17,7 +17,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     quoted,
 )
-from airflow_provider_winsms.ledger.tables import Tables, listed, parts, read_moment, whole_id
+from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_moment, whole_id
 from airflow_provider_winsms.messages import RejectReason, counted
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Parked:
     send_at: DateTime | None
 
 
-class SmsHistory:
+class SmsHistory(OnTables):
     """The ledger's tables, for all but sending. It holds a connection until it is closed.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
@@ -67,17 +67,7 @@ class SmsHistory:
     """
 
     def __init__(self, hook: DbApiHook, prefix: str = "sms_") -> None:
-        self._tables = Tables(hook, prefix)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._tables.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(hook, prefix)
 
     def message_ids(self, batch_id: str, *, with_cancelled: bool = False) -> list[MessageId]:
         """Return the ids of all texts of a batch that the gateway took, in order.
@@ -270,10 +260,7 @@ class SmsHistory:
             _resolved(row, next(ids, None)) if row.state is MessageState.UNKNOWN else row for row in rows
         ]
         self._tables.update(batch_id, place, rows, resolved)
-        statement = "UPDATE {requests} SET answered_at = {p} WHERE {here}"
-        self._tables.execute(
-            "record the outcome of a request", statement, self._tables.now(), batch_id, *place
-        )
+        self._tables.mark_answered(batch_id, place)
 
     def _check_ids(self, accepted: Sequence[int], in_doubt: int) -> None:
         if len(accepted) != in_doubt:

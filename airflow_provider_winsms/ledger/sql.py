@@ -14,7 +14,7 @@ from decimal import Decimal
 from hashlib import sha256
 from itertools import count, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.choices import Privacy, StoredText, check_choice
 from airflow_provider_winsms.database import storable
@@ -37,7 +37,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     quoted,
 )
-from airflow_provider_winsms.ledger.tables import Row, Tables, check_prefix, read_moment, whole_id
+from airflow_provider_winsms.ledger.tables import OnTables, Row, check_prefix, read_moment, whole_id
 from airflow_provider_winsms.messages import RejectReason
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _StillAtIt(Exception):  # noqa: N818 - it names what was found, and goes n
     """A request that was to be given up has been renewed or answered meanwhile."""
 
 
-class SqlLedger:
+class SqlLedger(OnTables):
     """The ledger of what is sent under one key. It holds a connection until it is closed.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
@@ -121,17 +121,7 @@ class SqlLedger:
         self._hashes = hashes
         self._options = options
         self._batch_id = ""
-        self._tables = Tables(hook, options.prefix)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._tables.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(hook, options.prefix)
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened, in its last generation."""
@@ -336,17 +326,7 @@ class SqlLedger:
         self._tables.lock(self._batch_id)
         if not self._settle_in_doubt(place, news):
             self._record_again(place, record, news)
-        self._mark_answered(place, "NULL" if record.cancelling_at is None else "cancelling_at")
-
-    def _mark_answered(self, place: Place, cancelling_at: str = "cancelling_at") -> None:
-        self._tables.execute(
-            "record the outcome of a request",
-            "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
-            self._tables.now(),
-            self._batch_id,
-            *place,
-            cancelling_at=cancelling_at,
-        )
+        self._tables.mark_answered(self._batch_id, place, ends_cancelling=record.cancelling_at is None)
 
     def _settle_in_doubt(self, place: Place, news: Mapping[int, Receipt]) -> bool:
         """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
@@ -373,7 +353,7 @@ class SqlLedger:
         is_as_read = claimant is not None and claimant[1] == record.intended_at
         if not is_as_read or self._tables.settle(self._batch_id, place, news) != len(news):
             raise _StillAtIt
-        self._mark_answered(place)
+        self._tables.mark_answered(self._batch_id, place)
 
     def _rounds(self) -> list[Sources]:
         query = (

@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import pendulum
 
@@ -190,6 +190,20 @@ class Tables:
         )
         return list(map(_row, self.read("read the messages of a request", query, batch_id, *place)))
 
+    def mark_answered(self, batch_id: str, place: Place, *, ends_cancelling: bool = False) -> None:
+        """Write that the outcome of a request was recorded.
+
+        :param ends_cancelling: whether that ends a taking back.
+        """
+        self.execute(
+            "record the outcome of a request",
+            "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
+            self.now(),
+            batch_id,
+            *place,
+            cancelling_at="NULL" if ends_cancelling else "cancelling_at",
+        )
+
     def settle(self, batch_id: str, place: Place, news: Mapping[int, Receipt]) -> int:
         """Write the first outcome of rows in doubt, without reading them; return how many there were.
 
@@ -309,6 +323,23 @@ class Tables:
     def _refused(self, refusal: Refusal) -> LedgerUnavailable:
         hint = _RIGHTS if refusal.lacks_rights else _SAFE
         return LedgerUnavailable(refusal.message(f"ledger {self._prefix}*", hint))
+
+
+class OnTables:
+    """What works on the tables. It holds a connection until it is closed."""
+
+    def __init__(self, hook: DbApiHook, prefix: str) -> None:
+        self._tables = Tables(hook, prefix)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._tables.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def check_prefix(prefix: object) -> None:
