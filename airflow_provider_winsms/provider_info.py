@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "triggers": [{"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.triggers.sms"]}],
+        "queues": ["airflow_provider_winsms.queues.sms.SmsMessageQueueProvider"],
         "transfers": [
             {
                 "source-integration-name": "SMS",

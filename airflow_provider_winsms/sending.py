@@ -10,14 +10,18 @@ round, of requests of its own, so that no request is submitted twice.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pendulum
 
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
@@ -110,6 +114,9 @@ class Clock:
 
     now: Callable[[], DateTime]
     sleep: Callable[[float], None]
+
+
+SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
 
 
 @dataclass(frozen=True, slots=True)

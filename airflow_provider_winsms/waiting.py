@@ -1,27 +1,33 @@
-"""Waiting for delivery: which ids are still open, what is settled, and when to stop.
+"""Waiting for delivery: which ids are still open, what is settled, when to ask again, and when to stop.
 
-One judge for the sensor that holds a worker and for the trigger that does not. It knows neither Airflow nor
-HTTP; the present is always handed in.
+One judge for the task that holds a worker and for the trigger that does not. It knows neither Airflow nor
+HTTP; the present is always handed in, in seconds since the epoch.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
+from array import array
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from itertools import compress, islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-import pendulum
-
-from airflow_provider_winsms.exceptions import DeliveryFailed, GatewayUnavailable, InvalidMessage
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    DeliveryFailed,
+    InvalidMessage,
+    UnsupportedCapability,
+)
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, credits_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from airflow_provider_winsms.exceptions import SmsError
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.messages import MessageId
 
@@ -32,6 +38,34 @@ REPORTS_KEPT = 1000
 
 LONGEST_BACK_OFF = 300.0
 """Seconds: the longest pause after polls that failed, unless the gateway asks for a longer one."""
+
+SHORTEST_PAUSE = 1.0
+"""Seconds: a pause of 0 would ask without end."""
+
+SHARE_OF_AGE = 0.1
+"""The part of a text's age that passes between two questions about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When texts are asked for: often while they are young, seldom when they are old.
+
+    The pause between two questions is a tenth of the texts' age, within bounds. So a delivery is known at
+    most a tenth later than it took, or ``shortest`` later if that is more; and with the bounds that operators
+    begin with, a text that never arrives is asked for about 90 times on its first day.
+
+    :param begins_at: when the texts were due to leave, or the wait began; seconds since the epoch.
+    :param shortest: seconds; the pause while they are young.
+    :param longest: seconds; the pause is never longer, unless ``shortest`` is.
+    """
+
+    begins_at: float
+    shortest: float
+    longest: float
+
+    def pause(self, now: float) -> float:
+        """Return the seconds until the next question."""
+        return max(self.shortest, min(self.longest, SHARE_OF_AGE * (now - self.begins_at)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +102,15 @@ class DeliveryOutcome:
             "cost": credits_text(self.cost),
         }
 
-    def failure(self, why: str) -> DeliveryFailed:
-        """Return the error that says so."""
+    def failure(self, why: str, trouble: str = "") -> DeliveryFailed:
+        """Return the error that says so.
+
+        :param trouble: what was in the way of the last question, if something was.
+        """
         counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
         msg = f"{why}: {self.delivered} of {self.total} texts delivered, {self.needed} needed ({counts})."
+        if trouble:
+            msg = f"{msg} What was in the way: {trouble}"
         return DeliveryFailed(msg, self.undelivered)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,109 +133,205 @@ class DeliveryOutcome:
         )
 
 
-class DeliveryWait:
-    """Follows texts until each is settled, or too few can still arrive.
+class _Standing(NamedTuple):
+    """What a report says of a text, as far as it is remembered. Many texts stand alike."""
 
+    state: DeliveryState
+    code: str = ""
+    cost: Decimal = Decimal(0)
+
+
+_UNHEARD_OF = _Standing(DeliveryState.UNKNOWN)
+
+
+class DeliveryWait:
+    """Follows texts until each is settled, or too few can still arrive. It takes 13 bytes for each.
+
+    :param message_ids: all integers, or all texts; in any order.
     :param min_delivered: the share, 0 to 1, of the texts that must arrive.
-    :param grace_until: until then an id that the gateway does not know may be one that it has just made.
+    :param grace_until: until then an id that the gateway does not know may be one that it has just made;
+        seconds since the epoch.
+    :raises InvalidMessage: if ``min_delivered`` is no share.
     """
 
-    def __init__(
-        self, message_ids: Sequence[MessageId], *, min_delivered: float, grace_until: pendulum.DateTime
-    ) -> None:
-        if not isinstance(min_delivered, (int, float)) or not 0 <= min_delivered <= 1:
-            msg = f"min_delivered must be a share, a number from 0 to 1; got {min_delivered!r}."
-            raise InvalidMessage(msg)
-        self._reports = {
-            message_id: DeliveryReport(message_id, DeliveryState.UNKNOWN) for message_id in message_ids
-        }
-        self._open = dict.fromkeys(message_ids)
+    def __init__(self, message_ids: Iterable[MessageId], *, min_delivered: float, grace_until: float) -> None:
+        check_share(min_delivered)
+        self._ids = _compact(sorted(set(message_ids)))
+        self._is_open = bytearray(b"\x01") * len(self._ids)
+        self._standings = array("I", bytes(4 * len(self._ids)))
+        self._place_of = {_UNHEARD_OF: 0}
         self._grace_until = grace_until
         # The subtraction takes back what binary fractions add: 0.07 * 100 is 7.000000000000001.
-        self._needed = math.ceil(min_delivered * len(self._reports) - 1e-9)
+        self._needed = math.ceil(min_delivered * len(self._ids) - 1e-9)
+        self._open = len(self._ids)
         self._lost = 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def message_ids(self) -> Sequence[MessageId]:
+        """All ids, in their order."""
+        return self._ids
+
+    def open_ids(self) -> Iterator[MessageId]:
+        """Walk through the ids that are still open, in their order."""
+        return compress(self._ids, self._is_open)
+
+    def is_open(self, message_id: MessageId) -> bool:
+        """Whether it is an id that is still open."""
+        return self._find(message_id) is not None
 
     def calls(self, gateway: Gateway) -> Iterator[StatusCall]:
         """Describe the requests of one poll: all open ids, in as few requests as the limit allows.
 
         Stops in the middle of a poll if its answers have settled the wait.
         """
-        ids, size = list(self._open), gateway.limits.message_ids
+        ids, size = list(self.open_ids()), gateway.limits.message_ids
         for start in range(0, len(ids), size):
             if self.is_settled:
                 return
             yield gateway.delivery_reports(ids[start : start + size])
 
-    def absorb(self, reports: tuple[DeliveryReport, ...], now: pendulum.DateTime) -> None:
+    def news(self, reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
+        """Return those reports of open texts that say something else than the last one did."""
+        return [report for report in reports if self._is_news(report)]
+
+    def absorb(self, reports: Iterable[DeliveryReport], now: float) -> None:
         """Take note of what the gateway answered."""
         for report in reports:
-            if report.message_id in self._open:
-                self._absorb(report, now)
-
-    def _absorb(self, report: DeliveryReport, now: pendulum.DateTime) -> None:
-        self._reports[report.message_id] = DeliveryReport(
-            report.message_id, report.state, report.code, report.cost, report.time
-        )
-        in_grace = report.state is DeliveryState.NOT_FOUND and now < self._grace_until
-        if report.state.is_final and not in_grace:
-            del self._open[report.message_id]
-            self._lost += not report.state.is_delivered
+            at = self._find(report.message_id)
+            if at is not None:
+                self._absorb(at, report, now)
 
     @property
     def is_settled(self) -> bool:
         """Whether waiting longer changes nothing: every id is final, or too few can still arrive."""
-        return not self._open or len(self._reports) - self._lost < self._needed
+        return not self._open or len(self._ids) - self._lost < self._needed
 
     def outcome(self) -> DeliveryOutcome:
         """Return how things stand."""
-        reports = self._reports.values()
-        states = Counter(report.state for report in reports)
-        undelivered = [report for report in reports if not report.state.is_delivered]
+        standings = list(self._place_of)
+        counts = Counter[DeliveryState]()
+        cost = Decimal(0)
+        for place, count in Counter(self._standings).items():
+            counts[standings[place].state] += count
+            cost += standings[place].cost * count
         return DeliveryOutcome(
-            total=len(self._reports),
+            total=len(self._ids),
             needed=self._needed,
-            states={state.value: states[state] for state in DeliveryState if states[state]},
-            cost=sum((report.cost for report in reports), start=Decimal(0)),
-            undelivered=tuple(undelivered[:REPORTS_KEPT]),
+            states={state.value: counts[state] for state in DeliveryState if counts[state]},
+            cost=cost,
+            undelivered=tuple(self._undelivered(standings)),
         )
 
+    def _undelivered(self, standings: Sequence[_Standing]) -> Iterator[DeliveryReport]:
+        lost = {place for place, standing in enumerate(standings) if not standing.state.is_delivered}
+        pairs = zip(self._ids, self._standings, strict=True)
+        undelivered = (pair for pair in pairs if pair[1] in lost)
+        for message_id, place in islice(undelivered, REPORTS_KEPT):
+            yield DeliveryReport(message_id, *standings[place])
 
-async def poll_until_settled(
-    wait: DeliveryWait,
-    gateway: Gateway,
-    carry: Callable[[StatusCall], Awaitable[tuple[DeliveryReport, ...]]],
-    *,
-    poll_interval: float,
-    end_at: pendulum.DateTime,
-    log: Any,
-    now: Callable[[], pendulum.DateTime] = pendulum.now,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Poll until the wait is settled or its end has come, whichever is first; at least once.
+    def _is_news(self, report: DeliveryReport) -> bool:
+        at = self._find(report.message_id)
+        return at is not None and self._standings[at] != self._place_of.get(_standing(report), -1)
 
-    A poll that fails for now is followed by a longer pause, or the one that the gateway asks for.
+    def _find(self, message_id: MessageId) -> int | None:
+        """Return the place of an open id."""
+        at = bisect_left(self._ids, message_id)
+        is_there = at < len(self._ids) and self._ids[at] == message_id and self._is_open[at]
+        return at if is_there else None
 
-    :param now: the clock; like ``sleep`` a seam for tests.
-    :raises SmsError: a permanent one, as it comes.
+    def _absorb(self, at: int, report: DeliveryReport, now: float) -> None:
+        self._standings[at] = self._place_of.setdefault(_standing(report), len(self._place_of))
+        in_grace = report.state is DeliveryState.NOT_FOUND and now < self._grace_until
+        if report.state.is_final and not in_grace:
+            self._is_open[at] = 0
+            self._open -= 1
+            self._lost += not report.state.is_delivered
+
+
+class LedgerAddress(NamedTuple):
+    """Where the ledger is that reports are written into."""
+
+    conn_id: str
+    prefix: str
+
+
+class Source(TypedDict, total=False):
+    """Where the ids of a wait are: here, packed, if they are few; else in a batch of the ledger or an XCom.
+
+    An XCom holds them under ``message_ids``, packed or as a list.
     """
-    failures = 0
-    while True:
-        try:
-            for call in wait.calls(gateway):
-                wait.absorb(await carry(call), now())
-            pause, failures = poll_interval, 0
-        except GatewayUnavailable as error:
-            failures += 1
-            pause = back_off(poll_interval, failures, error)
-            log.warning("%s Asking again in %.0f seconds.", error, pause)
-        left = (end_at - now()).total_seconds()
-        if wait.is_settled or left <= 0:
-            return
-        await sleep(min(pause, left))
+
+    message_ids: str
+    batch: str
+    xcom: dict[str, Any]
 
 
-def back_off(poll_interval: float, failures: int, error: GatewayUnavailable) -> float:
-    """Return the seconds to pause after polls in a row that failed, the last of them with an error."""
-    longest = max(LONGEST_BACK_OFF, poll_interval)
-    ceiling = min(longest, poll_interval * 2 ** min(failures, 16))
-    return max(random.uniform(poll_interval, ceiling), error.retry_after or 0)  # noqa: S311 - jitter, no secret
+class DeliveryEvent(TypedDict, total=False):
+    """What the trigger tells the task: an outcome, or the permanent error that ended the wait.
+
+    ``trouble`` says what was in the way of the last question.
+    """
+
+    ended: Literal["settled", "timed_out", "refused"]
+    outcome: dict[str, Any]
+    trouble: str
+    error_type: str
+    error: str
+
+
+REFUSALS = (ConfigurationError, InvalidMessage, UnsupportedCapability)
+"""The errors that end a wait at once. Any other that is not foreseen is raised with its traceback."""
+
+
+def refusal(error: SmsError) -> DeliveryEvent:
+    """Return the event that says that a permanent error ended the wait."""
+    return {"ended": "refused", "error_type": type(error).__name__, "error": str(error)}
+
+
+def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool, str]:
+    """Return the outcome, whether the time ran out, and what was in the way of the last question.
+
+    :raises SmsError: the permanent error that ended the wait.
+    """
+    if event["ended"] == "refused":
+        raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
+    outcome = DeliveryOutcome.from_json(event["outcome"])
+    return outcome, event["ended"] == "timed_out", event.get("trouble", "")
+
+
+def check_share(min_delivered: object) -> None:
+    """Hold the share of texts that must arrive against what it can be.
+
+    :raises InvalidMessage: if it is no number from 0 to 1.
+    """
+    if not isinstance(min_delivered, (int, float)) or not 0 <= min_delivered <= 1:
+        msg = f"min_delivered must be a share, a number from 0 to 1; got {min_delivered!r}."
+        raise InvalidMessage(msg)
+
+
+def back_off(
+    poll_interval: float, failures: int, retry_after: float | None, longest: float = LONGEST_BACK_OFF
+) -> float:
+    """Return the seconds to pause after polls in a row that failed: at random, up to twice as long each time.
+
+    :param poll_interval: seconds; the pause is never shorter.
+    :param retry_after: the seconds that the gateway asks for, if it does; the pause is never shorter.
+    :param longest: seconds; the pause is never longer, unless one of the two above is.
+    """
+    ceiling = min(max(longest, poll_interval), poll_interval * 2 ** min(failures, 16))
+    return max(random.uniform(poll_interval, ceiling), retry_after or 0)  # noqa: S311 - jitter, no secret
+
+
+def _standing(report: DeliveryReport) -> _Standing:
+    return _Standing(report.state, report.code, report.cost)
+
+
+def _compact(ids: list[MessageId]) -> Sequence[MessageId]:
+    """Return ids in little memory, where they are whole numbers of 64 bits."""
+    try:
+        return array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
+    except (TypeError, OverflowError):
+        return ids

@@ -25,6 +25,6 @@ with DAG(
         task_id="tell_ann",
         text="Hi Ann, the nightly load of {{ dag_run.run_after | ds }} is done.",
         to="+27 00 000 0101",
-        # A retry never sends twice: it refuses if the try before it may have sent.
+        # A retry sends nothing twice: it goes on where the try before it stopped.
         retries=2,
     )

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from scripts import bench_ledgers, bench_memory
+from scripts import bench_ledgers, bench_memory, bench_waits
 from scripts.bench_sends import NUMBERS, RECIPIENTS, TEXT, execute, sandbox
 from scripts.public_modules import public_modules
 
@@ -32,6 +32,7 @@ def main() -> None:
     _bench_requests()
     _bench_ledgers()
     _bench_memory()
+    _bench_waits()
     _bench_imports()
 
 
@@ -74,6 +75,25 @@ def _bench_memory() -> None:
         ("recipients", "its memory", "above its start", "in all"),
         *rows,
     )
+
+
+def _bench_waits() -> None:
+    if not bench_waits.is_known():
+        console.print("What it costs to wait is measured on Linux alone.")
+        return
+    for triggers in (1000, 5000):
+        _print(
+            f"{triggers:,} triggers wait for {bench_waits.FEW} texts each",
+            ("", bench_waits.ONE_EACH, bench_waits.ONE_FOR_ALL, "times"),
+            *bench_waits.compared(triggers),
+        )
+    for latency in (0.0, 0.05):
+        _print(
+            f"10,000 triggers wait for 100 texts each, at {latency * 1000:.0f} ms latency",
+            ("", "CPU s", "blocked ms", "of these working", "collecting ms"),
+            *bench_waits.at_scale(10_000, 100, latency),
+            note=bench_waits.NOTE,
+        )
 
 
 def _bench_imports() -> None:

@@ -41,22 +41,24 @@ sum of them.
 _QUERIES = """\
 ## Delivery states
 
-A send knows that a text was accepted. How far it has come since is written by whoever asks, in a task of
-its own; until then the views on delivery count it as not delivered:
+A send knows that a text was accepted. What became of it the gateway knows later, and it forgets after 90
+days (WinSMS). Until it is asked, the views on delivery count the text as not delivered. Two things ask, and
+write what they see into these tables: `SmsDeliverySensor`, given the same `ledger_conn_id`, for the texts
+that it waits for; and `SmsRefreshStatusOperator`, for all. Give that one a DAG of its own, each night:
 
 ```python
-from airflow.sdk import BaseHook
-
-from airflow_provider_winsms.hooks.winsms import WinSMSHook
-from airflow_provider_winsms.ledger.history import SmsHistory
-
-
-def note_deliveries(batch):
-    with SmsHistory(BaseHook.get_hook("warehouse")) as history:
-        ids = history.message_ids(batch)
-        for start in range(0, len(ids), 1000):
-            history.delivered(WinSMSHook().get_delivery_reports(ids[start : start + 1000]))
+SmsRefreshStatusOperator(task_id="refresh_status", ledger_conn_id="warehouse")
 ```
+
+It asks about every text that was sent through its `sms_conn_id`, was due in the last 89 days, and whose
+state is `accepted`, `scheduled`, `queued`, `sent` or `cancelling`; about one that is `not_found`, for two
+days. 1,000 texts make a request, of which as many are on their way at a time as the connection's
+`max_concurrent_requests` says. A retry goes on behind the last answer that was written (Airflow 3.3 and
+later; before, it begins anew with what is still open).
+
+Texts that wait for their `send_at` are left alone. So are older ones, in whatever state they are: that the
+gateway has forgotten them says nothing about them. A final state (`delivered`, `failed`, `not_sent`,
+`cancelled`) stays.
 
 ## Questions
 

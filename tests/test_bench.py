@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
+from scripts import bench_waits
 from scripts.bench_sends import execute, gateway_variable, number
 
 if TYPE_CHECKING:
@@ -28,3 +29,10 @@ def test_the_measured_send_needs_no_airflow(
             monkeypatch.setenv(name, value)
         assert [execute(operator, box.base_url)["accepted"] for _ in range(2)] == [3, 3]
         assert [text["mobileNumber"] for text in box.outbox()] == numbers * 2
+
+
+@pytest.mark.slow
+def test_waits_are_measured_from_joining_to_the_last_event() -> None:
+    run = bench_waits.measured(bench_waits.ONE_FOR_ALL, 20, 100, pause=3.0)
+    assert run.requests == 2
+    assert bench_waits.measured(bench_waits.ONE_EACH, 20, 100, pause=3.0).requests == 20

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.operators.sms import (
+    SmsRefreshStatusOperator,
+    SmsSendBatchOperator,
+    SmsSendOperator,
+)
 from airflow_provider_winsms.sending import Guarantee
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from scripts import docs
+from tests.support.clock import clock_of
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
@@ -48,18 +54,28 @@ def test_each_send_that_is_shown_sends(
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]
 
 
-def test_the_task_that_notes_deliveries_notes_them(
+def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:
+    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    send = SmsSendOperator(task_id="send", text="Hallo", to="27000000010")
+    runner.run(send)
+    sandbox.advance(3600)
+    (code,) = (code for _, code in blocks("python") if code.startswith("SmsDeliverySensor("))
+    wait = eval(code, {"SmsDeliverySensor": SmsDeliverySensor, "send": send})  # noqa: S307 - as above
+    wait.message_ids = runner.result
+    assert runner.run(wait).error is None
+    assert runner.result["delivered"] == 1
+
+
+def test_the_refresh_that_is_shown_notes_deliveries(
     sandbox: Sandbox, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(SmsRefreshStatusOperator, "clock", clock_of(sandbox))
     runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
-    for name, connection in runner.connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
     runner.run(SmsSendOperator(task_id="send", text="Hallo", to="27000000010", ledger_conn_id="warehouse"))
     sandbox.advance(3600)
-    (code,) = (code for _, code in blocks("python") if "def note_deliveries" in code)
-    namespace: dict[str, Any] = {}
-    exec(compile(code, "ledger.md", "exec"), namespace)  # noqa: S102 - the page's own code
-    namespace["note_deliveries"](runner.result["batch"])
+    (code,) = (code for _, code in blocks("python") if code.startswith("SmsRefreshStatusOperator("))
+    refresh = eval(code, {"SmsRefreshStatusOperator": SmsRefreshStatusOperator})  # noqa: S307 - as above
+    assert runner.run(refresh).error is None
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
         assert database.execute("SELECT delivered, rate FROM sms_delivery_rate").fetchall() == [(1, 1.0)]
 

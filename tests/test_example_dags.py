@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from scripts import warehouse
 from scripts.airflow_process import AirflowProcess
 from scripts.run_examples import EXAMPLES
+from tests.support.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +36,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warehouse.Wareho
 def airflow(
     gateway: Sandbox, store: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AirflowProcess]:
-    connections = {
-        "winsms_default": {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key},
-        "warehouse": store.connection,
-    }
+    connections = {**connected(gateway), "warehouse": store.connection}
     with AirflowProcess(tmp_path_factory.mktemp("airflow"), connections) as process:
         yield process
+
+
+def connected(gateway: Sandbox) -> dict[str, Any]:
+    return {"winsms_default": {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key}}
 
 
 def results(airflow: AirflowProcess, example: str) -> dict[str, Any]:
@@ -91,6 +94,37 @@ def test_loading_replies_and_opt_outs(
     assert store.rows("SELECT number FROM sms_opt_outs") == [("27000000177",)]
     second = results(airflow, "example_sms_to_warehouse")
     assert [second[task]["rows_loaded"] for task in ("load_replies", "load_opt_outs")] == [0, 0]
+
+
+def test_refreshing_the_states_of_texts(
+    airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse
+) -> None:
+    gateway.reset()
+    sender = TaskRunner({**connected(gateway), "warehouse": store.connection})
+    to = ["27000000010", "27000000011"]
+    sender.run(SmsSendOperator(task_id="send", text="Hallo", to=to, ledger_conn_id="warehouse"))
+    tasks = results(airflow, "example_sms_refresh_status")
+    assert tasks["refresh_status"] == {
+        "checked": 2,
+        "states": {"delivered": 1, "failed": 1},
+        "changed": 2,
+        "still_open": 0,
+        "refused": 0,
+        "requests": 1,
+    }
+    assert len(tasks["delivery_rate"]) == 1
+    assert store.rows("SELECT accepted, delivered, rate FROM sms_delivery_rate") == [(2, 1, 0.5)]
+    assert results(airflow, "example_sms_refresh_status")["refresh_status"]["checked"] == 0
+
+
+def test_confirming_what_was_answered_copes_with_a_run_that_no_reply_started(
+    airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse
+) -> None:
+    """Replies start it where there is a scheduler and a triggerer: ``tests/prove/test_events.py``."""
+    gateway.reset()
+    assert results(airflow, "example_sms_reply_confirms")["confirm"] == []
+    assert store.rows("SELECT * FROM appointments") == []
+    assert gateway.outbox() == []
 
 
 def test_every_example_is_run_by_a_test_here() -> None:

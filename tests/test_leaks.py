@@ -13,6 +13,7 @@ import pendulum
 import pytest
 
 from airflow_provider_winsms.exceptions import (
+    DeliveryFailed,
     GatewayUnavailable,
     IdempotencyConflict,
     InvalidMessage,
@@ -23,6 +24,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.operators.sms import (
     SmsCancelScheduledOperator,
+    SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
@@ -97,6 +99,38 @@ def _send_and_wait(runner: TaskRunner, **kwargs: Any) -> None:
     sensor = wait(runner.result, timeout=0.2, **kwargs)
     if runner.run(sensor).state == "deferred":
         runner.resume(sensor, runner.fire())
+
+
+def _send_that_waits(**kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
+    def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
+        sandbox.add_fault("429-too-many-requests", operation="smsStatus", retry_after=1)
+        task = send(wait_for_delivery=True, delivery_timeout=0.2, **kwargs)
+        result = runner.run(task)
+        if result.state == "deferred":
+            result = runner.resume(task, runner.fire())
+        assert isinstance(result.error, DeliveryFailed)
+
+    return scenario
+
+
+def _history(runner: TaskRunner, sandbox: Sandbox) -> None:
+    """Send, wait and refresh beside a ledger."""
+    ledger = {"ledger_conn_id": "warehouse", "ledger_text": "keep"}
+    runner.run(send(**ledger))
+    sensor = wait(
+        None,
+        batch=runner.result["batch"],
+        ledger_conn_id="warehouse",
+        timeout=0.5,
+        min_delivered=0.5,
+        deferrable=True,
+    )
+    assert runner.run(sensor).state == "deferred"
+    runner.resume(sensor, runner.fire())
+    sandbox.add_fault("truncated-json", operation="smsStatus")
+    refresh = SmsRefreshStatusOperator(task_id="refresh", ledger_conn_id="warehouse")
+    runner.run(refresh)
+    assert runner.run(refresh).error is None
 
 
 def _lose_an_answer(fault: str) -> Callable[[TaskRunner, Sandbox], object]:
@@ -248,6 +282,9 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "wait": lambda runner, _: _send_and_wait(runner),
     "wait-deferred": lambda runner, _: _send_and_wait(runner, deferrable=True),
     "wait-failed": lambda runner, _: _send_and_wait(runner, min_delivered=1.0),
+    "send-and-wait": _send_that_waits(),
+    "send-and-wait-deferred": _send_that_waits(deferrable=True),
+    "history": _history,
     "cancel": lambda runner, _: (
         runner.run(send(send_at=pendulum.now("UTC").add(hours=3))),
         runner.run(SmsCancelScheduledOperator(task_id="cancel", message_ids=runner.result)),
@@ -257,7 +294,17 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+PATIENT = {"load-incoming", "load-opt-outs"}
+"""Scenarios that wait between attempts, for seconds."""
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, id=name, marks=[pytest.mark.slow] if name in PATIENT else [])
+        for name, scenario in SCENARIOS.items()
+    ],
+)
 def test_no_key_number_or_text_comes_out(
     scenario: Callable[[TaskRunner, Sandbox], object],
     runner: TaskRunner,

@@ -62,6 +62,9 @@ def test_every_module_that_the_provider_info_names_exists() -> None:
                 assert importlib.import_module(module)
     for transfer in get_provider_info()["transfers"]:
         assert importlib.import_module(transfer["python-module"])
+    for path in get_provider_info()["queues"]:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name)().scheme in GATEWAYS
 
 
 def test_the_package_name_is_the_one_that_airflow_looks_for() -> None:
@@ -110,6 +113,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_module_of_the_bare_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
     """The wheel in an environment of its own; only what it depends on comes from this one."""
     venv.create(tmp_path / "venv", with_pip=False)

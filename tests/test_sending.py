@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
         assert 1 <= request.size <= GATEWAY.limits.recipients
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(batches())
 def test_a_plan_made_again_is_the_same(batch: list[Message]) -> None:

@@ -73,6 +73,7 @@ class Endpoint:
         ten times as long.
     :param page_size: rows asked for in one request of a list.
     :param requests_per_second: the most requests per second, or ``None``.
+    :param max_concurrent_requests: the most requests about deliveries that are on their way at a time.
     :param hash_key: what numbers and texts are hashed with where they may not be stored, or ``None``.
     """
 
@@ -84,12 +85,17 @@ class Endpoint:
     read_timeout: float = 60.0
     page_size: int = 1000
     requests_per_second: float | None = None
+    max_concurrent_requests: int = 4
     hash_key: str | None = field(default=None, repr=False)
 
     @property
     def answer_timeout(self) -> float:
         """Seconds that a whole answer may take, however slowly its bytes drip in."""
         return 10 * self.read_timeout
+
+    def leads_where(self, other: Endpoint) -> bool:
+        """Whether both reach the same gateway, as the same account."""
+        return (self.base_url, self.api_key) == (other.base_url, other.api_key)
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
@@ -241,6 +247,7 @@ class AsyncTransport:
         self._sleep = sleep
         self._clock = clock
         self._pace = Pace(endpoint.requests_per_second, clock)
+        self._reading = asyncio.Lock()
         self._client: httpx.AsyncClient
 
     async def __aenter__(self) -> Self:
@@ -260,7 +267,11 @@ class AsyncTransport:
     async def _attempt(self, call: Call[T]) -> T:
         if wait := self._pace.reserve():
             await self._sleep(wait)
-        return read_answer(call, await self._fetch(call), self.endpoint)
+        answer = await self._fetch(call)
+        # A thousand rows take milliseconds. Between answers that came at once, others have their turn.
+        async with self._reading:
+            await asyncio.sleep(0)
+            return read_answer(call, answer, self.endpoint)
 
     async def _fetch(self, call: Call[Any]) -> Answer:
         import httpx
@@ -463,6 +474,10 @@ def _new_session(endpoint: Endpoint) -> requests.Session:
             """Know of no redirects: to look at one, requests would read its body without a bound."""
 
     session = Session()
+    # One connection for each thread that may share it: by default there are ten.
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=max(10, endpoint.max_concurrent_requests))
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
     session.trust_env = _may_use_proxies(endpoint)
     # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for the host.
     session.auth = lambda request: _with_headers(request, endpoint.headers())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.database import read_amount
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -13,6 +15,7 @@ from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.schema import (
     ACCEPTED_STATES,
     CANCELLABLE,
+    OPEN_STATES,
     REPORTED_FROM,
     MessageState,
     quoted,
@@ -21,7 +24,8 @@ from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_
 from airflow_provider_winsms.messages import RejectReason, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
@@ -29,13 +33,21 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.tables import Row
     from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, MessageId
 
+NOT_FOUND_MAY_PASS = timedelta(days=2)
+"""So long after a text was due, an id that the gateway did not know is asked for again: it may have been too
+fresh. A text that one nightly look came too early for is met by the next one."""
+
 _REPORTS_AT_ONCE = 10_000
 """How many reports are written by one transaction."""
+
+_ROWS_AT_ONCE = 10_000
+"""How many messages a statement looks through for open ones."""
 
 _TIMES_AT_ONCE = 250
 """How many times of delivery a statement chooses from, which it tries one after the other."""
 
 _ACCEPTED = quoted(ACCEPTED_STATES)
+_OPEN = quoted(OPEN_STATES)
 _WAITING = quoted(CANCELLABLE)
 _AS_TAKEN = f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{MessageState.SCHEDULED}' END"
 
@@ -58,8 +70,20 @@ class Parked:
     send_at: DateTime | None
 
 
+class OpenMessage(NamedTuple):
+    """A text whose state may have changed.
+
+    :param may_be_forgotten: whether it was submitted so long ago that the gateway may not know it any more.
+    """
+
+    message_id: int
+    may_be_forgotten: bool
+
+
 class SmsHistory(OnTables):
     """The ledger's tables, for all but sending. It holds a connection until it is closed.
+
+    It is for the thread that makes it, as SQLite's connections are.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
     :param prefix: what the tables' names begin with.
@@ -100,16 +124,38 @@ class SmsHistory(OnTables):
             of_state[state].append(whole_id(message_id))
         self._tables.transact(lambda: self._not_cancelled(of_state))
 
-    def delivered(self, reports: Iterable[DeliveryReport]) -> None:
-        """Write how far texts have come. A final state stays, and none goes back to an earlier one."""
+    def open_messages(
+        self, sms_conn_id: str, *, since: datetime, now: datetime, after: int | None = None
+    ) -> Iterator[OpenMessage]:
+        """Yield texts that were sent through a connection and whose state may change, by their ids.
+
+        A text is due when it was submitted, or at its ``send_at``. One that is not due yet is left out, and
+        so is one that was not found and that was due longer ago than ``NOT_FOUND_MAY_PASS``. They are read
+        as they are asked for, some at a time; between, other methods may be called.
+
+        :param since: the first moment that they may have been due at.
+        :param after: the id behind which they begin, if not with the first one.
+        """
+        instants = since, since, now, now - NOT_FOUND_MAY_PASS
+        values = *map(self._tables.instant, instants), sms_conn_id
+        while (last := self._tables.transact(partial(self._end_of_window, after))) is not None:
+            yield from self._tables.transact(partial(self._open_in_window, after, last, values))
+            after = last
+
+    def delivered(self, reports: Iterable[DeliveryReport]) -> int:
+        """Write how far texts have come, and return of how many that was news.
+
+        A final state stays, and none goes back to an earlier one.
+        """
         waiting: list[DeliveryReport] = []
+        changed = 0
         for report in reports:
             if report.state in REPORTED_FROM:
                 waiting.append(report)
             if len(waiting) == _REPORTS_AT_ONCE:
-                self._report(waiting)
+                changed += self._report(waiting)
                 waiting = []
-        self._report(waiting)
+        return changed + self._report(waiting)
 
     def unresolved(self) -> list[Parked]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
@@ -145,6 +191,32 @@ class SmsHistory(OnTables):
             for part in parts(ids)
             for message_id, state, cost in self._tables.read("read states", query, ids=listed(part))
         }
+
+    def _end_of_window(self, after: int | None) -> int | None:
+        # Of all messages: however few of them are open, no planner can be tempted to read the whole table
+        # for each window.
+        query = (
+            "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
+            "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
+        )
+        words = {"behind": _behind(after), "limit": str(_ROWS_AT_ONCE)}
+        ((last,),) = self._tables.read("look for open messages", query, **words)
+        return None if last is None else int(last)
+
+    def _open_in_window(self, after: int | None, last: int, values: Sequence[Any]) -> list[OpenMessage]:
+        # A subquery for one value is not made a join, which could begin with all messages of a connection.
+        query = (
+            "SELECT m.message_id, CASE WHEN m.submitted_at < {p} THEN 1 ELSE 0 END AS may_be_forgotten "
+            "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {last} "
+            "AND m.state IN ({open}) AND COALESCE(m.send_at, m.submitted_at) >= {p} "
+            "AND COALESCE(m.send_at, m.submitted_at) <= {p} "
+            "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p}) "
+            "AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = {p} "
+            "ORDER BY m.message_id"
+        )
+        words = {"behind": _behind(after), "last": str(last), "open": _OPEN}
+        rows = self._tables.read("read open messages", query, *values, **words)
+        return [OpenMessage(message_id, bool(is_old)) for message_id, is_old in rows]
 
     def _cancelling(self, ids: Sequence[int]) -> None:
         statement = (
@@ -199,30 +271,31 @@ class SmsHistory(OnTables):
             for part in parts(ids):
                 self._tables.execute("mark messages", statement, now, ids=listed(part), state=word)
 
-    def _report(self, reports: Sequence[DeliveryReport]) -> None:
+    def _report(self, reports: Sequence[DeliveryReport]) -> int:
         of_state: defaultdict[DeliveryState, dict[int, DeliveryReport]] = defaultdict(dict)
         for report in reports:
             of_state[report.state][whole_id(report.message_id)] = report
-        self._tables.transact(lambda: self._write_reports(of_state))
+        return self._tables.transact(lambda: self._write_reports(of_state))
 
-    def _write_reports(self, of_state: Mapping[DeliveryState, Mapping[int, DeliveryReport]]) -> None:
-        now = self._tables.now()
+    def _write_reports(self, of_state: Mapping[DeliveryState, Mapping[int, DeliveryReport]]) -> int:
+        now, changed = self._tables.now(), 0
         for state, of_id in sorted(of_state.items()):
             times = {
                 message_id: now if report.time is None else self._tables.instant(report.time)
                 for message_id, report in of_id.items()
             }
-            self._write_states(state, times)
+            changed += self._write_states(state, times)
+        return changed
 
-    def _write_states(self, state: DeliveryState, times: Mapping[int, Any]) -> None:
-        before = quoted(REPORTED_FROM[state])
+    def _write_states(self, state: DeliveryState, times: Mapping[int, Any]) -> int:
+        before, changed = quoted(REPORTED_FROM[state]), 0
         statement = (
             "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
             "WHERE message_id IN ({ids}) AND state IN ({before})"
         )
         for part in parts(sorted(times), _TIMES_AT_ONCE):
             cases = " ".join([f"WHEN {message_id} THEN {self._tables.placeholder}" for message_id in part])
-            self._tables.execute(
+            changed += self._tables.execute(
                 "write delivery states",
                 statement,
                 state.value,
@@ -231,6 +304,7 @@ class SmsHistory(OnTables):
                 before=before,
                 cases=cases,
             )
+        return changed
 
     def _unresolved(self) -> list[Parked]:
         query = (
@@ -270,6 +344,10 @@ class SmsHistory(OnTables):
         if taken:
             msg = f"{taken} of the {counted(len(accepted), 'id')} belong to another recipient."
             raise InvalidMessage(msg)
+
+
+def _behind(after: int | None) -> str:
+    return "IS NOT NULL" if after is None else f"> {int(after)}"
 
 
 def _resolved(row: Row, message_id: int | None) -> Row:

@@ -93,6 +93,9 @@ REPORTED_FROM: Mapping[DeliveryState, tuple[MessageState, ...]] = {
 }
 """What a report may change, as no text goes back. ``DeliveryState.UNKNOWN`` says nothing, so it is absent."""
 
+OPEN_STATES = _FINAL_FROM
+"""The states of a text of which the gateway may have news. ``NOT_FOUND`` may pass, as long as it is young."""
+
 CANCELLABLE = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.QUEUED)
 """The states of a text that may still be waiting."""
 

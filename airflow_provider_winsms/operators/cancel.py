@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.batches import check_batch, history_at
 from airflow_provider_winsms.cancelling import Canceller, Conclusion, Fate, Known, StoreMemory
 from airflow_provider_winsms.choices import Tolerance, check_choice, is_intolerable
-from airflow_provider_winsms.exceptions import InvalidMessage, NotCancelled
-from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
@@ -101,29 +101,14 @@ class SmsCancelScheduledOperator(BaseOperator):
 
     def _check(self) -> None:
         check_choice("on_not_cancelled", self.on_not_cancelled, Tolerance)
-        if self.batch is None:
-            return
-        if self.message_ids is not None:
-            msg = "Both `message_ids` and `batch` are given. Give one of them."
-            raise InvalidMessage(msg)
-        if not isinstance(self.batch, str):
-            msg = (
-                f"`batch` is of type {type(self.batch).__name__}. Give the id that a send operator returned, "
-                'such as `send.output["batch"]`.'
-            )
-            raise InvalidMessage(msg)
-        if self.ledger_conn_id is None:
-            msg = "`batch` needs `ledger_conn_id`, the one that the send operator was given. Or give ids."
-            raise InvalidMessage(msg)
+        check_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
     @contextmanager
     def _history(self) -> Iterator[SmsHistory | None]:
         if self.ledger_conn_id is None:
             yield None
             return
-        from airflow_provider_winsms.ledger.history import SmsHistory
-
-        with SmsHistory(sql_hook(self.ledger_conn_id), self.ledger_prefix) as history:
+        with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
             yield history
 
     def _ids(self, hook: SmsHook, history: SmsHistory | None) -> Sequence[MessageId]:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import uuid4
 
-import pendulum
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, XCom, conf
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import Privacy, StoredText, Tolerance, check_choice, is_intolerable
 from airflow_provider_winsms.composing import Composer
+from airflow_provider_winsms.deliveries import (
+    NOT_FOUND_GRACE,
+    Terms,
+    WorkerWait,
+    judged,
+    ledger_address,
+    seconds,
+    xcom_of,
+)
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
     OutcomeUnknown,
     OutOfCredits,
     SendRejected,
+    SendStopped,
     SmsError,
     UnsupportedCapability,
 )
@@ -34,11 +41,12 @@ from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import Message, RejectReason, counted
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
+from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.planning import has_room_for_times, plan
 from airflow_provider_winsms.sending import (
     CLAIM_LASTS,
     FIRST_PLACE,
-    Clock,
+    SYSTEM_CLOCK,
     Guarantee,
     OnClear,
     Outcome,
@@ -49,6 +57,7 @@ from airflow_provider_winsms.sending import (
 )
 from airflow_provider_winsms.templating import SealedFieldsOperator
 from airflow_provider_winsms.text import segments
+from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule, check_share, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,9 +69,16 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Ledger
     from airflow_provider_winsms.messages import Receipt, Recipient
     from airflow_provider_winsms.planning import Plan
+    from airflow_provider_winsms.sending import Clock
     from airflow_provider_winsms.templating import Templated
+    from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome
 
-__all__ = ["SmsCancelScheduledOperator", "SmsSendBatchOperator", "SmsSendOperator"]
+__all__ = [
+    "SmsCancelScheduledOperator",
+    "SmsRefreshStatusOperator",
+    "SmsSendBatchOperator",
+    "SmsSendOperator",
+]
 
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
@@ -73,14 +89,15 @@ UNKNOWN_SHOWN = 10
 PARTIAL_RESULT_KEY = "partial_result"
 """The XCom key under which a send that fails leaves what it had sent by then."""
 
-_SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
+_LONGEST_NAP = 1.0
+"""Seconds of sleep in which a task does not notice that it is killed."""
 
 
 class _SendOperator(SealedFieldsOperator):
     """What sending one text and sending many have in common."""
 
     ui_color = "#d5f0e3"
-    clock: ClassVar[Clock] = _SYSTEM_CLOCK
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(
         self,
@@ -96,6 +113,12 @@ class _SendOperator(SealedFieldsOperator):
         ledger_prefix: str = "sms_",
         ledger_privacy: Privacy = "none",
         ledger_text: StoredText = "digest",
+        wait_for_delivery: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        min_delivered: float = 1.0,
+        poll_interval: timedelta | float = 10,
+        max_poll_interval: timedelta | float = timedelta(hours=1),
+        delivery_timeout: timedelta | float = timedelta(days=1),
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -111,23 +134,45 @@ class _SendOperator(SealedFieldsOperator):
         self.ledger_prefix = ledger_prefix
         self.ledger_privacy = ledger_privacy
         self.ledger_text = ledger_text
+        self.wait_for_delivery = wait_for_delivery
+        self.deferrable = deferrable
+        self.min_delivered = min_delivered
+        self.poll_interval = poll_interval
+        self.max_poll_interval = max_poll_interval
+        self.delivery_timeout = delivery_timeout
         self._submission: Submission | None = None
+        self._is_killed = False
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send, and return what became of it, in counts."""
+        """Send, and return what became of it, in counts; first wait for delivery, if that is asked for."""
         with permanent_errors_fail_at_once():
             check_choice("on_rejected", self.on_rejected, Tolerance)
             check_choice("on_clear", self.on_clear, OnClear)
+            self._terms(0.0, 0.0)
             hook = SmsHook.of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
-                return self._send(hook, ledger, context)
+                sent, planned = self._send(hook, ledger, context)
+            # Nothing can be taken back any more: the ledger is closed, and a kill must not fail the wait.
+            self._submission = None
+            return self._wait(hook, sent, planned, context) if self.wait_for_delivery else sent
+
+    def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
+        """Judge the delivery that the trigger found, of texts that were sent before the task deferred."""
+        with permanent_errors_fail_at_once():
+            outcome, timed_out, trouble = read_delivery_event(event)
+            sent: dict[str, Any] | None = XCom.get_one(**xcom_of(context, PARTIAL_RESULT_KEY))
+            if sent is None:
+                self.log.warning("The XCom %s with what was sent is gone.", PARTIAL_RESULT_KEY)
+                sent = {}
+            return {**sent, "delivery": self._judge_delivery(outcome, timed_out=timed_out, trouble=trouble)}
 
     def on_kill(self) -> None:
-        """Submit nothing more; with ``cancel_on_kill``, cancel what is not due yet."""
+        """Submit nothing more; with ``cancel_on_kill``, cancel what is not due yet. A wait ends, no more."""
+        self._is_killed = True
         if self._submission is not None:
             self._submission.stop()
 
-    def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> dict[str, Any]:
+    def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
         policy = self._policy(hook)
         planned, wanted, resumed = self._planned(hook, ledger, policy, context)
         batch = open_batch(ledger, wanted, resumed)
@@ -155,7 +200,73 @@ class _SendOperator(SealedFieldsOperator):
             self._leave_partial_result(context, outcome, batch)
             raise
         self._log_outcome(outcome)
-        return {"batch": batch.id, **outcome.summary()}
+        return {"batch": batch.id, **outcome.summary()}, planned
+
+    def _wait(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
+        """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""
+        context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
+        wait = WorkerWait(
+            hook, sent["message_ids"], self._terms(*self._due(planned)), self._timestamp, self.log
+        )
+        if self.deferrable and not wait.is_settled:
+            self._defer(wait, context)
+        wait.look()
+        while not wait.is_over:
+            self._rest(wait.pause())
+            wait.look()
+        delivery = self._judge_delivery(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
+        return {**sent, "delivery": delivery}
+
+    def _rest(self, pause: float) -> None:
+        """Sleep for seconds, unless the task is killed.
+
+        :raises SendStopped: if it is.
+        """
+        while pause > 0 and not self._is_killed:
+            self.clock.sleep(min(pause, _LONGEST_NAP))
+            pause -= _LONGEST_NAP
+        if self._is_killed:
+            msg = "The task is being killed while it waits. What was sent stays sent; a later try waits anew."
+            raise SendStopped(msg)
+
+    def _defer(self, wait: WorkerWait, context: Context) -> NoReturn:
+        self.log.info("Sent; waiting for delivery in the triggerer.")
+        self.defer(
+            trigger=wait.terms.trigger(wait.source(lambda _: xcom_of(context, PARTIAL_RESULT_KEY))),
+            method_name="execute_complete",
+            timeout=wait.terms.deferral_timeout(self._timestamp()),
+        )
+
+    def _due(self, planned: Plan) -> tuple[float, float]:
+        """Return when the first and the last of the texts are due to leave."""
+        now = self.clock.now()
+        held = now + self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else now
+        times = {part.message.send_at or held for request in planned.requests for part in request.parts}
+        return max(now, min(times)).timestamp(), max(now, *times).timestamp()
+
+    def _terms(self, first_due: float, last_due: float) -> Terms:
+        check_share(self.min_delivered)
+        shortest = max(SHORTEST_PAUSE, seconds("poll_interval", self.poll_interval))
+        longest = seconds("max_poll_interval", self.max_poll_interval)
+        return Terms(
+            sms_conn_id=self.sms_conn_id,
+            min_delivered=self.min_delivered,
+            schedule=Schedule(first_due, shortest, longest),
+            first_at=first_due,
+            end_at=last_due + seconds("delivery_timeout", self.delivery_timeout),
+            grace_until=last_due + NOT_FOUND_GRACE,
+            ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
+        )
+
+    def _timestamp(self) -> float:
+        return self.clock.now().timestamp()
+
+    def _judge_delivery(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
+        limit = seconds("delivery_timeout", self.delivery_timeout)
+        ran_out = f"{limit:g} seconds of when they were due" if timed_out else None
+        return judged(
+            outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
+        )
 
     def _planned(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
@@ -349,8 +460,9 @@ class SmsSendOperator(_SendOperator):
         time-outs. A text is due that much later.
     :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
         again, and may send another text or to others.
-    :param cancel_on_kill: whether texts that are not due yet are cancelled when the running task is killed,
-        or runs into its ``execution_timeout``. What is cancelled is sent by a later try.
+    :param cancel_on_kill: whether texts that are not due yet are cancelled when the task is killed while it
+        sends, or runs into its ``execution_timeout`` then. What is cancelled is sent by a later try. While it
+        waits for delivery nothing is cancelled.
     :param idempotency_key: names the batch, so that several tasks or runs with the same key send it once; no
         number or text, as it is stored. ``None``: the task instance is the key. Needs ``ledger_conn_id``.
         (templated)
@@ -361,6 +473,18 @@ class SmsSendOperator(_SendOperator):
     :param ledger_privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under
         the connection's ``hash_key``.
     :param ledger_text: ``"digest"`` stores a keyed hash of the text, ``"keep"`` the text.
+    :param wait_for_delivery: whether to wait, once all is sent, until the texts have arrived, as
+        ``SmsDeliverySensor`` does; what is returned then has ``"delivery": {"total": n, "delivered": n,
+        "states": {state: n}, "cost": "2.0"}`` too. Too few that arrive fail the task for good, with
+        ``DeliveryFailed``. A retry sends nothing again, and waits anew. With ``ledger_conn_id`` the states
+        are written into its tables.
+    :param deferrable: whether to wait in the triggerer, without a worker. Follows
+        ``[operators] default_deferrable``.
+    :param min_delivered: the share of the accepted texts that must arrive, 0 to 1.
+    :param poll_interval: the pause between two questions about the texts while they are young; a
+        ``timedelta`` or seconds. The pause is a tenth of their age, but no shorter than this.
+    :param max_poll_interval: the longest pause; a ``timedelta`` or seconds.
+    :param delivery_timeout: how long to wait from when the last of them is due; a ``timedelta`` or seconds.
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-import pendulum
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowSkipException,
@@ -16,11 +15,21 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
-from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage
+from airflow_provider_winsms.batches import check_batch, ids_of_batch
+from airflow_provider_winsms.deliveries import (
+    NOT_FOUND_GRACE,
+    WAITING_FOR_KEY,
+    Terms,
+    WorkerWait,
+    judged,
+    ledger_address,
+    seconds,
+    xcom_of,
+)
+from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import each_message_id
-from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger, read_delivery_event
-from airflow_provider_winsms.waiting import DeliveryWait, back_off
+from airflow_provider_winsms.waiting import Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +38,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.templating import Templated
-    from airflow_provider_winsms.triggers.sms import DeliveryEvent
-    from airflow_provider_winsms.waiting import DeliveryOutcome
-
-# How much longer than the trigger's own end Airflow waits for it: a triggerer may be restarting.
-_BACKSTOP = timedelta(minutes=10)
+    from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome, Source
 
 
 class SmsDeliverySensor(BaseSensorOperator):
@@ -46,42 +51,60 @@ class SmsDeliverySensor(BaseSensorOperator):
     Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; states are values of
     ``DeliveryState``, the cost is in credits. Fails with ``DeliveryFailed``, whose ``reports`` say what
     became of the texts that did not arrive (ids and states; at most 1000). A wrong key or id ends the wait
-    at once, an unreachable gateway does not.
+    at once, an unreachable gateway or ledger does not.
 
-    :param message_ids: ids, or what a send operator returned (``send.output``). (templated)
+    Young texts are asked for often, old ones seldom: the pause is a tenth of the time since the wait began,
+    but no shorter than ``poke_interval`` and no longer than ``max_wait``. All deferred sensors of one
+    connection in a triggerer share one poll, whose requests hold a thousand ids each.
+
+    :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
+        (templated)
+    :param batch: instead of ids, the batch that a send operator with the same ``ledger_conn_id`` returned
+        (``send.output["batch"]``): all its texts that were accepted. (templated)
+    :param ledger_conn_id: the connection of the database with the ledger: the states that the wait sees are
+        written into its ``messages``, before they count. ``None``: into none. (templated)
+    :param ledger_prefix: what the names of the ledger's tables begin with.
     :param min_delivered: the share of the texts that must arrive, 0 to 1.
     :param not_found_grace: how long after its start the sensor takes an id that the gateway does not know for
         one that it has just made; a ``timedelta`` or seconds.
-    :param poke_interval: pause between polls; a ``timedelta`` or seconds. Deferred, the first poll comes no
-        sooner than 10 seconds.
+    :param poke_interval: the pause while texts are young; a ``timedelta`` or seconds. Deferred, the first
+        poll comes no sooner than 10 seconds, and later ones no more often than every second.
+    :param max_wait: the longest pause; a ``timedelta`` or seconds.
     :param timeout: how long to wait in all; a ``timedelta`` or seconds.
     :param deferrable: whether to wait in the triggerer, without a worker. Follows
         ``[operators] default_deferrable``.
     :param sms_conn_id: the connection, whose type says which gateway. (templated)
     """
 
-    template_fields: Sequence[str] = ("message_ids", "sms_conn_id")
+    template_fields: Sequence[str] = ("message_ids", "batch", "ledger_conn_id", "sms_conn_id")
     ui_color = "#d9e6f7"
 
     def __init__(
         self,
         *,
-        message_ids: Templated[MessageIds],
+        message_ids: Templated[MessageIds] = None,
+        batch: Templated[str] | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
         min_delivered: float = 1.0,
-        not_found_grace: timedelta | float = 120,
-        poke_interval: timedelta | float = 30,
+        not_found_grace: timedelta | float = NOT_FOUND_GRACE,
+        poke_interval: timedelta | float = 10,
+        max_wait: timedelta | float = timedelta(hours=1),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         sms_conn_id: str = "winsms_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        super().__init__(poke_interval=poke_interval, max_wait=max_wait, **kwargs)
         self.message_ids = message_ids
+        self.batch = batch
+        self.ledger_conn_id = ledger_conn_id
+        self.ledger_prefix = ledger_prefix
         self.min_delivered = min_delivered
         self.not_found_grace = not_found_grace
         self.deferrable = deferrable
         self.sms_conn_id = sms_conn_id
 
-        self._wait: _Wait | None = None
+        self._wait: WorkerWait | None = None
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Look once; then wait in the triggerer, or here."""
@@ -96,35 +119,40 @@ class SmsDeliverySensor(BaseSensorOperator):
         with permanent_errors_fail_at_once():
             if self._wait is None:
                 self._wait = self._begun(context)
-            self._wait.look()
-            settled = self._wait.texts.is_settled
-            if settled or pendulum.now() >= self._wait.end_at:
-                outcome = self._wait.texts.outcome()
-                return PokeReturnValue(True, self._judge(outcome, timed_out=not settled))  # noqa: FBT003
+            wait = self._wait
+            wait.look()
+            if wait.is_over:
+                result = self._judge(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
+                return PokeReturnValue(is_done=True, xcom_value=result)
         return False
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Judge what the trigger found."""
         with permanent_errors_fail_at_once():
-            outcome, timed_out = read_delivery_event(event)
-            return self._judge(outcome, timed_out=timed_out)
+            outcome, timed_out, trouble = read_delivery_event(event)
+            return self._judge(outcome, timed_out=timed_out, trouble=trouble)
 
-    def _begun(self, context: Context) -> _Wait:
+    def _begun(self, context: Context) -> WorkerWait:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-        started_at = pendulum.instance(first) if isinstance(first, datetime) else pendulum.now()
+        began_at = first.timestamp() if isinstance(first, datetime) else time.time()
+        check_batch(self.message_ids, self.batch, self.ledger_conn_id)
         hook = SmsHook.of(self.sms_conn_id)
-        message_ids = hook.gateway.message_ids(each_message_id(self.message_ids))
-        grace_until = started_at + _duration(self.not_found_grace)
-        return _Wait(
-            hook=hook,
-            message_ids=message_ids,
-            texts=DeliveryWait(message_ids, min_delivered=self.min_delivered, grace_until=grace_until),
-            poll_interval=self.poke_interval,
-            not_before=started_at,
-            grace_until=grace_until,
-            end_at=started_at.add(seconds=self.timeout),
-            log=self.log,
+        longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()
+        terms = Terms(
+            sms_conn_id=self.sms_conn_id,
+            min_delivered=self.min_delivered,
+            schedule=Schedule(began_at, self.poke_interval, longest),
+            first_at=began_at,
+            end_at=began_at + self.timeout,
+            grace_until=began_at + seconds("not_found_grace", self.not_found_grace),
+            ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
         )
+        return WorkerWait(hook, self._ids(hook), terms, time.time, self.log)
+
+    def _ids(self, hook: SmsHook) -> Sequence[MessageId]:
+        if self.batch is None:
+            return hook.gateway.message_ids(each_message_id(self.message_ids))
+        return ids_of_batch(cast("str", self.ledger_conn_id), self.ledger_prefix, cast("str", self.batch))
 
     def _look_and_defer(self, context: Context) -> dict[str, Any] | None:
         """Look once, skipping where Airflow does so around a poke and after a resume."""
@@ -135,70 +163,41 @@ class SmsDeliverySensor(BaseSensorOperator):
                 msg = "Skipping, as soft_fail or never_fail is set."
                 raise AirflowSkipException(msg) from error
             raise
-        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer()
+        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
-    def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool) -> dict[str, Any]:
-        self.log.info("Delivery: %s", outcome.summary())
-        if outcome.is_success:
-            return outcome.summary()
-        if timed_out:
-            raise as_sensor_timeout(outcome.failure(f"Not settled within {self.timeout:g} seconds"))
-        why = f"Too few texts arrived for min_delivered={self.min_delivered:g}"
-        raise outcome.failure(why)
+    def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
+        ran_out = f"{self.timeout:g} seconds" if timed_out else None
+        try:
+            return judged(
+                outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
+            )
+        except DeliveryFailed as error:
+            if timed_out:
+                raise as_sensor_timeout(error) from None
+            raise
 
-    def _defer(self) -> NoReturn:
-        wait = cast("_Wait", self._wait)
-        # Not a pendulum.Duration: those do not pass from a task to its supervisor (Airflow 3.3.2).
-        remaining = timedelta(seconds=max(0.0, (wait.end_at - pendulum.now()).total_seconds()))
-        self.log.info("Delivery: %s; waiting in the triggerer.", wait.texts.outcome().summary())
+    def _defer(self, context: Context) -> NoReturn:
+        wait = cast("WorkerWait", self._wait)
+        self.log.info("Delivery: %s; waiting in the triggerer.", wait.outcome.summary())
         self.defer(
-            trigger=SmsDeliveryTrigger(
-                sms_conn_id=self.sms_conn_id,
-                message_ids=wait.message_ids,
-                min_delivered=self.min_delivered,
-                poll_interval=self.poke_interval,
-                end_at=wait.end_at.timestamp(),
-                grace_until=wait.grace_until.timestamp(),
-            ),
+            trigger=wait.terms.trigger(self._source(wait, context)),
             method_name="execute_complete",
-            timeout=remaining + _BACKSTOP,
+            timeout=wait.terms.deferral_timeout(time.time()),
         )
 
+    def _source(self, wait: WorkerWait, context: Context) -> Source:
+        if self.batch is not None:
+            return {"batch": cast("str", self.batch).strip()}
 
-@dataclass
-class _Wait:
-    """The wait of one try, from its first look on."""
+        def leave(packed: str) -> dict[str, Any]:
+            context["ti"].xcom_push(key=WAITING_FOR_KEY, value={"message_ids": packed})
+            return xcom_of(context, WAITING_FOR_KEY)
 
-    hook: SmsHook
-    message_ids: Sequence[MessageId]
-    texts: DeliveryWait
-    poll_interval: float
-    not_before: pendulum.DateTime
-    grace_until: pendulum.DateTime
-    end_at: pendulum.DateTime
-    log: Any
-    failures: int = 0
+        return wait.source(leave)
 
-    def look(self) -> None:
-        """Poll, unless polls that failed ask for a longer pause."""
-        if pendulum.now() < self.not_before:
-            return
-        try:
-            for call in self.texts.calls(self.hook.gateway):
-                self.texts.absorb(self.hook.carry(call), pendulum.now())
-            self.failures = 0
-        except GatewayUnavailable as error:
-            self.failures += 1
-            pause = back_off(self.poll_interval, self.failures, error)
-            self.log.warning("%s Asking again in %.0f seconds.", error, pause)
-            self.not_before = pendulum.now().add(seconds=pause)
-
-
-def _duration(value: timedelta | float) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    try:
-        return timedelta(seconds=value)
-    except (TypeError, ValueError, OverflowError):
-        msg = "not_found_grace must be a timedelta or seconds."
-        raise InvalidMessage(msg) from None
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        """Return the seconds until the next poke, in place of Airflow's own, which do not grow with age."""
+        if self.exponential_backoff or self._wait is None:
+            own: float = super()._get_next_poke_interval(*args, **kwargs)
+            return own
+        return self._wait.pause()

@@ -1,80 +1,107 @@
-"""The wait for delivery, awaited in the triggerer."""
+"""The wait for delivery, awaited in the triggerer, with one poll for all who wait."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pendulum
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_winsms.batches import history_at, ids_of_batch
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
+    GatewayUnavailable,
     InvalidMessage,
+    LedgerUnavailable,
     SmsError,
-    UnsupportedCapability,
 )
-from airflow_provider_winsms.waiting import DeliveryOutcome, DeliveryWait, poll_until_settled
+from airflow_provider_winsms.packing import unpack
+from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
+from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
+from airflow_provider_winsms.waiting import (
+    REFUSALS,
+    SHORTEST_PAUSE,
+    DeliveryWait,
+    LedgerAddress,
+    Schedule,
+    back_off,
+    refusal,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.gateways.transport import AsyncTransport
+    from airflow_provider_winsms.messages import DeliveryReport, MessageId
+    from airflow_provider_winsms.waiting import DeliveryEvent, Source
+
+    T = TypeVar("T")
+
+__all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
 FIRST_POLL_AFTER = 10.0
 """Seconds between deferring and the first poll, and so the first event.
 
 A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the executor's
 late word of the first run's end meets the task when it is queued again (apache/airflow #66374, #67287,
-#71580). The sensor has looked once before it deferred, so nothing is missed.
+#71580). The task has looked once before it deferred, so nothing is missed.
 """
 
-SHORTEST_POLL_INTERVAL = 1.0
-"""Seconds: an interval of 0 would ask without pause."""
+_RETRY_READING_AFTER = 5.0
+_LOOK_AGAIN_AFTER = (2.0, 8.0)
+
+_ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
+"""For ledgers alone: a database that hangs must not take the threads that all triggers share."""
 
 _pause = asyncio.sleep
-
-_REFUSALS: dict[str, type[SmsError]] = {
-    error.__name__: error for error in (ConfigurationError, InvalidMessage, UnsupportedCapability)
-}
-
-
-class DeliveryEvent(TypedDict, total=False):
-    """What the trigger tells the sensor: an outcome, or the permanent error that ended the wait."""
-
-    ended: Literal["settled", "timed_out", "refused"]
-    outcome: dict[str, Any]
-    error_type: str
-    error: str
+_log = logging.getLogger(__name__)
 
 
 class SmsDeliveryTrigger(BaseTrigger):
-    """Polls until the texts are settled or the end has come. Its arguments hold ids and times only.
+    """Waits until the texts are settled or the end has come. Its arguments hold ids and times only.
 
-    :param end_at: when to stop, in seconds since the epoch; absolute, so that a restarted triggerer goes on
-        to the same instant.
-    :param grace_until: until when an unknown id counts as pending, in seconds since the epoch.
+    All such triggers of one connection in a triggerer share one poll. Instants are in seconds since the
+    epoch, and absolute, so that a restarted triggerer goes on to the same end.
+
+    :param begins_at: from when on the age of the texts counts.
+    :param shortest_pause: seconds between two questions while the texts are young.
+    :param longest_pause: seconds between two questions when they are old.
+    :param first_at: when to ask first.
+    :param end_at: when to stop.
+    :param grace_until: until when an unknown id counts as pending.
+    :param ledger: connection and prefix of the ledger that reports are written to, if there is one.
     """
 
     def __init__(
         self,
         *,
         sms_conn_id: str,
-        message_ids: Sequence[MessageId],
+        source: Source,
         min_delivered: float,
-        poll_interval: float,
+        begins_at: float,
+        shortest_pause: float,
+        longest_pause: float,
+        first_at: float,
         end_at: float,
         grace_until: float,
+        ledger: Sequence[str] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sms_conn_id = sms_conn_id
-        self.message_ids = message_ids
+        self.source = source
         self.min_delivered = min_delivered
-        self.poll_interval = poll_interval
+        self.begins_at = begins_at
+        self.shortest_pause = shortest_pause
+        self.longest_pause = longest_pause
+        self.first_at = first_at
         self.end_at = end_at
         self.grace_until = grace_until
+        self.ledger = ledger
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and arguments that the trigger is rebuilt from."""
@@ -82,62 +109,118 @@ class SmsDeliveryTrigger(BaseTrigger):
             "airflow_provider_winsms.triggers.sms.SmsDeliveryTrigger",
             {
                 "sms_conn_id": self.sms_conn_id,
-                "message_ids": list(self.message_ids),
+                "source": self.source,
                 "min_delivered": self.min_delivered,
-                "poll_interval": self.poll_interval,
+                "begins_at": self.begins_at,
+                "shortest_pause": self.shortest_pause,
+                "longest_pause": self.longest_pause,
+                "first_at": self.first_at,
                 "end_at": self.end_at,
                 "grace_until": self.grace_until,
+                "ledger": self.ledger,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one ``DeliveryEvent``. An unforeseen error is raised with its traceback."""
+        not_before = time.time() + FIRST_POLL_AFTER
         try:
-            event = await self._wait()
-        except tuple(_REFUSALS.values()) as error:
-            event = {"ended": "refused", "error_type": type(error).__name__, "error": str(error)}
+            event = await self._wait(max(self.first_at, not_before))
+        except REFUSALS as error:
+            event = refusal(error)
+        await _pause(max(0.0, not_before - time.time()))
         yield TriggerEvent(event)
 
-    async def _wait(self) -> DeliveryEvent:
-        left = self.end_at - pendulum.now().timestamp()
-        await _pause(max(FIRST_POLL_AFTER, min(self.poll_interval, left)))
-        hook = await _hook(self.sms_conn_id)
-        wait = DeliveryWait(
-            self.message_ids,
-            min_delivered=self.min_delivered,
-            grace_until=pendulum.from_timestamp(self.grace_until),
+    async def _wait(self, first_at: float) -> DeliveryEvent:
+        texts = DeliveryWait(
+            await self._message_ids(), min_delivered=self.min_delivered, grace_until=self.grace_until
         )
-        async with hook.get_async_conn() as transport:
-            await poll_until_settled(
-                wait,
-                hook.gateway,
-                transport.send,
-                poll_interval=max(self.poll_interval, SHORTEST_POLL_INTERVAL),
-                end_at=pendulum.from_timestamp(self.end_at),
-                log=self.log,
-            )
-        return {"ended": "settled" if wait.is_settled else "timed_out", "outcome": wait.outcome().to_json()}
+        ledger = None if self.ledger is None else LedgerAddress(*self.ledger)
+        schedule = Schedule(self.begins_at, max(self.shortest_pause, SHORTEST_PAUSE), self.longest_pause)
+        waiter = Waiter(texts, schedule, first_at, self.end_at, ledger)
+        if not texts.is_settled:
+            around = Surroundings(partial(_open_transport, self.sms_conn_id), _write, _log)
+            await SharedPoll.of(self.sms_conn_id, around).attend(waiter)
+        return {
+            "ended": "settled" if texts.is_settled else "timed_out",
+            "outcome": texts.outcome().to_json(),
+            "trouble": waiter.trouble,
+        }
+
+    async def _message_ids(self) -> Sequence[MessageId]:
+        match self.source:
+            case {"message_ids": packed}:
+                return unpack(packed)
+            case {"batch": batch} if self.ledger is not None:
+                conn_id, prefix = self.ledger
+                return await self._patiently(lambda: ids_of_batch(conn_id, prefix, batch))
+            case {"xcom": where}:
+                return await self._patiently(lambda: _read_xcom(where))
+        msg = "The trigger does not say where the ids of its texts are."
+        raise InvalidMessage(msg)
+
+    async def _patiently(self, read: Callable[[], T]) -> T:
+        """Read what is elsewhere, in a thread; until the end, a fault that may pass is waited for.
+
+        :raises SmsError: a permanent one, as it comes.
+        """
+        failures = 0
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(_ledger_threads, read)
+            except Exception as error:
+                failures += 1
+                pause = back_off(_RETRY_READING_AFTER, failures, None)
+                is_permanent = isinstance(error, SmsError) and error.is_permanent
+                if is_permanent or time.time() + pause > self.end_at:
+                    raise
+                self.log.warning(
+                    "The ids could not be read (%s). Again in %.0f seconds.", type(error).__name__, pause
+                )
+                await _pause(pause)
 
 
-def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool]:
-    """Return the outcome, and whether the time ran out.
+def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
+    from airflow.providers.common.compat.sdk import XCom
 
-    :raises SmsError: the permanent error that ended the wait.
-    """
-    if event["ended"] == "refused":
-        raise _REFUSALS[event["error_type"]](event["error"])
-    return DeliveryOutcome.from_json(event["outcome"]), event["ended"] == "timed_out"
+    value: Any = XCom.get_one(**where)
+    if value is None:
+        msg = f"The XCom {where.get('key')!r} with the ids of the texts is gone. Clear the task."
+        raise InvalidMessage(msg)
+    ids: str | list[MessageId] = value["message_ids"]
+    return unpack(ids) if isinstance(ids, str) else ids
 
 
-async def _hook(sms_conn_id: str) -> SmsHook:
-    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+async def _open_transport(sms_conn_id: str) -> AsyncTransport:
+    """Look a connection up, more than once: Airflow calls missing, too, what it cannot read for a moment."""
+    for pause in _LOOK_AGAIN_AFTER:
+        with suppress(SmsError):
+            return await _transport(sms_conn_id)
+        await _pause(pause)
+    return await _transport(sms_conn_id)
 
-    from airflow_provider_winsms.hooks.connections import missing_connection
-    from airflow_provider_winsms.hooks.sms import WHAT, SmsHook
+
+async def _transport(sms_conn_id: str) -> AsyncTransport:
+    from airflow_provider_winsms.hooks.awaited import async_hook
 
     try:
-        connection = await get_async_connection(sms_conn_id)
-    except AirflowNotFoundException:
-        raise missing_connection(sms_conn_id, WHAT) from None
-    extras = await get_async_extra_dejson(connection)
-    return await asyncio.to_thread(SmsHook.of_connection, connection, extras)
+        return (await async_hook(sms_conn_id)).get_async_conn()
+    except SmsError:
+        raise
+    except Exception as error:
+        msg = f"The connection {sms_conn_id!r} could not be read ({type(error).__name__})."
+        raise GatewayUnavailable(msg) from error
+
+
+async def _write(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:
+    try:
+        await asyncio.get_running_loop().run_in_executor(_ledger_threads, _write_reports, ledger, reports)
+    except ConfigurationError as error:
+        # It led to a ledger before the task deferred; and Airflow calls a connection missing, too, that it
+        # could not read.
+        raise LedgerUnavailable(str(error)) from error
+
+
+def _write_reports(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:
+    with history_at(*ledger) as history:
+        history.delivered(reports)

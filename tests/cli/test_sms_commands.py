@@ -285,8 +285,7 @@ def test_the_commands_are_in_the_help(migrated: Home) -> None:
 @pytest.fixture
 def ledger(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> Database:
     database = databases.sqlite(tmp_path / "ledger.db")
-    for name, value in database.environment.items():
-        monkeypatch.setenv(name, value)
+    database.let_tasks_find_it(monkeypatch)
     home.variables.update(database.environment)
     return database
 

@@ -59,7 +59,6 @@ def database(request: pytest.FixtureRequest) -> Database:
 
 
 def _connect(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in database.environment.items():
-        monkeypatch.setenv(name, value)
+    database.let_tasks_find_it(monkeypatch)
     path = (str(MYSQL_PROVIDER), os.environ.get("PYTHONPATH"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))

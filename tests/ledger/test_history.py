@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.ledger import history as of_history
 from airflow_provider_winsms.ledger.base import Place
-from airflow_provider_winsms.ledger.history import Parked, SmsHistory
-from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.ledger.history import OpenMessage, Parked, SmsHistory
+from airflow_provider_winsms.ledger.schema import REPORTED_FROM, MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import FIRST, LATER, NOON, accepted, batch, counts, ledger, messages, record, sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
@@ -115,6 +119,103 @@ def test_many_reports_keep_their_times(tables: SqlLedger, history: SmsHistory, d
     rows = database.execute("SELECT message_id, state_at FROM {}sms_messages ORDER BY message_id")
     assert len({str(time) for _, time in rows}) == 1000
     assert rows == sorted(rows, key=lambda row: str(row[1]))
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        (["delivered", "sent", "unknown"], 2),
+        (["delivered", "delivered", "delivered"], 3),
+        ([], 0),
+    ],
+)
+def test_it_is_told_of_how_many_texts_reports_were_news(
+    tables: SqlLedger, history: SmsHistory, words: list[str], changed: int
+) -> None:
+    sent(tables)
+    reports = [DeliveryReport(100 + place, DeliveryState(word)) for place, word in enumerate(words)]
+    assert history.delivered(reports) == changed
+    assert history.delivered(reports) == 0
+
+
+def opened(history: SmsHistory, **choices: Any) -> list[int]:
+    """Return the ids of the open messages of the last week, as it is at noon."""
+    window = {"since": NOON.subtract(days=7), "now": NOON.add(minutes=1), **choices}
+    return [message.message_id for message in history.open_messages("winsms_default", **window)]
+
+
+def test_open_messages_come_by_their_ids_whatever_batch_they_are_of(
+    database: Database, history: SmsHistory
+) -> None:
+    for key, first_id in (("a", 300), ("b", 100), ("c", 200)):
+        with ledger(database, key) as tables:
+            tables.open(batch(key))
+            sent(tables, first_id=first_id)
+    assert opened(history) == [100, 101, 102, 200, 201, 202, 300, 301, 302]
+    assert opened(history, after=201) == [202, 300, 301, 302]
+
+
+def test_open_messages_are_read_in_parts_between_which_reports_are_written(
+    tables: SqlLedger, history: SmsHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_history, "_ROWS_AT_ONCE", 1000)
+    sent(tables, size=2500, first_id=1)
+    found = []
+    for message in history.open_messages("winsms_default", since=NOON, now=NOON):
+        found.append(message.message_id)
+        if message.message_id % 500 == 0:
+            history.delivered(DeliveryReport(key, DeliveryState.DELIVERED) for key in found[-500:])
+    assert found == list(range(1, 2501))
+    assert opened(history) == []
+
+
+def test_open_messages_are_of_one_connection(
+    database: Database, tables: SqlLedger, history: SmsHistory
+) -> None:
+    sent(tables)
+    with ledger(database, "other") as other:
+        other.open(replace(batch("other"), sms_conn_id="winsms_other"))
+        sent(other, first_id=200)
+    assert opened(history) == [100, 101, 102]
+
+
+@pytest.mark.parametrize("word", list(MessageState))
+def test_open_messages_are_those_of_which_there_may_be_news(
+    database: Database, tables: SqlLedger, history: SmsHistory, word: MessageState
+) -> None:
+    sent(tables, size=1)
+    database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
+    may_change = word in REPORTED_FROM[DeliveryState.DELIVERED]
+    assert (opened(history) == [100]) is may_change
+    assert (history.delivered([DeliveryReport(100, DeliveryState.DELIVERED)]) == 1) is may_change
+
+
+@pytest.mark.parametrize(
+    ("since", "now", "found"),
+    [
+        (NOON, NOON, [100]),
+        (NOON, LATER, [100, 101]),
+        (NOON.add(seconds=1), LATER, [101]),
+        (NOON, LATER.subtract(seconds=1), [100]),
+        (LATER.add(seconds=1), LATER.add(days=1), []),
+    ],
+)
+def test_a_message_is_due_when_it_was_submitted_or_at_its_time(
+    tables: SqlLedger, history: SmsHistory, since: DateTime, now: DateTime, found: list[int]
+) -> None:
+    tables.intend(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
+    tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
+    assert opened(history, since=since, now=now) == found
+
+
+def test_a_message_may_be_forgotten_that_was_submitted_before_the_first_moment(
+    tables: SqlLedger, history: SmsHistory
+) -> None:
+    tables.intend(FIRST, record(2), messages(2, send_at=LATER))
+    tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
+    for since, may_be_forgotten in ((NOON, False), (NOON.add(seconds=1), True)):
+        first, _ = history.open_messages("winsms_default", since=since, now=LATER)
+        assert first == OpenMessage(100, may_be_forgotten)
 
 
 def test_what_is_in_doubt_is_listed_until_it_is_resolved(

@@ -6,7 +6,6 @@ import copy
 import json
 import logging
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
@@ -44,20 +43,14 @@ LOST = ["lost-after-acceptance", "500-after-acceptance", "truncated-json", "html
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     """A database for the ledger, which the tasks find."""
     database = databases.sqlite(tmp_path / "ledger.db")
-    for name, value in database.environment.items():
-        monkeypatch.setenv(name, value)
+    database.let_tasks_find_it(monkeypatch)
     return database
 
 
 @pytest.fixture
 def canceller(runner: TaskRunner) -> TaskRunner:
     """Another task instance than the one that sends."""
-    return another(runner)
-
-
-def another(runner: TaskRunner) -> TaskRunner:
-    """Return another task instance, with a store of its own."""
-    return replace(runner, try_number=0, tries_until_clear=0, xcoms={}, task_state={}, requests=[])
+    return runner.another()
 
 
 def schedule(sandbox: Sandbox, runner: TaskRunner, count: int = 3, **kwargs: Any) -> dict[str, Any]:
@@ -168,6 +161,7 @@ def test_a_row_that_the_answer_leaves_out_is_asked_for_again(
     assert cancelled(sandbox) == 3
 
 
+@pytest.mark.slow
 def test_a_status_that_the_answer_leaves_out_is_asked_for_again(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -223,6 +217,7 @@ def test_a_try_that_finds_the_texts_of_a_killed_one_still_scheduled_cancels_them
     assert canceller.result["refund"] == "3.0"
 
 
+@pytest.mark.slow
 def test_fifteen_hundred_texts_take_two_requests_and_a_retry_asks_only_for_the_rest(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -275,6 +270,7 @@ def test_texts_that_went_out_meanwhile_are_told_apart(
     assert cancelled(sandbox) == 1
 
 
+@pytest.mark.slow
 def test_texts_that_went_out_after_a_lost_request_that_was_not_carried_out(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -333,7 +329,7 @@ def test_wrong_ids_among_right_ones(sandbox: Sandbox, runner: TaskRunner, cancel
 def test_other_ids_after_a_clear_are_asked_for_too(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
-    first, second = schedule(sandbox, runner), schedule(sandbox, another(runner), 2)
+    first, second = schedule(sandbox, runner), schedule(sandbox, runner.another(), 2)
     canceller.run(cancel(first))
     canceller.run(cancel([second, first]))
     assert counts(canceller) == (5, 3, 0, 0)
@@ -405,18 +401,19 @@ def test_a_lost_answer_is_refunded_in_the_ledger_with_what_the_text_had_cost(
     assert ledger.execute("SELECT state, refund FROM sms_messages") == [("cancelled", 1)] * 3
 
 
+@pytest.mark.slow
 def test_another_task_finds_out_what_a_killed_one_did(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner, ledger: Database
 ) -> None:
     sent = schedule(sandbox, runner, ledger_conn_id=CONN_ID)
     unheard(sandbox, canceller, sent, ledger_conn_id=CONN_ID)
     assert ledger.column("state", "sms_messages") == ["cancelling"] * 3
-    other = another(canceller)
+    other = canceller.another()
     other.run(cancel(batch=sent["batch"], ledger_conn_id=CONN_ID))
     assert counts(other) == (3, 0, 0, 0)
     assert other.result["refund"] == "3.0"
     assert credits_left(sandbox) == 1000
-    third = another(canceller)
+    third = canceller.another()
     third.run(cancel(sent, ledger_conn_id=CONN_ID))
     assert counts(third) == (3, 3, 0, 0)
     assert third.result["refund"] == "0.0"
@@ -433,10 +430,11 @@ def test_the_ledger_learns_what_went_out_before_it_could_be_cancelled(
     assert ledger.column("state", "sms_messages") == ["delivered"] * 3
 
 
+@pytest.mark.slow
 def test_ids_that_the_ledger_does_not_know_are_remembered_by_the_task(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner, ledger: Database
 ) -> None:
-    known, unknown = schedule(sandbox, runner, ledger_conn_id=CONN_ID), schedule(sandbox, another(runner), 2)
+    known, unknown = schedule(sandbox, runner, ledger_conn_id=CONN_ID), schedule(sandbox, runner.another(), 2)
     ids = [known, unknown, 999_999]
     unheard(sandbox, canceller, ids, ledger_conn_id=CONN_ID)
     assert ledger.column("state", "sms_messages") == ["cancelling"] * 3

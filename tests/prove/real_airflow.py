@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,14 +13,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import psycopg
 import requests
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from sqlalchemy import URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
@@ -40,18 +46,36 @@ class RealAirflow:
     :param home: an empty folder.
     :param dags: the folder of the DAG files, which are copied.
     :param variables: what the components find in their environment besides.
+    :param postgres: the connection string of an empty PostgreSQL database for Airflow's metadata, which else
+        stand in an SQLite file.
+    :param of_component: what single components find in their environment, whatever the others do.
+    :param preload: modules that every component imports as it starts, so that a task finds them imported.
     """
 
-    def __init__(self, home: Path, dags: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        variables: Mapping[str, str],
+        *,
+        postgres: str | None = None,
+        of_component: Mapping[str, Mapping[str, str]] | None = None,
+        preload: Sequence[str] = (),
+    ) -> None:
         self.home = home
-        self.database = home / "airflow.db"
+        self.database = PostgresMetadata(postgres) if postgres else SqliteMetadata(home / "airflow.db")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = home / "components"
         self._logs.mkdir()
         shutil.copytree(dags, home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        if preload:
+            _write_settings(home / "config", preload)
         port, worker_logs, trigger_logs = _free_ports(3)
         self._url = f"http://127.0.0.1:{port}"
-        self._environment = _environment(home, port, worker_logs, trigger_logs) | dict(variables)
+        self._environment = (
+            _environment(home, port, worker_logs, trigger_logs) | self.database.environment | dict(variables)
+        )
+        self._of_component = of_component or {}
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -82,7 +106,7 @@ class RealAirflow:
         with (self._logs / f"{component}.log").open("ab") as log:
             self._processes[component] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", component],
-                env=self._environment,
+                env=self._environment | dict(self._of_component.get(component, {})),
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -125,14 +149,15 @@ class RealAirflow:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return the rows of a table of the metadata database."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(f'SELECT * FROM "{table}"')]  # noqa: S608
+        return self.query(f'SELECT * FROM "{table}"')  # noqa: S608
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows that a statement finds in the metadata database."""
+        return self.database.query(statement)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return the whole metadata database."""
-        names = [row["name"] for row in self.rows("sqlite_master") if row["type"] == "table"]
-        return {name: self.rows(name) for name in names}
+        return {row["name"]: self.rows(row["name"]) for row in self.query(self.database.table_names)}
 
     def python(self, code: str, *arguments: str) -> str:
         """Run Python code where this Airflow lives, and return the last line that it printed."""
@@ -209,6 +234,76 @@ class RealAirflow:
         )
 
 
+def telltale(number: str) -> str:
+    """Return what every spelling of a number has in common: its last nine digits.
+
+    Of the sandbox's own numbers, which are a country and zeros, it is the whole number: many a fraction of a
+    second ends as they do.
+    """
+    digits = re.sub(r"\D", "", number)
+    return digits if digits.startswith("27000000") else digits[-9:]
+
+
+@dataclass(frozen=True)
+class SqliteMetadata:
+    """A file, at the place where Airflow makes one unasked.
+
+    :param table_names: a statement that finds every table, as ``name``.
+    """
+
+    path: Path
+    table_names: str = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows that a statement finds."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(statement)]
+
+
+@dataclass(frozen=True)
+class PostgresMetadata:
+    """A PostgreSQL database.
+
+    :param conninfo: its connection string.
+    :param table_names: a statement that finds every table, as ``name``.
+    """
+
+    conninfo: str = field(repr=False)
+    table_names: str = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its address, for SQLAlchemy."""
+        return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _sqlalchemy_url(self.conninfo)}
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows that a statement finds."""
+        with psycopg.connect(self.conninfo, row_factory=dict_row) as database:
+            return database.execute(statement.encode()).fetchall()
+
+
+def _sqlalchemy_url(conninfo: str) -> str:
+    given = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value is not None}
+    host = given.get("host", "")
+    folder = {"host": host} if host.startswith("/") else {}
+    url = URL.create(
+        "postgresql+psycopg2",
+        username=given.get("user", getpass.getuser()),
+        password=given.get("password"),
+        host=None if folder else host or None,
+        port=int(given["port"]) if "port" in given else None,
+        database=given["dbname"],
+        query=folder,
+    )
+    return url.render_as_string(hide_password=False)
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of one DAG."""
@@ -265,6 +360,12 @@ class Run:
     @property
     def _path(self) -> str:
         return f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}"
+
+
+def _write_settings(folder: Path, preload: Sequence[str]) -> None:
+    folder.mkdir()
+    lines = [f"import {module}\n" for module in preload]
+    (folder / "airflow_local_settings.py").write_text("".join(lines), encoding="utf-8")
 
 
 def _environment(home: Path, port: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:

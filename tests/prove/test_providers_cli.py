@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Ran = Mapping[str, subprocess.CompletedProcess[str]]
 
+pytestmark = pytest.mark.slow
+
 COMMANDS: dict[str, tuple[str, ...]] = {
     "list": ("list",),
     "get": ("get", "airflow-provider-winsms", "--full"),

@@ -313,7 +313,7 @@ def test_a_frozen_clock_moves_only_by_hand(box: Sandbox) -> None:
 
 def test_a_fast_clock_runs_faster_than_wall_time() -> None:
     with Sandbox(speed=3600, now=NOW) as box:
-        before, started = box.now(), time.monotonic()
+        started, before = time.monotonic(), box.now()
         time.sleep(0.02)
         passed, waited = (box.now() - before).total_seconds(), time.monotonic() - started
     assert 72 <= passed <= waited * 3600

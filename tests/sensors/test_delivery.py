@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 import pickle
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -11,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
 from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.triggers import sms as triggers
 
@@ -150,8 +152,28 @@ def test_a_key_that_is_withdrawn_during_the_wait_ends_it(runner: TaskRunner) -> 
 
 
 def _fired_soon(runner: TaskRunner) -> Any:
-    runner.reported["trigger_kwargs"]["poll_interval"] = 0.01
+    runner.reported["trigger_kwargs"]["shortest_pause"] = 0.01
     return runner.fire()
+
+
+def test_a_connection_that_cannot_be_found_for_a_moment_is_looked_for_again(
+    runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sent(runner, STAYS_SENT)
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=1)
+    assert runner.run(sensor).state == "deferred"
+    there, runner.connections = runner.connections["winsms_default"], {}
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(there))
+
+    monkeypatch.setattr(triggers, "_pause", pause)
+    event = runner.fire()
+    assert event["ended"] == "timed_out"
+    assert event["outcome"]["states"] == {"sent": 1}
+    assert pauses[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -200,15 +222,19 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
     runner.run(SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=3600))
     path, kwargs = runner.trigger().serialize()
     assert path == runner.reported["classpath"]
-    assert kwargs["message_ids"] == ids
+    assert unpack(kwargs["source"]["message_ids"]) == ids
     assert kwargs["end_at"] > 1_700_000_000
     assert set(kwargs) == {
         "sms_conn_id",
-        "message_ids",
+        "source",
         "min_delivered",
-        "poll_interval",
+        "begins_at",
+        "shortest_pause",
+        "longest_pause",
+        "first_at",
         "end_at",
         "grace_until",
+        "ledger",
     }
 
 
@@ -247,6 +273,29 @@ def test_reschedule_mode_frees_the_worker_between_looks(runner: TaskRunner) -> N
     sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, mode="reschedule", timeout=3600)
     runner.run(sensor)
     assert runner.reported["state"] == "up_for_reschedule"
+
+
+def _seconds_until_the_next_look(runner: TaskRunner, **kwargs: Any) -> float:
+    """Return the pause of a sensor that has waited for an hour."""
+    ids = sent(runner, STAYS_SENT)
+    runner.first_reschedule = pendulum.now("UTC").subtract(hours=1).isoformat()
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=ids, mode="reschedule", timeout=7200, **kwargs)
+    assert runner.run(sensor).state == "up_for_reschedule"
+    next_look = datetime.fromisoformat(runner.reported["reschedule_date"])
+    return next_look.timestamp() - pendulum.now().timestamp()
+
+
+def test_the_pause_on_a_worker_grows_with_age_too(runner: TaskRunner) -> None:
+    assert 350 < _seconds_until_the_next_look(runner) <= 361
+
+
+def test_the_pause_stays_within_its_bounds(runner: TaskRunner) -> None:
+    assert 55 < _seconds_until_the_next_look(runner, max_wait=60) <= 60
+    assert 590 < _seconds_until_the_next_look(runner, max_wait=60, poke_interval=600) <= 600
+
+
+def test_exponential_backoff_is_airflows_own(runner: TaskRunner) -> None:
+    assert _seconds_until_the_next_look(runner, exponential_backoff=True, poke_interval=1, max_wait=7) <= 7
 
 
 def test_its_error_pickles_with_its_reports(runner: TaskRunner) -> None:

@@ -51,6 +51,11 @@ class Database:
     def environment(self) -> dict[str, str]:
         return {f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(self.connection)}
 
+    def let_tasks_find_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put its connection where tasks, triggers and subprocesses look for connections."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+
     def hook(self) -> Any:
         """Return the hook of the connection, as Airflow finds it."""
         return BaseHook.get_connection(CONN_ID).get_hook()

@@ -12,7 +12,7 @@ import os
 import re
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -45,6 +45,7 @@ class TaskRunner:
     rendered: dict[str, Any] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     tries_until_clear: int = 0
+    first_reschedule: str | None = None
     reported: dict[str, Any] = field(default_factory=dict)
     _resume: dict[str, Any] = field(default_factory=dict)
 
@@ -52,6 +53,10 @@ class TaskRunner:
     def max_tries(self) -> int:
         """What Airflow calls so: how many tries there may be, but for one."""
         return self.tries_until_clear + self.retries
+
+    def another(self) -> TaskRunner:
+        """Return another task instance, with a store of its own."""
+        return replace(self, try_number=0, tries_until_clear=0, xcoms={}, task_state={}, requests=[])
 
     def clear(self) -> None:
         """Clear the task, as a person does: all its retries come on top of the tries it had."""
@@ -86,7 +91,7 @@ class TaskRunner:
 
     def fire(self) -> Any:
         """Run the trigger to its first event, and return the event's payload."""
-        with _in_environment(self.connections):
+        with _in_environment(self.connections), _with_parent(_Parent(self.xcoms)):
             return asyncio.run(_first_event(self.trigger()))
 
     def _run(self, task: BaseOperator) -> TaskRunResult:
@@ -137,7 +142,7 @@ class TaskRunner:
                 "dag_run": dag_run,
                 "max_tries": self.max_tries,
                 "should_retry": self.try_number <= self.max_tries,
-                "task_reschedule_count": 0,
+                "task_reschedule_count": 0 if self.first_reschedule is None else 1,
                 "xcom_keys_to_clear": [],
                 **self._resume,
             },
@@ -168,6 +173,9 @@ class TaskRunner:
             return _NOT_FOUND
         return httpx.Response(200, json={"key": key, "value": self.xcoms[key]})
 
+    def _first_reschedule(self, _method: str, _key: str, _body: Any) -> httpx.Response:
+        return httpx.Response(200, json=self.first_reschedule)
+
     def _state(self, _method: str, _key: str, body: Any) -> httpx.Response:
         self.reported = body
         return httpx.Response(204)
@@ -181,7 +189,7 @@ _ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
     (r"/task-instances/[^/]+/run", TaskRunner._start),
     (r"/task-instances/[^/]+/state", TaskRunner._state),
     (r"/task-instances/[^/]+/rtif", TaskRunner._rendered),
-    (r"/task-reschedules/[^/]+/start_date", lambda *_: httpx.Response(200, json=None)),
+    (r"/task-reschedules/[^/]+/start_date", TaskRunner._first_reschedule),
     (r"/connections/([^/]+)", TaskRunner._connection),
     (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
     (r"/xcoms/.*/([^/]+)", TaskRunner._xcom),
@@ -192,6 +200,31 @@ async def _first_event(trigger: BaseTrigger) -> Any:
     async for event in trigger.run():
         return event.payload
     return None
+
+
+@dataclass
+class _Parent:
+    """What a trigger asks the process that started its triggerer for."""
+
+    xcoms: Mapping[str, Any]
+
+    def send(self, message: Any) -> Any:
+        """Answer a request for an XCom."""
+        from airflow.sdk.execution_time.comms import XComResult
+
+        return XComResult(key=message.key, value=self.xcoms.get(message.key))
+
+
+@contextmanager
+def _with_parent(parent: _Parent) -> Iterator[None]:
+    from airflow.sdk.execution_time import task_runner
+
+    before = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    task_runner.SUPERVISOR_COMMS = parent  # type: ignore[assignment] # as much of it as a trigger needs
+    try:
+        yield
+    finally:
+        task_runner.SUPERVISOR_COMMS = before  # type: ignore[assignment]
 
 
 @contextmanager

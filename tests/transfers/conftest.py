@@ -60,5 +60,4 @@ def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 def _connect(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in database.environment.items():
-        monkeypatch.setenv(name, value)
+    database.let_tasks_find_it(monkeypatch)

@@ -50,6 +50,12 @@ FIELDS: dict[str, dict[str, Any]] = {
         "description": "The rate limit of one task. Empty: no limit; WinSMS documents none.",
         "schema": {"type": ["number", "null"], "default": None, "minimum": 0.01, "maximum": 1000},
     },
+    "max_concurrent_requests": {
+        "label": "Concurrent requests",
+        "description": "How many requests about deliveries may be on their way at a time, of a triggerer's "
+        "poll or a task.",
+        "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
+    },
     "hash_key": {
         "label": "Hash key",
         "description": "Secret. Numbers and texts that are stored as keyed hashes are hashed with it; keep "

@@ -32,6 +32,11 @@ def to(context: Context, **_: Any) -> list[str]:
     return list(_said(context)["to"])
 
 
+def to_very_many(context: Context, **_: Any) -> list[str]:
+    """Return the numbers of the DAG that asks, and more than there is room for in a trigger."""
+    return to(context) + [f"2783{place:07d}" for place in range(1100)]
+
+
 def messages(context: Context, **_: Any) -> list[dict[str, Any]]:
     """Return the messages of the DAG that asks."""
     return list(_said(context)["messages"])
@@ -77,6 +82,18 @@ with dag_of("delivered"):
     one = SmsSendOperator(task_id="send", text=text, to=to)
     many = SmsSendBatchOperator(task_id="send_many", messages=messages)
     read(wait_for([one.output, many.output], min_delivered=0.5).output)
+
+with dag_of("sends_and_waits"):
+    SmsSendOperator(
+        task_id="wait",
+        text=text,
+        to=to_very_many,
+        wait_for_delivery=True,
+        deferrable=True,
+        min_delivered=0.5,
+        poll_interval=2,
+        delivery_timeout=600,
+    )
 
 with dag_of("undelivered"):
     wait_for(SmsSendOperator(task_id="send", text=text, to=to, send_at=in_ten_minutes).output)

@@ -1,0 +1,326 @@
+"""Reading what has arrived: the end of a list that grows, or the whole of one that does not.
+
+Like the rest of ``watching``, which uses it, it knows neither Airflow nor HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.messages import IncomingMessage, OptOut, Page
+    from airflow_provider_winsms.privacy import KeyedHash
+
+    Row: TypeAlias = IncomingMessage | OptOut
+    PageCall: TypeAlias = Callable[[Gateway, int, int], Call[Page[IncomingMessage]]]
+
+KEYS_KEPT = 500
+"""How many messages, the newest, a cursor tells apart; whatever is older counts as seen."""
+
+MINUTES_KEPT = 24 * 60
+"""How many minutes before the newest opt-out a cursor tells opt-outs apart; older ones count as seen."""
+
+ROWS_READ_AGAIN = 100
+"""How many rows at the end of a list are read at each poll, though they were read before."""
+
+_KEY_DIGITS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a list.
+
+    :param key: tells it from all others, whenever it is read; holds no number.
+    :param rank: whole number that rises with the time of arrival; ``None`` if that is unknown.
+    """
+
+    key: str
+    rank: int | None
+    row: Row = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A gateway that can be asked.
+
+    :param carry: carries out a call.
+    :param page_size: rows asked for in one request.
+    :param hashes: makes keys that hold no number.
+    """
+
+    gateway: Gateway
+    carry: Callable[[Call[Any]], Awaitable[Any]]
+    page_size: int
+    hashes: KeyedHash
+
+
+Overlap: TypeAlias = "Callable[[Sequence[int]], float]"
+"""Returns, of ascending ranks, the one up to which all rows count as seen; minus infinity for none."""
+
+
+def newest_rows(ranks: Sequence[int]) -> float:
+    """Return the rank that lies below the newest ``KEYS_KEPT``."""
+    return ranks[-KEYS_KEPT - 1] if len(ranks) > KEYS_KEPT else -math.inf
+
+
+def newest_minutes(ranks: Sequence[int]) -> float:
+    """Return the rank ``MINUTES_KEPT`` minutes before the newest."""
+    return ranks[-1] - MINUTES_KEPT if ranks else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What those who follow a list need of it at one reading.
+
+    :param is_news: whether a row is new to any of them.
+    :param floor: the rank up to which all of them are done with everything; infinite if all begin now.
+    :param reach: the rank down to which the list is read, however little has arrived; infinite for none.
+    :param has_beginners: whether somebody begins now, who counts what is read as seen, and what is older.
+    """
+
+    is_news: Callable[[Entry], bool]
+    floor: float
+    reach: float
+    has_beginners: bool
+
+
+class Reader(Protocol):
+    """Reads one list, over and over."""
+
+    async def read(self, line: Line, need: Need) -> list[Entry]:
+        """Return at least the rows that are news, and all that arrived after the oldest of those returned."""
+
+
+class TailReader:
+    """Reads the end of a list that grows, whichever end that is, and further while there is news.
+
+    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on: as
+    many rows must be new as the total that the gateway states has grown by.
+
+    :param call: describes the request for a page.
+    """
+
+    def __init__(self, call: PageCall) -> None:
+        self._call = call
+        self._total: int | None = None
+        self._is_newest_first = False
+
+    async def read(self, line: Line, need: Need) -> list[Entry]:
+        """Read one page, and more if there may be more news; at the first reading, one from each end."""
+        reading = _Reading(line, self._call, need, self._total)
+        self._is_newest_first, self._total = await self._read(reading)
+        return list(reading.entries.values())
+
+    async def _read(self, reading: _Reading) -> tuple[bool, int]:
+        if self._total is None or self._is_newest_first:
+            first = await reading.page(0)
+            total = reading.total
+            if _descends(first) or total <= len(first):
+                await reading.forwards(first)
+                return _descends(first), total
+        start, last = await self._last_page(reading)
+        end = await reading.to_end(start, last)
+        await reading.backwards(start, last)
+        return False, end
+
+    async def _last_page(self, reading: _Reading) -> tuple[int, list[Entry]]:
+        known = reading.total if self._total is None else self._total
+        start = max(0, known - reading.overlap)
+        last = await reading.page(start)
+        if reading.total < known:
+            start = max(0, reading.total - reading.overlap)
+            last = await reading.page(start)
+        return start, last
+
+
+class _Reading:
+    """One reading of the end of a list."""
+
+    def __init__(self, line: Line, call: PageCall, need: Need, known_total: int | None) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.total = 0
+        """How many rows the list has, by the last answer."""
+        self._line = line
+        self._call = call
+        self._need = need
+        self._known_total = known_total
+        self._news = 0
+        # Of one row nobody can tell in which order the list is.
+        self._size = max(2, line.page_size)
+        self.overlap = min(ROWS_READ_AGAIN, self._size)
+
+    async def page(self, offset: int, limit: int | None = None) -> list[Entry]:
+        """Read a page."""
+        call = self._call(self._line.gateway, offset, limit or self._size)
+        page = await self._line.carry(call)
+        self.total = page.total
+        return [_message_entry(row) for row in page.rows]
+
+    async def to_end(self, start: int, rows: list[Entry]) -> int:
+        """Take in a page, and all that follows it. Return where the list ends."""
+        while rows:
+            self._keep(rows)
+            start += len(rows)
+            rows = await self.page(start) if start < self.total else []
+        return max(start, self.total)
+
+    async def forwards(self, rows: list[Entry]) -> None:
+        """Take in the first page of a list that has the newest rows first, and those after it."""
+        self._keep(rows)
+        offset = len(rows)
+        while offset < self.total and self._goes_on(rows, rows[-1:]):
+            rows = await self.page(offset)
+            if not rows:
+                return
+            self._keep(rows)
+            offset += len(rows)
+
+    async def backwards(self, start: int, rows: list[Entry]) -> None:
+        """Take in the pages before one near the end of a list that has the newest rows last."""
+        while start > 0 and self._goes_on(rows, rows[:1]):
+            stop, start = start, max(0, start - self._size)
+            rows = await self._between(start, stop)
+            self._keep(rows)
+
+    async def _between(self, start: int, stop: int) -> list[Entry]:
+        found: list[Entry] = []
+        while start < stop and (rows := await self.page(start, stop - start)):
+            found += rows
+            start += len(rows)
+        return found
+
+    def _keep(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.key not in self.entries:
+                self.entries[entry.key] = entry
+                self._news += self._need.is_news(entry)
+
+    def _goes_on(self, rows: list[Entry], edge: list[Entry]) -> bool:
+        """Whether there may be news beyond a page.
+
+        :param edge: the row of the page that is next to what was not read.
+        """
+        if not rows:
+            return True
+        highest = max(map(rank_of, rows))
+        is_ordered = _descends(rows) or _descends(rows[::-1])
+        if is_ordered and highest <= self._need.floor:
+            return False
+        growth = 0 if self._known_total is None else self.total - self._known_total
+        return (
+            self._news < growth
+            or any(map(self._need.is_news, edge))
+            or highest > self._need.reach
+            or (self._need.has_beginners and not is_ordered)
+        )
+
+
+def rank_of(entry: Entry) -> float:
+    """Return an entry's rank to sort by; what has none comes first."""
+    return -math.inf if entry.rank is None else entry.rank
+
+
+def _descends(rows: Sequence[Entry]) -> bool:
+    return len(rows) > 1 and all(rank_of(row) > rank_of(following) for row, following in pairwise(rows))
+
+
+def _message_entry(row: IncomingMessage) -> Entry:
+    if not isinstance(row.message_id, int):
+        msg = "The ids of this gateway are not whole numbers, so its messages cannot be watched."
+        raise UnsupportedCapability(msg)
+    return Entry(str(row.message_id), row.message_id, row)
+
+
+class SnapshotReader:
+    """Reads the opt-outs, which a gateway always lists as a whole.
+
+    :param now: the present in seconds since the epoch; a seam for tests.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+
+    async def read(self, line: Line, need: Need) -> list[Entry]:
+        """Ask once, and leave out what everybody is done with."""
+        rows: tuple[OptOut, ...] = await line.carry(line.gateway.opt_outs())
+        latest = self._now() // 60 + MINUTES_KEPT
+        ranked = [(row, _minute(row, latest)) for row in rows]
+        newest = max((rank for _, rank in ranked if rank is not None), default=0)
+        floor = min(newest - MINUTES_KEPT, need.floor)
+        return [
+            Entry(_opt_out_key(row, rank, line.hashes), rank, row)
+            for row, rank in ranked
+            if rank is None or rank > floor
+        ]
+
+
+def _minute(row: OptOut, latest: float) -> int | None:
+    """Return the minute of a row; of one in the future none, as others would count as seen because of it."""
+    if row.opted_out_at is None:
+        return None
+    minute = int(row.opted_out_at.timestamp() // 60)
+    return minute if minute <= latest else None
+
+
+def _opt_out_key(row: OptOut, rank: int | None, hashes: KeyedHash) -> str:
+    return hashes.of("opt-out", row.number, str(rank), str(row.message_id))[:_KEY_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedList:
+    """A list that can be watched.
+
+    :param noun: what one row of it is called, in the singular.
+    :param poll_interval: seconds between two polls unless others are asked for.
+    :param overlap: how many of its rows a cursor tells apart.
+    :param reader: makes what reads it.
+    """
+
+    name: str
+    noun: str
+    poll_interval: float
+    overlap: Overlap
+    reader: Callable[[], Reader]
+
+
+LISTS = {
+    each.name: each
+    for each in (
+        WatchedList(
+            "incoming",
+            "incoming message",
+            30.0,
+            newest_rows,
+            lambda: TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit)),
+        ),
+        WatchedList(
+            "short_code",
+            "short code message",
+            30.0,
+            newest_rows,
+            lambda: TailReader(lambda gateway, offset, limit: gateway.short_code(offset, limit)),
+        ),
+        WatchedList("opt_outs", "opt-out", 300.0, newest_minutes, SnapshotReader),
+    )
+}
+"""Every list by its name. Opt-outs are asked for less often, as each answer holds all of them."""
+
+
+def list_named(name: object) -> WatchedList:
+    """Return a list by its name.
+
+    :raises InvalidMessage: if there is none of that name.
+    """
+    if not isinstance(name, str) or name not in LISTS:
+        msg = f"dataset must be one of {', '.join(LISTS)}; got {name!r}."
+        raise InvalidMessage(msg)
+    return LISTS[name]

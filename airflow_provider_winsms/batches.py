@@ -1,0 +1,57 @@
+"""The ledger's tables by their connection, and a batch of them, given in place of message ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.messages import MessageId
+
+
+def check_batch(message_ids: object, batch: object, ledger_conn_id: str | None) -> None:
+    """Hold a batch against what else an operator was given.
+
+    :raises InvalidMessage: if there are ids too, if it is no text, or if there is no ledger to look it up in.
+    """
+    if batch is None:
+        return
+    if message_ids is not None:
+        msg = "Both `message_ids` and `batch` are given. Give one of them."
+        raise InvalidMessage(msg)
+    if not isinstance(batch, str):
+        msg = (
+            f"`batch` is of type {type(batch).__name__}. Give the id that a send operator returned, "
+            'such as `send.output["batch"]`.'
+        )
+        raise InvalidMessage(msg)
+    if ledger_conn_id is None:
+        msg = "`batch` needs `ledger_conn_id`, the one that the send operator was given. Or give ids."
+        raise InvalidMessage(msg)
+
+
+def ids_of_batch(ledger_conn_id: str, ledger_prefix: str, batch: str) -> Sequence[MessageId]:
+    """Return the ids of all texts of a batch that the gateway took and that were not cancelled.
+
+    :raises ConfigurationError: if the connection is none of a database that a ledger can be kept in.
+    :raises InvalidMessage: if there is no such batch.
+    :raises LedgerUnavailable: if the database refuses something.
+    """
+    with history_at(ledger_conn_id, ledger_prefix) as history:
+        return history.message_ids(batch.strip())
+
+
+def history_at(ledger_conn_id: str, ledger_prefix: str) -> SmsHistory:
+    """Open the ledger's tables behind a connection.
+
+    :raises ConfigurationError: if the connection is none of a database that a ledger can be kept in.
+    :raises LedgerUnavailable: if the database refuses something.
+    """
+    from airflow_provider_winsms.hooks.connections import sql_hook
+    from airflow_provider_winsms.ledger.history import SmsHistory
+
+    return SmsHistory(sql_hook(ledger_conn_id), ledger_prefix)

@@ -1,0 +1,29 @@
+"""The hook behind a connection, for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.hooks.sms import SmsHook
+
+
+async def async_hook(sms_conn_id: str) -> SmsHook:
+    """Return the hook of whichever gateway a connection names, without blocking the event loop.
+
+    :raises ConfigurationError: if there is no such connection, or it is not one of an SMS gateway.
+    """
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    from airflow_provider_winsms.hooks.connections import missing_connection
+    from airflow_provider_winsms.hooks.sms import WHAT, SmsHook
+
+    try:
+        connection = await get_async_connection(sms_conn_id)
+    except AirflowNotFoundException:
+        raise missing_connection(sms_conn_id, WHAT) from None
+    extras = await get_async_extra_dejson(connection)
+    return await asyncio.to_thread(SmsHook.of_connection, connection, extras)

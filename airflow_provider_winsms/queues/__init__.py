@@ -1,0 +1,1 @@
+"""Incoming SMS as a message queue."""

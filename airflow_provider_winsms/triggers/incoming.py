@@ -1,0 +1,333 @@
+"""The watcher that starts DAGs when an SMS comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_provider_winsms.arrivals import LISTS, Line, list_named
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.selecting import selection
+from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch, back_off, pause
+
+try:
+    from airflow.triggers.shared_stream import SharedStreamProducer
+except ImportError:  # Airflow before 3.3
+    SharedStreamProducer = object  # type: ignore[assignment,misc] # nobody asks for a producer there
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Sequence
+
+    from airflow.triggers.shared_stream import AdvanceItem
+
+    from airflow_provider_winsms.watching import Offer
+
+SHORTEST_POLL_INTERVAL = 1.0
+"""Seconds: an interval of 0 would ask without pause."""
+
+_COMPLAIN_EVERY = 60.0
+"""Seconds between complaints about wrong arguments, at first; later more."""
+
+_log = logging.getLogger(__name__)
+
+_audiences: WeakValueDictionary[tuple[object, Hashable], Audience] = WeakValueDictionary()
+"""Those who share a poll, by event loop and shared stream, as long as one of them or their poll is there."""
+
+
+class SmsIncomingTrigger(BaseEventTrigger):
+    """Fires an event for each SMS that comes in, or for each opt-out. For an ``AssetWatcher``.
+
+    All watchers of one connection, dataset and poll interval in one triggerer share one poll, on Airflow 3.3
+    or newer. What a watcher has fired it remembers in the state store of its asset, once Airflow has stored
+    the event: no message is missed, and none fires twice but where the triggerer ends between the two.
+    A watcher that starts for the first time begins with what arrives from then on.
+
+    An event's payload: ``{"dataset": ..., "event_key": ..., "message_id": ..., "in_reply_to": ...,
+    "received_at": ..., "keyword": ...}``. ``event_key`` is the same whenever the same message is told, and
+    no other message's; ``received_at`` is ISO 8601 text in UTC, to the minute; ``keyword`` is the one of
+    ``keywords`` that matched. ``message_id`` and ``in_reply_to``, the last text sent to that number, are the
+    gateway's ids, and may be null, as those of opt-outs made by hand.
+
+    A message must pass every filter that is given. Arguments that make no sense are told in the triggerer's
+    log, where the watcher then waits to be replaced.
+
+    :param sms_conn_id: the connection whose type says which gateway.
+    :param dataset: ``"incoming"``, ``"short_code"`` or ``"opt_outs"``.
+    :param keywords: single words, in whatever case; the first word of the text must be one of them.
+    :param pattern: a regular expression that must be found in the text. It runs in the triggerer, beside all
+        other triggers: one that takes long, such as ``(a+)+b``, stops them all.
+    :param senders_variable: the name of an Airflow Variable with a JSON list of numbers, or numbers with
+        commas between them; only what they send is told. It is read again every five minutes. By reference,
+        because a trigger's arguments are stored.
+    :param poll_interval: seconds, 1 or more; by default 30, for opt-outs 300, as each answer holds them all.
+    :param exposed_fields: ``"number"``, ``"text"`` or both put these into the payload. They then stand in
+        Airflow's metadata database and in the triggerer's log, and everything that can read the asset's
+        events can read them. By default neither is told.
+    """
+
+    # A watcher has no task whose queue it could take.
+    supports_triggerer_queue = False
+
+    pause: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(pause)
+    """Waits for seconds, or for an event; a seam for tests."""
+
+    hold: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(asyncio.sleep)
+    """Waits for seconds before an event is fired; a seam for tests."""
+
+    turns: ClassVar[Turns] = Turns()
+    """When which asset had its last event; of all watchers in this process."""
+
+    def __init__(
+        self,
+        *,
+        sms_conn_id: str = "winsms_default",
+        dataset: str = "incoming",
+        keywords: Sequence[str] | None = None,
+        pattern: str | None = None,
+        senders_variable: str | None = None,
+        poll_interval: float | None = None,
+        exposed_fields: Sequence[str] = (),
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sms_conn_id = sms_conn_id
+        self.dataset = dataset
+        self.keywords = keywords
+        self.pattern = pattern
+        self.senders_variable = senders_variable
+        self.poll_interval = poll_interval
+        self.exposed_fields = exposed_fields
+        self._joined: tuple[Audience, Follower] | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the path and arguments that the trigger is rebuilt from."""
+        return (
+            "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger",
+            {
+                "sms_conn_id": self.sms_conn_id,
+                "dataset": self.dataset,
+                "keywords": _plain(self.keywords),
+                "pattern": self.pattern,
+                "senders_variable": self.senders_variable,
+                "poll_interval": self.poll_interval,
+                "exposed_fields": _plain(self.exposed_fields),
+            },
+        )
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what those have in common who share a poll; ``None`` for one who has to complain."""
+        if self._problem() is not None:
+            return None
+        return ("sms-watch", self.sms_conn_id, self.dataset, self._seconds())
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
+        """Return the one poll of all who share it."""
+        return _Producer(cls(**kwargs)._watch())  # noqa: SLF001 - its own class
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Join those who share a poll, and fire events for what it offers."""
+        audience = _audience(self.shared_stream_key())
+        follower = self._join(audience)
+        try:
+            async for payload in follower.payloads(shared_stream):
+                yield TriggerEvent(payload)
+        finally:
+            audience.leave(follower)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Do the same alone: before Airflow 3.3, and in ``dag.test()``.
+
+        A message counts as told once its event is handed to Airflow, before it is stored.
+        """
+        await self._complain()
+        audience = Audience()
+        follower = self._join(audience)
+        async for payload in follower.payloads(self._watch(audience).settled()):
+            yield TriggerEvent(payload)
+
+    async def cleanup(self) -> None:
+        """Leave the others."""
+        if self._joined is not None:
+            audience, follower = self._joined
+            audience.leave(follower)
+
+    def _watch(self, audience: Audience | None = None) -> Watch:
+        return Watch(
+            list_named(self.dataset),
+            audience or _audience(self.shared_stream_key()),
+            self._dial,
+            poll_interval=self._seconds(),
+            log=_log,
+            pause=self.pause,
+        )
+
+    def _join(self, audience: Audience) -> Follower:
+        stores = _stores(getattr(self, "asset_state_store", None))
+        key = self._store_key()
+        follower = Follower(
+            (key, *sorted(stores)),
+            selection(self.dataset, self.keywords, self.pattern, self.exposed_fields),
+            _AssetMemory(list(stores.values()), key) if stores else None,
+            self._senders if self.senders_variable else None,
+            assets=sorted(stores) or [str(id(self))],
+            turns=self.turns,
+            pause=self.hold,
+        )
+        self._joined = audience, follower
+        audience.join(follower)
+        return follower
+
+    def _store_key(self) -> str:
+        """Return what tells this watcher from others of the same asset, and the same after a restart."""
+        digest = sha256(json.dumps(self.serialize()[1], sort_keys=True).encode())
+        return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
+
+    def _seconds(self) -> float:
+        return float(LISTS[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval)
+
+    def _check(self) -> None:
+        """Hold the arguments against what they may be.
+
+        :raises InvalidMessage: naming the one that is wrong.
+        """
+        for name in ("sms_conn_id", "senders_variable"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value) and (name == "sms_conn_id" or value is not None):
+                msg = f"{name} must be a name; got {value!r}."
+                raise InvalidMessage(msg)
+        selection(self.dataset, self.keywords, self.pattern, self.exposed_fields)
+        interval = self.poll_interval
+        if interval is not None and not (
+            type(interval) in {int, float} and SHORTEST_POLL_INTERVAL <= interval < math.inf
+        ):
+            msg = f"poll_interval must be a number of seconds, 1 or more; got {interval!r}."
+            raise InvalidMessage(msg)
+
+    def _problem(self) -> InvalidMessage | None:
+        try:
+            self._check()
+        except InvalidMessage as error:
+            return error
+        return None
+
+    async def _complain(self) -> None:
+        """Return at once if the arguments make sense; otherwise say so, again and again.
+
+        Airflow makes a watcher anew, every second, that raises or returns.
+        """
+        complaints = 0
+        while (problem := self._problem()) is not None:
+            complaints += 1
+            self.log.error("This watcher watches nothing. %s Mend the DAG file.", problem)
+            await self.pause(back_off(_COMPLAIN_EVERY, complaints))
+
+    @asynccontextmanager
+    async def _dial(self) -> AsyncIterator[Line]:
+        from airflow_provider_winsms.hooks.awaited import async_hook
+
+        hook = await async_hook(self.sms_conn_id)
+        async with hook.get_async_conn() as transport:
+            yield Line(hook.gateway, transport.send, hook.page_size, hook.hashes)
+
+    async def _senders(self, country_code: str) -> Collection[str]:
+        """Fetch the numbers that the Variable lists.
+
+        :raises ConfigurationError: if there is no such Variable, or it holds something else.
+        """
+        from airflow.providers.common.compat.sdk import Variable
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_winsms.composing import international
+        from airflow_provider_winsms.messages import items_of_text
+
+        where = f"The Variable {self.senders_variable!r} (senders_variable)"
+        value = await sync_to_async(Variable.get)(str(self.senders_variable), None)
+        if not isinstance(value, str):
+            msg = f"{where} does not exist, or is not text."
+            raise ConfigurationError(msg)
+        try:
+            numbers = [international(item, country_code) for item in items_of_text(value, "senders_variable")]
+        except InvalidMessage:
+            numbers = []
+        if not numbers or None in numbers:
+            place = f"; entry {numbers.index(None) + 1} is none" if numbers else ""
+            msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{place}."
+            raise ConfigurationError(msg)
+        return frozenset(number for number in numbers if number)
+
+
+class _Producer(SharedStreamProducer):
+    """What Airflow asks for messages, and tells that their events are stored."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    async def open_stream(self) -> AsyncIterator[tuple[Offer, Offer]]:
+        """Yield what is new; Airflow hands the first of each pair to all watchers, and the second back."""
+        async for offer in self._watch.offers():
+            yield offer, offer
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        """Take note of messages that every watcher is done with, whose events are stored."""
+        await self._watch.settle(
+            (item.broker_payload, not item.outcome.failed and not item.outcome.rejected) for item in batch
+        )
+
+
+class _AssetMemory:
+    """A cursor in the state stores of all assets that a watcher serves.
+
+    A watcher that stands on several assets fires for all of them, and goes on when one is taken off.
+    """
+
+    def __init__(self, stores: Sequence[Any], key: str) -> None:
+        self._stores = stores
+        self._key = key
+
+    async def load(self) -> Any:
+        """Return the cursor, of several the one that has come furthest, or ``None``."""
+        kept = [await store.aget(self._key) for store in self._stores]
+        return max((each for each in kept if each is not None), key=_progress, default=None)
+
+    async def save(self, value: dict[str, Any]) -> None:
+        """Keep a cursor."""
+        for store in self._stores:
+            await store.aset(self._key, value)
+
+
+def _progress(value: Any) -> tuple[int, ...]:
+    """Return what grows as a cursor goes on; nothing for what is no cursor, which is refused when read."""
+    try:
+        ranks = [rank for rank in (value["low"], *value["seen"].values()) if rank is not None]
+        return (max(ranks, default=0), len(ranks))
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return ()
+
+
+def _stores(accessors: Any) -> dict[str, Any]:
+    """Return the state stores of a watcher's assets, by the assets' names.
+
+    Airflow hands them over together, without telling of which assets they are; and only of a single one can
+    they be used so. So it is looked up where it keeps them.
+    """
+    if accessors is None:
+        return {}
+    apart = {**getattr(accessors, "_by_uri", {}), **getattr(accessors, "_by_name", {})}
+    return apart or {"": accessors}
+
+
+def _audience(key: Hashable) -> Audience:
+    return _audiences.setdefault((asyncio.get_running_loop(), key), Audience())
+
+
+def _plain(values: Any) -> Any:
+    """Return a list for what is a list in all but name, as Airflow compares what it has stored."""
+    return list(values) if isinstance(values, (list, tuple)) else values

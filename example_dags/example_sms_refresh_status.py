@@ -1,0 +1,42 @@
+"""Find out each night what became of the texts that were sent.
+
+A send with `ledger_conn_id` writes what the gateway accepted into tables of your warehouse. Whether a text
+arrived the gateway knows later, and it forgets after 90 days. The first task asks about every text whose end
+is not known yet, a thousand per request, and writes the answers into the same tables; the second one reads a
+view on them. Both return counts, neither numbers nor texts.
+
+A night that fails goes on where it stopped when it is retried. A night that is left out does no harm: the
+next one asks about its texts too.
+
+`warehouse` is the connection that the sends were given as `ledger_conn_id`. The tables are made on the first
+run.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk import DAG
+
+from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator
+
+with DAG(
+    dag_id="example_sms_refresh_status",
+    schedule="30 2 * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Johannesburg"),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=10)},
+    tags=["sms", "example"],
+    doc_md=__doc__,
+) as dag:
+    refresh = SmsRefreshStatusOperator(task_id="refresh_status", ledger_conn_id="warehouse")
+    delivery_rate = SQLExecuteQueryOperator(
+        task_id="delivery_rate",
+        conn_id="warehouse",
+        sql="SELECT dag_id, SUM(accepted) AS accepted, SUM(delivered) AS delivered FROM sms_delivery_rate "
+        "GROUP BY dag_id ORDER BY dag_id",
+    )
+    refresh >> delivery_rate

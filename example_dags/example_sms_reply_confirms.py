@@ -1,0 +1,75 @@
+"""A reply "YES" to a reminder confirms the appointment, and is thanked for.
+
+The watcher looks for replies in the triggerer; a first word of "yes", in whatever case, starts the DAG. An
+event carries ids and the matched keyword, neither number nor text. ``in_reply_to`` is the id of the last text
+sent to that phone: the reminder, which is in the table ``appointments`` and in the ledger of what sent it
+(``ledger_conn_id="warehouse"``).
+
+Airflow may put several events into one run, and may repeat one after a crash. So a task looks at every event
+of its run, and what it does may be done twice: an appointment that is confirmed again is confirmed, and a
+text with an ``idempotency_key`` goes out once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseHook, task
+
+from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.triggers.sms import SmsIncomingTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+APPOINTMENTS = """CREATE TABLE IF NOT EXISTS appointments
+    (reminder_id BIGINT PRIMARY KEY, confirmed INTEGER NOT NULL DEFAULT 0)"""
+CONFIRM = "UPDATE appointments SET confirmed = 1 WHERE reminder_id = ?"
+IS_APPOINTMENT = "SELECT 1 FROM appointments WHERE reminder_id = ?"
+NUMBER = "SELECT number FROM sms_messages WHERE message_id = ?"
+
+replies = Asset(
+    "sms_replies_yes",
+    watchers=[AssetWatcher(name="phones", trigger=SmsIncomingTrigger(keywords=["YES"]))],
+)
+
+
+@task
+def confirm(triggering_asset_events: Any = None) -> list[int]:
+    """Confirm the appointments that were answered for, and return the ids of their reminders."""
+    answers = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
+    answered = {answer["in_reply_to"] for answer in answers} - {None}
+    warehouse = BaseHook.get_hook("warehouse")
+    warehouse.run(APPOINTMENTS)
+    for reminder in answered:
+        warehouse.run(CONFIRM.replace("?", warehouse.placeholder), parameters=[reminder])
+    known = IS_APPOINTMENT.replace("?", warehouse.placeholder)
+    return [reminder for reminder in sorted(answered) if warehouse.get_first(known, parameters=[reminder])]
+
+
+def who_answered(context: Context, **_: Any) -> str:
+    """Look up whom a reminder went to, while the task runs, so that the number is stored nowhere else."""
+    ti = context["ti"]
+    reminder = ti.xcom_pull(task_ids="confirm")[ti.map_index]
+    warehouse = BaseHook.get_hook("warehouse")
+    (number,) = warehouse.get_first(NUMBER.replace("?", warehouse.placeholder), parameters=[reminder])
+    return str(number)
+
+
+with DAG(
+    dag_id="example_sms_reply_confirms",
+    schedule=[replies],
+    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Johannesburg"),
+    catchup=False,
+    default_args={"retries": 2},
+    tags=["sms", "example"],
+    doc_md=__doc__,
+) as dag:
+    confirmed = confirm()
+    SmsSendOperator.partial(
+        task_id="thank",
+        text="Thank you, your appointment is confirmed.",
+        to=who_answered,
+        ledger_conn_id="warehouse",
+    ).expand(idempotency_key=confirmed.map(lambda reminder: f"thanks for the answer to {reminder}"))

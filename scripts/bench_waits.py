@@ -1,0 +1,316 @@
+"""What it costs a triggerer to wait: one poll for all triggers, beside one poll for each.
+
+What is measured is the event loop of the triggerer alone, in a process of its own: tasks that run triggers,
+and a stand-in for the gateway in another process. All texts are due at one instant, which is the worst case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from airflow_provider_winsms.hooks.awaited import async_hook
+from airflow_provider_winsms.packing import pack
+from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
+from airflow_provider_winsms.waiting import DeliveryWait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.gateways.transport import AsyncTransport
+
+ONE_FOR_ALL = "one for all"
+ONE_EACH = "one each"
+FEW = 10
+NOTE = (
+    "CPU: beyond an idle loop. Blocked: at a stretch, at most, Python's garbage collection left out, which "
+    "goes through all that the process holds; working: the loop's own CPU of it."
+)
+
+_STATUS = Path("/proc/self/status")
+_PEAK_TO_FORGET = Path("/proc/self/clear_refs")
+_FIRST_ID = 4_000_000_000
+_SECONDS_TO_JOIN = 12.0
+_NAP = 0.001
+_QUIET = 2.0
+"""Seconds without a question, in which it is found out what an idle loop takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a stretch of time took.
+
+    :param cpu: seconds.
+    :param blocked: seconds that the loop was blocked at a stretch, at most, Python's garbage collection
+        left out: it goes through all that the process holds, whoever has it run.
+    :param working: seconds of CPU that the loop took at a stretch, at most; on a machine that has other
+        things to do as well, it is blocked for longer than it works.
+    :param collecting: seconds that one garbage collection took, at most.
+    """
+
+    cpu: float
+    blocked: float
+    working: float
+    collecting: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run took.
+
+    :param requests: of one tick.
+    :param joining: until all triggers wait; with one poll each, until all have their HTTP client.
+    :param tick: in which no text has news. Its CPU, as that of the ending, is beyond an idle loop's.
+    :param ending: a tick in which all texts have arrived and all triggers fire.
+    :param memory: resident megabytes above the start, at most.
+    """
+
+    requests: int
+    joining: Phase
+    tick: Phase
+    ending: Phase
+    memory: float
+
+    @property
+    def longest(self) -> Phase:
+        """The phase in which the loop was blocked for longest."""
+        return max(self.joining, self.tick, self.ending, key=lambda phase: phase.blocked)
+
+
+def is_known() -> bool:
+    """Whether this system tells what is measured."""
+    return _STATUS.exists()
+
+
+def compared(triggers: int) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what one poll each and one for all take, and the ratio."""
+    each, shared = (measured(way, triggers, FEW) for way in (ONE_EACH, ONE_FOR_ALL))
+    for name, theirs, ours, digits in (
+        ("requests of a tick", each.requests, shared.requests, 0),
+        ("CPU seconds until all wait", each.joining.cpu, shared.joining.cpu, 1),
+        ("CPU seconds of a tick", each.tick.cpu, shared.tick.cpu, 2),
+        ("longest time blocked, ms", 1000 * each.longest.blocked, 1000 * shared.longest.blocked, 0),
+        ("memory above the start, MB", each.memory, shared.memory, 0),
+    ):
+        yield name, f"{theirs:,.{digits}f}", f"{ours:,.{digits}f}", f"{theirs / max(ours, 0.001):,.0f}"
+
+
+def at_scale(triggers: int, ids: int, latency: float) -> Iterator[tuple[str, ...]]:
+    """Yield what joining, a tick and ending take when all wait at one poll."""
+    run = measured(ONE_FOR_ALL, triggers, ids, latency=latency, pause=40.0)
+    for name, phase in (
+        ("until all wait", run.joining),
+        (f"a tick of {run.requests:,} requests", run.tick),
+        ("a tick in which all end", run.ending),
+    ):
+        stretches = (phase.blocked, phase.working, phase.collecting)
+        yield name, f"{phase.cpu:.1f}", *(f"{1000 * stretch:.0f}" for stretch in stretches)
+    yield "memory above the start, MB", f"{run.memory:.0f}", "", "", ""
+
+
+def measured(way: str, triggers: int, ids: int, *, latency: float = 0.0, pause: float = 15.0) -> Figures:
+    """Measure in a process of its own.
+
+    :param ids: of each trigger.
+    :param latency: seconds that the gateway takes for an answer.
+    :param pause: seconds between two ticks, in which one has to be over.
+    """
+    with _gateway(latency) as url:
+        connection = {"conn_type": "winsms", "host": url, "password": "no-secret"}
+        environment = {**os.environ, "AIRFLOW_CONN_WINSMS_DEFAULT": json.dumps(connection)}
+        command = [sys.executable, "-m", "scripts.bench_waits", way, url, str(triggers), str(ids), str(pause)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout)
+    joining, tick, ending = (Phase(**found[phase]) for phase in ("joining", "tick", "ending"))
+    return Figures(found["requests"], joining, tick, ending, found["memory"])
+
+
+@contextmanager
+def _gateway(latency: float) -> Iterator[str]:
+    command = [sys.executable, "-m", "scripts.status_server", str(latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip() if process.stdout else ""
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    """Measure, and answer with a line of JSON."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    way, url, triggers, ids, pause = sys.argv[1:]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    run = {ONE_FOR_ALL: _one_for_all, ONE_EACH: _one_each}[way]
+    figures = asyncio.run(run(url, int(triggers), int(ids), float(pause)))
+    print(json.dumps(asdict(figures)), file=answer)
+
+
+class Watch:
+    """Sleeps for a millisecond at a time, and notes when it is woken late."""
+
+    def __init__(self) -> None:
+        gc.callbacks.append(self._note_collection)
+        self._task = asyncio.create_task(self._run())
+        self._collected = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._blocked = self._working = self._collecting = 0.0
+        self._cpu, self._began = time.process_time(), time.monotonic()
+
+    async def _run(self) -> None:
+        while True:
+            began, worked, collected = time.perf_counter(), time.thread_time(), self._collected
+            await asyncio.sleep(_NAP)
+            collecting = self._collected - collected
+            self._blocked = max(self._blocked, time.perf_counter() - began - _NAP - collecting)
+            self._working = max(self._working, time.thread_time() - worked - collecting)
+
+    def _note_collection(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._collection_began = time.perf_counter()
+        else:
+            taken = time.perf_counter() - self._collection_began
+            self._collected += taken
+            self._collecting = max(self._collecting, taken)
+
+    def lap(self) -> Phase:
+        """Return what has been since the last lap."""
+        cpu, seconds = time.process_time() - self._cpu, time.monotonic() - self._began
+        phase = Phase(cpu, self._blocked, self._working, self._collecting, seconds)
+        self._begin()
+        return phase
+
+    def end(self) -> None:
+        """Stop."""
+        gc.callbacks.remove(self._note_collection)
+        self._task.cancel()
+
+
+async def _one_for_all(url: str, triggers: int, ids: int, pause: float) -> Figures:
+    await async_hook("winsms_default")
+    start = _forget_peak()
+    watch = Watch()
+    first_at = time.time() + _SECONDS_TO_JOIN + triggers / 1000
+    tasks = []
+    for place in range(triggers):
+        # As Airflow 3.3 does when it creates triggers.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(_fire(_trigger(_ids(place, ids), first_at, pause))))
+    await asyncio.sleep(0.1)
+    joining = watch.lap()
+    await asyncio.sleep(first_at - _QUIET - 0.5 - time.time())
+    watch.lap()
+    await asyncio.sleep(_QUIET)
+    idle = watch.lap()
+    await asyncio.sleep(first_at + pause - 0.5 - time.time())
+    tick = watch.lap()
+    requests = await _told(url, "count")
+    await _told(url, "deliver")
+    watch.lap()
+    await asyncio.gather(*tasks)
+    ending = watch.lap()
+    watch.end()
+    asking, firing = (
+        replace(phase, cpu=max(0.0, phase.cpu - idle.cpu / idle.seconds * phase.seconds))
+        for phase in (tick, ending)
+    )
+    return Figures(requests, joining, asking, firing, _megabytes("VmHWM") - start)
+
+
+def _trigger(ids: list[int], first_at: float, pause: float) -> SmsDeliveryTrigger:
+    return SmsDeliveryTrigger(
+        sms_conn_id="winsms_default",
+        source={"message_ids": pack(ids)},
+        min_delivered=1.0,
+        begins_at=first_at,
+        shortest_pause=pause,
+        longest_pause=pause,
+        first_at=first_at,
+        end_at=first_at + 3600,
+        grace_until=first_at,
+    )
+
+
+async def _fire(trigger: SmsDeliveryTrigger) -> None:
+    async for event in trigger.run():
+        if event.payload.get("ended") != "settled":
+            msg = f"A trigger ended otherwise than it should: {event.payload}."
+            raise RuntimeError(msg)
+
+
+async def _one_each(url: str, triggers: int, ids: int, pause: float) -> Figures:
+    start = _forget_peak()
+    watch = Watch()
+    hook = await async_hook("winsms_default")
+    waits = [DeliveryWait(_ids(place, ids), min_delivered=1.0, grace_until=0.0) for place in range(triggers)]
+    transports = await asyncio.gather(*(hook.get_async_conn().__aenter__() for _ in waits))
+    joining = watch.lap()
+    await asyncio.sleep(min(pause, _QUIET))
+    watch.lap()
+    await asyncio.gather(*map(_ask, waits, transports))
+    tick = watch.lap()
+    requests = await _told(url, "count")
+    await _told(url, "deliver")
+    watch.lap()
+    await asyncio.gather(*map(_ask, waits, transports))
+    await asyncio.gather(*(transport.__aexit__(None, None, None) for transport in transports))
+    ending = watch.lap()
+    watch.end()
+    return Figures(requests, joining, tick, ending, _megabytes("VmHWM") - start)
+
+
+async def _ask(wait: DeliveryWait, transport: AsyncTransport) -> None:
+    for call in wait.calls(transport.endpoint.gateway):
+        reports = await transport.send(call)
+        wait.absorb(reports, time.time())
+
+
+def _ids(place: int, ids: int) -> list[int]:
+    first = _FIRST_ID + place * ids
+    return list(range(first, first + ids))
+
+
+async def _told(url: str, what: str) -> Any:
+    def tell() -> Any:
+        with urllib.request.urlopen(f"{url}/{what}", data=b"") as answer:  # noqa: S310 - it is ours
+            return json.load(answer)
+
+    return await asyncio.to_thread(tell)
+
+
+def _forget_peak() -> float:
+    # A collection goes through all that Airflow imports as well, for half a second: not what is measured.
+    gc.collect()
+    gc.freeze()
+    _PEAK_TO_FORGET.write_text("5")
+    return _megabytes("VmRSS")
+
+
+def _megabytes(name: str) -> float:
+    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    return int(kilobytes) / 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped
+from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.sending import Clock
+from airflow_provider_winsms.triggers import sms as triggers
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+DELIVERED, FAILED, STAYS_SENT = "27000000010", "27000000011", "27000000013"
+NOT_A_PHONE = "27000000005"
+ARRIVED = {"total": 1, "delivered": 1, "states": {"delivered": 1}, "cost": "1.0"}
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
+
+
+@pytest.fixture(params=[False, True], ids=["on the worker", "deferred"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    kind: bool = request.param
+    return kind
+
+
+def sending(to: Any = DELIVERED, **kwargs: Any) -> SmsSendOperator:
+    kwargs = {"poll_interval": 1, "delivery_timeout": 5, "wait_for_delivery": True, **kwargs}
+    return SmsSendOperator(task_id="send", text="Hi", to=to, **kwargs)
+
+
+def run(runner: TaskRunner, task: Any) -> Any:
+    """Run a try to its end, over a deferral if there is one."""
+    result = runner.run(task)
+    return runner.resume(task, runner.fire()) if result.state == "deferred" else result
+
+
+def sends(sandbox: Sandbox) -> int:
+    return sum(request["operation"].startswith("smsSend") for request in sandbox.requests())
+
+
+def test_what_it_returns_has_the_delivery_beside_what_was_sent(deferrable: bool, runner: TaskRunner) -> None:
+    assert run(runner, sending(deferrable=deferrable)).state == "success"
+    assert runner.result["accepted"] == 1
+    assert len(runner.result["message_ids"]) == 1
+    assert runner.result["delivery"] == ARRIVED
+
+
+def test_a_batch_waits_too(deferrable: bool, runner: TaskRunner) -> None:
+    messages = [{"text": "A", "to": DELIVERED}, {"text": "B", "to": FAILED}]
+    task = SmsSendBatchOperator(
+        task_id="send",
+        messages=messages,
+        wait_for_delivery=True,
+        deferrable=deferrable,
+        min_delivered=0.5,
+        poll_interval=1,
+    )
+    assert run(runner, task).state == "success"
+    assert runner.result["delivery"]["states"] == {"delivered": 1, "failed": 1}
+
+
+def test_without_being_asked_it_does_not_wait(sandbox: Sandbox, runner: TaskRunner) -> None:
+    assert runner.run(sending(STAYS_SENT, wait_for_delivery=False)).state == "success"
+    assert "delivery" not in runner.result
+    assert [request["operation"] for request in sandbox.requests()] == ["smsSend"]
+
+
+def test_too_few_that_arrive_fail_it_for_good_and_leave_what_was_sent(
+    deferrable: bool, runner: TaskRunner
+) -> None:
+    error = run(runner, sending([DELIVERED, FAILED], deferrable=deferrable)).error
+    assert isinstance(error, DeliveryFailed)
+    assert isinstance(error, AirflowFailException)
+    assert "1 of 2 texts delivered, 2 needed (1 delivered, 1 failed)" in str(error)
+    assert runner.xcoms["partial_result"]["accepted"] == 2
+
+
+def test_the_end_counts_from_when_the_texts_are_due(deferrable: bool, runner: TaskRunner) -> None:
+    error = run(runner, sending(STAYS_SENT, deferrable=deferrable, delivery_timeout=2)).error
+    assert isinstance(error, DeliveryFailed)
+    assert "Not settled within 2 seconds of when they were due" in str(error)
+
+
+def test_a_text_for_later_is_first_asked_for_when_it_is_due(sandbox: Sandbox, runner: TaskRunner) -> None:
+    send_at = sandbox.now() + timedelta(hours=2)
+    task = sending(send_at=send_at, deferrable=True, delivery_timeout=timedelta(hours=1))
+    assert runner.run(task).state == "deferred"
+    kwargs = runner.trigger().serialize()[1]
+    due = kwargs["first_at"]
+    assert due == kwargs["begins_at"]
+    assert 0 <= due - send_at.timestamp() < 60
+    assert kwargs["end_at"] == due + 3600
+    assert kwargs["grace_until"] > due
+
+
+def test_a_held_text_is_first_asked_for_when_it_is_due(sandbox: Sandbox, runner: TaskRunner) -> None:
+    task = sending(guarantee="exactly_once", deferrable=True)
+    assert runner.run(task).state == "deferred"
+    assert runner.trigger().serialize()[1]["first_at"] >= sandbox.now().timestamp() + 290
+
+
+def test_a_retry_sends_nothing_again_and_waits_anew(
+    deferrable: bool, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.retries = 1
+    task = sending(deferrable=deferrable)
+    sandbox.add_fault("503-before-acceptance", operation="smsStatus", times=1_000)
+    if deferrable:
+        # The triggerer, or the worker that goes on, is gone for good.
+        assert runner.run(task).state == "deferred"
+    else:
+        assert run(runner, sending(deferrable=False, delivery_timeout=0.1)).error is not None
+    sandbox.clear_faults()
+    assert run(runner, task).state == "success"
+    assert runner.result["delivery"] == ARRIVED
+    assert sends(sandbox) == 1
+
+
+def test_going_on_after_the_deferral_sends_nothing(sandbox: Sandbox, runner: TaskRunner) -> None:
+    run(runner, sending(deferrable=True))
+    assert sends(sandbox) == 1
+
+
+@pytest.mark.parametrize("guarantee", ["at_most_once", "exactly_once"])
+def test_a_kill_ends_a_wait_and_cancels_nothing(
+    guarantee: str, sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.retries = 1
+    clock = SmsSendOperator.clock
+    terms: dict[str, Any] = {"guarantee": guarantee, "cancel_on_kill": True, "delivery_timeout": 600}
+    if guarantee == "at_most_once":
+        terms["send_at"] = sandbox.now() + timedelta(hours=1)
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(
+        SmsSendOperator, "clock", Clock(clock.now, lambda _: signal.raise_signal(signal.SIGTERM))
+    )
+    assert isinstance(runner.run(sending(**terms, deferrable=False)).error, SendStopped)
+    signal.signal(signal.SIGTERM, handler)
+    monkeypatch.setattr(SmsSendOperator, "clock", clock)
+    assert run(runner, sending(**terms, deferrable=False)).state == "success"
+    signal.signal(signal.SIGTERM, handler)
+    assert runner.result["delivery"] == ARRIVED
+    assert [request["operation"] for request in sandbox.requests()].count("deleteScheduledMessages") == 0
+    assert sends(sandbox) == 1
+
+
+def test_nobody_accepted_is_nothing_to_wait_for(
+    deferrable: bool, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    task = sending(NOT_A_PHONE, deferrable=deferrable, on_rejected="ignore")
+    assert runner.run(task).state == "success"
+    assert runner.result["delivery"]["total"] == 0
+    assert [request["operation"] for request in sandbox.requests()] == ["smsSend"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_delivered": 2},
+        {"poll_interval": -1},
+        {"poll_interval": "soon"},
+        {"max_poll_interval": []},
+        {"delivery_timeout": None},
+        {"delivery_timeout": timedelta.max},
+    ],
+)
+def test_terms_that_make_no_sense_are_refused_before_anything_is_sent(
+    wrong: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    error = runner.run(sending(**wrong)).error
+    assert isinstance(error, InvalidMessage)
+    assert sandbox.requests() == []
+
+
+def test_a_deferral_of_very_many_texts_stores_few_bytes(sandbox: Sandbox, runner: TaskRunner) -> None:
+    sandbox.set_account(credit_balance=5_000)
+    to = [f"2782{place:07d}" for place in range(5_000)]
+    task = sending(to, deferrable=True, min_delivered=0)
+    assert runner.run(task).state == "deferred"
+    assert len(json.dumps(runner.reported)) < 5_000
+    assert runner.trigger().serialize()[1]["source"]["xcom"]["key"] == "partial_result"
+    assert runner.resume(task, runner.fire()).state == "success"
+    assert runner.result["delivery"]["total"] == 5_000

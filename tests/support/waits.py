@@ -1,0 +1,87 @@
+"""Waits and ledgers for polls in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
+from airflow_provider_winsms.waiting import DeliveryWait, LedgerAddress, Schedule
+from tests.support.memory_gateway import DELIVERED, MemoryGateway
+from tests.support.virtual_time import BEGINNING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow_provider_winsms.messages import DeliveryReport, MessageId
+
+LOG = logging.getLogger(__name__)
+FIRST_AT = BEGINNING + 10
+BOOK, OTHER_BOOK = LedgerAddress("book", "sms_"), LedgerAddress("other_book", "sms_")
+
+
+@dataclass
+class Books:
+    """Ledgers in memory.
+
+    :param fails: is given a ledger before it is written, and may raise.
+    """
+
+    fails: Callable[[LedgerAddress], None] = lambda _: None
+    tries: list[tuple[float, LedgerAddress]] = field(default_factory=list)
+    written: list[tuple[LedgerAddress, MessageId, str]] = field(default_factory=list)
+
+    async def write(self, ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:
+        self.tries.append((now(), ledger))
+        await asyncio.sleep(0.1)
+        self.fails(ledger)
+        self.written += [(ledger, report.message_id, report.state.value) for report in reports]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def around(there: MemoryGateway, books: Books | None = None, chance: float = 0.0) -> Surroundings:
+    write = (books or Books()).write
+    return Surroundings(there.open_transport, write, LOG, now=now, chance=lambda: chance)
+
+
+def waiter(
+    ids: Iterable[MessageId],
+    *,
+    first_at: float = FIRST_AT,
+    lasts: float = 3600.0,
+    pause: float = 60.0,
+    longest: float = 3600.0,
+    begins_at: float = BEGINNING,
+    needs: float = 1.0,
+    ledger: LedgerAddress | None = None,
+) -> Waiter:
+    texts = DeliveryWait(ids, min_delivered=needs, grace_until=BEGINNING)
+    return Waiter(texts, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
+
+
+def attending(there: MemoryGateway, *waiters: Waiter, books: Books | None = None) -> list[asyncio.Task[None]]:
+    surroundings = around(there, books)
+    return [asyncio.create_task(SharedPoll.of("winsms_default", surroundings).attend(one)) for one in waiters]
+
+
+async def until(instant: float) -> None:
+    await asyncio.sleep(instant - now())
+
+
+async def cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def nothing_is_left(there: MemoryGateway) -> bool:
+    return not there.transports and not SharedPoll._polls.get(asyncio.get_running_loop())
+
+
+def deliver(there: MemoryGateway, ids: Iterable[MessageId]) -> None:
+    there.states.update(dict.fromkeys(ids, DELIVERED))

@@ -1,0 +1,872 @@
+"""Watchers in Airflow's real shared streams, against a gateway behind a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import Asset
+
+from airflow_provider_winsms.arrivals import KEYS_KEPT, ROWS_READ_AGAIN, Entry
+from airflow_provider_winsms.messages import IncomingMessage
+from airflow_provider_winsms.selecting import EXPOSABLE, selection
+from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
+from airflow_provider_winsms.watching import LONGEST_BACK_OFF, MOST_IN_FLIGHT, SETTLING
+from tests.conftest import API_KEY
+from tests.transfers.list_server import listing, row
+from tests.triggers.triggerer import Store, Time, Triggerer, settled, until, use
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.transfers.list_server import ListServer
+
+NUMBER, OTHER = "27825559871", "27825559872"
+TEXT = "Yes, Quetzalcoatl it is"
+
+
+@pytest.fixture
+def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    connect(monkeypatch, sandbox.base_url, sandbox.api_key)
+    return sandbox
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
+    """A gateway that lists what the test says, in pages of 10."""
+    with listing() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
+        yield server
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, host: str, key: str) -> None:
+    connection = {"conn_type": "winsms", "host": host, "password": key}
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
+
+
+@pytest.fixture
+async def time(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Time]:
+    made = Time()
+    use(made, monkeypatch)
+    yield made
+    for triggerer in made.triggerers:
+        await triggerer.kill()
+
+
+@pytest.fixture
+def stores() -> dict[str, Store]:
+    """What the metadata database has of assets; it outlives triggerers."""
+    return {}
+
+
+@pytest.fixture
+def triggerer(stores: dict[str, Store], time: Time) -> Triggerer:
+    return Triggerer(stores, time)
+
+
+async def restarted(dead: Triggerer) -> Triggerer:
+    """Kill a triggerer, and return the next one."""
+    await dead.kill()
+    return Triggerer(dead.stores, dead.time)
+
+
+def asked(sandbox: Sandbox) -> int:
+    return len(sandbox.requests())
+
+
+class TestOneEventPerMessage:
+    async def test_a_message_fires_once_with_ids_and_nothing_else(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies", keywords=["No", "Yes"])
+        await triggerer.begun()
+        message_id = gateway.incoming(NUMBER, TEXT)
+        for _ in range(3):
+            await triggerer.poll_and_store()
+        (event,) = triggerer.stored
+        assert event.payload == {
+            "dataset": "incoming",
+            "event_key": str(message_id),
+            "message_id": message_id,
+            "in_reply_to": None,
+            "received_at": gateway.now().astimezone(UTC).replace(second=0, microsecond=0).isoformat(),
+            "keyword": "Yes",
+        }
+
+    async def test_what_is_listed_at_the_first_start_fires_nothing(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        gateway.add_incoming([(NUMBER, "old")] * 1500)
+        triggerer.start("replies")
+        await triggerer.begun()
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == []
+        new = gateway.incoming(NUMBER, "new")
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(new)]
+
+    async def test_two_in_the_same_minute_from_the_same_number_fire_twice(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        ids = [gateway.incoming(NUMBER, "YES") for _ in range(2)]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == list(map(str, ids))
+
+    async def test_messages_of_the_short_code_are_told_likewise(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("codes", dataset="short_code")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "not on the short code")
+        message_id = gateway.shortcode(NUMBER, "WIN")
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(message_id)]
+
+
+class TestRestarts:
+    async def test_an_event_that_was_not_stored_fires_again(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        message_id = gateway.incoming(NUMBER, "YES")
+        await triggerer.poll()
+        assert len(triggerer.fired) == 1
+        again = await restarted(triggerer)
+        again.start("replies")
+        await again.begun()
+        again.store()
+        assert again.keys() == [str(message_id)]
+
+    async def test_what_a_cursor_has_never_fires_again(self, gateway: Sandbox, triggerer: Triggerer) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll_and_store()
+        for _ in range(2):
+            triggerer = await restarted(triggerer)
+            triggerer.start("replies")
+            await triggerer.begun()
+            await triggerer.poll_and_store()
+            assert triggerer.keys() == []
+
+    async def test_what_comes_while_the_triggerer_is_down_fires_when_it_is_back(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        gateway.add_incoming([(NUMBER, "old")] * 1200)
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        ids = gateway.add_incoming([(NUMBER, "missed")] * 700)
+        triggerer.start("replies")
+        await triggerer.store_until(lambda: len(triggerer.stored) >= len(ids))
+        assert triggerer.keys() == list(map(str, ids))
+
+    async def test_an_event_stored_right_before_the_end_is_repeated_under_its_key(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll()
+        triggerer.store_and_die()
+        first = triggerer.stored
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer.store()
+        assert [event.payload for event in triggerer.stored] == [event.payload for event in first]
+
+    async def test_a_watcher_that_is_cut_off_while_it_hands_its_event_over_fires_it_again(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        """The others go on, and what they share is settled; the event of this one never left."""
+        triggerer.start("cut off")
+        triggerer.start("stays")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        triggerer.hand_over = asyncio.Event()
+        await triggerer.poll()
+        await triggerer.stop("cut off")
+        triggerer.hand_over.set()
+        await settled()
+        triggerer.store()
+        await settled()
+        assert [event.watcher for event in triggerer.stored] == ["stays"]
+        triggerer.start("cut off")
+        await triggerer.poll_and_store()
+        assert sorted(event.watcher for event in triggerer.stored) == ["cut off", "stays"]
+
+    async def test_a_paused_watcher_goes_on_where_it_stopped(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        await triggerer.stop("replies")
+        message_id = gateway.incoming(NUMBER, "meanwhile")
+        triggerer.start("replies")
+        await triggerer.begun(2)
+        triggerer.store()
+        assert triggerer.keys() == [str(message_id)]
+
+    async def test_a_watcher_with_other_arguments_begins_anew(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies", "asset")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        gateway.incoming(NUMBER, "YES")
+        triggerer.start("replies", "asset", keywords=["YES"])
+        await triggerer.begun()
+        assert triggerer.fired == []
+
+
+class TestSharing:
+    async def test_watchers_with_different_filters_share_one_poll(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("yes", keywords=["YES"])
+        triggerer.start("no", keywords=["no"])
+        triggerer.start("long", pattern=r"\w{12}")
+        await triggerer.begun()
+        ids = gateway.add_incoming([(NUMBER, "Yes!"), (NUMBER, "no, Quetzalcoatl"), (NUMBER, "Perhaps")])
+        before = asked(gateway)
+        await triggerer.poll_and_store()
+        await triggerer.poll_and_store()
+        assert asked(gateway) - before == 2
+        told = {event.watcher: event.payload["message_id"] for event in triggerer.stored}
+        assert told == {"yes": ids[0], "no": ids[1], "long": ids[1]}
+        assert len(triggerer.stored) == 3
+
+    async def test_each_of_them_has_a_cursor_of_its_own_on_one_asset(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("yes", "asset", keywords=["YES"])
+        triggerer.start("no", "asset", keywords=["NO"])
+        await triggerer.begun()
+        assert len(triggerer.stores["asset"].rows) == 2
+        assert gateway.requests()
+
+    async def test_one_that_joins_late_gets_what_it_missed_and_the_others_nothing_twice(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("late")
+        triggerer.start("early", keywords=["YES"])
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        triggerer.start("early", keywords=["YES"])
+        await triggerer.begun()
+        missed = gateway.add_incoming([(NUMBER, "YES")] * 300)
+        triggerer.time.turn()
+        await triggerer.store_until(lambda: len(triggerer.keys("early")) == len(missed))
+        triggerer.start("late")
+        await triggerer.store_until(lambda: len(triggerer.keys("late")) == len(missed))
+        assert triggerer.keys("late") == triggerer.keys("early") == list(map(str, missed))
+
+    async def test_one_whose_event_is_not_stored_in_time_fires_it_again_and_holds_nobody_up(
+        self, gateway: Sandbox, stores: dict[str, Store], time: Time
+    ) -> None:
+        """Airflow fails such a watcher, and makes it anew."""
+        triggerer = Triggerer(stores, time, ack_timeout=0.1)
+        triggerer.start("slow", keywords=["YES"])
+        triggerer.start("quiet", keywords=["NO"])
+        await triggerer.begun()
+        message_id = str(gateway.incoming(NUMBER, "YES"))
+        await triggerer.poll()
+        await until(lambda: triggerer.failed)
+        assert type(triggerer.failed["slow"]).__name__ == "AckTimeout"
+        assert message_id not in stores["slow"].cursor()["seen"]
+        assert message_id in stores["quiet"].cursor()["seen"]
+        triggerer.fired = []
+        triggerer.start("slow", keywords=["YES"])
+        await until(lambda: triggerer.fired)
+        triggerer.store()
+        await settled()
+        assert triggerer.keys("slow") == [message_id]
+        assert triggerer.keys("quiet") == []
+
+    async def test_a_watcher_on_two_assets_keeps_its_cursor_with_both(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies", "one", "two")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll_and_store()
+        assert triggerer.stores["one"].rows == triggerer.stores["two"].rows
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies", "two", "three")
+        await triggerer.begun()
+        assert triggerer.fired == []
+        assert triggerer.keys() == []
+
+
+class TestTheLastOfSeveral:
+    """Airflow hands it on only with a later event, if it is stored while the first ones are being queued."""
+
+    async def test_is_fired_some_seconds_after_the_others(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "alone")
+        await triggerer.poll()
+        assert triggerer.time.held == []
+        gateway.add_incoming([(NUMBER, "YES")] * 5)
+        await triggerer.poll()
+        (seconds,) = triggerer.time.held
+        assert SETTLING - 1 < seconds <= SETTLING
+        assert len(triggerer.fired) == 6
+
+    async def test_is_the_last_of_all_watchers_of_an_asset(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("yes", "asset", keywords=["YES"])
+        triggerer.start("no", "asset", keywords=["NO"])
+        triggerer.start("yes elsewhere", "another asset", keywords=["YES"], pattern="")
+        await triggerer.begun()
+        gateway.add_incoming([(NUMBER, "YES"), (NUMBER, "NO")])
+        await triggerer.poll()
+        (seconds,) = triggerer.time.held
+        assert SETTLING - 1 < seconds <= SETTLING
+        assert len(triggerer.fired) == 3
+
+    async def test_is_not_lost_while_it_is_held_back(self, gateway: Sandbox, triggerer: Triggerer) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        ids = gateway.add_incoming([(NUMBER, "YES")] * 2)
+        triggerer.time.lasts = asyncio.Event()
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(ids[0])]
+        triggerer.time.lasts = None
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer.store()
+        assert triggerer.keys() == [str(ids[1])]
+
+
+class TestAnyOrder:
+    async def test_ids_that_come_late_are_noticed(self, listed: ListServer, triggerer: Triggerer) -> None:
+        listed.rows = [row(number) for number in range(1000, 1040, 2)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        listed.rows += [row(1050), row(1045)]
+        await triggerer.poll_and_store()
+        listed.rows[-1:-1] = [row(1047), row(1035)]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == ["1045", "1050", "1035", "1047"]
+
+    async def test_a_list_that_has_the_newest_first_is_read_from_its_beginning(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        listed.rows = [row(number) for number in range(1099, 999, -1)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        before = listed.requests
+        listed.rows[:0] = [row(1101), row(1100)]
+        await triggerer.poll_and_store()
+        assert listed.requests - before == 1
+        assert triggerer.keys() == ["1100", "1101"]
+        triggerer = await restarted(triggerer)
+        listed.rows[:0] = [row(number) for number in range(1125, 1101, -1)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer.store()
+        assert triggerer.keys() == [str(number) for number in range(1102, 1126)]
+
+    async def test_of_a_list_in_no_order_nothing_is_missed(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        ids = [(number * 7919) % 4999 + 1000 for number in range(60)]
+        listed.rows = [row(number) for number in ids[:30]]
+        triggerer.start("replies")
+        await triggerer.begun()
+        for place, number in enumerate(ids[30:]):
+            listed.rows.insert((place * 37) % len(listed.rows), row(number))
+        await triggerer.poll_and_store()
+        low = min(ids[:30])
+        assert sorted(triggerer.keys()) == sorted(str(number) for number in ids[30:] if number > low)
+
+    async def test_a_poll_reads_the_end_of_the_list_and_more_only_for_more_news(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        listed.rows = [row(number) for number in range(1000, 1500)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        assert listed.requests == 2
+        await triggerer.poll_and_store()
+        assert listed.requests == 3
+        listed.rows += [row(number) for number in range(1500, 1525)]
+        await triggerer.poll_and_store()
+        assert listed.requests == 3 + 4
+        assert triggerer.keys() == [str(number) for number in range(1500, 1525)]
+
+    async def test_a_list_that_forgets_its_oldest_rows_is_read_on(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        listed.rows = [row(number) for number in range(1000, 1100)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        listed.rows = [row(number) for number in range(1070, 1102)]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == ["1100", "1101"]
+
+    async def test_an_empty_list_is_watched_from_its_first_row(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        listed.rows = [row(7)]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == ["7"]
+
+
+class TestABacklog:
+    async def test_thousands_are_told_in_order_and_never_too_many_at_a_time(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        writes = triggerer.stores["replies"].writes
+        ids = gateway.add_incoming([(NUMBER, "YES")] * 3000)
+        triggerer.time.turn()
+        most = 0
+        while len(triggerer.stored) < len(ids):
+            await asyncio.sleep(0.001)
+            most = max(most, len(triggerer.fired))
+            triggerer.store()
+        await settled()
+        assert triggerer.keys() == list(map(str, ids))
+        assert most <= MOST_IN_FLIGHT
+        assert triggerer.stores["replies"].writes - writes < 200
+        cursor = triggerer.stores["replies"].cursor()
+        assert len(cursor["seen"]) <= 500
+        assert cursor["low"] == ids[-501]
+
+
+class TestOptOuts:
+    async def test_each_fires_once_also_one_made_by_hand(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        gateway.opt_out("27825550001")
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        stop = gateway.incoming(NUMBER, "STOP")
+        gateway.opt_out(OTHER)
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        first, second = (event.payload for event in triggerer.stored)
+        assert {first["message_id"], second["message_id"]} == {stop, None}
+        assert first["event_key"] != second["event_key"]
+        triggerer = await restarted(triggerer)
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        assert triggerer.fired == []
+
+    async def test_a_number_that_opts_out_again_fires_again(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        gateway.opt_out(NUMBER)
+        await triggerer.poll_and_store()
+        gateway.remove_opt_out(NUMBER)
+        await triggerer.poll_and_store()
+        gateway.advance(60)
+        gateway.opt_out(NUMBER)
+        await triggerer.poll_and_store()
+        assert len(set(triggerer.keys())) == len(triggerer.keys()) == 2
+
+    async def test_their_cursor_forgets_what_is_older_than_a_day_and_tells_it_no_more(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        kept = []
+        for hours in (96, 73, 24):
+            time = datetime.now(UTC) - timedelta(hours=hours)
+            listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
+            await triggerer.poll_and_store()
+            kept.append(len(triggerer.stores["gone"].cursor()["seen"]))
+        await triggerer.poll_and_store()
+        assert kept == [1, 2, 1]
+        assert [event.payload["message_id"] for event in triggerer.stored] == [96, 73, 24]
+
+    async def test_under_another_key_the_last_days_are_told_once_more(
+        self, listed: ListServer, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        for hours in (96, 24):
+            time = datetime.now(UTC) - timedelta(hours=hours)
+            listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
+            await triggerer.poll_and_store()
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection.replace('"any"', '"another"'))
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        assert [event.payload["message_id"] for event in triggerer.stored] == [96, 24, 24]
+        assert len(set(triggerer.keys())) == 3
+
+    async def test_one_without_a_time_and_one_from_the_future_hide_no_others(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        now = datetime.now(UTC).strftime("%Y%m%d%H%M")
+        listed.opt_outs = [
+            row(None, receiveTime=None),
+            row(1, receiveTime="290001010000"),
+            row(2, number=OTHER, receiveTime=now),
+        ]
+        await triggerer.poll_and_store()
+        await triggerer.poll_and_store()
+        assert sorted(str(event.payload["message_id"]) for event in triggerer.stored) == ["1", "2", "None"]
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("arguments", "texts"),
+        [
+            ({}, ["Yes, please", "no", "\N{THUMBS UP SIGN}"]),
+            ({"keywords": ["yes"]}, ["Yes, please"]),
+            ({"keywords": ["NO", "YES"]}, ["Yes, please", "no"]),
+            ({"pattern": "(?i)PLEASE$"}, ["Yes, please"]),
+            ({"keywords": ["NO"], "pattern": "please"}, []),
+        ],
+    )
+    async def test_a_message_must_pass_all_of_them(
+        self, gateway: Sandbox, triggerer: Triggerer, arguments: dict[str, Any], texts: list[str]
+    ) -> None:
+        triggerer.start("replies", **arguments, exposed_fields=["text"])
+        await triggerer.begun()
+        gateway.add_incoming([(NUMBER, text) for text in ("Yes, please", "no", "\N{THUMBS UP SIGN}")])
+        await triggerer.poll_and_store()
+        assert [event.payload["text"] for event in triggerer.stored] == texts
+
+    @pytest.mark.parametrize("value", [f'["{NUMBER}"]', f"082 555 9871, {NUMBER}"])
+    async def test_senders_are_those_that_a_variable_lists(
+        self, gateway: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, value: str
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_VAR_STAFF", value)
+        triggerer.start("staff", senders_variable="staff")
+        await triggerer.begun()
+        mine = gateway.incoming(NUMBER, "YES")
+        gateway.incoming(OTHER, "YES")
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(mine)]
+
+    @pytest.mark.parametrize("value", [None, "[27825559871", "27825559871, Ann"])
+    async def test_without_a_list_of_senders_a_watcher_waits_and_the_others_do_not(
+        self,
+        gateway: Sandbox,
+        triggerer: Triggerer,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        value: str | None,
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_VAR_STAFF", NUMBER)
+        triggerer.start("staff", senders_variable="staff")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        if value is None:
+            monkeypatch.delenv("AIRFLOW_VAR_STAFF")
+        else:
+            monkeypatch.setenv("AIRFLOW_VAR_STAFF", value)
+        triggerer.start("staff", senders_variable="staff")
+        triggerer.start("all")
+        await triggerer.begun()
+        message_id = gateway.incoming(NUMBER, "YES")
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == triggerer.keys("all") == [str(message_id)]
+        assert "The Variable 'staff' (senders_variable)" in caplog.text
+        assert "Ann" not in caplog.text
+        monkeypatch.setenv("AIRFLOW_VAR_STAFF", NUMBER)
+        for _ in range(4):
+            await triggerer.poll_and_store()
+        assert triggerer.keys("staff") == [str(message_id)]
+
+
+class TestPersonalData:
+    async def test_it_is_in_no_payload_store_argument_or_log(
+        self,
+        gateway: Sandbox,
+        triggerer: Triggerer,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("AIRFLOW_VAR_STAFF", f"{NUMBER},{OTHER}")
+        watchers = [
+            triggerer.start("replies", senders_variable="staff", keywords=["YES"]),
+            triggerer.start("gone", dataset="opt_outs"),
+        ]
+        await triggerer.begun(2)
+        gateway.incoming(NUMBER, TEXT)
+        gateway.incoming(OTHER, "Stop")
+        gateway.add_fault("429-too-many-requests", retry_after=3600, times=2)
+        for _ in range(3):
+            await triggerer.poll_and_store(2)
+        triggerer.stores["replies"].is_broken = True
+        gateway.incoming(NUMBER, TEXT)
+        for _ in range(2):
+            await triggerer.poll_and_store(2)
+        assert len(triggerer.stored) == 3
+        written = [
+            caplog.text,
+            *(str(event.payload) for event in triggerer.stored),
+            *(str(store.rows) for store in triggerer.stores.values()),
+            *(str(watcher.serialize()) for watcher in watchers),
+        ]
+        for secret in (NUMBER[-9:], OTHER[-9:], "Quetzalcoatl", API_KEY):
+            assert not [text for text in written if secret in text]
+
+    async def test_what_is_asked_for_by_name_is_in_the_payload(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies", exposed_fields=("number", "text"))
+        await triggerer.begun()
+        gateway.incoming(NUMBER, TEXT)
+        await triggerer.poll_and_store()
+        (event,) = triggerer.stored
+        assert (event.payload["number"], event.payload["text"]) == (NUMBER, TEXT)
+
+
+class TestErrors:
+    async def test_polls_that_fail_are_ever_further_apart_and_nothing_is_missed(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies", poll_interval=100)
+        await triggerer.begun()
+        message_id = gateway.incoming(NUMBER, "YES")
+        gateway.add_fault("429-too-many-requests", retry_after=3600, times=2)
+        await triggerer.poll()
+        await triggerer.poll()
+        assert triggerer.time.pauses[-2:] == [3600, 3600]
+        await triggerer.poll_and_store()
+        assert triggerer.time.pauses[-1] == 100
+        assert triggerer.keys() == [str(message_id)]
+
+    async def test_a_wrong_key_is_asked_with_seldom_and_a_mended_one_is_picked_up(
+        self,
+        gateway: Sandbox,
+        triggerer: Triggerer,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        triggerer.start("replies", poll_interval=10)
+        await triggerer.begun()
+        connect(monkeypatch, gateway.base_url, "a-wrong-key")
+        message_id = gateway.incoming(NUMBER, "YES")
+        before = asked(gateway)
+        for _ in range(12):
+            await triggerer.poll()
+        assert asked(gateway) - before == 12
+        assert all(10 <= seconds <= LONGEST_BACK_OFF for seconds in triggerer.time.pauses)
+        assert caplog.text.count("Check the API key") == 12
+        assert "a-wrong-key" not in caplog.text
+        connect(monkeypatch, gateway.base_url, gateway.api_key)
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(message_id)]
+
+    async def test_a_missing_connection_is_told_and_waited_for(
+        self,
+        gateway: Sandbox,
+        triggerer: Triggerer,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        triggerer.start("replies", sms_conn_id="not_yet")
+        await triggerer.begun()
+        assert "There is no connection 'not_yet'" in caplog.text
+        connection = {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_NOT_YET", json.dumps(connection))
+        await triggerer.poll()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll_and_store()
+        assert len(triggerer.stored) == 1
+
+    async def test_a_cursor_that_cannot_be_written_is_written_later(
+        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        store = triggerer.stores["replies"]
+        store.is_broken = True
+        message_id = str(gateway.incoming(NUMBER, "YES"))
+        await triggerer.poll_and_store()
+        assert "could not be saved" in caplog.text
+        assert triggerer.failed == {}
+        store.is_broken = False
+        await triggerer.poll_and_store()
+        assert message_id in store.cursor()["seen"]
+        assert triggerer.keys() == [message_id]
+
+    async def test_a_cursor_that_cannot_be_read_is_read_later(
+        self, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        message_id = gateway.incoming(NUMBER, "YES")
+        triggerer.stores["replies"].is_broken = True
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer.stores["replies"].is_broken = False
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(message_id)]
+
+    async def test_a_cursor_that_is_none_is_not_overwritten(
+        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        (key,) = triggerer.stores["replies"].rows
+        triggerer.stores["replies"].rows[key] = '"mine"'
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll()
+        assert triggerer.stores["replies"].rows[key] == '"mine"'
+        assert "Delete it to start from now" in caplog.text
+        assert triggerer.fired == []
+
+
+BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"dataset": "outgoing"}, "dataset must be one of incoming, short_code, opt_outs; got 'outgoing'."),
+    ({"dataset": ["incoming"]}, "dataset must be one of"),
+    ({"keywords": "YES"}, "keywords must be a list of words"),
+    ({"keywords": []}, "keywords must be a list of words"),
+    ({"keywords": ["yes please"]}, "'yes please' is none"),
+    ({"keywords": ["YES", 1]}, "keywords must be a list of words"),
+    ({"pattern": "("}, "pattern is not a regular expression"),
+    ({"pattern": 5}, "pattern is not a regular expression"),
+    ({"poll_interval": 0}, "poll_interval must be a number of seconds, 1 or more; got 0."),
+    ({"poll_interval": float("nan")}, "poll_interval must be a number of seconds"),
+    ({"poll_interval": "30"}, "poll_interval must be a number of seconds"),
+    ({"exposed_fields": ["raw"]}, "exposed_fields must be a list of 'number' and 'text'"),
+    ({"exposed_fields": "text"}, "exposed_fields must be a list of 'number' and 'text'"),
+    ({"exposed_fields": None}, "exposed_fields must be a list of 'number' and 'text'"),
+    ({"sms_conn_id": ""}, "sms_conn_id must be a name"),
+    ({"sms_conn_id": None}, "sms_conn_id must be a name"),
+    ({"senders_variable": ["2782"]}, "senders_variable must be a name"),
+]
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize(("arguments", "said"), BAD_ARGUMENTS)
+    async def test_they_are_told_in_the_log_now_and_then_and_ask_nothing(
+        self,
+        gateway: Sandbox,
+        triggerer: Triggerer,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+        arguments: dict[str, Any],
+        said: str,
+    ) -> None:
+        triggerer.start("wrong", **arguments)
+        await triggerer.begun()
+        await triggerer.poll()
+        assert triggerer.failed == {}
+        assert asked(gateway) == 0
+        assert (caplog.text + "".join(capfd.readouterr())).count(said) >= 2
+        assert all(60 <= seconds <= LONGEST_BACK_OFF for seconds in triggerer.time.pauses)
+
+
+class TestAlone:
+    """As before Airflow 3.3, which has neither shared streams nor a place for cursors."""
+
+    async def test_a_watcher_tells_what_comes_from_now_on_and_warns(
+        self, gateway: Sandbox, time: Time, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trigger = SmsIncomingTrigger(keywords=["YES"])
+        events = trigger.run()
+        gateway.incoming(NUMBER, "YES")
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: time.pauses)
+        assert "starts no DAG" in caplog.text
+        ids = gateway.add_incoming([(NUMBER, "YES"), (NUMBER, "NO"), (NUMBER, "Yes.")])
+        time.turn()
+        assert (await first).payload["message_id"] == ids[0]
+        assert (await anext(events)).payload["message_id"] == ids[2]
+        last = asyncio.ensure_future(anext(events))
+        await until(lambda: len(time.pauses) == 2)
+        time.turn()
+        await until(lambda: len(time.pauses) == 3)
+        assert not last.done()
+        last.cancel()
+
+    async def test_its_cursor_is_written_once_it_asks_for_more(
+        self, gateway: Sandbox, time: Time, stores: dict[str, Store]
+    ) -> None:
+        trigger = SmsIncomingTrigger()
+        stores["asset"] = Store()
+        trigger.asset_state_store = stores["asset"].accessor(lambda: True)  # type: ignore[assignment]
+        events = trigger.run()
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: time.pauses)
+        message_id = str(gateway.incoming(NUMBER, "YES"))
+        time.turn()
+        await first
+        assert message_id not in stores["asset"].cursor()["seen"]
+        following = asyncio.ensure_future(anext(events))
+        await until(lambda: message_id in stores["asset"].cursor()["seen"])
+        following.cancel()
+
+
+class TestTheQueue:
+    async def test_it_is_found_by_its_scheme(self) -> None:
+        module = import_module("airflow.providers.common.messaging.triggers.msg_queue")
+        trigger = module.MessageQueueTrigger(scheme="winsms", sms_conn_id="winsms_two", keywords=["YES"])
+        assert isinstance(trigger.trigger, SmsIncomingTrigger)
+        assert (
+            trigger.serialize() == SmsIncomingTrigger(sms_conn_id="winsms_two", keywords=["YES"]).serialize()
+        )
+
+    def test_the_path_that_is_stored_leads_to_the_trigger(self) -> None:
+        path, kwargs = SmsIncomingTrigger(keywords=("YES",)).serialize()
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name) is SmsIncomingTrigger
+        assert SmsIncomingTrigger(**kwargs).serialize() == (path, kwargs)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+
+
+class TestThePage:
+    @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    async def test_each_watcher_that_is_shown_tells_what_comes(
+        self, gateway: Sandbox, triggerer: Triggerer, code: str
+    ) -> None:
+        namespace: dict[str, Any] = {}
+        exec(compile(code, "events.md", "exec"), namespace)  # noqa: S102 - the page's own code
+        (asset,) = (value for value in namespace.values() if isinstance(value, Asset))
+        (watcher,) = asset.watchers
+        _, arguments = watcher.trigger.serialize()
+        triggerer.start("shown", **arguments)
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "STOP" if arguments["dataset"] == "opt_outs" else "yes!")
+        await triggerer.poll_and_store()
+        assert len(triggerer.stored) == 1
+
+    def test_it_lists_what_a_payload_has(self) -> None:
+        row = Entry("1", 1, IncomingMessage(1, NUMBER, None, TEXT))
+        payload = selection("incoming", None, None, EXPOSABLE).payload(row, None)
+        listed = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
+        assert payload is not None
+        assert set(re.findall(r"\w+", " ".join(listed))) >= set(payload)
+
+    @pytest.mark.parametrize("figure", [KEYS_KEPT, MOST_IN_FLIGHT, ROWS_READ_AGAIN])
+    def test_its_figures_are_those_of_the_code(self, figure: int) -> None:
+        assert f" {figure} " in PAGE
