@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
-    from airflow_provider_winsms.messages import IncomingMessage, OptOut, Page
+    from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Page
     from airflow_provider_winsms.privacy import KeyedHash
 
     Row: TypeAlias = IncomingMessage | OptOut
@@ -251,7 +251,7 @@ class SnapshotReader:
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Ask once, and leave out what everybody is done with."""
-        rows: tuple[OptOut, ...] = await line.carry(line.gateway.opt_outs())
+        rows: Columns[OptOut] = await line.carry(line.gateway.opt_outs())
         latest = self._now() // 60 + MINUTES_KEPT
         ranked = [(row, _minute(row, latest)) for row in rows]
         newest = max((rank for _, rank in ranked if rank is not None), default=0)

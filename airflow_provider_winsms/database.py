@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from io import StringIO
+from itertools import chain
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError
@@ -37,7 +38,8 @@ _HIGHEST_ERROR_NUMBER = 99_999
 # PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
-_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+"""The backslash comes first, as it is in the others."""
 
 
 class Kind(StrEnum):
@@ -92,6 +94,19 @@ def storable(text: str) -> str:
     return whole.replace("\0", "\ufffd")
 
 
+class Bulk(StrEnum):
+    """How a database takes many rows at once."""
+
+    ROWS = "rows"
+    """``executemany``."""
+
+    COPY = "copy"
+    """``COPY ... FROM STDIN``, in PostgreSQL's text format."""
+
+    ARRAYS = "arrays"
+    """One array for each column, of which ``unnest`` makes rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What differs between databases.
@@ -101,8 +116,20 @@ class Dialect:
     :param amount: what a driver is given for an amount.
     :param opening: what is said to a new connection.
     :param lock: what begins a transaction of which only one is made at a time. ``{lock_name}`` is a literal.
+    :param long_lock: what else is needed for that where the transaction is long: it answers 1, and lasts for
+        the connection.
     :param quote: how a name is quoted; ``None``: as the hook says.
-    :param has_copy: whether rows may come in a stream, through ``COPY ... FROM STDIN``.
+    :param bulk: how it takes many rows at once.
+    :param options: what follows the columns of a new table.
+    :param temporary: what begins the statement that makes a table for the length of a connection; empty, if
+        none is known.
+    :param keeps_temporary_in_memory: whether such a table takes our memory.
+    :param empty: the statement that deletes all rows of such a table.
+    :param delete: the statement that deletes rows of ``{target}`` by those of ``{other}`` that ``{match}``.
+    :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` leaves out rows that are there already.
+    :param no_spill: what keeps a transaction from locking readers out before its commit, and takes memory.
+    :param has_cursors: whether a connection has cursors, rather than being one.
+    :param readable: what is selected of a column with a moment, so that ``read_instant`` can read it.
     """
 
     types: Mapping[Kind, str]
@@ -110,8 +137,18 @@ class Dialect:
     amount: Callable[[Decimal], Any] = lambda amount: amount
     opening: tuple[str, ...] = ()
     lock: tuple[str, ...] = ()
+    long_lock: str = ""
     quote: str | None = None
-    has_copy: bool = False
+    bulk: Bulk = Bulk.ROWS
+    options: str = ""
+    temporary: str = "CREATE TEMPORARY TABLE"
+    keeps_temporary_in_memory: bool = False
+    empty: str = "DELETE FROM {table}"
+    delete: str = "DELETE FROM {target} WHERE EXISTS (SELECT 1 FROM {other} WHERE {match})"
+    skips_conflicts: bool = False
+    no_spill: str = ""
+    has_cursors: bool = True
+    readable: str = "{column}"
 
 
 DIALECTS = {
@@ -126,11 +163,25 @@ DIALECTS = {
             Kind.NAME: "TEXT",
             Kind.WORD: "TEXT",
         },
-        # A process that freezes in the middle of a transaction does not keep its locks for ever.
-        opening=("SET idle_in_transaction_session_timeout = '60s'",),
+        opening=(
+            # A process that freezes in the middle of a transaction does not keep its locks for ever.
+            "SET idle_in_transaction_session_timeout = '60s'",
+            # The server's log would quote rows that it refuses. Only a superuser may say so.
+            (
+                "SELECT set_config('log_error_verbosity', 'terse', false) FROM pg_catalog.pg_roles "
+                "WHERE rolname = current_user AND rolsuper"
+            ),
+        ),
         # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
         lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
-        has_copy=True,
+        # Between two pages of a gateway there may be minutes.
+        long_lock=(
+            "SELECT COUNT(*) AS is_held FROM (SELECT "
+            "set_config('idle_in_transaction_session_timeout', '30min', true)) AS setting"
+        ),
+        bulk=Bulk.COPY,
+        empty="TRUNCATE TABLE {table}",
+        skips_conflicts=True,
     ),
     "sqlite": Dialect(
         types={
@@ -148,8 +199,16 @@ DIALECTS = {
         # Nor has it decimals. A sum of these is right once it is rounded to two places.
         amount=str,
         # SQLite takes one writer at a time; the driver alone would let the next one wait for 5 seconds only.
-        opening=("PRAGMA busy_timeout = 60000",),
+        # What is staged there would else be written into a temporary file.
+        opening=("PRAGMA busy_timeout = 60000", "PRAGMA temp_store = MEMORY"),
         lock=("BEGIN IMMEDIATE",),
+        keeps_temporary_in_memory=True,
+        no_spill="PRAGMA cache_spill = OFF",
+        delete=(
+            "DELETE FROM {target} WHERE rowid IN "
+            "(SELECT {target}.rowid FROM {other} INNER JOIN {target} ON {match})"
+        ),
+        skips_conflicts=True,
     ),
     "mysql": Dialect(
         types={
@@ -172,7 +231,36 @@ DIALECTS = {
             # As in PostgreSQL. The default locks the gaps between rows too, by which strangers wait for each
             # other.
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            # Drivers write values into statements, and the log of slow ones would keep them.
+            "SET SESSION long_query_time = 31536000",
         ),
+        # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
+        options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        delete="DELETE {target} FROM {target} INNER JOIN {other} ON {match}",
+        # Row locks alone make two loads wait for each other, in turns.
+        long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
+    ),
+    "duckdb": Dialect(
+        types={
+            Kind.ID: "BIGINT",
+            Kind.COUNT: "INTEGER",
+            Kind.AMOUNT: "DECIMAL(12, 2)",
+            Kind.NUMBER: "TEXT",
+            Kind.TEXT: "TEXT",
+            Kind.INSTANT: "TIMESTAMP WITH TIME ZONE",
+            Kind.NAME: "TEXT",
+            Kind.WORD: "TEXT",
+        },
+        opening=("SET TimeZone = 'UTC'", "SET enable_progress_bar = false"),
+        # Without it each statement is a transaction. Only one process has the file, and it needs no lock.
+        lock=("BEGIN TRANSACTION",),
+        keeps_temporary_in_memory=True,
+        bulk=Bulk.ARRAYS,
+        skips_conflicts=True,
+        # Its cursors are connections of their own, in transactions of their own.
+        has_cursors=False,
+        # Else it asks for a package that it does not bring.
+        readable="CAST({column} AS VARCHAR)",
     ),
 }
 """By the connection's type. MariaDB's is ``mysql``."""
@@ -188,8 +276,17 @@ STANDARD = Dialect(
         Kind.NAME: "VARCHAR(250)",
         Kind.WORD: "VARCHAR(64)",
     },
+    temporary="",
 )
 """For every other database; the types are those of standard SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows, in the shape in which a database takes them fastest."""
+
+    length: int
+    content: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,27 +409,53 @@ class Database:
 
         return self._with_cursor(step, read)
 
-    def insert(self, step: str, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, step: str, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows as fast as the database takes them.
 
         :param table: as it stands in a statement.
         """
-        names = ", ".join(map(self.quoted, columns))
+        self.insert_packed(step, table, names, [self.pack(list(zip(*rows, strict=True)))])
+
+    def pack(self, columns: Sequence[Sequence[Any]]) -> Packed:
+        """Put rows, given as columns of equal length, into the shape that ``insert_packed`` takes.
+
+        It needs no connection, so that it may be done in another thread.
+        """
+        return Packed(len(columns[0]) if columns else 0, _PACK[self.dialect.bulk](columns))
+
+    def insert_packed(self, step: str, table: str, names: Sequence[str], packs: Sequence[Packed]) -> None:
+        """Insert rows that were packed, in one statement if the database has one for that.
+
+        :param table: as it stands in a statement.
+        """
+        filled = [pack.content for pack in packs if pack.length]
+        listed = ", ".join(map(self.quoted, names))
 
         def insert(cursor: Any) -> None:
-            if self.dialect.has_copy:
-                _copy(cursor, f"COPY {table} ({names}) FROM STDIN", _copy_text(rows))
+            if self.dialect.bulk is Bulk.COPY:
+                _copy(cursor, f"COPY {table} ({listed}) FROM STDIN", filled)
+            elif self.dialect.bulk is Bulk.ARRAYS:
+                arrays = ", ".join([f"unnest({self.placeholder})"] * len(names))
+                for columns in filled:
+                    cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)
             else:
-                values = self.placeholders(len(columns))
-                statement = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - quoted names
-                cursor.executemany(statement, rows)
+                statement = f"INSERT INTO {table} ({listed}) VALUES ({self.placeholders(len(names))})"  # noqa: S608 - quoted names
+                cursor.executemany(statement, list(chain.from_iterable(filled)))
 
-        self._with_cursor(step, insert)
+        if filled:
+            self._with_cursor(step, insert)
 
     def lock(self, name: str) -> None:
         """Wait until no other transaction holds the lock of this name, where the database has such locks."""
         for statement in self.dialect.lock:
             self.execute("take a lock", statement.format(lock_name=f"'{name}'"))
+
+    def lock_for_long(self, name: str) -> bool:
+        """Wait as ``lock`` does, for a transaction that may last; ``False`` if that took an hour in vain."""
+        statement = self.dialect.long_lock.format(lock_name=f"'{name}'")
+        is_held = not statement or self.rows("take a lock", statement) == [(1,)]
+        self.lock(name)
+        return is_held
 
     def commit(self) -> None:
         """Commit."""
@@ -394,6 +517,8 @@ class Database:
 
     def _with_cursor(self, step: str, work: Callable[[Any], T]) -> T:
         def with_cursor() -> T:
+            if not self.dialect.has_cursors:
+                return work(self._connection)
             with closing(self._connection.cursor()) as cursor:
                 return work(cursor)
 
@@ -421,23 +546,71 @@ def check_identifier(what: str, name: object) -> None:
         raise InvalidMessage(msg)
 
 
-def _copy(cursor: Any, statement: str, text: str) -> None:
+def _copy(cursor: Any, statement: str, texts: Iterable[str]) -> None:
     """Stream rows, through psycopg 3 or 2."""
     if hasattr(cursor, "copy_expert"):
-        cursor.copy_expert(statement, StringIO(text))
+        cursor.copy_expert(statement, StringIO("".join(texts)))
     else:
         with cursor.copy(statement) as stream:
-            stream.write(text)
+            for text in texts:
+                stream.write(text)
 
 
-def _copy_text(rows: Iterable[tuple[Any, ...]]) -> str:
-    """Return rows as PostgreSQL's text format has them. Most values stand in many rows."""
-    cell = lru_cache(maxsize=None, typed=True)(_copy_cell)
-    return "".join(["\t".join(map(cell, row)) + "\n" for row in rows])
+def _copy_text(columns: Sequence[Sequence[Any]]) -> str:
+    """Return rows as PostgreSQL's text format has them."""
+    varied = list(columns)
+    ending = "\n"
+    # What all rows end with is written once, and goes between them.
+    while len(varied) > 1 and _is_constant(varied[-1]):
+        ending = f"\t{_copy_cell(varied.pop()[0])}{ending}"
+    rows = ending.join(map("\t".join, zip(*map(_copy_cells, varied), strict=True)))
+    return f"{rows}{ending}" if columns and columns[0] else ""
+
+
+def _is_constant(values: Sequence[Any]) -> bool:
+    return len(values) > 0 and values[0] is values[-1] and list(values).count(values[0]) == len(values)
+
+
+def _copy_cells(values: Sequence[Any]) -> Iterable[str]:
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return map(str, values)
+    if kinds == {str}:
+        return _copy_texts(values)
+    if kinds <= {int, NoneType}:
+        return ["\\N" if value is None else str(value) for value in values]
+    # The same moment, or the same word, stands in many rows, and is one object there.
+    single = dict(zip(map(id, values), values, strict=True))
+    cells = {place: _copy_cell(value) for place, value in single.items()}
+    return map(cells.__getitem__, map(id, values))
+
+
+def _copy_texts(values: Sequence[str]) -> Sequence[str]:
+    """Escape all at once, which is many times faster. None holds a NUL, as no column takes one."""
+    together = "\0".join(values)
+    if not any(special in together for special in _COPY_ESCAPES):
+        return values
+    escaped = _escaped(together).split("\0")
+    return escaped if len(escaped) == len(values) else list(map(_escaped, values))
 
 
 def _copy_cell(value: Any) -> str:
-    return "\\N" if value is None else str(value).translate(_COPY_ESCAPES)
+    if isinstance(value, str):
+        return _escaped(value)
+    return "\\N" if value is None else str(value)
+
+
+def _escaped(text: str) -> str:
+    for special, escape in _COPY_ESCAPES.items():
+        text = text.replace(special, escape)
+    return text
+
+
+_PACK: Mapping[Bulk, Callable[[Sequence[Sequence[Any]]], Any]] = {
+    Bulk.ROWS: lambda columns: list(zip(*columns, strict=True)),
+    Bulk.COPY: _copy_text,
+    Bulk.ARRAYS: lambda columns: list(map(list, columns)),
+}
 
 
 def _codes(error: Exception) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its sib
 
 
 class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The task was killed, and nothing more was submitted. What was recorded stands; a later try goes on."""
+    """The task was killed, and no further request left. What was recorded stands; a later try goes on."""
 
     is_permanent = False
 
@@ -152,13 +152,13 @@ class LoadFailed(SmsError):  # noqa: N818 - it names what happened, as its sibli
     Only where the answer to the commit was lost, all of it may be there, and a repeat adds nothing.
     Its own words are kept back, as they may quote a row.
 
-    :param kind: the type of the driver's error.
+    :param kind: the type of the driver's error; empty, if it was none.
     :param code: its SQLSTATE, or what the driver has instead, or an empty string.
     """
 
     is_permanent = False
 
-    def __init__(self, message: str, kind: str, code: str) -> None:
+    def __init__(self, message: str, kind: str = "", code: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.code = code

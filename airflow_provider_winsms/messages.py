@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pendulum import DateTime
 
@@ -251,6 +251,10 @@ class ScheduledMessage:
     send_at: DateTime | None
     refund: Decimal
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    submitted_at_wire: str | None = field(default=None, compare=False)
+    """As the gateway wrote it."""
+    send_at_wire: str | None = field(default=None, compare=False)
+    """As the gateway wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,8 @@ class IncomingMessage:
     in_reply_to: MessageId | None = None
     """The id of the last text sent to that number, which need not be the one that is answered."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    received_at_wire: str | None = field(default=None, compare=False)
+    """As the gateway wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +294,8 @@ class OptOut:
     message_id: MessageId | None = None
     """The incoming message that asked for it; ``None`` where a person entered the number by hand."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    opted_out_at_wire: str | None = field(default=None, compare=False)
+    """As the gateway wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +317,59 @@ class Balance:
     credits: Decimal
 
 
+class Columns(Sequence[T]):
+    """Rows of a list, kept column by column: a load takes them so, and no row is made that nobody asks for.
+
+    :param make: makes a row from one value of each column, in their order.
+    :param columns: values of equal number, by the names that the row has for them.
+    """
+
+    __slots__ = ("_columns", "_make")
+
+    def __init__(self, make: Callable[..., T], columns: Mapping[str, Sequence[Any]]) -> None:
+        self._make = make
+        self._columns = columns
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return the values of one column."""
+        return self._columns[name]
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a column."""
+        return name in self._columns
+
+    def at(self, places: Sequence[int]) -> Columns[T]:
+        """Return the rows at some places."""
+        picked = {name: [values[place] for place in places] for name, values in self._columns.items()}
+        return Columns(self._make, picked)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self._make, *self._columns.values())
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Columns[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Columns[T]:
+        if isinstance(place, slice):
+            return Columns(self._make, {name: values[place] for name, values in self._columns.items()})
+        row: T = self._make(*(values[place] for values in self._columns.values()))
+        return row
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment] # as a list's
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list: its rows, where it starts, and how many rows there are in all."""
 
-    rows: tuple[T, ...]
+    rows: Sequence[T]
     offset: int
     total: int
 

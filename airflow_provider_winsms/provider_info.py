@@ -24,7 +24,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            {"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.operators.sms"]}
+            {
+                "integration-name": "SMS",
+                "python-modules": [
+                    "airflow_provider_winsms.operators.sms",
+                    "airflow_provider_winsms.operators.views",
+                ],
+            }
         ],
         "sensors": [{"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.sensors.sms"]}],
         "hooks": [

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from scripts import bench_ledgers, bench_memory, bench_waits
+from scripts import bench_ledgers, bench_loads, bench_memory, bench_waits
 from scripts.bench_sends import NUMBERS, RECIPIENTS, TEXT, execute, sandbox
 from scripts.public_modules import public_modules
 
@@ -33,6 +33,7 @@ def main() -> None:
     _bench_ledgers()
     _bench_memory()
     _bench_waits()
+    _bench_loads()
     _bench_imports()
 
 
@@ -94,6 +95,11 @@ def _bench_waits() -> None:
             *bench_waits.at_scale(10_000, 100, latency),
             note=bench_waits.NOTE,
         )
+
+
+def _bench_loads() -> None:
+    for table in bench_loads.tables():
+        _print(table.title, table.head, *table.rows, note=table.note)
 
 
 def _bench_imports() -> None:

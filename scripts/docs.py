@@ -1,4 +1,4 @@
-"""Write the page about the ledger's tables from the tables themselves: ``python -m scripts.docs``."""
+"""Write the pages about tables from the tables themselves: ``python -m scripts.docs``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.schema import TABLES, VIEWS, MessageState
+from airflow_provider_winsms.transfers.datasets import DATASETS, RAW
+from airflow_provider_winsms.transfers.sql_table import WITHOUT_TRANSACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_winsms.ledger.schema import Table, View
+    from airflow_provider_winsms.transfers.datasets import Dataset
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "ledger.md"
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
 
 _BEGINNING = """\
 # The ledger's tables
@@ -84,10 +87,163 @@ SELECT m.reason, COUNT(*) AS recipients FROM sms_messages m WHERE m.state = 'dec
 """
 
 
-def page() -> str:
-    """Return the page."""
+_WAREHOUSE = """\
+# Replies, opt-outs and deliveries in your warehouse
+
+`SmsToSqlOperator` brings what the gateway lists, and what the ledger knows, into tables of a database that
+has a `DbApiHook`. Each row is there once: none is lost, none doubled, whatever dies when.
+
+```python
+SmsToSqlOperator(task_id="load_replies", dataset="incoming", sql_conn_id="warehouse", table="sms_incoming")
+```
+
+The table is the only memory. There is no bookmark that could disagree with it: a load looks at what the
+table has, reads what it lacks, and counts. So a load may be repeated, cleared, killed, run twice at a time,
+or meet rows that something else wrote, and the table is right at the end of the next one that succeeds.
+
+## How it reads
+
+| | |
+| --- | --- |
+| the first load | the whole list, some pages ahead of the database |
+| `mode="incremental"` | one row from the beginning of the list, which tells the total; then the end of the list: the rows that are missing by count and at least a tenth of a page more. Ten new rows among 500,000 take two requests |
+| `mode="backfill"` | the whole list; rows that the table lacks come in |
+| `mode="full_refresh"` | the whole list; rows that the table has otherwise are put right too, as after a change of `privacy` |
+
+This is about `incoming` and `short_code`. `opt_outs` and `scheduled` are read whole in every mode; of
+`deliveries`, `"incremental"` reads what is new in the ledger, or may have changed, and the others all. No mode
+takes a row away that the gateway has forgotten.
+
+What was read must be as many rows as the gateway states; after an incremental load, so must the rows of the
+table between the lowest and the highest id that are listed. If they are not, the whole list is read once
+more, which the log says, and rows that came late, moved between two pages, or were spoilt on their way are
+found. Rows that the gateway does not list at all, such as some that were written by hand, make every
+incremental load read the whole list, as they may hide that others are missing; if as many are missing, only
+a backfill finds it. Keep such rows in a table of their own.
+
+All of a load is committed at once. A load of fewer than 10,000 rows holds the table's lock for a moment, at
+its end, unless it reads the list twice; a longer one holds it from its first 10,000 rows on, and others wait.
+Opt-outs hold it for a moment however many they are, but in SQLite and DuckDB from the beginning: keep a ledger
+that sends use meanwhile in another file.
+
+The memory of a load grows by a byte or some for each row of the list; in DuckDB by what is loaded, as it
+works within the process; and in SQLite by the deliveries that are merged, as their ledger may be in the same
+file.
+
+While the gateway answers 429 or 5xx, fewer requests are on their way, and more again afterwards; `prefetch`
+(or `max_concurrent_requests` of the connection, 4) is the most. A long load says every five seconds how far
+it is: pages, rows per second, time left.
+
+## Numbers and texts
+
+| | |
+| --- | --- |
+| `privacy="none"` | numbers as they are |
+| `privacy="keyed_hash"` | HMAC-SHA-256 under the `hash_key` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
+| `text="keep"` | texts as they are |
+| `text="redact_numbers"` | `[number]` for seven or more digits, with or without spaces, dashes, dots, commas, slashes, underscores or brackets between. Dates of eight digits go too |
+| `text="drop"` | no texts |
+
+A key that is destroyed makes its hashes mean nothing: nobody can tell any more whose they were. With a new
+key the same number gets another hash: rows under the old one stay as they are, and can be joined with each
+other only. Opt-outs under the old key are not marked as removed, as nobody can tell whether they are. The
+same holds where numbers were stored as they are before: `full_refresh` puts hashes for them, but not in
+`opt_outs`, whose rows are told apart by their numbers. Begin that table anew.
+
+## Columns
+
+`kind` is what a column holds; the database has its own type for it. An instant is a
+`TIMESTAMP WITH TIME ZONE` in UTC; in MySQL and MariaDB a `DATETIME(6)` in UTC, in SQLite ISO 8601 text in
+UTC. What the gateway wrote stands beside each instant, in its own zone (the `time_zone` of the connection).
+An amount has two decimal places. A table that an older version made, or that somebody wrote, gains the
+columns it lacks. Columns of your own stay, but lose their values in rows that change, which are written anew.
+`from` is the field of WinSMS's answer, or the ledger's column.
+"""
+
+_MORE = {
+    "opt_outs": """
+The gateway lists all opt-outs in one answer, which is read as it arrives. Who may not be texted now are those whose
+`removed_at` is null. `<table>_history` has the same columns and one row for each spell on the list: a number
+that opts out, is removed, and opts out again has two. Its primary key is `number`, `first_seen_at`. An entry
+whose time or id changes between two loads is taken for another spell, with a time off the list in between.
+""",
+    "scheduled": """
+`removed_at` says when a load missed a text: it went out, or was cancelled. If the list moves while it is
+read, it is read again; if it moves again, that load marks nothing as removed.
+""",
+    "deliveries": """
+Read from a ledger (`ledger_conn_id`), which sends keep with the same parameter: [The ledger's
+tables](ledger.md). Before, the gateway is asked how far open texts have come, unless `refresh=False`. What
+is read is what was submitted or answered since the last load, and what may have changed since. A row whose
+request was given back, unsubmitted, is taken out again. Texts are not loaded. A number that the ledger has
+hashed stays hashed.
+
+```python
+SmsToSqlOperator(
+    task_id="load_deliveries",
+    dataset="deliveries",
+    ledger_conn_id="warehouse",
+    sql_conn_id="warehouse",
+    table="sms_deliveries",
+)
+```
+""",
+}
+
+_DATABASES = """\
+## Databases
+
+| | how rows get in | tried |
+| --- | --- | --- |
+| PostgreSQL | `COPY`, straight into the table where all rows are new, else into a temporary table and one merge | yes |
+| MariaDB, MySQL | inserts of many rows, likewise | MariaDB |
+| SQLite | `executemany`, likewise | yes |
+| DuckDB | one array for each column, likewise. Only one process can have the file open | yes |
+| any other `DbApiHook` | `executemany` into `<table>_staging`, then delete and insert, in one transaction. Needs `CREATE TABLE IF NOT EXISTS` and `ALTER TABLE ... ADD COLUMN` | by the same SQL in SQLite |
+
+Refused are connections through which there are no transactions, as a load that fails would leave half of its
+rows: REFUSED.
+
+A load needs SELECT, INSERT, UPDATE and DELETE on the table, the right to make temporary tables, and, if the
+table is missing or lacks columns, to create and alter it. A pooler between must keep a session together.
+Airflow's `insert_rows` is not used: it commits in pieces, and writes refused rows into the log.
+
+## Assets and lineage
+
+Each asset among the task's `outlets` gets what the task returns into the `extra` of its event, with
+`loaded_at` and `load_run_id`, which the rows have too: the next DAG finds exactly those that changed with
+`WHERE loaded_at = ...` (in MySQL and MariaDB cut off the offset, `+00:00`). With the extra `lineage` (`pip install '.[lineage]'` in a clone), the events that
+Airflow emits for OpenLineage name the gateway's list (`winsms://<host>`, `<sms_conn_id>.<dataset>`) as the
+input, and the ledger's tables where it is read, and the table as the output, with its columns and how many rows came. No
+number, text or key is in either.
+"""
+
+
+def ledger() -> str:
+    """Return the page about the ledger."""
     parts = [_BEGINNING, *map(_table, TABLES), _states(), *map(_view, VIEWS), _QUERIES]
     return "\n".join(parts)
+
+
+def warehouse() -> str:
+    """Return the page about what is loaded."""
+    datasets = map(_dataset, DATASETS.values())
+    refused = ", ".join(f"`{kind}`" for kind in sorted(WITHOUT_TRANSACTIONS))
+    return "\n".join([_WAREHOUSE, *datasets, _DATABASES.replace("REFUSED", refused)])
+
+
+PAGES = {"ledger.md": ledger, "warehouse.md": warehouse}
+"""The pages that are written here, by their names."""
+
+
+def _dataset(dataset: Dataset) -> str:
+    rows = (
+        (f"`{c.name}`", c.kind, "" if c.is_required else "yes", c.meaning, f"`{c.wire}`" if c.wire else "")
+        for c in (*dataset.columns, *(() if dataset.name == "deliveries" else (RAW,)))
+    )
+    key = f"Primary key: {_names(dataset.key)}."
+    grid = _grid(("column", "kind", "null", "meaning", "from"), rows)
+    return f"## `{dataset.name}`\n\n{dataset.meaning} {key}\n\n{grid}{_MORE.get(dataset.name, '')}"
 
 
 def _table(table: Table) -> str:
@@ -129,4 +285,5 @@ def _words(state: MessageState) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page())

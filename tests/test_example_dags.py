@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import runpy
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
+from airflow_provider_winsms.transfers.datasets import DATASETS
 from scripts import warehouse
 from scripts.airflow_process import AirflowProcess
 from scripts.run_examples import EXAMPLES
@@ -115,6 +117,35 @@ def test_refreshing_the_states_of_texts(
     assert len(tasks["delivery_rate"]) == 1
     assert store.rows("SELECT accepted, delivered, rate FROM sms_delivery_rate") == [(2, 1, 0.5)]
     assert results(airflow, "example_sms_refresh_status")["refresh_status"]["checked"] == 0
+
+
+@pytest.mark.slow
+def test_keeping_the_history(gateway: Sandbox, tmp_path: Path) -> None:
+    """In a warehouse of its own, as ids begin anew with each test."""
+    gateway.reset()
+    with ExitStack() as stack:
+        store = stack.enter_context(warehouse.opened("sqlite", tmp_path))
+        connections = {**connected(gateway), "warehouse": store.connection}
+        send = SmsSendOperator(
+            task_id="send", text="Hallo", to=["27000000010", "27000000011"], ledger_conn_id="warehouse"
+        )
+        TaskRunner(connections).run(send)
+        gateway.incoming("27000000010", "YES")
+        gateway.opt_out("27000000177")
+        (home := tmp_path / "airflow").mkdir()
+        airflow = stack.enter_context(AirflowProcess(home, connections))
+        tasks = results(airflow, "example_sms_history")
+        loaded = {
+            dataset: tasks[f"load_{dataset}"]["rows_loaded"]
+            for dataset in DATASETS
+            if dataset != "short_code"
+        }
+        assert loaded == {"deliveries": 2, "incoming": 1, "opt_outs": 1, "scheduled": 0}
+        assert "sms_opt_out_check" in tasks["make_views"]["views"]
+        assert store.rows("SELECT accepted, delivered FROM sms_delivery_by_day") == [(2, 1)]
+        assert store.rows("SELECT replies FROM sms_replies_by_campaign WHERE dag_id IS NOT NULL") == [(1,)]
+        again = results(airflow, "example_sms_history")
+        assert [again[f"load_{dataset}"]["rows_loaded"] for dataset in loaded] == [0] * 4
 
 
 def test_confirming_what_was_answered_copes_with_a_run_that_no_reply_started(

@@ -28,7 +28,9 @@ from airflow_provider_winsms.operators.sms import (
     SmsSendBatchOperator,
     SmsSendOperator,
 )
+from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.datasets import DATASETS
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.triggers import sms as triggers
 from tests.conftest import API_KEY
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
 
+LISTED = [dataset for dataset in DATASETS if dataset != "deliveries"]
 NUMBER, STOPPER = "27825559871", "27825559872"
 FAILS, STAYS_SENT, BAD_NUMBER = "27000000011", "27000000013", "27000000005"
 TEXT, REPLY = "Your secret word is Xylophone", "My answer is Quetzalcoatl"
-SECRETS = (NUMBER, STOPPER, FAILS, STAYS_SENT, BAD_NUMBER, "Xylophone", "Quetzalcoatl", API_KEY)
+HASH_KEY = "hash-key-that-nobody-sees"
+SECRETS = (NUMBER, STOPPER, FAILS, STAYS_SENT, BAD_NUMBER, "Xylophone", "Quetzalcoatl", API_KEY, HASH_KEY)
 
 
 def send(**kwargs: Any) -> SmsSendOperator:
@@ -238,12 +242,29 @@ def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
     def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
         sandbox.incoming(NUMBER, REPLY)
         sandbox.incoming(STOPPER, "STOP")
-        runner.run(load(dataset))
+        sandbox.shortcode(NUMBER, REPLY)
+        gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": HASH_KEY})}
+        runner.connections = {**runner.connections, "winsms_default": gateway}
+        runner.run(send(send_at=pendulum.now("UTC").add(hours=3)))
+        assert runner.run(load(dataset)).error is None
+        hidden = load(dataset, table="hashed", privacy="keyed_hash", text="redact_numbers")
+        assert runner.run(hidden).error is None
         runner.run(load(dataset, table="no;table"))
         sandbox.add_fault("truncated-json", times=10)
         runner.run(load(dataset, table="other"))
 
     return scenario
+
+
+def _load_deliveries(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    runner.run(send(to=[NUMBER, FAILS, BAD_NUMBER], ledger_conn_id="warehouse", ledger_text="keep"))
+    for task in (
+        load("deliveries", ledger_conn_id="warehouse"),
+        load("deliveries", ledger_conn_id="warehouse", mode="full_refresh"),
+        load("opt_outs", table="outs"),
+        SmsViewsOperator(task_id="views", sql_conn_id="warehouse", deliveries="sms", opt_outs="outs"),
+    ):
+        assert runner.run(task).error is None
 
 
 SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
@@ -289,12 +310,12 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
         runner.run(send(send_at=pendulum.now("UTC").add(hours=3))),
         runner.run(SmsCancelScheduledOperator(task_id="cancel", message_ids=runner.result)),
     ),
-    "load-incoming": _load("incoming"),
-    "load-opt-outs": _load("opt_outs"),
+    **{f"load-{dataset}": _load(dataset) for dataset in LISTED},
+    "load-deliveries": _load_deliveries,
 }
 
 
-PATIENT = {"load-incoming", "load-opt-outs"}
+PATIENT = {f"load-{dataset}" for dataset in LISTED}
 """Scenarios that wait between attempts, for seconds."""
 
 

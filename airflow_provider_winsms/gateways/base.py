@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import (
         Balance,
         Cancellation,
+        Columns,
         DeliveryReport,
         IncomingMessage,
         Message,
@@ -52,6 +53,9 @@ class Call(Generic[T]):
         out twice, so it is not unless it is said to be.
     :param is_personal: whether the body holds numbers or texts, so that an error must not quote the answer.
     :param max_answer_bytes: the longest answer that is read.
+    :param rows: where the answer is one list without pages, and the result has one item for each of its
+        rows: the key of the list. ``parse`` is then also given parts of the answer, each an object with
+        nothing but some of the rows under that key, so that an answer of any length can be read.
     """
 
     operation: str
@@ -63,6 +67,7 @@ class Call(Generic[T]):
     is_repeatable: bool = False
     is_personal: bool = False
     max_answer_bytes: int = 16 * _MEGABYTE
+    rows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +156,8 @@ class Gateway:
         """List texts that phones sent to the account's short or long code."""
         self._refuse("short_code")
 
-    def opt_outs(self) -> Call[tuple[OptOut, ...]]:
-        """List every number that may not be texted."""
+    def opt_outs(self) -> Call[Columns[OptOut]]:
+        """List every number that may not be texted. A gateway whose list has no pages names its ``rows``."""
         self._refuse("opt_outs")
 
     def balance(self) -> Call[Balance]:

@@ -14,10 +14,11 @@ import json
 import re
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
@@ -30,9 +31,18 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     SmsError,
 )
+from airflow_provider_winsms.gateways.rows import DocumentError, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
     from types import TracebackType
 
     import httpx
@@ -51,7 +61,9 @@ LONGEST_WAIT = 60.0
 # The shortest that servers in use keep a connection open is 5 seconds (Apache httpd, Node.js).
 _LONGEST_IDLE = 3.0
 _LONGEST_RETRY_AFTER = 24 * 3600.0
+_MOST_AT_ONCE = 32
 _READ_SIZE = 64 * 1024
+_LONGEST_REFUSAL = 1024 * 1024
 _SHOWN_ERROR_CHARACTERS = 200
 _PERSONAL_DIGITS = re.compile(r"\d{7,}")
 _REFUSED = {
@@ -73,7 +85,8 @@ class Endpoint:
         ten times as long.
     :param page_size: rows asked for in one request of a list.
     :param requests_per_second: the most requests per second, or ``None``.
-    :param max_concurrent_requests: the most requests about deliveries that are on their way at a time.
+    :param max_concurrent_requests: the most requests about deliveries, or pages of a list, that are on their
+        way at a time.
     :param hash_key: what numbers and texts are hashed with where they may not be stored, or ``None``.
     """
 
@@ -185,18 +198,61 @@ class Transport:
         result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, leaving)
         return result
 
+    def stream(self, call: Call[T]) -> Generator[T]:
+        """Carry out a call, and yield what it returns in parts, as the answer arrives.
+
+        A part has at most ``PART_ROWS`` rows, and memory holds a few parts, however long the answer is. The
+        last part is handed out when the answer is known to be whole: what was made of the others must not
+        be kept if the iterator raises. To stop early, close it. A call that does not name its ``rows`` is
+        read whole, as its one part.
+
+        The request is tried again as by ``send`` until the first part is handed out; an answer that breaks
+        off later is ``GatewayUnavailable``, and the caller starts anew. The time that the caller takes over
+        a part is not counted as the gateway's.
+
+        Raises what ``send`` raises.
+        """
+        if call.rows is None:
+            yield self.send(call)
+            return
+        first, others = Retrying(sleep=self._sleep, **self._policy)(self._begin, call, call.rows)
+        with closing(others):
+            yield from first
+            yield from others
+
     def _attempt(self, call: Call[T], leaving: Leaving) -> T:
-        if wait := self._pace.reserve():
-            self._sleep(wait)
+        self._keep_pace()
         with leaving():
             return read_answer(call, self._fetch(call), self.endpoint)
 
+    def _begin(self, call: Call[T], key: str) -> tuple[list[T], Generator[T]]:
+        """Return the first part, or none where there are no rows, and the others to come."""
+        parts = self._parts(call, key)
+        return list(islice(parts, 1)), parts
+
+    def _parts(self, call: Call[T], key: str) -> Generator[T]:
+        self._keep_pace()
+        with self._answering(call) as (response, pieces):
+            if response.status_code != HTTPStatus.OK:
+                raise _failure(call, _whole_answer(response, pieces), self.endpoint)
+            yield from read_parts(call, key, pieces)
+
     def _fetch(self, call: Call[Any]) -> Answer:
+        with self._answering(call) as (response, pieces):
+            return _whole_answer(response, pieces)
+
+    def _keep_pace(self) -> None:
+        if wait := self._pace.reserve():
+            self._sleep(wait)
+
+    @contextmanager
+    def _answering(self, call: Call[Any]) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
+        """Submit a request; yield the head of its answer, and the pieces of its body, which are to come."""
         import requests
         import urllib3
 
         self._retire_idle_connections()
-        deadline = self._clock() + self.endpoint.answer_timeout
+        began = self._clock()
         body = _Body(call.body)
         try:
             with self._session.request(
@@ -208,12 +264,7 @@ class Transport:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = bytearray()
-                # iter_content would wait until a piece is full, however slowly its bytes drip in.
-                while piece := response.raw.read1(_READ_SIZE, decode_content=True):
-                    content += piece
-                    _check_bounds(call, len(content), self._clock(), deadline)
-                return Answer(response.status_code, response.headers, bytes(content))
+                yield response, self._pieces(call, response, self._clock() - began)
         except requests.exceptions.InvalidHeader as error:
             raise _lost(call, _what(error), never_left=body.never_left) from None
         except ValueError as error:
@@ -222,6 +273,21 @@ class Transport:
             raise _lost(call, _what(error), never_left=body.never_left or _no_connection(error)) from None
         finally:
             self._last_used = self._clock()
+
+    def _pieces(self, call: Call[Any], response: requests.Response, waited: float) -> Iterator[bytes]:
+        """Yield a body as it arrives, within its bounds.
+
+        :param waited: seconds waited for the answer so far.
+        """
+        length, most = 0, _longest(call, response.status_code)
+        asked = self._clock()
+        # iter_content would wait until a piece is full, however slowly its bytes drip in.
+        while piece := response.raw.read1(_READ_SIZE, decode_content=True):
+            waited += self._clock() - asked
+            length += len(piece)
+            _check_bounds(call, length, most, is_late=waited > self.endpoint.answer_timeout)
+            yield piece
+            asked = self._clock()
 
     def _retire_idle_connections(self) -> None:
         """Close connections that the gateway may close in the moment a send leaves, which would be lost."""
@@ -290,10 +356,10 @@ class AsyncTransport:
                     headers={"Content-Length": str(len(body))} if body else {},
                 ) as response,
             ):
-                content = bytearray()
+                content, most = bytearray(), _longest(call, response.status_code)
                 async for piece in response.aiter_bytes():
                     content += piece
-                    _check_bounds(call, len(content), self._clock(), deadline)
+                    _check_bounds(call, len(content), most, is_late=self._clock() > deadline)
                 return Answer(response.status_code, response.headers, bytes(content))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
             raise _malformed(call, error, body) from None
@@ -343,11 +409,32 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     raise _failure(call, answer, endpoint)
 
 
+def read_parts(call: Call[T], key: str, pieces: Iterable[bytes]) -> Iterator[T]:
+    """Yield what a successful answer says, part by part, or raise what it means.
+
+    :param key: of the list of rows.
+    :param pieces: the answer's body, cut anywhere; what iterating over it raises is passed on.
+    """
+    try:
+        for rows in parts_of(pieces, key):
+            yield _parsed(call, {key: rows})
+    except DocumentError as error:
+        raise _lost(call, f"its answer {error}") from None
+
+
+def _whole_answer(response: requests.Response, pieces: Iterable[bytes]) -> Answer:
+    return Answer(response.status_code, response.headers, b"".join(pieces))
+
+
 def _read_success(call: Call[T], answer: Answer) -> T:
     try:
         document = json.loads(answer.body, parse_float=Decimal)
     except (ValueError, RecursionError):
         raise _lost(call, f"its answer of {len(answer.body)} bytes is not whole JSON") from None
+    return _parsed(call, document)
+
+
+def _parsed(call: Call[T], document: Any) -> T:
     try:
         return call.parse(document)
     except SmsError:
@@ -424,10 +511,16 @@ def _malformed(call: Call[Any], error: Exception, body: _Body) -> SmsError:
     return _lost(call, type(error).__name__)
 
 
-def _check_bounds(call: Call[Any], length: int, now: float, deadline: float) -> None:
-    if length > call.max_answer_bytes:
-        raise _lost(call, f"its answer is longer than {call.max_answer_bytes} bytes")
-    if now > deadline:
+def _longest(call: Call[Any], status: int) -> int:
+    """Return how many bytes of an answer are read: of one that is no success, little is to be said."""
+    most = call.max_answer_bytes
+    return most if status == HTTPStatus.OK else min(most, _LONGEST_REFUSAL)
+
+
+def _check_bounds(call: Call[Any], length: int, most: int, *, is_late: bool) -> None:
+    if length > most:
+        raise _lost(call, f"its answer is longer than {most} bytes")
+    if is_late:
         raise _lost(call, "its answer dripped in too slowly")
 
 
@@ -475,7 +568,7 @@ def _new_session(endpoint: Endpoint) -> requests.Session:
 
     session = Session()
     # One connection for each thread that may share it: by default there are ten.
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=max(10, endpoint.max_concurrent_requests))
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_MOST_AT_ONCE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.trust_env = _may_use_proxies(endpoint)

@@ -19,7 +19,7 @@ from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Connection
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import (
         Balance,
         Cancellation,
+        Columns,
         DeliveryReport,
         IncomingMessage,
         Message,
@@ -162,9 +163,16 @@ class SmsHook(BaseHook):
         """List texts that phones sent to the account's short or long code."""
         return self.carry(self.gateway.short_code(*self._window(offset, limit)))
 
-    def get_opt_outs(self) -> tuple[OptOut, ...]:
+    def get_opt_outs(self) -> Columns[OptOut]:
         """List every number that may not be texted."""
         return self.carry(self.gateway.opt_outs())
+
+    def stream_opt_outs(self) -> Generator[Columns[OptOut]]:
+        """List what ``get_opt_outs`` does in parts, as they arrive: however many there are, in little memory.
+
+        Yields and raises what ``Transport.stream`` does. Only an iterator that has ended has given them all.
+        """
+        return self.get_conn().stream(self.gateway.opt_outs())
 
     def get_balance(self) -> Balance:
         """Ask for the credits left."""

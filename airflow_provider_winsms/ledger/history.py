@@ -1,4 +1,8 @@
-"""What is done to the ledger's tables beside sending: reports, cancellations, and what a person decides."""
+"""What is done to the ledger's tables beside sending: reports, cancellations, and what a person decides.
+
+And how they are read for a load into another database, which keeps a copy of them exact without reading them
+all: ``SmsHistory.deliveries_since`` says why.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.database import read_amount
+from airflow_provider_winsms.database import read_amount, read_instant
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.schema import (
@@ -42,6 +47,27 @@ _REPORTS_AT_ONCE = 10_000
 
 _ROWS_AT_ONCE = 10_000
 """How many messages a statement looks through for open ones."""
+
+_REQUESTS_AT_ONCE = 10_000
+"""How many requests are looked up by one statement, to read their messages."""
+
+_PAGE_ROWS = 5_000
+_PAGE_PARTS = 500
+"""How many messages are read for a load by one statement, and of how many requests, or by how many ids."""
+
+CHANGING_STATES = (MessageState.UNKNOWN, *OPEN_STATES)
+"""The states of a text that may change without a trace in its request: by a report, by a cancellation, or as
+its request is given back, by which it vanishes. What is done to a text in another state, such as an answer
+that comes after it was given up, is written together with the ``answered_at`` of its request."""
+
+LATEST_COMMIT = timedelta(hours=1)
+"""How much later than it says a change may be seen, at most. It is ample: a request without an answer is
+always read, however late its claim was committed; ``answered_at`` is taken at the end of its transaction, and
+is taken anew if that is repeated; PostgreSQL ends a transaction that is idle for a minute. The rest is for
+clocks that differ. Elsewhere a process would have to freeze for as long just before it commits."""
+
+_HASH_DIGITS = 64
+"""A number is shorter than its hash."""
 
 _TIMES_AT_ONCE = 250
 """How many times of delivery a statement chooses from, which it tries one after the other."""
@@ -78,6 +104,65 @@ class OpenMessage(NamedTuple):
 
     message_id: int
     may_be_forgotten: bool
+
+
+class Delivery(NamedTuple):
+    """One text to one recipient in one request, as a load takes it; the first four are its key.
+
+    :param round: counts from 1, like ``request``; ``position`` from 0.
+    :param message_id: the gateway's; ``None`` if it is not known to have taken the text.
+    :param number: international digits, or the 64 hexadecimal digits of their keyed hash.
+    :param number_key_id: the key that it was hashed with; ``None`` if it was not.
+    :param state: a value of ``MessageState``.
+    :param reason: why it was declined, a value of ``RejectReason``.
+    :param cost: in credits, like ``refund``.
+    :param submitted_at: in UTC, like the other instants.
+    """
+
+    batch_id: str
+    round: int
+    request: int
+    position: int
+    message_id: int | None
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    sms_conn_id: str
+    number: str
+    number_key_id: str | None
+    state: str
+    reason: str | None
+    cost: Decimal
+    refund: Decimal
+    submitted_at: datetime
+    send_at: datetime | None
+    state_at: datetime
+
+    def __repr__(self) -> str:
+        """Show no number."""
+        return f"Delivery({self.batch_id!r}, {self.round}, {self.request}, {self.position}, {self.state!r})"
+
+
+class _Sender(NamedTuple):
+    """What the batch of a text says of it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    key_id: str
+
+
+class RequestKey(NamedTuple):
+    """Names a request among those of all batches."""
+
+    batch_id: str
+    round: int
+    request: int
+
+
+_BEFORE_ALL = RequestKey("", 0, 0)
 
 
 class SmsHistory(OnTables):
@@ -156,6 +241,59 @@ class SmsHistory(OnTables):
                 changed += self._report(waiting)
                 waiting = []
         return changed + self._report(waiting)
+
+    def deliveries_since(
+        self, sms_conn_id: str, since: datetime | None, until: datetime | None = None
+    ) -> Iterator[list[Delivery]]:
+        """Yield the texts of requests that were submitted or answered since a moment, or not answered yet.
+
+        They come by their keys, in pages of whole requests, which are read as they are asked for, each by a
+        transaction of its own; between, other methods may be called.
+
+        A copy is exact, as of a moment between the beginning and the end of a load, that each time takes in
+
+        * ``deliveries_of`` the ids that it has in a state of ``CHANGING_STATES``,
+        * ``deliveries_in`` the requests of which it has a text in such a state without an id, and drops those
+          of these texts that no reader returns: their request was given back, unsubmitted,
+        * then ``deliveries_since`` its highest ``submitted_at`` of that connection, less ``LATEST_COMMIT``,
+          ``until`` the moment of this call.
+
+        A text that the copy lacks was submitted, or committed, after the last such call began, behind which
+        the copy has none. So its request was submitted or answered since, or waits for its answer. Of a text
+        that the copy has, what may change without a trace is read again, and any other change marks its
+        request as answered. What changes while a load runs is read by it or by the next.
+
+        :param since: ``None`` for all.
+        :param until: the latest moment that they may have been submitted at. Without it, texts may be missed
+            that were submitted while a load ran for longer than ``LATEST_COMMIT``.
+        """
+        after = _BEFORE_ALL
+        while requests := self._tables.transact(partial(self._requests, sms_conn_id, since, until, after)):
+            yield from self._deliveries_in(sms_conn_id, requests)
+            after = requests[-1][0]
+
+    def deliveries_of(self, sms_conn_id: str, message_ids: Iterable[MessageId]) -> Iterator[list[Delivery]]:
+        """Yield texts that were sent through a connection, by their ids, in pages as above.
+
+        Ids that the tables do not have are left out.
+        """
+        ids = map(whole_id, message_ids)
+        while part := list(islice(ids, _PAGE_PARTS)):
+            wanted = f"m.message_id IN ({listed(part)})"
+            if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted)):
+                yield page
+
+    def deliveries_in(
+        self, sms_conn_id: str, requests: Iterable[tuple[str, int, int]]
+    ) -> Iterator[list[Delivery]]:
+        """Yield all texts of requests, given by batch, round and number, in pages as above.
+
+        Requests that the tables do not have are left out.
+        """
+        keys = (RequestKey(*key) for key in requests)
+        while part := list(islice(keys, _PAGE_PARTS)):
+            sizes = self._tables.transact(partial(self._sizes, part))
+            yield from self._deliveries_in(sms_conn_id, sizes)
 
     def unresolved(self) -> list[Parked]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
@@ -306,6 +444,84 @@ class SmsHistory(OnTables):
             )
         return changed
 
+    def _requests(
+        self, sms_conn_id: str, since: datetime | None, until: datetime | None, after: RequestKey
+    ) -> list[tuple[RequestKey, int]]:
+        """Return the next requests after one, with how many messages of the connection each has."""
+        # By the first condition every planner finds its place in the primary key. The connection is looked at
+        # afterwards: a planner that expects few rows of it would sort the whole table for each page.
+        query = (
+            "SELECT w.batch_id, w.round, w.request, w.recipients, b.sms_conn_id FROM ("
+            "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE r.batch_id >= {p} "
+            "AND (r.batch_id > {p} OR r.round > {p} OR (r.round = {p} AND r.request > {p})){between} "
+            "ORDER BY r.batch_id, r.round, r.request LIMIT {limit}"
+            ") w LEFT JOIN {batches} b ON b.batch_id = w.batch_id ORDER BY w.batch_id, w.round, w.request"
+        )
+        key = after.batch_id, after.batch_id, after.round, after.round, after.request
+        between, instants = self._between(since, until)
+        words = {"between": between, "limit": str(_REQUESTS_AT_ONCE)}
+        rows = self._tables.read("look for requests to load", query, *key, *instants, **words)
+        return [(RequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
+
+    def _between(self, since: datetime | None, until: datetime | None) -> tuple[str, list[Any]]:
+        """Return a condition on when requests were submitted or answered, with its parameters."""
+        p, condition, instants = self._tables.placeholder, "", []
+        if since is not None:
+            condition = f" AND (r.intended_at >= {p} OR r.answered_at >= {p} OR r.answered_at IS NULL)"
+            instants = [since, since]
+        if until is not None:
+            condition += f" AND r.intended_at <= {p}"
+            instants.append(until)
+        return condition, list(map(self._tables.instant, instants))
+
+    def _sizes(self, requests: Iterable[RequestKey]) -> list[tuple[RequestKey, int]]:
+        query = "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE {wanted}"
+        wanted, values = self._wanted("r", requests)
+        rows = self._tables.read("look for requests to load", query, *values, wanted=wanted)
+        return sorted((RequestKey(*row[:3]), row[3]) for row in rows)
+
+    def _deliveries_in(
+        self, sms_conn_id: str, requests: Iterable[tuple[RequestKey, int]]
+    ) -> Iterator[list[Delivery]]:
+        for part in _pages(requests):
+            wanted, values = self._wanted("m", part)
+            if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted, values)):
+                yield page
+
+    def _wanted(self, table: str, requests: Iterable[RequestKey]) -> tuple[str, list[str]]:
+        """Return a condition on the requests, with its parameters. Most are the first of their batches."""
+        batches = defaultdict(list)
+        for batch_id, round_, request in requests:
+            batches[round_, request].append(batch_id)
+        alternatives = [
+            f"({table}.round = {int(round_)} AND {table}.request = {int(request)} "
+            f"AND {table}.batch_id IN ({', '.join([self._tables.placeholder] * len(ids))}))"
+            for (round_, request), ids in batches.items()
+        ]
+        return " OR ".join(alternatives), [batch_id for ids in batches.values() for batch_id in ids]
+
+    def _deliveries(self, sms_conn_id: str, wanted: str, values: Sequence[str] = ()) -> list[Delivery]:
+        # Not joined with the batches: a planner could begin with these.
+        query = (
+            "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.state, m.reason, "
+            "m.cost, m.refund, m.submitted_at, m.send_at, m.state_at FROM {messages} m WHERE {wanted} "
+            "ORDER BY m.batch_id, m.round, m.request, m.position"
+        )
+        rows = self._tables.read("read messages to load", query, *values, wanted=wanted)
+        senders = self._senders(sms_conn_id, sorted({row[0] for row in rows}))
+        return [_delivery(row, sms_conn_id, senders[row[0]]) for row in rows if row[0] in senders]
+
+    def _senders(self, sms_conn_id: str, batch_ids: Sequence[str]) -> dict[str, _Sender]:
+        query = (
+            "SELECT batch_id, dag_id, run_id, task_id, map_index, key_id FROM {batches} "
+            "WHERE batch_id IN ({ids}) AND sms_conn_id = {p}"
+        )
+        return {
+            row[0]: _Sender(*row[1:])
+            for part, ids in self._tables.in_parts(batch_ids)
+            for row in self._tables.read("read the batches to load", query, *part, sms_conn_id, ids=ids)
+        }
+
     def _unresolved(self) -> list[Parked]:
         query = (
             "SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
@@ -344,6 +560,52 @@ class SmsHistory(OnTables):
         if taken:
             msg = f"{taken} of the {counted(len(accepted), 'id')} belong to another recipient."
             raise InvalidMessage(msg)
+
+
+# The texts of a request have much in common.
+_read_amount = lru_cache(maxsize=1024)(read_amount)
+_read_instant = lru_cache(maxsize=1024)(read_instant)
+
+
+def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _Sender) -> Delivery:
+    batch_id, round_, request, position, message_id, number, state, reason, cost, refund, *instants = row
+    submitted_at, send_at, state_at = instants
+    return Delivery(
+        batch_id,
+        round_,
+        request,
+        position,
+        message_id,
+        sender.dag_id,
+        sender.run_id,
+        sender.task_id,
+        sender.map_index,
+        sms_conn_id,
+        number,
+        sender.key_id if len(number) == _HASH_DIGITS else None,
+        state,
+        reason,
+        _read_amount(cost),
+        _read_amount(refund),
+        _read_instant(submitted_at),
+        None if send_at is None else _read_instant(send_at),
+        _read_instant(state_at),
+    )
+
+
+def _pages(requests: Iterable[tuple[RequestKey, int]]) -> Iterator[list[RequestKey]]:
+    """Cut requests into what is read at a time, by how many messages each has; without those of none."""
+    page: list[RequestKey] = []
+    rows = 0
+    for key, size in requests:
+        if page and (rows + size > _PAGE_ROWS or len(page) == _PAGE_PARTS):
+            yield page
+            page, rows = [], 0
+        if size:
+            page.append(key)
+            rows += size
+    if page:
+        yield page
 
 
 def _behind(after: int | None) -> str:

@@ -327,14 +327,12 @@ class _Flavour:
     :param day: the day of a moment, which is in UTC.
     :param seconds: the seconds between two moments.
     :param create_view: makes a view that may be there already.
-    :param options: what follows the columns of a table.
     :param has_indexes_inside: whether an index stands among the columns of its table.
     """
 
     day: str
     seconds: str
     create_view: str
-    options: str = ""
     has_indexes_inside: bool = False
 
 
@@ -353,8 +351,6 @@ _FLAVOURS = {
         day="DATE({moment})",
         seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
         create_view="CREATE OR REPLACE VIEW",
-        # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
-        options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         has_indexes_inside=True,
     ),
 }
@@ -440,7 +436,8 @@ class Schema:
             parts.append(f"UNIQUE ({self._listed(table.unique)})")
         if self._flavour.has_indexes_inside:
             parts += [f"INDEX ({self._listed(columns)})" for columns in table.indexes]
-        return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){self._flavour.options}"
+        options = self._database.dialect.options
+        return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){options}"
 
     def _column(self, column: Column) -> str:
         null = " NOT NULL" if column.is_required else " NULL"

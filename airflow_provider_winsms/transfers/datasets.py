@@ -1,22 +1,82 @@
-"""What can be loaded: the columns of each dataset, as data; ``SmsToSqlOperator`` says what they mean.
+"""What can be loaded: the columns of each dataset, as data; ``docs/warehouse.md`` is made from them.
 
 A column, once published, is neither renamed nor dropped; new ones may be added.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.database import Kind, storable, utc
-from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
+from airflow_provider_winsms.database import Kind
+from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from airflow_provider_winsms.messages import MessageId, OptOut
+
+class Merging(Enum):
+    """How rows that are read become rows of the table."""
+
+    APPEND = auto()
+    """Rows never change: what the table lacks comes in."""
+
+    UPSERT = auto()
+    """What the table lacks comes in, and what has changed takes the place of what was there."""
+
+    SNAPSHOT = auto()
+    """As ``UPSERT``; besides, what is not listed any more is marked as removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    :param wire: the field of WinSMS's answer, or the column of the ledger, that it comes from.
+    :param is_read: whether it is; otherwise the load says what it is.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    wire: str = ""
+    is_required: bool = False
+    is_read: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One thing that can be loaded into one table.
+
+    :param key: the columns that tell its rows apart: the table's primary key.
+    :param has_history: whether a second table has a row for each spell that a row was on the list.
+    """
+
+    name: str
+    meaning: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    merging: Merging
+    has_history: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of all columns, in their order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def is_from_ledger(self) -> bool:
+        """Whether it is read from a ledger, rather than from a gateway."""
+        return self.name == "deliveries"
+
+    def with_raw(self) -> Dataset:
+        """Return it with one column more, for what the gateway wrote."""
+        return replace(self, columns=(*self.columns, RAW))
+
+    def rewriting(self) -> Dataset:
+        """Return it as one whose rows take the place of those that are there, if they differ."""
+        return replace(self, merging=Merging.UPSERT) if self.merging is Merging.APPEND else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,97 +91,172 @@ class Load:
     run_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
-
-    :param value: what stands in it for a row of the gateway.
-    :param is_fact: whether it says something about the world, rather than about the load.
-    """
-
-    name: str
-    kind: Kind
-    value: Callable[[Any, Load], Any]
-    is_required: bool = False
-    is_fact: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One thing that can be loaded into one table.
-
-    :param key: the column that tells its rows apart: the table's primary key.
-    :param is_snapshot: whether the gateway always lists everything that holds now, so that what is missing
-        from the list holds no more. Otherwise rows have ascending ids, and the list only grows.
-    """
-
-    name: str
-    key: str
-    columns: tuple[Column, ...]
-    is_snapshot: bool = False
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        """The names of all columns, in their order."""
-        return tuple(column.name for column in self.columns)
-
-
-LOADED, RUN = "loaded_at", "run_id"
+LOADED, LOAD_RUN = "loaded_at", "load_run_id"
 """The columns that say which load wrote a row."""
 
 FIRST_SEEN, LAST_SEEN, REMOVED = "first_seen_at", "last_seen_at", "removed_at"
 """The columns that follow a row of a snapshot through its loads."""
 
+NUMBER, KEY_ID = "number", "number_key_id"
 
-def _id(value: MessageId | None) -> int | None:
-    if isinstance(value, str):
-        msg = "The ids of this gateway are not whole numbers, so its messages cannot be loaded."
-        raise UnsupportedCapability(msg)
-    return value
+RAW = Column("raw", Kind.TEXT, "the whole row as JSON, if `include_raw=True` asked for it")
 
-
-def _utc(value: datetime | None) -> datetime | None:
-    """Return a plain ``datetime`` in UTC; ``None`` if UTC has no such time."""
-    with suppress(ValueError, OverflowError):
-        return None if value is None else utc(value)
-    return None
-
-
+_NUMBER = (
+    Column(
+        NUMBER,
+        Kind.NUMBER,
+        "the phone, as international digits; with `keyed_hash` 64 hexadecimal digits instead",
+        "mobileNumber",
+        is_required=True,
+    ),
+    Column(KEY_ID, Kind.WORD, "which key the number was hashed with; null: it was not"),
+)
+_LIFE = (
+    Column(FIRST_SEEN, Kind.INSTANT, "the first load that saw it listed", is_required=True, is_read=False),
+    Column(LAST_SEEN, Kind.INSTANT, "the last load that saw it listed", is_required=True, is_read=False),
+    Column(REMOVED, Kind.INSTANT, "the load that missed it; null while it is listed", is_read=False),
+)
 _LOADED = (
-    Column(LOADED, Kind.INSTANT, lambda _, load: load.at, is_required=True, is_fact=False),
-    Column(RUN, Kind.NAME, lambda _, load: load.run_id, is_fact=False),
+    Column(
+        LOADED,
+        Kind.INSTANT,
+        "when the load began that last changed the row, other than `last_seen_at`",
+        is_required=True,
+        is_read=False,
+    ),
+    Column(LOAD_RUN, Kind.NAME, "the DAG run of that load", is_read=False),
+)
+
+
+def _moment(name: str, meaning: str, wire: str) -> tuple[Column, Column]:
+    """Return the columns of a moment, and of what the gateway wrote for it."""
+    return (
+        Column(name, Kind.INSTANT, f"{meaning}, to the minute; null if the gateway gave no time", wire),
+        Column(
+            f"{name}_wire",
+            Kind.WORD,
+            "the same as the gateway wrote it, in its own zone; null if it wrote nothing",
+            wire,
+        ),
+    )
+
+
+def _message_id(wire: str, meaning: str = "the gateway's id") -> Column:
+    return Column("message_id", Kind.ID, meaning, wire, is_required=True)
+
+
+_RECEIVED = (
+    _message_id("incomingApiMessageId"),
+    *_NUMBER,
+    *_moment("received_at", "when it came", "receiveTime"),
+    Column("text", Kind.TEXT, "what it says; null if texts are dropped", "messageText"),
 )
 
 INCOMING = Dataset(
     "incoming",
-    key="message_id",
+    "Texts that phones sent to the account: one row for each.",
+    key=("message_id",),
     columns=(
-        Column("message_id", Kind.ID, lambda row, _: _id(row.message_id), is_required=True),
-        Column("number", Kind.NUMBER, lambda row, _: storable(row.number), is_required=True),
-        Column("received_at", Kind.INSTANT, lambda row, _: _utc(row.received_at)),
-        Column("text", Kind.TEXT, lambda row, _: storable(row.text), is_required=True),
-        Column("in_reply_to", Kind.ID, lambda row, _: _id(row.in_reply_to)),
+        *_RECEIVED,
+        Column(
+            "in_reply_to",
+            Kind.ID,
+            "the last text sent to that number, which need not be the one that is answered",
+            "outgoingApiMessageId",
+        ),
         *_LOADED,
     ),
+    merging=Merging.APPEND,
+)
+
+SHORT_CODE = Dataset(
+    "short_code",
+    "Texts that phones sent to the account's short or long code: one row for each.",
+    key=("message_id",),
+    columns=(*_RECEIVED, *_LOADED),
+    merging=Merging.APPEND,
 )
 
 OPT_OUTS = Dataset(
     "opt_outs",
-    key="number",
-    is_snapshot=True,
+    "Who may not be texted: one row for each number that ever was on the list.",
+    key=("number",),
     columns=(
-        Column("number", Kind.NUMBER, lambda row, _: storable(row.number), is_required=True),
-        Column("opted_out_at", Kind.INSTANT, lambda row, _: _utc(row.opted_out_at)),
-        Column("text", Kind.TEXT, lambda row, _: storable(row.text), is_required=True),
-        Column("message_id", Kind.ID, lambda row, _: _id(row.message_id)),
-        Column(FIRST_SEEN, Kind.INSTANT, lambda _, load: load.at, is_required=True, is_fact=False),
-        Column(LAST_SEEN, Kind.INSTANT, lambda _, load: load.at, is_required=True, is_fact=False),
-        Column(REMOVED, Kind.INSTANT, lambda *_: None),
+        *_NUMBER,
+        *_moment(
+            "opted_out_at", "since when; of several entries for a number the oldest counts", "receiveTime"
+        ),
+        Column(
+            "text",
+            Kind.TEXT,
+            "what was answered, or the remark on an entry made by hand; null if texts are dropped",
+            "messageText",
+        ),
+        Column(
+            "message_id",
+            Kind.ID,
+            "the incoming message that asked for it; null for an entry made by hand",
+            "incomingApiMessageId",
+        ),
+        *_LIFE,
         *_LOADED,
     ),
+    merging=Merging.SNAPSHOT,
+    has_history=True,
 )
 
-DATASETS = {dataset.name: dataset for dataset in (INCOMING, OPT_OUTS)}
+SCHEDULED = Dataset(
+    "scheduled",
+    "Texts that wait at the gateway for their time: one row for each that ever was seen waiting.",
+    key=("message_id",),
+    columns=(
+        _message_id("apiMessageId"),
+        *_NUMBER,
+        *_moment("submitted_at", "when it was sent to the gateway", "submitTime"),
+        *_moment("send_at", "when it is to go out", "scheduledSendTime"),
+        Column("refund", Kind.AMOUNT, "credits that come back if it is cancelled", "creditCost"),
+        *_LIFE,
+        *_LOADED,
+    ),
+    merging=Merging.SNAPSHOT,
+)
+
+DELIVERIES = Dataset(
+    "deliveries",
+    "Texts that were sent with a ledger, and what became of them: one row for each text to one recipient.",
+    key=("batch_id", "round", "request", "position"),
+    columns=(
+        Column("batch_id", Kind.WORD, "what one task sent, once", "sms_messages.batch_id", is_required=True),
+        Column(
+            "round", Kind.COUNT, "1, or more where it was sent again", "sms_messages.round", is_required=True
+        ),
+        Column("request", Kind.COUNT, "the request of the round", "sms_messages.request", is_required=True),
+        Column("position", Kind.COUNT, "the place in the request", "sms_messages.position", is_required=True),
+        Column(
+            "message_id", Kind.ID, "the gateway's id; null if it was not accepted", "sms_messages.message_id"
+        ),
+        Column("dag_id", Kind.NAME, "the DAG that sent it", "sms_batches.dag_id"),
+        Column("run_id", Kind.NAME, "its run", "sms_batches.run_id"),
+        Column("task_id", Kind.NAME, "its task", "sms_batches.task_id"),
+        Column(
+            "map_index", Kind.COUNT, "the index of a mapped task; -1 for any other", "sms_batches.map_index"
+        ),
+        Column("sms_conn_id", Kind.NAME, "the connection of the gateway", "sms_batches.sms_conn_id"),
+        replace(_NUMBER[0], wire="sms_messages.number"),
+        replace(_NUMBER[1], wire="sms_batches.key_id"),
+        Column("state", Kind.WORD, "how far it has come: a value of `MessageState`", "sms_messages.state"),
+        Column("reason", Kind.WORD, "why it was declined: a value of `RejectReason`", "sms_messages.reason"),
+        Column("cost", Kind.AMOUNT, "credits; 0 for what was not accepted", "sms_messages.cost"),
+        Column("refund", Kind.AMOUNT, "credits given back when it was cancelled", "sms_messages.refund"),
+        Column("submitted_at", Kind.INSTANT, "when its request was claimed", "sms_messages.submitted_at"),
+        Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", "sms_messages.send_at"),
+        Column("state_at", Kind.INSTANT, "since when it is in its state", "sms_messages.state_at"),
+        *_LOADED,
+    ),
+    merging=Merging.UPSERT,
+)
+
+DATASETS = {dataset.name: dataset for dataset in (INCOMING, OPT_OUTS, SHORT_CODE, SCHEDULED, DELIVERIES)}
 """Every dataset by its name."""
 
 
@@ -134,19 +269,3 @@ def dataset_named(name: str) -> Dataset:
         msg = f"There is no dataset {name!r}. The datasets are {', '.join(DATASETS)}."
         raise InvalidMessage(msg)
     return DATASETS[name]
-
-
-def one_per_number(entries: Iterable[OptOut]) -> tuple[OptOut, ...]:
-    """Return the oldest entry for each number: it has been out since then, whatever was entered later."""
-    oldest: dict[str, OptOut] = {}
-    for entry in entries:
-        number = storable(entry.number)
-        if number not in oldest or _age(entry) < _age(oldest[number]):
-            oldest[number] = entry
-    return tuple(oldest.values())
-
-
-def _age(entry: OptOut) -> tuple[object, ...]:
-    """Sort by time and id, unknown ones last: the list's own order decides nothing, as none is promised."""
-    time, message_id = _utc(entry.opted_out_at), _id(entry.message_id)
-    return (time is None, time or 0, message_id is None, message_id or 0, entry.text)

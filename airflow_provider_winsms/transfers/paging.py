@@ -1,17 +1,29 @@
-"""Reading a paged list that only grows, whose order no document promises, while rows arrive.
+"""Reading a list of the gateway page by page, some pages ahead, while it changes.
 
-The loads of ``sms_to_sql`` decide what to read; here is how a stretch of the list is read, and counted.
+No document promises an order, and rows arrive, or leave, meanwhile. What a load makes of that stands in
+``loading``; here is how it is read. A stretch is what one request should bring, and a piece one page of it,
+ready to be staged.
 """
 
 from __future__ import annotations
 
+import heapq
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from array import array
+from contextlib import closing
+from dataclasses import replace
+from itertools import accumulate, chain, groupby, pairwise
+from operator import attrgetter, sub
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from airflow_provider_winsms.ahead import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from airflow_provider_winsms.messages import Page
+    from airflow_provider_winsms.transfers.shaping import Piece
 
 T = TypeVar("T")
 
@@ -22,80 +34,213 @@ PROGRESS_SECONDS = 5.0
 class Progress:
     """Says in the log how far a load is, every few seconds.
 
-    :param clock: a seam for tests.
+    :param clock: monotonic seconds; a seam for tests.
     """
 
     def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._began = self._said = clock()
+        self._read = 0
 
-    def note(self, rows: int, total: int) -> None:
-        """Note that so many rows were read."""
+    def note(self, pages: int, of_pages: int, rows: int) -> None:
+        """Note that one more page was read: which one, of how many, and how many rows in all.
+
+        A list may be read again from its start; the time that a page takes is that of all that were read.
+        """
         now = self._clock()
-        if now - self._said >= PROGRESS_SECONDS:
-            self._said = now
-            self._log.info(
-                "Read %d rows; the gateway lists %d. %.0f rows per second.",
-                rows,
-                total,
-                rows / (now - self._began),
-            )
+        self._read += 1
+        if now - self._said < PROGRESS_SECONDS:
+            return
+        self._said, taken = now, now - self._began
+        left = taken / self._read * max(0, of_pages - pages)
+        self._log.info(
+            "Read %d of %d pages, %d rows, %.0f rows per second; about %.0f s left.",
+            pages,
+            max(pages, of_pages),
+            rows,
+            rows / taken,
+            left,
+        )
+
+
+class Ids:
+    """Message ids that were read, at a byte each or some: of each page the lowest, and the steps between."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Add those of one page, which are not sorted."""
+        if ids:
+            self._parts.append(_Part.of(sorted(ids)))
+
+    @property
+    def low(self) -> int | None:
+        """The lowest, if there is any."""
+        return min((part.low for part in self._parts), default=None)
+
+    @property
+    def high(self) -> int | None:
+        """The highest, if there is any."""
+        return max((part.high for part in self._parts), default=None)
+
+    def each(self) -> Iterator[int]:
+        """Yield each once, in ascending order."""
+        parts = sorted(self._parts, key=attrgetter("low"))
+        ascend = all(before.high < after.low for before, after in pairwise(parts))
+        ids = map(_Part.ids, parts)
+        together = chain.from_iterable(ids) if ascend else heapq.merge(*ids)
+        return (each for each, _ in groupby(together))
+
+    def count(self) -> int:
+        """Count them, each once."""
+        return sum(1 for _ in self.each())
+
+
+class _Part(NamedTuple):
+    low: int
+    high: int
+    steps: array[int]
+
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> _Part:
+        """Take ids in ascending order."""
+        steps = list(map(sub, ids[1:], ids))
+        longest = max(steps, default=0)
+        width = next(code for code in "BHLQ" if longest < 1 << 8 * array(code).itemsize)
+        return cls(ids[0], ids[-1], array(width, steps))
+
+    def ids(self) -> Iterator[int]:
+        return accumulate(self.steps, initial=self.low)
+
+
+class Stretch(NamedTuple):
+    """A part of the list that was read.
+
+    :param end: the place behind the last row that was read of it.
+    :param is_dry: whether a page had no row, though the total says that there is one.
+    """
+
+    pieces: list[Piece]
+    end: int
+    is_dry: bool
 
 
 class PagedList(Generic[T]):
-    """A list of the gateway, and what was read of it.
+    """A list of the gateway.
 
-    :param fetch: asks for one page: offset, limit.
-    :param key: what tells two rows apart.
+    :param fetch: asks for one page: offset, limit. Threads do.
+    :param prepare: makes the rows of a page ready; in the thread that fetched it.
+    :param most_ahead: how many requests may be on their way.
+    :param may_shrink: whether rows leave the list, so that others move up. Each page is then asked for with
+        the row before it, to see whether that still is where it was.
     """
 
     def __init__(
         self,
         fetch: Callable[[int, int], Page[T]],
+        prepare: Callable[[Any], Piece],
         page_size: int,
-        key: Callable[[T], Any],
+        most_ahead: int,
         progress: Progress,
+        *,
+        may_shrink: bool = False,
     ) -> None:
         self._fetch = fetch
+        self._prepare = prepare
+        self._most_ahead = most_ahead
         self._progress = progress
+        self._may_shrink = may_shrink
+        self._edges: dict[int, Any] = {}
+        self._counting = threading.Lock()
+        self._begin(0, None)
         self.page_size = page_size
-        self.key = key
         self.requests = 0
         self.rows_read = 0
         self.total = 0
-        """How many rows the list has, by the last answer."""
-        self.end = 0
-        """How far its end was read: rows beyond it arrived since."""
+        """How many rows the list has, by the answer that said most since it was last read from its start."""
+        self.has_moved = False
+        """Whether a row was seen at two places since then, if the list may shrink."""
 
-    def first(self) -> Any:
-        """Return the key of the first row, or ``None`` if there is none, and learn the total."""
-        rows = self._page(0, 1)
-        return self.key(rows[0]) if rows else None
+    def first(self) -> Page[T]:
+        """Read the first row, and learn the total."""
+        self.total = 0
+        return self._page(0, 1)
 
-    def to_end(self, start: int) -> Iterator[tuple[T, ...]]:
-        """Yield pages from a place to the end of the list, which may move away meanwhile."""
-        self.end = start
-        while rows := self._page(self.end, self.page_size):
-            self.end += self._distinct(rows, self.page_size)
-            yield rows
-            if self.end >= self.total:
-                return
+    def last(self) -> Page[T]:
+        """Read the last row."""
+        return self._page(max(0, self.total - 1), 1)
 
-    def between(self, start: int, stop: int) -> Iterator[tuple[T, ...]]:
-        """Yield pages of a stretch."""
-        while start < stop and (rows := self._page(start, stop - start)):
-            start += self._distinct(rows, stop - start)
-            yield rows
+    def to_end(self, start: int) -> Generator[Piece]:
+        """Yield the pages from a place to the end of the list, which may move away meanwhile."""
+        if start == 0:
+            self.total, self.has_moved = 0, False
+            self._edges.clear()
+        self._begin(start, None)
+        first = self._stretch((start, start + self.page_size))
+        yield from first.pieces
+        end, is_dry = first.end, first.is_dry
+        while end < self.total and not is_dry:
+            begins = range(end, self.total, self.page_size)
+            with closing(self._stretches([(begin, begin + self.page_size) for begin in begins])) as stretches:
+                for stretch in stretches:
+                    yield from stretch.pieces
+                    end, is_dry = stretch.end, is_dry or stretch.is_dry
 
-    def _page(self, offset: int, limit: int) -> tuple[T, ...]:
-        page = self._fetch(offset, limit)
-        self.requests += 1
-        self.rows_read += len(page.rows)
-        self.total = page.total
-        self._progress.note(self.rows_read, self.total)
-        return page.rows
+    def between(self, start: int, stop: int) -> Generator[Piece]:
+        """Yield the pages of a part of the list."""
+        self._begin(start, stop)
+        begins = range(start, stop, self.page_size)
+        parts = [(begin, min(begin + self.page_size, stop)) for begin in begins]
+        with closing(self._stretches(parts)) as stretches:
+            for stretch in stretches:
+                yield from stretch.pieces
 
-    def _distinct(self, rows: tuple[T, ...], most: int) -> int:
-        """Return how far a page moves on: a row that it repeats must not make the next page skip one."""
-        return min(len({self.key(row) for row in rows}), most)
+    def _begin(self, start: int, stop: int | None) -> None:
+        self._pages_read, self._start, self._stop = 0, start, stop
+
+    def _stretches(self, parts: list[tuple[int, int]]) -> Generator[Stretch]:
+        with closing(ahead(self._stretch, parts, self._most_ahead)) as read:
+            for _, stretch in read:
+                yield stretch
+
+    def _stretch(self, part: tuple[int, int]) -> Stretch:
+        """Read what one request should bring: more than one, if pages are shorter, or repeat rows."""
+        (end, stop), pieces, is_dry = part, [], False
+        while not is_dry:
+            page = self._page(end, stop - end)
+            if page.rows:
+                pieces.append(self._prepare(page.rows))
+                end += min(len(pieces[-1].keys), stop - end)
+            else:
+                is_dry = end < self.total
+            if end >= min(stop, self.total):
+                break
+        self._note()
+        return Stretch(pieces, end, is_dry)
+
+    def _page(self, offset: int, limit: int) -> Page[T]:
+        before = min(offset, 1) if self._may_shrink else 0
+        page = self._fetch(offset - before, limit + before)
+        with self._counting:
+            self.requests += 1
+            self.total = max(self.total, page.total)
+            if self._may_shrink:
+                self._look_at_edges(page, offset - before, before)
+            if before:
+                page = replace(page, rows=page.rows[before:])
+            self.rows_read += len(page.rows)
+        return page
+
+    def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
+        self.has_moved |= len(page.rows) < before
+        for place in {0, len(page.rows) - 1} if page.rows else ():
+            found = page.rows[place].message_id
+            self.has_moved |= self._edges.setdefault(offset + place, found) != found
+
+    def _note(self) -> None:
+        with self._counting:
+            self._pages_read += 1
+            rows = (self.total if self._stop is None else self._stop) - self._start
+            self._progress.note(self._pages_read, -(-rows // self.page_size), self.rows_read)

@@ -1,91 +1,110 @@
-"""Load what a gateway lists into a table: each row once, all of a load or nothing."""
+"""Load what a gateway lists, or a ledger knows, into a table: each row once, all of a load or nothing."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.batches import history_at
+from airflow_provider_winsms.choices import Privacy, check_choice
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers.datasets import Load, dataset_named, one_per_number
-from airflow_provider_winsms.transfers.paging import PagedList, Progress
+from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_winsms.messages import IncomingMessage
-    from airflow_provider_winsms.transfers.datasets import Dataset
-    from airflow_provider_winsms.transfers.sql_table import LoadingTable, Merged
+    from airflow_provider_winsms.ahead import Throttle
+    from airflow_provider_winsms.sending import Clock
+    from airflow_provider_winsms.transfers.datasets import Dataset, Load
+    from airflow_provider_winsms.transfers.loading import Outcome
+    from airflow_provider_winsms.transfers.paging import PagedList
+    from airflow_provider_winsms.transfers.shaping import LoadedText, Personal, Shaper
+    from airflow_provider_winsms.transfers.sql_table import LoadingTable
+
+Mode = Literal["incremental", "backfill", "full_refresh"]
+"""What is read, and what becomes of rows that the table has already."""
+
+MOST_PREFETCH = 32
+"""The most requests that a load may have on their way."""
 
 
 class SmsToSqlOperator(BaseOperator):
-    """Load incoming messages, or opt-outs, into a table of a database that has a ``DbApiHook``.
+    """Load replies, opt-outs, scheduled texts or deliveries into a table of a database.
 
     The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may
-    be repeated, overlap with another, or be killed, and no row is lost or there twice. A load that fails
-    leaves no row behind. One table holds one dataset of one account.
+    be repeated, overlap with another, or be killed, and no row is lost or there twice. All of a load is
+    committed at once, and one that fails leaves no row behind. One table holds one dataset of one account
+    (``deliveries``: of any number of connections). The columns of each dataset, which databases it works
+    with, and how it reads are in ``docs/warehouse.md``.
 
-    ``incoming``, one row per message; the key is ``message_id``:
-
-    ============= ======= ====================================================================================
-    message_id    bigint  the gateway's id
-    number        text    who sent it, as international digits
-    received_at   instant when it came, to the minute; null if the gateway gave no time
-    text          text    what it says; NUL and halves of emojis become U+FFFD, as databases refuse them
-    in_reply_to   bigint  the last text sent to that number, which need not be the one answered; may be null
-    loaded_at     instant when the load began that wrote this row
-    run_id        text    the DAG run of that load
-    ============= ======= ====================================================================================
-
-    After the first load only what is new is read: one row from the beginning of the list, then pages from its
-    end until one holds nothing new. Where the rows do not add up to the total that the gateway states, the
-    list is read once more, as a whole. Rows that were deleted from the table come back, as long as the
-    gateway lists them.
-
-    ``opt_outs``, one row per number; the key is ``number``:
-
-    ============= ======= ====================================================================================
-    number        text    who may not be texted, as international digits
-    opted_out_at  instant since when, to the minute; of several entries for one number, the oldest counts
-    text          text    what was answered, or the gateway's remark on an entry made by hand
-    message_id    bigint  the incoming message that asked for it; null for an entry made by hand
-    first_seen_at instant the first load that saw the number on the list
-    last_seen_at  instant the last load that saw it there
-    removed_at    instant the load that missed it; null while it is on the list
-    loaded_at     instant when the load began that last changed this row
-    run_id        text    the DAG run of that load
-    ============= ======= ====================================================================================
-
-    The gateway lists all opt-outs at once. Rows are never deleted: who may not be texted now are those whose
-    ``removed_at`` is null.
-
-    An instant is a ``TIMESTAMP WITH TIME ZONE``; in SQLite, which has no such type, ISO 8601 text in UTC.
-    PostgreSQL and SQLite are tested; any other database gets the same SQL, untested, and must know
-    ``CREATE TEMPORARY TABLE``, ``INTERSECT`` and ``UPDATE ... SET (...) = (SELECT ...)``. A load needs
-    SELECT, INSERT and UPDATE on the table, the right to make temporary tables, and, if the table is missing,
-    the right to create it. A pooler between must keep a session together, as temporary tables belong to one.
+    ========== ================================== ============================================================
+    dataset    one row for each                   how it is read
+    ========== ================================== ============================================================
+    incoming   text from a phone to the account   what is new; all if the rows do not add up
+    short_code text to its short or long code     as ``incoming``
+    opt_outs   number that opted out              the whole list; ``<table>_history`` has a row for each spell
+    scheduled  text that waits at the gateway     the whole list
+    deliveries text to one recipient              the ledger: what is new there, or may have changed
+    ========== ================================== ============================================================
 
     Returns ``{"dataset": ..., "table": ..., "rows_read": n, "rows_loaded": n, "rows_removed": n,
-    "requests": n, "total": n, "high_water_mark": id}``: ``rows_loaded`` came in or changed, ``rows_removed``
-    got a ``removed_at``, ``total`` is what the gateway states, ``high_water_mark`` the highest id in the
-    table, ``None`` for opt-outs. Neither numbers nor texts are in it, in a log or in an error.
+    "requests": n, "total": n, "high_water_mark": id}``. ``rows_loaded`` came in or changed; ``rows_removed``
+    got a ``removed_at``, or, of ``deliveries``, were taken out as their request was given back; ``requests``
+    are those of the load, without those of ``refresh``; ``total`` is what the gateway states, or else what
+    was read; ``high_water_mark`` is the highest message id in the table, ``None`` for datasets with another
+    key. The same is put into the event of each asset among ``outlets``. Neither numbers nor texts are in it,
+    in a log or in an error.
 
-    :param dataset: ``"incoming"`` or ``"opt_outs"``. (templated)
+    Raises ``ConfigurationError``, ``InvalidMessage`` and ``UnsupportedCapability``, before the gateway is
+    read, for what is missing or wrong in connections and parameters; ``GatewayUnavailable``, ``LoadFailed``,
+    ``LedgerUnavailable`` and ``SendStopped`` where a later try may succeed.
+
+    :param dataset: one of the above. (templated)
     :param sql_conn_id: the connection of the database. (templated)
     :param table: the name of the table: letters, digits and underscores; upper and lower case differ.
         (templated)
     :param schema: the schema it is in, which must exist; ``None`` for the connection's default. (templated)
     :param sms_conn_id: the connection whose type says which gateway. (templated)
+    :param mode: ``"incremental"`` reads what is new, ``"backfill"`` the whole list, and ``"full_refresh"``
+        besides puts the rows right that the table has otherwise. None takes a row away. (templated)
+    :param privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under the
+        ``hash_key`` of the SMS connection, the same in every table, and in ``number_key_id`` which key that
+        was.
+    :param text: of the datasets that have texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
+        ``"redact_numbers"`` puts ``[number]`` for seven or more digits in a row, with or without spaces,
+        dashes, dots, commas, slashes, underscores or brackets between.
+    :param include_raw: whether a column ``raw`` gets the gateway's whole row as JSON; not together with
+        ``privacy`` or ``text``.
+    :param prefetch: how many requests for pages, or of a ``refresh``, may be on their way at a time, 1 to 32;
+        ``None`` for the connection's ``max_concurrent_requests``. There are fewer while the gateway answers
+        429 or 5xx.
+    :param ledger_conn_id: for ``deliveries``: the connection of the database with the ledger. (templated)
+    :param ledger_prefix: for ``deliveries``: what the names of the ledger's tables begin with.
+    :param refresh: for ``deliveries``: whether the gateway is asked first how far open texts have come, as
+        ``SmsRefreshStatusOperator`` does.
     """
 
-    template_fields: Sequence[str] = ("dataset", "sql_conn_id", "table", "schema", "sms_conn_id")
+    template_fields: Sequence[str] = (
+        "dataset",
+        "sql_conn_id",
+        "table",
+        "schema",
+        "sms_conn_id",
+        "mode",
+        "ledger_conn_id",
+    )
     ui_color = "#d6e6f5"
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(
         self,
@@ -95,6 +114,14 @@ class SmsToSqlOperator(BaseOperator):
         table: str,
         schema: str | None = None,
         sms_conn_id: str = "winsms_default",
+        mode: Mode = "incremental",
+        privacy: Privacy = "none",
+        text: LoadedText = "keep",
+        include_raw: bool = False,
+        prefetch: int | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
+        refresh: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -103,125 +130,162 @@ class SmsToSqlOperator(BaseOperator):
         self.table = table
         self.schema = schema
         self.sms_conn_id = sms_conn_id
+        self.mode = mode
+        self.privacy = privacy
+        self.text = text
+        self.include_raw = include_raw
+        self.prefetch = prefetch
+        self.ledger_conn_id = ledger_conn_id
+        self.ledger_prefix = ledger_prefix
+        self.refresh = refresh
+        self._throttle: Throttle | None = None
+        self._loaded: tuple[Dataset, SmsHook, DbApiHook, dict[str, Any]] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return what was done, in counts."""
+        from airflow_provider_winsms.transfers.datasets import Load
         from airflow_provider_winsms.transfers.sql_table import TableName, open_table
 
         with permanent_errors_fail_at_once():
-            dataset = dataset_named(self.dataset)
+            dataset = self._checked_dataset()
             name = TableName(self.table, self.schema)
-            database, gateway = sql_hook(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
-            began = Load(datetime.now(UTC), context.get("run_id"))
-            with open_table(database, dataset, name, began) as table:
-                outcome = load(dataset, gateway, table, self.log)
-            summary = {"dataset": dataset.name, "table": str(name), **outcome}
-            self.log.info("Loaded: %s", summary)
-            return summary
+            database, hook = sql_hook(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
+            load = Load(self.clock.now().astimezone(UTC), context.get("run_id"))
+            with open_table(database, dataset, name, load, self._personal(hook)) as (table, shaper):
+                outcome = self._load(dataset, hook, table, shaper)
+                summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
+        self.log.info("Loaded: %s", summary)
+        self._loaded = dataset, hook, database, summary
+        self._tell_assets(context, summary, load)
+        return summary
 
+    def on_kill(self) -> None:
+        """Let no further request leave. A load that has read all it needs may still be committed."""
+        if self._throttle is not None:
+            self._throttle.stop()
 
-def load(dataset: Dataset, gateway: SmsHook, table: LoadingTable, log: Any) -> dict[str, Any]:
-    """Load a dataset into a table that is ready for it, and return what was done, in counts."""
-    return _load_snapshot(gateway, table) if dataset.is_snapshot else _load_list(dataset, gateway, table, log)
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:  # noqa: ARG002 - Airflow's signature
+        """Return what was read and what was written, for OpenLineage. Of a load that failed, nothing was."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
 
+        from airflow_provider_winsms.transfers.lineage import Ledger, Loaded
+        from airflow_provider_winsms.transfers.sql_table import TableName
 
-def _load_snapshot(gateway: SmsHook, table: LoadingTable) -> dict[str, Any]:
-    entries = gateway.get_opt_outs()
-    table.stage(one_per_number(entries))
-    merged = table.merge()
-    return _summary(merged, rows_read=len(entries), requests=1, total=len(entries), high_water_mark=None)
+        if self._loaded is None:
+            return OperatorLineage()
+        dataset, hook, database, summary = self._loaded
+        return Loaded(
+            dataset,
+            hook,
+            database,
+            TableName(self.table, self.schema),
+            Ledger(self.ledger_conn_id, self.ledger_prefix) if self.ledger_conn_id else None,
+            asks_gateway=self.ledger_conn_id is None or self.refresh,
+            rows_read=summary["rows_read"],
+            rows_loaded=summary["rows_loaded"],
+        ).lineage()
 
+    def _checked_dataset(self) -> Dataset:
+        from airflow_provider_winsms.transfers.datasets import dataset_named
 
-def _load_list(dataset: Dataset, gateway: SmsHook, table: LoadingTable, log: Any) -> dict[str, Any]:
-    pages = PagedList(gateway.get_incoming, gateway.page_size, attrgetter(dataset.key), Progress(log))
-    _Reading(pages, table, log).read()
-    merged, highest = table.merge(), table.highest()
-    return _summary(
-        merged,
-        rows_read=pages.rows_read,
-        requests=pages.requests,
-        total=pages.total,
-        high_water_mark=None if highest is None else int(highest),
-    )
-
-
-def _summary(merged: Merged, *, rows_read: int, **more: int | None) -> dict[str, Any]:
-    return {
-        "rows_read": rows_read,
-        "rows_loaded": merged.loaded,
-        "rows_removed": merged.removed,
-        **more,
-    }
-
-
-class _Reading:
-    """Stages what a list has and a table lacks.
-
-    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on: what
-    was read and what the table has must together make up the total that the gateway states.
-    """
-
-    def __init__(self, pages: PagedList[IncomingMessage], table: LoadingTable, log: Any) -> None:
-        self._pages = pages
-        self._table = table
-        self._log = log
-
-    def read(self) -> None:
-        """Read what is new; the whole list if the table is empty, or if the rows do not add up."""
-        adds_up = self._read_all() if self._table.highest() is None else self._read_news()
-        if not adds_up:
-            self._read_all_again()
-
-    def _read_all_again(self) -> None:
-        self._log.warning(
-            "The rows do not add up to the %d that the gateway states. Reading the whole list once more.",
-            self._pages.total,
-        )
-        if not self._read_all():
-            self._log.warning(
-                "The gateway states %d rows and lists %d, which are loaded. The next load looks again.",
-                self._pages.total,
-                self._table.staged(),
+        check_choice("mode", self.mode, Mode)
+        dataset = dataset_named(self.dataset)
+        if (self.ledger_conn_id is not None) != dataset.is_from_ledger:
+            msg = (
+                "`ledger_conn_id` goes with the dataset 'deliveries', which a ledger has, and with no other; "
+                f"the dataset is {dataset.name!r}."
             )
+            raise InvalidMessage(msg)
+        self._check_prefetch()
+        if self.include_raw:
+            self._check_raw(dataset)
+            dataset = dataset.with_raw()
+        return dataset.rewriting() if self.mode == "full_refresh" else dataset
 
-    def _read_all(self) -> bool:
-        self._stage(self._pages.to_end(0))
-        return self._table.staged() >= self._pages.total
+    def _check_prefetch(self) -> None:
+        given = self.prefetch
+        if given is not None and not (type(given) is int and 1 <= given <= MOST_PREFETCH):
+            msg = f"`prefetch` must be a whole number from 1 to {MOST_PREFETCH}; got {given!r}."
+            raise InvalidMessage(msg)
 
-    def _read_news(self) -> bool:
-        first = self._pages.first()
-        start = max(0, self._pages.total - self._pages.page_size)
-        tail = self._stage(self._pages.to_end(start))
-        if first is None or tail is None:
-            return self._pages.total == 0
-        for stretch in self._further(first, tail, start):
-            mark = self._table.mark
-            self._stage(self._pages.between(*stretch))
-            if not self._table.new_since(mark):
-                break
-        if self._pages.total > self._pages.end:
-            self._stage(self._pages.to_end(self._pages.end))
-        return self._table.held_from(min(first, tail.low)) >= self._pages.total
+    def _check_raw(self, dataset: Dataset) -> None:
+        if dataset.is_from_ledger:
+            msg = f"`include_raw` keeps what a gateway wrote; {dataset.name!r} is read from a ledger."
+            raise InvalidMessage(msg)
+        if self.privacy != "none" or self.text != "keep":
+            msg = (
+                "`include_raw` keeps the whole row, with its number and its text, which `privacy` or `text` "
+                "is to hide. Leave one of them out."
+            )
+            raise InvalidMessage(msg)
 
-    def _further(self, first: Any, tail: _Ids, start: int) -> Iterator[tuple[int, int]]:
-        """Yield the stretches that may hold more news, likeliest first, once the end of the list is read."""
-        size = self._pages.page_size
-        if first < tail.low and self._table.new_since(0):
-            yield from ((max(0, end - size), end) for end in range(start, 0, -size))
-        elif first > tail.high:
-            yield from ((begin, min(begin + size, start)) for begin in range(0, start, size))
+    def _personal(self, hook: SmsHook) -> Personal:
+        from airflow_provider_winsms.transfers.shaping import Personal
 
-    def _stage(self, pages: Iterable[tuple[IncomingMessage, ...]]) -> _Ids | None:
-        ids: _Ids | None = None
-        for rows in pages:
-            self._table.stage(rows)
-            read = [*(ids or ()), *map(self._pages.key, rows)]
-            ids = _Ids(min(read), max(read))
-        return ids
+        if self.privacy == "keyed_hash" and not hook.endpoint.hash_key:
+            msg = (
+                'privacy="keyed_hash" needs a key that outlives the API key: put `hash_key` into the extras '
+                f"of the connection {self.sms_conn_id!r}."
+            )
+            raise ConfigurationError(msg)
+        return Personal(self.privacy, self.text, hook.hashes)
 
+    def _load(self, dataset: Dataset, hook: SmsHook, table: LoadingTable, shaper: Shaper) -> Outcome:
+        from airflow_provider_winsms.ahead import Throttle
+        from airflow_provider_winsms.transfers.datasets import OPT_OUTS, SCHEDULED
+        from airflow_provider_winsms.transfers.loading import ListLoad, load_scheduled, load_stream
 
-class _Ids(NamedTuple):
-    """The lowest and the highest id of what was read."""
+        self._throttle = throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
+        try:
+            if dataset.is_from_ledger:
+                return self._load_deliveries(hook, table, shaper, throttle)
+            if dataset.name == OPT_OUTS.name:
+                return load_stream(hook.stream_opt_outs, shaper, table, throttle)
+            pages = self._pages(dataset, hook, shaper, throttle)
+            if dataset.name == SCHEDULED.name:
+                return load_scheduled(pages, table, self.log)
+            return ListLoad(pages, table, self.log).run(is_whole=self.mode != "incremental")
+        finally:
+            throttle.stop()
 
-    low: Any
-    high: Any
+    def _pages(self, dataset: Dataset, hook: SmsHook, shaper: Shaper, throttle: Throttle) -> PagedList[Any]:
+        from airflow_provider_winsms.transfers.datasets import Merging
+        from airflow_provider_winsms.transfers.paging import PagedList, Progress
+
+        hook.get_conn()
+        describe = getattr(hook.gateway, dataset.name)
+        may_shrink = dataset.merging is Merging.SNAPSHOT
+        return PagedList(
+            lambda offset, limit: hook.carry(describe(offset, limit), throttle.leaving),
+            shaper.piece,
+            # There a page is asked for with one row more.
+            min(hook.page_size, hook.gateway.limits.page_rows - may_shrink),
+            throttle.most,
+            Progress(self.log),
+            may_shrink=may_shrink,
+        )
+
+    def _load_deliveries(
+        self, hook: SmsHook, table: LoadingTable, shaper: Shaper, throttle: Throttle
+    ) -> Outcome:
+        from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
+        from airflow_provider_winsms.transfers.loading import LedgerLoad
+
+        with history_at(str(self.ledger_conn_id), self.ledger_prefix) as history:
+            if self.refresh:
+                # A try that died begins anew: what became final is not asked for again.
+                refresh = StatusRefresh(hook, history, RefreshPlace(TaskStore({}), []), throttle)
+                refresh.run(now=self.clock.now(), max_age=STATUS_LASTS).log_to(self.log)
+            # The ledger may be in the same file.
+            table.let_others_read()
+            loading = LedgerLoad(history, self.sms_conn_id, shaper, table, self.clock.now())
+            return loading.run(is_whole=self.mode != "incremental")
+
+    def _tell_assets(self, context: Context, summary: dict[str, Any], load: Load) -> None:
+        """Put the counts, and what its rows know the load by, into the event of each asset."""
+        from airflow.sdk.definitions.asset import Asset, AssetRef
+
+        told = {**summary, "loaded_at": load.at.isoformat(), "load_run_id": load.run_id}
+        for outlet in self.outlets:
+            if isinstance(outlet, (Asset, AssetRef)):
+                context["outlet_events"][outlet].extra.update(told)

@@ -1,69 +1,68 @@
 """The table that rows are loaded into, over one connection of whichever database.
 
-Rows are staged in a temporary table, which nobody but the connection sees, and merged into the table by one
-transaction. Between two batches no transaction stays open: SQLite would keep a lock that makes two loads
-fail each other, and PostgreSQL an idle transaction while a page is on its way.
+Rows are staged some thousands at a time, in a table that only the connection sees, and merged from there into
+the table. The first merge begins a transaction that holds the table's lock, and the end of the load commits
+it: all of a load is there, or nothing. A load of few rows, as most are, merges once, at its end, so that the
+transaction is short, and is tried again where the database breaks it off. Rows of which only all together
+say what is to be merged are all staged first: in temporary tables apart from the transaction, or within it
+where those would take our memory.
 """
 
 from __future__ import annotations
 
 import uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from datetime import datetime
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.database import Database, Kind, check_identifier
+from airflow_provider_winsms.database import Database, check_identifier
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
-from airflow_provider_winsms.transfers.datasets import FIRST_SEEN, LAST_SEEN, LOADED, REMOVED, RUN
+from airflow_provider_winsms.transfers.datasets import FIRST_SEEN, Merging
+from airflow_provider_winsms.transfers.merging import PLACE, Statements
+from airflow_provider_winsms.transfers.shaping import Shaper
+from airflow_provider_winsms.views import HISTORY_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_winsms.database import Refusal
     from airflow_provider_winsms.transfers.datasets import Column, Dataset, Load
+    from airflow_provider_winsms.transfers.shaping import Personal, Piece
 
-BATCH_ROWS = 1000
-"""Rows of one insert."""
+MERGED_ROWS = 10_000
+"""So many rows are staged and merged at a time."""
 
-MERGE_ATTEMPTS = 3
+ATTEMPTS = 3
 """How often a merge is tried: where a database has no lock below, two at once may refuse one of them."""
 
-_PLACE = "staged_place"
-_RIGHTS = (
-    "The connection's user needs SELECT, INSERT and UPDATE on the table, TEMPORARY on the database, and, if "
-    "the table is missing, CREATE on its schema."
+WITHOUT_TRANSACTIONS = frozenset(
+    {
+        "databricks",
+        "drill",
+        "druid",
+        "elasticsearch",
+        "gcpbigquery",
+        "hive_cli",
+        "hive_metastore",
+        "hiveserver2",
+        "impala",
+        "kylin",
+        "pinot",
+        "presto",
+        "trino",
+    }
 )
+"""Types of connections whose databases, through their hooks, keep half of a load that fails."""
 
-_CREATE = "CREATE TABLE IF NOT EXISTS {target} ({definitions}, PRIMARY KEY ({key}))"
-_CREATE_STAGING = """CREATE TEMPORARY TABLE {staging}
-    ({definitions}, {place} BIGINT NOT NULL, PRIMARY KEY ({key}, {place}))"""
-_HIGHEST = "SELECT MAX({key}) FROM {target}"
-_STAGED = "SELECT COUNT(DISTINCT {key}) FROM {staging}"
-_NEW = """SELECT COUNT(DISTINCT {staging}.{key}) FROM {staging} WHERE {place} > {value}
-    AND NOT EXISTS (SELECT 1 FROM {target} WHERE {target}.{key} = {staging}.{key})"""
-# One statement, so that both counts are of the same moment.
-_HELD = """SELECT (SELECT COUNT(*) FROM {target} WHERE {key} >= {value}) +
-    (SELECT COUNT(DISTINCT {staging}.{key}) FROM {staging}
-    WHERE NOT EXISTS (SELECT 1 FROM {target} WHERE {target}.{key} = {staging}.{key}))"""
-
-_INSERT = """INSERT INTO {target} ({columns}) SELECT {columns} FROM
-    (SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {place}) AS {copy}
-        FROM {staging}) AS staged
-    WHERE {copy} = 1 AND NOT EXISTS (SELECT 1 FROM {target} WHERE {target}.{key} = staged.{key})"""
-
-# INTERSECT takes two nulls for the same, which `=` does not.
-_REWRITE = """UPDATE {target} SET ({rewritten}) =
-        (SELECT {rewritten} FROM {staging} WHERE {staging}.{key} = {target}.{key})
-    WHERE {last_seen} <= {value} AND EXISTS (SELECT 1 FROM {staging} WHERE {staging}.{key} = {target}.{key}
-        AND NOT EXISTS (SELECT {target_facts} INTERSECT SELECT {staging_facts}))"""
-_SEE = """UPDATE {target} SET {last_seen} = {value} WHERE {last_seen} < {value}
-    AND EXISTS (SELECT 1 FROM {staging} WHERE {staging}.{key} = {target}.{key})"""
-_REMOVE = """UPDATE {target} SET {removed} = {value}, {loaded_at} = {value}, {run_id} = {value}
-    WHERE {removed} IS NULL AND {last_seen} <= {value}
-    AND NOT EXISTS (SELECT 1 FROM {staging} WHERE {staging}.{key} = {target}.{key})"""
+_IDS_AT_ONCE = 1000
+_RIGHTS = (
+    "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the table, TEMPORARY on the database, "
+    "and, if the table is missing or lacks columns, to create it and alter it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,189 +85,385 @@ class TableName:
         """The schema, if there is one, and the table."""
         return (self.table,) if self.schema is None else (self.schema, self.table)
 
+    @property
+    def history(self) -> TableName:
+        """The table with a row for each spell on the list."""
+        return TableName(self.table + HISTORY_SUFFIX, self.schema)
+
+    @property
+    def staging(self) -> TableName:
+        """The table that rows are staged in where a database has no temporary ones."""
+        return TableName(f"{self.table}_staging", self.schema)
+
     def __str__(self) -> str:
         return ".".join(self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Merged:
-    """What a merge did to the table.
+    """What a load did to the table.
 
     :param loaded: rows that came in or changed.
     :param removed: rows that the list no longer holds, and that are marked so.
     """
 
-    loaded: int
-    removed: int
+    loaded: int = 0
+    removed: int = 0
 
 
 class LoadingTable:
-    """The table, and the rows that are staged for it. Every method raises ``LoadFailed``."""
+    """The table, and the rows that are on their way into it. Every method raises ``LoadFailed``.
 
-    def __init__(self, database: Database, dataset: Dataset, name: TableName, load: Load) -> None:
+    :param key_id: which key numbers are hashed with, if they are.
+    """
+
+    def __init__(
+        self, database: Database, dataset: Dataset, name: TableName, load: Load, key_id: str | None = None
+    ) -> None:
         self._database = database
-        self._dialect = database.dialect
         self._dataset = dataset
         self._load = load
         self._name = name
-        self._staged = 0
-        self._words = self._vocabulary()
+        self._key_id = key_id
+        self._say = Statements(
+            database,
+            dataset,
+            target=database.quoted(*name.parts),
+            staging=database.quoted(*self._staging_parts()),
+            history=database.quoted(*name.history.parts) if dataset.has_history else "",
+        )
+        self._at = database.dialect.instant(load.at)
+        self._merged = Merged()
+        self._waiting: list[Piece] = []
+        self._rows_waiting = 0
+        self._keys: set[Any] = set()
+        self._dropped: list[tuple[Any, ...]] = []
+        self._highest: int | None = None
+        self._is_merging = False
+        self._stages_apart = bool(database.dialect.temporary)
+        self._may_go_straight = dataset.merging is Merging.APPEND
 
     def prepare(self) -> None:
-        """Create the table if it is missing, and the staging table.
+        """Create the table if it is missing, add the columns it lacks, and create the staging table.
 
-        :raises ConfigurationError: if there is a table that lacks columns.
+        :raises ConfigurationError: if there is a table that lacks its key.
         """
-        self._check_columns(self._existing_columns())
-        self._execute("create a temporary table", _CREATE_STAGING)
-        self._database.commit()
+        self._provide(self._say.target, self._name, self._say.create(self._say.target, self._dataset.key))
+        if self._dataset.has_history:
+            self._provide_history()
+        self._say.has_unique_key = self._database.dialect.skips_conflicts and self._is_unique()
+        self._provide_staging()
 
-    def stage(self, rows: Iterable[Any]) -> None:
-        """Stage rows of the gateway, in batches."""
-        prepared = map(self._prepared, rows)
-        while batch := list(islice(prepared, BATCH_ROWS)):
-            self._stage_batch(batch)
+    def let_others_read(self) -> None:
+        """Let other connections read the database while rows are merged."""
+        if self._database.dialect.no_spill:
+            self._alone("let others read", self._database.dialect.no_spill)
+
+    def highest(self) -> int | None:
+        """Return the highest id in the table, or ``None`` if it is empty."""
+        return self._scalar(self._say.highest())
+
+    def count(self, low: int, high: int | None = None) -> int:
+        """Count the rows from one id to another, or to the highest."""
+        return self._scalar(self._say.count(low, high)) or 0
+
+    def lacking(self, ids: Iterable[int]) -> int:
+        """Count which ids the table does not have. Each is given once, in ascending order."""
+        ids, lacking = iter(ids), 0
+        while some := list(islice(ids, _IDS_AT_ONCE)):
+            lacking += len(some) - (self._scalar(self._say.count_among(some)) or 0)
+        return lacking
+
+    def select(self, query: str, *parameters: Any, **moments: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds.
+
+        :param query: in it, ``{table}`` stands for the table, ``{p}`` for a parameter, and any other name for
+            a column.
+        :param parameters: a moment among them may be of any zone.
+        :param moments: expressions for moments, which are then read with ``read_instant``.
+        """
+        values = [
+            self._database.dialect.instant(value) if isinstance(value, datetime) else value
+            for value in parameters
+        ]
+        return self._rows(self._say.query(query, moments), *values)
+
+    def restart(self) -> None:
+        """Forget what was taken, so that a list can be read anew."""
+        self._forget_waiting()
+        self._change(self._say.empty_staging())
+        if not self._is_merging:
             self._database.commit()
 
-    def _stage_batch(self, batch: list[tuple[Any, ...]]) -> None:
-        columns = (*self._dataset.column_names, _PLACE)
-        self._database.insert("stage rows", self._words["staging"], columns, batch)
+    def drop(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """Take rows out of the table, by their keys, when the load ends."""
+        self._dropped = sorted(keys)
+
+    def add(self, piece: Piece) -> None:
+        """Take some rows. Now or later they are merged, before ``finish`` returns."""
+        if not self._keys.isdisjoint(piece.keys):
+            self._merge()
+        self._keys.update(piece.keys)
+        self._waiting.append(piece)
+        self._rows_waiting += piece.packed.length
+        if self._rows_waiting >= MERGED_ROWS:
+            self._stage() if self._dataset.has_history else self._merge()
+
+    def finish(self, *, is_whole: bool = True) -> Merged:
+        """Merge what is left, commit, and return what was done.
+
+        :param is_whole: whether all that is listed was read, so that a snapshot may miss what was not.
+        """
+        for left in reversed(range(1 if self._is_merging else ATTEMPTS)):
+            try:
+                return self._finish_once(is_whole=is_whole)
+            except LoadFailed as error:
+                # What no driver said, such as that another load was faster, no repeat can help.
+                if not (left and error.kind):
+                    raise
+        raise AssertionError
+
+    def _finish_once(self, *, is_whole: bool) -> Merged:
+        is_done = False
+        try:
+            self._begin()
+            self._merge_waiting()
+            if self._dataset.has_history:
+                self._merge_staged()
+                self._change(self._say.empty_staging())
+            for key in self._dropped:
+                self._merged.removed += self._change(self._say.delete(), *key)
+            if is_whole and self._dataset.merging is Merging.SNAPSHOT:
+                self._remove()
+            if self._database.dialect.temporary and not self._stages_apart:
+                self._change(self._say.drop_staging())
+            self._database.commit()
+            is_done = True
+        finally:
+            if not is_done:
+                self._database.rollback()
+                # Another program may have written rows that were thought to be new.
+                self._may_go_straight = self._is_merging = False
+                self._merged = Merged()
+        return self._merged
+
+    def _merge(self) -> None:
+        self._begin()
+        self._merge_waiting()
+        self._forget_waiting()
+
+    def _stage(self) -> None:
+        """Stage rows of which only all together say what is to be merged."""
+        if not self._stages_apart:
+            self._begin()
+        self._insert(self._say.staging, self._staged_names)
+        if not self._is_merging:
+            self._database.commit()
+        self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
+        self._waiting, self._rows_waiting = [], 0
+        self._keys.clear()
+
+    def _begin(self) -> None:
+        if self._is_merging:
+            return
+        self._is_merging = True
+        if not self._database.lock_for_long(self._name.table):
+            msg = f"Another load of the table {self._name} has been at it for an hour. A later try goes on."
+            raise LoadFailed(msg)
+        if self._may_go_straight:
+            self._highest = self.highest()
+        if self._dataset.merging is Merging.SNAPSHOT and self._is_outdated():
+            msg = (
+                f"A load of the table {self._name} that began later was there before: what this one read is "
+                "older. Nothing was changed; a later try reads anew."
+            )
+            raise LoadFailed(msg)
+
+    def _is_outdated(self) -> bool:
+        return bool(self._scalar(self._say.count_newer(), self._at))
+
+    def _merge_waiting(self) -> None:
+        if not self._waiting:
+            return
+        if self._may_go_straight and self._are_new():
+            self._merged.loaded += self._rows_waiting
+            self._insert(self._say.target, self._dataset.column_names)
+            return
+        self._insert(self._say.staging, self._staged_names)
+        if not self._dataset.has_history:
+            self._merge_staged()
+            self._change(self._say.empty_staging())
+
+    def _are_new(self) -> bool:
+        """Tell whether all rows lie behind those of the table, as news do."""
+        highest, self._highest = self._highest, max(self._keys)
+        if highest is None:
+            return True
+        self._highest = max(self._highest, highest)
+        return bool(min(self._keys) > highest)
 
     @property
-    def mark(self) -> int:
-        """How many rows are staged."""
-        return self._staged
+    def _staged_names(self) -> tuple[str, ...]:
+        places = (PLACE,) if self._dataset.has_history else ()
+        return (*self._dataset.column_names, *places)
 
-    def highest(self) -> Any:
-        """Return the highest key in the table, or ``None`` if it is empty."""
-        return self._value(_HIGHEST)
+    def _insert(self, table: str, names: Sequence[str]) -> None:
+        packs = [piece.packed for piece in self._waiting]
+        self._database.insert_packed("put rows into the table", table, names, packs)
 
-    def staged(self) -> int:
-        """Count the staged rows, each once."""
-        return int(self._value(_STAGED))
+    def _merge_staged(self) -> None:
+        if self._dataset.has_history:
+            self._keep_oldest()
+            self._merge_history()
+        if self._dataset.merging is Merging.SNAPSHOT:
+            self._change(self._say.keep_first_seen())
+        if self._dataset.merging is not Merging.APPEND:
+            self._change(self._say.delete_changed())
+        if self._dataset.merging is Merging.SNAPSHOT:
+            self._change(self._say.see(self._say.target), self._at)
+        self._merged.loaded += self._change(self._say.insert())
 
-    def new_since(self, mark: int) -> int:
-        """Count the rows staged after a mark that the table does not have, each once."""
-        return int(self._value(_NEW, mark))
+    def _keep_oldest(self) -> None:
+        """Of several entries for one number, keep the oldest: it has been out since then."""
+        say = self._say
+        twice = iter([row[0] for row in self._rows(say.staged_twice())])
+        while some := list(islice(twice, _IDS_AT_ONCE)):
+            found = self._rows(say.by_age(len(some)), *some)
+            younger = [
+                place for _, rows in groupby(found, lambda row: row[0]) for _, place in islice(rows, 1, None)
+            ]
+            self._change(say.unstage(younger))
 
-    def held_from(self, lowest: Any) -> int:
-        """Count the rows that the table will have from a key on."""
-        return int(self._value(_HELD, lowest))
+    def _merge_history(self) -> None:
+        at, run_id = self._at, self._load.run_id
+        self._change(self._say.end_spells(), at, run_id, at)
+        self._change(self._say.see(self._say.history), at)
+        if self._database.dialect.keeps_temporary_in_memory:
+            self._change(self._say.mark_spells_under_way())
+            self._change(self._say.begin_unmarked_spells())
+            self._change(self._say.unmark())
+        else:
+            self._change(self._say.begin_spells())
 
-    def merge(self) -> Merged:
-        """Put what is staged into the table, in one transaction, and none of it if that fails."""
-        for _ in range(MERGE_ATTEMPTS - 1):
-            with suppress(LoadFailed):
-                return self._merge_once()
-        return self._merge_once()
+    def _remove(self) -> None:
+        """Mark what was not listed. Whether numbers under another key are missing cannot be told."""
+        of_key = () if self._key_id is None else (self._key_id,)
+        values = (self._at, self._load.run_id, self._at, self._at, *of_key)
+        is_hashed = self._key_id is not None
+        self._merged.removed = self._change(self._say.remove(self._say.target, is_hashed=is_hashed), *values)
+        if self._dataset.has_history:
+            self._change(self._say.remove(self._say.history, is_hashed=is_hashed), *values)
 
-    def _merge_once(self) -> Merged:
-        try:
-            self._database.lock(str(self._name))
-            merged = self._merge_snapshot() if self._dataset.is_snapshot else Merged(self._change(_INSERT), 0)
-            self._database.commit()
-        except LoadFailed:
-            self._database.rollback()
-            raise
-        return merged
-
-    def _merge_snapshot(self) -> Merged:
-        """Merge a snapshot. One older than the last, as its load began earlier, overwrites nothing."""
-        at = self._dialect.instant(self._load.at)
-        changed = self._change(_REWRITE, at)
-        self._change(_SEE, at, at)
-        removed = self._change(_REMOVE, at, at, self._load.run_id, at)
-        return Merged(changed + self._change(_INSERT), removed)
-
-    def _existing_columns(self) -> set[str]:
-        with suppress(LoadFailed):
-            return self._read_columns()
-        self._database.rollback()
-        try:
-            self._execute("create the table", _CREATE)
-            self._database.commit()
-        except LoadFailed:
-            self._database.rollback()
-            # Another load created it at the same moment, which PostgreSQL may refuse even with IF NOT EXISTS.
-            with suppress(LoadFailed):
-                return self._read_columns()
-            raise
-        return self._read_columns()
-
-    def _read_columns(self) -> set[str]:
-        columns = self._database.columns("read the columns of the table", self._words["target"])
-        self._database.commit()
-        return columns
-
-    def _check_columns(self, found: set[str]) -> None:
-        missing = [name for name in self._dataset.column_names if name not in found]
-        if missing:
+    def _provide(self, table: str, name: TableName, creation: str) -> None:
+        """Have a table with all columns of the dataset."""
+        found = self._columns(table) or self._created(table, creation)
+        if missing := [part for part in self._dataset.key if part not in found]:
             msg = (
-                f"The table {self._name} lacks columns of the dataset {self._dataset.name!r}: "
-                f"{', '.join(missing)}. Add them, or give the name of a new table, which is then created."
+                f"The table {name} is none of the dataset {self._dataset.name!r}: it lacks "
+                f"{', '.join(missing)}, by which its rows are told apart. Give the name of another table."
             )
             raise ConfigurationError(msg)
+        for column in self._dataset.columns:
+            if column.name not in found:
+                self._add(table, column)
 
-    def _prepared(self, row: Any) -> tuple[Any, ...]:
-        self._staged += 1
-        return (*(self._cell(column, row) for column in self._dataset.columns), self._staged)
+    def _add(self, table: str, column: Column) -> None:
+        self._unless_done(
+            lambda: self._alone("add a column", self._say.add(table, column)),
+            lambda: column.name in (self._columns(table) or ()),
+        )
 
-    def _cell(self, column: Column, row: Any) -> Any:
-        value = column.value(row, self._load)
-        return self._dialect.instant(value) if column.kind is Kind.INSTANT and value is not None else value
+    def _created(self, table: str, creation: str) -> set[str]:
+        self._unless_done(
+            lambda: self._alone("create the table", creation),
+            lambda: self._columns(table) is not None,
+        )
+        return self._columns(table) or set()
 
-    def _value(self, template: str, *parameters: Any) -> Any:
-        rows = self._database.rows("count rows", template.format_map(self._words), parameters)
-        self._database.commit()
-        return rows[0][0]
+    def _provide_history(self) -> None:
+        say, name = self._say, self._name.history
+        self._provide(say.history, name, say.create(say.history, (*self._dataset.key, FIRST_SEEN)))
+        # Nothing is done where the history has begun, by another load just now, perhaps.
+        self._unless_done(
+            lambda: self._alone("begin the history", say.seed_history()),
+            lambda: bool(self._scalar(say.count_all(say.history))),
+        )
 
-    def _change(self, template: str, *parameters: Any) -> int:
-        return self._execute("merge the rows into the table", template, *parameters)
+    def _staging_parts(self) -> tuple[str, ...]:
+        is_temporary = self._database.dialect.temporary
+        return (f"sms_staging_{uuid.uuid4().hex}",) if is_temporary else self._name.staging.parts
 
-    def _execute(self, step: str, template: str, *parameters: Any) -> int:
-        return self._database.execute(step, template.format_map(self._words), parameters)
+    def _provide_staging(self) -> None:
+        say, dialect = self._say, self._database.dialect
+        if not dialect.temporary:
+            creation = say.create_staging("CREATE TABLE IF NOT EXISTS")
+            self._provide(say.staging, self._name.staging, creation)
+        elif self._dataset.has_history and dialect.keeps_temporary_in_memory:
+            self._stages_apart = False
+            self._begin()
+            self._change(say.create_staging("CREATE TABLE"))
+        else:
+            self._alone("create a staging table", say.create_staging(dialect.temporary))
 
-    def _vocabulary(self) -> dict[str, str]:
-        quoted = self._database.quoted
+    def _unless_done(self, work: Callable[[], object], is_done: Callable[[], bool]) -> None:
+        """Do what another load may be doing just now, which a database may refuse to one of them."""
+        try:
+            work()
+        except LoadFailed:
+            if not is_done():
+                raise
 
-        def listed(names: Iterable[str], owner: str = "") -> str:
-            return ", ".join(owner + quoted(name) for name in names)
+    def _columns(self, table: str) -> set[str] | None:
+        """Return the columns of a table; ``None`` if it is not there."""
+        try:
+            found = self._database.columns("read the columns of the table", table)
+            self._database.commit()
+        except LoadFailed:
+            self._database.rollback()
+            return None
+        return found
 
-        columns = self._dataset.columns
-        target, staging = quoted(*self._name.parts), quoted(f"sms_staging_{uuid.uuid4().hex}")
-        facts = [column.name for column in columns if column.is_fact and column.name != self._dataset.key]
-        kept = {self._dataset.key, FIRST_SEEN}
-        names = {
-            "key": self._dataset.key,
-            "place": _PLACE,
-            "copy": "staged_copy",
-            "last_seen": LAST_SEEN,
-            "removed": REMOVED,
-            "loaded_at": LOADED,
-            "run_id": RUN,
-        }
-        return {
-            **{word: quoted(name) for word, name in names.items()},
-            "target": target,
-            "staging": staging,
-            "value": self._database.placeholder,
-            "columns": listed(self._dataset.column_names),
-            "rewritten": listed(name for name in self._dataset.column_names if name not in kept),
-            "target_facts": listed(facts, f"{target}."),
-            "staging_facts": listed(facts, f"{staging}."),
-            "definitions": ", ".join(map(self._definition, columns)),
-        }
+    def _is_unique(self) -> bool:
+        try:
+            self._alone("look for the key of the table", self._say.insert_nothing())
+        except LoadFailed:
+            return False
+        return True
 
-    def _definition(self, column: Column) -> str:
-        null = " NOT NULL" if column.is_required else ""
-        return f"{self._database.quoted(column.name)} {self._dialect.types[column.kind]}{null}"
+    def _scalar(self, query: str, *parameters: Any) -> int | None:
+        ((value,),) = self._rows(query, *parameters)
+        return None if value is None else int(value)
+
+    def _rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        found = self._database.rows("read the table", query, parameters)
+        if not self._is_merging:
+            self._database.commit()
+        return found
+
+    def _change(self, statement: str, *parameters: Any) -> int:
+        return self._database.execute("merge the rows into the table", statement, parameters)
+
+    def _alone(self, step: str, statement: str) -> None:
+        """Run a statement in a transaction of its own."""
+        try:
+            self._database.execute(step, statement)
+            self._database.commit()
+        except LoadFailed:
+            self._database.rollback()
+            raise
 
 
 @contextmanager
-def open_table(hook: DbApiHook, dataset: Dataset, name: TableName, load: Load) -> Iterator[LoadingTable]:
-    """Connect and make the table ready; what is staged goes with the connection.
+def open_table(
+    hook: DbApiHook, dataset: Dataset, name: TableName, load: Load, personal: Personal
+) -> Iterator[tuple[LoadingTable, Shaper]]:
+    """Connect and make the table ready, and what makes rows ready for it.
 
-    :raises ConfigurationError: if there is a table that lacks columns.
+    What is staged goes with the connection.
+
+    :raises ConfigurationError: if there is a table that is none of the dataset, or no transaction.
     :raises LoadFailed: if the database refuses something.
     """
 
@@ -276,8 +471,15 @@ def open_table(hook: DbApiHook, dataset: Dataset, name: TableName, load: Load) -
         hint = _RIGHTS if refusal.lacks_rights else "A repeat is safe."
         return LoadFailed(refusal.message(f"table {name}", hint), refusal.kind, refusal.code)
 
+    if hook.conn_type in WITHOUT_TRANSACTIONS:
+        msg = (
+            f"A connection of the type {hook.conn_type!r} cannot be loaded into: its hook knows no "
+            "transactions, so that a load that fails would leave half of its rows. Load into a database that "
+            "has them, such as PostgreSQL, and copy the table from there."
+        )
+        raise ConfigurationError(msg)
     with closing(Database(hook, refused)) as database:
         database.open()
-        table = LoadingTable(database, dataset, name, load)
+        table = LoadingTable(database, dataset, name, load, personal.key_id)
         table.prepare()
-        yield table
+        yield table, Shaper(dataset, load, database, personal)

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
 from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
-from airflow_provider_winsms.messages import DeliveryState, Page, Receipt, RejectReason
+from airflow_provider_winsms.messages import Columns, DeliveryState, Page, Receipt, RejectReason
 from tests.gateways.calls import OPERATIONS
 from tests.gateways.carriers import GATEWAY, KEY
 from tests.gateways.test_wire import EXCHANGES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hypothesis.strategies import SearchStrategy
 
     from airflow_provider_winsms.gateways.base import Call
@@ -153,7 +155,7 @@ def check(call: Call[Any], body: bytes) -> None:
 
 def assert_well_formed(value: Any) -> None:
     """Amounts are finite, ids whole, times aware; a receipt has an id, or a reason, or knows nothing."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, Columns)):
         assert_somebody_is_known(value)
         for item in value:
             assert_well_formed(item)
@@ -167,7 +169,7 @@ def assert_well_formed(value: Any) -> None:
         assert isinstance(value, bool)
 
 
-def assert_somebody_is_known(rows: tuple[Any, ...]) -> None:
+def assert_somebody_is_known(rows: Sequence[Any]) -> None:
     receipts = [row for row in rows if isinstance(row, Receipt)]
     assert not receipts or any(receipt.is_known for receipt in receipts)
 

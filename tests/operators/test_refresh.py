@@ -26,8 +26,8 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     SendStopped,
 )
-from airflow_provider_winsms.operators.refresh import PLACE_KEY
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
+from airflow_provider_winsms.refreshing import PLACE_KEY
 from tests.gateways.stub import Stub, answer
 from tests.ledger.conftest import database, mariadb, postgres, postgres_database, sqlite
 from tests.support.clock import clock_of

@@ -6,12 +6,13 @@ import json
 import os
 import sqlite3
 import uuid
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import duckdb as duckdb_driver
 import mysql.connector
 import psycopg
 import pytest
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 CONN_ID = "warehouse"
 
-MYSQL_PROVIDER = Path(__file__).parent / "mysql_provider"
-"""A folder for ``sys.path``, in which Airflow finds the hook for connections of the type ``mysql``."""
+KINDS = ("sqlite", "postgres", "mariadb", "duckdb", "portable")
+"""Of databases, each the name of a fixture; ``portable`` is one of a type that no dialect knows."""
+
+PROVIDERS = tuple(str(Path(__file__).parent / f"{kind}_provider") for kind in ("mysql", "duckdb", "portable"))
+"""Folders for ``sys.path``, in which Airflow finds the hooks for connections of these types."""
 
 MYSQL_VARIABLE = "SMS_MYSQL"
 """Names a MySQL or MariaDB to use, as ``mysql://user:password@host:port/database``."""
@@ -40,12 +44,15 @@ class Database:
 
     :param connection: the Airflow connection that leads to it.
     :param connect: opens a connection of its own, for the test to look in.
+    :param schema: where tables belong, if that is not where the connection leads to anyway.
+    :param quote: how a name is quoted.
     """
 
     kind: str
     connection: dict[str, Any]
     connect: Callable[[], Any] = field(repr=False)
     schema: str | None = None
+    quote: str = '"{}"'
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,12 +68,19 @@ class Database:
         return BaseHook.get_connection(CONN_ID).get_hook()
 
     def named(self, table: str) -> str:
-        return f'"{self.schema}"."{table}"' if self.schema else f'"{table}"'
+        """Return a table's name as it stands in a statement, quoted."""
+        return self._prefix + self.quote.format(table)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run one statement, in which ``{}`` stands for the schema and its dot, and return its rows."""
+        """Run one statement, in which ``{}`` stands for the schema and its dot, and return its rows.
+
+        Moments come as the database has them: ``database.read_instant`` makes the same of all of them.
+        """
         with closing(self.connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(statement.format(f'"{self.schema}".' if self.schema else ""))
+            asked = statement.format(self._prefix)
+            cursor.execute(asked)
+            if self.kind == "duckdb":
+                _make_readable(cursor, asked)
             rows = cursor.fetchall() if cursor.description else []
             connection.commit()
             return list(rows)
@@ -76,6 +90,30 @@ class Database:
 
     def column(self, column: str, table: str) -> list[Any]:
         return [row[0] for row in self.execute(f"SELECT {column} FROM {{}}{table} ORDER BY 1")]  # noqa: S608 - as above
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables and views there are, in order."""
+        if self.kind == "sqlite":
+            return self.column("name", "sqlite_master WHERE type IN ('table', 'view')")
+        schema = self.schema or self.connection.get("schema") or "main"
+        found = self.execute(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"  # noqa: S608 - a test's own name
+        )
+        return sorted(name for (name,) in found)
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.quote.format(self.schema)}." if self.schema else ""
+
+
+def _make_readable(cursor: Any, statement: str) -> None:
+    """Ask again, for moments as text, where DuckDB would need a package that it does not bring."""
+    kinds = {name: str(kind) for name, kind, *_ in cursor.description or ()}
+    moments = [f'"{name}"' for name, kind in kinds.items() if kind == "TIMESTAMP WITH TIME ZONE"]
+    if moments:
+        texts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in moments)
+        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute(f"SELECT * REPLACE ({texts}) FROM ({statement})")  # noqa: S608 - a test's own
 
 
 def sqlite(path: Path) -> Database:
@@ -94,6 +132,28 @@ def postgres(conninfo: str) -> Database:
 
 def drop(database: Database) -> None:
     database.execute(f"DROP SCHEMA {database.schema} CASCADE")
+
+
+@contextmanager
+def scratch_postgres(conninfo: str) -> Iterator[Database]:
+    """Give a schema of its own in a PostgreSQL database, for as long as the block lasts."""
+    database = postgres(conninfo)
+    try:
+        yield database
+    finally:
+        drop(database)
+
+
+def behind_an_unknown_hook(database: Database) -> Database:
+    """Return a PostgreSQL database whose connection is of a type that nobody knows."""
+    return replace(database, kind="portable", connection={**database.connection, "conn_type": "portable"})
+
+
+def duckdb(path: Path) -> Database:
+    """Return a database in a file, which no second process can open while one has it open."""
+    return Database(
+        "duckdb", {"conn_type": "duckdb", "host": str(path)}, lambda: duckdb_driver.connect(str(path))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +193,19 @@ def mariadb(server: dict[str, Any]) -> Database:
         "password": server["password"],
         "schema": name,
     }
-    return Database("mariadb", connection, lambda: mysql.connector.connect(**server, database=name))
+    return Database(
+        "mariadb", connection, lambda: mysql.connector.connect(**server, database=name), quote="`{}`"
+    )
+
+
+@contextmanager
+def scratch_mariadb(server: dict[str, Any]) -> Iterator[Database]:
+    """Give a database of its own on a server, for as long as the block lasts."""
+    database = mariadb(server)
+    try:
+        yield database
+    finally:
+        run_on_mysql(server, f"DROP DATABASE {database.connection['schema']}")
 
 
 def run_on_mysql(server: dict[str, Any], *statements: str) -> None:

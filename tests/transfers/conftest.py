@@ -1,46 +1,48 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import databases
-from tests.support.databases import postgres_database
+from tests.support.database_fixtures import duckdb, mariadb, portable, postgres, postgres_database, sqlite
+from tests.support.databases import KINDS
+from tests.transfers.list_server import ListServer, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
 
+__all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_database", "sqlite"]
+
 PAGE_SIZE = 10
 
-__all__ = ["postgres_database"]
+ALWAYS = ("sqlite", "postgres")
+"""The databases that quick tests load into. All kinds are the slow tests', but for some claims."""
+
+LOADED_INTO = tuple(kind if kind in ALWAYS else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS)
 
 
-@pytest.fixture
-def postgres(
-    postgres_database: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Database]:
-    database = databases.postgres(postgres_database)
-    _connect(database, monkeypatch)
-    yield database
-    databases.drop(database)
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
-    database = databases.sqlite(tmp_path / "warehouse.db")
-    _connect(database, monkeypatch)
-    return database
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=LOADED_INTO)
 def database(request: pytest.FixtureRequest) -> Database:
     """An empty database, of each kind, behind the connection ``warehouse``."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=KINDS)
+def any_database(request: pytest.FixtureRequest) -> Database:
+    """The same, for the claims that are always tried on all of them."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
+def one_database(request: pytest.FixtureRequest) -> Database:
+    """The same, for claims of which every case need not be tried on more than one of them each time."""
     found: Database = request.getfixturevalue(request.param)
     return found
 
@@ -59,5 +61,21 @@ def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-def _connect(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    database.let_tasks_find_it(monkeypatch)
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
+    """A gateway that lists what it is told to, behind the connection ``winsms_default``."""
+    with listing() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
+        yield server
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what was logged since, through whichever library, down to the last detail."""
+    caplog.set_level(logging.DEBUG)
+
+    def everything() -> str:
+        written = capfd.readouterr()
+        return caplog.text + written.out + written.err
+
+    return everything

@@ -52,8 +52,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "max_concurrent_requests": {
         "label": "Concurrent requests",
-        "description": "How many requests about deliveries may be on their way at a time, of a triggerer's "
-        "poll or a task.",
+        "description": "How many requests about deliveries, or pages of a list, may be on their way at a "
+        "time, of a triggerer's poll or a task.",
         "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
     },
     "hash_key": {

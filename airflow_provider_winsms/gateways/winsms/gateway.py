@@ -10,17 +10,21 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pendulum
+from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
 from airflow_provider_winsms.messages import (
     Balance,
     Cancellation,
+    Columns,
     DeliveryReport,
     DeliveryState,
     IncomingMessage,
@@ -34,8 +38,6 @@ from airflow_provider_winsms.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from pendulum import DateTime
 
     from airflow_provider_winsms.messages import Message, MessageId, Recipient
 
@@ -66,11 +68,14 @@ DELIVERY_STATES = {
 
 _WIRE_TIME = "%Y%m%d%H%M"
 _WIRE_TIME_DIGITS = 12
+_MINUTES = 60
+_ALL_BUT_A_MINUTE = timedelta(minutes=59)
 _ID_END = 10**19
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
 _BARE_RECIPIENT_BYTES = len('{"mobileNumber":""},')
 _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
+_OPT_OUT_ROWS = "incomingOptoutMessages"
 
 
 class WinSMSGateway(Gateway):
@@ -184,15 +189,16 @@ class WinSMSGateway(Gateway):
             limit,
         )
 
-    def opt_outs(self) -> Call[tuple[OptOut, ...]]:
+    def opt_outs(self) -> Call[Columns[OptOut]]:
         """``GET /sms/incoming/optout``: always the whole list, as the operation has no paging."""
         return Call(
             "getOptoutMessages",
             "GET",
             "/sms/incoming/optout",
-            lambda answer: tuple(map(self._opt_out, _rows(answer, "incomingOptoutMessages"))),
+            lambda answer: self._opt_outs(_rows(answer, _OPT_OUT_ROWS)),
             is_repeatable=True,
             max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
+            rows=_OPT_OUT_ROWS,
         )
 
     def balance(self) -> Call[Balance]:
@@ -252,12 +258,12 @@ class WinSMSGateway(Gateway):
         operation: str,
         path: str,
         key: str,
-        parse_row: Callable[[Row], T],
+        read: Callable[[Sequence[Row]], Columns[T]],
         offset: int,
         limit: int,
     ) -> Call[Page[T]]:
         def parse(answer: Any) -> Page[T]:
-            rows = tuple(map(parse_row, _rows(answer, key)))
+            rows = read(_rows(answer, key))
             start = _integer(answer, "resultsOffset", offset)
             # A full page of a list of unknown length may be the last one, or one of many.
             end = None if len(rows) >= limit else start + len(rows)
@@ -333,46 +339,94 @@ class WinSMSGateway(Gateway):
             raw=row,
         )
 
-    def _scheduled(self, row: Row) -> ScheduledMessage:
-        return ScheduledMessage(
-            message_id=_wire_id(row.get("apiMessageId")),
-            number=_text(row.get("mobileNumber")),
-            submitted_at=self._time(row.get("submitTime")),
-            send_at=self._time(row.get("scheduledSendTime")),
-            refund=_money(row.get("creditCost")) or Decimal(0),
-            raw=row,
+    def _scheduled(self, rows: Sequence[Row]) -> Columns[ScheduledMessage]:
+        submitted, due = _texts(rows, "submitTime"), _texts(rows, "scheduledSendTime")
+        return Columns(
+            ScheduledMessage,
+            {
+                "message_id": _ids(rows, "apiMessageId"),
+                "number": _texts(rows, "mobileNumber"),
+                "submitted_at": self._times(submitted),
+                "send_at": self._times(due),
+                "refund": [_money(row.get("creditCost")) or Decimal(0) for row in rows],
+                "raw": rows,
+                "submitted_at_wire": submitted,
+                "send_at_wire": due,
+            },
         )
 
-    def _incoming(self, row: Row) -> IncomingMessage:
-        outgoing = row.get("outgoingApiMessageId")
-        return IncomingMessage(
-            message_id=_wire_id(row.get("incomingApiMessageId")),
-            number=_text(row.get("mobileNumber")),
-            received_at=self._time(row.get("receiveTime")),
-            text=_text(row.get("messageText")),
-            in_reply_to=None if outgoing is None else _wire_id(outgoing),
-            raw=row,
+    def _incoming(self, rows: Sequence[Row]) -> Columns[IncomingMessage]:
+        received = _texts(rows, "receiveTime")
+        return Columns(
+            IncomingMessage,
+            {
+                "message_id": _ids(rows, "incomingApiMessageId"),
+                "number": _texts(rows, "mobileNumber"),
+                "received_at": self._times(received),
+                "text": _texts(rows, "messageText"),
+                "in_reply_to": _optional_ids(rows, "outgoingApiMessageId"),
+                "raw": rows,
+                "received_at_wire": received,
+            },
         )
 
-    def _opt_out(self, row: Row) -> OptOut:
-        incoming = row.get("incomingApiMessageId")
-        return OptOut(
-            number=_text(row.get("mobileNumber")),
-            opted_out_at=self._time(row.get("receiveTime")),
-            text=_text(row.get("messageText")),
-            message_id=None if incoming is None else _wire_id(incoming),
-            raw=row,
+    def _opt_outs(self, rows: Sequence[Row]) -> Columns[OptOut]:
+        received = _texts(rows, "receiveTime")
+        return Columns(
+            OptOut,
+            {
+                "number": _texts(rows, "mobileNumber"),
+                "opted_out_at": self._times(received),
+                "text": _texts(rows, "messageText"),
+                "message_id": _optional_ids(rows, "incomingApiMessageId"),
+                "raw": rows,
+                "opted_out_at_wire": received,
+            },
         )
 
     def _time(self, value: Any) -> DateTime | None:
         return _instant(str(value or ""), self.time_zone)
 
+    def _times(self, values: Sequence[str]) -> list[DateTime | None]:
+        """Read times. Many rows have the same minute, and reading it is what takes the time."""
+        zone = self.time_zone
+        known = {value: _instant(value, zone) for value in set(values)}
+        return [known[value] for value in values]
 
-@lru_cache(maxsize=4096)
+
 def _instant(digits: str, time_zone: str) -> DateTime | None:
-    """Read a time. Many texts of an answer have the same minute, and reading it is what takes the time."""
     if len(digits) != _WIRE_TIME_DIGITS or not digits.isdecimal():
         return None
+    hour, minute = _hour(digits[:10], time_zone), int(digits[10:])
+    if hour is None or minute >= _MINUTES:
+        return None
+    if hour.is_even:
+        begin = hour.begin
+        zone = begin.tzinfo
+        return DateTime(begin.year, begin.month, begin.day, begin.hour, minute, tzinfo=zone, fold=begin.fold)
+    return _read_instant(digits, time_zone)
+
+
+class _Hour(NamedTuple):
+    """An hour on a clock.
+
+    :param is_even: whether all its minutes are as far from UTC as the first.
+    """
+
+    begin: DateTime
+    is_even: bool
+
+
+@lru_cache(maxsize=4096)
+def _hour(digits: str, time_zone: str) -> _Hour | None:
+    """Read an hour. Many texts have the same, and to make sense of it is what takes the time."""
+    begin, end = _read_instant(f"{digits}00", time_zone), _read_instant(f"{digits}59", time_zone)
+    if begin is None or end is None:
+        return None
+    return _Hour(begin, end - begin == _ALL_BUT_A_MINUTE and begin.hour == int(digits[8:]))
+
+
+def _read_instant(digits: str, time_zone: str) -> DateTime | None:
     year, month, day, hour, minute = int(digits[:4]), *(int(digits[i : i + 2]) for i in (4, 6, 8, 10))
     try:
         time = pendulum.datetime(year, month, day, hour, minute, tz=time_zone)
@@ -450,7 +504,7 @@ def _integer(answer: Row, key: str, default: int | None) -> int:
 
 def _wire_id(value: Any) -> int:
     """Read a whole number: never a rounded one, and an error that does not quote what came instead."""
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value < _ID_END:
         return value
     digits = _WHOLE.fullmatch(str(value)) if isinstance(value, (int, str, Decimal)) else None
     if digits is None:
@@ -512,6 +566,31 @@ def _readable_money(value: Any) -> Decimal | None:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def _texts(rows: Sequence[Row], key: str) -> list[str]:
+    values: list[Any] = [row.get(key) for row in rows]
+    return values if set(map(type, values)) <= {str} else list(map(_text, values))
+
+
+def _ids(rows: Sequence[Row], key: str) -> list[int]:
+    values: list[Any] = [row.get(key) for row in rows]
+    return values if _are_whole(values, {int}) else list(map(_wire_id, values))
+
+
+def _optional_ids(rows: Sequence[Row], key: str) -> list[int | None]:
+    values: list[Any] = [row.get(key) for row in rows]
+    if _are_whole(values, {int, NoneType}):
+        return values
+    return [None if value is None else _wire_id(value) for value in values]
+
+
+def _are_whole(values: Sequence[Any], kinds: set[type]) -> bool:
+    found = set(map(type, values))
+    if not found <= kinds:
+        return False
+    numbers = [value for value in values if value is not None] if NoneType in found else values
+    return min(numbers, default=0) >= 0 and max(numbers, default=0) < _ID_END
 
 
 def _code(value: Any) -> str:

@@ -1,0 +1,79 @@
+"""The operator that makes the views over what was loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+
+class SmsViewsOperator(BaseOperator):
+    """Make views over the tables that ``SmsToSqlOperator`` loads, for the questions that are asked first.
+
+    Delivery, time to deliver and cost by day and DAG; replies and opt-outs by campaign, which is a task of a
+    DAG run; and texts to numbers that had opted out, which must be none. What they are called, what their
+    columns mean, and what they show stands in ``docs/questions.md``. No view shows a number or a text, and
+    all of them work on hashed numbers.
+
+    They are made once, after the first load, and again whenever this package was upgraded: a view that is
+    there is replaced, so the task may be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite and
+    DuckDB are tested; any other database is refused, as it may count days and times otherwise.
+
+    Returns ``{"schema": ..., "views": [...]}``, the names of the views.
+
+    :param sql_conn_id: the connection of the database. (templated)
+    :param deliveries: the table that the dataset ``deliveries`` is loaded into. (templated)
+    :param incoming: that of ``incoming``; ``None`` leaves out the views that read it. (templated)
+    :param opt_outs: that of ``opt_outs``, whose history is beside it; ``None``: as above. (templated)
+    :param schema: the schema that the tables are in, and the views are made in; ``None`` for the connection's
+        default. (templated)
+    :param view_prefix: what the names of the views begin with. They are none of those of the ledger, so that
+        both may have the same prefix. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "sql_conn_id",
+        "deliveries",
+        "incoming",
+        "opt_outs",
+        "schema",
+        "view_prefix",
+    )
+    ui_color = "#d6e6f5"
+
+    def __init__(
+        self,
+        *,
+        sql_conn_id: str,
+        deliveries: str,
+        incoming: str | None = None,
+        opt_outs: str | None = None,
+        schema: str | None = None,
+        view_prefix: str = "sms_",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql_conn_id = sql_conn_id
+        self.deliveries = deliveries
+        self.incoming = incoming
+        self.opt_outs = opt_outs
+        self.schema = schema
+        self.view_prefix = view_prefix
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
+        """Make the views, and return their names."""
+        from airflow_provider_winsms.hooks.connections import sql_hook
+        from airflow_provider_winsms.views import Tables, create_views
+
+        with permanent_errors_fail_at_once():
+            tables = Tables(self.deliveries, self.incoming, self.opt_outs, self.schema)
+            views = create_views(sql_hook(self.sql_conn_id), tables, self.view_prefix)
+        self.log.info("Made %d views: %s.", len(views), ", ".join(views))
+        return {"schema": self.schema, "views": list(views)}

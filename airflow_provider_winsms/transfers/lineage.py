@@ -1,0 +1,194 @@
+"""What a load read and wrote, for OpenLineage. It needs the extra ``lineage``.
+
+Datasets are named as the specification says (OpenLineage, ``spec/Naming.md``), or as others do for databases
+of which it says nothing, so that what other tools tell of a table is told of the same table. There is nothing
+of a row in it, and of connections only where they lead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from airflow.providers.openlineage.extractors import OperatorLineage
+from openlineage.client.event_v2 import InputDataset, OutputDataset
+from openlineage.client.facet_v2 import (
+    datasource_dataset,
+    documentation_dataset,
+    input_statistics_input_dataset,
+    output_statistics_output_dataset,
+    schema_dataset,
+)
+
+from airflow_provider_winsms.database import DIALECTS, STANDARD
+from airflow_provider_winsms.hooks.connections import sql_hook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from openlineage.client.facet_v2 import DatasetFacet
+
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.transfers.datasets import Dataset
+    from airflow_provider_winsms.transfers.sql_table import TableName
+
+_FILES = {"duckdb", "sqlite"}
+"""Types of connections whose host is a file."""
+
+_WITHOUT_SCHEMAS = {"mysql"}
+"""Types of connections whose databases have tables right below them: what is called a schema is one."""
+
+
+class Ledger(NamedTuple):
+    """Where a ledger is, which was read.
+
+    :param prefix: what the names of its tables begin with.
+    """
+
+    conn_id: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A load that is done.
+
+    :param hook: the gateway's.
+    :param database: the table's.
+    :param ledger: where texts were read from, if not from the gateway alone.
+    :param asks_gateway: whether the gateway was read.
+    """
+
+    dataset: Dataset
+    hook: SmsHook
+    database: DbApiHook
+    table: TableName
+    ledger: Ledger | None
+    asks_gateway: bool
+    rows_read: int
+    rows_loaded: int
+
+    def lineage(self) -> OperatorLineage[Any, Any]:
+        """Return it as inputs and outputs."""
+        inputs = [self._list()] if self.asks_gateway else []
+        inputs += self._ledger_tables(self.ledger) if self.ledger else []
+        return OperatorLineage(inputs=inputs, outputs=self._tables())
+
+    def _list(self) -> InputDataset:
+        """Return the list of the gateway.
+
+        Neither a gateway nor its specification names accounts, and a key is a secret: the name of the
+        connection tells apart what two accounts list.
+        """
+        endpoint = self.hook.endpoint
+        namespace = f"{endpoint.gateway.name.lower()}://{urlsplit(endpoint.base_url).netloc}"
+        rows = None if self.ledger else self.rows_read
+        return _input(namespace, f"{endpoint.name}.{self.dataset.name}", rows)
+
+    def _ledger_tables(self, ledger: Ledger) -> list[InputDataset]:
+        is_there = ledger.conn_id == self.database.get_conn_id()
+        place = DatabasePlace.of(self.database if is_there else sql_hook(ledger.conn_id))
+        parts = [column.wire.partition(".")[0] for column in self.dataset.columns if column.wire]
+        names = [f"{ledger.prefix}{part.removeprefix('sms_')}" for part in dict.fromkeys(parts)]
+        return [_input(place.namespace, place.named(name)) for name in names]
+
+    def _tables(self) -> list[OutputDataset]:
+        place = DatabasePlace.of(self.database, self.table.schema)
+        tables = [self._table(place, self.table, self.rows_loaded)]
+        return [*tables, self._table(place, self.table.history)] if self.dataset.has_history else tables
+
+    def _table(self, place: DatabasePlace, name: TableName, rows: int | None = None) -> OutputDataset:
+        facets = {"dataSource": _source(place.namespace), "schema": self._schema()}
+        if rows is None:
+            return OutputDataset(place.namespace, place.named(name.table), facets=facets)
+        facets["documentation"] = documentation_dataset.DocumentationDatasetFacet(self.dataset.meaning)
+        written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows)
+        return OutputDataset(
+            place.namespace,
+            place.named(name.table),
+            facets=facets,
+            outputFacets={"outputStatistics": written},
+        )
+
+    def _schema(self) -> DatasetFacet:
+        types = DIALECTS.get(self.database.conn_type, STANDARD).types
+        fields = [
+            schema_dataset.SchemaDatasetFacetFields(column.name, types[column.kind], column.meaning)
+            for column in self.dataset.columns
+        ]
+        return schema_dataset.SchemaDatasetFacet(fields=fields)
+
+
+class DatabasePlace(NamedTuple):
+    """A database, as lineage names it.
+
+    :param namespace: the server, or the file.
+    :param above: what a table is in: the database, and the schema.
+    """
+
+    namespace: str
+    above: tuple[str, ...]
+
+    @classmethod
+    def of(cls, hook: DbApiHook, schema: str | None = None) -> DatabasePlace:
+        """Return where a hook leads: as it says itself, or else by its connection.
+
+        :param schema: of the tables; ``None``: where unqualified names are looked up.
+        """
+        return cls._as_told(hook, schema) or cls._by_connection(hook, schema)
+
+    def named(self, table: str) -> str:
+        """Return the name of a table."""
+        return ".".join((*self.above, table))
+
+    @classmethod
+    def _as_told(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace | None:
+        """Return what the hook says, as it says it to Airflow's own SQL operators."""
+        try:
+            info = hook.get_openlineage_database_info(hook.connection)
+            if info is None:
+                return None
+            namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
+            found = schema or hook.get_openlineage_default_schema()
+        # Some look for another provider, and some ask the database.
+        except Exception:  # noqa: BLE001
+            return None
+        return cls(namespace, _above(hook.conn_type, info.database, found))
+
+    @classmethod
+    def _by_connection(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace:
+        connection = hook.connection
+        kind, host = hook.conn_type, _host(connection)
+        if kind in _FILES:
+            # As dbt has it of DuckDB. SQLite has one database to a file, called as its main schema is.
+            database = PurePath(host).stem if kind == "duckdb" else None
+            return cls(f"{kind}://{host}", _above(kind, database, schema or "main"))
+        authority = f"{host}:{connection.port}" if connection.port else host
+        return cls(f"{kind}://{authority}", _above(kind, connection.schema, schema))
+
+
+def _host(connection: Connection) -> str:
+    """Return the host, or the file, without what some put before or behind it: a user, a key, options."""
+    place = (connection.host or "").partition("?")[0]
+    if connection.conn_type in _FILES:
+        return place.removeprefix("file:")
+    return place.rpartition("://")[2].rpartition("@")[2].rstrip("/")
+
+
+def _above(conn_type: str, database: str | None, schema: str | None) -> tuple[str, ...]:
+    parts = (schema or database,) if conn_type in _WITHOUT_SCHEMAS else (database, schema)
+    return tuple(part for part in parts if part)
+
+
+def _input(namespace: str, name: str, rows: int | None = None) -> InputDataset:
+    facets = {"dataSource": _source(namespace)}
+    if rows is None:
+        return InputDataset(namespace, name, facets=facets)
+    read = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(rowCount=rows)
+    return InputDataset(namespace, name, facets=facets, inputFacets={"inputStatistics": read})
+
+
+def _source(namespace: str) -> DatasetFacet:
+    return datasource_dataset.DatasourceDatasetFacet(name=namespace, uri=namespace)

@@ -1,0 +1,247 @@
+"""What to read, of each kind of dataset, so that the table has every row once.
+
+The table is the only memory. What was read and what the table has must together make up what the gateway
+states; if they do not, everything is read once more.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.database import read_instant
+from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
+from airflow_provider_winsms.ledger.schema import quoted
+from airflow_provider_winsms.messages import Columns
+from airflow_provider_winsms.sending import STATUS_LASTS
+from airflow_provider_winsms.transfers.paging import Ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from datetime import datetime
+
+    from airflow_provider_winsms.ahead import Throttle
+    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.sending import Log
+    from airflow_provider_winsms.transfers.paging import PagedList
+    from airflow_provider_winsms.transfers.shaping import Piece, Shaper
+    from airflow_provider_winsms.transfers.sql_table import LoadingTable, Merged
+
+MAY_CHANGE_FOR = STATUS_LASTS + timedelta(days=3)
+"""So long after it was due, a text may still get another state."""
+
+_LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
+_OPEN_IDS = (
+    "SELECT {message_id} FROM {table} WHERE {sms_conn_id} = {p} AND {message_id} IS NOT NULL "
+    "AND {state} IN (CHANGING) AND COALESCE({send_at}, {submitted_at}) >= {p}"
+).replace("CHANGING", quoted(CHANGING_STATES))
+_WITHOUT_ID = (
+    "SELECT {batch_id}, {round}, {request}, {position} FROM {table} "
+    "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
+).replace("CHANGING", quoted(CHANGING_STATES))
+_STREAM_ATTEMPTS = 3
+_OVERLAP_OF_A_PAGE = 10
+"""A tenth of a page is read again, or more, to fill the last page: rows may come late."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a load read and did.
+
+    :param requests: without those of a refresh.
+    :param total: how many rows the gateway states; how many were read, where it does not say.
+    """
+
+    merged: Merged
+    rows_read: int
+    requests: int
+    total: int
+    high_water_mark: int | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a task returns of it."""
+        return {
+            "rows_read": self.rows_read,
+            "rows_loaded": self.merged.loaded,
+            "rows_removed": self.merged.removed,
+            "requests": self.requests,
+            "total": self.total,
+            "high_water_mark": self.high_water_mark,
+        }
+
+
+class ListLoad:
+    """Loads a list that only grows.
+
+    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on.
+    """
+
+    def __init__(self, pages: PagedList[Any], table: LoadingTable, log: Log) -> None:
+        self._pages = pages
+        self._table = table
+        self._log = log
+        self._ids = Ids()
+
+    def run(self, *, is_whole: bool) -> Outcome:
+        """Read what is new, or all; and all in any case if the table is empty, or rows do not add up."""
+        if is_whole or self._table.highest() is None:
+            if not self._reads_all():
+                self._read_all_again()
+        elif not self._reads_news():
+            self._read_all_again()
+        return _outcome(self._pages, self._table, self._table.finish())
+
+    def _read_all_again(self) -> None:
+        self._log.warning(
+            "The rows do not add up to the %d that the gateway states. Reading the whole list once more.",
+            self._pages.total,
+        )
+        if not self._reads_all():
+            self._log.warning(
+                "The gateway states %d rows and lists %d, which are loaded. The next load looks again.",
+                self._pages.total,
+                self._ids.count(),
+            )
+
+    def _reads_all(self) -> bool:
+        """Read the whole list, and tell whether it was whole."""
+        self._take(self._pages.to_end(0))
+        return self._ids.count() >= self._pages.total
+
+    def _reads_news(self) -> bool:
+        """Read the end of the list where the news are, and tell whether nothing is missing."""
+        first, pages = self._pages.first(), self._pages
+        if not first.rows:
+            return pages.total == 0
+        low = first.rows[0].message_id
+        is_descending = low >= (self._table.highest() or 0) and pages.total > 1
+        if is_descending:
+            if not (last := pages.last().rows):
+                return False
+            low = last[0].message_id
+        missing = max(0, pages.total - self._table.count(low))
+        reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
+        if is_descending:
+            self._take(pages.between(0, min(reach, pages.total)))
+        else:
+            self._take(pages.to_end(max(0, pages.total - reach)))
+        return self._adds_up(low)
+
+    def _adds_up(self, low: int) -> bool:
+        """Tell whether the table, with what was read, has as many rows as are listed."""
+        low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
+        return self._table.count(low, high) + self._table.lacking(self._ids.each()) == self._pages.total
+
+    def _take(self, pieces: Generator[Piece]) -> None:
+        _take(pieces, self._table, self._ids)
+
+
+def load_scheduled(pages: PagedList[Any], table: LoadingTable, log: Log) -> Outcome:
+    """Load a snapshot of a paged list from which rows vanish, so that a page may skip some that moved up."""
+    if not (is_whole := _takes_all(pages, table)):
+        log.warning("Rows of the list moved while it was read. Reading the whole list once more.")
+        is_whole = _takes_all(pages, table)
+    if not is_whole:
+        log.warning(
+            "They moved again. What is listed is loaded; what is not listed any more, the next load marks."
+        )
+    return _outcome(pages, table, table.finish(is_whole=is_whole))
+
+
+def _takes_all(pages: PagedList[Any], table: LoadingTable) -> bool:
+    ids = Ids()
+    _take(pages.to_end(0), table, ids)
+    return ids.count() >= pages.total and not pages.has_moved
+
+
+def _take(pieces: Generator[Piece], table: LoadingTable, ids: Ids) -> None:
+    with closing(pieces):
+        for piece in pieces:
+            ids.add(piece.keys)
+            table.add(piece)
+
+
+def _outcome(pages: PagedList[Any], table: LoadingTable, merged: Merged) -> Outcome:
+    return Outcome(merged, pages.rows_read, pages.requests, pages.total, table.highest())
+
+
+def load_stream(
+    read: Callable[[], Generator[Columns[Any]]], shaper: Shaper, table: LoadingTable, throttle: Throttle
+) -> Outcome:
+    """Load a snapshot of a list that comes as one answer of any length.
+
+    :param read: asks for it, and yields it in parts.
+    """
+    for attempt in range(1, _STREAM_ATTEMPTS + 1):
+        rows = 0
+        try:
+            with closing(read()) as parts:
+                for part in parts:
+                    throttle.heed_stop()
+                    rows += len(part)
+                    table.add(shaper.piece(part))
+            break
+        except GatewayUnavailable:
+            # An answer that broke off in the middle says nothing of what is missing from it.
+            table.restart()
+            if attempt == _STREAM_ATTEMPTS:
+                raise
+    return Outcome(table.finish(), rows, attempt, rows)
+
+
+class LedgerLoad:
+    """Loads texts, and what became of them, from the ledger's tables.
+
+    It is exact, as ``SmsHistory.deliveries_since`` explains.
+
+    :param now: the moment up to which they are loaded.
+    """
+
+    def __init__(
+        self, history: SmsHistory, sms_conn_id: str, shaper: Shaper, table: LoadingTable, now: datetime
+    ) -> None:
+        self._history = history
+        self._sms_conn_id = sms_conn_id
+        self._shaper = shaper
+        self._table = table
+        self._now = now
+        self._rows = 0
+
+    def run(self, *, is_whole: bool) -> Outcome:
+        """Read what is new or may have changed; or all."""
+        since = None if is_whole else self._latest()
+        without_id: set[tuple[Any, ...]] = set()
+        if since is not None:
+            self._take(self._history.deliveries_of(self._sms_conn_id, self._open_ids()))
+            without_id = self._without_id()
+            requests = sorted({key[:3] for key in without_id})
+            self._take(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
+            since -= LATEST_COMMIT
+        self._take(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
+        # What is left was given back: its request never left.
+        self._table.drop(without_id)
+        return Outcome(self._table.finish(), self._rows, 0, self._rows)
+
+    def _take(self, pages: Iterable[list[Delivery]], awaited: set[tuple[Any, ...]] | None = None) -> None:
+        for page in pages:
+            self._rows += len(page)
+            values = map(list, zip(*page, strict=True))
+            rows = Columns(Delivery, dict(zip(Delivery._fields, values, strict=True)))
+            self._table.add(self._shaper.piece(rows))
+            if awaited:
+                awaited.difference_update(row[:4] for row in page)
+
+    def _latest(self) -> datetime | None:
+        ((latest,),) = self._table.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
+        return None if latest is None else read_instant(latest)
+
+    def _open_ids(self) -> list[int]:
+        found = self._table.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
+        return [row[0] for row in found]
+
+    def _without_id(self) -> set[tuple[Any, ...]]:
+        """Return the keys of texts of which the table does not know whether they left."""
+        return set(self._table.select(_WITHOUT_ID, self._sms_conn_id))

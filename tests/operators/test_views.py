@@ -1,0 +1,334 @@
+"""The operator that makes views: through Airflow's task runner, into real databases."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.sql.operators.sql import SQLCheckOperator
+
+from airflow_provider_winsms.database import DIALECTS, STANDARD
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
+from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.operators.views import SmsViewsOperator
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.views import VIEWS, Tables, create_views
+from scripts import questions
+from scripts.demo_history import COLUMNS
+from tests.support.clock import clock_of
+from tests.support.database_fixtures import (
+    duckdb,
+    mariadb,
+    portable,
+    postgres,
+    postgres_by_path,
+    postgres_database,
+    sqlite,
+)
+from tests.support.databases import CONN_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.databases import Database
+    from tests.support.task_runner import TaskRunner
+
+__all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_by_path", "postgres_database", "sqlite"]
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+NAMES = [f"sms_{view.name}" for view in VIEWS]
+ALL_TABLES = {"deliveries": "deliveries", "incoming": "incoming", "opt_outs": "opt_outs"}
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "postgres_by_path",
+        pytest.param("mariadb", marks=pytest.mark.slow),
+        pytest.param("duckdb", marks=pytest.mark.slow),
+    ]
+)
+def database(request: pytest.FixtureRequest) -> Database:
+    """An empty database, of each kind, behind the connection ``warehouse``."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+def at(database: Database, runner: TaskRunner) -> TaskRunner:
+    return replace(runner, connections={**runner.connections, CONN_ID: database.connection})
+
+
+def make_tables(database: Database, *, without: str = "", lacking: str = "") -> None:
+    for table, columns in COLUMNS.items():
+        if table == without:
+            continue
+        types = (DIALECTS.get(database.connection["conn_type"]) or STANDARD).types
+        kinds = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items() if name != lacking)
+        database.execute(f"CREATE TABLE {{}}{table} ({kinds})")
+
+
+def views(**given: Any) -> SmsViewsOperator:
+    return SmsViewsOperator(**{"task_id": "views", "sql_conn_id": CONN_ID, **ALL_TABLES, **given})
+
+
+def answers(database: Database) -> dict[str, int]:
+    """Return how many rows each view has."""
+    return {name: database.count(name) for name in NAMES}
+
+
+EMPTY = {**dict.fromkeys(NAMES, 0), "sms_opt_out_check": 1}
+
+
+def test_the_views_are_made_and_named(database: Database, runner: TaskRunner) -> None:
+    make_tables(database)
+    runner = at(database, runner)
+    assert runner.run(views()).error is None
+    assert runner.result == {"schema": None, "views": NAMES}
+    assert answers(database) == EMPTY
+
+
+def test_to_make_them_again_changes_nothing(database: Database, runner: TaskRunner) -> None:
+    make_tables(database)
+    runner = at(database, runner)
+    for _ in range(3):
+        assert runner.run(views()).error is None
+    assert answers(database) == EMPTY
+
+
+def test_they_are_made_again_when_the_tables_have_more_columns(
+    database: Database, runner: TaskRunner
+) -> None:
+    make_tables(database)
+    runner = at(database, runner)
+    runner.run(views())
+    for table in COLUMNS:
+        database.execute(f"ALTER TABLE {{}}{table} ADD COLUMN raw TEXT")
+    assert answers(database) == EMPTY
+    assert runner.run(views()).error is None
+    assert answers(database) == EMPTY
+
+
+def test_views_of_an_older_version_are_replaced(database: Database, runner: TaskRunner) -> None:
+    make_tables(database)
+    database.execute("CREATE VIEW {}sms_cost_by_day AS SELECT 1 AS renamed, 2 AS gone")
+    assert at(database, runner).run(views()).error is None
+    assert answers(database) == EMPTY
+
+
+def test_a_view_that_others_are_built_on_is_kept_and_named(
+    postgres_by_path: Database, runner: TaskRunner
+) -> None:
+    make_tables(postgres_by_path)
+    postgres_by_path.execute("CREATE VIEW {}sms_cost_by_day AS SELECT 1 AS renamed")
+    ours = postgres_by_path.named("sms_cost_by_day")
+    postgres_by_path.execute(f"CREATE VIEW {{}}theirs AS SELECT * FROM {ours}")  # noqa: S608 - ours
+    error = at(postgres_by_path, runner).run(views()).error
+    assert isinstance(error, LoadFailed)
+    assert "Other views are built on it" in str(error)
+    assert postgres_by_path.execute("SELECT renamed FROM {}theirs") == [(1,)]
+
+
+def test_a_table_that_is_missing_is_named_with_what_to_do(database: Database, runner: TaskRunner) -> None:
+    make_tables(database, without="opt_outs_history")
+    error = at(database, runner).run(views()).error
+    assert isinstance(error, ConfigurationError)
+    assert isinstance(error, AirflowFailException)
+    assert re.match(r"There is no table opt_outs_history \(opt_outs\).*SmsToSqlOperator", str(error))
+
+
+def test_a_column_that_is_missing_is_named_with_what_to_do(database: Database, runner: TaskRunner) -> None:
+    make_tables(database, lacking="number_key_id")
+    error = at(database, runner).run(views()).error
+    assert isinstance(error, ConfigurationError)
+    assert re.match(r"The table deliveries lacks number_key_id\..*dataset='deliveries'", str(error))
+
+
+def test_without_the_opt_outs_their_views_are_left_out(database: Database, runner: TaskRunner) -> None:
+    make_tables(database, without="opt_outs")
+    runner = at(database, runner)
+    assert runner.run(views(opt_outs=None)).error is None
+    assert runner.result["views"] == NAMES[:4]
+
+
+def test_each_field_is_templated(sqlite: Database, runner: TaskRunner) -> None:
+    make_tables(sqlite)
+    given = {name: f"{{{{ '{table}' }}}}" for name, table in ALL_TABLES.items()}
+    templated = views(
+        **given, sql_conn_id="{{ 'warehouse' }}", view_prefix="{{ ti.task_id }}_", schema="{{ 'main' }}"
+    )
+    runner = at(sqlite, runner)
+    assert runner.run(templated).error is None
+    assert runner.result == {"schema": "main", "views": [f"views_{view.name}" for view in VIEWS]}
+
+
+def test_the_views_stand_beside_the_tables_in_their_schema(postgres: Database, runner: TaskRunner) -> None:
+    make_tables(postgres)
+    assert at(postgres, runner).run(views(schema=postgres.schema)).error is None
+    assert answers(postgres) == EMPTY
+
+
+@pytest.mark.parametrize(
+    "given", [{"incoming": "a; b"}, {"schema": "a.b"}, {"view_prefix": "9"}, {"deliveries": None}]
+)
+def test_a_name_that_is_no_plain_name_is_refused(
+    sqlite: Database, runner: TaskRunner, given: dict[str, Any]
+) -> None:
+    make_tables(sqlite)
+    error = at(sqlite, runner).run(views(**given)).error
+    assert isinstance(error, InvalidMessage)
+    assert isinstance(error, AirflowFailException)
+
+
+def test_what_the_database_refuses_is_told_without_its_words(database: Database, runner: TaskRunner) -> None:
+    make_tables(database)
+    database.execute("CREATE TABLE {}sms_cost_by_day (secret_27825550101 INTEGER)")
+    error = at(database, runner).run(views()).error
+    assert isinstance(error, LoadFailed)
+    assert "could not create the view sms_cost_by_day" in str(error)
+    assert error.__cause__ is error.__context__ is None
+    assert not re.search(r"27825550101|is not a view|DROP TABLE|is not VIEW", str(error))
+
+
+def test_a_user_who_may_only_read_is_told_what_is_needed(
+    postgres: Database, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tables(postgres)
+    role = f"reader_{postgres.schema}"
+    postgres.execute(f"CREATE ROLE {role}")
+    try:
+        postgres.execute(f"GRANT USAGE ON SCHEMA {postgres.schema} TO {role}")
+        postgres.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {postgres.schema} TO {role}")
+        postgres.connection["extra"] = json.dumps({"options": f"-c role={role}"})
+        postgres.let_tasks_find_it(monkeypatch)
+        error = at(postgres, runner).run(views(schema=postgres.schema)).error
+    finally:
+        postgres.execute(f"DROP OWNED BY {role}")
+        postgres.execute(f"DROP ROLE {role}")
+    assert isinstance(error, LoadFailed)
+    assert "needs SELECT on the tables, the right to create views" in str(error)
+
+
+def test_a_database_that_cannot_be_opened_is_no_missing_table(runner: TaskRunner, tmp_path: Path) -> None:
+    nowhere = {"conn_type": "sqlite", "host": str(tmp_path / "no" / "such" / "folder.db")}
+    error = replace(runner, connections={CONN_ID: nowhere}).run(views()).error
+    assert isinstance(error, LoadFailed)
+    assert "could not be opened" in str(error)
+
+
+def test_a_connection_of_something_else_is_refused(runner: TaskRunner) -> None:
+    error = runner.run(views(sql_conn_id="winsms_default")).error
+    assert isinstance(error, ConfigurationError)
+
+
+def test_a_database_that_nobody_tried_is_refused(portable: Database, runner: TaskRunner) -> None:
+    make_tables(portable)
+    error = at(portable, runner).run(views(schema=portable.schema)).error
+    assert isinstance(error, ConfigurationError)
+    assert "the connection has the type 'portable'" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres_by_path", "mariadb"])
+def test_two_that_make_them_at_once_both_succeed(kind: str, request: pytest.FixtureRequest) -> None:
+    """DuckDB is not among them: one process has the file."""
+    database: Database = request.getfixturevalue(kind)
+    make_tables(database)
+    tables = Tables(**ALL_TABLES)
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(create_views, database.hook(), tables, "sms_") for _ in range(8)]
+    assert [list(each.result()) for each in made] == [NAMES] * 8
+    assert answers(database) == EMPTY
+
+
+@pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+def test_the_views_answer_for_what_was_sent_and_loaded(
+    database: Database,
+    privacy: Any,
+    runner: TaskRunner,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SmsToSqlOperator, "clock", clock_of(sandbox))
+    gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "0123456789abcdef"})}
+    ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")}
+    runner = replace(
+        runner, connections={"winsms_default": gateway, CONN_ID: database.connection, "ledger": ledger}
+    )
+    replies, leaves, is_silent = "27825550101", "27825550102", "27825550103"
+
+    def send(task_id: str, *to: str) -> None:
+        operator = SmsSendOperator(
+            task_id=task_id, text="Hallo", to=to, ledger_conn_id="ledger", ledger_privacy=privacy
+        )
+        assert runner.another().run(operator).error is None
+        sandbox.advance(3600)
+
+    def load(dataset: str, **given: Any) -> None:
+        operator = SmsToSqlOperator(
+            task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, privacy=privacy, **given
+        )
+        assert runner.another().run(operator).error is None
+
+    send("first", replies, leaves, is_silent)
+    sandbox.incoming(replies, "Yes")
+    sandbox.incoming(leaves, "STOP")
+    sandbox.advance(3600)
+    send("second", replies, leaves)
+    load("deliveries", ledger_conn_id="ledger")
+    load("incoming")
+    load("opt_outs")
+    assert runner.another().run(views()).error is None
+
+    def shown(columns: str, view: str) -> list[tuple[Any, ...]]:
+        return sorted(database.execute(f"SELECT {columns} FROM {{}}sms_{view} ORDER BY 1"))  # noqa: S608 - ours
+
+    assert shown("task_id, texts, recipients, replies, by_id", "replies_by_campaign") == [
+        ("first", 3, 3, 2, 2),
+        ("second", 1, 1, 0, 0),
+    ]
+    assert shown("task_id, opt_outs, still_out", "opt_outs_by_campaign") == [
+        ("first", 1, 1),
+        ("second", 0, 0),
+    ]
+    assert shown("spells, out_now, sent, in_doubt, stopped", "opt_out_check") == [(1, 1, 0, 0, 1)]
+    assert shown("SUM(accepted), SUM(delivered)", "delivery_by_day") == [(4, 4)]
+
+
+def blocks() -> Iterator[str]:
+    page = (DOCS / questions.PAGE).read_text()
+    yield from re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def test_what_the_page_shows_makes_the_views_and_checks_them(sqlite: Database, runner: TaskRunner) -> None:
+    make_tables(sqlite)
+    runner = at(sqlite, runner)
+    names = {"SmsViewsOperator": SmsViewsOperator, "SQLCheckOperator": SQLCheckOperator}
+    for code in blocks():
+        assert runner.another().run(eval(code, names)).error is None  # noqa: S307 - the page's own code
+    assert answers(sqlite) == EMPTY
+
+
+def test_the_check_that_is_shown_fails_once_somebody_was_texted(sqlite: Database, runner: TaskRunner) -> None:
+    make_tables(sqlite)
+    sqlite.execute(
+        "INSERT INTO deliveries (dag_id, number, state, submitted_at) "
+        "VALUES ('dag', '1', 'delivered', '2026-03-02T10:00:00+00:00')"
+    )
+    spell = "INSERT INTO opt_outs_history (number, opted_out_at) VALUES ('1', '2026-03-01T10:00:00+00:00')"
+    sqlite.execute(spell)
+    runner = at(sqlite, runner)
+    create, check = (eval(code, {**globals()}) for code in blocks())  # noqa: S307 - as above
+    runner.run(create)
+    assert runner.another().run(check).error is not None
+
+
+@pytest.mark.parametrize("name", [questions.PAGE, questions.DELIVERY_PLOT, questions.OPT_OUT_PLOT])
+def test_the_page_and_its_plots_are_what_the_views_say(name: str) -> None:
+    assert (DOCS / name).read_text() == questions.files()[name], "python -m scripts.questions writes it anew"

@@ -1,0 +1,117 @@
+"""Loads of tests: through the operator, into the table ``replies`` behind the connection ``warehouse``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.database import DIALECTS, STANDARD, Kind, read_amount, read_instant
+from airflow_provider_winsms.gateways.transport import Transport
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.transfers.datasets import DATASETS, Load
+from airflow_provider_winsms.transfers.shaping import Personal
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+from tests.support.databases import CONN_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from airflow_provider_winsms.sandbox import Sandbox
+    from airflow_provider_winsms.transfers.shaping import Shaper
+    from airflow_provider_winsms.transfers.sql_table import LoadingTable
+    from tests.support.databases import Database
+
+_READERS: dict[Kind, Callable[[Any], Any]] = {Kind.INSTANT: read_instant, Kind.AMOUNT: read_amount}
+
+
+@dataclass
+class StandingClock:
+    """A clock that stands still."""
+
+    at: datetime
+
+    def now(self) -> Any:
+        return self.at
+
+
+def operator(database: Database | None, dataset: str = "incoming", **kwargs: Any) -> SmsToSqlOperator:
+    target = {"table": "replies", "schema": database.schema if database else None, "sql_conn_id": CONN_ID}
+    return SmsToSqlOperator(task_id="load", dataset=dataset, **{**target, **kwargs})
+
+
+def run(
+    database: Database,
+    dataset: str = "incoming",
+    *,
+    run_id: str | None = None,
+    began: datetime | None = None,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Load, and return what the task returns.
+
+    :param began: when the load begins, if that is not now.
+    """
+    loading = operator(database, dataset, **kwargs)
+    if began is not None:
+        loading.clock = StandingClock(began)  # type: ignore[misc,assignment] # as much of one as a load needs
+    return loading.execute({"run_id": run_id} if run_id else {})
+
+
+def opened(
+    database: Database, dataset: str = "incoming", *, began: datetime | None = None
+) -> AbstractContextManager[tuple[LoadingTable, Shaper]]:
+    load = Load(began or datetime.now(UTC), None)
+    name = TableName("replies", database.schema)
+    return open_table(database.hook(), DATASETS[dataset], name, load, Personal("none", "keep", None))
+
+
+def run_impatiently(database: Database, dataset: str = "incoming") -> dict[str, Any]:
+    """Load with a hook that tries again without waiting."""
+    hook = SmsHook.of("winsms_default")
+    hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
+    with opened(database, dataset) as (table, shaper):
+        return operator(database, dataset)._load(DATASETS[dataset], hook, table, shaper).summary()
+
+
+def stored(database: Database, dataset: str = "incoming", table: str = "replies") -> list[dict[str, Any]]:
+    """Return the rows of a table by their keys, with moments in UTC and amounts as decimals."""
+    columns = DATASETS[dataset].columns
+    names = ", ".join(column.name for column in columns)
+    order = ", ".join((*DATASETS[dataset].key, "loaded_at"))
+    found = database.execute(f"SELECT {names} FROM {{}}{table} ORDER BY {order}")  # noqa: S608 - our own names
+    return [
+        {
+            column.name: None if value is None else _READERS.get(column.kind, lambda same: same)(value)
+            for column, value in zip(columns, values, strict=True)
+        }
+        for values in found
+    ]
+
+
+def everything(database: Database, table: str = "replies") -> list[tuple[Any, ...]]:
+    return sorted(database.execute(f"SELECT * FROM {{}}{table}"), key=repr)  # noqa: S608 - our own names
+
+
+def create_table_that_refuses(database: Database, text: str, key: str = "PRIMARY KEY") -> None:
+    """Create a table for replies in which no row may have that text."""
+    types = DIALECTS.get(database.connection["conn_type"], STANDARD).types
+    columns = ", ".join(
+        f"{column.name} {types[column.kind]}"
+        + (f" {key}" if column.name == "message_id" else "")
+        + (f" CHECK (text <> '{text}')" if column.name == "text" else "")
+        for column in DATASETS["incoming"].columns
+    )
+    database.execute(f"CREATE TABLE {{}}replies ({columns})")
+
+
+def arrive(gateway: Sandbox, count: int) -> list[int]:
+    """Let replies come in, each with a number and a text of its own."""
+    return list(gateway.add_incoming((f"2782{n:07}", f"Reply {n}") for n in range(count)))
+
+
+def was_read_again(result: dict[str, Any]) -> bool:
+    """Whether more was read than all rows and a beginning and an overlap."""
+    return bool(result["rows_read"] > result["total"] + 2)
