@@ -406,8 +406,6 @@ class TestBadAnswers:
         with Stub(Reply(head, streams=lambda: filler * 16_384)) as stub:
             endless = replace(CALL, max_answer_bytes=3_000_000, parse=lambda _: CALL.parse({NAME: []}))
             _, error = read(stub, endless)
-                stub, replace(CALL, max_answer_bytes=3_000_000, parse=lambda _: CALL.parse({NAME: []}))
-            )
         assert type(error) is GatewayUnavailable
 
     @pytest.mark.parametrize("opening", [b'{"a": "', rows_in("[{}, {")[:-1] + b'"a": "'])
