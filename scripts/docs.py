@@ -147,7 +147,7 @@ it is: pages, rows per second, time left.
 A key that is destroyed makes its hashes mean nothing: nobody can tell any more whose they were. With a new
 key the same number gets another hash: rows under the old one stay as they are, and can be joined with each
 other only. Opt-outs under the old key are not marked as removed, as nobody can tell whether they are. The
-same holds where numbers were stored as they are before: `full_refresh` puts hashes for them, but not in
+same holds where numbers were stored as they are before (the other way round a load refuses): `full_refresh` puts hashes for them, but not in
 `opt_outs`, whose rows are told apart by their numbers. Begin that table anew.
 
 ## Columns
@@ -156,7 +156,7 @@ same holds where numbers were stored as they are before: `full_refresh` puts has
 `TIMESTAMP WITH TIME ZONE` in UTC; in MySQL and MariaDB a `DATETIME(6)` in UTC, in SQLite ISO 8601 text in
 UTC. What the gateway wrote stands beside each instant, in its own zone (the `time_zone` of the connection).
 An amount has two decimal places. A table that an older version made, or that somebody wrote, gains the
-columns it lacks. Columns of your own stay, but lose their values in rows that change, which are written anew.
+columns it lacks; it must have those of the primary key, and none by which another dataset's tables are told. Columns of your own stay, but lose their values in rows that change, which are written anew.
 `from` is the field of WinSMS's answer, or the ledger's column.
 """
 

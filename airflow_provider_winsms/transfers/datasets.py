@@ -50,6 +50,7 @@ class Dataset:
     """One thing that can be loaded into one table.
 
     :param key: the columns that tell its rows apart: the table's primary key.
+    :param telling: a column by which a table of the dataset can be told from those of the others.
     :param has_history: whether a second table has a row for each spell that a row was on the list.
     """
 
@@ -58,6 +59,7 @@ class Dataset:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     merging: Merging
+    telling: str
     has_history: bool = False
 
     @property
@@ -167,6 +169,7 @@ INCOMING = Dataset(
         *_LOADED,
     ),
     merging=Merging.APPEND,
+    telling="in_reply_to",
 )
 
 SHORT_CODE = Dataset(
@@ -175,6 +178,7 @@ SHORT_CODE = Dataset(
     key=("message_id",),
     columns=(*_RECEIVED, *_LOADED),
     merging=Merging.APPEND,
+    telling="received_at",
 )
 
 OPT_OUTS = Dataset(
@@ -202,6 +206,7 @@ OPT_OUTS = Dataset(
         *_LOADED,
     ),
     merging=Merging.SNAPSHOT,
+    telling="opted_out_at",
     has_history=True,
 )
 
@@ -219,6 +224,7 @@ SCHEDULED = Dataset(
         *_LOADED,
     ),
     merging=Merging.SNAPSHOT,
+    telling="submitted_at_wire",
 )
 
 DELIVERIES = Dataset(
@@ -254,6 +260,7 @@ DELIVERIES = Dataset(
         *_LOADED,
     ),
     merging=Merging.UPSERT,
+    telling="batch_id",
 )
 
 DATASETS = {dataset.name: dataset for dataset in (INCOMING, OPT_OUTS, SHORT_CODE, SCHEDULED, DELIVERIES)}

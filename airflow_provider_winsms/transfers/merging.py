@@ -115,6 +115,10 @@ class Statements:
         until = "" if high is None else f" AND {key} <= {high:d}"
         return f"SELECT COUNT(*) FROM {self.target} WHERE {key} >= {low:d}{until}"  # noqa: S608 - quoted names and numbers
 
+    def any_key_id(self) -> str:
+        """Find a key that a number was hashed with."""
+        return f"SELECT MAX({self._q(KEY_ID)}) FROM {self.target}"  # noqa: S608 - quoted names
+
     def count_all(self, table: str) -> str:
         """Count the rows of a table."""
         return f"SELECT COUNT(*) FROM {table}"  # noqa: S608 - quoted names

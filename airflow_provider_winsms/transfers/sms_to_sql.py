@@ -190,17 +190,28 @@ class SmsToSqlOperator(BaseOperator):
 
         check_choice("mode", self.mode, Mode)
         dataset = dataset_named(self.dataset)
-        if (self.ledger_conn_id is not None) != dataset.is_from_ledger:
-            msg = (
-                "`ledger_conn_id` goes with the dataset 'deliveries', which a ledger has, and with no other; "
-                f"the dataset is {dataset.name!r}."
-            )
-            raise InvalidMessage(msg)
+        self._check_ledger(dataset)
         self._check_prefetch()
         if self.include_raw:
             self._check_raw(dataset)
             dataset = dataset.with_raw()
         return dataset.rewriting() if self.mode == "full_refresh" else dataset
+
+    def _check_ledger(self, dataset: Dataset) -> None:
+        from airflow_provider_winsms.ledger.schema import TABLES
+
+        if dataset.is_from_ledger and self.ledger_conn_id is None:
+            msg = (
+                f"The dataset {dataset.name!r} is read from a ledger: give `ledger_conn_id`, the one that "
+                "your sends are given."
+            )
+            raise InvalidMessage(msg)
+        if self.ledger_conn_id is not None and not dataset.is_from_ledger:
+            msg = f"`ledger_conn_id` is for the dataset 'deliveries'; {dataset.name!r} has no ledger."
+            raise InvalidMessage(msg)
+        if dataset.is_from_ledger and self.table in {self.ledger_prefix + table.name for table in TABLES}:
+            msg = f"`table` is {self.table!r}, which is the name of a table of the ledger. Give another."
+            raise InvalidMessage(msg)
 
     def _check_prefetch(self) -> None:
         given = self.prefetch

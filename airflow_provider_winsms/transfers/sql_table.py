@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.database import Database, check_identifier
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
-from airflow_provider_winsms.transfers.datasets import FIRST_SEEN, Merging
+from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, Merging
 from airflow_provider_winsms.transfers.merging import PLACE, Statements
 from airflow_provider_winsms.transfers.shaping import Shaper
 from airflow_provider_winsms.views import HISTORY_SUFFIX
@@ -151,6 +151,7 @@ class LoadingTable:
         self._provide(self._say.target, self._name, self._say.create(self._say.target, self._dataset.key))
         if self._dataset.has_history:
             self._provide_history()
+        self._refuse_plain_among_hashes()
         self._say.has_unique_key = self._database.dialect.skips_conflicts and self._is_unique()
         self._provide_staging()
 
@@ -365,15 +366,36 @@ class LoadingTable:
                 f"{', '.join(missing)}, by which its rows are told apart. Give the name of another table."
             )
             raise ConfigurationError(msg)
+        self._refuse_others_table(name, found)
         for column in self._dataset.columns:
             if column.name not in found:
                 self._add(table, column)
+
+    def _refuse_others_table(self, name: TableName, found: set[str]) -> None:
+        strange = found - set(self._dataset.column_names)
+        for other in DATASETS.values():
+            if other.telling in strange:
+                msg = (
+                    f"The table {name} is one of the dataset {other.name!r}, as it has the column "
+                    f"{other.telling}; loaded is {self._dataset.name!r}. Give the name of another table."
+                )
+                raise ConfigurationError(msg)
 
     def _add(self, table: str, column: Column) -> None:
         self._unless_done(
             lambda: self._alone("add a column", self._say.add(table, column)),
             lambda: column.name in (self._columns(table) or ()),
         )
+
+    def _refuse_plain_among_hashes(self) -> None:
+        """Let nobody who forgets to ask for hashes put numbers beside them."""
+        takes_plain = self._key_id is None and not self._dataset.is_from_ledger
+        if takes_plain and self._rows(self._say.any_key_id())[0][0] is not None:
+            msg = (
+                f"The table {self._name} holds hashed numbers, and this load would store them as they are. "
+                'Give privacy="keyed_hash", or the name of another table.'
+            )
+            raise ConfigurationError(msg)
 
     def _created(self, table: str, creation: str) -> set[str]:
         self._unless_done(

@@ -434,7 +434,7 @@ def test_three_readers_keep_a_copy_exact_whatever_happens(database: Database) ->
     names, ids = count(1), count(1)
 
     @settings(
-        max_examples=100,
+        max_examples=40,
         deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow],

@@ -38,8 +38,8 @@ QUICKLY = settings(
     derandomize=not EXAMPLES,
     suppress_health_check=list(HealthCheck),
 )
-AT_LENGTH = settings(QUICKLY, max_examples=EXAMPLES or 300)
-ON_A_SERVER = settings(QUICKLY, max_examples=EXAMPLES or 80)
+AT_LENGTH = settings(QUICKLY, max_examples=EXAMPLES or 80)
+ON_A_SERVER = settings(QUICKLY, max_examples=EXAMPLES or 25)
 BEGINNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 FIRST_ID = 1000
 

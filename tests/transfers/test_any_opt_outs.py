@@ -41,8 +41,8 @@ QUICKLY = settings(
     derandomize=not EXAMPLES,
     suppress_health_check=list(HealthCheck),
 )
-AT_LENGTH = settings(QUICKLY, max_examples=EXAMPLES or 400)
-ON_A_SERVER = settings(QUICKLY, max_examples=EXAMPLES or 60)
+AT_LENGTH = settings(QUICKLY, max_examples=EXAMPLES or 80)
+ON_A_SERVER = settings(QUICKLY, max_examples=EXAMPLES or 20)
 ATTEMPTS = 3
 BEGINNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 

@@ -194,8 +194,12 @@ def test_a_gateway_that_is_away_changes_nothing(
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        ({"ledger_conn_id": None}, "`ledger_conn_id` goes with the dataset 'deliveries'"),
-        ({"dataset": "incoming"}, "with no other; the dataset is 'incoming'"),
+        ({"ledger_conn_id": None}, "'deliveries' is read from a ledger: give `ledger_conn_id`"),
+        ({"table": "sms_messages"}, "'sms_messages', which is the name of a table of the ledger"),
+        (
+            {"dataset": "incoming"},
+            "`ledger_conn_id` is for the dataset 'deliveries'; 'incoming' has no ledger",
+        ),
         ({"include_raw": True}, "'deliveries' is read from a ledger"),
         ({"mode": "all"}, "mode must be one of incremental, backfill, full_refresh"),
         ({"prefetch": 0}, "`prefetch` must be a whole number from 1 to 32; got 0"),
@@ -207,8 +211,8 @@ def test_a_gateway_that_is_away_changes_nothing(
 def test_what_does_not_go_together_is_refused_before_anything_is_read(
     kwargs: dict[str, Any], words: str, sandbox: Sandbox
 ) -> None:
-    given = {"dataset": "deliveries", "ledger_conn_id": "ledger", **kwargs}
-    task = SmsToSqlOperator(task_id="load", sql_conn_id=CONN_ID, table="texts", **given)
+    given = {"dataset": "deliveries", "ledger_conn_id": "ledger", "table": "texts", **kwargs}
+    task = SmsToSqlOperator(task_id="load", sql_conn_id=CONN_ID, **given)
     with pytest.raises(InvalidMessage) as raised:
         task.execute({})
     assert words in str(raised.value)

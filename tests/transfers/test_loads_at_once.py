@@ -24,7 +24,7 @@ __all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
 pytestmark = pytest.mark.slow
 
-DELAYS = (0.0, 0.02, 0.1, 0.3, 0.6)
+DELAYS = (0.0, 0.1, 0.5)
 """Seconds by which the second load begins later, one round each."""
 
 ROWS, NEWS = 3000, 700

@@ -118,8 +118,20 @@ def test_opt_outs_under_another_key_are_left_alone(
             (old.key_id, old.of("27825550102")): None,
             (new.key_id, new.of("27825550101")): BEGAN + timedelta(days=3),
         }
-    lists.opt_outs = [row(1, "27825550102")]
-    assert run(database, "opt_outs", began=next(began))["rows_removed"] == 1
+
+
+@pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
+def test_a_load_that_forgets_to_ask_for_hashes_is_refused_before_anything_is_read(
+    dataset: str, lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_everywhere(lists, "27825550101")
+    use_key(lists, monkeypatch, NEW_KEY)
+    run(database, dataset, privacy="keyed_hash")
+    asked = len(lists.asked)
+    with pytest.raises(ConfigurationError, match=r'holds hashed numbers.*Give privacy="keyed_hash"'):
+        run(database, dataset)
+    assert len(lists.asked) == asked
+    assert database.count("replies") == 1
 
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])

@@ -510,3 +510,26 @@ def test_a_user_without_rights_is_told_which_are_needed(
     with pytest.raises(LoadFailed, match=r"needs SELECT, INSERT, UPDATE and DELETE on the table"):
         run(postgres)
     assert postgres.count("replies") == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "table_of"),
+    [
+        ("incoming", "deliveries"),
+        ("incoming", "opt_outs"),
+        ("incoming", "scheduled"),
+        ("short_code", "incoming"),
+        ("scheduled", "incoming"),
+        ("opt_outs", "incoming"),
+    ],
+)
+def test_a_table_of_another_dataset_is_refused_and_left_as_it_is(
+    given: str, table_of: str, gateway: Sandbox, sqlite: Database
+) -> None:
+    definitions = ", ".join(f"{column.name} TEXT" for column in DATASETS[table_of].columns)
+    sqlite.execute(f"CREATE TABLE {{}}replies ({definitions})")
+    with pytest.raises(ConfigurationError, match=rf"is one of the dataset '{table_of}'.*loaded is '{given}'"):
+        run(sqlite, given)
+    assert gateway.requests() == []
+    found = sqlite.execute("SELECT name FROM pragma_table_info('replies')")
+    assert [name for (name,) in found] == list(DATASETS[table_of].column_names)
