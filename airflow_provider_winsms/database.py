@@ -126,6 +126,7 @@ class Dialect:
     :param keeps_temporary_in_memory: whether such a table takes our memory.
     :param empty: the statement that deletes all rows of such a table.
     :param delete: the statement that deletes rows of ``{target}`` by those of ``{other}`` that ``{match}``.
+    :param joins_to_update: whether an update takes values from another table by a join.
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` leaves out rows that are there already.
     :param no_spill: what keeps a transaction from locking readers out before its commit, and takes memory.
     :param has_cursors: whether a connection has cursors, rather than being one.
@@ -145,6 +146,7 @@ class Dialect:
     keeps_temporary_in_memory: bool = False
     empty: str = "DELETE FROM {table}"
     delete: str = "DELETE FROM {target} WHERE EXISTS (SELECT 1 FROM {other} WHERE {match})"
+    joins_to_update: bool = False
     skips_conflicts: bool = False
     no_spill: str = ""
     has_cursors: bool = True
@@ -166,6 +168,8 @@ DIALECTS = {
         opening=(
             # A process that freezes in the middle of a transaction does not keep its locks for ever.
             "SET idle_in_transaction_session_timeout = '60s'",
+            # Elsewhere the default may be another: what waited for a lock must see what its holder wrote.
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
             # The server's log would quote rows that it refuses. Only a superuser may say so.
             (
                 "SELECT set_config('log_error_verbosity', 'terse', false) FROM pg_catalog.pg_roles "
@@ -216,7 +220,7 @@ DIALECTS = {
             Kind.COUNT: "INTEGER",
             Kind.AMOUNT: "NUMERIC(12, 2)",
             Kind.NUMBER: "VARCHAR(100)",
-            Kind.TEXT: "TEXT",
+            Kind.TEXT: "LONGTEXT",
             Kind.INSTANT: "DATETIME(6)",
             Kind.NAME: "VARCHAR(250)",
             Kind.WORD: "VARCHAR(64)",
@@ -237,6 +241,7 @@ DIALECTS = {
         # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
         options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         delete="DELETE {target} FROM {target} INNER JOIN {other} ON {match}",
+        joins_to_update=True,
         # Row locks alone make two loads wait for each other, in turns.
         long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
     ),

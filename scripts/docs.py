@@ -141,14 +141,15 @@ it is: pages, rows per second, time left.
 | `privacy="none"` | numbers as they are |
 | `privacy="keyed_hash"` | HMAC-SHA-256 under the `hash_key` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
 | `text="keep"` | texts as they are |
-| `text="redact_numbers"` | `[number]` for seven or more digits, with or without spaces, dashes, dots, commas, slashes, underscores or brackets between. Dates of eight digits go too |
+| `text="redact_numbers"` | `[number]` for seven or more digits with no letter, and at most four signs or spaces, between one and the next. Dates and times go too |
 | `text="drop"` | no texts |
 
 A key that is destroyed makes its hashes mean nothing: nobody can tell any more whose they were. With a new
 key the same number gets another hash: rows under the old one stay as they are, and can be joined with each
 other only. Opt-outs under the old key are not marked as removed, as nobody can tell whether they are. The
 same holds where numbers were stored as they are before (the other way round a load refuses): `full_refresh` puts hashes for them, but not in
-`opt_outs`, whose rows are told apart by their numbers. Begin that table anew.
+`opt_outs`, whose rows are told apart by their numbers. Begin that table anew. What `text` asks for holds
+for the rows that a load writes: `full_refresh` brings older ones into line, as far as they are still listed.
 
 ## Columns
 
@@ -175,7 +176,7 @@ read, it is read again; if it moves again, that load marks nothing as removed.
 Read from a ledger (`ledger_conn_id`), which sends keep with the same parameter: [The ledger's
 tables](ledger.md). Before, the gateway is asked how far open texts have come, unless `refresh=False`. What
 is read is what was submitted or answered since the last load, and what may have changed since. A row whose
-request was given back, unsubmitted, is taken out again. Texts are not loaded. A number that the ledger has
+request was given back, unsubmitted, is taken out again. One table is for one ledger. Texts are not loaded. A number that the ledger has
 hashed stays hashed.
 
 ```python

@@ -198,7 +198,7 @@ class Transport:
         result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, leaving)
         return result
 
-    def stream(self, call: Call[T]) -> Generator[T]:
+    def stream(self, call: Call[T], leaving: Leaving = nullcontext) -> Generator[T]:
         """Carry out a call, and yield what it returns in parts, as the answer arrives.
 
         A part has at most ``PART_ROWS`` rows, and memory holds a few parts, however long the answer is. The
@@ -210,12 +210,14 @@ class Transport:
         off later is ``GatewayUnavailable``, and the caller starts anew. The time that the caller takes over
         a part is not counted as the gateway's.
 
+        :param leaving: as of ``send``, and left with the first part.
+
         Raises what ``send`` raises.
         """
         if call.rows is None:
-            yield self.send(call)
+            yield self.send(call, leaving)
             return
-        first, others = Retrying(sleep=self._sleep, **self._policy)(self._begin, call, call.rows)
+        first, others = Retrying(sleep=self._sleep, **self._policy)(self._begin, call, call.rows, leaving)
         with closing(others):
             yield from first
             yield from others
@@ -225,13 +227,14 @@ class Transport:
         with leaving():
             return read_answer(call, self._fetch(call), self.endpoint)
 
-    def _begin(self, call: Call[T], key: str) -> tuple[list[T], Generator[T]]:
+    def _begin(self, call: Call[T], key: str, leaving: Leaving) -> tuple[list[T], Generator[T]]:
         """Return the first part, or none where there are no rows, and the others to come."""
+        self._keep_pace()
         parts = self._parts(call, key)
-        return list(islice(parts, 1)), parts
+        with leaving():
+            return list(islice(parts, 1)), parts
 
     def _parts(self, call: Call[T], key: str) -> Generator[T]:
-        self._keep_pace()
         with self._answering(call) as (response, pieces):
             if response.status_code != HTTPStatus.OK:
                 raise _failure(call, _whole_answer(response, pieces), self.endpoint)

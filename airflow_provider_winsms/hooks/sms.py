@@ -167,12 +167,13 @@ class SmsHook(BaseHook):
         """List every number that may not be texted."""
         return self.carry(self.gateway.opt_outs())
 
-    def stream_opt_outs(self) -> Generator[Columns[OptOut]]:
+    def stream_opt_outs(self, leaving: Leaving = nullcontext) -> Generator[Columns[OptOut]]:
         """List what ``get_opt_outs`` does in parts, as they arrive: however many there are, in little memory.
 
-        Yields and raises what ``Transport.stream`` does. Only an iterator that has ended has given them all.
+        Takes, yields and raises what ``Transport.stream`` does. Only an iterator that has ended has given
+        them all.
         """
-        return self.get_conn().stream(self.gateway.opt_outs())
+        return self.get_conn().stream(self.gateway.opt_outs(), leaving)
 
     def get_balance(self) -> Balance:
         """Ask for the credits left."""

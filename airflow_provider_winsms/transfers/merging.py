@@ -14,6 +14,7 @@ from airflow_provider_winsms.transfers.datasets import (
     LAST_SEEN,
     LOAD_RUN,
     LOADED,
+    NUMBER,
     REMOVED,
     Merging,
 )
@@ -130,8 +131,9 @@ class Statements:
         return f"SELECT COUNT(DISTINCT {key}) FROM {self.target} WHERE {key} IN ({listed})"  # noqa: S608 - as above
 
     def count_newer(self) -> str:
-        """Count the rows that a load saw which began later. Takes when this one began."""
-        return f"SELECT COUNT(*) FROM {self.target} WHERE {self._q(LAST_SEEN)} > {self._p}"  # noqa: S608 - quoted names
+        """Count the rows that a load saw, or missed, which began later. Takes when this one began, twice."""
+        later = f"{self._q(LAST_SEEN)} > {self._p} OR {self._q(REMOVED)} > {self._p}"
+        return f"SELECT COUNT(*) FROM {self.target} WHERE {later}"  # noqa: S608 - quoted names
 
     def query(self, query: str, moments: Mapping[str, str]) -> str:
         """Put names into a query: see ``LoadingTable.select``."""
@@ -190,13 +192,17 @@ class Statements:
         )
 
     def remove(self, table: str, *, is_hashed: bool) -> str:
-        """Mark what was not listed. Takes what ``end_spells`` takes, its first again, and the key's id."""
+        """Mark what was not listed.
+
+        Takes when the load began, its run, when it began, twice, and the key's id if numbers are the key and
+        are hashed: whether those under another key are missing cannot be told.
+        """
         q, p = self._q, self._p
-        same_key = f"= {p}" if is_hashed else "IS NULL"
+        same_key = f"AND {q(KEY_ID)} {f'= {p}' if is_hashed else 'IS NULL'}"
         return (
             f"UPDATE {table} SET {q(REMOVED)} = {p}, {q(LOAD_RUN)} = {p}, {q(LOADED)} = {p} "  # noqa: S608 - quoted names
             f"WHERE {q(REMOVED)} IS NULL AND ({q(LAST_SEEN)} < {p} OR {q(LAST_SEEN)} IS NULL) "
-            f"AND {q(KEY_ID)} {same_key}"
+            f"{same_key if NUMBER in self._dataset.key else ''}"
         )
 
     def end_spells(self) -> str:
@@ -209,6 +215,24 @@ class Statements:
             f"UPDATE {self.history} SET {q(REMOVED)} = {self._p}, {q(LOAD_RUN)} = {self._p}, "  # noqa: S608 - quoted names
             f"{q(LOADED)} = {self._p} WHERE {q(REMOVED)} IS NULL AND EXISTS (SELECT 1 FROM {self.staging} "
             f"WHERE {self._match(self.history)} AND ({differs}))"
+        )
+
+    def correct_spells(self) -> str:
+        """Bring the spells under way into line with the list. Takes when the load began, and its run."""
+        q, p, history, staging = self._q, self._p, self.history, self.staging
+        names = [name for name in self._facts if name not in ENTRY]
+        match, differs = self._match(history), self._differs(history, names)
+        load = f"{history}.{q(LOADED)} = {p}, {history}.{q(LOAD_RUN)} = {p}"
+        under_way = f"{history}.{q(REMOVED)} IS NULL"
+        if self._dialect.joins_to_update:
+            values = ", ".join(f"{history}.{q(name)} = {staging}.{q(name)}" for name in names)
+            joined = f"{history} INNER JOIN {staging} ON {match}"
+            return f"UPDATE {joined} SET {load}, {values} WHERE {under_way} AND ({differs})"  # noqa: S608 - quoted names
+        picked = (f"SELECT MAX({staging}.{q(name)}) FROM {staging} WHERE {match}" for name in names)  # noqa: S608 - quoted names
+        values = ", ".join(f"{q(name)} = ({value})" for name, value in zip(names, picked, strict=True))
+        return (
+            f"UPDATE {history} SET {q(LOADED)} = {p}, {q(LOAD_RUN)} = {p}, {values} "  # noqa: S608 - quoted names
+            f"WHERE {under_way} AND EXISTS (SELECT 1 FROM {staging} WHERE {match} AND ({differs}))"
         )
 
     def begin_spells(self) -> str:
@@ -239,13 +263,14 @@ class Statements:
 
     # Several entries for one number
 
-    def staged_twice(self) -> str:
-        """Find the keys that are staged more than once."""
+    def count_twice(self) -> str:
+        """Count the keys that are staged more than once."""
         key = self._q(self._dataset.key[0])
-        return f"SELECT {key} FROM {self.staging} GROUP BY {key} HAVING COUNT(*) > 1"  # noqa: S608 - quoted names
+        twice = f"SELECT {key} FROM {self.staging} GROUP BY {key} HAVING COUNT(*) > 1"  # noqa: S608 - quoted names
+        return f"SELECT COUNT(*) FROM ({twice}) AS twice"  # noqa: S608 - quoted names
 
-    def by_age(self, keys: int) -> str:
-        """Find the keys and places of staged rows, the oldest first for each key. Takes so many keys.
+    def younger(self) -> str:
+        """Find the places of staged rows for whose key an older one is staged.
 
         Unknown times and ids come last. The list's own order decides nothing, as none is promised.
         """
@@ -253,10 +278,9 @@ class Statements:
         ages = ", ".join(
             f"CASE WHEN {q} IS NULL THEN 1 ELSE 0 END, {q}" for q in map(self._q, (*ENTRY, "text"))
         )
-        return (
-            f"SELECT {key}, {place} FROM {self.staging} WHERE {key} IN ({self._database.placeholders(keys)}) "  # noqa: S608 - quoted names
-            f"ORDER BY {key}, {ages}, {place}"
-        )
+        rank = f"ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {ages}, {place}) AS age"
+        ranked = f"SELECT {place}, {rank} FROM {self.staging}"  # noqa: S608 - quoted names
+        return f"SELECT {place} FROM ({ranked}) AS ranked WHERE age > 1"  # noqa: S608 - quoted names
 
     def unstage(self, places: Iterable[int]) -> str:
         """Delete staged rows by their places."""

@@ -18,9 +18,10 @@ from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from airflow_provider_winsms.ahead import ahead
+from airflow_provider_winsms.exceptions import GatewayUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from airflow_provider_winsms.messages import Page
     from airflow_provider_winsms.transfers.shaping import Piece
@@ -183,10 +184,13 @@ class PagedList(Generic[T]):
         end, is_dry = first.end, first.is_dry
         while end < self.total and not is_dry:
             begins = range(end, self.total, self.page_size)
-            with closing(self._stretches([(begin, begin + self.page_size) for begin in begins])) as stretches:
+            parts = ((begin, begin + self.page_size) for begin in begins)
+            with closing(self._stretches(parts)) as stretches:
                 for stretch in stretches:
                     yield from stretch.pieces
-                    end, is_dry = stretch.end, is_dry or stretch.is_dry
+                    end, is_dry = stretch.end, stretch.is_dry
+                    if is_dry:
+                        break
 
     def between(self, start: int, stop: int) -> Generator[Piece]:
         """Yield the pages of a part of the list."""
@@ -200,7 +204,7 @@ class PagedList(Generic[T]):
     def _begin(self, start: int, stop: int | None) -> None:
         self._pages_read, self._start, self._stop = 0, start, stop
 
-    def _stretches(self, parts: list[tuple[int, int]]) -> Generator[Stretch]:
+    def _stretches(self, parts: Iterable[tuple[int, int]]) -> Generator[Stretch]:
         with closing(ahead(self._stretch, parts, self._most_ahead)) as read:
             for _, stretch in read:
                 yield stretch
@@ -223,15 +227,25 @@ class PagedList(Generic[T]):
     def _page(self, offset: int, limit: int) -> Page[T]:
         before = min(offset, 1) if self._may_shrink else 0
         page = self._fetch(offset - before, limit + before)
+        total = self._believable(page, offset - before, limit + before)
         with self._counting:
             self.requests += 1
-            self.total = max(self.total, page.total)
+            self.total = max(self.total, total)
             if self._may_shrink:
                 self._look_at_edges(page, offset - before, before)
             if before:
                 page = replace(page, rows=page.rows[before:])
             self.rows_read += len(page.rows)
         return page
+
+    @staticmethod
+    def _believable(page: Page[Any], offset: int, limit: int) -> int:
+        """Return the total, or the end of the list where a page shows that there is more than is stated."""
+        end = offset + len(page.rows)
+        if end > page.total and len(page.rows) >= limit:
+            msg = "The gateway lists more rows than it states, and perhaps others. A later try asks again."
+            raise GatewayUnavailable(msg)
+        return max(end, page.total) if page.rows else page.total
 
     def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
         self.has_moved |= len(page.rows) < before

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 LoadedText = Literal["keep", "drop", "redact_numbers"]
 """What becomes of a text: it is loaded, left out, or loaded without what may be phone numbers."""
 
-# Phones put dashes of all lengths for hyphens.
-_MAY_BE_A_NUMBER = re.compile(r"\+?\d(?:[\s()./,_\-\u00ad\u2010-\u2015\u2212]*\d){6,}")
+# Between two digits there may be some signs, seen and unseen: phones put dashes of all lengths for hyphens.
+_MAY_BE_A_NUMBER = re.compile(r"\+?\d(?:[\W_]{0,4}\d){6,}")
 _LONGEST_WORD = 64
+_LONGEST_NUMBER = 100
 _REDACTED = "[number]"
 
 
@@ -72,7 +73,7 @@ class Personal:
 
         :param key_ids: with which key each is hashed already, if any is.
         """
-        stored = _storable(values)
+        stored = [value[:_LONGEST_NUMBER] for value in _storable(values)]
         if self._hashes is None:
             return stored
         if key_ids is None:

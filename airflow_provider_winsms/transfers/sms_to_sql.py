@@ -43,8 +43,8 @@ class SmsToSqlOperator(BaseOperator):
 
     The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may
     be repeated, overlap with another, or be killed, and no row is lost or there twice. All of a load is
-    committed at once, and one that fails leaves no row behind. One table holds one dataset of one account
-    (``deliveries``: of any number of connections). The columns of each dataset, which databases it works
+    committed at once, and one that fails leaves no row behind. One table holds one dataset of one account, or
+    ``deliveries`` of one ledger. The columns of each dataset, which databases it works
     with, and how it reads are in ``docs/warehouse.md``.
 
     ========== ================================== ============================================================
@@ -81,8 +81,8 @@ class SmsToSqlOperator(BaseOperator):
         ``hash_key`` of the SMS connection, the same in every table, and in ``number_key_id`` which key that
         was.
     :param text: of the datasets that have texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
-        ``"redact_numbers"`` puts ``[number]`` for seven or more digits in a row, with or without spaces,
-        dashes, dots, commas, slashes, underscores or brackets between.
+        ``"redact_numbers"`` puts ``[number]`` for seven or more digits with no letter, and at most four signs
+        or spaces, between one and the next.
     :param include_raw: whether a column ``raw`` gets the gateway's whole row as JSON; not together with
         ``privacy`` or ``text``.
     :param prefetch: how many requests for pages, or of a ``refresh``, may be on their way at a time, 1 to 32;
@@ -251,7 +251,7 @@ class SmsToSqlOperator(BaseOperator):
             if dataset.is_from_ledger:
                 return self._load_deliveries(hook, table, shaper, throttle)
             if dataset.name == OPT_OUTS.name:
-                return load_stream(hook.stream_opt_outs, shaper, table, throttle)
+                return load_stream(lambda: hook.stream_opt_outs(throttle.leaving), shaper, table, throttle)
             pages = self._pages(dataset, hook, shaper, throttle)
             if dataset.name == SCHEDULED.name:
                 return load_scheduled(pages, table, self.log)

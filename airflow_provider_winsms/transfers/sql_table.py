@@ -14,12 +14,12 @@ import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.database import Database, check_identifier
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
-from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, Merging
+from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, Merging
 from airflow_provider_winsms.transfers.merging import PLACE, Statements
 from airflow_provider_winsms.transfers.shaping import Shaper
 from airflow_provider_winsms.views import HISTORY_SUFFIX
@@ -283,7 +283,7 @@ class LoadingTable:
             raise LoadFailed(msg)
 
     def _is_outdated(self) -> bool:
-        return bool(self._scalar(self._say.count_newer(), self._at))
+        return bool(self._scalar(self._say.count_newer(), self._at, self._at))
 
     def _merge_waiting(self) -> None:
         if not self._waiting:
@@ -328,19 +328,17 @@ class LoadingTable:
 
     def _keep_oldest(self) -> None:
         """Of several entries for one number, keep the oldest: it has been out since then."""
-        say = self._say
-        twice = iter([row[0] for row in self._rows(say.staged_twice())])
-        while some := list(islice(twice, _IDS_AT_ONCE)):
-            found = self._rows(say.by_age(len(some)), *some)
-            younger = [
-                place for _, rows in groupby(found, lambda row: row[0]) for _, place in islice(rows, 1, None)
-            ]
-            self._change(say.unstage(younger))
+        if not self._scalar(self._say.count_twice()):
+            return
+        younger = iter([row[0] for row in self._rows(self._say.younger())])
+        while some := list(islice(younger, _IDS_AT_ONCE)):
+            self._change(self._say.unstage(some))
 
     def _merge_history(self) -> None:
         at, run_id = self._at, self._load.run_id
         self._change(self._say.end_spells(), at, run_id, at)
         self._change(self._say.see(self._say.history), at)
+        self._change(self._say.correct_spells(), at, run_id)
         if self._database.dialect.keeps_temporary_in_memory:
             self._change(self._say.mark_spells_under_way())
             self._change(self._say.begin_unmarked_spells())
@@ -349,8 +347,8 @@ class LoadingTable:
             self._change(self._say.begin_spells())
 
     def _remove(self) -> None:
-        """Mark what was not listed. Whether numbers under another key are missing cannot be told."""
-        of_key = () if self._key_id is None else (self._key_id,)
+        """Mark what was not listed."""
+        of_key = () if self._key_id is None or NUMBER not in self._dataset.key else (self._key_id,)
         values = (self._at, self._load.run_id, self._at, self._at, *of_key)
         is_hashed = self._key_id is not None
         self._merged.removed = self._change(self._say.remove(self._say.target, is_hashed=is_hashed), *values)
@@ -374,7 +372,7 @@ class LoadingTable:
     def _refuse_others_table(self, name: TableName, found: set[str]) -> None:
         strange = found - set(self._dataset.column_names)
         for other in DATASETS.values():
-            if other.telling in strange:
+            if other.telling in strange and found.issuperset(other.key):
                 msg = (
                     f"The table {name} is one of the dataset {other.name!r}, as it has the column "
                     f"{other.telling}; loaded is {self._dataset.name!r}. Give the name of another table."
@@ -402,7 +400,9 @@ class LoadingTable:
             lambda: self._alone("create the table", creation),
             lambda: self._columns(table) is not None,
         )
-        return self._columns(table) or set()
+        found = self._columns(table)
+        # Asked once more, it says why it does not answer.
+        return self._database.columns("read the columns of the table", table) if found is None else found
 
     def _provide_history(self) -> None:
         say, name = self._say, self._name.history

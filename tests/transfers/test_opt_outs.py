@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
 from airflow_provider_winsms.transfers import sql_table
-from tests.transfers.list_server import row
+from tests.transfers.list_server import row, waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ ANN, BEN = "27825550101", "27825550102"
 BY_HAND = "* MANUALLY ADDED BY USER *"
 DAYS = [datetime(2026, 5, day, 6, tzinfo=UTC) for day in range(1, 8)]
 """When loads begin."""
+
+BEGAN = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 def now(database: Database, *names: str) -> list[tuple[Any, ...]]:
@@ -283,3 +285,37 @@ def test_against_the_sandbox_a_number_goes_and_comes_back(gateway: Sandbox, one_
     assert run(one_database, "opt_outs")["rows_loaded"] == 1
     assert now(one_database, "message_id", "text", "removed_at") == [(ANN, reply, "quit", None)]
     assert one_database.count("replies_history") == 2
+
+
+@pytest.mark.parametrize("dataset", ["opt_outs", "scheduled"])
+def test_a_load_that_began_before_one_that_saw_an_empty_list_changes_nothing(
+    dataset: str, lists: ListServer, database: Database
+) -> None:
+    listed = [row(1, "27825550101")] if dataset == "opt_outs" else [waiting(1, "27825550101")]
+    field = "opt_outs" if dataset == "opt_outs" else "scheduled"
+    setattr(lists, field, listed)
+    run(database, dataset, began=BEGAN)
+    setattr(lists, field, [])
+    run(database, dataset, began=BEGAN + timedelta(hours=2))
+    before = everything(database)
+    setattr(lists, field, listed)
+    with pytest.raises(LoadFailed, match="began later"):
+        run(database, dataset, began=BEGAN + timedelta(hours=1))
+    assert everything(database) == before
+
+
+def test_spells_under_way_forget_texts_as_the_table_does(lists: ListServer, any_database: Database) -> None:
+    lists.opt_outs = [row(1, "27825550101", "STOP, and call 0825550199")]
+    run(any_database, "opt_outs", began=BEGAN)
+    run(any_database, "opt_outs", text="drop", mode="full_refresh", began=BEGAN + timedelta(days=1))
+    for table in ("replies", "replies_history"):
+        (found,) = stored(any_database, "opt_outs", table)
+        assert (found["text"], found["first_seen_at"]) == (None, BEGAN)
+
+
+def test_two_spellings_of_a_number_that_a_database_takes_for_one_are_one(
+    lists: ListServer, mariadb: Database
+) -> None:
+    lists.opt_outs = [row(1, "27825550101"), row(2, "27825550101 ")]
+    assert run(mariadb, "opt_outs")["rows_loaded"] == 1
+    assert run(mariadb, "opt_outs")["rows_loaded"] == 0

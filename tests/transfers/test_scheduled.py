@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -171,3 +172,14 @@ def test_a_page_that_stays_away_marks_nothing(gateway: Sandbox, one_database: Da
     with pytest.raises(GatewayUnavailable):
         run_impatiently(one_database, "scheduled")
     assert everything(one_database) == before
+
+
+def test_a_text_that_leaves_is_marked_whatever_its_number_was_hashed_with(
+    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists.scheduled = [waiting(1, "27825550101")]
+    run(database, "scheduled")
+    connection = {**json.loads(lists.connection), "extra": json.dumps({"hash_key": "k" * 16})}
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
+    lists.scheduled = []
+    assert run(database, "scheduled", privacy="keyed_hash")["rows_removed"] == 1

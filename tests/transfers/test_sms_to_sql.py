@@ -38,8 +38,8 @@ SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
         ({"prefetch": 33}, r"`prefetch` must be a whole number from 1 to 32; got 33"),
         ({"prefetch": "4"}, r"`prefetch` must be a whole number from 1 to 32; got '4'"),
         ({"prefetch": 1.5}, r"`prefetch` must be a whole number from 1 to 32; got 1\.5"),
-        ({"dataset": "deliveries"}, r"`ledger_conn_id` goes with the dataset 'deliveries'"),
-        ({"ledger_conn_id": CONN_ID}, r"`ledger_conn_id` goes with the dataset 'deliveries'.*'incoming'"),
+        ({"dataset": "deliveries"}, r"'deliveries' is read from a ledger: give `ledger_conn_id`"),
+        ({"ledger_conn_id": CONN_ID}, r"`ledger_conn_id` is for the dataset 'deliveries'; 'incoming'"),
         (
             {"dataset": "deliveries", "ledger_conn_id": CONN_ID, "include_raw": True},
             r"`include_raw`.*'deliveries' is read from a ledger",
