@@ -134,7 +134,7 @@ class Expected:
                 continue
             listed = oldest.get(spell.entry.number)
             if listed and listed[1:3] == spell.entry[1:3]:
-                self.history[place] = replace(spell, last_seen=at)
+                self.history[place] = replace(spell, entry=listed, last_seen=at)
                 going_on.add(spell.entry.number)
             else:
                 self.history[place] = replace(spell, removed=at)

@@ -132,9 +132,12 @@ class OptOuts(Source):
         text = f"STOP {self.round}"
         self.server.opt_outs = [row(None, each, text, receiveTime="202603021030") for each in numbers]
         listed = dict.fromkeys(numbers, text)
-        ended = [(number, is_gone or number not in listed, begun) for number, is_gone, begun in self._spells]
-        going_on = {number for number, is_gone, _ in ended if not is_gone}
-        self._spells = ended + [(number, False, text) for number in numbers if number not in going_on]
+        seen = [
+            (number, is_gone or number not in listed, said if is_gone or number not in listed else text)
+            for number, is_gone, said in self._spells
+        ]
+        going_on = {number for number, is_gone, _ in seen if not is_gone}
+        self._spells = seen + [(number, False, text) for number in numbers if number not in going_on]
         self._seen = {
             **{number: (True, said) for number, (_, said) in self._seen.items()},
             **dict.fromkeys(numbers, (False, text)),
