@@ -241,11 +241,13 @@ class PagedList(Generic[T]):
     @staticmethod
     def _believable(page: Page[Any], offset: int, limit: int) -> int:
         """Return the total, or the end of the list where a page shows that there is more than is stated."""
-        end = offset + len(page.rows)
-        if end > page.total and len(page.rows) >= limit:
+        if offset + len(page.rows) <= page.total:
+            return page.total
+        rows = len({row.message_id for row in page.rows})
+        if offset + rows > page.total and rows >= limit:
             msg = "The gateway lists more rows than it states, and perhaps others. A later try asks again."
             raise GatewayUnavailable(msg)
-        return max(end, page.total) if page.rows else page.total
+        return max(offset + rows, page.total) if rows else page.total
 
     def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
         self.has_moved |= len(page.rows) < before

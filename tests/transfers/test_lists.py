@@ -530,3 +530,15 @@ def test_an_unavailable_gateway_leaves_retries_to_airflow(gateway: Sandbox, sqli
         run(sqlite)
     assert not raised.value.is_permanent
     assert sqlite.count("replies") == 0
+
+
+@pytest.mark.parametrize("stated", [0, 5, 24])
+def test_a_total_that_is_too_low_is_not_believed(stated: int, lists: ListServer, sqlite: Database) -> None:
+    lists.rows = rows_of(*range(1, 26))
+    lists.hidden = stated - 25
+    if stated < 20:
+        with pytest.raises(GatewayUnavailable, match="lists more rows than it states"):
+            run(sqlite)
+        assert sqlite.count("replies") == 0
+    else:
+        assert run(sqlite)["rows_loaded"] == 25
