@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_KEPT = 2
+"""So many pages for each request may wait for the database, which takes many at a time."""
+
 PROGRESS_SECONDS = 5.0
 """How often a long load says how far it is."""
 
@@ -205,7 +208,8 @@ class PagedList(Generic[T]):
         self._pages_read, self._start, self._stop = 0, start, stop
 
     def _stretches(self, parts: Iterable[tuple[int, int]]) -> Generator[Stretch]:
-        with closing(ahead(self._stretch, parts, self._most_ahead)) as read:
+        most = self._most_ahead
+        with closing(ahead(self._stretch, parts, most, kept=_KEPT * most)) as read:
             for _, stretch in read:
                 yield stretch
 
