@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_KEPT = 2
-"""So many pages for each request may wait for the database, which takes many at a time."""
+_KEPT = 1
+"""So many pages for each request on its way may wait for the database, which takes many at a time."""
 
 PROGRESS_SECONDS = 5.0
 """How often a long load says how far it is."""
