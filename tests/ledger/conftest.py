@@ -4,10 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_winsms.ledger.history import SmsHistory
+from tests.ledger.batches import batch, ledger
 from tests.support.database_fixtures import mariadb, postgres_database, sqlite
 from tests.support.database_fixtures import postgres_by_path as postgres  # a ledger has no parameter for it
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
 
 __all__ = ["mariadb", "postgres", "postgres_database", "sqlite"]
@@ -18,3 +23,17 @@ def database(request: pytest.FixtureRequest) -> Database:
     """An empty database, of each kind, behind the connection ``warehouse``."""
     found: Database = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def tables(database: Database) -> Iterator[SqlLedger]:
+    """A ledger with a batch open."""
+    with ledger(database) as found:
+        found.open(batch())
+        yield found
+
+
+@pytest.fixture
+def history(database: Database) -> Iterator[SmsHistory]:
+    with SmsHistory(database.hook()) as found:
+        yield found

@@ -48,20 +48,6 @@ BATCH = batch().id
 FAR_OFF = NOON.add(years=100)
 
 
-@pytest.fixture
-def tables(database: Database) -> Iterator[SqlLedger]:
-    """A ledger with a batch open."""
-    with ledger(database) as found:
-        found.open(batch())
-        yield found
-
-
-@pytest.fixture
-def history(database: Database) -> Iterator[SmsHistory]:
-    with SmsHistory(database.hook()) as found:
-        yield found
-
-
 def all_of(pages: Iterable[list[Delivery]]) -> list[Delivery]:
     return list(chain.from_iterable(pages))
 

@@ -15,28 +15,12 @@ from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, Reje
 from tests.ledger.batches import FIRST, LATER, NOON, accepted, batch, counts, ledger, messages, record, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
 
 BATCH = batch().id
-
-
-@pytest.fixture
-def tables(database: Database) -> Iterator[SqlLedger]:
-    """A ledger with a batch open."""
-    with ledger(database) as found:
-        found.open(batch())
-        yield found
-
-
-@pytest.fixture
-def history(database: Database) -> Iterator[SmsHistory]:
-    with SmsHistory(database.hook()) as found:
-        yield found
 
 
 def state(history: SmsHistory, message_id: int) -> str:

@@ -49,6 +49,16 @@ class Answering:
 @contextmanager
 def answering() -> Iterator[Answering]:
     gateway = Answering()
+    with serving(gateway.body) as gateway.port:
+        yield gateway
+
+
+@contextmanager
+def serving(answer: Callable[[str], tuple[bytes, int]]) -> Iterator[int]:
+    """Serve answers over a real socket, and yield its port.
+
+    :param answer: returns a body, and the length that its head states, for what was asked for.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -56,21 +66,20 @@ def answering() -> Iterator[Answering]:
         wbufsize = -1
 
         def do_GET(self) -> None:
-            body, length = gateway.body(self.path)
+            body, length = answer(self.path)
             self.send_response(200)
             self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(body)
-            self.close_connection = len(body) < length
+            self.close_connection = self.close_connection or len(body) < length
 
         def log_message(self, *_: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        gateway.port = server.server_port
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
-            yield gateway
+            yield server.server_port
         finally:
             server.shutdown()

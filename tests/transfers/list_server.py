@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+from tests.transfers.answering import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +61,12 @@ class ListServer:
         extra = json.dumps(self.extra)
         return json.dumps({"conn_type": "winsms", "host": host, "password": "any", "extra": extra})
 
+    def body(self, target: str) -> tuple[bytes, int]:
+        """Return the body of an answer, and the length that its head states."""
+        answer, breaks = self.answer(target)
+        body = json.dumps(answer).encode()
+        return (body[: len(body) * 19 // 20] if breaks else body), len(body)
+
     def answer(self, target: str) -> tuple[Row, bool]:
         """Return the answer to a request, and whether it is to break off."""
         with self._lock:
@@ -93,32 +100,8 @@ class ListServer:
 @contextmanager
 def listing() -> Iterator[ListServer]:
     listed = ListServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body in one packet: in two, the second waits 40 ms for the first to be acknowledged.
-        wbufsize = -1
-
-        def do_GET(self) -> None:
-            answer, breaks = listed.answer(self.path)
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) * 19 // 20] if breaks else body)
-            self.close_connection = self.close_connection or breaks
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        listed.port = server.server_port
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        try:
-            yield listed
-        finally:
-            server.shutdown()
+    with serving(listed.body) as listed.port:
+        yield listed
 
 
 def row(message_id: int | None, number: str = "27825550101", text: str = "YES", **more: Any) -> Row:
