@@ -7,6 +7,7 @@ numbers masked.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Integral
@@ -14,8 +15,15 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.messages import Message, Recipient, Recipients, items_of_text, mask_number
+from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows
+from airflow_provider_winsms.messages import (
+    Message,
+    Recipient,
+    Recipients,
+    counted,
+    items_of_text,
+    mask_number,
+)
 from airflow_provider_winsms.text import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
 
 if TYPE_CHECKING:
@@ -32,7 +40,34 @@ _INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
 _BARE = re.compile(r"[1-9][0-9]{9,14}")
 _CLIENT_ID_CHARACTERS = 150
 _TRUNK_ZERO = re.compile(r"\(0\)")
+_NEEDED_KEYS = {"text", "to"}
+_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
+
+PROBLEMS_SHOWN = 20
+"""How many invalid rows an error describes; the count is of all."""
+
 _PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015\u00a0]+")
+
+
+class _Problems:
+    """What is wrong with the rows of a list: every row is counted, the first ones are described."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+        self._count = 0
+
+    def add(self, error: InvalidMessage, place: str = "") -> None:
+        several = error if isinstance(error, InvalidRows) else InvalidRows([str(error)], 1)
+        room = PROBLEMS_SHOWN - len(self._shown)
+        self._shown += [f"{place}{words}" for words in several.problems[:room]]
+        self._count += several.count
+
+    def raise_if_any(self) -> None:
+        """Refuse the list, if any of its rows is invalid."""
+        if self._count == 1:
+            raise InvalidMessage(self._shown[0])
+        if self._count:
+            raise InvalidRows(self._shown, self._count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +102,24 @@ class Composer:
             send_at=self._time(send_at),
             max_segments=self._segments(spelt, max_segments),
         )
+
+    def compose_rows(self, rows: Iterable[object]) -> list[Message]:
+        """Return a message for each ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...}``.
+
+        :raises InvalidMessage: saying what is wrong with the only invalid row, or that there are no rows.
+        :raises InvalidRows: describing the first of several invalid rows.
+        """
+        messages, problems, place = [], _Problems(), 0
+        for place, row in enumerate(rows, start=1):
+            try:
+                messages.append(self.compose(**_checked_row(row)))
+            except InvalidMessage as error:
+                problems.add(error, f"Message {place}: ")
+        problems.raise_if_any()
+        if not place:
+            msg = "`messages` is empty. Give at least one message."
+            raise InvalidMessage(msg)
+        return messages
 
     def check(self, message: Message) -> Message:
         """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
@@ -132,9 +185,13 @@ class Composer:
         return self.gateway.first_possible_time(exact)
 
     def _recipients(self, to: object) -> Iterator[Recipient]:
-        place = 0
+        place, problems = 0, _Problems()
         for place, value in enumerate(_each(to), start=1):
-            yield self._recipient(value, place)
+            try:
+                yield self._recipient(value, place)
+            except InvalidMessage as error:
+                problems.add(error)
+        problems.raise_if_any()
         if not place:
             msg = "There are no recipients. Give at least one number in `to`."
             raise InvalidMessage(msg)
@@ -191,6 +248,21 @@ def _not_a_number(value: object, place: int, country_code: str) -> str:
         f"Recipient {place}{shown} is not a phone number. Give it with its country code, such as 27825550101 "
         f"or +27 82 555 0101, or national with its leading 0, which is taken as +{country_code}."
     )
+
+
+def _checked_row(row: object) -> Mapping[str, object]:
+    if not isinstance(row, Mapping):
+        msg = f"The row is of type {type(row).__name__}. Give {{'text': ..., 'to': ...}}."
+        raise InvalidMessage(msg)
+    if not _NEEDED_KEYS <= set(row) <= _MESSAGE_KEYS:
+        missing = ", ".join(sorted(_NEEDED_KEYS - set(row))) or "none"
+        unknown = counted(len(set(row) - _MESSAGE_KEYS), "key")
+        msg = (
+            "The row must have text and to, and may have send_at and max_segments. Missing here: "
+            f"{missing}; unknown: {unknown}."
+        )
+        raise InvalidMessage(msg)
+    return row
 
 
 def _each(to: object) -> Iterable[object]:

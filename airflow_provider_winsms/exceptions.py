@@ -5,6 +5,7 @@
     SmsError
     ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
+    │   └── InvalidRows         fix the rows: how many are invalid, and what is wrong with the first
     ├── TemplateFailed          a function given for a template field failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task may not do without
     ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
@@ -56,6 +57,24 @@ class ConfigurationError(SmsError):
 
 class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
     """What the DAG gave cannot be used, or the gateway refused it whole: nothing of it was sent or loaded."""
+
+
+class InvalidRows(InvalidMessage):
+    """Several rows of a list cannot be used. Nothing was sent.
+
+    :param problems: what is wrong with the first of them, each with its place.
+    :param count: how many there are.
+    """
+
+    def __init__(self, problems: Sequence[str], count: int) -> None:
+        rest = f"\n- and {count - len(problems)} more" if count > len(problems) else ""
+        super().__init__(
+            f"{count} rows are invalid. Nothing was sent. Correct them or leave them out:"
+            + "".join(f"\n- {words}" for words in problems)
+            + rest
+        )
+        self.problems = tuple(problems)
+        self.count = count
 
 
 class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

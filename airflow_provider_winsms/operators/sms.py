@@ -80,9 +80,6 @@ __all__ = [
     "SmsSendOperator",
 ]
 
-_NEEDED_KEYS = {"text", "to"}
-_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
-
 UNKNOWN_SHOWN = 10
 """How many requests with unknown recipients an error names; the counts are of all."""
 
@@ -550,33 +547,10 @@ class SmsSendBatchOperator(_SendOperator):
         if isinstance(given, (str, Mapping)) or not hasattr(given, "__iter__"):
             msg = "`messages` must be a list of {'text': ..., 'to': ...}."
             raise InvalidMessage(msg)
-        messages = [_composed(composer, place, row) for place, row in enumerate(given, start=1)]
-        if not messages:
-            msg = "`messages` is empty. Give at least one message."
-            raise InvalidMessage(msg)
-        return messages
+        return composer.compose_rows(given)
 
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         return hook.gateway.send_batch(messages)
-
-
-def _composed(composer: Composer, place: int, row: object) -> Message:
-    if not isinstance(row, Mapping):
-        msg = f"Message {place} is of type {type(row).__name__}. Give {{'text': ..., 'to': ...}}."
-        raise InvalidMessage(msg)
-    if not _NEEDED_KEYS <= set(row) <= _MESSAGE_KEYS:
-        missing = ", ".join(sorted(_NEEDED_KEYS - set(row))) or "none"
-        unknown = counted(len(set(row) - _MESSAGE_KEYS), "key")
-        msg = (
-            f"Message {place} must have text and to, and may have send_at and max_segments. Missing here: "
-            f"{missing}; unknown: {unknown}."
-        )
-        raise InvalidMessage(msg)
-    try:
-        return composer.compose(**row)
-    except InvalidMessage as error:
-        msg = f"Message {place}: {error}"
-        raise InvalidMessage(msg) from None
 
 
 def _sender(operator: BaseOperator, context: Context) -> Sender:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 from collections import deque
 from datetime import UTC
@@ -14,6 +15,7 @@ from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
     InvalidMessage,
+    InvalidRows,
     OutcomeUnknown,
     OutOfCredits,
     SendRejected,
@@ -207,7 +209,7 @@ def test_a_batch_sends_the_same_text_to_the_same_number_once(sandbox: Sandbox, r
         ([{"text": "Hi"}], "Missing here: to; unknown: 0 keys"),
         ([{"text": "Hi", "to": ANN, "when": "now"}], "Missing here: none; unknown: 1 key"),
         ([{"text": "Hi", "to": ANN}, {"text": "", "to": ANN}], "Message 2: The text is empty"),
-        (["Hi"], "Message 1 is of type str"),
+        (["Hi"], "Message 1: The row is of type str"),
         ([{"text": "Hi", "to": ANN, "send_at": pendulum.datetime(2020, 1, 1)}], "Message 1: send_at is past"),
     ],
 )
@@ -217,6 +219,41 @@ def test_a_wrong_message_of_a_batch_stops_all_of_it(
     error = runner.run(send_batch(*messages)).error
     assert isinstance(error, InvalidMessage)
     assert says in str(error)
+    assert sandbox.requests() == []
+
+
+def test_the_first_twenty_invalid_rows_are_described_and_all_are_counted(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    rows: list[Any] = [{"text": "Hi", "to": f"2782{place:07d}"} for place in range(40)]
+    for place in range(0, 40, 2):
+        rows[place] = {"text": "Hi", "to": [f"2783{place:07d}", "2782555x"]}
+    rows[1] = {"text": "", "to": ANN}
+    rows[3] = {"text": "Hi", "to": ANN, "max_segments": 9}
+    rows[5] = None
+    error = runner.run(send_batch(*rows)).error
+    assert isinstance(error, InvalidRows)
+    assert error.count == 23
+    assert error.problems[1] == "Message 2: The text is empty. Give the words to send."
+    assert error.problems[0].startswith("Message 1: Recipient 2 (27******555) is not a phone number")
+    assert "Message 4: max_segments must be a whole number from 1 to 6." in str(error)
+    assert "Message 6: The row is of type NoneType." in str(error)
+    assert str(error).startswith("23 rows are invalid. Nothing was sent.")
+    assert str(error).endswith("\n- and 3 more")
+    assert len(error.problems) == 20
+    assert sandbox.requests() == []
+
+
+def test_all_invalid_recipients_of_a_list_are_counted(sandbox: Sandbox, runner: TaskRunner) -> None:
+    error = runner.run(send(to=[ANN, "hello", None, BEN, "123"])).error
+    assert isinstance(error, InvalidRows)
+    assert error.count == 3
+    assert [words.split(" is ")[0] for words in error.problems] == [
+        "Recipient 2",
+        "Recipient 3",
+        "Recipient 5 (******)",
+    ]
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems  # noqa: S301 - our own
     assert sandbox.requests() == []
 
 
