@@ -38,10 +38,12 @@ if TYPE_CHECKING:
 _INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
 # Without a plus, nine digits may be a national number whose leading 0 was lost in an integer column.
 _BARE = re.compile(r"[1-9][0-9]{9,14}")
-_CLIENT_ID_CHARACTERS = 150
+REFERENCE_CHARACTERS = 150
+"""The longest reference."""
+
 _TRUNK_ZERO = re.compile(r"\(0\)")
 _NEEDED_KEYS = {"text", "to"}
-_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments"}
+_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
 
 PROBLEMS_SHOWN = 20
 """How many invalid rows an error describes; the count is of all."""
@@ -86,6 +88,7 @@ class Composer:
         to: object,
         send_at: object = None,
         max_segments: object = None,
+        reference: object = None,
     ) -> Message:
         """Return a message, spelt, numbered and timed as the gateway takes it.
 
@@ -93,18 +96,20 @@ class Composer:
             ``Recipient``.
         :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None`` or an empty text: now.
         :param max_segments: 1 to the gateway's most; ``None``: as many as the text needs.
+        :param reference: of every recipient that has none of its own; text of at most
+            ``REFERENCE_CHARACTERS``, or a whole number.
         :raises InvalidMessage: saying which of them is wrong, why, and what to do.
         """
         spelt = self._text(text)
         return Message(
             text=spelt,
-            recipients=Recipients(self._recipients(to)),
+            recipients=Recipients(self._recipients(to, _reference(reference))),
             send_at=self._time(send_at),
             max_segments=self._segments(spelt, max_segments),
         )
 
     def compose_rows(self, rows: Iterable[object]) -> list[Message]:
-        """Return a message for each ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...}``.
+        """Return a message for each row, a mapping of the parameters of ``compose``.
 
         :raises InvalidMessage: saying what is wrong with the only invalid row, or that there are no rows.
         :raises InvalidRows: describing the first of several invalid rows.
@@ -184,11 +189,11 @@ class Composer:
             raise InvalidMessage(msg)
         return self.gateway.first_possible_time(exact)
 
-    def _recipients(self, to: object) -> Iterator[Recipient]:
+    def _recipients(self, to: object, reference: str | None) -> Iterator[Recipient]:
         place, problems = 0, _Problems()
         for place, value in enumerate(_each(to), start=1):
             try:
-                yield self._recipient(value, place)
+                yield self._recipient(value, place, reference)
             except InvalidMessage as error:
                 problems.add(error)
         problems.raise_if_any()
@@ -196,12 +201,13 @@ class Composer:
             msg = "There are no recipients. Give at least one number in `to`."
             raise InvalidMessage(msg)
 
-    def _recipient(self, value: object, place: int) -> Recipient:
+    def _recipient(self, value: object, place: int, reference: str | None) -> Recipient:
         given = value.number if isinstance(value, Recipient) else value
         number = international(given, self.gateway.country_code)
         if number is None:
             raise InvalidMessage(_not_a_number(given, place, self.gateway.country_code))
-        return Recipient(number, _client_id(value, place) if isinstance(value, Recipient) else None)
+        own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
+        return Recipient(number, own or reference)
 
 
 def international(value: object, country_code: str) -> str | None:
@@ -222,14 +228,17 @@ def international(value: object, country_code: str) -> str | None:
     return _matching(_BARE, country_code + digits[1:] if digits.startswith("0") else digits)
 
 
-def _client_id(recipient: Recipient, place: int) -> str | None:
-    client_id = recipient.client_id
-    if client_id is not None and not (isinstance(client_id, str) and len(client_id) <= _CLIENT_ID_CHARACTERS):
+def _reference(given: object, whose: str = "") -> str | None:
+    if given is None or given == "" or given != given:  # noqa: PLR0124 - only NaN differs from itself
+        return None
+    reference = str(given) if isinstance(given, Integral) and not isinstance(given, bool) else given
+    if not isinstance(reference, str) or not reference.isprintable() or len(reference) > REFERENCE_CHARACTERS:
         msg = (
-            f"The client_id of recipient {place} must be text of at most {_CLIENT_ID_CHARACTERS} characters."
+            f"The reference{whose} is not text of at most {REFERENCE_CHARACTERS} printable characters, nor a "
+            "whole number."
         )
         raise InvalidMessage(msg)
-    return client_id
+    return reference
 
 
 def _matching(pattern: re.Pattern[str], digits: str) -> str | None:
@@ -258,7 +267,7 @@ def _checked_row(row: object) -> Mapping[str, object]:
         missing = ", ".join(sorted(_NEEDED_KEYS - set(row))) or "none"
         unknown = counted(len(set(row) - _MESSAGE_KEYS), "key")
         msg = (
-            "The row must have text and to, and may have send_at and max_segments. Missing here: "
+            "The row must have text and to, and may have send_at, max_segments and reference. Missing here: "
             f"{missing}; unknown: {unknown}."
         )
         raise InvalidMessage(msg)

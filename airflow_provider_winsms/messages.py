@@ -146,27 +146,31 @@ _PENDING = frozenset({DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UN
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One phone, as international digits (E.164 without the plus)."""
+    """One phone, as international digits (E.164 without the plus).
+
+    :param reference: the sender's own name for this text, such as a customer's id. It is kept in the ledger's
+        tables. It is not sent to a gateway that does not store it.
+    """
 
     number: str = field(repr=False)
-    client_id: str | None = None
+    reference: str | None = field(default=None, repr=False)
 
 
 class Recipients(Sequence[Recipient]):
     """Recipients in little memory: 8 bytes each, as a number has at most 15 digits and no leading 0."""
 
-    __slots__ = ("_client_ids", "_numbers")
+    __slots__ = ("_numbers", "_references")
 
     def __init__(self, recipients: Iterable[Recipient] = ()) -> None:
         self._numbers = array("Q")
-        self._client_ids: dict[int, str] = {}
+        self._references: dict[int, str] = {}
         for recipient in recipients:
             self.append(recipient)
 
     def append(self, recipient: Recipient) -> None:
         """Add one."""
-        if recipient.client_id is not None:
-            self._client_ids[len(self._numbers)] = recipient.client_id
+        if recipient.reference is not None:
+            self._references[len(self._numbers)] = recipient.reference
         self._numbers.append(int(recipient.number))
 
     def __len__(self) -> int:
@@ -182,14 +186,14 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, place: int | slice) -> Recipient | tuple[Recipient, ...]:
         if not isinstance(place, slice):
             at = range(len(self))[place]
-            return Recipient(str(self._numbers[at]), self._client_ids.get(at))
+            return Recipient(str(self._numbers[at]), self._references.get(at))
         return tuple(self._each(range(*place.indices(len(self)))))
 
     def _each(self, places: range) -> Iterator[Recipient]:
         numbers = map(str, map(self._numbers.__getitem__, places))
-        if not self._client_ids:
+        if not self._references:
             return map(Recipient, numbers)
-        return map(Recipient, numbers, map(self._client_ids.get, places))
+        return map(Recipient, numbers, map(self._references.get, places))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -219,7 +223,7 @@ class Receipt:
     cost: Decimal
     balance: Decimal | None
     send_at: DateTime | None = None
-    client_id: str | None = None
+    reference: str | None = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

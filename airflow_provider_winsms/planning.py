@@ -147,7 +147,7 @@ def _described(part: Part) -> str:
 
 
 def _numbers(part: Part) -> str:
-    return ",".join(f"{r.number}={r.client_id}" if r.client_id else r.number for r in part.recipients)
+    return ",".join(recipient.number for recipient in part.recipients)
 
 
 def _joined(messages: Iterable[Message]) -> Iterator[Message]:

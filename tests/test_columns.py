@@ -10,7 +10,7 @@ from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, R
 
 @pytest.fixture
 def rows() -> Columns[Recipient]:
-    return Columns(Recipient, {"number": ["1", "2", "3"], "client_id": [None, "b", "c"]})
+    return Columns(Recipient, {"number": ["1", "2", "3"], "reference": [None, "b", "c"]})
 
 
 def test_columns_are_read_as_rows(rows: Columns[Recipient]) -> None:

@@ -117,6 +117,7 @@ class Delivery(NamedTuple):
     :param reason: why it was declined, a value of ``RejectReason``.
     :param cost: in credits, like ``refund``.
     :param submitted_at: in UTC, like the other instants.
+    :param reference: the sender's own name for the text.
     """
 
     batch_id: str
@@ -138,6 +139,7 @@ class Delivery(NamedTuple):
     submitted_at: datetime
     send_at: datetime | None
     state_at: datetime
+    reference: str | None = None
 
     def __repr__(self) -> str:
         """Show no number."""
@@ -504,8 +506,8 @@ class SmsHistory(OnTables):
         # Not joined with the batches: a planner could begin with these.
         query = (
             "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.state, m.reason, "
-            "m.cost, m.refund, m.submitted_at, m.send_at, m.state_at FROM {messages} m WHERE {wanted} "
-            "ORDER BY m.batch_id, m.round, m.request, m.position"
+            "m.cost, m.refund, m.submitted_at, m.send_at, m.state_at, m.reference "
+            "FROM {messages} m WHERE {wanted} ORDER BY m.batch_id, m.round, m.request, m.position"
         )
         rows = self._tables.read("read messages to load", query, *values, wanted=wanted)
         senders = self._senders(sms_conn_id, sorted({row[0] for row in rows}))
@@ -568,8 +570,8 @@ _read_instant = lru_cache(maxsize=1024)(read_instant)
 
 
 def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _Sender) -> Delivery:
-    batch_id, round_, request, position, message_id, number, state, reason, cost, refund, *instants = row
-    submitted_at, send_at, state_at = instants
+    batch_id, round_, request, position, message_id, number, state, reason, cost, refund, *rest = row
+    submitted_at, send_at, state_at, reference = rest
     return Delivery(
         batch_id,
         round_,
@@ -590,6 +592,7 @@ def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _Sender) -> Delive
         _read_instant(submitted_at),
         None if send_at is None else _read_instant(send_at),
         _read_instant(state_at),
+        reference,
     )
 
 

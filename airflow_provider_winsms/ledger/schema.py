@@ -242,9 +242,10 @@ MESSAGES = Table(
         Column(
             "state_at", Kind.INSTANT, "since when it is in its state; for `delivered`, the gateway's time"
         ),
+        Column("reference", Kind.NAME, "the sender's own name for the text, as given", is_required=False),
     ),
     key=("batch_id", "round", "request", "position"),
-    indexes=(("message_id",), ("number",)),
+    indexes=(("message_id",), ("number",), ("reference",)),
 )
 
 ROUNDS = Table(

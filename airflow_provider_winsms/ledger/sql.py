@@ -271,9 +271,10 @@ class SqlLedger(OnTables):
         first, positions = (self._batch_id, *place), count()
         for message in messages:
             text, send_at = self._text(message.text), self._tables.instant(message.send_at or record.send_at)
-            known = (text, MessageState.UNKNOWN.value, None, None, nothing, nothing, intended_at, send_at)
+            outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing)
+            known = (text, *outcome, intended_at, send_at, intended_at)
             for recipient in message.recipients:
-                yield (*first, next(positions), self._number(recipient.number), *known, intended_at)
+                yield (*first, next(positions), self._number(recipient.number), *known, recipient.reference)
 
     def _intend(self, place: Place, record: Record, rows: Sequence[tuple[Any, ...]]) -> None:
         if not self._tables.lock(self._batch_id):

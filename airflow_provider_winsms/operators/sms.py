@@ -439,7 +439,8 @@ class SmsSendOperator(_SendOperator):
         that it lacks are spelt plainly, other characters are refused. (templated; sealed)
     :param to: a number, several in one string with commas between them, or a list of numbers of any length;
         international digits, or national ones beginning with 0. A number given twice is texted once.
-        (templated; sealed)
+        A ``Recipient`` may carry a reference of yours, as ``SmsSendBatchOperator`` describes it. (templated;
+        sealed)
     :param send_at: an aware instant in the future, or its ISO 8601 text; rounded up to the minute.
         ``None``: at once. (templated)
     :param max_segments: the most segments, each of which is paid, that the text may take, 1 to 6. ``None``:
@@ -530,9 +531,11 @@ class SmsSendBatchOperator(_SendOperator):
 
     Returns, promises and takes what ``SmsSendOperator`` does, but for:
 
-    :param messages: a list of any length of ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...}``
-        (the last two may be left out), each as ``SmsSendOperator`` takes them. The same text to the same
-        number at the same time goes out once. (templated; sealed)
+    :param messages: a list of any length of ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...,
+        "reference": ...}`` (the last three may be left out), the first four as ``SmsSendOperator`` takes
+        them. The same text to the same number at the same time goes out once. The reference is your own name
+        for the text, such as a customer's id: at most 150 characters, stored in the ledger's tables as it
+        is, and not sent. (templated; sealed)
     """
 
     template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")

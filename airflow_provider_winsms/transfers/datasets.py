@@ -257,6 +257,7 @@ DELIVERIES = Dataset(
         Column("submitted_at", Kind.INSTANT, "when its request was claimed", "sms_messages.submitted_at"),
         Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", "sms_messages.send_at"),
         Column("state_at", Kind.INSTANT, "since when it is in its state", "sms_messages.state_at"),
+        Column("reference", Kind.NAME, "the sender's own name for the text", "sms_messages.reference"),
         *_LOADED,
     ),
     merging=Merging.UPSERT,

@@ -16,7 +16,7 @@ ANN, BEN, CAT = "27444444444", "27555555555", "276666666666"
 SAST = "Africa/Johannesburg"
 TEXT = "Happy holidays from everyone."
 CHRISTMAS = pendulum.datetime(2017, 12, 25, 14, 30, tz=SAST)
-TO_THREE = Message(TEXT, (Recipient(ANN, "clientId-3023"), Recipient(BEN), Recipient(CAT)), CHRISTMAS, 3)
+TO_THREE = Message(TEXT, (Recipient(ANN, "customer 7"), Recipient(BEN), Recipient(CAT)), CHRISTMAS, 3)
 TO_ONE = Message(TEXT, (Recipient(ANN),))
 OTHER = Message("Another text.", (Recipient(ANN), Recipient(BEN)))
 

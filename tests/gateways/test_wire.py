@@ -82,7 +82,7 @@ TO_ONE_BODY = {"message": TEXT, "recipients": [{"mobileNumber": ANN}], "maxSegme
 TO_THREE_BODY = {
     "message": TEXT,
     "recipients": [
-        {"mobileNumber": ANN, "clientMessageId": "clientId-3023"},
+        {"mobileNumber": ANN},
         {"mobileNumber": BEN},
         {"mobileNumber": CAT},
     ],
@@ -91,7 +91,7 @@ TO_THREE_BODY = {
 }
 THREE_RECEIPTS = (
     receipt(
-        ANN, 2316, cost=Decimal("1.3"), balance=Decimal("201.4"), send_at=CHRISTMAS, client_id="clientId-3023"
+        ANN, 2316, cost=Decimal("1.3"), balance=Decimal("201.4"), send_at=CHRISTMAS, reference="customer 7"
     ),
     receipt(BEN, 2317, cost=Decimal(1), balance=Decimal("200.4"), send_at=CHRISTMAS),
     receipt(CAT, None, reason=RejectReason.BAD_NUMBER, code="BADDEST", balance=Decimal("200.4")),
@@ -356,9 +356,9 @@ EXCHANGES = [
         *SEND,
         {
             **TO_ONE_BODY,
-            "recipients": [{"mobileNumber": ANN}, {"mobileNumber": ANN, "clientMessageId": "b"}],
+            "recipients": [{"mobileNumber": ANN}, {"mobileNumber": ANN}],
         },
-        (receipt(ANN, 1), receipt(ANN, 2, client_id="b")),
+        (receipt(ANN, 1), receipt(ANN, 2, reference="b")),
     ),
     Exchange(
         "a text of every kind of character",

@@ -69,7 +69,7 @@ def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: SmsHist
     said = ("etl", "manual__1", "send", -1, CONNECTION, number(0), None)
     noon = NOON.astimezone(UTC)
     assert first == Delivery(
-        *(BATCH, 1, 1, 0, 100, *said, "delivered", None, Decimal("1.5"), Decimal(0), noon, None, LATER)
+        *(BATCH, 1, 1, 0, 100, *said, "delivered", None, Decimal("1.5"), Decimal(0), noon, None, LATER, None)
     )
     assert (second.position, second.state, second.reason) == (1, "declined", "opted_out")
     assert (second.message_id, second.cost) == (None, Decimal(0))

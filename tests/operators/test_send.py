@@ -508,7 +508,24 @@ def test_one_instant_is_one_instant_in_every_zone(sandbox: Sandbox, runner: Task
     assert text["scheduledTime"] == utc.in_timezone("Africa/Johannesburg").strftime("%Y%m%d%H%M")
 
 
-def test_a_client_id_that_no_request_could_hold_is_refused(sandbox: Sandbox, runner: TaskRunner) -> None:
-    error = runner.run(send(to=[Recipient(ANN, "c" * 151)])).error
-    assert isinstance(error, InvalidMessage)
+@pytest.mark.parametrize("reference", ["c" * 151, "two\nlines", "x\ud83d", "nul\0", 1.5, True, ["a"], b"a"])
+def test_a_reference_that_no_table_could_hold_is_refused_and_not_shown(
+    reference: Any, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    for operator in (
+        send(to=[Recipient(ANN, reference)]),
+        send_batch({"text": "Hi", "to": ANN, "reference": reference}),
+    ):
+        error = runner.run(operator).error
+        assert isinstance(error, InvalidMessage)
+        assert "reference" in str(error)
+        assert str(reference) not in str(error)
+        assert ANN not in repr(error)
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("reference", ["customer 7", 7, "c" * 150, "Zoë 😀", "", None, float("nan")])
+def test_a_reference_is_never_sent(reference: Any, sandbox: Sandbox, runner: TaskRunner) -> None:
+    runner.run(send_batch({"text": "Hi", "to": [ANN, BEN], "reference": reference}))
+    assert numbers(sandbox) == [ANN, BEN]
+    assert [text["clientMessageId"] for text in sandbox.outbox()] == [None, None]

@@ -15,7 +15,8 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessag
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import SmsHistory
-from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.messages import Recipient
+from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from tests.conftest import API_KEY
 from tests.support import databases
@@ -63,6 +64,12 @@ def send(runner: TaskRunner, *to: str, **kwargs: Any) -> dict[str, Any]:
     return dict(another.result or {})
 
 
+def send_batch(runner: TaskRunner, *messages: dict[str, Any]) -> None:
+    another = runner.another()
+    operator = SmsSendBatchOperator(task_id="batch", messages=list(messages), ledger_conn_id="ledger")
+    assert another.run(operator).error is None
+
+
 def load(database: Database, **kwargs: Any) -> dict[str, Any]:
     return SmsToSqlOperator(
         task_id="load",
@@ -76,6 +83,25 @@ def load(database: Database, **kwargs: Any) -> dict[str, Any]:
 
 def states(database: Database) -> list[tuple[Any, ...]]:
     return database.execute("SELECT number, state FROM {}texts ORDER BY 1")
+
+
+def test_people_who_share_a_phone_are_told_apart_by_reference(runner: TaskRunner, database: Database) -> None:
+    send_batch(
+        runner,
+        {"text": "Dear Ann", "to": DELIVERED, "reference": "customer 7"},
+        {"text": "Dear Ben", "to": DELIVERED, "reference": 8},
+        {"text": "Dear Cat", "to": DELIVERED},
+        {"text": "Dear all", "to": [Recipient(FAILS, "their own"), DECLINED], "reference": "team"},
+    )
+    assert load(database)["rows_loaded"] == 5
+    rows = database.execute("SELECT reference, number, reason FROM {}texts ORDER BY request, position")
+    assert rows == [
+        ("customer 7", DELIVERED, None),
+        ("8", DELIVERED, None),
+        (None, DELIVERED, None),
+        ("their own", FAILS, None),
+        ("team", DECLINED, "bad_number"),
+    ]
 
 
 def test_a_text_is_there_with_all_that_the_ledger_knows(runner: TaskRunner, database: Database) -> None:

@@ -73,7 +73,7 @@ _ALL_BUT_A_MINUTE = timedelta(minutes=59)
 _ID_END = 10**19
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
-_BARE_RECIPIENT_BYTES = len('{"mobileNumber":""},')
+_RECIPIENT_BYTES = len('{"mobileNumber":""},')
 _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
 _OPT_OUT_ROWS = "incomingOptoutMessages"
 
@@ -119,9 +119,7 @@ class WinSMSGateway(Gateway):
 
     def recipient_bytes(self, recipient: Recipient) -> int:
         """Return the bytes of one recipient, with a comma."""
-        if recipient.client_id is None:
-            return _BARE_RECIPIENT_BYTES + len(recipient.number)
-        return len(_encode(_wire_recipient(recipient))) + 1
+        return _RECIPIENT_BYTES + len(recipient.number)
 
     def first_possible_time(self, send_at: DateTime) -> DateTime:
         """Round up to the minute: a time rounded down may be past, and a past time is sent at once."""
@@ -321,7 +319,7 @@ class WinSMSGateway(Gateway):
             cost=_readable_money(row.get("creditCost")) or Decimal(0),
             balance=_readable_money(row.get("newCreditBalance")),
             send_at=self._time(row.get("scheduledTime")),
-            client_id=recipient.client_id,
+            reference=recipient.reference,
             raw=row,
         )
 
@@ -443,10 +441,8 @@ def _encode(body: Any) -> bytes:
 
 
 def _wire_recipient(recipient: Recipient) -> dict[str, str]:
-    wire = {"mobileNumber": recipient.number}
-    if recipient.client_id is not None:
-        wire["clientMessageId"] = recipient.client_id
-    return wire
+    # WinSMS takes a clientMessageId too, and does not store it: so a reference stays here.
+    return {"mobileNumber": recipient.number}
 
 
 def _rows(answer: Any, key: str) -> list[Row]:
@@ -486,7 +482,7 @@ def _no_receipt(recipient: Recipient) -> Receipt:
         code="",
         cost=Decimal(0),
         balance=None,
-        client_id=recipient.client_id,
+        reference=recipient.reference,
     )
 
 
