@@ -116,6 +116,16 @@ class Gateway:
         """Return the reason that an error answer gives, or an empty string."""
         raise NotImplementedError
 
+    def is_refusal(self, status: int, document: Any) -> bool:
+        """Whether an answer is a documented refusal: proof that the gateway did not carry a request out.
+
+        A call that is not repeatable counts as not carried out after no other answer, but for a 429.
+
+        :param status: of HTTP, from 300 to 499.
+        :param document: the decoded JSON of the answer; ``None`` if it is not JSON.
+        """
+        raise NotImplementedError
+
     def message_bytes(self, message: Message) -> int:
         """Return the most bytes that a message adds to a request's body, its recipients left out."""
         raise NotImplementedError

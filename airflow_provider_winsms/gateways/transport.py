@@ -2,8 +2,9 @@
 
 What an answer means is decided once, in ``read_answer``; both transports only fetch it. The rule for trying
 again is one as well: ``GatewayUnavailable`` says that the request was not carried out, or does no harm when
-repeated. A send whose connection broke, or that got a 5xx, is neither: it ends as ``OutcomeUnknown``. A 429
-says that the request was turned away, so a send is tried again after it.
+repeated. A send whose connection broke, or whose answer is neither a success nor a refusal that the gateway
+documents, is neither: it ends as ``OutcomeUnknown``. A 429 says that the request was turned away (RFC 6585,
+section 4), so a send is tried again after it.
 """
 
 from __future__ import annotations
@@ -404,8 +405,8 @@ class _Body:
 def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     """Return what an answer says, or raise what it means.
 
-    A 4xx, but for 408, is an answer by a gateway that did not carry the request out; a 5xx, or a 200 that
-    cannot be read, may come after it did.
+    A 200 that cannot be read and a 5xx may come after the request was carried out. So may a 4xx or a redirect
+    that is not the gateway's own refusal: a proxy, a firewall or a portal answers with those too.
     """
     if answer.status == HTTPStatus.OK:
         return _read_success(call, answer)
@@ -452,18 +453,23 @@ def _shape_error(error: Exception) -> str:
 
 
 def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
-    status, reason = answer.status, _reason(call, answer, endpoint)
+    status, document = answer.status, _error_document(answer)
+    reason = _reason(call, document, endpoint)
     where = f"{call.operation}: HTTP {status}{reason}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return GatewayUnavailable(f"{where}. The gateway asks for fewer requests.", _retry_after(answer))
+    if _may_have_been_carried_out(status):
+        return _lost(call, f"HTTP {status}{reason}", retry_after=_retry_after(answer))
+    if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
+        return _lost(
+            call, f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
+        )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ConfigurationError(
             f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
         )
     if status in _REFUSED:
         return InvalidMessage(f"{where}. The gateway refused the request as a whole; nothing was sent.")
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return GatewayUnavailable(f"{where}. The gateway asks for fewer requests.", _retry_after(answer))
-    if _may_have_been_carried_out(status):
-        return _lost(call, f"HTTP {status}{reason}", retry_after=_retry_after(answer))
     return ConfigurationError(
         f"{where}. Check the base URL, which is the host of the connection {endpoint.name!r}."
     )
@@ -477,12 +483,17 @@ def _may_have_been_carried_out(status: int) -> bool:
     )
 
 
-def _reason(call: Call[Any], answer: Answer, endpoint: Endpoint) -> str:
-    """Return the gateway's own words, if they cannot quote a number, a text or the key."""
+def _error_document(answer: Answer) -> Any:
+    """Return the JSON of an answer that is no success, or ``None`` if it is none."""
     try:
-        text = endpoint.gateway.error_text(json.loads(answer.body))
+        return json.loads(answer.body)
     except (ValueError, RecursionError):
-        return ""
+        return None
+
+
+def _reason(call: Call[Any], document: Any, endpoint: Endpoint) -> str:
+    """Return the gateway's own words, if they cannot quote a number, a text or the key."""
+    text = endpoint.gateway.error_text(document)
     words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if call.is_personal and words:
         known = (text for text in endpoint.gateway.error_texts if words.startswith(text))

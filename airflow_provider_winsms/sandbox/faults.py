@@ -185,6 +185,19 @@ def _proxy_error(status: int, title: str) -> Callable[[Reply, Armed], Reply]:
     return lambda reply, _: replace(reply, status=status, content=page)
 
 
+def _other_json(status: int) -> Callable[[Reply, Armed], Reply]:
+    return lambda reply, _: replace(reply, status=status, content={"error": "The request was refused."})
+
+
+def _answer_with(status: int) -> Callable[[Reply, Armed], Reply]:
+    return lambda reply, _: replace(reply, status=status)
+
+
+def _redirect(reply: Reply, armed: Armed) -> Reply:
+    page = _proxy_error(302, "Found")(reply, armed)
+    return replace(page, headers={"Location": "https://portal.example/login"})
+
+
 def _html(reply: Reply, _: Armed) -> Reply:
     return replace(reply, status=200, content="<html><body><h1>Down for maintenance</h1></body></html>")
 
@@ -258,6 +271,36 @@ FAULTS = {
         Fault("500-after-acceptance", "it is done, and answered 500", _internal_error),
         Fault("502-after-acceptance", "it is done, and answered 502", _BAD_GATEWAY),
         Fault("503-after-acceptance", "it is done, and answered 503", _UNAVAILABLE),
+        Fault(
+            "302-after-acceptance",
+            "it is done, and answered 302 with a page of HTML, as a portal does",
+            _redirect,
+        ),
+        Fault(
+            "400-after-acceptance",
+            "it is done, and its answer comes with the status 400",
+            _answer_with(400),
+        ),
+        Fault(
+            "401-after-acceptance",
+            "it is done, and answered 401 with a page of HTML, as a proxy does",
+            _proxy_error(401, "Unauthorized"),
+        ),
+        Fault(
+            "403-after-acceptance",
+            "it is done, and answered 403 with a page of HTML, as a firewall does",
+            _proxy_error(403, "Forbidden"),
+        ),
+        Fault(
+            "404-after-acceptance",
+            "it is done, and answered 404 with JSON that is not WinSMS's, as a proxy does",
+            _other_json(404),
+        ),
+        Fault(
+            "422-after-acceptance",
+            "it is done, and answered 422 with JSON that is not WinSMS's, as a proxy does",
+            _other_json(422),
+        ),
         Fault(
             "truncated-json",
             "it is done, and half of the answer comes before the connection closes",

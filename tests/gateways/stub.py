@@ -70,6 +70,16 @@ def answer(
     return Reply(f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + content)
 
 
+def refusal(status: int, text: str = "No.", *, headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer as the gateway's own documents have a refusal."""
+    return answer(status, refusal_document(status, text), headers=headers)
+
+
+def refusal_document(status: int, text: str = "No.") -> dict[str, Any]:
+    stamp = "20170120152253514"
+    return {"timeStamp": stamp, "version": "1.0", "statusCode": status, "errorMessage": text}
+
+
 def closing(reply: Reply) -> Reply:
     """Close after the answer without having announced it."""
     return Reply(reply.wire, closes=True)

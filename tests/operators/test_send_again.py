@@ -52,6 +52,8 @@ HALLO, OTHER = "Hallo, this is a test.", "Another text."
 MANY = [f"2782{place:07d}" for place in range(2500)]
 MORE = [f"2782{place:07d}" for place in range(5000)]
 AFTER, BEFORE = "lost-after-acceptance", "reset-before-acceptance"
+NOT_A_REFUSAL = [f"{status}-after-acceptance" for status in (302, 400, 401, 403, 404, 422)]
+"""Refusals by their status, and not by their body, of texts that were accepted."""
 GUARANTEES = ["at_most_once", "exactly_once", "at_least_once"]
 FIRST_SECOND_THIRD = pytest.mark.parametrize("skip", [0, 1, 2], ids=["first", "second", "third"])
 
@@ -246,7 +248,9 @@ def test_the_result_of_a_send_over_two_tries_is_that_of_one(world: World, runner
 # At most once.
 
 
-@pytest.mark.parametrize("fault", [AFTER, BEFORE, "500-after-acceptance", "503-before-acceptance"])
+@pytest.mark.parametrize(
+    "fault", [*NOT_A_REFUSAL, AFTER, BEFORE, "500-after-acceptance", "503-before-acceptance"]
+)
 @FIRST_SECOND_THIRD
 def test_a_lost_answer_leaves_its_recipients_unknown_and_the_others_get_their_text(
     skip: int, fault: str, world: World, runner: TaskRunner
@@ -269,7 +273,7 @@ def test_a_lost_answer_leaves_its_recipients_unknown_and_the_others_get_their_te
 
 
 @pytest.mark.parametrize("is_cleared", [False, True], ids=["retry", "clear"])
-@pytest.mark.parametrize("fault", [AFTER, BEFORE, "truncated-json", "html-answer"])
+@pytest.mark.parametrize("fault", [*NOT_A_REFUSAL, AFTER, BEFORE, "truncated-json", "html-answer"])
 def test_what_is_unknown_is_never_sent_again(
     fault: str, is_cleared: bool, world: World, runner: TaskRunner
 ) -> None:
@@ -382,7 +386,9 @@ def in_hours(world: World, hours: int | None) -> pendulum.DateTime | None:
 
 
 @LATER
-@pytest.mark.parametrize("fault", [AFTER, "500-after-acceptance", "truncated-json", "html-answer"])
+@pytest.mark.parametrize(
+    "fault", [*NOT_A_REFUSAL, AFTER, "500-after-acceptance", "truncated-json", "html-answer"]
+)
 def test_a_lost_answer_is_looked_up_and_what_was_accepted_is_adopted(
     fault: str, hours: int | None, world: World, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:

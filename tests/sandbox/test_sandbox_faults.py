@@ -64,6 +64,25 @@ def test_an_error_answer_comes_before_or_after_acceptance(
     assert send(api).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, "text/html"),
+        (400, "application/json"),
+        (401, "text/html"),
+        (403, "text/html"),
+        (404, "application/json"),
+        (422, "application/json"),
+    ],
+)
+def test_somebody_else_refuses_what_was_accepted(api: Api, status: int, kind: str) -> None:
+    api.box.add_fault(f"{status}-after-acceptance", operation="smsSend")
+    answer = api.call("POST", "/sms/outgoing/send", BODY, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (status, kind)
+    assert b"errorMessage" not in answer.content
+    assert accepted(api) == 2
+
+
 def test_a_refusal_for_too_many_requests_says_when_to_come_back(api: Api) -> None:
     api.box.add_fault("429-too-many-requests", retry_after=7)
     answer = send(api)

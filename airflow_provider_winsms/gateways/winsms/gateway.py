@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from http import HTTPStatus
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -66,6 +67,17 @@ DELIVERY_STATES = {
 }
 """``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
 
+REFUSALS = frozenset({400, 401, 404, 405, 413, 415, 422})
+"""The statuses below 500 that the Swagger 2.0 document lists for what is posted; it lists no others."""
+
+# The oldest generation adds the last four to every answer, and has no errorMessage in a 401.
+_ERROR_KEYS = frozenset(
+    {
+        *("timeStamp", "version", "statusCode", "errorMessage"),
+        *("authResult", "authError", "validationResult", "validationError"),
+    }
+)
+_TIME_STAMP = re.compile(r"[0-9]{17}")
 _WIRE_TIME = "%Y%m%d%H%M"
 _WIRE_TIME_DIGITS = 12
 _MINUTES = 60
@@ -112,6 +124,22 @@ class WinSMSGateway(Gateway):
         """Return ``errorMessage``, or ``authError`` of the oldest generation."""
         row = document if isinstance(document, dict) else {}
         return str(row.get("errorMessage") or row.get("authError") or "")
+
+    def is_refusal(self, status: int, document: Any) -> bool:
+        """Whether it is ``errorDetails`` of the document, which says the status again and nothing else."""
+        if status not in REFUSALS or not isinstance(document, dict):
+            return False
+        words = document.get("errorMessage")
+        if words is None and status == HTTPStatus.UNAUTHORIZED:
+            words = document.get("authError")
+        return (
+            document.keys() <= _ERROR_KEYS
+            and _is_stamp(document.get("timeStamp"))
+            and _is_words(document.get("version"))
+            and type(document.get("statusCode")) is int
+            and document["statusCode"] == status
+            and _is_words(words)
+        )
 
     def message_bytes(self, message: Message) -> int:
         """Return the bytes of a message without recipients; its comma is the one that its first lacks."""
@@ -433,6 +461,14 @@ def _read_instant(digits: str, time_zone: str) -> DateTime | None:
     except (ValueError, OverflowError):
         return None
     return time
+
+
+def _is_stamp(value: object) -> bool:
+    return isinstance(value, str) and _TIME_STAMP.fullmatch(value) is not None
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _encode(body: Any) -> bytes:
