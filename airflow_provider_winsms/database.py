@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from io import StringIO
 from itertools import chain
 from types import NoneType
@@ -114,7 +115,13 @@ class Dialect:
     :param types: the type of a column, for each kind.
     :param instant: what a driver is given for a moment in UTC.
     :param amount: what a driver is given for an amount.
-    :param opening: what is said to a new connection.
+    :param unicode: methods of drivers that make a connection take all of Unicode, with their arguments; the
+        first that it has is called.
+    :param opening: what is said to a new connection, whatever the defaults of its user, database and server:
+        all that the reading and the storing of values depend on.
+    :param durable: what is said as well to a connection whose commits must outlive a crash of the server.
+    :param lossy: a query for the settings of a server, each with its value, by which commits may be lost.
+    :param volatile: a query that finds a row if the whole database ends with its connection.
     :param lock: what begins a transaction of which only one is made at a time. ``{lock_name}`` is a literal.
     :param long_lock: what else is needed for that where the transaction is long: it answers 1, and lasts for
         the connection.
@@ -136,7 +143,11 @@ class Dialect:
     types: Mapping[Kind, str]
     instant: Callable[[datetime], Any] = utc
     amount: Callable[[Decimal], Any] = lambda amount: amount
+    unicode: tuple[tuple[str, tuple[str, ...]], ...] = ()
     opening: tuple[str, ...] = ()
+    durable: tuple[str, ...] = ()
+    lossy: str = ""
+    volatile: str = ""
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     quote: str | None = None
@@ -165,7 +176,14 @@ DIALECTS = {
             Kind.NAME: "TEXT",
             Kind.WORD: "TEXT",
         },
+        # psycopg 2 remembers the encoding that a connection began with.
+        unicode=(("set_client_encoding", ("UTF8",)),),
         opening=(
+            # A role or a database may have defaults of its own, which no driver can read or write back.
+            "SET client_encoding = 'UTF8'",
+            "SET datestyle = 'ISO, MDY'",
+            "SET timezone = 'UTC'",
+            "SET standard_conforming_strings = on",
             # A process that freezes in the middle of a transaction does not keep its locks for ever.
             "SET idle_in_transaction_session_timeout = '60s'",
             # Elsewhere the default may be another: what waited for a lock must see what its holder wrote.
@@ -176,6 +194,14 @@ DIALECTS = {
                 "WHERE rolname = current_user AND rolsuper"
             ),
         ),
+        # Of all its values, only `remote_apply` promises more.
+        durable=(
+            (
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+            ),
+        ),
+        lossy="SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'fsync' AND setting = 'off'",
         # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
         lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
         # Between two pages of a gateway there may be minutes.
@@ -205,6 +231,14 @@ DIALECTS = {
         # SQLite takes one writer at a time; the driver alone would let the next one wait for 5 seconds only.
         # What is staged there would else be written into a temporary file.
         opening=("PRAGMA busy_timeout = 60000", "PRAGMA temp_store = MEMORY"),
+        # With less than EXTRA, the journal of a commit may be back after a power cut, and undo it. macOS has
+        # written nothing to disk without `fullfsync`.
+        durable=("PRAGMA synchronous = EXTRA", "PRAGMA fullfsync = ON"),
+        lossy=(
+            "SELECT 'journal_mode' AS name, journal_mode FROM pragma_journal_mode "
+            "WHERE journal_mode IN ('memory', 'off')"
+        ),
+        volatile="SELECT name FROM pragma_database_list WHERE name = 'main' AND COALESCE(file, '') = ''",
         lock=("BEGIN IMMEDIATE",),
         keeps_temporary_in_memory=True,
         no_spill="PRAGMA cache_spill = OFF",
@@ -229,14 +263,34 @@ DIALECTS = {
         quote="`{}`",
         # DATETIME has no zone.
         instant=lambda moment: utc(moment).replace(tzinfo=None),
+        # A driver encodes what it sends by the character set that it knows of.
+        unicode=(
+            ("set_charset_collation", ("utf8mb4", "utf8mb4_general_ci")),
+            ("set_character_set", ("utf8mb4",)),
+        ),
         opening=(
-            # What does not fit is an error, not cut off.
-            "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_TRANS_TABLES')",
+            # Under `"charset": "utf8"` a character has three bytes, and an emoji takes four.
+            "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci",
+            # What does not fit is an error, not cut off. All other modes are off, as some of them change
+            # values (EMPTY_STRING_IS_NULL), or how statements are read (NO_BACKSLASH_ESCAPES, ORACLE).
+            "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+            "SET SESSION time_zone = '+00:00'",
+            # Each would cut a query short, or refuse to change rows, by a default of the server.
+            "SET SESSION sql_select_limit = 18446744073709551615",
+            "SET SESSION sql_safe_updates = 0",
             # As in PostgreSQL. The default locks the gaps between rows too, by which strangers wait for each
             # other.
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             # Drivers write values into statements, and the log of slow ones would keep them.
             "SET SESSION long_query_time = 31536000",
+        ),
+        lossy=(
+            "SELECT 'innodb_flush_log_at_trx_commit' AS name, "
+            "@@GLOBAL.innodb_flush_log_at_trx_commit AS setting "
+            "FROM DUAL WHERE @@GLOBAL.innodb_flush_log_at_trx_commit IN (0, 2) "
+            # A server that starts again takes back what its binary log lacks.
+            "UNION ALL SELECT 'sync_binlog', @@GLOBAL.sync_binlog "
+            "FROM DUAL WHERE @@GLOBAL.log_bin = 1 AND @@GLOBAL.sync_binlog <> 1"
         ),
         # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
         options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -341,11 +395,16 @@ class Database:
     """One connection to a database. It is made when it is first needed, and never commits by itself.
 
     :param refused: makes the error that is raised where the database refuses something.
+    :param is_durable: whether a commit must outlive a crash of the server, as far as a connection decides
+        that.
     """
 
-    def __init__(self, hook: DbApiHook, refused: Callable[[Refusal], SmsError]) -> None:
+    def __init__(
+        self, hook: DbApiHook, refused: Callable[[Refusal], SmsError], *, is_durable: bool = False
+    ) -> None:
         self._hook = hook
         self._refused = refused
+        self._is_durable = is_durable
         self._connection: Any = None
         self._refusal: Refusal | None = None
         self._is_lost = False
@@ -363,9 +422,29 @@ class Database:
         self._connection = self._connect()
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(self._connection, autocommit=False)
-        for statement in self.dialect.opening:
-            self.execute("open the connection", statement)
+        self._set_up()
         self.commit()
+
+    def _set_up(self) -> None:
+        """Make the connection the same, whatever the defaults of its user, its database and its server."""
+        step = "open the connection"
+        for method, arguments in self.dialect.unicode:
+            if (call := getattr(self._connection, method, None)) is not None:
+                self._without_its_words(step, partial(call, *arguments))
+                break
+        for statement in (*self.dialect.opening, *(self.dialect.durable if self._is_durable else ())):
+            self.execute(step, statement)
+
+    def lossy_settings(self) -> list[str]:
+        """Return the settings of the server by which commits may be lost, such as ``fsync=off``."""
+        query = self.dialect.lossy
+        rows = self.transact(lambda: self.rows("read settings", query)) if query else []
+        return [f"{name}={value}" for name, value in rows]
+
+    def is_volatile(self) -> bool:
+        """Tell whether the database ends with its connection, as one in memory does."""
+        query = self.dialect.volatile
+        return bool(query and self.transact(lambda: self.rows("look for the file", query)))
 
     def close(self) -> None:
         """End the connection, and with it what was not committed."""

@@ -36,6 +36,12 @@ every table. Of a text a keyed hash is kept; `ledger_text="keep"` keeps the text
 needs SELECT, INSERT, UPDATE and DELETE on the tables, and, the first time, the right to create tables and
 views.
 
+Each connection that the provider opens, for a ledger, a load or a view, sets what its reading and writing
+depend on, so that defaults of a role, a database or a connection do not matter. PostgreSQL: `client_encoding`
+UTF8, `datestyle` ISO, `timezone` UTC, `standard_conforming_strings` on. MySQL and MariaDB: character set
+`utf8mb4` (also where the extra says `"charset": "utf8"`), `time_zone` UTC, and an `sql_mode` of its own that is
+strict and has nothing else that changes values, so that an empty text stays empty.
+
 An instant is a `TIMESTAMP WITH TIME ZONE` in PostgreSQL, a `DATETIME(6)` in UTC in MySQL and MariaDB, and
 ISO 8601 text in UTC in SQLite. An amount has two decimal places; in SQLite, which has no decimals, round a
 sum of them.

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mysql.connector
 from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COLLATIONS = {
+    "utf8mb4": "utf8mb4_general_ci",
+    "utf8": "utf8_general_ci",
+    "latin1": "latin1_swedish_ci",
+}
+"""The driver's own default is none that MariaDB knows."""
 
 
 class MySqlHook(DbApiHook):
@@ -25,8 +35,15 @@ class MySqlHook(DbApiHook):
             user=connection.login,
             password=connection.password or "",
             database=connection.schema,
-            collation="utf8mb4_general_ci",
+            **_options(connection.extra_dejson),
         )
 
     def set_autocommit(self, conn: Any, autocommit: bool) -> None:
         conn.autocommit = autocommit
+
+
+def _options(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the extra of a connection says, as Airflow's own hook reads it, and ``init_command``."""
+    charset = extra.get("charset", "utf8mb4")
+    given = {name: extra[name] for name in ("init_command",) if name in extra}
+    return {"charset": charset, "collation": _COLLATIONS[charset], **given}
