@@ -6,6 +6,7 @@ what its rows say, and no two processes wait for each other in a circle.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
@@ -15,7 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import pendulum
 
 from airflow_provider_winsms.database import Database, read_amount, read_instant
-from airflow_provider_winsms.exceptions import InvalidMessage, LedgerUnavailable, UnsupportedCapability
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    InvalidMessage,
+    LedgerUnavailable,
+    UnsupportedCapability,
+)
 from airflow_provider_winsms.ledger.schema import (
     BATCHES,
     MESSAGES,
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId, Receipt
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
 """How many values a statement lists."""
@@ -108,6 +116,8 @@ class Row(NamedTuple):
 class Tables:
     """The tables under one prefix, over one connection. What is missing of them is created.
 
+    Where a setting of the server may lose what was committed, a warning names it.
+
     :raises InvalidMessage: if the prefix cannot begin a name.
     :raises ConfigurationError: if a ledger cannot be kept in such a database, or a table lacks columns.
     :raises LedgerUnavailable: from every method, if the database refuses something.
@@ -117,7 +127,7 @@ class Tables:
         check_prefix(prefix)
         check_kind(hook.conn_type)
         self._prefix = prefix
-        self._database = Database(hook, self._refused)
+        self._database = Database(hook, self._refused, is_durable=True)
         schema = Schema(self._database, hook.conn_type, prefix)
         self.placeholder = placeholder = self._database.placeholder
         self._words = {
@@ -130,6 +140,7 @@ class Tables:
         }
         self.transact = self._database.transact
         try:
+            self._check_durability()
             schema.prepare()
         except BaseException:
             self.close()
@@ -319,6 +330,22 @@ class Tables:
             for part in parts(list(message_ids))
             for row in self.read("look message ids up", query, ids=listed(part))
         }
+
+    def _check_durability(self) -> None:
+        if self._database.is_volatile():
+            msg = (
+                "A ledger in memory ends with its task, and a retry would send again. Give the connection of "
+                "`ledger_conn_id` a file."
+            )
+            raise ConfigurationError(msg)
+        if settings := self._database.lossy_settings():
+            _log.warning(
+                "THE LEDGER MAY LOSE CLAIMS: the database server runs with %s. If it crashes, or its machine "
+                "does, commits of its last moments are lost, and a retry may send those texts again. "
+                "Set %s to its safe value on the server (docs/promises.md).",
+                " and ".join(settings),
+                " and ".join(setting.partition("=")[0] for setting in settings),
+            )
 
     def _refused(self, refusal: Refusal) -> LedgerUnavailable:
         hint = _RIGHTS if refusal.lacks_rights else _SAFE
