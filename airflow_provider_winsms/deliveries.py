@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.batches import history_at
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, LedgerUnavailable
 from airflow_provider_winsms.packing import pack
-from airflow_provider_winsms.waiting import SHORTEST_PAUSE, DeliveryWait, LedgerAddress, back_off
+from airflow_provider_winsms.waiting import (
+    SHORTEST_PAUSE,
+    DeliveryWait,
+    LedgerAddress,
+    UnreadableIds,
+    back_off,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,6 +113,7 @@ class WorkerWait:
         self._now = now
         self._log = log
         self._failures = 0
+        self._unreadable = UnreadableIds()
         self._not_before = terms.first_at
         self.trouble = ""
         """What was in the way of the last look."""
@@ -158,6 +165,7 @@ class WorkerWait:
                 history = stack.enter_context(history_at(*self.terms.ledger))
             for call in self._texts.calls(self._hook.gateway):
                 reports = self._hook.carry(call)
+                self._unreadable.name(reports.unreadable, self._log)
                 if history is not None and (news := self._texts.news(reports)):
                     history.delivered(news)
                 self._texts.absorb(reports, self._now())

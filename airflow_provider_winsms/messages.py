@@ -321,6 +321,22 @@ class Balance:
     credits: Decimal
 
 
+class Answers(tuple[T, ...]):  # noqa: SLOT001 - a tuple of any length takes no slots
+    """What a gateway said of ids: those rows of its answer that could be read.
+
+    :ivar unreadable: the ids that were asked for and whose rows could not be read. They stay as they were.
+    """
+
+    unreadable: tuple[MessageId, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[T], unreadable: Iterable[MessageId] = ()) -> Answers[T]:
+        """Return rows, and the ids that have none that can be read."""
+        answers = cls(rows)
+        answers.unreadable = tuple(unreadable)
+        return answers
+
+
 class Columns(Sequence[T]):
     """Rows of a list, kept column by column: a load takes them so, and no row is made that nobody asks for.
 

@@ -31,7 +31,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.messages import counted
-from airflow_provider_winsms.waiting import back_off
+from airflow_provider_winsms.waiting import UnreadableIds, back_off
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Sequence
@@ -154,6 +154,7 @@ class SharedPoll:
         self._not_before = -math.inf
         self._failures = 0
         self._trouble = ""
+        self._unreadable = UnreadableIds()
 
     @classmethod
     def of(cls, key: Hashable, surroundings: Surroundings) -> SharedPoll:
@@ -426,6 +427,7 @@ class SharedPoll:
         except InvalidMessage as error:
             await self._ask_apart(transport, ids, error)
             return
+        self._unreadable.name(reports.unreadable, self._around.log)
         answers = defaultdict(list)
         for report in reports:
             for waiter in self._owners_of(report.message_id):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.ahead import Throttle, ahead
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import DeliveryState, counted
+from airflow_provider_winsms.waiting import UnreadableIds
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending import Log
 
     _Page = Sequence[OpenMessage]
+
+_COUNTS = ("checked", "changed", "refused", "unreadable", "requests")
 
 PLACE_KEY = "sms_refresh"
 """The key of the place in the task state store, with what was counted up to it."""
@@ -44,6 +47,7 @@ class Progress:
     checked: int = 0
     changed: int = 0
     refused: int = 0
+    unreadable: int = 0
     requests: int = 0
     states: Counter[str] = field(default_factory=Counter)
 
@@ -53,6 +57,7 @@ class Progress:
         self.checked += len(page)
         self.changed += changed
         self.refused += answer.refused
+        self.unreadable += len(answer.unreadable)
         self.requests += answer.requests
         self.states.update(report.state.value for report in answer.reports.values())
 
@@ -73,6 +78,7 @@ class Progress:
             "changed": self.changed,
             "still_open": self.still_open,
             "refused": self.refused,
+            "unreadable": self.unreadable,
             "requests": self.requests,
         }
 
@@ -94,7 +100,7 @@ class Progress:
 
     def row(self) -> dict[str, Any]:
         """Return it as JSON values: ids and counts."""
-        counts = {name: getattr(self, name) for name in ("checked", "changed", "refused", "requests")}
+        counts = {name: getattr(self, name) for name in _COUNTS}
         return {"after": self.after, "states": dict(self.states), **counts}
 
     @classmethod
@@ -132,6 +138,7 @@ class _Answer:
     """What the gateway said of the texts of one page, by their ids."""
 
     reports: dict[MessageId, DeliveryReport] = field(default_factory=dict)
+    unreadable: set[MessageId] = field(default_factory=set)
     refused: int = 0
     requests: int = 0
 
@@ -153,11 +160,18 @@ class StatusRefresh:
     """
 
     def __init__(
-        self, hook: SmsHook, history: SmsHistory, place: RefreshPlace, throttle: Throttle | None = None
+        self,
+        hook: SmsHook,
+        history: SmsHistory,
+        place: RefreshPlace,
+        log: Log,
+        throttle: Throttle | None = None,
     ) -> None:
         self._hook = hook
         self._history = history
         self._place = place
+        self._log = log
+        self._unreadable = UnreadableIds()
         self._throttle = throttle or Throttle(hook.endpoint.max_concurrent_requests)
 
     def stop(self) -> None:
@@ -172,6 +186,7 @@ class StatusRefresh:
         progress = self._place.recall()
         with closing(self._answered(self._pages(progress.after, now, max_age))) as answered:
             for page, answer in answered:
+                self._unreadable.name(sorted(answer.unreadable), self._log)
                 progress.add(page, answer, self._history.delivered(answer.reports.values()))
                 self._place.remember(progress)
                 self._throttle.heed_stop()
@@ -219,4 +234,6 @@ class StatusRefresh:
     def _reports(self, ids: Sequence[MessageId], answer: _Answer) -> dict[MessageId, DeliveryReport]:
         call = self._hook.gateway.delivery_reports(ids)
         answer.requests += 1
-        return {report.message_id: report for report in self._hook.carry(call, self._throttle.leaving)}
+        reports = self._hook.carry(call, self._throttle.leaving)
+        answer.unreadable.update(reports.unreadable)
+        return {report.message_id: report for report in reports}

@@ -22,16 +22,16 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, credits_text
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, counted, credits_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_winsms.exceptions import SmsError
     from airflow_provider_winsms.gateways.base import Call, Gateway
-    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.messages import Answers, MessageId
 
-    StatusCall = Call[tuple[DeliveryReport, ...]]
+    StatusCall = Call[Answers[DeliveryReport]]
 
 REPORTS_KEPT = 1000
 """How many reports of undelivered texts an error or event carries; the counts are always of all."""
@@ -41,6 +41,9 @@ LONGEST_BACK_OFF = 300.0
 
 SHORTEST_PAUSE = 1.0
 """Seconds: a pause of 0 would ask without end."""
+
+IDS_NAMED = 20
+"""So many ids of unreadable rows stand in one line of a log."""
 
 SHARE_OF_AGE = 0.1
 """The part of a text's age that passes between two questions about it."""
@@ -249,6 +252,25 @@ class DeliveryWait:
             self._is_open[at] = 0
             self._open -= 1
             self._lost += not report.state.is_delivered
+
+
+class UnreadableIds:
+    """Says in a log which ids have rows that cannot be read: each id once."""
+
+    def __init__(self) -> None:
+        self._named: set[MessageId] = set()
+
+    def name(self, ids: Iterable[MessageId], log: Any) -> None:
+        """Name those ids that were not named before."""
+        new = [message_id for message_id in ids if message_id not in self._named]
+        if new:
+            self._named.update(new)
+            shown = ", ".join(map(str, new[:IDS_NAMED])) + (", ..." if len(new) > IDS_NAMED else "")
+            log.warning(
+                "The gateway's status of %s cannot be read: %s. They stay as they were.",
+                counted(len(new), "text"),
+                shown,
+            )
 
 
 class LedgerAddress(NamedTuple):

@@ -112,6 +112,7 @@ def test_refreshing_the_states_of_texts(
         "changed": 2,
         "still_open": 0,
         "refused": 0,
+        "unreadable": 0,
         "requests": 1,
     }
     assert len(tasks["delivery_rate"]) == 1

@@ -108,6 +108,38 @@ async def test_many_may_wait_for_the_same_ids_at_no_great_cost() -> None:
     assert nothing_is_left(there)
 
 
+# Rows that cannot be read
+
+
+@in_virtual_time
+async def test_an_unreadable_status_leaves_its_own_wait_open_and_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    there = MemoryGateway(WIDE, states=dict.fromkeys(range(200), DELIVERED))
+    spoilt: dict[int, dict[str, Any]] = {
+        7: {"statusDelivered": "true"},
+        50: {"statusDelivered": "n/a"},
+        120: {"statusDelivered": True, "apiMessageId": None},
+    }
+    there.states.update(spoilt)
+    waits = [waiter([each]) for each in range(200)]
+    tasks = attending(there, *waits)
+    await until(FIRST_AT + 1000)
+    assert {place for place, one in enumerate(waits) if not one.texts.is_settled} == set(spoilt)
+    named = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert len(named) == 1
+    assert "7, 50, 120" in named[0]
+    late = waiter([300], first_at=now())
+    there.states[300] = DELIVERED
+    tasks += attending(there, late)
+    await until(now() + 2 * TICK)
+    assert late.texts.is_settled, "Those that stay open hold up no others."
+    deliver(there, spoilt)
+    await until(now() + 1000)
+    assert all(one.texts.is_settled for one in waits), "An id whose row can be read again is settled."
+    await cancel(*tasks)
+
+
 # The schedule
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.messages import (
+        Answers,
         Balance,
         Cancellation,
         Columns,
@@ -146,12 +147,12 @@ class Gateway:
         """Send different texts; the receipts come message by message, in the order of the recipients."""
         self._refuse("send_batch")
 
-    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[tuple[DeliveryReport, ...]]:
-        """Ask how far texts have come."""
+    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
+        """Ask how far texts have come. An id whose row cannot be read is named, and has no report."""
         self._refuse("delivery_reports")
 
-    def cancel(self, message_ids: Sequence[MessageId]) -> Call[tuple[Cancellation, ...]]:
-        """Cancel scheduled texts that have not gone out yet."""
+    def cancel(self, message_ids: Sequence[MessageId]) -> Call[Answers[Cancellation]]:
+        """Cancel scheduled texts that have not gone out yet. An id whose row cannot be read has no answer."""
         self._refuse("cancel")
 
     def scheduled(self, offset: int, limit: int) -> Call[Page[ScheduledMessage]]:

@@ -38,10 +38,11 @@ class SmsRefreshStatusOperator(BaseOperator):
     final is not asked for again, so that only time is lost. A final state never changes.
 
     Returns ``{"checked": n, "states": {state: n}, "changed": n, "still_open": n, "refused": n,
-    "requests": n}``, of all tries together: ``checked`` are the texts asked about, ``states`` what the
-    gateway said of them (values of ``DeliveryState``), ``changed`` how many rows that was news for,
-    ``still_open`` those without a final state, the ones it left out and refused among them. ``refused``
-    counts ids that the gateway takes in no request; they are left as they are, and hold up no others.
+    "unreadable": n, "requests": n}``, of all tries together: ``checked`` are the texts asked about,
+    ``states`` what the gateway said of them (values of ``DeliveryState``), ``changed`` how many rows that was
+    news for, ``still_open`` those without a final state, the ones it left out and refused among them.
+    ``refused`` counts ids that the gateway takes in no request, ``unreadable`` those whose answer cannot be
+    read, which the log names; both are left as they are, and hold up no others.
 
     :param ledger_conn_id: the connection of the database with the ledger. (templated)
     :param ledger_prefix: what the names of the ledger's tables begin with.
@@ -77,7 +78,7 @@ class SmsRefreshStatusOperator(BaseOperator):
             hook = SmsHook.of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
                 place = RefreshPlace(TaskStore(context), self._identity(context))
-                self._refresh = StatusRefresh(hook, history, place)
+                self._refresh = StatusRefresh(hook, history, place, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)
         return progress.summary()

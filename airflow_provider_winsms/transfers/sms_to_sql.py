@@ -285,7 +285,7 @@ class SmsToSqlOperator(BaseOperator):
         with history_at(str(self.ledger_conn_id), self.ledger_prefix) as history:
             if self.refresh:
                 # A try that died begins anew: what became final is not asked for again.
-                refresh = StatusRefresh(hook, history, RefreshPlace(TaskStore({}), []), throttle)
+                refresh = StatusRefresh(hook, history, RefreshPlace(TaskStore({}), []), self.log, throttle)
                 refresh.run(now=self.clock.now(), max_age=STATUS_LASTS).log_to(self.log)
             # The ledger may be in the same file.
             table.let_others_read()

@@ -570,17 +570,17 @@ CONTRADICTIONS: dict[str, tuple[Call[Any], Any]] = {
     "a transfer that may have been": (GATEWAY.transfer_credits(1, 2, 3), {"transferSuccessful": "true"}),
     "a full page of a list of no known length": (GATEWAY.incoming(0, 2), {"incomingMessages": REPLY_ROWS}),
     "a balance without end": (GATEWAY.balance(), {"creditBalance": "Infinity"}),
-    "a delivery in words": (
-        GATEWAY.delivery_reports([1]),
-        {"messageStatuses": [{"apiMessageId": 1, "statusDelivered": "true"}]},
+    "deliveries in words": (
+        GATEWAY.delivery_reports(range(11)),
+        {"messageStatuses": [{"apiMessageId": each, "statusDelivered": "true"} for each in range(11)]},
     ),
-    "a cancellation in words": (
-        GATEWAY.cancel([1]),
-        {"deletedMessageStatuses": [{"apiMessageId": 1, "deleted": "true"}]},
+    "cancellations in words": (
+        GATEWAY.cancel(range(11)),
+        {"deletedMessageStatuses": [{"apiMessageId": each, "deleted": "true"} for each in range(11)]},
     ),
-    "a report without an id": (
-        GATEWAY.delivery_reports([1]),
-        {"messageStatuses": [{"statusDelivered": True}]},
+    "reports without ids": (
+        GATEWAY.delivery_reports(range(11)),
+        {"messageStatuses": [{"statusDelivered": True}] * 11},
     ),
 }
 

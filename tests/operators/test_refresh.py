@@ -46,7 +46,15 @@ DELIVERED, FAILED, NEVER_SENT, STAYS_SENT, STAYS_QUEUED, REROUTED, BAD = (
     f"270000000{fate}" for fate in (10, 11, 12, 13, 14, 15, 16)
 )
 EVERY_FATE = [DELIVERED, FAILED, NEVER_SENT, STAYS_SENT, STAYS_QUEUED, REROUTED, BAD]
-NOTHING = {"checked": 0, "states": {}, "changed": 0, "still_open": 0, "refused": 0, "requests": 0}
+NOTHING = {
+    "checked": 0,
+    "states": {},
+    "changed": 0,
+    "still_open": 0,
+    "refused": 0,
+    "unreadable": 0,
+    "requests": 0,
+}
 
 
 @pytest.fixture
@@ -117,6 +125,7 @@ def test_each_state_has_its_fate(database: Database, sandbox: Sandbox, night: Ta
         "changed": 6,
         "still_open": 3,
         "refused": 0,
+        "unreadable": 0,
         "requests": 1,
     }
     fates = ["delivered", "failed", "not_sent", "sent", "queued", "accepted", "not_sent"]
@@ -137,6 +146,7 @@ def test_a_second_run_asks_only_for_what_is_open_and_changes_nothing(
         "changed": 0,
         "still_open": 3,
         "refused": 0,
+        "unreadable": 0,
         "requests": 1,
     }
     assert asked(sandbox) == [7, 3]
@@ -504,9 +514,39 @@ def test_an_id_that_the_gateway_refuses_holds_up_no_other(sqlite: Database, nigh
         "changed": 2,
         "still_open": 1,
         "refused": 1,
+        "unreadable": 0,
         "requests": 3,
     }
     assert list(states(sqlite).values()) == ["accepted", "delivered", "delivered"]
+
+
+@pytest.mark.parametrize("bad", [{"statusDelivered": "n/a"}, {"apiMessageId": None}, "row"], ids=repr)
+@pytest.mark.parametrize("others", [0, 2])
+def test_an_unreadable_status_is_named_once_and_holds_up_no_other(
+    sqlite: Database, night: TaskRunner, capsys: pytest.CaptureFixture[str], bad: Any, others: int
+) -> None:
+    at(sqlite, night)
+    ours, *good = send(night, many(1 + others))
+    row = {"apiMessageId": ours, "statusDelivered": True, **bad} if isinstance(bad, dict) else bad
+    rows = [row, *({"apiMessageId": each, "statusDelivered": True} for each in good)]
+    with Stub(answer(200, {"messageStatuses": rows})) as stub:
+        task = behind(stub, night)
+        assert task.run(refresh()).error is None
+        assert len(stub.requests) == 1
+    assert (task.result["unreadable"], task.result["still_open"], task.result["changed"]) == (1, 1, others)
+    assert states(sqlite) == {ours: "accepted", **dict.fromkeys(good, "delivered")}
+    (named,) = [line for line in capsys.readouterr().out.splitlines() if "cannot be read" in line]
+    assert f"1 text cannot be read: {ours}." in named
+
+
+def test_a_gateway_whose_answers_cannot_be_read_at_all_fails_the_task(
+    sqlite: Database, night: TaskRunner
+) -> None:
+    at(sqlite, night)
+    ids = send(night, many(11))
+    with Stub(answer(200, {"messageStatuses": [{"id": each, "state": "ok"} for each in ids]})) as stub:
+        assert isinstance(behind(stub, night).run(refresh()).error, GatewayUnavailable)
+    assert set(states(sqlite).values()) == {"accepted"}
 
 
 def test_a_gateway_that_refuses_all_fails_the_task_for_good_after_few_requests(

@@ -15,6 +15,7 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.triggers import sms as triggers
+from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
@@ -129,6 +130,21 @@ def test_an_unreachable_gateway_does_not_end_the_wait(
     ids = sent(runner, DELIVERED)
     sandbox.add_fault("503-before-acceptance", times=2)
     assert wait(runner, ids, mode, timeout=60) is None
+
+
+def test_an_unreadable_status_is_named_once_by_a_wait_on_a_worker(
+    runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"apiMessageId": 1, "statusDelivered": True}, {"apiMessageId": 2, "statusDelivered": "n/a"}]
+    settled = [rows[0], {"apiMessageId": 2, "statusDelivered": True}]
+    told = [answer(200, {"messageStatuses": each}) for each in (rows, rows[1:], rows[1:], settled)]
+    with Stub(*told) as stub:
+        gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "any"}
+        runner.connections = {"winsms_default": gateway}
+        assert wait(runner, [1, 2], "poke", timeout=60) is None
+        assert [request.document for request in stub.requests] == [[1, 2], [2], [2], [2]]
+    (named,) = [line for line in capsys.readouterr().out.splitlines() if "cannot be read" in line]
+    assert "1 text cannot be read: 2." in named
 
 
 def test_a_wrong_key_ends_the_wait_at_once(mode: str, runner: TaskRunner) -> None:

@@ -23,6 +23,7 @@ from pendulum import DateTime
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
 from airflow_provider_winsms.messages import (
+    Answers,
     Balance,
     Cancellation,
     Columns,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
 
 T = TypeVar("T")
+_OfOneId = TypeVar("_OfOneId", DeliveryReport, Cancellation)
 
 REJECT_REASONS = {
     "INSUFFICIENT CREDITS": RejectReason.NO_CREDITS,
@@ -85,6 +87,9 @@ _ALL_BUT_A_MINUTE = timedelta(minutes=59)
 _ID_END = 10**19
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
+_UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
+_MOST_SINGLE_ROWS = 10
+"""If none of more rows than this can be read, it is the answer that is wrong, and not single rows of it."""
 _RECIPIENT_BYTES = len('{"mobileNumber":""},')
 _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
 _OPT_OUT_ROWS = "incomingOptoutMessages"
@@ -176,13 +181,13 @@ class WinSMSGateway(Gateway):
             is_personal=True,
         )
 
-    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[tuple[DeliveryReport, ...]]:
+    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
         """``POST /sms/outgoing/status``, which reads only and may be repeated."""
         return self._ids_call(
             "smsStatus", "/sms/outgoing/status", message_ids, "messageStatuses", self._delivery_report
         )
 
-    def cancel(self, message_ids: Sequence[MessageId]) -> Call[tuple[Cancellation, ...]]:
+    def cancel(self, message_ids: Sequence[MessageId]) -> Call[Answers[Cancellation]]:
         """``POST /sms/scheduled/delete``; repeated, it answers ``NOTFOUND``, and refunds nothing twice."""
         return self._ids_call(
             "deleteScheduledMessages",
@@ -267,14 +272,14 @@ class WinSMSGateway(Gateway):
         path: str,
         message_ids: Sequence[MessageId],
         key: str,
-        parse_row: Callable[[Row], T],
-    ) -> Call[tuple[T, ...]]:
+        parse_row: Callable[[Row], _OfOneId],
+    ) -> Call[Answers[_OfOneId]]:
         ids = self.message_ids(message_ids)
         return Call(
             operation,
             "POST",
             path,
-            lambda answer: tuple(map(parse_row, _rows(answer, key))),
+            lambda answer: _answers(_list(answer, key), ids, parse_row),
             body=_encode(ids),
             is_repeatable=True,
         )
@@ -359,7 +364,7 @@ class WinSMSGateway(Gateway):
             message_id=_wire_id(row.get("apiMessageId")),
             state=state,
             code=code,
-            cost=_money(row.get("creditCost")) or Decimal(0),
+            cost=_readable_money(row.get("creditCost")) or Decimal(0),
             time=self._time(row.get("statusTime")),
             number=_text(row.get("mobileNumber")),
             raw=row,
@@ -481,12 +486,51 @@ def _wire_recipient(recipient: Recipient) -> dict[str, str]:
     return {"mobileNumber": recipient.number}
 
 
-def _rows(answer: Any, key: str) -> list[Row]:
+def _list(answer: Any, key: str) -> list[Any]:
     rows = answer.get(key) if isinstance(answer, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list):
+        msg = f"no list of rows under {key!r}"
+        raise ValueError(msg)  # noqa: TRY004 - the answer's shape is wrong, not an argument's type
+    return rows
+
+
+def _rows(answer: Any, key: str) -> list[Row]:
+    rows = _list(answer, key)
+    if not all(isinstance(row, dict) for row in rows):
         msg = f"no list of rows under {key!r}"
         raise ValueError(msg)
     return rows
+
+
+def _answers(
+    rows: Sequence[Any], ids: Sequence[MessageId], parse_row: Callable[[Row], _OfOneId]
+) -> Answers[_OfOneId]:
+    """Read the rows about ids, one by one: what cannot be read of one says nothing against the others."""
+    found: dict[MessageId, list[_OfOneId]] = {message_id: [] for message_id in ids}
+    unread = 0
+    for row in rows:
+        try:
+            answer = parse_row(row)
+        except _UNREADABLE:
+            unread += 1
+        else:
+            found.get(answer.message_id, []).append(answer)
+    _check_some_are_readable(unread, len(rows))
+    contradicted = {message_id for message_id, answers in found.items() if _contradict(answers)}
+    kept = (answer for i, answers in found.items() if i not in contradicted for answer in answers)
+    missing = (i for i, answers in found.items() if i in contradicted or (unread and not answers))
+    return Answers.of(kept, missing)
+
+
+def _contradict(answers: Sequence[DeliveryReport] | Sequence[Cancellation]) -> bool:
+    """Tell whether reports of one text differ. Of cancellations, the second one finds nothing to cancel."""
+    return len({(a.state, a.code) for a in answers if isinstance(a, DeliveryReport)}) > 1
+
+
+def _check_some_are_readable(unread: int, rows: int) -> None:
+    if unread == rows > _MOST_SINGLE_ROWS:
+        msg = f"not one readable row among {rows}"
+        raise ValueError(msg)
 
 
 def _in_order(groups: list[Row], messages: Sequence[Message]) -> Sequence[Row | None]:
@@ -554,6 +598,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _flag(value: Any) -> bool:
+    """Read JSON's own ``true``, ``false`` or nothing: text or numbers in its place are not guessed at."""
     if value is None or isinstance(value, bool):
         return value is True
     msg = "neither true nor false where one of them must be"
@@ -628,8 +673,10 @@ def _are_whole(values: Sequence[Any], kinds: set[type]) -> bool:
 def _code(value: Any) -> str:
     """Return a code as text: success is an empty string in the prose and the number 0 in the examples.
 
-    The Swagger document spells one code with a no-break space.
+    The Swagger document spells one code with a no-break space. What is no single value is no code.
     """
+    if isinstance(value, (dict, list)):
+        return ""
     return "" if value in {None, 0, "0"} else str(value).replace("&nbsp;", " ").replace("\xa0", " ").strip()
 
 
@@ -638,7 +685,7 @@ def _cancellation(row: Row) -> Cancellation:
         message_id=_wire_id(row.get("apiMessageId")),
         cancelled=_flag(row.get("deleted")),
         code=_code(row.get("deleteError")),
-        refund=_money(row.get("creditCost")) or Decimal(0),
+        refund=_readable_money(row.get("creditCost")) or Decimal(0),
         number=_text(row.get("mobileNumber")),
         raw=row,
     )

@@ -1,0 +1,162 @@
+"""One row that cannot be read says nothing against the others."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.messages import DeliveryState
+from tests.gateways.carriers import GATEWAY, KEY
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.gateways.base import Call
+
+WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
+IDS = [2316, 2317, 2318]
+BAD = 2317
+
+BAD_IDS: list[Any] = [None, "A1", "", True, False, -1, 1.5, 10**30, [BAD], {}]
+BAD_FLAGS: list[Any] = ["true", "false", "n/a", "", 1, 0, {}, []]
+NO_ROWS: list[Any] = [None, 0, "row", True, [], [BAD]]
+
+
+def read(call: Call[Any], document: Any) -> Any:
+    return read_answer(call, Answer(200, {}, json.dumps(document).encode()), WHERE)
+
+
+def status(message_id: Any, **more: Any) -> dict[str, Any]:
+    return {"apiMessageId": message_id, "statusDelivered": True, "statusErrorCode": "", **more}
+
+
+def deleted(message_id: Any, **more: Any) -> dict[str, Any]:
+    return {"apiMessageId": message_id, "deleted": True, "deleteError": "", "creditCost": 1, **more}
+
+
+def reports(*rows: Any) -> Any:
+    return read(GATEWAY.delivery_reports(IDS), {"messageStatuses": list(rows)})
+
+
+def cancellations(*rows: Any) -> Any:
+    return read(GATEWAY.cancel(IDS), {"deletedMessageStatuses": list(rows)})
+
+
+UNREADABLE_STATUS = [
+    *(status(bad) for bad in BAD_IDS),
+    {"statusDelivered": True},
+    *(status(BAD, statusDelivered=flag) for flag in BAD_FLAGS),
+    *NO_ROWS,
+]
+
+
+@pytest.mark.parametrize("bad", UNREADABLE_STATUS, ids=repr)
+def test_a_status_that_cannot_be_read_leaves_its_id_open_and_the_others_settled(bad: Any) -> None:
+    answers = reports(status(2316), bad, status(2318))
+    assert [(each.message_id, each.state) for each in answers] == [
+        (2316, DeliveryState.DELIVERED),
+        (2318, DeliveryState.DELIVERED),
+    ]
+    assert answers.unreadable == (BAD,)
+
+
+@pytest.mark.parametrize("bad", UNREADABLE_STATUS, ids=repr)
+def test_the_last_open_id_may_have_an_unreadable_status(bad: Any) -> None:
+    """Or it would be in the way of all others that are asked for later."""
+    answers = read(GATEWAY.delivery_reports([BAD]), {"messageStatuses": [bad]})
+    assert answers == ()
+    assert answers.unreadable == (BAD,)
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ({"creditCost": "n/a"}, DeliveryState.DELIVERED),
+        ({"creditCost": {}}, DeliveryState.DELIVERED),
+        ({"creditCost": True}, DeliveryState.DELIVERED),
+        ({"statusErrorCode": {}}, DeliveryState.DELIVERED),
+        ({"statusErrorCode": []}, DeliveryState.DELIVERED),
+        ({"statusErrorCode": {"code": "FAILED"}, "statusDelivered": False}, DeliveryState.UNKNOWN),
+        ({"statusTime": "soon"}, DeliveryState.DELIVERED),
+        ({"statusTime": {}}, DeliveryState.DELIVERED),
+        ({"statusTime": "209913312561"}, DeliveryState.DELIVERED),
+        ({"mobileNumber": []}, DeliveryState.DELIVERED),
+        ({"statusDelivered": None}, DeliveryState.UNKNOWN),
+    ],
+)
+def test_what_is_wrong_beside_the_outcome_leaves_the_outcome(
+    more: dict[str, Any], state: DeliveryState
+) -> None:
+    answers = reports(status(BAD, **more))
+    assert [(each.message_id, each.state) for each in answers] == [(BAD, state)]
+    assert answers.unreadable == ()
+
+
+def test_a_status_of_an_id_that_was_not_asked_for_is_passed_over() -> None:
+    answers = reports(*map(status, (2316, 9999, 2318)))
+    assert [each.message_id for each in answers] == [2316, 2318]
+    assert answers.unreadable == ()
+
+
+def test_two_statuses_that_contradict_each_other_are_none() -> None:
+    failed = status(BAD, statusDelivered=False, statusErrorCode="FAILED")
+    answers = reports(status(2316), status(BAD), failed, status(2318))
+    assert [each.message_id for each in answers] == [2316, 2318]
+    assert answers.unreadable == (BAD,)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [*map(deleted, BAD_IDS), *(deleted(BAD, deleted=flag) for flag in BAD_FLAGS), *NO_ROWS],
+    ids=repr,
+)
+def test_a_cancellation_that_cannot_be_read_is_no_answer_and_the_others_are(bad: Any) -> None:
+    answers = cancellations(deleted(2316), bad, deleted(2318))
+    assert [(each.message_id, each.cancelled) for each in answers] == [(2316, True), (2318, True)]
+    assert answers.unreadable == (BAD,)
+
+
+@pytest.mark.parametrize("cost", ["n/a", {}, [], "NaN"])
+def test_a_cancellation_whose_refund_cannot_be_read_is_a_cancellation(cost: Any) -> None:
+    (answer,) = cancellations(deleted(BAD, creditCost=cost))
+    assert answer.cancelled
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+NOT_OF_ANOTHER = ANYTHING.filter(lambda value: str(value).strip() not in {"2316", "2318", "2316.0", "2318.0"})
+GOOD = st.sampled_from(
+    [
+        {"statusDelivered": True},
+        {"statusDelivered": False, "statusErrorCode": "SENT", "statusTime": "201701201522"},
+        {"statusDelivered": False, "statusErrorCode": "FAILED", "creditCost": 1.4},
+    ]
+)
+
+
+@given(
+    goods=st.tuples(GOOD, GOOD, GOOD),
+    key=st.sampled_from(
+        ["apiMessageId", "statusDelivered", "statusErrorCode", "statusTime", "creditCost", "mobileNumber"]
+    ),
+    value=NOT_OF_ANOTHER,
+    is_row_itself=st.booleans(),
+)
+def test_whatever_becomes_of_one_status_the_others_are_as_they_were(
+    goods: tuple[dict[str, Any], ...], key: str, value: Any, is_row_itself: bool
+) -> None:
+    rows: list[Any] = [{"apiMessageId": i, **good} for i, good in zip(IDS, goods, strict=True)]
+    whole = {each.message_id: each for each in reports(*rows)}
+    assert whole.keys() == set(IDS)
+    rows[1] = value if is_row_itself else {**rows[1], key: value}
+    spoilt = {each.message_id: each for each in reports(*rows)}
+    assert {i: spoilt[i] for i in (2316, 2318)} == {i: whole[i] for i in (2316, 2318)}
+    assert spoilt.keys() <= set(IDS)
+    assert all(isinstance(each.cost, Decimal) and each.cost.is_finite() for each in spoilt.values())
