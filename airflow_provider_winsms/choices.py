@@ -17,6 +17,10 @@ StoredText = Literal["digest", "keep"]
 """How they hold a text: its keyed hash, or as it is."""
 
 
+CheckNumbers = Literal["possible", "valid", "off"]
+"""What the number plan of its country must say of a number; ``"off"`` does not ask it."""
+
+
 def check_choice(name: str, choice: object, choices: Any) -> None:
     """Hold a parameter against what it may be.
 

@@ -6,10 +6,10 @@ numbers masked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -24,31 +24,25 @@ from airflow_provider_winsms.messages import (
     items_of_text,
     mask_number,
 )
+from airflow_provider_winsms.phone import NotANumber, NumberReader
 from airflow_provider_winsms.text import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from airflow_provider_winsms.choices import CheckNumbers
     from airflow_provider_winsms.gateways.base import Gateway
 
     Now = Callable[[], pendulum.DateTime]
 
-# E.164: at most 15 digits, and no country code begins with 0. Seven is the shortest subscriber number in use
-# with its country code.
-_INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
-# Without a plus, nine digits may be a national number whose leading 0 was lost in an integer column.
-_BARE = re.compile(r"[1-9][0-9]{9,14}")
 REFERENCE_CHARACTERS = 150
 """The longest reference."""
 
-_TRUNK_ZERO = re.compile(r"\(0\)")
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
 
 PROBLEMS_SHOWN = 20
 """How many invalid rows an error describes; the count is of all."""
-
-_PUNCTUATION = re.compile(r"[\s().\-\u2010-\u2015\u00a0]+")
 
 
 class _Problems:
@@ -77,10 +71,12 @@ class Composer:
     """Turns what a DAG says into messages that the gateway can be told.
 
     :param now: the present, which a scheduled time must lie behind.
+    :param check_numbers: what the number plan must say of a number.
     """
 
     gateway: Gateway
     now: Now
+    check_numbers: CheckNumbers = "possible"
 
     def compose(
         self,
@@ -191,9 +187,10 @@ class Composer:
 
     def _recipients(self, to: object, reference: str | None) -> Iterator[Recipient]:
         place, problems = 0, _Problems()
+        reader = NumberReader(self.gateway.country_code, self.check_numbers)
         for place, value in enumerate(_each(to), start=1):
             try:
-                yield self._recipient(value, place, reference)
+                yield _recipient(reader, value, place, reference)
             except InvalidMessage as error:
                 problems.add(error)
         problems.raise_if_any()
@@ -201,31 +198,16 @@ class Composer:
             msg = "There are no recipients. Give at least one number in `to`."
             raise InvalidMessage(msg)
 
-    def _recipient(self, value: object, place: int, reference: str | None) -> Recipient:
-        given = value.number if isinstance(value, Recipient) else value
-        number = international(given, self.gateway.country_code)
-        if number is None:
-            raise InvalidMessage(_not_a_number(given, place, self.gateway.country_code))
-        own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
-        return Recipient(number, own or reference)
 
-
-def international(value: object, country_code: str) -> str | None:
-    """Return a number as international digits without the plus (E.164), or ``None`` if it is not one.
-
-    Takes ``+27 82 555 0101``, ``+27 (0)82 555 0101``, ``0027825550101``, ``27825550101``, ``(082) 555-0101``
-    and the integer 27825550101. Whether the number exists is for the gateway to say.
-
-    :param country_code: what a leading 0 stands for.
-    """
-    if isinstance(value, bool) or not isinstance(value, (str, Integral)):
-        return None
-    given = str(value).strip()
-    if given.startswith(("+", "00")):
-        digits = _PUNCTUATION.sub("", _TRUNK_ZERO.sub("", given, count=1))
-        return _matching(_INTERNATIONAL, digits.removeprefix("+") if given[0] == "+" else digits[2:])
-    digits = _PUNCTUATION.sub("", given)
-    return _matching(_BARE, country_code + digits[1:] if digits.startswith("0") else digits)
+def _recipient(reader: NumberReader, value: object, place: int, reference: str | None) -> Recipient:
+    given = value.number if isinstance(value, Recipient) else value
+    try:
+        number = reader.read(given)
+    except NotANumber as error:
+        msg = f"Recipient {place}{_masked(given)} {error}."
+        raise InvalidMessage(msg) from None
+    own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
+    return Recipient(number, own or reference)
 
 
 def _reference(given: object, whose: str = "") -> str | None:
@@ -241,22 +223,16 @@ def _reference(given: object, whose: str = "") -> str | None:
     return reference
 
 
-def _matching(pattern: re.Pattern[str], digits: str) -> str | None:
-    return digits if pattern.fullmatch(digits) else None
-
-
-def _not_a_number(value: object, place: int, country_code: str) -> str:
-    if value is None or value == "":
-        return f"Recipient {place} is empty ({value!r}). Leave it out, or give a number."
-    if isinstance(value, bool) or not isinstance(value, (str, Integral)):
-        kind = type(value).__name__
-        return f"Recipient {place} is of type {kind}. Give a number as text; of a database row, its column."
-    digits = "".join(char for char in str(value) if char.isdecimal())
-    shown = f" ({mask_number(digits)})" if len(digits) > 1 else ""
-    return (
-        f"Recipient {place}{shown} is not a phone number. Give it with its country code, such as 27825550101 "
-        f"or +27 82 555 0101, or national with its leading 0, which is taken as +{country_code}."
-    )
+def _masked(given: object) -> str:
+    """Return the digits of what is no number, masked, in brackets; nothing if it has none."""
+    if isinstance(given, bool) or not isinstance(given, (str, Integral, Decimal)):
+        return ""
+    try:
+        digits = "".join(filter(str.isdecimal, str(given)))
+    # Python writes no integer of more than 4300 digits.
+    except ValueError:
+        return ""
+    return f" ({mask_number(digits)})" if len(digits) > 1 else ""
 
 
 def _checked_row(row: object) -> Mapping[str, object]:
@@ -277,7 +253,7 @@ def _checked_row(row: object) -> Mapping[str, object]:
 def _each(to: object) -> Iterable[object]:
     if isinstance(to, str):
         return items_of_text(to, "to")
-    if isinstance(to, (Integral, Recipient)):
+    if isinstance(to, (Integral, Decimal, float, Recipient)):
         return [to]
     try:
         return iter(to)  # type: ignore[call-overload, no-any-return]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pendulum
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_winsms.choices import CheckNumbers, check_choice
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
 from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
@@ -124,22 +125,25 @@ class SmsHook(BaseHook):
         """Carry out a call that the gateway described. Takes and raises what ``Transport.send`` does."""
         return self.get_conn().send(call, leaving)
 
-    def send(self, message: Message) -> tuple[Receipt, ...]:
+    def send(self, message: Message, *, check_numbers: CheckNumbers = "possible") -> tuple[Receipt, ...]:
         """Send one text to as many recipients as one request takes.
 
         This is one submission, without a memory: a caller that repeats it sends again.
 
+        :param check_numbers: as of ``SmsSendOperator``.
         :returns: one receipt per recipient, in their order.
         :raises InvalidMessage: if it cannot be sent, does not fit into one request, or names a recipient
             twice.
         :raises OutcomeUnknown: if the answer was lost.
         """
-        (checked,) = self._one_request([message])
+        (checked,) = self._one_request([message], check_numbers)
         return self.carry(self.gateway.send(checked))
 
-    def send_batch(self, messages: Sequence[Message]) -> tuple[Receipt, ...]:
-        """Send different texts in one request. Returns and raises what ``send`` does."""
-        return self.carry(self.gateway.send_batch(self._one_request(messages)))
+    def send_batch(
+        self, messages: Sequence[Message], *, check_numbers: CheckNumbers = "possible"
+    ) -> tuple[Receipt, ...]:
+        """Send different texts in one request. Takes, returns and raises what ``send`` does."""
+        return self.carry(self.gateway.send_batch(self._one_request(messages, check_numbers)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask how far texts have come, for as many ids as one request takes."""
@@ -233,8 +237,9 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return offset, rows
 
-    def _one_request(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        composer = Composer(self.gateway, pendulum.now)
+    def _one_request(self, messages: Sequence[Message], check_numbers: CheckNumbers) -> tuple[Message, ...]:
+        check_choice("check_numbers", check_numbers, CheckNumbers)
+        composer = Composer(self.gateway, pendulum.now, check_numbers)
         planned = plan(map(composer.check, messages), self.gateway)
         if planned.duplicates or len(planned.requests) != 1:
             msg = (

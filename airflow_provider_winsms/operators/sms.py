@@ -14,7 +14,14 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, XCom, conf
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.choices import Privacy, StoredText, Tolerance, check_choice, is_intolerable
+from airflow_provider_winsms.choices import (
+    CheckNumbers,
+    Privacy,
+    StoredText,
+    Tolerance,
+    check_choice,
+    is_intolerable,
+)
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.deliveries import (
     NOT_FOUND_GRACE,
@@ -100,6 +107,7 @@ class _SendOperator(SealedFieldsOperator):
         self,
         *,
         sms_conn_id: str = "winsms_default",
+        check_numbers: CheckNumbers = "possible",
         on_rejected: Tolerance = "fail_if_all",
         guarantee: str = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
@@ -121,6 +129,7 @@ class _SendOperator(SealedFieldsOperator):
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.sms_conn_id = sms_conn_id
+        self.check_numbers = check_numbers
         self.on_rejected = on_rejected
         self.guarantee = guarantee
         self.hold = hold
@@ -143,6 +152,7 @@ class _SendOperator(SealedFieldsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send, and return what became of it, in counts; first wait for delivery, if that is asked for."""
         with permanent_errors_fail_at_once():
+            check_choice("check_numbers", self.check_numbers, CheckNumbers)
             check_choice("on_rejected", self.on_rejected, Tolerance)
             check_choice("on_clear", self.on_clear, OnClear)
             self._terms(0.0, 0.0)
@@ -351,7 +361,8 @@ class _SendOperator(SealedFieldsOperator):
 
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
         """Return a composer, for which a time is past that was past when the batch began."""
-        return Composer(hook.gateway, self.clock.now if resumed is None else lambda: resumed.opened_at)
+        now = self.clock.now if resumed is None else lambda: resumed.opened_at
+        return Composer(hook.gateway, now, self.check_numbers)
 
     def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
         sender = _sender(self, context)
@@ -445,6 +456,9 @@ class SmsSendOperator(_SendOperator):
         ``None``: at once. (templated)
     :param max_segments: the most segments, each of which is paid, that the text may take, 1 to 6. ``None``:
         as many as it needs. (templated)
+    :param check_numbers: what the number plan of its country must say of each number before anything is
+        sent: ``"possible"`` (its length; with the country code 27, 11 digits), ``"valid"`` (in a range in
+        use) or ``"off"`` (10 to 15 digits, or 7 to 15 after a plus).
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
         (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
         be retried, and sends to those whom it could not pay for, and to nobody else.

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import math
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
@@ -245,23 +245,25 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow.providers.common.compat.sdk import Variable
         from asgiref.sync import sync_to_async
 
-        from airflow_provider_winsms.composing import international
         from airflow_provider_winsms.messages import items_of_text
+        from airflow_provider_winsms.phone import NotANumber, NumberReader
 
         where = f"The Variable {self.senders_variable!r} (senders_variable)"
         value = await sync_to_async(Variable.get)(str(self.senders_variable), None)
         if not isinstance(value, str):
             msg = f"{where} does not exist, or is not text."
             raise ConfigurationError(msg)
-        try:
-            numbers = [international(item, country_code) for item in items_of_text(value, "senders_variable")]
-        except InvalidMessage:
-            numbers = []
-        if not numbers or None in numbers:
-            place = f"; entry {numbers.index(None) + 1} is none" if numbers else ""
-            msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{place}."
+        reader, numbers, why = NumberReader(country_code), set[str](), ""
+        with suppress(InvalidMessage):
+            for place, item in enumerate(items_of_text(value, "senders_variable"), start=1):
+                try:
+                    numbers.add(reader.read(item))
+                except NotANumber as error:
+                    why = why or f"; entry {place} is none: it {error}"
+        if why or not numbers:
+            msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{why}."
             raise ConfigurationError(msg)
-        return frozenset(number for number in numbers if number)
+        return frozenset(numbers)
 
 
 class _Producer(SharedStreamProducer):

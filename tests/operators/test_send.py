@@ -4,6 +4,7 @@ import pickle
 import re
 from collections import deque
 from datetime import UTC
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
         (["+290 12345"], ["29012345"]),
         (f"['{ANN}', '{BEN}']", [ANN, BEN]),
         ([int(ANN)], [ANN]),
+        ([float(ANN), f"{BEN}.0", "825550103.0"], [ANN, BEN, CAT]),
+        ([Decimal(ANN), Decimal(f"{BEN}.00")], [ANN, BEN]),
+        (Decimal(ANN), [ANN]),
+        (["+27 082 555 0101", "270825550102", "27 (0)82 555 0103"], [ANN, BEN, CAT]),
+        ([f"\u202a{ANN}\u202c", f"\ufeff{BEN}", "27\u00a082\u200b555\u00ad0103"], [ANN, BEN, CAT]),
         ([ANN, "0825550101", "+27825550101"], [ANN]),
         ("{{ [1, 2] | length }}7825550101", [ANN]),
         (lambda **_: [ANN, BEN], [ANN, BEN]),
@@ -98,6 +104,11 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
         "short",
         "list-text",
         "integer",
+        "floats",
+        "decimals",
+        "decimal",
+        "country-code-and-trunk-zero",
+        "invisible-signs",
         "same-number",
         "template",
         "callable",
@@ -143,9 +154,19 @@ def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: 
         ({"to": ["2782555010112345678"]}, "Recipient 1 (27******678)"),
         ({"to": [True]}, "Recipient 1 is of type bool"),
         ({"to": [(ANN,)]}, "Recipient 1 is of type tuple"),
-        ({"to": [27825550101.0]}, "Recipient 1 is of type float"),
+        ({"to": [27825550101.5]}, "Recipient 1 is not a phone number"),
         ({"to": [ANN, None]}, "Recipient 2 is empty (None)"),
-        ({"to": [825550101]}, "Recipient 1 (82******101) is not a phone number"),
+        ({"to": [82555010]}, "Recipient 1 (82******010) is not a phone number: it is too short"),
+        ({"to": [ANN, "2782555010"]}, "Recipient 2 (27******010) is not a phone number: it has 10 digits"),
+        ({"to": ["082555010199"]}, "Recipient 1 (08******199) is not a phone number: it has 13 digits"),
+        ({"to": ["2.78255501E+10"]}, "it is written with an exponent"),
+        (
+            {"to": [ANN, "082/5550101"]},
+            "Recipient 2 (08******101) is not a phone number: it has the sign U+002F",
+        ),
+        ({"to": [10**5000]}, "Recipient 1 is not a phone number"),
+        ({"to": ["27000000010"], "check_numbers": "valid"}, "it is in no range in use"),
+        ({"check_numbers": "maybe"}, "check_numbers must be one of possible, valid, off"),
         ({"to": ["082555"]}, "Recipient 1 (******) is not a phone number"),
         ({"to": "[1, oops"}, "begins as a list"),
         ({"send_at": "2027-01-31T09:00"}, "no time zone"),

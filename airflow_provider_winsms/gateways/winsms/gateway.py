@@ -37,6 +37,7 @@ from airflow_provider_winsms.messages import (
     ScheduledMessage,
     SubAccount,
 )
+from airflow_provider_winsms.phone import NumberReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -376,7 +377,7 @@ class WinSMSGateway(Gateway):
             ScheduledMessage,
             {
                 "message_id": _ids(rows, "apiMessageId"),
-                "number": _texts(rows, "mobileNumber"),
+                "number": self._numbers(rows),
                 "submitted_at": self._times(submitted),
                 "send_at": self._times(due),
                 "refund": [_money(row.get("creditCost")) or Decimal(0) for row in rows],
@@ -392,7 +393,7 @@ class WinSMSGateway(Gateway):
             IncomingMessage,
             {
                 "message_id": _ids(rows, "incomingApiMessageId"),
-                "number": _texts(rows, "mobileNumber"),
+                "number": self._numbers(rows),
                 "received_at": self._times(received),
                 "text": _texts(rows, "messageText"),
                 "in_reply_to": _optional_ids(rows, "outgoingApiMessageId"),
@@ -406,7 +407,7 @@ class WinSMSGateway(Gateway):
         return Columns(
             OptOut,
             {
-                "number": _texts(rows, "mobileNumber"),
+                "number": self._numbers(rows),
                 "opted_out_at": self._times(received),
                 "text": _texts(rows, "messageText"),
                 "message_id": _optional_ids(rows, "incomingApiMessageId"),
@@ -414,6 +415,9 @@ class WinSMSGateway(Gateway):
                 "opted_out_at_wire": received,
             },
         )
+
+    def _numbers(self, rows: Sequence[Row]) -> Sequence[str]:
+        return NumberReader(self.country_code).read_all(_texts(rows, "mobileNumber"))
 
     def _time(self, value: Any) -> DateTime | None:
         return _instant(str(value or ""), self.time_zone)

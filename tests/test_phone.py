@@ -1,0 +1,343 @@
+"""Which numbers are read, and as which."""
+
+from __future__ import annotations
+
+import re
+import string
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Integral
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.phone import NotANumber, NumberReader
+
+ANN = "27825550101"
+SOUTH_AFRICAN = NumberReader("27")
+
+TAKEN = [
+    ANN,
+    "+27 82 555 0101",
+    "0027 82 555 0101",
+    "082 555 0101",
+    "(082) 555-0101",
+    "(0)82 555 0101",
+    "082.555.0101",
+    "27.82.555.0101",
+    "(+27) 82 555 0101",
+    "+27 (0)82 555 0101",
+    "(+27)(0)82 555 0101",
+    "27 (0)82 555 0101",
+    "0027 (0)82 555 0101",
+    "+27 082 555 0101",
+    "0027 082 555 0101",
+    "270825550101",
+    "27825550101.0",
+    "27825550101.00",
+    "27825550101.",
+    "+27825550101.0",
+    "825550101.0",
+    "825550101",
+    "0825550101.0",
+    "\u202a+27825550101\u202c",
+    "\u200e27825550101",
+    "278\u200b25550101",
+    "\ufeff27825550101",
+    "27825\u00ad550101",
+    "27\u00a082\u00a0555\u20070101",
+    "+27\u202f82\u2009555\u30000101",
+    "27\u201082\u2013555\u22120101",
+    " 27825550101\t\n",
+    27825550101,
+    825550101,
+    27825550101.0,
+    Decimal(27825550101),
+    Decimal("27825550101.00"),
+    Decimal("2.7825550101E+10"),
+]
+
+REFUSED = [
+    (None, "is empty (None)"),
+    ("", "is empty"),
+    ("\u200b", "is empty"),
+    (float("nan"), "is empty (nan)"),
+    (Decimal("NaN"), "is empty"),
+    (Decimal("sNaN"), "is empty"),
+    ("nan", "is empty ('nan')"),
+    ("<NA>", "is empty"),
+    (True, "is of type bool"),
+    ((ANN,), "is of type tuple"),
+    (ANN.encode(), "is of type bytes"),
+    (Fraction(27825550101), "is of type Fraction"),
+    (27825550101.5, "no whole number"),
+    (float("inf"), "no whole number"),
+    (-27825550101, "no whole number"),
+    pytest.param(10**5000, "no whole number", id="of 5001 digits"),
+    (0, "no whole number"),
+    (Decimal("27825550101.1"), "no whole number"),
+    (Decimal("1E-999999"), "no whole number"),
+    (Decimal("Infinity"), "exponent"),
+    (Decimal("2.7E+10"), "exponent"),
+    ("2.78255501E+10", "exponent"),
+    ("2,78255501e+10", "exponent"),
+    ("278255501e2", "exponent"),
+    ("-27825550101", "begins with a minus"),
+    ("\u221227825550101", "begins with a minus"),
+    ("27825550101.5", "ends in a fraction"),
+    ("2782555010.1", "ends in a fraction"),
+    ("27-82-555-010.0", "ends in a fraction"),
+    ("2782555010.0", "has 10 digits"),
+    ("2782555010", "has 10 digits"),
+    ("082555010199", "has 13 digits"),
+    ("08255501019", "has 12 digits"),
+    ("082555010", "has 10 digits"),
+    ("278255501010", "has 12 digits"),
+    ("+278255501010", "has 12 digits"),
+    ("27(0)82555010", "has 10 digits"),
+    ("+2708255501011", "has 13 digits"),
+    ("0 27 82 555 0101", "has 13 digits"),
+    ("2782(0)5550101", "has 12 digits"),
+    ("27082555010", "has a 0 that may be no part of it"),
+    ("+27 082 555 010", "has a 0 that may be no part of it"),
+    ("278(0)25550101", "has a 0 that may be no part of it"),
+    ("278ALLNOW00", "letters"),
+    ("27 82 555 0101 x5", "letters"),
+    ("tel:+27825550101", "letters"),
+    ("hello", "letters"),
+    ("082/5550101", "U+002F"),
+    ("'0825550101", "U+0027"),
+    ("27+825550101", "U+002B"),
+    ("++27825550101", "U+002B"),
+    ("27\x00825550101", "U+0000"),
+    ("\uff0b27825550101", "U+FF0B"),
+    ("\u0662\u0667825550101", "U+0662"),
+    ("\uff12\uff17825550101", "U+FF12"),
+    ("27825550101;27825550102", "U+003B"),
+    ("082 555 0101 082 555 0102", "digits"),
+    ("123456", "too short"),
+    ("+0027825550101", "not possible"),
+    ("000825550101", "not possible"),
+    ("+99912345678", "not possible"),
+    ("+44 20 7946", "not possible"),
+    ("376312345678901234", "not possible"),
+]
+
+
+@pytest.mark.parametrize("spelt", TAKEN)
+def test_a_spelling_of_a_number_is_read_as_that_number(spelt: object) -> None:
+    assert SOUTH_AFRICAN.read(spelt) == ANN
+
+
+@pytest.mark.parametrize(("value", "says"), REFUSED)
+def test_what_is_no_number_is_refused_by_name(value: object, says: str) -> None:
+    with pytest.raises(NotANumber, match=re.escape(says)):
+        SOUTH_AFRICAN.read(value)
+
+
+class Int64:
+    """As numpy has it: registered as an integer, and not one of Python's."""
+
+    def __int__(self) -> int:
+        return 27825550101
+
+
+class Float32:
+    """As numpy has it: no float of Python's, as it has 7 digits."""
+
+    def __float__(self) -> float:
+        return 27825549312.0
+
+
+Integral.register(Int64)
+
+
+def test_an_integer_of_another_library_is_read() -> None:
+    assert SOUTH_AFRICAN.read(Int64()) == ANN
+
+
+def test_a_float_of_too_few_digits_is_refused() -> None:
+    with pytest.raises(NotANumber, match="is of type Float32"):
+        SOUTH_AFRICAN.read(Float32())
+
+
+class NAType:
+    """As pandas has it: whether it equals anything, it cannot say."""
+
+    def __repr__(self) -> str:
+        return "<NA>"
+
+    def __ne__(self, other: object) -> bool:
+        raise TypeError
+
+    __eq__ = __ne__
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_missing_value_of_a_data_frame_is_named_as_missing() -> None:
+    with pytest.raises(NotANumber, match="is empty"):
+        SOUTH_AFRICAN.read(NAType())
+
+
+@pytest.mark.parametrize(
+    ("country_code", "spelt", "read"),
+    [
+        ("27", "+290 12345", "29012345"),
+        ("27", "+44 (0)20 7946 0958", "442079460958"),
+        ("27", "+44 020 7946 0958", "442079460958"),
+        ("27", "00442079460958", "442079460958"),
+        ("27", "+39 06 1234 5678", "390612345678"),
+        ("27", "12025550123", "12025550123"),
+        ("44", "020 7946 0958", "442079460958"),
+        ("44", "07400 123456", "447400123456"),
+        ("44", "7400123456", "447400123456"),
+        ("44", ANN, ANN),
+        ("1", "2125550123", "12125550123"),
+    ],
+)
+def test_numbers_of_other_countries_are_read_by_their_plan(country_code: str, spelt: str, read: str) -> None:
+    assert NumberReader(country_code).read(spelt) == read
+
+
+@pytest.mark.parametrize(
+    ("country_code", "spelt"),
+    [
+        # A 0 in Italy is a part of the number: without it, another phone rings.
+        ("27", "+39 (0)6 1234 5678"),
+        ("39", "06 1234 5678"),
+        ("1", "0212 555 0123"),
+        ("27", "+52 1 55 1234 5678"),
+    ],
+)
+def test_a_zero_or_prefix_that_may_be_part_of_a_foreign_number_is_refused(
+    country_code: str, spelt: str
+) -> None:
+    with pytest.raises(NotANumber):
+        NumberReader(country_code).read(spelt)
+
+
+@pytest.mark.parametrize("number", ["27000000010", "27000000101", "27000000001"])
+def test_the_numbers_of_the_sandbox_stay_usable(number: str) -> None:
+    spellings = [number, f"+{number}", f"00{number}", f"{number}.0", int(number), f"+27 {number[2:]}"]
+    assert {SOUTH_AFRICAN.read(spelt) for spelt in spellings} == {number}
+    with pytest.raises(NotANumber, match="in no range in use"):
+        NumberReader("27", "valid").read(number)
+
+
+def test_off_asks_no_number_plan_and_still_wants_digits() -> None:
+    off = NumberReader("27", "off")
+    assert [
+        off.read(number) for number in ("278255501010", "+99912345", "270825550101", "082 555 01019")
+    ] == [
+        "278255501010",
+        "99912345",
+        ANN,
+        "278255501019",
+    ]
+    for wrong in ("825550101", "082555", "hello", "2.78255501E+10", "27825550101.5", "1" * 16, True, None):
+        with pytest.raises(NotANumber):
+            off.read(wrong)
+
+
+def test_valid_takes_numbers_in_use_in_every_spelling() -> None:
+    valid = NumberReader("27", "valid")
+    assert {valid.read(spelt) for spelt in TAKEN} == {ANN}
+
+
+subscribers = st.from_regex(r"[1-9][0-9]{8}", fullmatch=True)
+valid_subscribers = st.one_of(
+    st.from_regex(r"(6[0-8]|7[1-46-9]|8[1-4]|1[0-8]|2[1-4]|3[1-69]|4[1-9]|5[1346-8])[0-9]{7}", fullmatch=True)
+)
+blanks = st.sampled_from(
+    ["", "", "", " ", "-", ".", "\u00a0", "\u2009", "\u200b", "\u202a", "\u00ad", "\u2011"]
+)
+prefixes = st.sampled_from(
+    ["27", "+27", "0027", "0", "(0)", "27(0)", "+27(0)", "0027(0)", "270", "+270", "00270", "(+27)", ""]
+)
+
+
+@given(prefixes, valid_subscribers, st.lists(blanks, min_size=12, max_size=12), st.sampled_from(["", ".0"]))
+@example("", "825550101", [""] * 12, ".0")
+@example("27", "825550101", ["", "", "", "", "", "", "", "", "", ".", "", ""], "")
+def test_any_spelling_of_a_number_is_read_as_that_number_or_refused(
+    prefix: str, subscriber: str, signs: list[str], end: str
+) -> None:
+    spelt = prefix + "".join(sign + digit for sign, digit in zip(signs, subscriber, strict=False)) + end
+    try:
+        assert SOUTH_AFRICAN.read(spelt) == "27" + subscriber
+    except NotANumber:
+        # Signs among the digits may look like a fraction; a number without a prefix may be a foreign one.
+        assert "." in spelt or not prefix
+
+
+@given(prefixes.filter(bool), subscribers, st.sampled_from(["", " ", "\u00a0", "-", "\u200e"]))
+def test_every_usual_spelling_is_taken(prefix: str, subscriber: str, sign: str) -> None:
+    spelt = sign.join((prefix, subscriber[:2], subscriber[2:5], subscriber[5:]))
+    assert SOUTH_AFRICAN.read(spelt) == "27" + subscriber
+
+
+@given(prefixes, subscribers, st.integers(0, 8), st.sampled_from(string.digits), st.booleans())
+def test_a_digit_too_many_or_too_few_rings_no_south_african_phone(
+    prefix: str, subscriber: str, place: int, digit: str, is_longer: bool
+) -> None:
+    assume(prefix)
+    wrong = subscriber[:place] + (digit + subscriber[place:] if is_longer else subscriber[place + 1 :])
+    # With a 0 in front it is a spelling of a number: that of a trunk 0.
+    assume(not wrong.startswith("0"))
+    with pytest.raises(NotANumber):
+        SOUTH_AFRICAN.read(prefix + wrong)
+
+
+@given(
+    st.text(st.sampled_from("0123456789+() .-eE\u202a\u00a0x"), max_size=20),
+    st.sampled_from(["27", "44", "39", "1"]),
+    st.sampled_from(["possible", "valid", "off"]),
+)
+@example("+44(0)", "27", "possible")
+@example("(0)", "27", "off")
+@example("+", "27", "possible")
+def test_what_is_read_has_the_digits_that_were_given(text: str, country_code: str, check: str) -> None:
+    try:
+        read = NumberReader(country_code, check).read(text)  # type: ignore[arg-type]
+    except NotANumber:
+        return
+    digits = "".join(char for char in text.removesuffix(".0") if char.isdigit()).removeprefix("00")
+    without_zero = {digits[:at] + digits[at + 1 :] for at in range(1, 4) if digits[at : at + 1] == "0"}
+    fraction_less = {text.partition(".")[0].translate({ord(c): None for c in "+() -\u202a\u00a0"})}
+    possible = {digits, *without_zero, *fraction_less, country_code + digits, country_code + digits[1:]}
+    assert read in possible | {country_code + each for each in fraction_less} | {
+        country_code + each[1:] for each in fraction_less
+    }
+
+
+@given(st.text(max_size=20) | st.integers() | st.floats() | st.decimals() | st.none() | st.booleans())
+def test_any_value_is_read_or_refused_and_never_quoted(value: object) -> None:
+    try:
+        read = SOUTH_AFRICAN.read(value)
+    except NotANumber as refusal:
+        digits = "".join(filter(str.isdigit, str(value)))
+        assert len(digits) < 7 or digits not in str(refusal)  # noqa: PT017
+    else:
+        assert read.isascii()
+        assert read.isdigit()
+
+
+def test_a_list_is_read_column_by_column_and_keeps_what_is_no_number() -> None:
+    listed = ["+27825550101", "082 555 0101", ANN, "Vodacom", "32145", "", "+999 1234567", ANN, "27000000010"]
+    assert list(SOUTH_AFRICAN.read_all(listed)) == [
+        ANN,
+        ANN,
+        ANN,
+        "Vodacom",
+        "32145",
+        "",
+        "9991234567",
+        ANN,
+        "27000000010",
+    ]
+
+
+@given(st.lists(st.text(max_size=15)))
+def test_no_list_loses_a_row(listed: list[str]) -> None:
+    assert len(SOUTH_AFRICAN.read_all(listed)) == len(listed)
