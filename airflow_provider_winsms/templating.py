@@ -1,19 +1,24 @@
 """Template fields, above all those that hold personal data: rendered for the task, kept out of view and log.
 
 Airflow stores the rendered value of each template field for its web page, and logs the template when
-rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``.
+rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``. It
+renders when ``execute`` first asks for it.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import jinja2
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from jinja2.nativetypes import native_concat
 
 from airflow_provider_winsms.airflow_errors import as_airflow
 from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
@@ -21,41 +26,42 @@ from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.providers.common.compat.sdk import DAG, Context, XComArg
 
     T = TypeVar("T")
 
     Templated: TypeAlias = T | XComArg | Callable[..., T]
     """A value, what another task returned, or a function that Airflow calls when it renders the task."""
 
+    _Operator = BaseOperator
+else:
+    # A base between an operator and Airflow's sensor must leave the sensor's constructor in its place.
+    _Operator = object
 
 _UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
 _OF_THE_LOGICAL_DATE = ("ds", "ts", "logical_date", "data_interval")
 
 
 class Sealed:
-    """A value whose text shows nothing of it."""
+    """A template field whose text shows nothing of it, and that renders when its value is first asked for.
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "(not shown)"
-
-
-class _Template:
-    """What Airflow's templating calls in place of a field's own template, which it would log on an error."""
+    Airflow renders the fields of a task that resumes, too, which asks for none of its values.
+    """
 
     def __init__(self, field: str, given: Any, render: Callable[[], Any]) -> None:
         self._field = field
         self._given = given
         self._render = render
 
-    def __call__(self, **_: Any) -> Sealed:
+    @cached_property
+    def value(self) -> Any:
+        """The rendered value.
+
+        :raises InvalidMessage: if the template is wrong.
+        :raises TemplateFailed: if the function, or what a template calls, fails.
+        """
         try:
-            return Sealed(self._render())
+            return self._render()
         except (AirflowSkipException, AirflowFailException):
             raise
         except jinja2.TemplateError as error:
@@ -94,7 +100,63 @@ class _Template:
         return f"{Path(place.filename).name}, line {place.lineno}"
 
 
-class SealedFieldsOperator(BaseOperator):
+class _Template:
+    """What Airflow's templating calls in place of a field's own template, which it would log on an error."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        self._sealed = sealed
+
+    def __call__(self, **_: Any) -> Sealed:
+        return self._sealed
+
+    def __repr__(self) -> str:
+        return repr(self._sealed)
+
+
+class TemplatedFields(_Operator):
+    """The way in which our operators render: once, and a text stays the text that it is.
+
+    Airflow renders the fields again when a deferred task resumes. By then their functions may give something
+    else, or fail, though nothing is left to do with it, so a task that resumes keeps what was rendered.
+    """
+
+    text_fields: ClassVar[tuple[str, ...]] = ("batch", "idempotency_key", "ledger_conn_id", "sms_conn_id")
+    """Template fields, and keys of dicts in them, that are text even where Airflow renders objects."""
+
+    # The two that follow are Airflow's own means for an operator that renders in its own way; private, and
+    # checked on 3.3.2.
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        if _is_resumed(context):
+            # Airflow then leaves the view of the rendered fields as the task left it.
+            parent.template_fields = ()
+            return
+        for field in set(template_fields).intersection(self.text_fields):
+            value = getattr(parent, field)
+            if isinstance(value, str) and id(value) not in seen_oids:
+                setattr(parent, field, _TextTemplate(value, jinja_env))
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+    def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
+        rendered = _rendered(template, context)
+        if not self._is_native(dag):
+            return str(rendered)
+        # Airflow's own native rendering reads any text as Python: 012 and 'Quoted' would be other texts then.
+        return _collection_or_text(rendered) if isinstance(rendered, str) else rendered
+
+    def _is_native(self, dag: DAG | None) -> bool:
+        of_dag = getattr(dag or self.get_dag(), "render_template_as_native_obj", False)
+        own: bool | None = getattr(self, "render_template_as_native_obj", None)
+        return of_dag if own is None else own
+
+
+class SealedFieldsOperator(TemplatedFields, BaseOperator):
     """An operator of whose ``template_fields`` the ``sealed_fields`` are personal."""
 
     sealed_fields: ClassVar[tuple[str, ...]] = ()
@@ -104,6 +166,11 @@ class SealedFieldsOperator(BaseOperator):
         value = getattr(self, field)
         return value.value if isinstance(value, Sealed) else value
 
+    def unseal(self) -> None:
+        """Render all sealed fields, so that one that is wrong, or skips the task, does so before all else."""
+        for field in self.sealed_fields:
+            self.unsealed(field)
+
     def _do_render_template_fields(
         self,
         parent: Any,
@@ -112,19 +179,67 @@ class SealedFieldsOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        # Airflow's own means for an operator that renders in its own way; private, and checked on 3.3.2.
-        def template_of(value: Any) -> Callable[[], Any]:
+        def template_of(field: str, value: Any) -> Callable[[], Any]:
             if callable(value):
                 return lambda: value(context=context, jinja_env=jinja_env)
             if _is_plain(value):
                 return lambda: value
-            return lambda: self.render_template(_listed(value, seen_oids), context, jinja_env, seen_oids)
+            templates = _Templates(seen_oids, self.text_fields, jinja_env)
+            return lambda: self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
 
         for field in self.sealed_fields:
             value = getattr(parent, field)
             if value is not None and not isinstance(value, Sealed):
-                setattr(parent, field, _Template(field, value, template_of(value)))
+                setattr(parent, field, _Template(Sealed(field, value, template_of(field, value))))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+
+class _TextTemplate:
+    """A template of text. Airflow resolves it as it does what another task returned."""
+
+    def __init__(self, template: str, jinja_env: jinja2.Environment) -> None:
+        self._template = template
+        self._jinja_env = jinja_env
+
+    def __repr__(self) -> str:
+        return repr(self._template)
+
+    def resolve(self, context: Context) -> Any:
+        """Return the text, or nothing or a collection, which are refused later."""
+        value = _rendered(self._jinja_env.from_string(self._template), context)
+        return value if value is None or isinstance(value, (list, tuple, dict, set)) else str(value)
+
+
+def _is_resumed(context: Context) -> bool:
+    """Whether the task was deferred and goes on. Airflow gives no public word of it; none means: no."""
+    from_server = getattr(context["ti"], "_ti_context_from_server", None)
+    return bool(getattr(from_server, "next_method", None))
+
+
+def _rendered(template: jinja2.Template, context: Context) -> Any:
+    """Render a template to text, or to the one value that a native environment has for it.
+
+    It does so as Airflow does: the context is not to be made a dict.
+    """
+    environment = template.environment
+    values: Any = copy.copy(context)
+    values.update((name, value) for name, value in template.globals.items() if name not in values)
+    root = environment.context_class(environment, values, template.name, template.blocks)
+    try:
+        nodes = list(template.root_render_func(root))
+    except Exception:  # noqa: BLE001 - it raises again, with a traceback that points into the template
+        environment.handle_exception()
+    if len(nodes) == 1 and not isinstance(nodes[0], jinja2.Undefined):
+        return nodes[0]
+    return "".join(map(str, nodes))
+
+
+def _collection_or_text(text: str) -> Any:
+    """Return the list, tuple, dict or set that a text spells out, and every other text as it is."""
+    if not text.lstrip().startswith(("[", "{", "(")):
+        return text
+    value = native_concat([text])
+    return value if isinstance(value, (list, tuple, dict, set)) else text
 
 
 def _is_plain(value: Any) -> bool:
@@ -132,15 +247,26 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) and "{" not in item for item in value)
 
 
-def _listed(value: Any, resolved: set[int]) -> Any:
-    """Put lists and dicts for whatever else can be walked through: Airflow renders nothing in a generator.
+@dataclass(frozen=True)
+class _Templates:
+    """Puts lists and dicts for whatever else can be walked through: Airflow renders nothing in a generator.
 
     :param resolved: the ids of values that came from other tasks, which hold no templates.
+    :param text_fields: fields, and keys of dicts, whose templates are of text.
     """
-    if id(value) in resolved or isinstance(value, (str, bytes)) or hasattr(value, "resolve"):
-        return value
-    if isinstance(value, Mapping):
-        return {key: _listed(item, resolved) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_listed(item, resolved) for item in value)
-    return [_listed(item, resolved) for item in value] if isinstance(value, Iterable) else value
+
+    resolved: set[int]
+    text_fields: tuple[str, ...]
+    jinja_env: jinja2.Environment
+
+    def of(self, value: Any, field: object = None) -> Any:
+        """Return what Airflow can render of a value that is in a field, or under a key."""
+        if id(value) in self.resolved or isinstance(value, bytes) or hasattr(value, "resolve"):
+            return value
+        if isinstance(value, str):
+            return _TextTemplate(value, self.jinja_env) if field in self.text_fields else value
+        if isinstance(value, Mapping):
+            return {key: self.of(item, key) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return tuple(self.of(item) for item in value)
+        return [self.of(item) for item in value] if isinstance(value, Iterable) else value

@@ -15,6 +15,7 @@ from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
+from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ _FATES = {
 """What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
 
 
-class SmsCancelScheduledOperator(BaseOperator):
+class SmsCancelScheduledOperator(TemplatedFields, BaseOperator):
     """Cancel scheduled texts that have not gone out yet, and get their cost back.
 
     Returns ``{"cancelled": n, "cancelled_before": n, "not_cancelled": n, "gone_out": n, "refund": "3.0",

@@ -14,6 +14,7 @@ from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
 from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
+from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending import Clock
 
 
-class SmsRefreshStatusOperator(BaseOperator):
+class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
     """Bring the states of texts in the ledger's tables up to date: all whose delivery is not known yet.
 
     Asks the gateway about every text that was sent through ``sms_conn_id`` with this ledger, was due within

@@ -101,6 +101,7 @@ class _SendOperator(SealedFieldsOperator):
     """What sending one text and sending many have in common."""
 
     ui_color = "#d5f0e3"
+    text_fields: ClassVar[tuple[str, ...]] = (*SealedFieldsOperator.text_fields, "text")
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(
@@ -156,6 +157,7 @@ class _SendOperator(SealedFieldsOperator):
             check_choice("on_rejected", self.on_rejected, Tolerance)
             check_choice("on_clear", self.on_clear, OnClear)
             self._terms(0.0, 0.0)
+            self.unseal()
             hook = SmsHook.of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
                 sent, planned = self._send(hook, ledger, context)

@@ -29,6 +29,7 @@ from airflow_provider_winsms.deliveries import (
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import each_message_id
+from airflow_provider_winsms.templating import TemplatedFields
 from airflow_provider_winsms.waiting import Schedule, read_delivery_event
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome, Source
 
 
-class SmsDeliverySensor(BaseSensorOperator):
+class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
     """Wait until texts have arrived, or it is clear that too few will.
 
     Ends when every text is delivered or failed for good, or as soon as ``min_delivered`` can no longer be

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.sdk import DAG
 
-from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped
+from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sending import Clock
 from airflow_provider_winsms.triggers import sms as triggers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
 
@@ -33,9 +38,9 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
     return kind
 
 
-def sending(to: Any = DELIVERED, **kwargs: Any) -> SmsSendOperator:
+def sending(to: Any = DELIVERED, text: Any = "Hi", **kwargs: Any) -> SmsSendOperator:
     kwargs = {"poll_interval": 1, "delivery_timeout": 5, "wait_for_delivery": True, **kwargs}
-    return SmsSendOperator(task_id="send", text="Hi", to=to, **kwargs)
+    return SmsSendOperator(task_id="send", text=text, to=to, **kwargs)
 
 
 def run(runner: TaskRunner, task: Any) -> Any:
@@ -191,3 +196,79 @@ def test_a_deferral_of_very_many_texts_stores_few_bytes(sandbox: Sandbox, runner
     assert runner.trigger().serialize()[1]["source"]["xcom"]["key"] == "partial_result"
     assert runner.resume(task, runner.fire()).state == "success"
     assert runner.result["delivery"]["total"] == 5_000
+
+
+@dataclass
+class GivesOnce:
+    """A function of a field that gives its value to the first call, and an error to every other."""
+
+    value: Any
+    error: type[Exception] = AirflowSkipException
+    calls: int = 0
+
+    def __call__(self, **_: Any) -> Any:
+        self.calls += 1
+        if self.calls > 1:
+            raise self.error
+        return self.value
+
+
+FIELDS: dict[str, tuple[Any, Callable[..., Any]]] = {
+    "to": (DELIVERED, lambda field: sending(field, deferrable=True)),
+    "text": ("Hi", lambda field: sending(text=field, deferrable=True)),
+    "max_segments": (1, lambda field: sending(max_segments=field, deferrable=True)),
+    "sms_conn_id": ("winsms_default", lambda field: sending(sms_conn_id=field, deferrable=True)),
+    "messages": (
+        [{"text": "Hi", "to": DELIVERED}],
+        lambda field: SmsSendBatchOperator(
+            task_id="send", messages=field, wait_for_delivery=True, deferrable=True, poll_interval=1
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("error", [AirflowSkipException, AirflowFailException, ConnectionError])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_task_that_resumes_calls_no_function_of_its_fields_again(
+    field: str, error: type[Exception], runner: TaskRunner
+) -> None:
+    value, task_of = FIELDS[field]
+    function = GivesOnce(value, error)
+    assert run(runner, task_of(function)).state == "success"
+    assert runner.result["delivery"] == ARRIVED
+    assert function.calls == 1
+
+
+def test_a_task_that_resumes_renders_no_template_again(runner: TaskRunner) -> None:
+    given = GivesOnce(DELIVERED, ConnectionError)
+    runner.connections = {**runner.connections, "another": runner.connections["winsms_default"]}
+    dag = DAG("dag", schedule=None, user_defined_macros={"given": given, "another": GivesOnce("another")})
+    task = sending(["{{ given() }}"], sms_conn_id="{{ another() }}", deferrable=True, dag=dag)
+    assert run(runner, task).state == "success"
+    assert given.calls == 1
+
+
+def test_the_view_of_rendered_fields_stays_as_it_was_when_a_task_resumes(runner: TaskRunner) -> None:
+    run(runner, sending(GivesOnce(DELIVERED), send_at=GivesOnce(None), deferrable=True))
+    assert runner.rendered["to"] == "(not shown)"
+    assert runner.rendered["send_at"] is None
+
+
+def test_a_sealed_function_is_called_when_its_value_is_first_asked_for() -> None:
+    """It is the safety where Airflow does not say that a task resumes."""
+    function = GivesOnce(DELIVERED)
+    task = sending(function, deferrable=True)
+    context: Any = {"ti": object()}
+    task.render_template_fields(context, jinja2.Environment(autoescape=True))
+    assert function.calls == 0
+    assert [task.unsealed("to"), task.unsealed("to")] == [DELIVERED, DELIVERED]
+    assert function.calls == 1
+
+
+def test_a_retry_asks_the_functions_again(runner: TaskRunner) -> None:
+    runner.retries = 1
+    function = GivesOnce(STAYS_SENT, ConnectionError)
+    task = sending(function, deferrable=True, delivery_timeout=1)
+    runner.run(task)
+    assert isinstance(runner.run(task).error, TemplateFailed)
+    assert function.calls == 2

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 
 from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
 from airflow_provider_winsms.operators.sms import SmsSendOperator
@@ -321,3 +325,26 @@ def test_its_error_pickles_with_its_reports(runner: TaskRunner) -> None:
     assert isinstance(copy, AirflowFailException)
     assert isinstance(error, DeliveryFailed)
     assert (str(copy), copy.reports) == (str(error), error.reports)
+
+
+@pytest.mark.parametrize("error", [AirflowSkipException, ConnectionError])
+def test_a_sensor_that_resumes_does_not_call_for_its_ids_again(
+    error: type[Exception], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    later = pendulum.now("UTC").add(hours=1)
+    runner.run(SmsSendOperator(task_id="send", text="Hi", to=DELIVERED, send_at=later))
+    ids: list[int] = runner.result["message_ids"]
+    calls = []
+
+    def looked_up(**_: Any) -> list[int]:
+        calls.append(1)
+        if len(calls) > 1:
+            raise error
+        return ids
+
+    sensor = SmsDeliverySensor(task_id="wait", message_ids=looked_up, deferrable=True, poke_interval=0.02)
+    assert runner.run(sensor).state == "deferred"
+    sandbox.advance(2 * 3600)
+    assert runner.resume(sensor, runner.fire()).state == "success"
+    assert runner.result["delivered"] == 1
+    assert calls == [1]
