@@ -14,6 +14,7 @@ from airflow_provider_winsms.batches import history_at
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, LedgerUnavailable
 from airflow_provider_winsms.packing import pack
 from airflow_provider_winsms.waiting import (
+    NOT_FOUND_GRACE,
     SHORTEST_PAUSE,
     DeliveryWait,
     LedgerAddress,
@@ -40,9 +41,6 @@ IDS_SHOWN = 10
 WAITING_FOR_KEY = "waiting_for"
 """The XCom key under which a task that defers leaves the ids that it waits for, if they are many."""
 
-NOT_FOUND_GRACE = 120.0
-"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made."""
-
 _LONGEST_DURATION = timedelta(days=3653)
 
 _BACKSTOP = timedelta(minutes=10)
@@ -57,6 +55,7 @@ class Terms:
     :param end_at: when to stop.
     :param grace_until: until when an id that the gateway does not know may be one that it has just made.
     :param ledger: where reports are written before they count.
+    :param not_found_holds: seconds for which an id must be unknown until it counts as lost.
     """
 
     sms_conn_id: str
@@ -66,6 +65,7 @@ class Terms:
     end_at: float
     grace_until: float
     ledger: LedgerAddress | None = None
+    not_found_holds: float = NOT_FOUND_GRACE
 
     def trigger(self, source: Source) -> SmsDeliveryTrigger:
         """Return the trigger that waits so."""
@@ -82,6 +82,7 @@ class Terms:
             end_at=self.end_at,
             grace_until=self.grace_until,
             ledger=None if self.ledger is None else list(self.ledger),
+            not_found_holds=self.not_found_holds,
         )
 
     def deferral_timeout(self, now: float) -> timedelta:
@@ -107,7 +108,10 @@ class WorkerWait:
     ) -> None:
         self.terms = terms
         self._texts = DeliveryWait(
-            message_ids, min_delivered=terms.min_delivered, grace_until=terms.grace_until
+            message_ids,
+            min_delivered=terms.min_delivered,
+            grace_until=terms.grace_until,
+            not_found_holds=terms.not_found_holds,
         )
         self._hook = hook
         self._now = now

@@ -42,6 +42,10 @@ LONGEST_BACK_OFF = 300.0
 SHORTEST_PAUSE = 1.0
 """Seconds: a pause of 0 would ask without end."""
 
+NOT_FOUND_GRACE = 120.0
+"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made; and for so
+long an id must be unknown, whenever that begins, until it counts as lost."""
+
 IDS_NAMED = 20
 """So many ids of unreadable rows stand in one line of a log."""
 
@@ -150,20 +154,34 @@ _UNHEARD_OF = _Standing(DeliveryState.UNKNOWN)
 class DeliveryWait:
     """Follows texts until each is settled, or too few can still arrive. It takes 13 bytes for each.
 
+    A gateway may know a text, lose it for a moment, and know it again. So an unknown id is final only once
+    its grace is over and all answers of some time, ``not_found_holds``, said that it is unknown.
+
     :param message_ids: all integers, or all texts; in any order.
     :param min_delivered: the share, 0 to 1, of the texts that must arrive.
     :param grace_until: until then an id that the gateway does not know may be one that it has just made;
         seconds since the epoch.
+    :param not_found_holds: so many seconds must lie between the first answer that an id is unknown and the
+        last one, with no other answer between them.
     :raises InvalidMessage: if ``min_delivered`` is no share.
     """
 
-    def __init__(self, message_ids: Iterable[MessageId], *, min_delivered: float, grace_until: float) -> None:
+    def __init__(
+        self,
+        message_ids: Iterable[MessageId],
+        *,
+        min_delivered: float,
+        grace_until: float,
+        not_found_holds: float,
+    ) -> None:
         check_share(min_delivered)
         self._ids = _compact(sorted(set(message_ids)))
         self._is_open = bytearray(b"\x01") * len(self._ids)
         self._standings = array("I", bytes(4 * len(self._ids)))
         self._place_of = {_UNHEARD_OF: 0}
         self._grace_until = grace_until
+        self._not_found_holds = not_found_holds
+        self._not_found_since: dict[int, float] = {}
         # The subtraction takes back what binary fractions add: 0.07 * 100 is 7.000000000000001.
         self._needed = math.ceil(min_delivered * len(self._ids) - 1e-9)
         self._open = len(self._ids)
@@ -247,11 +265,21 @@ class DeliveryWait:
 
     def _absorb(self, at: int, report: DeliveryReport, now: float) -> None:
         self._standings[at] = self._place_of.setdefault(_standing(report), len(self._place_of))
-        in_grace = report.state is DeliveryState.NOT_FOUND and now < self._grace_until
-        if report.state.is_final and not in_grace:
+        if report.state is not DeliveryState.NOT_FOUND:
+            self._not_found_since.pop(at, None)
+            is_final = report.state.is_final
+        else:
+            is_final = self._is_lost(at, now)
+        if is_final:
+            self._not_found_since.pop(at, None)
             self._is_open[at] = 0
             self._open -= 1
             self._lost += not report.state.is_delivered
+
+    def _is_lost(self, at: int, now: float) -> bool:
+        """Tell whether a text that the gateway does not know now was unknown to it for long enough."""
+        since = self._not_found_since.setdefault(at, now)
+        return now >= max(self._grace_until, since + self._not_found_holds)
 
 
 class UnreadableIds:

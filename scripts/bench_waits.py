@@ -263,7 +263,10 @@ async def _one_each(url: str, triggers: int, ids: int, pause: float) -> Figures:
     start = _forget_peak()
     watch = Watch()
     hook = await async_hook("winsms_default")
-    waits = [DeliveryWait(_ids(place, ids), min_delivered=1.0, grace_until=0.0) for place in range(triggers)]
+    waits = [
+        DeliveryWait(_ids(place, ids), min_delivered=1.0, grace_until=0.0, not_found_holds=120.0)
+        for place in range(triggers)
+    ]
     transports = await asyncio.gather(*(hook.get_async_conn().__aenter__() for _ in waits))
     joining = watch.lap()
     await asyncio.sleep(min(pause, _QUIET))

@@ -61,7 +61,7 @@ SmsRefreshStatusOperator(task_id="refresh_status", ledger_conn_id="warehouse")
 
 It asks about every text that was sent through its `sms_conn_id`, was due in the last 89 days, and whose
 state is `accepted`, `scheduled`, `queued`, `sent` or `cancelling`; about one that is `not_found`, for two
-days. 1,000 texts make a request, of which as many are on their way at a time as the connection's
+days after it was due, and after it was first not found. 1,000 texts make a request, of which as many are on their way at a time as the connection's
 `max_concurrent_requests` says. A retry goes on behind the last answer that was written (Airflow 3.3 and
 later; before, it begins anew with what is still open).
 

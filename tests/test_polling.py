@@ -30,7 +30,7 @@ from airflow_provider_winsms.polling import (
     Surroundings,
 )
 from airflow_provider_winsms.waiting import LONGEST_BACK_OFF
-from tests.support.memory_gateway import DELIVERED, FAILED, WIDE, Asked, MemoryGateway
+from tests.support.memory_gateway import DELIVERED, FAILED, NOT_FOUND, WIDE, Asked, MemoryGateway
 from tests.support.virtual_time import BEGINNING, VirtualTimeLoop, in_virtual_time
 from tests.support.waits import (
     BOOK,
@@ -51,6 +51,7 @@ from tests.support.waits import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.waiting import LedgerAddress
 
 
@@ -116,7 +117,7 @@ async def test_an_unreadable_status_leaves_its_own_wait_open_and_is_named_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     there = MemoryGateway(WIDE, states=dict.fromkeys(range(200), DELIVERED))
-    spoilt: dict[int, dict[str, Any]] = {
+    spoilt: dict[MessageId, dict[str, Any]] = {
         7: {"statusDelivered": "true"},
         50: {"statusDelivered": "n/a"},
         120: {"statusDelivered": True, "apiMessageId": None},
@@ -138,6 +139,25 @@ async def test_an_unreadable_status_leaves_its_own_wait_open_and_is_named_once(
     await until(now() + 1000)
     assert all(one.texts.is_settled for one in waits), "An id whose row can be read again is settled."
     await cancel(*tasks)
+
+
+@in_virtual_time
+async def test_a_text_that_the_gateway_forgets_for_a_moment_is_delivered_in_the_end() -> None:
+    """Between being sent and delivered, long after the grace for ids just made."""
+    there = MemoryGateway(WIDE)
+    waits = [waiter([each]) for each in range(50)]
+    tasks = attending(there, *waits)
+    await until(FIRST_AT + 1000)
+    asked = len(there.requests)
+    there.states = dict.fromkeys(range(50), NOT_FOUND)
+    while len(there.requests) == asked:
+        await until(now() + 1)
+    there.states.clear()
+    await until(FIRST_AT + 2000)
+    assert not any(one.texts.is_settled for one in waits)
+    deliver(there, range(50))
+    await asyncio.gather(*tasks)
+    assert all(one.texts.outcome().is_success for one in waits)
 
 
 # The schedule

@@ -36,7 +36,7 @@ NOW = 1000.0
 
 
 def wait(ids: Iterable[MessageId], needs: float = 1.0, grace: float = 0.0) -> DeliveryWait:
-    return DeliveryWait(ids, min_delivered=needs, grace_until=NOW + grace)
+    return DeliveryWait(ids, min_delivered=needs, grace_until=NOW + grace, not_found_holds=grace)
 
 
 def reports(
@@ -89,13 +89,50 @@ def test_only_what_has_changed_is_news() -> None:
     )
 
 
-def test_an_id_that_the_gateway_does_not_know_stays_open_for_its_grace() -> None:
+def test_an_id_that_the_gateway_never_knew_stays_open_for_its_grace() -> None:
     followed = wait([1], grace=60)
-    followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + 59)
-    assert list(followed.open_ids()) == [1]
+    for seconds in (0, 30, 59):
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + seconds)
+        assert list(followed.open_ids()) == [1]
     followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + 60)
     assert followed.is_settled
     assert followed.outcome().states == {"not_found": 1}
+
+
+@pytest.mark.parametrize("between", [DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UNKNOWN])
+def test_an_id_that_is_unknown_for_a_moment_long_after_its_grace_stays_open(between: DeliveryState) -> None:
+    followed = wait([1], grace=60)
+    followed.absorb(reports([1], between), NOW + 1000)
+    for later in range(2000, 10_000, 1000):
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later)
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later + 59)
+        followed.absorb(reports([1], between), NOW + later + 61)
+    assert list(followed.open_ids()) == [1]
+    followed.absorb(reports([1], DeliveryState.DELIVERED), NOW + 10_000)
+    assert followed.outcome().is_success
+
+
+SAID = st.tuples(st.floats(0, 100), st.sampled_from([*DeliveryState]))
+
+
+@given(said=st.lists(SAID, max_size=12), grace=st.floats(0, 200), begins=st.floats(0, 200))
+def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
+    said: list[tuple[float, DeliveryState]], grace: float, begins: float
+) -> None:
+    followed = DeliveryWait([1], min_delivered=1.0, grace_until=begins, not_found_holds=grace)
+    now, since = 0.0, None
+    for passed, state in said:
+        now += passed
+        if state is not DeliveryState.NOT_FOUND:
+            since = None
+        elif since is None:
+            since = now
+        followed.absorb(reports([1], state), now)
+        is_lost = since is not None and now >= begins and now >= since + grace
+        is_final = state.is_final and state is not DeliveryState.NOT_FOUND
+        assert followed.is_settled == (is_lost or is_final)
+        if followed.is_settled:
+            break
 
 
 def test_a_poll_asks_for_all_that_is_open_in_as_few_requests_as_hold_it_and_stops_when_settled() -> None:

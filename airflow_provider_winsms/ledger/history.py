@@ -26,7 +26,7 @@ from airflow_provider_winsms.ledger.schema import (
     quoted,
 )
 from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_moment, whole_id
-from airflow_provider_winsms.messages import RejectReason, counted
+from airflow_provider_winsms.messages import DeliveryState, RejectReason, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.tables import Row
-    from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, MessageId
+    from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 NOT_FOUND_MAY_PASS = timedelta(days=2)
-"""So long after a text was due, an id that the gateway did not know is asked for again: it may have been too
-fresh. A text that one nightly look came too early for is met by the next one."""
+"""So long an id that the gateway did not know is asked for again: after its text was due, as it may have been
+too fresh, and after the gateway first did not know it, as it may know it again. A text that one nightly look
+came too early for is met by the next one."""
 
 _REPORTS_AT_ONCE = 10_000
 """How many reports are written by one transaction."""
@@ -217,13 +218,14 @@ class SmsHistory(OnTables):
         """Yield texts that were sent through a connection and whose state may change, by their ids.
 
         A text is due when it was submitted, or at its ``send_at``. One that is not due yet is left out, and
-        so is one that was not found and that was due longer ago than ``NOT_FOUND_MAY_PASS``. They are read
-        as they are asked for, some at a time; between, other methods may be called.
+        so is one that was not found for ``NOT_FOUND_MAY_PASS``, all of it since it was due. They are read as
+        they are asked for, some at a time; between, other methods may be called.
 
         :param since: the first moment that they may have been due at.
         :param after: the id behind which they begin, if not with the first one.
         """
-        instants = since, since, now, now - NOT_FOUND_MAY_PASS
+        long_ago = now - NOT_FOUND_MAY_PASS
+        instants = since, since, now, long_ago, long_ago
         values = *map(self._tables.instant, instants), sms_conn_id
         while (last := self._tables.transact(partial(self._end_of_window, after))) is not None:
             yield from self._tables.transact(partial(self._open_in_window, after, last, values))
@@ -350,7 +352,7 @@ class SmsHistory(OnTables):
             "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {last} "
             "AND m.state IN ({open}) AND COALESCE(m.send_at, m.submitted_at) >= {p} "
             "AND COALESCE(m.send_at, m.submitted_at) <= {p} "
-            "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p}) "
+            "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p} OR m.state_at >= {p}) "
             "AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = {p} "
             "ORDER BY m.message_id"
         )
@@ -420,8 +422,10 @@ class SmsHistory(OnTables):
     def _write_reports(self, of_state: Mapping[DeliveryState, Mapping[int, DeliveryReport]]) -> int:
         now, changed = self._tables.now(), 0
         for state, of_id in sorted(of_state.items()):
+            # When the gateway first did not know a text is for us to say, whatever time stands in its row.
+            is_ours = state is DeliveryState.NOT_FOUND
             times = {
-                message_id: now if report.time is None else self._tables.instant(report.time)
+                message_id: now if is_ours or report.time is None else self._tables.instant(report.time)
                 for message_id, report in of_id.items()
             }
             changed += self._write_states(state, times)

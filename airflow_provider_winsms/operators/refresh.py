@@ -32,7 +32,8 @@ class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
     Meant for a DAG of its own, each night. Texts that wait for their ``send_at`` are left alone. So are those
     that are older than ``max_age``, in whatever state: a gateway forgets (WinSMS after 90 days), and a text
     that it has forgotten must not become one that it never knew. An id that was not found is asked for again
-    until two days after its text was due, as it may have been too fresh.
+    until two days after its text was due, as it may have been too fresh, and for two days after it was first
+    not found, as the gateway may know it again.
 
     Each answer is committed before the place is remembered from which a retry goes on, in Airflow's task
     state store (3.3 and later). Before that, and when it was cleared, the task begins anew: what became

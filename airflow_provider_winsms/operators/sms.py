@@ -24,7 +24,6 @@ from airflow_provider_winsms.choices import (
 )
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.deliveries import (
-    NOT_FOUND_GRACE,
     Terms,
     WorkerWait,
     judged,
@@ -64,7 +63,13 @@ from airflow_provider_winsms.sending import (
 )
 from airflow_provider_winsms.templating import SealedFieldsOperator
 from airflow_provider_winsms.text import segments
-from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule, check_share, read_delivery_event
+from airflow_provider_winsms.waiting import (
+    NOT_FOUND_GRACE,
+    SHORTEST_PAUSE,
+    Schedule,
+    check_share,
+    read_delivery_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import check_batch, ids_of_batch
 from airflow_provider_winsms.deliveries import (
-    NOT_FOUND_GRACE,
     WAITING_FOR_KEY,
     Terms,
     WorkerWait,
@@ -28,9 +27,10 @@ from airflow_provider_winsms.deliveries import (
 )
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
 from airflow_provider_winsms.messages import each_message_id
 from airflow_provider_winsms.templating import TemplatedFields
-from airflow_provider_winsms.waiting import Schedule, read_delivery_event
+from airflow_provider_winsms.waiting import NOT_FOUND_GRACE, Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,9 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
     :param ledger_prefix: what the names of the ledger's tables begin with.
     :param min_delivered: the share of the texts that must arrive, 0 to 1.
     :param not_found_grace: how long after its start the sensor takes an id that the gateway does not know for
-        one that it has just made; a ``timedelta`` or seconds.
+        one that it has just made, and for how long an id must be unknown, whenever that begins, until it
+        counts as lost; a ``timedelta`` or seconds. In reschedule mode, which remembers no answer from one
+        look to the next, an unknown id counts as lost two days after the sensor began.
     :param poke_interval: the pause while texts are young; a ``timedelta`` or seconds. Deferred, the first
         poll comes no sooner than 10 seconds, and later ones no more often than every second.
     :param max_wait: the longest pause; a ``timedelta`` or seconds.
@@ -139,14 +141,18 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
         check_batch(self.message_ids, self.batch, self.ledger_conn_id)
         hook = SmsHook.of(self.sms_conn_id)
         longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()
+        grace = seconds("not_found_grace", self.not_found_grace)
+        # A sensor that is rescheduled remembers no answer from one look to the next.
+        forgets = self.reschedule and not self.deferrable
         terms = Terms(
             sms_conn_id=self.sms_conn_id,
             min_delivered=self.min_delivered,
             schedule=Schedule(began_at, self.poke_interval, longest),
             first_at=began_at,
             end_at=began_at + self.timeout,
-            grace_until=began_at + seconds("not_found_grace", self.not_found_grace),
+            grace_until=began_at + (max(grace, NOT_FOUND_MAY_PASS.total_seconds()) if forgets else grace),
             ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
+            not_found_holds=0.0 if forgets else grace,
         )
         return WorkerWait(hook, self._ids(hook), terms, time.time, self.log)
 

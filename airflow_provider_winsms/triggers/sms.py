@@ -24,6 +24,7 @@ from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.waiting import (
+    NOT_FOUND_GRACE,
     REFUSALS,
     SHORTEST_PAUSE,
     DeliveryWait,
@@ -75,6 +76,8 @@ class SmsDeliveryTrigger(BaseTrigger):
     :param end_at: when to stop.
     :param grace_until: until when an unknown id counts as pending.
     :param ledger: connection and prefix of the ledger that reports are written to, if there is one.
+    :param not_found_holds: seconds for which an id must be unknown until it counts as lost. A trigger that is
+        started again begins them again.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         end_at: float,
         grace_until: float,
         ledger: Sequence[str] | None = None,
+        not_found_holds: float = NOT_FOUND_GRACE,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sms_conn_id = sms_conn_id
@@ -102,6 +106,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         self.end_at = end_at
         self.grace_until = grace_until
         self.ledger = ledger
+        self.not_found_holds = not_found_holds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and arguments that the trigger is rebuilt from."""
@@ -118,6 +123,7 @@ class SmsDeliveryTrigger(BaseTrigger):
                 "end_at": self.end_at,
                 "grace_until": self.grace_until,
                 "ledger": self.ledger,
+                "not_found_holds": self.not_found_holds,
             },
         )
 
@@ -133,7 +139,10 @@ class SmsDeliveryTrigger(BaseTrigger):
 
     async def _wait(self, first_at: float) -> DeliveryEvent:
         texts = DeliveryWait(
-            await self._message_ids(), min_delivered=self.min_delivered, grace_until=self.grace_until
+            await self._message_ids(),
+            min_delivered=self.min_delivered,
+            grace_until=self.grace_until,
+            not_found_holds=self.not_found_holds,
         )
         ledger = None if self.ledger is None else LedgerAddress(*self.ledger)
         schedule = Schedule(self.begins_at, max(self.shortest_pause, SHORTEST_PAUSE), self.longest_pause)

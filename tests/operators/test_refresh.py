@@ -233,6 +233,22 @@ def test_an_id_that_is_not_found_is_asked_for_again_while_it_is_young(
     assert refreshed(night)["states"] == {"delivered": 1}
 
 
+def test_a_text_that_is_not_found_once_long_after_it_was_sent_is_asked_for_again(
+    sqlite: Database, night: TaskRunner
+) -> None:
+    at(sqlite, night)
+    long_ago = pendulum.now("UTC").subtract(days=10).strftime("%Y-%m-%d %H:%M:%S.%f")
+    (ours,) = send(night, STAYS_SENT)
+    write(sqlite, f"submitted_at = '{long_ago}', state = 'sent'", ours)
+    row = {"apiMessageId": ours, "statusDelivered": False, "statusErrorCode": "NOTFOUND"}
+    forgotten = {**row, "statusTime": "202601010000"}
+    with Stub(answer(200, {"messageStatuses": [forgotten]}), reports(ours)) as stub:
+        for _ in range(2):
+            assert behind(stub, night).run(refresh()).error is None
+        assert len(stub.requests) == 2
+    assert states(sqlite) == {ours: "delivered"}
+
+
 def test_an_id_that_was_not_found_for_long_is_let_be(
     database: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:

@@ -128,6 +128,19 @@ def test_an_id_that_stays_unknown_has_failed(mode: str, runner: TaskRunner) -> N
     assert [report.state for report in error.reports] == ["not_found"]
 
 
+def test_a_text_that_is_unknown_for_a_moment_long_after_it_was_sent_is_waited_for(runner: TaskRunner) -> None:
+    said = (
+        [{"statusErrorCode": "SENT"}] * 2 + [{"statusErrorCode": "NOTFOUND"}] + [{"statusErrorCode": "SENT"}]
+    )
+    rows = [{"apiMessageId": 1, "statusDelivered": False, **each} for each in said]
+    rows.append({"apiMessageId": 1, "statusDelivered": True})
+    with Stub(*(answer(200, {"messageStatuses": [row]}) for row in rows)) as stub:
+        gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "any"}
+        runner.connections = {"winsms_default": gateway}
+        assert wait(runner, [1], "poke", poke_interval=0.3, not_found_grace=0.2, timeout=60) is None
+        assert len(stub.requests) == 5
+
+
 def test_an_unreachable_gateway_does_not_end_the_wait(
     mode: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
@@ -255,6 +268,7 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
         "end_at",
         "grace_until",
         "ledger",
+        "not_found_holds",
     }
 
 

@@ -22,6 +22,7 @@ T = TypeVar("T")
 SENT: dict[str, Any] = {"statusDelivered": False, "statusErrorCode": "SENT"}
 DELIVERED: dict[str, Any] = {"statusDelivered": True}
 FAILED: dict[str, Any] = {"statusDelivered": False, "statusErrorCode": "FAILED"}
+NOT_FOUND: dict[str, Any] = {"statusDelivered": False, "statusErrorCode": "NOTFOUND"}
 
 
 class NarrowGateway(WinSMSGateway):

@@ -60,7 +60,7 @@ def waiter(
     needs: float = 1.0,
     ledger: LedgerAddress | None = None,
 ) -> Waiter:
-    texts = DeliveryWait(ids, min_delivered=needs, grace_until=BEGINNING)
+    texts = DeliveryWait(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
     return Waiter(texts, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
 
 
