@@ -46,12 +46,12 @@ from airflow_provider_winsms.messages import (
 from airflow_provider_winsms.planning import plan_again
 from airflow_provider_winsms.reconciling import (
     DUE_MARGIN,
+    Expected,
     Look,
     Target,
-    compare,
+    conclude,
     not_due,
     read_scheduled,
-    submitted_since,
     targets_of,
 )
 
@@ -452,7 +452,8 @@ class Submission:
         held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
         messages = request.messages(held)
         self._refuse_past(messages, now)
-        record = Record(request.size, now, self._process, held)
+        due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
+        record = Record(request.size, now, self._process, held, due=due)
         try:
             self._ledger.intend(place, record, messages)
         except ClaimLost:
@@ -622,23 +623,20 @@ class Submission:
         except GatewayUnavailable as error:
             self._log.warning("The list of scheduled texts could not be read: %s", error)
             return Look(is_whole=False)
-        rows = submitted_since(record.intended_at, rows)
-        ids = [row.message_id for row in rows]
-        taken = self._ledger.claimed(ids) | set(self.outcome.message_ids) | set(record.ids.values())
-        rows = [row for row in rows if row.message_id not in taken]
-        rivals = self._rivals(place, rows, set(targets.values()))
+        expected = Expected(targets.values(), record.intended_at)
+        candidates = [row for row in rows if expected.may_be(row)]
+        taken = self._ledger.claimed(candidates)
+        found = expected.match(row for row in candidates if row.message_id not in taken)
+        rivals = self._rivals(place, found.certain)
         # Reading took time: what became due meanwhile may have left the list.
         still_open = not_due(record, targets, self._clock.now())
-        return compare(targets, rows, is_whole=is_whole, still_open=still_open, rivals=rivals)
+        return conclude(targets, found, is_whole=is_whole, still_open=still_open, rivals=rivals)
 
-    def _rivals(
-        self, place: Place, rows: Iterable[ScheduledMessage], targets: Collection[Target]
-    ) -> set[Target]:
-        """Return those targets, of the rows, that another request in doubt may have reached."""
+    def _rivals(self, place: Place, targets: Iterable[Target]) -> set[Target]:
+        """Return those targets that another request in doubt may have reached, too."""
         numbers = defaultdict(set)
-        for row in rows:
-            if row.send_at is not None and Target(row.number, row.send_at) in targets:
-                numbers[row.send_at].add(row.number)
+        for number, send_at in targets:
+            numbers[send_at].add(number)
         return {
             Target(number, send_at)
             for send_at, some in numbers.items()

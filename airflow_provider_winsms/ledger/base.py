@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.messages import Message, MessageId, Receipt, RejectReason
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt, RejectReason, ScheduledMessage
 
 
 class Place(NamedTuple):
@@ -120,6 +120,8 @@ class Record:
     """Since when what was accepted is being taken back, as its task was killed."""
     taken_back: frozenset[int] = field(default=frozenset(), compare=False)
     """The positions of accepted texts that somebody cancelled on purpose, which are not sent again."""
+    due: frozenset[DateTime] | None = field(default=None, compare=False)
+    """When its texts are due that are scheduled, in UTC; ``None`` if that was not written down."""
 
     def learn(self, news: Mapping[int, Receipt]) -> None:
         """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
@@ -227,8 +229,13 @@ class Ledger(Protocol):
     def withdraw(self, place: Place, record: Record) -> None:
         """Give a claim back, if it is this one: the request provably was not carried out."""
 
-    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
-        """Return those ids that are known to belong to recipients of any batch."""
+    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+        """Return the ids of those rows that are known to be of recipients of any batch.
+
+        Another account has other texts under the same ids, and so has one that gives its ids again. So a row
+        is known where the ledger has its id through the connection of the open batch, for its number and its
+        minute, as far as these can be compared.
+        """
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request, too, may have scheduled a text to, for that minute.

@@ -550,7 +550,7 @@ class SmsHistory(OnTables):
             msg = f"Request {place.number} of round {place.round} of the batch {batch_id!r} is not in doubt."
             raise InvalidMessage(msg)
         if accepted is not None:
-            self._check_ids(accepted, len(in_doubt))
+            self._check_ids(batch_id, accepted, len(in_doubt))
         ids = iter(accepted or ())
         resolved = [
             _resolved(row, next(ids, None)) if row.state is MessageState.UNKNOWN else row for row in rows
@@ -558,11 +558,14 @@ class SmsHistory(OnTables):
         self._tables.update(batch_id, place, rows, resolved)
         self._tables.mark_answered(batch_id, place)
 
-    def _check_ids(self, accepted: Sequence[int], in_doubt: int) -> None:
+    def _check_ids(self, batch_id: str, accepted: Sequence[int], in_doubt: int) -> None:
         if len(accepted) != in_doubt:
             msg = f"{counted(in_doubt, 'recipient')} in doubt, and {counted(len(accepted), 'id')} given."
             raise InvalidMessage(msg)
-        taken = len(accepted) - len(set(accepted)) + len(self._tables.claimed(accepted))
+        query = "SELECT sms_conn_id FROM {batches} WHERE batch_id = {p}"
+        ((sms_conn_id,),) = self._tables.read("read the batch", query, batch_id)
+        others = {text.message_id for text in self._tables.sent_as(accepted, sms_conn_id)}
+        taken = len(accepted) - len(set(accepted)) + len(others)
         if taken:
             msg = f"{taken} of the {counted(len(accepted), 'id')} belong to another recipient."
             raise InvalidMessage(msg)

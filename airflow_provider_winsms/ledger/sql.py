@@ -7,7 +7,7 @@ transaction is done again over a new connection.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -39,6 +39,7 @@ from airflow_provider_winsms.ledger.schema import (
 )
 from airflow_provider_winsms.ledger.tables import OnTables, Row, check_prefix, read_moment, whole_id
 from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.reconciling import instants_of, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import Sources
-    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+    from airflow_provider_winsms.ledger.tables import Sent
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
     from airflow_provider_winsms.privacy import KeyedHash
 
 _BATCH = (
@@ -120,7 +122,7 @@ class SqlLedger(OnTables):
         self._key = key
         self._hashes = hashes
         self._options = options
-        self._batch_id = ""
+        self._batch_id = self._sms_conn_id = ""
         super().__init__(hook, options.prefix)
 
     def latest(self) -> Batch | None:
@@ -142,8 +144,9 @@ class SqlLedger(OnTables):
                     raise
             except _InUse:
                 return self.latest() or batch
-        self._batch_id = batch.id
-        return found or batch
+        opened = found or batch
+        self._batch_id, self._sms_conn_id = opened.id, opened.sms_conn_id
+        return opened
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
@@ -186,10 +189,28 @@ class SqlLedger(OnTables):
         """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
         self._tables.transact(lambda: self._withdraw(place, record))
 
-    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
-        """Return those ids that belong to recipients of any batch in the tables."""
-        ids = list(map(whole_id, message_ids))
-        return set(self._tables.transact(lambda: self._tables.claimed(ids)))
+    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+        """Return the ids of those rows that are of recipients of any batch in the tables."""
+        ids = [whole_id(row.message_id) for row in rows]
+        found = self._tables.transact(lambda: self._tables.sent_as(ids, self._sms_conn_id))
+        sent = defaultdict(list)
+        for text in found:
+            sent[text.message_id].append(text)
+        return {
+            row.message_id
+            for row in rows
+            if any(self._is_same(text, row) for text in sent.get(whole_id(row.message_id), ()))
+        }
+
+    def _is_same(self, text: Sent, row: ScheduledMessage) -> bool:
+        """Tell whether a text is the one of a row, as far as number and minute can be compared."""
+        times = instants_of(row.send_at)
+        if text.send_at is None or (times and text.send_at not in times):
+            return False
+        if len(text.number) != _HASH_DIGITS:
+            return not is_plain(row.number) or text.number == row.number
+        is_comparable = is_plain(row.number) and text.key_id == self._hashes.key_id
+        return not is_comparable or text.number == self._hashes.of(row.number)
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
@@ -200,7 +221,7 @@ class SqlLedger(OnTables):
         return _batch(rows[0]) if rows else None
 
     def _opened(self, batch: Batch | None) -> Batch | None:
-        self._batch_id = "" if batch is None else batch.id
+        self._batch_id, self._sms_conn_id = ("", "") if batch is None else (batch.id, batch.sms_conn_id)
         return batch
 
     def _write(self, batch: Batch) -> None:

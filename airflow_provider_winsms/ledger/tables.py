@@ -113,6 +113,19 @@ class Row(NamedTuple):
         return self._replace(state=MessageState.CANCELLED, reason=RejectReason.CANCELLED, refund=refund)
 
 
+class Sent(NamedTuple):
+    """A text in the tables.
+
+    :param number: as it is kept: digits, or a hash of them.
+    :param key_id: the key that hashes were made with.
+    """
+
+    message_id: int
+    number: str
+    send_at: DateTime | None
+    key_id: str
+
+
 class Tables:
     """The tables under one prefix, over one connection. What is missing of them is created.
 
@@ -322,14 +335,20 @@ class Tables:
         amounts = self.amount(cost), self.amount(refund)
         self.execute("count the messages", statement, *differences, *amounts, self.now(), batch_id)
 
-    def claimed(self, message_ids: Iterable[int]) -> set[int]:
-        """Return those ids that belong to recipients of any batch."""
-        query = "SELECT message_id FROM {messages} WHERE message_id IN ({ids})"
-        return {
-            row[0]
+    def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[Sent]:
+        """Return what was sent through a connection under some ids, by any batch."""
+        query = (
+            "SELECT m.message_id, m.number, m.send_at, b.key_id FROM {messages} m "
+            "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+            "WHERE m.message_id IN ({ids}) AND b.sms_conn_id = {p}"
+        )
+        return [
+            Sent(message_id, number, None if send_at is None else read_moment(send_at), key_id)
             for part in parts(list(message_ids))
-            for row in self.read("look message ids up", query, ids=listed(part))
-        }
+            for message_id, number, send_at, key_id in self.read(
+                "look message ids up", query, sms_conn_id, ids=listed(part)
+            )
+        ]
 
     def _check_durability(self) -> None:
         if self._database.is_volatile():

@@ -30,6 +30,7 @@ from airflow_provider_winsms.ledger.base import (
 )
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.reconciling import instants_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import Sources
-    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 BATCH_KEY = "sms_send"
 """The key of the batch; a request's has its generation, round and number behind it."""
@@ -68,6 +69,7 @@ class TaskStateLedger:
         self._instance: Any = context["ti"]
         self._may_resend = may_resend
         self._generation = 1
+        self._sms_conn_id = ""
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened."""
@@ -76,12 +78,15 @@ class TaskStateLedger:
             self._refuse_if_forgotten()
             return None
         batch = batch_of(row)
-        self._generation = batch.generation
+        self._opened(batch)
         return batch
+
+    def _opened(self, batch: Batch) -> None:
+        self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
 
     def open(self, batch: Batch) -> Batch:
         """Write the batch. Nobody else can have: the store is this task instance's own."""
-        self._generation = batch.generation
+        self._opened(batch)
         self._store.set(BATCH_KEY, row_of_batch(batch))
         return batch
 
@@ -92,18 +97,21 @@ class TaskStateLedger:
 
     def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:  # noqa: ARG002 - ids only
         """Claim a request."""
-        self._store.set(self._key(place), row_of_record(record))
+        self._write(place, record)
 
     def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
         if self.find(place) != record:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        self._store.set(self._key(place), row_of_record(replace(record, intended_at=intended_at)))
+        self._write(place, replace(record, intended_at=intended_at))
 
-    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:  # noqa: ARG002 - as above
+    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
         """Write what is known of a request."""
-        self._store.set(self._key(place), row_of_record(record))
+        self._write(place, record)
+        if "_recorded" in self.__dict__:
+            for message_id in {record.ids[position] for position in news.keys() & record.ids.keys()}:
+                self._recorded[message_id].append(record.due)
 
     def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached."""
@@ -111,7 +119,7 @@ class TaskStateLedger:
         if found is None or found.intended_at != record.intended_at or not news.keys() <= set(found.in_doubt):
             return False
         found.learn(news)
-        self._store.set(self._key(place), row_of_record(found))
+        self._write(place, found)
         return True
 
     def rounds(self) -> list[Sources]:
@@ -136,42 +144,56 @@ class TaskStateLedger:
 
     def cancelling(self, place: Place, record: Record) -> None:
         """Write that a request is being taken back."""
-        self._store.set(self._key(place), row_of_record(record))
+        self._write(place, record)
 
     def withdraw(self, place: Place, record: Record) -> None:  # noqa: ARG002 - no other process can have claimed
         """Delete the claim."""
         self._store.delete(self._key(place))
 
-    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
-        """Return those ids that earlier tries have recorded: the store knows no other batch."""
-        return self._recorded_ids.intersection(message_ids)
+    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+        """Return the ids of rows that are known to be of this task: the store knows no other, nor numbers."""
+        return {row.message_id for row in rows if self._is_known(row)}
+
+    def _is_known(self, row: ScheduledMessage) -> bool:
+        times = instants_of(row.send_at)
+        known = self._recorded.get(row.message_id, ())
+        return any(due is None or not times or not times.isdisjoint(due) for due in known)
 
     @cached_property
-    def _recorded_ids(self) -> set[MessageId]:
-        generations = range(1, self._generation + 1)
-        records = (record for generation in generations for record in self._records_of(generation))
-        return {message_id for record in records for message_id in record.ids.values()}
+    def _recorded(self) -> defaultdict[MessageId, list[frozenset[DateTime] | None]]:
+        """When texts are due, by their ids, of all requests through this connection."""
+        recorded: defaultdict[MessageId, list[frozenset[DateTime] | None]] = defaultdict(list)
+        for generation in range(1, self._generation + 1):
+            for row in self._rows_of(generation):
+                if row.get("sms_conn_id", self._sms_conn_id) == self._sms_conn_id:
+                    record = record_of(row)
+                    for message_id in record.ids.values():
+                        recorded[message_id].append(record.due)
+        return recorded
 
     @cached_property
     def _was_in_doubt(self) -> bool:
         """Whether anybody of an earlier generation is in doubt: nobody can tell their texts from these."""
         generations = range(1, self._generation)
-        return any(record.in_doubt for generation in generations for record in self._records_of(generation))
+        return any(record_of(row).in_doubt for generation in generations for row in self._rows_of(generation))
 
-    def _records_of(self, generation: int) -> Iterator[Record]:
-        """Yield the records of a generation; they have no gaps, as requests are claimed in order."""
+    def _rows_of(self, generation: int) -> Iterator[Mapping[str, Any]]:
+        """Yield the records of a generation, as they are kept; they have no gaps, being claimed in order."""
         for of_round in count(1):
             for number in count(1):
                 row = self._store.get(request_key(generation, Place(of_round, number)))
                 if row is None:
                     break
-                yield record_of(row)
+                yield row
             if number == 1:
                 return
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
         """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""
         return set(numbers) if self._was_in_doubt else set()
+
+    def _write(self, place: Place, record: Record) -> None:
+        self._store.set(self._key(place), {**row_of_record(record), "sms_conn_id": self._sms_conn_id})
 
     def _key(self, place: Place) -> str:
         return request_key(self._generation, place)
@@ -221,6 +243,8 @@ def row_of_record(record: Record) -> dict[str, Any]:
         "owner": record.owner,
         "send_at": record.send_at and record.send_at.isoformat(),
     }
+    if record.due is not None:
+        row["due"] = sorted(int(due.timestamp()) // 60 for due in record.due)
     if record.ids:
         row["ids"] = [record.ids.get(position) for position in range(record.size)]
         costs = {str(cost) for cost in record.costs.values()}
@@ -253,6 +277,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
             for position in positions
         },
         cancelling_at=_instant(row["cancelling_at"]) if "cancelling_at" in row else None,
+        due=frozenset(pendulum.from_timestamp(60 * due) for due in row["due"]) if "due" in row else None,
     )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import traceback
 from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.ledger.tables import whole_id
-from airflow_provider_winsms.messages import Message, RejectReason
+from airflow_provider_winsms.messages import Message, RejectReason, ScheduledMessage
 from tests.ledger.batches import (
     FIRST,
     HASHES,
@@ -277,10 +278,51 @@ def test_an_outcome_without_a_claim_is_an_error(tables: SqlLedger) -> None:
         tables.record(FIRST, record(), {0: accepted(1)})
 
 
-def test_ids_of_any_batch_are_known(tables: SqlLedger, database: Database) -> None:
-    sent(tables, size=3, first_id=100)
-    with ledger(database, key="another") as other:
-        assert other.claimed([99, 100, 102, 2**40]) == {100, 102}
+def listed(message_id: int, position: int) -> ScheduledMessage:
+    """Return a row of the gateway's list."""
+    return ScheduledMessage(message_id, number(position), NOON, LATER, Decimal(1))
+
+
+@pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+@pytest.mark.parametrize(
+    ("fields", "is_known"),
+    [
+        ({}, True),
+        ({"number": number(2)}, False),
+        ({"send_at": LATER.add(minutes=1)}, False),
+        ({"send_at": LATER.in_timezone("Europe/Berlin")}, True),
+        ({"number": ""}, True),
+        ({"number": f"+{number(1)}"}, True),
+        ({"send_at": None}, True),
+        ({"message_id": 103}, False),
+    ],
+    ids=str,
+)
+def test_a_row_is_known_by_id_number_and_minute_as_far_as_they_can_be_read(
+    fields: dict[str, Any], is_known: bool, privacy: Any, database: Database
+) -> None:
+    with ledger(database, privacy=privacy) as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(send_at=LATER), messages())
+        tables.record(FIRST, record(send_at=LATER), {p: accepted(100 + p) for p in range(3)})
+    with ledger(database, key="another", privacy=privacy) as other:
+        other.open(batch(key="another"))
+        row = replace(listed(101, 1), **fields)
+        assert other.claimed([row, listed(99, 0)]) == ({101} if is_known else set())
+
+
+def test_a_row_is_not_known_by_an_id_of_another_connection(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(send_at=LATER), messages())
+    tables.record(FIRST, record(send_at=LATER), {0: accepted(100)})
+    assert tables.claimed([listed(100, 0)]) == {100}
+    with ledger(database, key="real") as other:
+        other.open(replace(batch(key="real"), sms_conn_id="real"))
+        assert other.claimed([listed(100, 0)]) == set()
+
+
+def test_a_text_that_was_sent_at_once_has_no_row(tables: SqlLedger) -> None:
+    sent(tables)
+    assert tables.claimed([listed(100, 0)]) == set()
 
 
 @pytest.mark.parametrize("privacy", ["none", "keyed_hash"])

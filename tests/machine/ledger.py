@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import Record
 from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.reconciling import instants_of, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import Batch, Place, Sources
-    from airflow_provider_winsms.messages import Message, MessageId, Receipt
+    from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 T = TypeVar("T")
 
@@ -235,15 +236,18 @@ class MemoryLedger:
         if all(row.is_unknown for row in claim.rows):
             del self._claims[place]
 
-    def claimed(self, message_ids: Collection[MessageId]) -> set[MessageId]:
-        """Return those ids that belong to recipients of any batch."""
-        return self._done(
-            "claimed",
-            lambda: {
-                row.message_id
-                for *_, row in self._tables.rows()
-                if row.message_id is not None and row.message_id in message_ids
-            },
+    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+        """Return the ids of rows that belong to recipients of any batch of this connection."""
+        return self._done("claimed", lambda: {row.message_id for row in rows if self._is_claimed(row)})
+
+    def _is_claimed(self, listed: ScheduledMessage) -> bool:
+        connections = {b.id: b.sms_conn_id for found in self._tables.batches.values() for b in found}
+        return self.batch is not None and any(
+            row.message_id == listed.message_id
+            and connections[batch_id] == self.batch.sms_conn_id
+            and (row.number == listed.number or not is_plain(listed.number))
+            and (listed.send_at is None or row.send_at in instants_of(listed.send_at))
+            for batch_id, _, row in self._tables.rows()
         )
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:

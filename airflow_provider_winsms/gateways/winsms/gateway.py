@@ -156,9 +156,17 @@ class WinSMSGateway(Gateway):
         return _RECIPIENT_BYTES + len(recipient.number)
 
     def first_possible_time(self, send_at: DateTime) -> DateTime:
-        """Round up to the minute: a time rounded down may be past, and a past time is sent at once."""
-        minute = send_at.start_of("minute")
-        return minute if minute == send_at else minute.add(minutes=1)
+        """Round up to a minute that the wire can say: one that comes once on the gateway's clock.
+
+        A time rounded down may be past, and a past time is sent at once; so is the later one of two that are
+        written alike, where clocks are put back, if the gateway takes it for the earlier one.
+
+        :returns: the same time, or a later one in UTC.
+        """
+        seconds = -(-send_at.timestamp() // _MINUTES) * _MINUTES
+        seconds = _first_that_comes_once(int(seconds), self.time_zone)
+        is_exact = seconds == send_at.timestamp()
+        return send_at if is_exact else pendulum.from_timestamp(seconds)
 
     def send(self, message: Message) -> Call[tuple[Receipt, ...]]:
         """``POST /sms/outgoing/send``."""
@@ -478,6 +486,16 @@ def _is_stamp(value: object) -> bool:
 
 def _is_words(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+@lru_cache(maxsize=4096)
+def _first_that_comes_once(seconds: int, time_zone: str) -> int:
+    """Return the first minute from one on that no other is written like."""
+    minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
+    while minute.replace(fold=0).utcoffset() != minute.replace(fold=1).utcoffset():
+        seconds += _MINUTES
+        minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
+    return seconds
 
 
 def _encode(body: Any) -> bytes:
