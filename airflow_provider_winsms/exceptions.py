@@ -14,6 +14,7 @@
     ├── IdempotencyConflict     fix the DAG: the same key stands for other texts or recipients
     ├── OutOfCredits            top the account up; a later try sends what it could not pay for
     ├── SendStopped             the task is being killed; a later try goes on
+    ├── ClocksDiffer            set the clock that is wrong; a later try goes on
     ├── ClaimLost               another process may send this; a later try finds what it did
     ├── LedgerUnavailable       wait; safe to retry
     ├── UnsupportedCapability   this gateway cannot do that
@@ -134,6 +135,12 @@ class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its sib
 
 class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """The task was killed, and no further request left. What was recorded stands; a later try goes on."""
+
+    is_permanent = False
+
+
+class ClocksDiffer(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
+    """Clocks that a held send relies on are too far apart. No further request left; a later try goes on."""
 
     is_permanent = False
 

@@ -91,6 +91,15 @@ LOST_IN_A_ROW = 2
 DECLINED_SHOWN = 20
 """How many declined recipients an outcome names; the counts are of all."""
 
+GATEWAY_CLOCK_TOLERANCE = DUE_MARGIN
+"""What is due later than this is surely in the gateway's list: so far may its clock and a worker's differ."""
+
+LEDGER_CLOCK_TOLERANCE = CLAIM_LASTS / 2
+"""Two workers then differ by ``CLAIM_LASTS``, for which a claim waits before it is taken for lost.
+
+A request that left at once, as nearly all do, cannot arrive after another worker has given it up.
+"""
+
 _LOOKS = (1, 2, 4, 8, 15)  # seconds between looks; the last one repeats
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 
@@ -293,6 +302,8 @@ class Submission:
 
     :param process: names this process among those that may send the same.
     :param is_resumed: whether the ledger may hold records of the batch.
+    :param check_clocks: called once, before anything is submitted or decided of a held send; what it raises
+        prevents that.
     """
 
     def __init__(
@@ -309,6 +320,7 @@ class Submission:
         call_for: Callable[[Sequence[Message]], Call[tuple[Receipt, ...]]],
         is_resumed: bool = True,
         cancels_on_stop: bool = False,
+        check_clocks: Callable[[], None] = lambda: None,
     ) -> None:
         self.outcome = Outcome(planned.recipients, planned.duplicates)
         self._gateway = gateway
@@ -321,6 +333,8 @@ class Submission:
         self._call_for = call_for
         self._is_resumed = is_resumed
         self._cancels_on_stop = cancels_on_stop
+        self._check_clocks = check_clocks
+        self._has_checked_clocks = False
         self._is_halted = False
         self._was_unreceived = False
         self._rounds = [planned]
@@ -340,6 +354,7 @@ class Submission:
         :raises GatewayUnavailable: like all errors below, but for the last two, it leaves a ledger from which
             a later try goes on where this one stopped.
         :raises LedgerUnavailable: nothing leaves without a claim.
+        :raises ClocksDiffer: a held send could not tell by the clocks what became of a request.
         :raises ClaimLost: another process has the request, or the batch was superseded.
         :raises SendStopped: ``stop`` was called.
         :raises IdempotencyConflict: the ledger has a request of another size.
@@ -435,6 +450,8 @@ class Submission:
             raise IdempotencyConflict(msg)
         if record is not None and record.cancelling_at is not None:
             self._finish_cancelling(place, request, record)
+        if record is None or record.in_doubt:
+            self._trust_clocks()
         if record is None:
             self._heed_stop()
             record = self._submitted(place, request)
@@ -444,6 +461,11 @@ class Submission:
         if record.size == len(record.ids):
             self._lost_in_a_row = 0
         return record
+
+    def _trust_clocks(self) -> None:
+        if self._policy.is_held and not self._has_checked_clocks:
+            self._check_clocks()
+            self._has_checked_clocks = True
 
     def _submitted(self, place: Place, request: Request) -> Record:
         if self._lost_in_a_row:

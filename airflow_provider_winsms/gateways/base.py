@@ -127,6 +127,10 @@ class Gateway:
         """
         raise NotImplementedError
 
+    def answered_at(self, document: Any) -> DateTime | None:
+        """Return when an answer says it was made, in the zone of the wire; ``None`` if it does not say."""
+        raise NotImplementedError
+
     def message_bytes(self, message: Message) -> int:
         """Return the most bytes that a message adds to a request's body, its recipients left out."""
         raise NotImplementedError

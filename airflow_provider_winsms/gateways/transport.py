@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from itertools import islice
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
+from airflow_provider_winsms.clocks import Reading
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -44,10 +46,12 @@ if TYPE_CHECKING:
         Iterator,
         Mapping,
     )
+    from datetime import datetime
     from types import TracebackType
 
     import httpx
     import requests
+    from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
 
@@ -199,6 +203,17 @@ class Transport:
         result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, leaving)
         return result
 
+    def read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> Reading | None:
+        """Carry out a call that may be repeated, and return what its answer tells of the gateway's clock.
+
+        :param now: this machine's clock.
+        :returns: ``None`` if the answer tells nothing.
+
+        Raises what ``send`` raises.
+        """
+        reading: Reading | None = Retrying(sleep=self._sleep, **self._policy)(self._read_clock, call, now)
+        return reading
+
     def stream(self, call: Call[T], leaving: Leaving = nullcontext) -> Generator[T]:
         """Carry out a call, and yield what it returns in parts, as the answer arrives.
 
@@ -227,6 +242,14 @@ class Transport:
         self._keep_pace()
         with leaving():
             return read_answer(call, self._fetch(call), self.endpoint)
+
+    def _read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> Reading | None:
+        self._keep_pace()
+        asked_at = now()
+        answer = self._fetch(call)
+        answered_at = now()
+        read_answer(call, answer, self.endpoint)
+        return _clock_reading(answer, self.endpoint.gateway, asked_at, answered_at)
 
     def _begin(self, call: Call[T], key: str, leaving: Leaving) -> tuple[list[T], Generator[T]]:
         """Return the first part, or none where there are no rows, and the others to come."""
@@ -453,7 +476,7 @@ def _shape_error(error: Exception) -> str:
 
 
 def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
-    status, document = answer.status, _error_document(answer)
+    status, document = answer.status, _document_of(answer)
     reason = _reason(call, document, endpoint)
     where = f"{call.operation}: HTTP {status}{reason}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -483,8 +506,8 @@ def _may_have_been_carried_out(status: int) -> bool:
     )
 
 
-def _error_document(answer: Answer) -> Any:
-    """Return the JSON of an answer that is no success, or ``None`` if it is none."""
+def _document_of(answer: Answer) -> Any:
+    """Return the JSON of an answer, or ``None`` if it is none."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -536,6 +559,28 @@ def _check_bounds(call: Call[Any], length: int, most: int, *, is_late: bool) -> 
         raise _lost(call, f"its answer is longer than {most} bytes")
     if is_late:
         raise _lost(call, "its answer dripped in too slowly")
+
+
+def _clock_reading(
+    answer: Answer, gateway: Gateway, asked_at: DateTime, answered_at: DateTime
+) -> Reading | None:
+    """Read ``Date``, which is in GMT (RFC 9110, section 6.6.1), or else the gateway's own time."""
+    # The answer of a cache is as old as it says (RFC 9111, section 5.1), or older.
+    if answer.headers.get("Age", "0").strip() != "0":
+        return None
+    clock = f"the clock of {gateway.name}"
+    if date := _date(answer):
+        return Reading(clock, date, asked_at, answered_at, timedelta(seconds=1))
+    stamp = gateway.answered_at(_document_of(answer))
+    return stamp and Reading(clock, stamp, asked_at, answered_at, is_zone_known=False)
+
+
+def _date(answer: Answer) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return date if date.tzinfo else None
 
 
 def _retry_after(answer: Answer) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,17 +13,24 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_winsms.choices import CheckNumbers, check_choice
 from airflow_provider_winsms.composing import Composer
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    InvalidMessage,
+    SmsError,
+    UnsupportedCapability,
+)
 from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
 from airflow_provider_winsms.messages import credits_text
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Connection
+    from pendulum import DateTime
 
+    from airflow_provider_winsms.clocks import Reading
     from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
     from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint, Transport
     from airflow_provider_winsms.messages import (
@@ -182,6 +189,16 @@ class SmsHook(BaseHook):
     def get_balance(self) -> Balance:
         """Ask for the credits left."""
         return self.carry(self.gateway.balance())
+
+    def read_clock(self, now: Callable[[], DateTime]) -> Reading | None:
+        """Ask for the balance, and return what the answer tells of the gateway's clock.
+
+        :param now: this machine's clock.
+        :returns: ``None`` if the gateway tells nothing of it.
+        """
+        with suppress(UnsupportedCapability):
+            return self.get_conn().read_clock(self.gateway.balance(), now)
+        return None
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> bool:
         """Move whole credits from one account number to another; ``False`` if the gateway declined.

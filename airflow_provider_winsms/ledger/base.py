@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.clocks import Reading
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, RejectReason, ScheduledMessage
 
 
@@ -236,6 +237,9 @@ class Ledger(Protocol):
         is known where the ledger has its id through the connection of the open batch, for its number and its
         minute, as far as these can be compared.
         """
+
+    def read_clock(self) -> Reading | None:
+        """Return what the memory's clock showed; ``None`` if it has none of its own, or does not tell."""
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request, too, may have scheduled a text to, for that minute.

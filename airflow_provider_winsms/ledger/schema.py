@@ -328,12 +328,14 @@ class _Flavour:
     :param day: the day of a moment, which is in UTC.
     :param seconds: the seconds between two moments.
     :param create_view: makes a view that may be there already.
+    :param epoch: the present by the server's clock, in seconds since 1970; empty, if there is no server.
     :param has_indexes_inside: whether an index stands among the columns of its table.
     """
 
     day: str
     seconds: str
     create_view: str
+    epoch: str = ""
     has_indexes_inside: bool = False
 
 
@@ -342,6 +344,7 @@ _FLAVOURS = {
         day="CAST({moment} AT TIME ZONE 'UTC' AS DATE)",
         seconds="EXTRACT(EPOCH FROM ({end} - {start}))",
         create_view="CREATE OR REPLACE VIEW",
+        epoch="FLOOR(EXTRACT(EPOCH FROM clock_timestamp()))",
     ),
     "sqlite": _Flavour(
         day="DATE({moment})",
@@ -352,6 +355,7 @@ _FLAVOURS = {
         day="DATE({moment})",
         seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
         create_view="CREATE OR REPLACE VIEW",
+        epoch="UNIX_TIMESTAMP()",
         has_indexes_inside=True,
     ),
 }
@@ -381,6 +385,11 @@ class Schema:
         self._database = database
         self._flavour = _FLAVOURS[conn_type]
         self._prefix = prefix
+
+    @property
+    def epoch(self) -> str:
+        """The present by the server's clock, in whole seconds since 1970; empty, if there is no server."""
+        return self._flavour.epoch
 
     def name(self, part: Table | View) -> str:
         """Return the name of a table or a view as it stands in a statement."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
+    from airflow_provider_winsms.clocks import Reading
     from airflow_provider_winsms.ledger.base import Sources
     from airflow_provider_winsms.ledger.tables import Sent
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
@@ -211,6 +212,10 @@ class SqlLedger(OnTables):
             return not is_plain(row.number) or text.number == row.number
         is_comparable = is_plain(row.number) and text.key_id == self._hashes.key_id
         return not is_comparable or text.number == self._hashes.of(row.number)
+
+    def read_clock(self) -> Reading | None:
+        """Return what the database's clock showed; SQLite has this machine's."""
+        return self._tables.transact(self._tables.read_clock)
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import pendulum
 
+from airflow_provider_winsms.clocks import Reading
 from airflow_provider_winsms.database import Database, read_amount, read_instant
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -142,6 +143,7 @@ class Tables:
         self._prefix = prefix
         self._database = Database(hook, self._refused, is_durable=True)
         schema = Schema(self._database, hook.conn_type, prefix)
+        self._epoch = schema.epoch
         self.placeholder = placeholder = self._database.placeholder
         self._words = {
             "p": placeholder,
@@ -166,6 +168,16 @@ class Tables:
     def now(self) -> Any:
         """Return this moment as the driver takes it."""
         return self.instant(datetime.now(UTC))
+
+    def read_clock(self) -> Reading | None:
+        """Return what the server's clock showed, by this machine's; ``None`` if there is no server."""
+        if not self._epoch:
+            return None
+        asked_at = datetime.now(UTC)
+        ((seconds,),) = self.read("read the clock", "SELECT {epoch}", epoch=self._epoch)
+        shown = datetime.fromtimestamp(int(seconds), UTC)
+        clock = "the clock of the ledger's database"
+        return Reading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
 
     def instant(self, moment: datetime | None) -> Any:
         """Return a moment as the driver takes it."""

@@ -150,6 +150,9 @@ class TaskStateLedger:
         """Delete the claim."""
         self._store.delete(self._key(place))
 
+    def read_clock(self) -> None:
+        """Return nothing: the store does not tell its time."""
+
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of rows that are known to be of this task: the store knows no other, nor numbers."""
         return {row.message_id for row in rows if self._is_known(row)}

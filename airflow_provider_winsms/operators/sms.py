@@ -22,6 +22,7 @@ from airflow_provider_winsms.choices import (
     check_choice,
     is_intolerable,
 )
+from airflow_provider_winsms.clocks import check_agreement
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.deliveries import (
     Terms,
@@ -52,6 +53,8 @@ from airflow_provider_winsms.planning import has_room_for_times, plan
 from airflow_provider_winsms.sending import (
     CLAIM_LASTS,
     FIRST_PLACE,
+    GATEWAY_CLOCK_TOLERANCE,
+    LEDGER_CLOCK_TOLERANCE,
     SYSTEM_CLOCK,
     Guarantee,
     OnClear,
@@ -203,6 +206,7 @@ class _SendOperator(SealedFieldsOperator):
             call_for=lambda messages: self._call(hook, messages),
             is_resumed=batch is not wanted,
             cancels_on_stop=self.cancel_on_kill,
+            check_clocks=lambda: self._check_clocks(hook, ledger),
         )
         outcome = self._submission.outcome
         try:
@@ -215,6 +219,15 @@ class _SendOperator(SealedFieldsOperator):
             raise
         self._log_outcome(outcome)
         return {"batch": batch.id, **outcome.summary()}, planned
+
+    def _check_clocks(self, hook: SmsHook, ledger: Ledger) -> None:
+        """Refuse where the clocks are known to differ that a held send relies on."""
+        gateway, store = hook.read_clock(self.clock.now), ledger.read_clock()
+        for reading, tolerance in ((gateway, GATEWAY_CLOCK_TOLERANCE), (store, LEDGER_CLOCK_TOLERANCE)):
+            if reading is not None:
+                check_agreement(reading, tolerance)
+        if gateway is None:
+            self.log.debug("The answers of %s do not tell its time: its clock is trusted.", hook.gateway.name)
 
     def _wait(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
         """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""

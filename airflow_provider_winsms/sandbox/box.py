@@ -110,7 +110,7 @@ class Sandbox:
         :raises ValueError: if the host is not a loopback address.
         """
         try:
-            self._server = Server(self._address, self.answer)
+            self._server = Server(self._address, self.answer, self._clock.now)
         except (OSError, ValueError):
             self.close()
             raise

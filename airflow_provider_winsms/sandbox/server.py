@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,6 +120,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body if reply.ending is Ending.WHOLE else body[: len(body) // 2])
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the ``Date`` of an answer, by the clock of the gateway that the sandbox is."""
+        return super().date_time_string(self.server.now() if timestamp is None else timestamp)
+
     def _reset(self) -> None:
         # A socket that does not linger answers its closing with RST instead of FIN.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -140,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """Hands requests to ``answer`` and its replies to the client.
 
+    :param now: seconds since the epoch, for the ``Date`` of each answer.
     :raises ValueError: if the host is not a loopback address.
     """
 
@@ -147,9 +153,15 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address: ClassVar[bool] = True  # type: ignore[misc]
 
-    def __init__(self, address: tuple[str, int], answer: Callable[[Request], Reply]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        answer: Callable[[Request], Reply],
+        now: Callable[[], float] = time.time,
+    ) -> None:
         _check_loopback(address[0])
         self.answer = answer
+        self.now = now
         self._open: set[socket.socket] = set()
         self._change = threading.Condition()
         super().__init__(address, Handler)

@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
+    ClocksDiffer,
     ConfigurationError,
     GatewayUnavailable,
     IdempotencyConflict,
@@ -1488,3 +1489,68 @@ def test_a_time_beyond_time_is_refused(send_at: str, runner: TaskRunner) -> None
 @pytest.mark.parametrize("option", [{"ledger_privacy": "keyed_hash"}, {"ledger_text": "keep"}])
 def test_what_only_tables_can_do_is_refused_without_them(option: dict[str, Any], runner: TaskRunner) -> None:
     assert "need `ledger_conn_id`" in str(runner.run(send(**option)).error)
+
+
+# Clocks that differ.
+
+
+def with_clock_off(monkeypatch: pytest.MonkeyPatch, world: World, seconds: float) -> None:
+    monkeypatch.setattr(
+        SmsSendOperator, "clock", Clock(lambda: world.now().add(seconds=seconds), world.sleep)
+    )
+
+
+@LATER
+@pytest.mark.parametrize("seconds", [32, -32, 200, -200, 1800, -3600, 7200, 86_400])
+def test_a_held_send_is_refused_where_the_gateway_has_another_time_and_sent_when_it_is_set(
+    seconds: float, hours: int | None, world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.retries = 1
+    right, send_at = SmsSendOperator.clock, world.now().add(hours=48) if hours else None
+    with_clock_off(monkeypatch, world, seconds)
+    result = runner.run(send(guarantee="exactly_once", send_at=send_at))
+    assert isinstance(result.error, ClocksDiffer)
+    assert result.state == "up_for_retry"
+    assert "the clock of WinSMS showed" in str(result.error)
+    assert f"{world.now().add(seconds=seconds):YYYY-MM-DDTHH:mm:ss}" in str(result.error)
+    assert f"{world.now():YYYY-MM-DDTHH:mm:ss}" in str(result.error)
+    assert (world.texts, world.asked("smsSend")) == (Counter(), 0)
+    monkeypatch.setattr(SmsSendOperator, "clock", right)
+    assert runner.run(send(guarantee="exactly_once", send_at=send_at)).error is None
+    assert world.texts == once(ANN, BEN)
+
+
+@pytest.mark.parametrize("seconds", [0, 5, -5, 29, -29])
+def test_a_held_send_goes_out_where_clocks_nearly_agree(
+    seconds: float, world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_clock_off(monkeypatch, world, seconds)
+    assert runner.run(send(guarantee="exactly_once")).error is None
+    assert world.texts == once(ANN, BEN)
+    assert world.asked("getCreditBalance") == 1
+
+
+@pytest.mark.parametrize("guarantee", ["at_most_once", "at_least_once"])
+def test_a_send_that_is_not_held_asks_for_no_time(
+    guarantee: str, world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_clock_off(monkeypatch, world, 200)
+    assert runner.run(send(guarantee=guarantee)).error is None
+    assert world.texts == once(ANN, BEN)
+    assert world.asked("getCreditBalance") == 0
+
+
+def test_a_retry_whose_clock_is_ahead_does_not_take_a_request_for_lost_that_is_on_its_way(
+    world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.retries = 2
+    right = SmsSendOperator.clock
+    world.before[1] = die
+    runner.run(send(guarantee="exactly_once"))
+    with_clock_off(monkeypatch, world, 180)
+    assert isinstance(runner.run(send(guarantee="exactly_once")).error, ClocksDiffer)
+    assert world.sends == 1
+    monkeypatch.setattr(SmsSendOperator, "clock", right)
+    assert runner.run(send(guarantee="exactly_once")).error is None
+    assert world.texts == once(ANN, BEN)
+    assert world.waited >= 90

@@ -147,6 +147,15 @@ class WinSMSGateway(Gateway):
             and _is_words(words)
         )
 
+    def answered_at(self, document: Any) -> DateTime | None:
+        """Read ``timeStamp``, whose zone is not documented: that of the other times, as far as is known."""
+        digits = str(document.get("timeStamp")) if isinstance(document, dict) else ""
+        if not _TIME_STAMP.fullmatch(digits):
+            return None
+        minute = _read_instant(digits[:_WIRE_TIME_DIGITS], self.time_zone)
+        milliseconds = int(digits[_WIRE_TIME_DIGITS:])
+        return minute and minute.add(microseconds=milliseconds * 1000)
+
     def message_bytes(self, message: Message) -> int:
         """Return the bytes of a message without recipients; its comma is the one that its first lacks."""
         return len(_encode(self._wire_message(message, ())))
