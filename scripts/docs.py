@@ -24,7 +24,8 @@ With `ledger_conn_id="warehouse"` a send remembers in tables of that database wh
 MySQL, MariaDB or SQLite, through the `DbApiHook` of the connection. They are the memory that retries rely
 on ([What is promised, and what is not](promises.md)), and the history to query. All of it is created when
 it is first needed. The names begin with `ledger_prefix`, `sms_` unless another is given. A column, once
-published, is neither renamed nor dropped; new ones may be added.
+published, is neither renamed nor dropped; new ones may be added. An SQLite file is a ledger for one machine
+only.
 
 ```python
 SmsSendOperator(task_id="send", text="Your parcel is here.", to=customers, ledger_conn_id="warehouse")

@@ -395,15 +395,17 @@ class Schema:
         """Return the name of a table or a view as it stands in a statement."""
         return self._database.quoted(self._prefix + part.name)
 
-    def prepare(self) -> None:
-        """Create what is missing.
+    def prepare(self) -> bool:
+        """Create what is missing, and tell whether tables were.
 
         :raises ConfigurationError: if there is a table that lacks columns.
         """
-        if not all(self._is_there(part) for part in (*TABLES, *VIEWS)):
+        is_new = not all(map(self._is_there, TABLES))
+        if is_new or not all(map(self._is_there, VIEWS)):
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
+        return is_new
 
     def _is_there(self, part: Table | View) -> bool:
         try:

@@ -156,7 +156,7 @@ class Tables:
         self.transact = self._database.transact
         try:
             self._check_durability()
-            schema.prepare()
+            self.is_new = schema.prepare()
         except BaseException:
             self.close()
             raise
@@ -388,6 +388,11 @@ class OnTables:
 
     def __init__(self, hook: DbApiHook, prefix: str) -> None:
         self._tables = Tables(hook, prefix)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the tables were missing until now."""
+        return self._tables.is_new
 
     def close(self) -> None:
         """End the connection."""

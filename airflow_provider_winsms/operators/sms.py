@@ -46,6 +46,7 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
 from airflow_provider_winsms.messages import Message, RejectReason, counted
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
@@ -339,11 +340,12 @@ class _SendOperator(SealedFieldsOperator):
                 )
                 raise ConfigurationError(msg)
             key = self._key(context)
-            with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as ledger:
-                yield ledger
+            with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
+                yield beside_tables(tables, context, key, resends=self.on_clear == "resend")
             return
         self._refuse_what_needs_tables()
-        yield TaskStateLedger(context, may_resend=self.on_clear == "resend")
+        store = TaskStateLedger(context, may_resend=self.on_clear == "resend")
+        yield beside_store(store, context, self._key(context))
 
     def _key(self, context: Context) -> str:
         if self.idempotency_key is None:

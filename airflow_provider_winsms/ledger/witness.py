@@ -1,0 +1,259 @@
+"""A second memory of which requests were claimed, so that the loss of the first is noticed.
+
+It is one small value in Airflow's task state store, beside the ledger, whichever that is: tables that were
+dropped, a connection that leads elsewhere, or a store that answers "not found" for a record it has. Airflow
+tells a worker no more of such an answer than that, so that a single one proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import uuid4
+
+from airflow_provider_winsms.exceptions import LedgerUnavailable, OutcomeUnknown
+from airflow_provider_winsms.ledger.base import Place, positions_in, spans_of
+from airflow_provider_winsms.ledger.store import TaskStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, Record, Sources
+    from airflow_provider_winsms.ledger.sql import SqlLedger
+    from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+    from airflow_provider_winsms.messages import Message
+
+CLAIMS_KEY = "sms_claims"
+"""The key of the claims: of each batch's key, its generations, their rounds, and the requests of those."""
+
+_PROBE_KEY = "sms_probe"
+
+_UNRELIABLE = (
+    "Airflow's task state store did not return what was just written to it, so its answers about earlier "
+    "tries prove nothing. Nothing was sent. A retry goes on."
+)
+_TABLES_LACK = (
+    "Restore the tables, or point `ledger_conn_id` and `ledger_prefix` at those of the earlier try; a retry "
+    'goes on. To send all again, to everybody: clear the task with on_clear="resend", or start a new DAG run.'
+)
+_STORE_LACKS = (
+    "If Airflow's task state store failed for a moment, a retry goes on. If a person deleted the key there: "
+    "delete all keys of the task in it and clear the task, or start a new DAG run. Both send all again, to "
+    "everybody."
+)
+_CREATED_NOW = (
+    "This try created the ledger's tables. An earlier try of this task may have sent with tables that are "
+    "gone. Nothing was sent. Point `ledger_conn_id` at the ledger of the earlier try. If no earlier try has "
+    "sent anything, clear the task: it then sends."
+)
+
+
+class Witness:
+    """Knows which requests the tries of this task instance have claimed under one key.
+
+    Without a task state store (before Airflow 3.3) it knows those of this try.
+
+    :param context: the task's context.
+    :param key: of the batch.
+    :raises LedgerUnavailable: from every method, if the store cannot be reached.
+    """
+
+    def __init__(self, context: Context, key: str) -> None:
+        self._store = TaskStore(context)
+        self._instance: Any = context["ti"]
+        self._key = blake2b(key.encode(), digest_size=8).hexdigest()
+        self._others: dict[str, Any] = {}
+        self._claims: set[tuple[int, Place]] = set()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it outlives this try."""
+        return self._store.is_kept
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether a person cleared the task instance, which raises ``max_tries``; retries do not."""
+        return bool(self._instance.max_tries > (self._instance.task.retries or 0))
+
+    @property
+    def has_earlier_try(self) -> bool:
+        """Whether the task instance was tried before."""
+        return self.was_cleared or self._instance.try_number > 1
+
+    def load(self) -> None:
+        """Read what earlier tries have claimed.
+
+        :raises LedgerUnavailable: if "nothing" is the answer of a store that does not keep what it is given.
+        """
+        rows = self._store.get(CLAIMS_KEY)
+        if rows is None and self.is_kept and self.has_earlier_try:
+            self._probe()
+            rows = self._store.get(CLAIMS_KEY)
+        self._others = dict(rows or {})
+        self._claims = set(_claims(self._others.pop(self._key, {})))
+
+    def last_generation(self) -> int:
+        """Return the last generation with a claim, or 0."""
+        return max((generation for generation, _ in self._claims), default=0)
+
+    def last_round(self, generation: int) -> int:
+        """Return the last round of a generation with a claim, or 0."""
+        return max((place.round for of, place in self._claims if of == generation), default=0)
+
+    def has(self, generation: int, place: Place) -> bool:
+        """Tell whether a request was claimed."""
+        return (generation, place) in self._claims
+
+    def learn(self, generation: int, place: Place) -> None:
+        """Take in that a request was claimed; it is written with the next claim."""
+        self._claims.add((generation, place))
+
+    def add(self, generation: int, place: Place) -> None:
+        """Write that a request was claimed."""
+        self.learn(generation, place)
+        self._write()
+
+    def remove(self, generation: int, place: Place) -> None:
+        """Write that a request is not claimed any more."""
+        self._claims.discard((generation, place))
+        self._write()
+
+    def forget_after(self, generation: int) -> None:
+        """Write that nothing was claimed in later generations."""
+        self._claims = {(of, place) for of, place in self._claims if of <= generation}
+        self._write()
+
+    def _write(self) -> None:
+        self._store.set(CLAIMS_KEY, {**self._others, self._key: _rows(self._claims)})
+
+    def _probe(self) -> None:
+        nonce = uuid4().hex
+        self._store.set(_PROBE_KEY, nonce)
+        if self._store.get(_PROBE_KEY) != nonce:
+            raise LedgerUnavailable(_UNRELIABLE)
+        self._store.delete(_PROBE_KEY)
+
+
+class WitnessedLedger:
+    """A ledger that is held against its witness: it refuses where it lacks what was claimed.
+
+    :param resends: whether a task that a person clears sends all again.
+    :param is_new: whether this try created the ledger.
+    :param way_out: what a person can do about a ledger that lacks claims.
+    """
+
+    def __init__(
+        self, ledger: Ledger, witness: Witness, *, resends: bool, is_new: bool, way_out: str
+    ) -> None:
+        self._ledger = ledger
+        self._witness = witness
+        self._may_forget = resends and witness.was_cleared
+        self._is_new = is_new
+        self._way_out = way_out
+        self._generation = 1
+        self.renew, self.record, self.give_up = ledger.renew, ledger.record, ledger.give_up
+        self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
+        self.claimed, self.rivals = ledger.claimed, ledger.rivals
+
+    def latest(self) -> Batch | None:
+        """Return the batch that an earlier try opened.
+
+        :raises LedgerUnavailable: if the ledger lacks it.
+        """
+        # The witness comes first: it finds out whether the store can be believed.
+        self._witness.load()
+        found = self._ledger.latest()
+        self._generation = 0 if found is None else found.generation
+        if self._witness.last_generation() > self._generation:
+            if not self._may_forget:
+                self._refuse("the batch")
+            self._witness.forget_after(self._generation)
+        if found is None:
+            self._refuse_if_created_now()
+        return found
+
+    def open(self, batch: Batch) -> Batch:
+        """Write a batch."""
+        opened = self._ledger.open(batch)
+        self._generation = opened.generation
+        return opened
+
+    def find(self, place: Place) -> Record | None:
+        """Return what is known of a request.
+
+        :raises LedgerUnavailable: if the ledger lacks it.
+        """
+        found = self._ledger.find(place)
+        if found is not None:
+            self._witness.learn(self._generation, place)
+        elif self._witness.has(self._generation, place):
+            self._refuse(f"request {place.number} of round {place.round}")
+        return found
+
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+        """Claim a request, in the ledger first: a claim without a witness has not left."""
+        self._ledger.intend(place, record, messages)
+        self._witness.add(self._generation, place)
+
+    def withdraw(self, place: Place, record: Record) -> None:
+        """Give a claim back."""
+        self._witness.remove(self._generation, place)
+        self._ledger.withdraw(place, record)
+
+    def rounds(self) -> list[Sources]:
+        """Return whom each round after the first sends to.
+
+        :raises LedgerUnavailable: if the ledger lacks one of them.
+        """
+        found = self._ledger.rounds()
+        if self._witness.last_round(self._generation) > len(found) + 1:
+            self._refuse(f"round {len(found) + 2}")
+        return found
+
+    def _refuse_if_created_now(self) -> None:
+        """Refuse where there is no witness, and the ledger began with this try of several."""
+        is_witnessed = self._witness.is_kept or not self._witness.has_earlier_try
+        if self._is_new and not is_witnessed and not self._may_forget:
+            raise OutcomeUnknown(_CREATED_NOW)
+
+    def _refuse(self, what: str) -> NoReturn:
+        msg = (
+            f"An earlier try of this task claimed requests, but the ledger lacks {what}, so what was sent is "
+            f"unknown here. Nothing more was sent. {self._way_out}"
+        )
+        raise LedgerUnavailable(msg)
+
+
+def beside_tables(ledger: SqlLedger, context: Context, key: str, *, resends: bool) -> WitnessedLedger:
+    """Return a ledger in tables that is held against its witness."""
+    witness = Witness(context, key)
+    return WitnessedLedger(ledger, witness, resends=resends, is_new=ledger.is_new, way_out=_TABLES_LACK)
+
+
+def beside_store(ledger: TaskStateLedger, context: Context, key: str) -> WitnessedLedger:
+    """Return a ledger in the task state store that is held against its witness, which is in the store too."""
+    # Its records may be there although its batch is not: only all of them together can be forgotten.
+    return WitnessedLedger(ledger, Witness(context, key), resends=False, is_new=False, way_out=_STORE_LACKS)
+
+
+def _claims(rows: Any) -> list[tuple[int, Place]]:
+    return [
+        (int(generation), Place(int(number), position))
+        for generation, rounds in rows.items()
+        for number, spans in rounds.items()
+        for position in positions_in(spans)
+    ]
+
+
+def _rows(claims: set[tuple[int, Place]]) -> dict[str, dict[str, str]]:
+    """Return claims as JSON values."""
+    numbers = defaultdict[tuple[int, int], list[int]](list)
+    for generation, place in claims:
+        numbers[generation, place.round].append(place.number)
+    rows = defaultdict[str, dict[str, str]](dict)
+    for (generation, of_round), found in sorted(numbers.items()):
+        rows[str(generation)][str(of_round)] = spans_of(found)
+    return dict(rows)
