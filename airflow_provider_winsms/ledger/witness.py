@@ -156,7 +156,7 @@ class WitnessedLedger:
         self._generation = 1
         self.renew, self.record, self.give_up = ledger.renew, ledger.record, ledger.give_up
         self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
-        self.claimed, self.rivals = ledger.claimed, ledger.rivals
+        self.claimed, self.rivals, self.read_clock = ledger.claimed, ledger.rivals, ledger.read_clock
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened.
