@@ -43,6 +43,9 @@ _COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 """The backslash comes first, as it is in the others."""
 
 
+_UPDATE_FROM = "UPDATE {target} SET {values} FROM {other} WHERE {match} AND ({condition})"
+
+
 class Kind(StrEnum):
     """What a column holds; each database has its own type for it."""
 
@@ -132,8 +135,9 @@ class Dialect:
         none is known.
     :param keeps_temporary_in_memory: whether such a table takes our memory.
     :param empty: the statement that deletes all rows of such a table.
-    :param delete: the statement that deletes rows of ``{target}`` by those of ``{other}`` that ``{match}``.
-    :param joins_to_update: whether an update takes values from another table by a join.
+    :param update: the statement that updates rows of ``{target}`` from those of ``{other}`` that ``{match}``,
+        if ``{condition}``; empty: values can only be looked up, one by one.
+    :param joins_to_update: whether it joins them, so that the columns of ``{values}`` need their table's name.
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` leaves out rows that are there already.
     :param no_spill: what keeps a transaction from locking readers out before its commit, and takes memory.
     :param has_cursors: whether a connection has cursors, rather than being one.
@@ -156,7 +160,7 @@ class Dialect:
     temporary: str = "CREATE TEMPORARY TABLE"
     keeps_temporary_in_memory: bool = False
     empty: str = "DELETE FROM {table}"
-    delete: str = "DELETE FROM {target} WHERE EXISTS (SELECT 1 FROM {other} WHERE {match})"
+    update: str = _UPDATE_FROM
     joins_to_update: bool = False
     skips_conflicts: bool = False
     no_spill: str = ""
@@ -242,9 +246,10 @@ DIALECTS = {
         lock=("BEGIN IMMEDIATE",),
         keeps_temporary_in_memory=True,
         no_spill="PRAGMA cache_spill = OFF",
-        delete=(
-            "DELETE FROM {target} WHERE rowid IN "
-            "(SELECT {target}.rowid FROM {other} INNER JOIN {target} ON {match})"
+        # It would pass the whole table, and look each row up among those that are staged.
+        update=(
+            "UPDATE {target} SET {values} FROM {other} WHERE {match} AND {target}.rowid IN "
+            "(SELECT {target}.rowid FROM {other} CROSS JOIN {target} ON {match} WHERE {condition})"
         ),
         skips_conflicts=True,
     ),
@@ -294,7 +299,7 @@ DIALECTS = {
         ),
         # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
         options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        delete="DELETE {target} FROM {target} INNER JOIN {other} ON {match}",
+        update="UPDATE {target} INNER JOIN {other} ON {match} SET {values} WHERE {condition}",
         joins_to_update=True,
         # Row locks alone make two loads wait for each other, in turns.
         long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
@@ -336,6 +341,7 @@ STANDARD = Dialect(
         Kind.WORD: "VARCHAR(64)",
     },
     temporary="",
+    update="",
 )
 """For every other database; the types are those of standard SQL."""
 

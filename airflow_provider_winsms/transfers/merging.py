@@ -168,21 +168,16 @@ class Statements:
         there = f"SELECT 1 FROM {self.target} WHERE {self._match(self.target)}"  # noqa: S608 - quoted names
         return f"{self._insert(self.target)} WHERE NOT EXISTS ({there})"
 
-    def delete_changed(self) -> str:
-        """Delete the rows that are staged otherwise."""
-        other = self._differs(self.target, self._facts)
+    def update_changed(self) -> str:
+        """Update the rows that are staged otherwise, where they are: other tables may refer to them."""
+        target, first = self.target, self._q(FIRST_SEEN)
+        condition = self._differs(target, self._facts)
+        names = [name for name in self._dataset.column_names if name not in self._dataset.key]
+        values = {name: self._staged(target, name) for name in names}
         if self._dataset.merging is Merging.SNAPSHOT:
-            other += f" OR {self.target}.{self._q(REMOVED)} IS NOT NULL"
-        match = f"{self._match(self.target)} AND ({other})"
-        return self._dialect.delete.format(target=self.target, other=self.staging, match=match)
-
-    def keep_first_seen(self) -> str:
-        """Tell the staged rows since when they are known."""
-        first = self._q(FIRST_SEEN)
-        return (
-            f"UPDATE {self.staging} SET {first} = COALESCE((SELECT MIN({self.target}.{first}) "  # noqa: S608 - quoted names
-            f"FROM {self.target} WHERE {self._match(self.target)}), {first})"
-        )
+            condition += f" OR {target}.{self._q(REMOVED)} IS NOT NULL"
+            values[FIRST_SEEN] = f"COALESCE({target}.{first}, {values[FIRST_SEEN]})"
+        return self._update(target, values, condition)
 
     def see(self, table: str) -> str:
         """Note that rows were listed. Takes when the load began."""
@@ -219,21 +214,11 @@ class Statements:
 
     def correct_spells(self) -> str:
         """Bring the spells under way into line with the list. Takes when the load began, and its run."""
-        q, p, history, staging = self._q, self._p, self.history, self.staging
+        q, p = self._q, self._p
         names = [name for name in self._facts if name not in ENTRY]
-        match, differs = self._match(history), self._differs(history, names)
-        load = f"{history}.{q(LOADED)} = {p}, {history}.{q(LOAD_RUN)} = {p}"
-        under_way = f"{history}.{q(REMOVED)} IS NULL"
-        if self._dialect.joins_to_update:
-            values = ", ".join(f"{history}.{q(name)} = {staging}.{q(name)}" for name in names)
-            joined = f"{history} INNER JOIN {staging} ON {match}"
-            return f"UPDATE {joined} SET {load}, {values} WHERE {under_way} AND ({differs})"  # noqa: S608 - quoted names
-        picked = (f"SELECT MAX({staging}.{q(name)}) FROM {staging} WHERE {match}" for name in names)  # noqa: S608 - quoted names
-        values = ", ".join(f"{q(name)} = ({value})" for name, value in zip(names, picked, strict=True))
-        return (
-            f"UPDATE {history} SET {q(LOADED)} = {p}, {q(LOAD_RUN)} = {p}, {values} "  # noqa: S608 - quoted names
-            f"WHERE {under_way} AND EXISTS (SELECT 1 FROM {staging} WHERE {match} AND ({differs}))"
-        )
+        values = {LOADED: p, LOAD_RUN: p, **{name: self._staged(self.history, name) for name in names}}
+        under_way = f"{self.history}.{q(REMOVED)} IS NULL AND ({self._differs(self.history, names)})"
+        return self._update(self.history, values, under_way)
 
     def begin_spells(self) -> str:
         """Begin a spell for each number that is in none."""
@@ -318,6 +303,26 @@ class Statements:
             )
 
         return " OR ".join(map(differs, names))
+
+    def _staged(self, table: str, name: str) -> str:
+        """Return what is staged for a column of a row that is updated."""
+        value = f"{self.staging}.{self._q(name)}"
+        if self._dialect.update:
+            return value
+        return f"(SELECT MAX({value}) FROM {self.staging} WHERE {self._match(table)})"  # noqa: S608 - quoted names
+
+    def _update(self, table: str, values: Mapping[str, str], condition: str) -> str:
+        """Update rows of a table that are staged, if they meet a condition."""
+        match, columns = self._match(table), dict(zip(values, map(self._q, values), strict=True))
+        if self._dialect.joins_to_update:
+            columns = {name: f"{table}.{column}" for name, column in columns.items()}
+        listed = ", ".join(f"{columns[name]} = {value}" for name, value in values.items())
+        if not self._dialect.update:
+            staged = f"SELECT 1 FROM {self.staging} WHERE {match} AND ({condition})"  # noqa: S608 - quoted names
+            return f"UPDATE {table} SET {listed} WHERE EXISTS ({staged})"  # noqa: S608 - quoted names
+        return self._dialect.update.format(
+            target=table, other=self.staging, match=match, values=listed, condition=condition
+        )
 
     def _on_conflict(self) -> str:
         return f"ON CONFLICT ({self._listed(self._dataset.key)}) DO NOTHING"

@@ -318,10 +318,8 @@ class LoadingTable:
         if self._dataset.has_history:
             self._keep_oldest()
             self._merge_history()
-        if self._dataset.merging is Merging.SNAPSHOT:
-            self._change(self._say.keep_first_seen())
         if self._dataset.merging is not Merging.APPEND:
-            self._change(self._say.delete_changed())
+            self._merged.loaded += self._change(self._say.update_changed())
         if self._dataset.merging is Merging.SNAPSHOT:
             self._change(self._say.see(self._say.target), self._at)
         self._merged.loaded += self._change(self._say.insert())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
 
-from airflow_provider_winsms.database import read_amount, read_instant
+from airflow_provider_winsms.database import DIALECTS, read_amount, read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Place
@@ -139,6 +139,27 @@ def test_states_are_brought_up_to_date_first(
     assert load(database)["rows_loaded"] == 2
     assert states(database) == [(DELIVERED, "delivered"), (FAILS, "failed")]
     assert load(database)["rows_loaded"] == 0
+
+
+@pytest.mark.parametrize("on_delete", ["", "ON DELETE CASCADE"])
+def test_a_text_that_gets_another_state_keeps_what_refers_to_it(
+    on_delete: str, sandbox: Sandbox, runner: TaskRunner, database: Database
+) -> None:
+    if database.kind == "duckdb":
+        on_delete = ""  # it knows no other
+    send(runner, DELIVERED, FAILS)
+    load(database, refresh=False)
+    table, noted = database.named("texts"), database.named("noted")
+    key = "batch_id, round, request, position"
+    options = DIALECTS["mysql"].options if database.kind == "mariadb" else ""
+    database.execute(
+        f"CREATE TABLE {noted} (batch_id VARCHAR(64), round INTEGER, request INTEGER, position INTEGER, "
+        f"FOREIGN KEY ({key}) REFERENCES {table} ({key}) {on_delete}){options}"
+    )
+    database.execute(f"INSERT INTO {noted} SELECT {key} FROM {table}")  # noqa: S608 - a test's own names
+    sandbox.advance(3600)
+    assert load(database)["rows_loaded"] == 2
+    assert database.count("noted") == 2
 
 
 def test_what_was_sent_since_comes_in_and_what_was_there_stays(
