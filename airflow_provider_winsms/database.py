@@ -137,7 +137,7 @@ class Dialect:
     :param empty: the statement that deletes all rows of such a table.
     :param update: the statement that updates rows of ``{target}`` from those of ``{other}`` that ``{match}``,
         if ``{condition}``; empty: values can only be looked up, one by one.
-    :param joins_to_update: whether it joins them, so that the columns of ``{values}`` need their table's name.
+    :param joins_to_update: whether it joins them, so that columns of ``{values}`` need their table's name.
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` leaves out rows that are there already.
     :param no_spill: what keeps a transaction from locking readers out before its commit, and takes memory.
     :param has_cursors: whether a connection has cursors, rather than being one.

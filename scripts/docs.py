@@ -164,8 +164,16 @@ for the rows that a load writes: `full_refresh` brings older ones into line, as 
 `TIMESTAMP WITH TIME ZONE` in UTC; in MySQL and MariaDB a `DATETIME(6)` in UTC, in SQLite ISO 8601 text in
 UTC. What the gateway wrote stands beside each instant, in its own zone (the `time_zone` of the connection).
 An amount has two decimal places. A table that an older version made, or that somebody wrote, gains the
-columns it lacks; it must have those of the primary key, and none by which another dataset's tables are told. Columns of your own stay, but lose their values in rows that change, which are written anew.
+columns it lacks; it must have those of the primary key, and none by which another dataset's tables are told. Columns of your own stay and keep their values.
 `from` is the field of WinSMS's answer, or the ledger's column.
+
+A row that changes is updated in place. So your own tables may refer to loaded rows by a foreign key, with or
+without `ON DELETE CASCADE`. A load deletes a row in one case only: a row of `deliveries` whose request was
+given back, unsubmitted. A row that left a list stays and is marked in `removed_at`. DuckDB itself may carry
+out an update as a delete and an insert.
+
+The text of `raw` is JSON that every database reads, `raw::jsonb` of PostgreSQL among them. NUL and the half
+of an emoji become U+FFFD there, as in the other columns, and `NaN` and `Infinity` become texts.
 """
 
 _MORE = {
@@ -207,7 +215,7 @@ _DATABASES = """\
 | MariaDB, MySQL | inserts of many rows, likewise | MariaDB |
 | SQLite | `executemany`, likewise | yes |
 | DuckDB | one array for each column, likewise. Only one process can have the file open | yes |
-| any other `DbApiHook` | `executemany` into `<table>_staging`, then delete and insert, in one transaction. Needs `CREATE TABLE IF NOT EXISTS` and `ALTER TABLE ... ADD COLUMN` | by the same SQL in SQLite |
+| any other `DbApiHook` | `executemany` into `<table>_staging`, then update and insert, in one transaction. Needs `CREATE TABLE IF NOT EXISTS` and `ALTER TABLE ... ADD COLUMN` | by the same SQL in SQLite |
 
 Refused are connections through which there are no transactions, as a load that fails would leave half of its
 rows: REFUSED.

@@ -33,6 +33,9 @@ LoadedText = Literal["keep", "drop", "redact_numbers"]
 
 # Between two digits there may be some signs, seen and unseen: phones put dashes of all lengths for hyphens.
 _MAY_BE_A_NUMBER = re.compile(r"\+?\d(?:[\W_]{0,4}\d){6,}")
+_DOUBTFUL_ESCAPES = ("\\u0000", "\\ud")
+"""What NUL, and the halves of emojis, begin with in JSON."""
+
 _LONGEST_WORD = 64
 _LONGEST_NUMBER = 100
 _REDACTED = "[number]"
@@ -164,7 +167,27 @@ class Shaper:
 
 
 def _as_json(values: Sequence[Any]) -> Sequence[str]:
-    return [json.dumps(row, default=_as_number) for row in values]
+    return list(map(_json, values))
+
+
+def _json(row: Any) -> str:
+    """Return JSON that every database reads as JSON."""
+    with suppress(ValueError):
+        text = json.dumps(row, default=_as_number, allow_nan=False)
+        if not any(escape in text for escape in _DOUBTFUL_ESCAPES):
+            return text
+    return json.dumps(_readable(row), default=_as_number)
+
+
+def _readable(value: Any) -> Any:
+    """Return a value of JSON with texts that databases store, and without numbers that JSON does not have."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(key): _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return list(map(_readable, value))
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _as_number(value: Decimal) -> float | str:

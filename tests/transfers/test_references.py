@@ -1,4 +1,4 @@
-"""Tables of users may refer to rows that are loaded: rows change where they are, and are never written anew."""
+"""Tables of users may refer to rows that are loaded: rows that change are updated where they are."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def enforce(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("on_delete", ["", "ON DELETE CASCADE"])
 @pytest.mark.parametrize(("dataset", "table"), TABLES)
-def test_rows_that_change_keep_what_refers_to_them(  # noqa: PLR0913 - a table of cases
+def test_rows_that_change_keep_what_refers_to_them(
     dataset: str,
     table: str,
     on_delete: str,
