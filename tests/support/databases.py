@@ -144,6 +144,12 @@ def scratch_postgres(conninfo: str) -> Iterator[Database]:
         drop(database)
 
 
+def with_extra(database: Database, **extra: Any) -> Database:
+    """Return the database behind a connection with more extras."""
+    known = json.loads(database.connection.get("extra") or "{}")
+    return replace(database, connection={**database.connection, "extra": json.dumps({**known, **extra})})
+
+
 def behind_an_unknown_hook(database: Database) -> Database:
     """Return a PostgreSQL database whose connection is of a type that nobody knows."""
     return replace(database, kind="portable", connection={**database.connection, "conn_type": "portable"})
