@@ -29,8 +29,14 @@ KEYS_KEPT = 500
 MINUTES_KEPT = 24 * 60
 """How many minutes before the newest opt-out a cursor tells opt-outs apart; older ones count as seen."""
 
-ROWS_READ_AGAIN = 100
-"""How many rows at the end of a list are read at each poll, though they were read before."""
+ROWS_READ_AGAIN = 600
+"""How many rows at the end of a list are read at each poll, though they were read before.
+
+More than a cursor tells apart, so that the loss of some old rows costs no second request.
+"""
+
+POLLS_PER_DEEP_LOOK = 10
+"""At every tenth poll all rows that a cursor tells apart are read, where a page is too small for them."""
 
 _KEY_DIGITS = 24
 
@@ -103,8 +109,9 @@ class Reader(Protocol):
 class TailReader:
     """Reads the end of a list that grows, whichever end that is, and further while there is news.
 
-    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on: as
-    many rows must be new as the total that the gateway states has grown by.
+    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on. What
+    is new is told by the ids that are listed. The total that the gateway states only makes it read more: a
+    row that comes and a row that leaves cancel out in it.
 
     :param call: describes the request for a page.
     """
@@ -113,21 +120,32 @@ class TailReader:
         self._call = call
         self._total: int | None = None
         self._is_newest_first = False
+        self._polls = 0
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Read one page, and more if there may be more news; at the first reading, one from each end."""
-        reading = _Reading(line, self._call, need, self._total)
+        reading = _Reading(line, self._call, need, self._total, is_deep=self._is_deep_look())
         self._is_newest_first, self._total = await self._read(reading)
         return list(reading.entries.values())
+
+    def _is_deep_look(self) -> bool:
+        self._polls += 1
+        return self._polls % POLLS_PER_DEEP_LOOK == 0
 
     async def _read(self, reading: _Reading) -> tuple[bool, int]:
         if self._total is None or self._is_newest_first:
             first = await reading.page(0)
             total = reading.total
-            if _descends(first) or total <= len(first):
+            if _falls(first) or total <= len(first):
                 await reading.forwards(first)
-                return _descends(first), total
+                return _falls(first), total
+            if self._is_newest_first:
+                reading.keep(first)
         start, last = await self._last_page(reading)
+        if start and _falls(last) and _falls(first := await reading.page(0)):
+            total = reading.total
+            await reading.forwards(first)
+            return True, total
         end = await reading.to_end(start, last)
         await reading.backwards(start, last)
         return False, end
@@ -136,7 +154,7 @@ class TailReader:
         known = reading.total if self._total is None else self._total
         start = max(0, known - reading.overlap)
         last = await reading.page(start)
-        if reading.total < known:
+        if start and not last:
             start = max(0, reading.total - reading.overlap)
             last = await reading.page(start)
         return start, last
@@ -145,7 +163,9 @@ class TailReader:
 class _Reading:
     """One reading of the end of a list."""
 
-    def __init__(self, line: Line, call: PageCall, need: Need, known_total: int | None) -> None:
+    def __init__(
+        self, line: Line, call: PageCall, need: Need, known_total: int | None, *, is_deep: bool
+    ) -> None:
         self.entries: dict[str, Entry] = {}
         self.total = 0
         """How many rows the list has, by the last answer."""
@@ -153,7 +173,9 @@ class _Reading:
         self._call = call
         self._need = need
         self._known_total = known_total
+        self._is_deep = is_deep
         self._news = 0
+        self._known = 0
         # Of one row nobody can tell in which order the list is.
         self._size = max(2, line.page_size)
         self.overlap = min(ROWS_READ_AGAIN, self._size)
@@ -168,20 +190,20 @@ class _Reading:
     async def to_end(self, start: int, rows: list[Entry]) -> int:
         """Take in a page, and all that follows it. Return where the list ends."""
         while rows:
-            self._keep(rows)
+            self.keep(rows)
             start += len(rows)
             rows = await self.page(start) if start < self.total else []
         return max(start, self.total)
 
     async def forwards(self, rows: list[Entry]) -> None:
         """Take in the first page of a list that has the newest rows first, and those after it."""
-        self._keep(rows)
+        self.keep(rows)
         offset = len(rows)
         while offset < self.total and self._goes_on(rows, rows[-1:]):
             rows = await self.page(offset)
             if not rows:
                 return
-            self._keep(rows)
+            self.keep(rows)
             offset += len(rows)
 
     async def backwards(self, start: int, rows: list[Entry]) -> None:
@@ -189,7 +211,7 @@ class _Reading:
         while start > 0 and self._goes_on(rows, rows[:1]):
             stop, start = start, max(0, start - self._size)
             rows = await self._between(start, stop)
-            self._keep(rows)
+            self.keep(rows)
 
     async def _between(self, start: int, stop: int) -> list[Entry]:
         found: list[Entry] = []
@@ -198,11 +220,14 @@ class _Reading:
             start += len(rows)
         return found
 
-    def _keep(self, entries: Iterable[Entry]) -> None:
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Take in rows, those that were taken in before once."""
         for entry in entries:
             if entry.key not in self.entries:
                 self.entries[entry.key] = entry
-                self._news += self._need.is_news(entry)
+                is_news = self._need.is_news(entry)
+                self._news += is_news
+                self._known += not is_news
 
     def _goes_on(self, rows: list[Entry], edge: list[Entry]) -> bool:
         """Whether there may be news beyond a page.
@@ -211,16 +236,21 @@ class _Reading:
         """
         if not rows:
             return True
+        has_all_kept = self._known > KEYS_KEPT
+        if self._need.has_beginners and not has_all_kept:
+            return True
         highest = max(map(rank_of, rows))
         is_ordered = _descends(rows) or _descends(rows[::-1])
         if is_ordered and highest <= self._need.floor:
             return False
-        growth = 0 if self._known_total is None else self.total - self._known_total
+        # Where more is new than the list has grown by, rows have left it, and others may have come late.
+        growth = self._news if self._known_total is None else self.total - self._known_total
         return (
             self._news < growth
             or any(map(self._need.is_news, edge))
             or highest > self._need.reach
             or (self._need.has_beginners and not is_ordered)
+            or (not has_all_kept and (self._is_deep or self._news > growth))
         )
 
 
@@ -231,6 +261,12 @@ def rank_of(entry: Entry) -> float:
 
 def _descends(rows: Sequence[Entry]) -> bool:
     return len(rows) > 1 and all(rank_of(row) > rank_of(following) for row, following in pairwise(rows))
+
+
+def _falls(rows: Sequence[Entry]) -> bool:
+    """Whether ranks mostly fall along rows: a few that came late do not change what order a list is in."""
+    steps = [rank_of(row) - rank_of(following) for row, following in pairwise(rows)]
+    return sum(step > 0 for step in steps) > sum(step < 0 for step in steps)
 
 
 def _message_entry(row: IncomingMessage) -> Entry:

@@ -251,9 +251,7 @@ class Follower:
 
         :param entries: the rows at the end of the list, or all of them.
         """
-        ranks = [entry.rank for entry in entries if entry.rank is not None]
-        # Others of the lowest rank may still come: many opt-outs have the same minute.
-        self.cursor = Cursor(min(ranks) - 1 if ranks else None)
+        self.cursor = Cursor()
         for entry in entries:
             self.cursor.add(entry)
         self.cursor.compact(self._overlap, ())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import Asset
 
-from airflow_provider_winsms.arrivals import KEYS_KEPT, ROWS_READ_AGAIN, Entry
+from airflow_provider_winsms.arrivals import KEYS_KEPT, POLLS_PER_DEEP_LOOK, ROWS_READ_AGAIN, Entry
 from airflow_provider_winsms.messages import IncomingMessage
 from airflow_provider_winsms.selecting import EXPOSABLE, selection
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
@@ -45,6 +45,14 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
     with listing() as server:
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
         yield server
+
+
+@pytest.fixture
+def large_pages(listed: ListServer, monkeypatch: pytest.MonkeyPatch) -> ListServer:
+    """The same, in pages of the size that is asked for by default."""
+    listed.extra = {}
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection)
+    return listed
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, host: str, key: str) -> None:
@@ -403,12 +411,12 @@ class TestAnyOrder:
         listed.rows = [row(number) for number in range(1000, 1500)]
         triggerer.start("replies")
         await triggerer.begun()
-        assert listed.requests == 2
+        before = listed.requests
         await triggerer.poll_and_store()
-        assert listed.requests == 3
+        assert listed.requests - before == 1
         listed.rows += [row(number) for number in range(1500, 1525)]
         await triggerer.poll_and_store()
-        assert listed.requests == 3 + 4
+        assert listed.requests - before == 1 + 4
         assert triggerer.keys() == [str(number) for number in range(1500, 1525)]
 
     async def test_a_list_that_forgets_its_oldest_rows_is_read_on(
@@ -429,6 +437,132 @@ class TestAnyOrder:
         listed.rows = [row(7)]
         await triggerer.poll_and_store()
         assert triggerer.keys() == ["7"]
+
+
+def leaving(rows: list[dict[str, Any]], place: int) -> dict[str, list[dict[str, Any]]]:
+    """Return which rows leave a list, oldest first, while one comes at a place."""
+    return {
+        "none leaves": [],
+        "an old one leaves": rows[:1],
+        "more leave than come": rows[:7],
+        "so many leave that the page starts later": rows[:300],
+        "the one before it leaves": rows[place - 1 : place],
+        "the newest leaves": rows[-1:],
+    }
+
+
+class TestALateMessage:
+    """Its id is lower than those of others that were told, or it stands among them."""
+
+    @pytest.mark.parametrize("case", leaving([], 0))
+    @pytest.mark.parametrize("newer", [1, 99, 101, 499])
+    @pytest.mark.parametrize("newest_first", [False, True])
+    async def test_is_told_once_whatever_leaves_meanwhile(
+        self, large_pages: ListServer, triggerer: Triggerer, case: str, newer: int, newest_first: bool
+    ) -> None:
+        rows = [row(number) for number in range(2000, 5000, 2)]
+        step = -1 if newest_first else 1
+        large_pages.rows = rows[::step]
+        triggerer.start("replies")
+        await triggerer.begun()
+        place = len(rows) - newer
+        gone = leaving(rows, place)[case]
+        late = row(rows[place]["incomingApiMessageId"] - 1)
+        listed = [*rows[:place], late, *rows[place:], row(6000)]
+        large_pages.rows = [each for each in listed if each not in gone][::step]
+        for _ in range(3):
+            await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(late["incomingApiMessageId"]), "6000"]
+
+    async def test_is_found_by_one_request_at_each_poll(
+        self, large_pages: ListServer, triggerer: Triggerer
+    ) -> None:
+        rows = [row(number) for number in range(2000, 5000, 2)]
+        large_pages.rows = rows
+        triggerer.start("replies")
+        await triggerer.begun()
+        assert large_pages.requests == 2
+        for late in range(1, 12):
+            # One comes among the newest 500, and the oldest leaves, so that the total stays.
+            large_pages.rows = sorted(
+                [*large_pages.rows[1:], row(4999 - 80 * late)], key=lambda each: each["incomingApiMessageId"]
+            )
+            await triggerer.poll_and_store()
+            assert large_pages.requests == 2 + late
+        assert triggerer.keys() == [str(4999 - 80 * late) for late in range(1, 12)]
+
+    async def test_is_found_in_pages_that_are_too_small_for_all_within_some_polls(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        listed.rows = [row(number) for number in range(2000, 3600, 2)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        listed.rows = sorted([*listed.rows[1:], row(2601)], key=lambda each: each["incomingApiMessageId"])
+        for _ in range(POLLS_PER_DEEP_LOOK):
+            await triggerer.poll_and_store()
+        assert triggerer.keys() == ["2601"]
+
+    async def test_with_another_late_one_is_found_at_once_in_small_pages_if_the_total_shows_it(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        listed.rows = [row(number) for number in range(2000, 3600, 2)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        listed.rows = sorted(
+            [*listed.rows[1:], row(2601), row(3701)], key=lambda each: each["incomingApiMessageId"]
+        )[1:]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == ["2601", "3701"]
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    async def test_is_told_by_a_watcher_that_has_just_begun_with_few_that_are_listed(
+        self, large_pages: ListServer, triggerer: Triggerer, newest_first: bool
+    ) -> None:
+        """None of them is so old that it would count as seen."""
+        step = -1 if newest_first else 1
+        large_pages.rows = [row(number) for number in range(2000, 2040, 2)][::step]
+        triggerer.start("replies")
+        await triggerer.begun()
+        large_pages.rows = [row(1999), *large_pages.rows[::step]][::step]
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies")
+        await triggerer.begun()
+        assert triggerer.fired == []
+        large_pages.rows = [row(1998), *large_pages.rows[::step], row(2041)][::step]
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == ["1998", "2041"]
+
+    async def test_is_told_of_a_list_that_was_empty_and_grew_at_its_beginning(
+        self, large_pages: ListServer, triggerer: Triggerer
+    ) -> None:
+        """In which order a list is nobody can tell of one row, so it is looked at again."""
+        triggerer.start("replies")
+        await triggerer.begun()
+        for size in (1, 700, 1400):
+            large_pages.rows = [row(number) for number in range(2000 + size, 2000, -1)]
+            triggerer.time.turn()
+            await triggerer.store_until(lambda size=size: len(triggerer.stored) == size)
+        large_pages.rows = [row(9000), *large_pages.rows[:-1]]
+        await triggerer.poll_and_store()
+        assert triggerer.keys()[-1] == "9000"
+
+    async def test_is_told_once_after_a_restart_in_which_it_came(
+        self, large_pages: ListServer, triggerer: Triggerer
+    ) -> None:
+        large_pages.rows = [row(number) for number in range(2000, 5000, 2)]
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        large_pages.rows = sorted(
+            [*large_pages.rows[2:], row(4101), row(5001)], key=lambda each: each["incomingApiMessageId"]
+        )
+        triggerer.start("replies")
+        await triggerer.begun()
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        assert triggerer.keys() == ["4101", "5001"]
 
 
 class TestABacklog:
@@ -472,6 +606,22 @@ class TestOptOuts:
         triggerer.start("gone", dataset="opt_outs")
         await triggerer.begun()
         assert triggerer.fired == []
+
+    async def test_one_of_the_last_day_that_is_listed_late_fires_also_if_the_watcher_has_just_begun(
+        self, listed: ListServer, triggerer: Triggerer
+    ) -> None:
+        def minutes_ago(minutes: int) -> dict[str, Any]:
+            time = datetime.now(UTC) - timedelta(minutes=minutes)
+            return row(minutes, receiveTime=time.strftime("%Y%m%d%H%M"))
+
+        newest = minutes_ago(60)
+        listed.opt_outs = [newest, minutes_ago(180)]
+        triggerer.start("gone", dataset="opt_outs")
+        await triggerer.begun()
+        listed.opt_outs = [newest, minutes_ago(240), minutes_ago(3000)]
+        for _ in range(2):
+            await triggerer.poll_and_store()
+        assert [event.payload["message_id"] for event in triggerer.stored] == [240]
 
     async def test_a_number_that_opts_out_again_fires_again(
         self, gateway: Sandbox, triggerer: Triggerer
