@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from itertools import groupby
+from typing import TYPE_CHECKING, Self
 
 from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.utils.session import create_session
@@ -19,6 +21,7 @@ from airflow_provider_winsms.ledger.history import Parked
 from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
+    END_OF_NAME,
     batch_of,
     record_of,
     request_key,
@@ -74,7 +77,7 @@ class TaskStateHistory:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
         self.unreadable = 0
         with create_session() as session:
-            for rows in _instances(session):
+            for rows in _sends(session):
                 self._look(rows)
         return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.intended_at)
 
@@ -130,26 +133,22 @@ class TaskStateHistory:
         self._seen[batch.id, place] = _Seen(parked, batch_row, row, record)
 
 
-def _instances(session: Session) -> Iterator[Mapping[str, _Row]]:
-    """Yield what the store has of sends, task instance by task instance."""
+def _sends(session: Session) -> Iterator[Mapping[str, _Row]]:
+    """Yield what the store has of sends, send by send: a task instance may have several."""
     model = TaskStateStoreModel
     whose = (model.dag_run_id, model.task_id, model.map_index)
     query = (
         select(*whose, model.id, model.key, model.value)
-        .where(model.key.like(f"{BATCH_KEY}%"))
+        .where(model.key.like(f"%{BATCH_KEY}%"))
         .order_by(*whose)
         .execution_options(yield_per=_AT_ONCE)
     )
-    rows: dict[str, _Row] = {}
-    current: Any = None
-    for dag_run_id, task_id, map_index, row_id, key, value in session.execute(query):
-        if (dag_run_id, task_id, map_index) != current and rows:
-            yield rows
-            rows = {}
-        current = dag_run_id, task_id, map_index
-        rows[key] = _Row(row_id, key, value)
-    if rows:
-        yield rows
+    for _, rows in groupby(session.execute(query), key=lambda row: tuple(row[:3])):
+        sends: defaultdict[str, dict[str, _Row]] = defaultdict(dict)
+        for *_, row_id, key, value in rows:
+            name, _, own_key = key.rpartition(END_OF_NAME)
+            sends[name][own_key] = _Row(row_id, own_key, value)
+        yield from sends.values()
 
 
 def _replace(session: Session, seen: _Seen, value: str) -> None:

@@ -19,11 +19,13 @@ class TaskStore:
     from this try, as it has a successor.
 
     :param context: the task's context.
+    :param name: whose entries these are, of several in one task instance; keys begin with it.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, name: str = "") -> None:
         self._store: Any = context.get("task_state_store")
         self._rows: dict[str, Any] = {}
+        self._name = name
 
     @property
     def is_kept(self) -> bool:
@@ -34,7 +36,7 @@ class TaskStore:
         """Return what is kept under a key, or ``None``."""
         if not self.is_kept:
             return self._rows.get(key)
-        return _guarded("read", lambda: self._store.get(key))
+        return _guarded("read", lambda: self._store.get(self._name + key))
 
     def set(self, key: str, value: Any) -> None:
         """Keep a JSON value. It is committed when this returns."""
@@ -44,14 +46,14 @@ class TaskStore:
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
         # By default a key is dropped after 30 days, and a task may be cleared later than that.
-        _guarded("written", lambda: self._store.set(key, value, retention=NEVER_EXPIRE))
+        _guarded("written", lambda: self._store.set(self._name + key, value, retention=NEVER_EXPIRE))
 
     def delete(self, key: str) -> None:
         """Keep nothing under a key."""
         if not self.is_kept:
             self._rows.pop(key, None)
             return
-        _guarded("written", lambda: self._store.delete(key))
+        _guarded("written", lambda: self._store.delete(self._name + key))
 
 
 def _guarded(what: str, work: Callable[[], Any]) -> Any:

@@ -47,6 +47,9 @@ BATCH_KEY = "sms_send"
 ROUND_KEY = "sms_round"
 """The key of whom a later round sends to; its generation and number stand behind it."""
 
+END_OF_NAME = ":"
+"""Stands between the name of a send within a task and its keys."""
+
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
 )
@@ -62,12 +65,17 @@ class TaskStateLedger:
 
     :param context: the task's context.
     :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
+    :param name: tells the send from others of the same task instance; empty for the task's own.
+    :param is_of_one_try: whether the name is that of one try, so that no earlier one can have sent.
     """
 
-    def __init__(self, context: Context, *, may_resend: bool = False) -> None:
-        self._store = TaskStore(context)
+    def __init__(
+        self, context: Context, *, may_resend: bool = False, name: str = "", is_of_one_try: bool = False
+    ) -> None:
+        self._store = TaskStore(context, f"{name}{END_OF_NAME}" if name else "")
         self._instance: Any = context["ti"]
         self._may_resend = may_resend
+        self._is_of_one_try = is_of_one_try
         self._generation = 1
         self._sms_conn_id = ""
 
@@ -206,6 +214,8 @@ class TaskStateLedger:
 
         A setting of Airflow's wipes it after a success. A clear raises ``max_tries``; retries do not.
         """
+        if self._is_of_one_try:
+            return
         if not self._store.is_kept:
             if self._instance.try_number > 1:
                 raise OutcomeUnknown(_NO_MEMORY + _NO_STORE)

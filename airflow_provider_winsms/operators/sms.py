@@ -7,6 +7,7 @@ import socket
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import uuid4
@@ -344,12 +345,18 @@ class _SendOperator(SealedFieldsOperator):
                 yield beside_tables(tables, context, key, resends=self.on_clear == "resend")
             return
         self._refuse_what_needs_tables()
-        store = TaskStateLedger(context, may_resend=self.on_clear == "resend")
+        within = _within(self, context)
+        store = TaskStateLedger(
+            context,
+            may_resend=self.on_clear == "resend",
+            name=within.name,
+            is_of_one_try=within.is_of_one_try,
+        )
         yield beside_store(store, context, self._key(context))
 
     def _key(self, context: Context) -> str:
         if self.idempotency_key is None:
-            return _sender(self, context).key
+            return _sender(self, context).key + _within(self, context).name
         if not isinstance(self.idempotency_key, str) or self.idempotency_key.strip() in {"", "None"}:
             msg = "`idempotency_key` is empty, or no text. Give one, or none at all."
             raise InvalidMessage(msg)
@@ -600,6 +607,30 @@ def _sender(operator: BaseOperator, context: Context) -> Sender:
         task_id=instance.task_id,
         map_index=-1 if instance.map_index is None else instance.map_index,
         owner=operator.owner,
+    )
+
+
+@dataclass(frozen=True)
+class _Within:
+    """What tells a send inside another task, or its callback, from that task's own.
+
+    :param name: ends its key; empty for a send that is the task.
+    :param is_of_one_try: whether no other try of the task makes this send.
+    """
+
+    name: str = ""
+    is_of_one_try: bool = False
+
+
+def _within(operator: BaseOperator, context: Context) -> _Within:
+    """Return where an operator runs. A callback follows a try, and the next one is another event."""
+    instance: Any = context["ti"]
+    if getattr(instance, "task", operator) is operator:
+        return _Within()
+    name = f"@{operator.task_id}"
+    is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
+    return (
+        _Within(f"{name}@after_try_{instance.try_number}", is_of_one_try=True) if is_over else _Within(name)
     )
 
 

@@ -152,6 +152,23 @@ def test_only_the_latest_generation_counts(home: Home, sandbox: Sandbox, runner:
     assert home.unresolved() == []
 
 
+def test_a_send_within_a_task_is_resolved_beside_the_task_s_own(
+    home: Home, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    def alert(context: Any) -> None:
+        SmsSendOperator(task_id="alert", text="It failed.", to=TO[0]).execute(context)
+
+    sandbox.add_fault("reset-before-acceptance", operation="smsSend")
+    sandbox.add_fault("reset-before-acceptance", operation="smsSend")
+    runner.run(send(on_failure_callback=alert))
+    home.keep(runner)
+    rows = home.unresolved()
+    assert sorted(row["recipients"] for row in rows) == ["1", "3"]
+    for row in rows:
+        home.resolve(*as_typed(row["if_not_accepted"]), "--yes")
+    assert home.unresolved() == []
+
+
 def test_what_is_asked_and_what_is_answered(home: Home, sandbox: Sandbox, runner: TaskRunner) -> None:
     lose(sandbox, runner, "reset-before-acceptance")
     home.keep(runner)
