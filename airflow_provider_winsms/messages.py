@@ -400,13 +400,17 @@ def each_message_id(value: object) -> Iterator[object]:
     Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
     text of any of them (from a template).
 
-    :raises InvalidMessage: if there is none, unless a send says that it had none accepted.
+    :raises InvalidMessage: if there is none, unless one of the sends says that it had none accepted.
     """
-    ids = list(_walk(value))
-    if not ids and not (isinstance(value, Mapping) and value.get("message_ids") == []):
+    found = list(_walk(value))
+    if not found:
         msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
         raise InvalidMessage(msg)
-    yield from ids
+    yield from (item for item in found if item is not _NONE_ACCEPTED)
+
+
+_NONE_ACCEPTED = object()
+"""Stands for the ids of a send that had none accepted."""
 
 
 def _walk(value: object) -> Iterator[object]:
@@ -414,7 +418,9 @@ def _walk(value: object) -> Iterator[object]:
         items = items_of_text(value, "message_ids")
         yield from items if all(isinstance(item, str) for item in items) else _walk(items)
     elif isinstance(value, Mapping):
-        yield from _walk(value.get("message_ids"))
+        ids = value.get("message_ids")
+        is_empty = isinstance(ids, (list, tuple)) and not ids
+        yield from [_NONE_ACCEPTED] if is_empty else _walk(ids)
     elif isinstance(value, Iterable):
         for item in value:
             yield from _walk(item)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -8,6 +9,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage, NotCancelled
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
@@ -22,6 +24,19 @@ ALL_CANCELLED = {
     "refund": "2.0",
     "requests": 1,
 }
+
+
+class FewOutputs(Sequence[Any]):
+    """What Airflow gives for the outputs of mapped tasks: a sequence that is no list."""
+
+    def __init__(self, outputs: list[Any]) -> None:
+        self._outputs = outputs
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._outputs[place]
 
 
 def cancel(message_ids: Any, **kwargs: Any) -> SmsCancelScheduledOperator:
@@ -121,6 +136,9 @@ def test_more_than_a_thousand_ids_take_more_requests(runner: TaskRunner) -> None
         ({"accepted": 0}, "There are no message ids"),
         ("[1, oops", "begins as a list and is none"),
         ("None", "There are no message ids"),
+        ([[], None], "There are no message ids"),
+        ([{"accepted": 0}, None], "There are no message ids"),
+        ("[{'accepted': 0}]", "There are no message ids"),
         (["a1"], "whole number"),
         ([True], "whole number"),
         ([1.5], "whole number"),
@@ -173,3 +191,43 @@ def test_a_send_that_had_nothing_accepted_leaves_nothing_to_cancel(
     runner.run(cancel({"message_ids": [], "accepted": 0}))
     assert runner.result["requests"] == 0
     assert sandbox.requests() == []
+
+
+NONE = {"batch": "b", "message_ids": [], "accepted": 0}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        NONE,
+        [NONE],
+        [NONE, NONE],
+        (NONE, None),
+        [[NONE], [[NONE]]],
+        [NONE, {"accepted": 0}],
+        str(NONE),
+        json.dumps(NONE),
+        str([NONE, NONE]),
+        json.dumps([NONE, None]),
+        [str(NONE), [json.dumps([NONE])]],
+        FewOutputs([NONE, NONE]),
+    ],
+    ids=str,
+)
+def test_sends_that_had_nothing_accepted_leave_nothing_to_do(
+    outputs: Any, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.run(cancel(outputs))
+    assert runner.result == {**ALL_CANCELLED, "cancelled": 0, "refund": "0.0", "requests": 0}
+    runner.run(SmsDeliverySensor(task_id="wait", message_ids=outputs))
+    assert runner.result == {"total": 0, "delivered": 0, "states": {}, "cost": "0.0"}
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("as_given", [lambda outputs: outputs, str, FewOutputs])
+def test_a_send_that_had_nothing_accepted_hides_no_other(
+    as_given: Any, scheduled: dict[str, Any], runner: TaskRunner
+) -> None:
+    sent = {"message_ids": scheduled["message_ids"]}
+    runner.run(cancel(as_given([NONE, sent, NONE])))
+    assert runner.result == ALL_CANCELLED
