@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.ledger.base import Contents
-from airflow_provider_winsms.messages import Message, Recipient, Recipients
+from airflow_provider_winsms.messages import Message, Recipient, Recipients, mask_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _NUMBER_BITS = 50  # for 15 digits
 _UNTIMED_MESSAGES = 50
 """So many messages of a request may be given a time that it was not cut for: the limits leave room."""
+
+DUPLICATES_SHOWN = 10
+"""How many of the recipients that are left out a plan names."""
 
 _SOME_TIME = pendulum.datetime(2000, 1, 1)
 
@@ -85,12 +88,14 @@ class Plan:
     :param recipients: texts to be sent in all.
     :param duplicates: recipients left out because the same text goes to them already.
     :param is_held: whether it was cut so that each message has room for a time.
+    :param left_out: the first of the duplicates, masked, with their places.
     """
 
     requests: tuple[Request, ...]
     recipients: int
     duplicates: int
     is_held: bool = False
+    left_out: tuple[str, ...] = ()
 
     def contents(self, hashes: KeyedHash) -> Contents:
         """Return what it sends, in counts and digests, which know where one request ends."""
@@ -112,10 +117,11 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
 
     :param is_held: whether messages without a time are going to be given one.
     """
-    unique = list(_unique(messages))
-    recipients = sum(len(message.recipients) for message, _ in unique)
-    requests = _cut((message for message, _ in unique), gateway, is_held=is_held)
-    return Plan(tuple(requests), recipients, sum(count for _, count in unique), is_held)
+    duplicates = _Duplicates()
+    unique = list(_unique(messages, duplicates))
+    recipients = sum(len(message.recipients) for message in unique)
+    requests = _cut(unique, gateway, is_held=is_held)
+    return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
 
 
 def has_room_for_times(planned: Plan) -> bool:
@@ -158,18 +164,33 @@ def _joined(messages: Iterable[Message]) -> Iterator[Message]:
         yield replace(first, recipients=Recipients(recipients))
 
 
-def _unique(messages: Iterable[Message]) -> Iterator[tuple[Message, int]]:
+@dataclass(slots=True)
+class _Duplicates:
+    """Recipients that are left out: how many, and the first of them as they may be logged."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, number: str, message: int, recipient: int) -> None:
+        self.count += 1
+        if len(self.first) < DUPLICATES_SHOWN:
+            self.first.append(f"{mask_number(number)} (message {message}, recipient {recipient})")
+
+
+def _unique(messages: Iterable[Message], duplicates: _Duplicates) -> Iterator[Message]:
     texts: dict[tuple[str, object], int] = {}
     seen: set[int] = set()
-    for message in messages:
+    for number, message in enumerate(messages, start=1):
         text = texts.setdefault((message.text, message.send_at), len(texts)) << _NUMBER_BITS
         kept = Recipients()
-        for recipient in message.recipients:
+        for place, recipient in enumerate(message.recipients, start=1):
             before = len(seen)
             seen.add(text | int(recipient.number))
             if len(seen) > before:
                 kept.append(recipient)
-        yield replace(message, recipients=kept), len(message.recipients) - len(kept)
+            else:
+                duplicates.add(recipient.number, number, place)
+        yield replace(message, recipients=kept)
 
 
 @dataclass(slots=True)

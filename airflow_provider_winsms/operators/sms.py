@@ -448,6 +448,8 @@ class _SendOperator(SealedFieldsOperator):
             counted(planned.duplicates, "duplicate"),
             batch.id,
         )
+        if planned.left_out:
+            self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
 
     def _log_outcome(self, outcome: Outcome) -> None:
         if outcome.declined:

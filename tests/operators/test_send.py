@@ -223,6 +223,25 @@ def test_a_batch_sends_the_same_text_to_the_same_number_once(sandbox: Sandbox, r
     assert runner.result["duplicates"] == 1
 
 
+def test_duplicates_are_named_masked_with_their_places(
+    sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner.run(send_batch({"text": "Hi", "to": [ANN, BEN]}, {"text": "Hi", "to": [CAT, "082 555 0102"]}))
+    assert numbers(sandbox) == [ANN, BEN, CAT]
+    logged = capsys.readouterr().out
+    assert "Duplicates left out, the first of them: 27******102 (message 2, recipient 2)." in logged
+    assert not {ANN, BEN, CAT} & set(re.findall("[0-9]+", logged))
+
+
+def test_of_many_duplicates_the_first_are_named(
+    sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner.run(send(to=[ANN] * 5000))
+    assert runner.result["duplicates"] == 4999
+    assert numbers(sandbox) == [ANN]
+    assert capsys.readouterr().out.count("27******101 (message 1, recipient ") == 10
+
+
 @pytest.mark.parametrize(
     ("messages", "says"),
     [

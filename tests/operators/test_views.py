@@ -32,6 +32,7 @@ from tests.support.database_fixtures import (
     sqlite,
 )
 from tests.support.databases import CONN_ID
+from tests.transfers.list_server import listing, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ __all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_by_path", "pos
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 NAMES = [f"sms_{view.name}" for view in VIEWS]
+ANN = "27825550101"
 ALL_TABLES = {"deliveries": "deliveries", "incoming": "incoming", "opt_outs": "opt_outs"}
 
 
@@ -299,6 +301,49 @@ def test_the_views_answer_for_what_was_sent_and_loaded(
     ]
     assert shown("spells, out_now, sent, in_doubt, stopped", "opt_out_check") == [(1, 1, 0, 0, 1)]
     assert shown("SUM(accepted), SUM(delivered)", "delivery_by_day") == [(4, 4)]
+
+
+@pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+@pytest.mark.parametrize("spelt", ["+27825550101", "082 555 0101", "0027 82 555 0101", "27825550101.0"])
+def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
+    sqlite: Database,
+    spelt: str,
+    privacy: Any,
+    runner: TaskRunner,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = clock_of(sandbox)
+    monkeypatch.setattr(SmsToSqlOperator, "clock", clock)
+    key = json.dumps({"hash_key": "0123456789abcdef"})
+    with listing() as lists:
+        connections = {
+            "winsms_default": {**runner.connections["winsms_default"], "extra": key},
+            "lists": {**json.loads(lists.connection), "extra": key},
+            CONN_ID: sqlite.connection,
+            "ledger": {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")},
+        }
+        runner = replace(runner, connections=connections)
+        opted_out_at = clock.now().in_timezone("Africa/Johannesburg").strftime("%Y%m%d%H%M")
+        lists.opt_outs = [row(1, spelt, "STOP", receiveTime=opted_out_at)]
+        sandbox.advance(3600)
+        run = [
+            SmsSendOperator(
+                task_id="send", text="Hi", to=ANN, ledger_conn_id="ledger", ledger_privacy=privacy
+            ),
+            load_of("deliveries", ledger_conn_id="ledger", privacy=privacy),
+            load_of("opt_outs", sms_conn_id="lists", privacy=privacy),
+            views(incoming=None),
+        ]
+        assert [runner.another().run(operator).error for operator in run] == [None] * 4
+    assert list(sqlite.execute("SELECT numbers, sent FROM {}sms_opt_out_check")) == [(1, 1)]
+    if privacy == "none":
+        assert list(sqlite.execute("SELECT number FROM {}opt_outs")) == [(ANN,)]
+
+
+def load_of(dataset: str, **given: Any) -> SmsToSqlOperator:
+    return SmsToSqlOperator(task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, **given)
 
 
 def blocks() -> Iterator[str]:

@@ -703,7 +703,7 @@ class TestFilters:
         await triggerer.poll_and_store()
         assert [event.payload["text"] for event in triggerer.stored] == texts
 
-    @pytest.mark.parametrize("value", [f'["{NUMBER}"]', f"082 555 9871, {NUMBER}"])
+    @pytest.mark.parametrize("value", [f'["{NUMBER}"]', f"082 555 9871, {NUMBER}", f"+27 0{NUMBER[2:]}"])
     async def test_senders_are_those_that_a_variable_lists(
         self, gateway: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, value: str
     ) -> None:
