@@ -184,6 +184,8 @@ class Outcome:
     requests: int = 0
     repeated: int = 0
     """Texts that were accepted after all, to recipients who are sent to again."""
+    accepted_before: int = 0
+    """Texts that were accepted of requests that this try found in the ledger."""
     declined: list[str] = field(default_factory=list)
     """The first declined recipients, masked, with the reason; for logs."""
     unknown_requests: list[str] = field(default_factory=list)
@@ -193,6 +195,11 @@ class Outcome:
     def accepted(self) -> int:
         """How many recipients were accepted; under ``AT_LEAST_ONCE`` there may be more texts."""
         return len(self.message_ids) - self.repeated
+
+    @property
+    def sent_now(self) -> int:
+        """How many texts were accepted of requests that this try submitted."""
+        return len(self.message_ids) - self.accepted_before
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -452,12 +459,14 @@ class Submission:
             self._finish_cancelling(place, request, record)
         if record is None or record.in_doubt:
             self._trust_clocks()
+        is_found = record is not None
         if record is None:
             self._heed_stop()
             record = self._submitted(place, request)
         self._done.append((place, request))
         if record.in_doubt:
             self._clarify(place, request, record)
+        self.outcome.accepted_before += len(record.ids) if is_found else 0
         if record.size == len(record.ids):
             self._lost_in_a_row = 0
         return record

@@ -440,8 +440,8 @@ class _SendOperator(SealedFieldsOperator):
 
     def _log_begin(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
         self.log.info(
-            "%s to %s in %s, %s; %s left out. Batch %s.",
-            "Sending" if is_new else "Going on with what was begun: sending",
+            "%s %s in %s, %s; %s left out. Batch %s.",
+            "Sending to" if is_new else "Resuming, nothing that was accepted is sent again:",
             counted(planned.recipients, "recipient"),
             counted(len(planned.requests), "request"),
             str(self.guarantee).replace("_", " "),
@@ -452,6 +452,14 @@ class _SendOperator(SealedFieldsOperator):
             self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
 
     def _log_outcome(self, outcome: Outcome) -> None:
+        if outcome.accepted_before:
+            earlier = "an earlier try" if self.idempotency_key is None else "an earlier try or task"
+            self.log.info(
+                "Resumed: %d accepted by %s, %d sent now. In all:",
+                outcome.accepted_before,
+                earlier,
+                outcome.sent_now,
+            )
         if outcome.declined:
             self.log.info("Declined, the first of them: %s.", ", ".join(outcome.declined))
         self.log.info(

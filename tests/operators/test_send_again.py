@@ -228,6 +228,39 @@ def test_a_retry_resumes_at_the_first_request_without_an_outcome(
     assert Decimal(runner.result["cost"]) == world.spent == 2500
 
 
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+@pytest.mark.parametrize("is_cleared", [False, True], ids=["retry", "clear"])
+def test_the_log_says_what_an_earlier_try_sent_and_what_this_one_did(
+    is_cleared: bool, guarantee: str, world: World, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
+    runs = []
+    for _ in range(3):
+        runner.run(send(to=MANY, guarantee=guarantee))
+        runs.append(capsys.readouterr().out)
+        if is_cleared:
+            runner.clear()
+    first, second, third = runs
+    assert "Sending to 2500 recipients" in first
+    assert "esum" not in first
+    assert "Resuming, nothing that was accepted is sent again: 2500 recipients" in second
+    assert "Resumed: 1000 accepted by an earlier try, 1500 sent now. In all:" in second
+    assert "Resumed: 2500 accepted by an earlier try, 0 sent now. In all:" in third
+    assert "Sending to" not in second + third
+
+
+def test_a_text_that_is_looked_up_was_sent_by_the_earlier_try(
+    world: World, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.sandbox.add_fault("lost-after-acceptance", operation="smsSend")
+    runner.retries = 1
+    task = send(guarantee="exactly_once", send_at=world.now().add(hours=3))
+    assert runner.run(task).error is None
+    capsys.readouterr()
+    runner.run(task)
+    assert "Resumed: 2 accepted by an earlier try, 0 sent now." in capsys.readouterr().out
+
+
 def test_the_result_of_a_send_over_two_tries_is_that_of_one(world: World, runner: TaskRunner) -> None:
     to = [*MANY, "27000000005", MANY[0]]
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
