@@ -121,7 +121,8 @@ class Cursor:
             if all(rank is None or type(rank) is int for rank in (low, *seen.values())):
                 return cls(low, seen)
         msg = (
-            "The cursor in the asset's state store is not one of this provider. Delete it to start from now."
+            "The cursor in the asset's state store is not one of this provider. Delete it, and the key that "
+            "ends in -begun, to start from now."
         )
         raise ConfigurationError(msg)
 

@@ -9,12 +9,13 @@ import math
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_winsms.arrivals import LISTS, Line, list_named
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
 from airflow_provider_winsms.selecting import selection
 from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch, back_off, pause
 
@@ -35,6 +36,8 @@ SHORTEST_POLL_INTERVAL = 1.0
 
 _COMPLAIN_EVERY = 60.0
 """Seconds between complaints about wrong arguments, at first; later more."""
+
+_BEGUN = "begun"
 
 _log = logging.getLogger(__name__)
 
@@ -287,22 +290,64 @@ class _Producer(SharedStreamProducer):
 class _AssetMemory:
     """A cursor in the state stores of all assets that a watcher serves.
 
-    A watcher that stands on several assets fires for all of them, and goes on when one is taken off.
+    A watcher that stands on several assets fires for all of them, and goes on when one is taken off. Airflow
+    tells of any 404 only that there is no such key. So a second key says that there is a cursor.
     """
 
     def __init__(self, stores: Sequence[Any], key: str) -> None:
         self._stores = stores
         self._key = key
+        self._witness_key = f"{key}-begun"
+        self._probe_key = f"{key}-probe"
+        self._is_witnessed = False
 
     async def load(self) -> Any:
-        """Return the cursor, of several the one that has come furthest, or ``None``."""
-        kept = [await store.aget(self._key) for store in self._stores]
-        return max((each for each in kept if each is not None), key=_progress, default=None)
+        """Return the cursor, of several the one that has come furthest, or ``None``.
+
+        :raises LedgerUnavailable: if there was one and it is not found.
+        """
+        found = await self._cursor()
+        if found is None:
+            await self._refuse_if_begun()
+            for store in self._stores:
+                await self._probe(store)
+            await self._refuse_if_begun()
+            found = await self._cursor()
+        return found
 
     async def save(self, value: dict[str, Any]) -> None:
         """Keep a cursor."""
         for store in self._stores:
             await store.aset(self._key, value)
+        if not self._is_witnessed:
+            for store in self._stores:
+                await store.aset(self._witness_key, _BEGUN)
+            self._is_witnessed = True
+
+    async def _cursor(self) -> Any:
+        kept = [await store.aget(self._key) for store in self._stores]
+        return max((each for each in kept if each is not None), key=_progress, default=None)
+
+    async def _refuse_if_begun(self) -> None:
+        """Refuse to begin again, which would pass over what came since the cursor was written."""
+        if _BEGUN in [await store.aget(self._witness_key) for store in self._stores]:
+            msg = (
+                f"The asset's state store has {self._witness_key}, but not its cursor, {self._key}. If the "
+                "store failed for a moment, a later poll goes on. To watch from now on instead, delete the "
+                "former."
+            )
+            raise LedgerUnavailable(msg)
+
+    async def _probe(self, store: Any) -> None:
+        """Hold a store that has nothing to what it is given."""
+        nonce = uuid4().hex
+        await store.aset(self._probe_key, nonce)
+        if await store.aget(self._probe_key) != nonce:
+            msg = (
+                "The asset's state store did not return what was just written to it, so its lack of a cursor "
+                "proves nothing. A later poll tries again."
+            )
+            raise LedgerUnavailable(msg)
 
 
 def _progress(value: Any) -> tuple[int, ...]:

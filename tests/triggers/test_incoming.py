@@ -262,7 +262,7 @@ class TestSharing:
         triggerer.start("yes", "asset", keywords=["YES"])
         triggerer.start("no", "asset", keywords=["NO"])
         await triggerer.begun()
-        assert len(triggerer.stores["asset"].rows) == 2
+        assert len(triggerer.stores["asset"].cursors) == 2
         assert gateway.requests()
 
     async def test_one_that_joins_late_gets_what_it_missed_and_the_others_nothing_twice(
@@ -310,7 +310,7 @@ class TestSharing:
         await triggerer.begun()
         gateway.incoming(NUMBER, "YES")
         await triggerer.poll_and_store()
-        assert triggerer.stores["one"].rows == triggerer.stores["two"].rows
+        assert triggerer.stores["one"].cursors == triggerer.stores["two"].cursors
         triggerer = await restarted(triggerer)
         triggerer.start("replies", "two", "three")
         await triggerer.begun()
@@ -881,7 +881,7 @@ class TestErrors:
     ) -> None:
         triggerer.start("replies")
         await triggerer.begun()
-        (key,) = triggerer.stores["replies"].rows
+        (key,) = triggerer.stores["replies"].cursors
         triggerer.stores["replies"].rows[key] = '"mine"'
         triggerer = await restarted(triggerer)
         triggerer.start("replies")
@@ -889,8 +889,56 @@ class TestErrors:
         gateway.incoming(NUMBER, "YES")
         await triggerer.poll()
         assert triggerer.stores["replies"].rows[key] == '"mine"'
-        assert "Delete it to start from now" in caplog.text
+        assert "to start from now" in caplog.text
         assert triggerer.fired == []
+
+
+CURSOR, BEGUN, ANY = "0123456789abcdef", ("-begun",), ("",)
+
+
+class TestAStoreThatDoesNotFindWhatItHas:
+    """Airflow tells a triggerer of any 404, also of a proxy's, only that there is no such key."""
+
+    @pytest.mark.parametrize("reads", [1, 2, 3])
+    @pytest.mark.parametrize("hidden", [tuple(CURSOR), BEGUN, ANY], ids=["cursor", "witness", "every key"])
+    async def test_replies_that_came_while_no_triggerer_ran_are_told_in_the_end(
+        self, hidden: tuple[str, ...], reads: int, gateway: Sandbox, triggerer: Triggerer
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        triggerer = await restarted(triggerer)
+        ids = [gateway.incoming(NUMBER, "YES") for _ in range(50)]
+        store = triggerer.stores["replies"]
+        store.hidden, store.hidden_reads = hidden, reads
+        triggerer.start("replies")
+        await triggerer.begun()
+        for _ in range(40):
+            await triggerer.poll_and_store()
+            if len(triggerer.keys()) == len(ids):
+                break
+        assert sorted(triggerer.keys()) == sorted(map(str, ids))
+
+    async def test_a_watcher_without_its_cursor_watches_nothing_until_a_person_decides(
+        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        triggerer.start("replies")
+        await triggerer.begun()
+        rows = triggerer.stores["replies"].rows
+        (key,) = triggerer.stores["replies"].cursors
+        del rows[key]
+        triggerer = await restarted(triggerer)
+        triggerer.start("replies")
+        await triggerer.begun()
+        gateway.incoming(NUMBER, "YES")
+        await triggerer.poll_and_store()
+        assert triggerer.stored == []
+        assert f"has {key}-begun, but not its cursor" in caplog.text
+        del rows[f"{key}-begun"]
+        for _ in range(20):
+            await triggerer.poll_and_store()
+        new = gateway.incoming(NUMBER, "NO")
+        await triggerer.poll_and_store()
+        assert triggerer.keys() == [str(new)]
 
 
 BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
