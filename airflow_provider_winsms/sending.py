@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender, Sources
-    from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
+    from airflow_provider_winsms.messages import Cancellation, Message, MessageId, ScheduledMessage
     from airflow_provider_winsms.planning import Plan, Request
     from airflow_provider_winsms.reconciling import Carry
 
@@ -770,13 +770,15 @@ class Submission:
         self._ledger.cancelling(place, record)
         # Not repeated: of a second answer nobody could tell who cancelled what.
         call = replace(self._gateway.cancel(ids), is_repeatable=False)
+        answers: Collection[Cancellation] = ()
         try:
-            cancelled = {answer.message_id for answer in self._carry(call) if answer.cancelled}
+            answers = self._carry(call)
         except OutcomeUnknown as error:
             self._log.warning("Request %d: %s", place.number, error)
-            self._finish_cancelling(place, request, record)
+        if {answer.message_id for answer in answers}.issuperset(ids):
+            self._note_cancelled(place, record, {a.message_id for a in answers if a.cancelled})
         else:
-            self._note_cancelled(place, record, cancelled)
+            self._finish_cancelling(place, request, record)
 
     def _finish_cancelling(self, place: Place, request: Request, record: Record) -> None:
         """Find out what a kill cancelled unrecorded; the request for that may still be under way.
@@ -798,8 +800,11 @@ class Submission:
         unknown = {
             r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND and r.message_id in gone
         }
+        is_answered = gone.keys() <= {report.message_id for report in reports}
         now = self._clock.now()
-        if not is_whole or any(gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown):
+        if not (is_whole and is_answered) or any(
+            gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown
+        ):
             msg = f"What was cancelled of request {place.number} cannot be told yet. A later try asks again."
             raise GatewayUnavailable(msg)
         self._note_cancelled(place, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})

@@ -1203,12 +1203,14 @@ def test_a_kill_in_a_lookup_cancels_what_was_accepted_in_the_same_request(
     assert world.texts == once(ANN, BEN, CAT)
 
 
+@pytest.mark.parametrize("recipients", [1, 1000])
+@pytest.mark.parametrize("fault", [AFTER, "missing-row"])
 def test_a_cancellation_whose_answer_is_lost_loses_no_text_and_doubles_none(
-    world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+    fault: str, recipients: int, world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WinSMSGateway, "limits", replace(WinSMSGateway.limits, recipients=1))
+    monkeypatch.setattr(WinSMSGateway, "limits", replace(WinSMSGateway.limits, recipients=recipients))
     task: dict[str, Any] = {"cancel_on_kill": True, "send_at": world.now().add(hours=1)}
-    world.sandbox.add_fault(AFTER, operation="deleteScheduledMessages")
+    world.sandbox.add_fault(fault, operation="deleteScheduledMessages")
     world.after[1] = kill
     runner.run(send(**task))
     assert world.texts == once()
