@@ -572,7 +572,7 @@ def _clock_reading(
     if date := _date(answer):
         return Reading(clock, date, asked_at, answered_at, timedelta(seconds=1))
     stamp = gateway.answered_at(_document_of(answer))
-    return stamp and Reading(clock, stamp, asked_at, answered_at, is_zone_known=False)
+    return Reading(clock, stamp, asked_at, answered_at, is_zone_known=False) if stamp else None
 
 
 def _date(answer: Answer) -> datetime | None:

@@ -250,6 +250,9 @@ class MemoryLedger:
             for batch_id, _, row in self._tables.rows()
         )
 
+    def read_clock(self) -> None:
+        """Return nothing: there is one clock for all."""
+
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
         return self._done(
