@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -34,10 +34,37 @@ _LACKS_RIGHTS = frozenset({"42501", "1142", "1044"})
 _BROKEN_OFF = frozenset({"40001", "40P01", "1213", "1020", "SQLITE_BUSY_SNAPSHOT"})
 """A deadlock, or a row that changed underneath: the codes of PostgreSQL, MySQL and MariaDB, and SQLite."""
 
+_TOO_LARGE = 1153
+"""MySQL's number for a packet above ``max_allowed_packet``."""
+
+_UNENCODABLE = frozenset({"22P05", "22021", "1366", "UnicodeEncodeError"})
+"""A character that the encoding of the database, or of a column, does not have."""
+
+_HELPED_BY_A_REPEAT = frozenset(
+    {"23505", "1062", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "1203", "1226"}
+)
+"""Rows that another program wrote at the same moment; too many connections, which count as syntax."""
+
+_PERMANENT = (
+    # SQLSTATE: not supported, data, constraints, logins, databases, schemas, and syntax or a name.
+    *("0A", "22", "23", "28", "3D", "3F", "42"),
+    # MySQL: rights, logins, databases, nulls, columns, syntax, tables, packets, ranges, values, references.
+    *("1044", "1045", "1048", "1049", "1054", "1064", "1142", "1146", "1153", "1264", "1265", "1292", "1364"),
+    *("1366", "1406", "1451", "1452"),
+    *("SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_READONLY", "SQLITE_TOOBIG"),
+    # Types of errors, where a driver gives no code.
+    *("DataError", "ProgrammingError", "NotSupportedError", "UnicodeEncodeError", "PacketTooLarge"),
+    *("BinderException", "CatalogException", "ConversionException", "ParserException"),
+)
+"""What codes, or types, of errors begin with that are the same at each repeat."""
+
 _HIGHEST_ERROR_NUMBER = 99_999
 
 # PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+
+_VALUE_BYTES = 40
+"""The most that a number or a moment takes in a statement, and what stands between texts."""
 
 _COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 """The backslash comes first, as it is in the others."""
@@ -125,6 +152,8 @@ class Dialect:
     :param durable: what is said as well to a connection whose commits must outlive a crash of the server.
     :param lossy: a query for the settings of a server, each with its value, by which commits may be lost.
     :param volatile: a query that finds a row if the whole database ends with its connection.
+    :param packet: the query for how many bytes a statement may have, where a driver puts rows into one.
+    :param encoding: the query for the encoding of the database.
     :param lock: what begins a transaction of which only one is made at a time. ``{lock_name}`` is a literal.
     :param long_lock: what else is needed for that where the transaction is long: it answers 1, and lasts for
         the connection.
@@ -152,6 +181,8 @@ class Dialect:
     durable: tuple[str, ...] = ()
     lossy: str = ""
     volatile: str = ""
+    packet: str = ""
+    encoding: str = ""
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     quote: str | None = None
@@ -206,6 +237,7 @@ DIALECTS = {
             ),
         ),
         lossy="SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'fsync' AND setting = 'off'",
+        encoding="SELECT current_setting('server_encoding') AS encoding",
         # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
         lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
         # Between two pages of a gateway there may be minutes.
@@ -297,6 +329,7 @@ DIALECTS = {
             "UNION ALL SELECT 'sync_binlog', @@GLOBAL.sync_binlog "
             "FROM DUAL WHERE @@GLOBAL.log_bin = 1 AND @@GLOBAL.sync_binlog <> 1"
         ),
+        packet="SELECT @@SESSION.max_allowed_packet AS bytes",
         # Transactions, all of Unicode, and upper and lower case that differ, whatever the server's defaults.
         options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         update="UPDATE {target} INNER JOIN {other} ON {match} SET {values} WHERE {condition}",
@@ -361,11 +394,13 @@ class Refusal:
     :param step: what was tried: "commit", "read the rows".
     :param kind: the type of the driver's error.
     :param codes: its codes: SQLSTATE, or what the driver has instead, and other numbers.
+    :param encoding: the database's, where it is one of its properties.
     """
 
     step: str
     kind: str
     codes: tuple[str, ...]
+    encoding: str = ""
 
     @property
     def code(self) -> str:
@@ -382,6 +417,36 @@ class Refusal:
         """Whether the transaction gave way to another, and may pass the next time."""
         return not _BROKEN_OFF.isdisjoint(self.codes)
 
+    @property
+    def is_permanent(self) -> bool:
+        """Whether a repeat meets the same."""
+        if not _HELPED_BY_A_REPEAT.isdisjoint(self.codes):
+            return False
+        return any(code.startswith(_PERMANENT) for code in self.codes or (self.kind,))
+
+    def hint(self, rights: str, passing: str) -> str:
+        """Return what to do.
+
+        :param rights: what to say if the connection's user lacks rights.
+        :param passing: what to say where a repeat can help.
+        """
+        if self.lacks_rights:
+            return rights
+        if str(_TOO_LARGE) in self.codes:
+            return (
+                "One row is longer than the server's variable `max_allowed_packet`. Raise it there, with "
+                "SET GLOBAL max_allowed_packet = <bytes> and in its configuration."
+            )
+        if not _UNENCODABLE.isdisjoint((*self.codes, self.kind)):
+            named = (
+                f"The encoding {self.encoding} of the database" if self.encoding else "The column's encoding"
+            )
+            return (
+                f"{named} lacks a character of a row. Use a database or a column whose encoding is UTF-8 "
+                "(PostgreSQL: ENCODING 'UTF8'; MySQL: utf8mb4), or store no texts."
+            )
+        return "A repeat meets the same: mend the cause first." if self.is_permanent else passing
+
     def message(self, where: str, hint: str) -> str:
         """Return what to tell a person."""
         cause = f"{self.kind}, {self.code}" if self.code else self.kind
@@ -395,6 +460,10 @@ class NotOpened(Refusal):
     def message(self, where: str, hint: str) -> str:  # noqa: ARG002 - nothing was tried there yet
         """Return what to tell a person."""
         return f"The database of the connection {self.step!r} could not be opened ({self.kind})."
+
+
+class PacketTooLarge(Exception):  # noqa: N818 - it names what was found
+    """One row is longer than the server lets a statement be."""
 
 
 class Database:
@@ -414,6 +483,8 @@ class Database:
         self._connection: Any = None
         self._refusal: Refusal | None = None
         self._is_lost = False
+        self._packet = 0
+        self._encoding = ""
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
         self.placeholder: str = hook.placeholder
         self._quote: str = self.dialect.quote or hook.escape_word_format
@@ -440,6 +511,10 @@ class Database:
                 break
         for statement in (*self.dialect.opening, *(self.dialect.durable if self._is_durable else ())):
             self.execute(step, statement)
+        if self.dialect.packet:
+            self._packet = int(self.rows(step, self.dialect.packet)[0][0])
+        if self.dialect.encoding:
+            self._encoding = str(self.rows(step, self.dialect.encoding)[0][0])
 
     def lossy_settings(self) -> list[str]:
         """Return the settings of the server by which commits may be lost, such as ``fsync=off``."""
@@ -530,10 +605,15 @@ class Database:
                     cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)
             else:
                 statement = f"INSERT INTO {table} ({listed}) VALUES ({self.placeholders(len(names))})"  # noqa: S608 - quoted names
-                cursor.executemany(statement, list(chain.from_iterable(filled)))
+                for rows in self._statements(statement, list(chain.from_iterable(filled))):
+                    cursor.executemany(statement, rows)
 
         if filled:
             self._with_cursor(step, insert)
+
+    def _statements(self, statement: str, rows: list[tuple[Any, ...]]) -> Iterable[list[tuple[Any, ...]]]:
+        """Cut rows into what a driver may put into one statement."""
+        return _cut(rows, self._packet - 2 * len(statement)) if self._packet else [rows]
 
     def lock(self, name: str) -> None:
         """Wait until no other transaction holds the lock of this name, where the database has such locks."""
@@ -619,7 +699,7 @@ class Database:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - drivers have no type in common
-            self._refusal = Refusal(step, type(error).__name__, _codes(error))
+            self._refusal = Refusal(step, type(error).__name__, _codes(error), self._encoding)
         raise self._refused(self._refusal)
 
 
@@ -634,6 +714,36 @@ def check_identifier(what: str, name: object) -> None:
             f"not beginning with a digit; got {name!r}."
         )
         raise InvalidMessage(msg)
+
+
+def _cut(rows: Iterable[tuple[Any, ...]], room: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Cut rows into lists that take no more bytes in a statement than there is room.
+
+    :raises PacketTooLarge: if there is none for a single row.
+    """
+    alike: list[tuple[Any, ...]] = []
+    left = room
+    for row in rows:
+        size = _most_bytes(row)
+        if size > left and alike:
+            yield alike
+            alike, left = [], room
+        if size > room and sum(len(str(value).encode()) for value in row) > room:
+            raise PacketTooLarge(_TOO_LARGE)
+        alike.append(row)
+        left -= size
+    if alike:
+        yield alike
+
+
+def _most_bytes(row: tuple[Any, ...]) -> int:
+    """Return how many bytes a row takes in a statement at most, with a backslash before each of a text."""
+    return sum(
+        _VALUE_BYTES + 2 * len(value if value.isascii() else value.encode())
+        if isinstance(value, str)
+        else _VALUE_BYTES
+        for value in row
+    )
 
 
 def _copy(cursor: Any, statement: str, texts: Iterable[str]) -> None:

@@ -595,6 +595,12 @@ def _check_kind(conn_type: str) -> None:
         raise ConfigurationError(msg)
 
 
+_RIGHTS = (
+    "The connection's user needs SELECT on the tables, the right to create views in their schema, "
+    "and to own those that it replaces."
+)
+
+
 class _DatabaseLost(LoadFailed):
     """The database cannot be connected to."""
 
@@ -605,11 +611,6 @@ def _refused(refusal: Refusal, prefix: str) -> LoadFailed:
 
 
 def _hint(refusal: Refusal) -> str:
-    if refusal.lacks_rights:
-        return (
-            "The connection's user needs SELECT on the tables, the right to create views in their schema, "
-            "and to own those that it replaces."
-        )
     if refusal.code == _DEPENDED_ON:
         return "Other views are built on it, and its columns changed: drop those first. The old views stand."
-    return "A repeat is safe."
+    return refusal.hint(_RIGHTS, "A repeat is safe.")

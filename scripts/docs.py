@@ -220,6 +220,13 @@ _DATABASES = """\
 Refused are connections through which there are no transactions, as a load that fails would leave half of its
 rows: REFUSED.
 
+MariaDB and MySQL take no statement above `max_allowed_packet`: rows are cut by their bytes as well, and one row
+that is longer is refused with the name of the variable. The SQL mode of the server is not used: a load sets its
+own, strict one, by which an empty text stays empty. A database whose encoding lacks a character of a row, as
+LATIN1 lacks emojis, refuses the load: nothing is replaced in silence. The error names the encoding. Use a
+database with `ENCODING 'UTF8'`, or `text="drop"`. An error says that a repeat is safe only where a repeat can
+help.
+
 A load needs SELECT, INSERT, UPDATE and DELETE on the table, the right to make temporary tables, and, if the
 table is missing or lacks columns, to create and alter it. A pooler between must keep a session together.
 Airflow's `insert_rows` is not used: it commits in pieces, and writes refused rows into the log.

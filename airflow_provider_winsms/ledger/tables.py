@@ -379,7 +379,7 @@ class Tables:
             )
 
     def _refused(self, refusal: Refusal) -> LedgerUnavailable:
-        hint = _RIGHTS if refusal.lacks_rights else _SAFE
+        hint = refusal.hint(_RIGHTS, _SAFE)
         return LedgerUnavailable(refusal.message(f"ledger {self._prefix}*", hint))
 
 

@@ -488,7 +488,7 @@ def open_table(
     """
 
     def refused(refusal: Refusal) -> LoadFailed:
-        hint = _RIGHTS if refusal.lacks_rights else "A repeat is safe."
+        hint = refusal.hint(_RIGHTS, "A repeat is safe.")
         return LoadFailed(refusal.message(f"table {name}", hint), refusal.kind, refusal.code)
 
     if hook.conn_type in WITHOUT_TRANSACTIONS:

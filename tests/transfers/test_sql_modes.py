@@ -42,7 +42,7 @@ MODES = (
 
 
 def beginning_with(database: Database, mode: str) -> Database:
-    """Return the database behind a connection that begins with a SQL mode, as if a server set it for all."""
+    """Return the database behind a connection that begins with a SQL mode, as a server may set it."""
     return with_extra(database, init_command=f"SET SESSION sql_mode = '{mode}'")
 
 

@@ -1,0 +1,130 @@
+"""An error says that a repeat is safe only where a repeat can help."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from airflow_provider_winsms.database import NotOpened, Refusal
+from airflow_provider_winsms.exceptions import LedgerUnavailable, LoadFailed
+from scripts.warehouse import postgres_connection
+from tests.ledger.batches import FIRST, batch, ledger, messages, record
+from tests.support.databases import Database
+from tests.transfers.list_server import row
+from tests.transfers.loads import create_table_that_refuses, run, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.transfers.list_server import ListServer
+
+EMOJI = "Thanks \U0001f600"
+
+
+@pytest.fixture
+def latin1(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A PostgreSQL database that has no emojis."""
+    name = f"latin1_{uuid4().hex[:12]}"
+    with closing(psycopg.connect(postgres_database, autocommit=True)) as server:
+        server.execute(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+        try:
+            conninfo = psycopg.conninfo.make_conninfo(postgres_database, dbname=name)
+            connection = postgres_connection(conninfo)
+            database = Database("postgres", connection, lambda: psycopg.connect(conninfo), "public")
+            database.let_tasks_find_it(monkeypatch)
+            yield database
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_character_that_the_database_lacks_is_refused_with_its_encoding(
+    lists: ListServer, latin1: Database
+) -> None:
+    lists.rows = [row(1, text="Caf\u00e9")]
+    run(latin1)
+    lists.rows.append(row(2, text=EMOJI))
+    with pytest.raises(LoadFailed, match="encoding LATIN1 of the database lacks a character") as caught:
+        run(latin1)
+    assert "ENCODING 'UTF8'" in str(caught.value)
+    assert "repeat is safe" not in str(caught.value)
+    assert EMOJI not in str(caught.value)
+    run(latin1, text="drop")
+    assert [each["text"] for each in stored(latin1)] == ["Caf\u00e9", None]
+
+
+def test_a_ledger_says_so_too(latin1: Database) -> None:
+    with ledger(latin1, text="keep") as tables:
+        tables.open(batch(recipients=1))
+        with pytest.raises(LedgerUnavailable, match="encoding LATIN1") as caught:
+            tables.intend(FIRST, record(1), messages(1, EMOJI))
+        assert "repeat is safe" not in str(caught.value)
+
+
+def test_a_column_of_another_character_set_is_named_as_the_cause(
+    lists: ListServer, mariadb: Database
+) -> None:
+    run(mariadb)
+    mariadb.execute("ALTER TABLE replies MODIFY text TEXT CHARACTER SET latin1")
+    lists.rows = [row(1, text=EMOJI)]
+    with pytest.raises(LoadFailed, match="column's encoding lacks a character"):
+        run(mariadb)
+
+
+def test_a_row_that_the_table_refuses_is_refused_at_each_repeat(
+    lists: ListServer, any_database: Database
+) -> None:
+    create_table_that_refuses(any_database, "NO")
+    lists.rows = [row(1, text="NO")]
+    with pytest.raises(LoadFailed) as caught:
+        run(any_database)
+    assert "repeat is safe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes", "is_permanent"),
+    [
+        ("UntranslatableCharacter", ("22P05",), True),
+        ("StringDataRightTruncation", ("22001",), True),
+        ("CheckViolation", ("23514",), True),
+        ("NotNullViolation", ("23502",), True),
+        ("UndefinedTable", ("42P01",), True),
+        ("InvalidSchemaName", ("3F000",), True),
+        ("FeatureNotSupported", ("0A000",), True),
+        ("DataError", ("22001", "1406"), True),
+        ("OperationalError", ("1153",), True),
+        ("DataError", (), True),
+        ("UnicodeEncodeError", (), True),
+        ("ConversionException", (), True),
+        ("IntegrityError", ("SQLITE_CONSTRAINT_CHECK",), True),
+        ("UniqueViolation", ("23505",), False),
+        ("IntegrityError", ("23000", "1062"), False),
+        ("IntegrityError", ("SQLITE_CONSTRAINT_PRIMARYKEY",), False),
+        ("SerializationFailure", ("40001",), False),
+        ("DeadlockDetected", ("40P01",), False),
+        ("InternalError", ("40001", "1213"), False),
+        ("DatabaseError", ("HY000", "1205"), False),
+        ("OperationalError", ("HY000", "2006"), False),
+        ("OperationalError", ("SQLITE_BUSY",), False),
+        ("AdminShutdown", ("57P01",), False),
+        ("DiskFull", ("53100",), False),
+        ("OperationalError", (), False),
+        ("ProgrammingError", ("42000", "1226"), False),
+    ],
+)
+def test_codes_tell_what_passes_from_what_does_not(
+    kind: str, codes: tuple[str, ...], *, is_permanent: bool
+) -> None:
+    refusal = Refusal("commit", kind, codes)
+    assert refusal.is_permanent == is_permanent
+    assert (refusal.hint("Ask for rights.", "A repeat is safe.") == "A repeat is safe.") != is_permanent
+
+
+def test_a_database_that_is_away_says_nothing_of_encodings() -> None:
+    refusal = NotOpened("warehouse", "OperationalError", ())
+    assert refusal.hint("Ask for rights.", "A repeat is safe.") == "A repeat is safe."
