@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from airflow_provider_winsms.messages import (
     Recipient,
     Recipients,
     counted,
+    is_missing,
     items_of_text,
     mask_number,
 )
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 REFERENCE_CHARACTERS = 150
 """The longest reference."""
 
+# Of a whole number that is small enough to be written out.
+_DIGITS = 9
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
 
@@ -90,8 +93,10 @@ class Composer:
 
         :param to: a number, several in one text with commas between them, or an iterable of numbers or
             ``Recipient``.
-        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None`` or an empty text: now.
-        :param max_segments: 1 to the gateway's most; ``None``: as many as the text needs.
+        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None``, an empty text, or
+            the NaT, NA or NaN of a data frame: now.
+        :param max_segments: 1 to the gateway's most, 2.0 is 2; ``None``, NA or NaN: as many as the text
+            needs.
         :param reference: of every recipient that has none of its own; text of at most
             ``REFERENCE_CHARACTERS``, or a whole number.
         :raises InvalidMessage: saying which of them is wrong, why, and what to do.
@@ -145,7 +150,7 @@ class Composer:
 
     def _segments(self, text: str, wanted: object) -> int:
         needed, most = segments(text), self.gateway.limits.segments
-        if wanted is None:
+        if is_missing(wanted):
             return needed
         allowed = _whole_number(wanted)
         if allowed is None or not 1 <= allowed <= most:
@@ -173,7 +178,7 @@ class Composer:
         # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
         try:
             utc = instant.astimezone(UTC)
-        except OverflowError:
+        except (OverflowError, ValueError):
             msg = "send_at is not a time that can be sent at. Give one of this century."
             raise InvalidMessage(msg) from None
         exact = pendulum.datetime(*utc.timetuple()[:6], utc.microsecond)
@@ -211,7 +216,7 @@ def _recipient(reader: NumberReader, value: object, place: int, reference: str |
 
 
 def _reference(given: object, whose: str = "") -> str | None:
-    if given is None or given == "" or given != given:  # noqa: PLR0124 - only NaN differs from itself
+    if is_missing(given) or given == "":
         return None
     reference = str(given) if isinstance(given, Integral) and not isinstance(given, bool) else given
     if not isinstance(reference, str) or not reference.isprintable() or len(reference) > REFERENCE_CHARACTERS:
@@ -263,7 +268,7 @@ def _each(to: object) -> Iterable[object]:
 
 
 def _instant(value: object) -> datetime | None:
-    if value is None or value == "":
+    if is_missing(value) or (isinstance(value, str) and not value):
         return None
     if isinstance(value, datetime):
         return value
@@ -278,6 +283,8 @@ def _whole_number(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     try:
-        return int(str(value))
-    except ValueError:
+        number = Decimal(str(value))
+    except InvalidOperation:
         return None
+    is_whole = number.is_finite() and number.adjusted() < _DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else None

@@ -48,6 +48,17 @@ def mask_number(number: str) -> str:
     return f"{number[:_SHOWN_IN_FRONT]}******{number[-_SHOWN_BEHIND:]}"
 
 
+def is_missing(value: object) -> bool:
+    """Tell whether a value stands for none: ``None``, NaN, and the NaT and NA of pandas."""
+    if value is None or isinstance(value, str):
+        return value is None
+    try:
+        return bool(value != value)  # noqa: PLR0124 - what NaN and NaT are known by
+    # NA has no truth, and an array has many.
+    except (TypeError, ValueError, ArithmeticError):
+        return type(value).__name__ == "NAType"
+
+
 def counted(number: int, thing: str) -> str:
     """Return ``1 request``, ``2 requests``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

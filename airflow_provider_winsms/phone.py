@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import filterfalse
-from math import isnan
 from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_winsms.messages import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,6 @@ _SOUTH_AFRICAN = re.compile(r"27(?!0[1-9])[0-9]{9}")
 _SOUTH_AFRICAN_DIGITS = 11
 _TRUNK_ZERO_KEPT = re.compile(r"270[0-9]{9}")
 
-_MISSING_TYPES = frozenset({"NAType", "NaTType"})
 _MISSING_TEXTS = frozenset({"", "nan", "none", "null", "<na>", "nat"})
 _EXPONENT = re.compile(r"[+-]?[0-9]+([.,][0-9]*)?e[+-]?[0-9]+", re.IGNORECASE)
 _FRACTION = re.compile(r"(\+?[0-9]{7,})\.([0-9]{1,2}|0+)")
@@ -212,7 +212,7 @@ def _as_text(value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    if _is_missing(value):
+    if is_missing(value):
         msg = f"is empty ({value!r}). Leave it out, or give a number"
         raise NotANumber(msg)
     if isinstance(value, bool) or not isinstance(value, (Integral, Decimal, float)):
@@ -226,16 +226,6 @@ def _as_text(value: object) -> str:
         why = f"is no whole number of 1 to {_MOST_DIGITS} digits"
         raise _refusal(why)
     return str(int(number))
-
-
-def _is_missing(value: object) -> bool:
-    """Tell whether a value stands for none: a NaN is the one that does not equal itself."""
-    return (
-        value is None
-        or type(value).__name__ in _MISSING_TYPES
-        or (isinstance(value, Decimal) and value.is_nan())
-        or (isinstance(value, float) and isnan(value))
-    )
 
 
 def _bare_text(given: str) -> str:

@@ -22,6 +22,7 @@ from jinja2.nativetypes import native_concat
 
 from airflow_provider_winsms.airflow_errors import as_airflow
 from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
+from airflow_provider_winsms.messages import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,11 +138,13 @@ class TemplatedFields(_Operator):
             # Airflow then leaves the view of the rendered fields as the task left it.
             parent.template_fields = ()
             return
+        _put_none_for_missing(parent, template_fields)
         for field in set(template_fields).intersection(self.text_fields):
             value = getattr(parent, field)
             if isinstance(value, str) and id(value) not in seen_oids:
                 setattr(parent, field, _TextTemplate(value, jinja_env))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        _put_none_for_missing(parent, template_fields)
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
         rendered = _rendered(template, context)
@@ -208,6 +211,13 @@ class _TextTemplate:
         """Return the text, or nothing or a collection, which are refused later."""
         value = _rendered(self._jinja_env.from_string(self._template), context)
         return value if value is None or isinstance(value, (list, tuple, dict, set)) else str(value)
+
+
+def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
+    """Spare Airflow the values of data frames: NA refuses to be true or false, and NaN to be JSON."""
+    for field in fields:
+        if is_missing(getattr(parent, field)):
+            setattr(parent, field, None)
 
 
 def _is_resumed(context: Context) -> bool:
