@@ -54,9 +54,9 @@ def is_missing(value: object) -> bool:
         return value is None
     try:
         return bool(value != value)  # noqa: PLR0124 - what NaN and NaT are known by
-    # NA has no truth, and an array has many.
+    # NA has no truth, and an array has many. Of decimals only a signalling NaN cannot be compared.
     except (TypeError, ValueError, ArithmeticError):
-        return type(value).__name__ == "NAType"
+        return type(value).__name__ == "NAType" or isinstance(value, Decimal)
 
 
 def counted(number: int, thing: str) -> str:
