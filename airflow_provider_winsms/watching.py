@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.arrivals import Entry, Line, Overlap, WatchedList
     from airflow_provider_winsms.selecting import Selection
 
-MOST_IN_FLIGHT = 256
+MOST_IN_FLIGHT = 16
 """How many rows are offered at a time of which it is not yet known that they are written down.
 
-It must stay well below Airflow's ``[triggerer] shared_stream_subscriber_queue_size``, 1024 by default.
+So many events are repeated at most when the triggerer is killed. Its process that stores events, in Airflow
+3.3, takes all that were fired since it looked last, and tells of none before the last of them is stored.
+Two or more, as a row is done with only once the next one is offered.
 """
 
 LONGEST_BACK_OFF = 600.0
@@ -445,14 +447,19 @@ class Watch:
         A cursor that cannot be saved is saved later. Until then, only its rows are told again if all ends.
         """
         changed: dict[Follower, None] = {}
+        settled = 0
         for offer, is_written in outcomes:
-            self._in_flight -= 1
+            settled += 1
             for follower, entry in offer.done:
                 follower.settle(entry, is_written=is_written)
                 changed[follower] = None
-        self._room.set()
-        for follower in changed:
-            await self._save(follower)
+        try:
+            for follower in changed:
+                await self._save(follower)
+        finally:
+            # Rows that were offered before this would be in flight beside those that are not saved.
+            self._in_flight -= settled
+            self._room.set()
 
     async def _poll(self) -> list[Entry]:
         """Return what is new to anyone, oldest first."""

@@ -74,6 +74,9 @@ class Store:
         """How keys end that it does not find."""
         self.hidden_reads = 0
         """How many more reads of those it answers so."""
+        self.answers = asyncio.Event()
+        """Whether it answers at all."""
+        self.answers.set()
 
     def accessor(self, is_alive: Callable[[], bool]) -> Accessor:
         return Accessor(self, is_alive)
@@ -109,6 +112,7 @@ class Accessor:
 
     async def _reach(self) -> None:
         await asyncio.sleep(0)
+        await self.store.answers.wait()
         if self.store.is_broken or not self.is_alive():
             msg = "the state store cannot be reached"
             raise ConnectionError(msg)
@@ -199,9 +203,9 @@ class Triggerer:
         self.stored += done
         self._manager.confirm_persisted([fired.seq for fired in done if fired.seq is not None])
 
-    def store_and_die(self) -> None:
-        """Store events in the database, and die before their watchers are told."""
-        self.stored += self.fired
+    def store_and_die(self, count: int | None = None) -> None:
+        """Store events in the database, the oldest first, and die before their watchers are told."""
+        self.stored += self.fired[:count]
         self.fired = []
 
     async def stop(self, name: str) -> None:
