@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Page
@@ -102,6 +102,10 @@ class Need:
 class Reader(Protocol):
     """Reads one list, over and over."""
 
+    @property
+    def unreadable(self) -> int:
+        """How many rows the last reading passed over, as they could not be read."""
+
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Return at least the rows that are news, and all that arrived after the oldest of those returned."""
 
@@ -118,14 +122,23 @@ class TailReader:
 
     def __init__(self, call: PageCall) -> None:
         self._call = call
+        self._unreadable: frozenset[int] = frozenset()
         self._total: int | None = None
         self._is_newest_first = False
         self._polls = 0
 
+    @property
+    def unreadable(self) -> int:
+        """How many rows the last reading passed over, as they could not be read."""
+        return len(self._unreadable)
+
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Read one page, and more if there may be more news; at the first reading, one from each end."""
-        reading = _Reading(line, self._call, need, self._total, is_deep=self._is_deep_look())
+        reading = _Reading(
+            line, self._call, need, self._total, self._unreadable, is_deep=self._is_deep_look()
+        )
         self._is_newest_first, self._total = await self._read(reading)
+        self._unreadable = frozenset(reading.unreadable)
         return list(reading.entries.values())
 
     def _is_deep_look(self) -> bool:
@@ -136,7 +149,7 @@ class TailReader:
         if self._total is None or self._is_newest_first:
             first = await reading.page(0)
             total = reading.total
-            if _falls(first) or total <= len(first):
+            if _falls(first) or total <= reading.length:
                 await reading.forwards(first)
                 return _falls(first), total
             if self._is_newest_first:
@@ -154,7 +167,7 @@ class TailReader:
         known = reading.total if self._total is None else self._total
         start = max(0, known - reading.overlap)
         last = await reading.page(start)
-        if start and not last:
+        if start and not reading.length:
             start = max(0, reading.total - reading.overlap)
             last = await reading.page(start)
         return start, last
@@ -164,15 +177,27 @@ class _Reading:
     """One reading of the end of a list."""
 
     def __init__(
-        self, line: Line, call: PageCall, need: Need, known_total: int | None, *, is_deep: bool
+        self,
+        line: Line,
+        call: PageCall,
+        need: Need,
+        known_total: int | None,
+        known_unreadable: Collection[int],
+        *,
+        is_deep: bool,
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.total = 0
         """How many rows the list has, by the last answer."""
+        self.length = 0
+        """How many places of the list the last page covered."""
+        self.unreadable: set[int] = set()
+        """The places in the list of rows that cannot be read."""
         self._line = line
         self._call = call
         self._need = need
         self._known_total = known_total
+        self._known_unreadable = known_unreadable
         self._is_deep = is_deep
         self._news = 0
         self._known = 0
@@ -184,27 +209,29 @@ class _Reading:
         """Read a page."""
         call = self._call(self._line.gateway, offset, limit or self._size)
         page = await self._line.carry(call)
-        self.total = page.total
+        self.total, self.length = page.total, page.length
+        self.unreadable.update(offset + place for place in page.unreadable_at)
         return [_message_entry(row) for row in page.rows]
 
     async def to_end(self, start: int, rows: list[Entry]) -> int:
         """Take in a page, and all that follows it. Return where the list ends."""
-        while rows:
-            self.keep(rows)
-            start += len(rows)
-            rows = await self.page(start) if start < self.total else []
+        self.keep(rows)
+        start += self.length
+        while self.length and start < self.total:
+            self.keep(await self.page(start))
+            start += self.length
         return max(start, self.total)
 
     async def forwards(self, rows: list[Entry]) -> None:
         """Take in the first page of a list that has the newest rows first, and those after it."""
         self.keep(rows)
-        offset = len(rows)
+        offset = self.length
         while offset < self.total and self._goes_on(rows, rows[-1:]):
             rows = await self.page(offset)
-            if not rows:
+            if not self.length:
                 return
             self.keep(rows)
-            offset += len(rows)
+            offset += self.length
 
     async def backwards(self, start: int, rows: list[Entry]) -> None:
         """Take in the pages before one near the end of a list that has the newest rows last."""
@@ -215,9 +242,11 @@ class _Reading:
 
     async def _between(self, start: int, stop: int) -> list[Entry]:
         found: list[Entry] = []
-        while start < stop and (rows := await self.page(start, stop - start)):
-            found += rows
-            start += len(rows)
+        while start < stop:
+            found += await self.page(start, stop - start)
+            if not self.length:
+                break
+            start += self.length
         return found
 
     def keep(self, entries: Iterable[Entry]) -> None:
@@ -244,13 +273,14 @@ class _Reading:
         if is_ordered and highest <= self._need.floor:
             return False
         # Where more is new than the list has grown by, rows have left it, and others may have come late.
-        growth = self._news if self._known_total is None else self.total - self._known_total
+        news = self._news + len(self.unreadable.difference(self._known_unreadable))
+        growth = news if self._known_total is None else self.total - self._known_total
         return (
-            self._news < growth
+            news < growth
             or any(map(self._need.is_news, edge))
             or highest > self._need.reach
             or (self._need.has_beginners and not is_ordered)
-            or (not has_all_kept and (self._is_deep or self._news > growth))
+            or (not has_all_kept and (self._is_deep or news > growth))
         )
 
 
@@ -284,10 +314,12 @@ class SnapshotReader:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
+        self.unreadable = 0
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Ask once, and leave out what everybody is done with."""
         rows: Columns[OptOut] = await line.carry(line.gateway.opt_outs())
+        self.unreadable = rows.unreadable
         latest = self._now() // 60 + MINUTES_KEPT
         ranked = [(row, _minute(row, latest)) for row in rows]
         newest = max((rank for _, rank in ranked if rank is not None), default=0)

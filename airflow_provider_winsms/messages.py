@@ -353,13 +353,17 @@ class Columns(Sequence[T]):
 
     :param make: makes a row from one value of each column, in their order.
     :param columns: values of equal number, by the names that the row has for them.
+    :param unreadable: how many rows were left out because they could not be read.
     """
 
-    __slots__ = ("_columns", "_make")
+    __slots__ = ("_columns", "_make", "unreadable")
 
-    def __init__(self, make: Callable[..., T], columns: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(
+        self, make: Callable[..., T], columns: Mapping[str, Sequence[Any]], unreadable: int = 0
+    ) -> None:
         self._make = make
         self._columns = columns
+        self.unreadable = unreadable
 
     def column(self, name: str) -> Sequence[Any]:
         """Return the values of one column."""
@@ -398,11 +402,30 @@ class Columns(Sequence[T]):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list: its rows, where it starts, and how many rows there are in all."""
+    """One page of a list: its rows, where it starts, and how many rows there are in all.
+
+    :param unreadable_at: the places in the page, from 0, of the rows that could not be read and are left out.
+    """
 
     rows: Sequence[T]
     offset: int
     total: int
+    unreadable_at: tuple[int, ...] = ()
+
+    @property
+    def unreadable(self) -> int:
+        """How many rows could not be read."""
+        return len(self.unreadable_at)
+
+    @property
+    def length(self) -> int:
+        """How many places of the list the page covers."""
+        return len(self.rows) + len(self.unreadable_at)
+
+    def places(self) -> Sequence[int]:
+        """Return the places in the page, from 0, of the rows that could be read."""
+        places = range(self.length)
+        return [each for each in places if each not in self.unreadable_at] if self.unreadable_at else places
 
 
 def each_message_id(value: object) -> Iterator[object]:

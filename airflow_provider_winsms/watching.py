@@ -407,6 +407,7 @@ class Watch:
         self._log = log
         self._pause = pause
         self._clock = clock
+        self._unreadable = 0
         self._in_flight = 0
         self._room = asyncio.Event()
 
@@ -491,11 +492,21 @@ class Watch:
         for follower in looking_back:
             follower.looks_back = False
         try:
-            return await self._reader.read(line, need)
+            entries = await self._reader.read(line, need)
         except BaseException:
             for follower in looking_back:
                 follower.looks_back = True
             raise
+        self._say_unreadable(self._reader.unreadable)
+        return entries
+
+    def _say_unreadable(self, count: int) -> None:
+        """Say how many rows cannot be read; once, and again if there are more."""
+        if count > self._unreadable:
+            self._unreadable = count
+            self._log.warning(
+                "%s of the list cannot be read, and start no DAG. All others do.", counted(count, "row")
+            )
 
     async def _ready(self, line: Line) -> list[Follower]:
         ready = []

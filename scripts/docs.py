@@ -128,6 +128,14 @@ found. Rows that the gateway does not list at all, such as some that were writte
 incremental load read the whole list, as they may hide that others are missing; if as many are missing, only
 a backfill finds it. Keep such rows in a table of their own.
 
+A row that cannot be read, such as a reply without an id, is left out, and all others are loaded. `unreadable`
+of the load's result counts such rows, and the log says so; neither holds anything of them. They hide no row
+that is missing: a later load finds out, by some requests of a row each, between which ids the table has too
+few, looks at the page there, and reads the whole list only if rows are missing that it does not find so. An
+opt-out without a readable id is loaded. While a row of `opt_outs` or
+`scheduled` cannot be read, none gets a `removed_at`, as it may be that row. Only a page of more than ten rows,
+none of which can be read, counts as a gateway that fails.
+
 All of a load is committed at once. A load of fewer than 10,000 rows holds the table's lock for a moment, at
 its end, unless it reads the list twice; a longer one holds it from its first 10,000 rows on, and others wait.
 Opt-outs hold it for a moment however many they are, but in SQLite and DuckDB from the beginning: keep a ledger

@@ -1,6 +1,6 @@
 """Reads a JSON document of any length row by row, while it arrives.
 
-The rows are the objects of one list, which stands under a key of the document. They are decoded by the
+The rows are the values of one list, which stands under a key of the document. They are decoded by the
 scanner of ``json`` itself, so that a row is what ``json.loads`` would make of it.
 """
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    Row = dict[str, Any]
+    # Objects, but for rows that cannot be read.
+    Row = Any
 
 PART_ROWS = 1000
 """The most rows that are handed out together."""
@@ -39,8 +40,8 @@ def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
     whole.
 
     :param pieces: the document in UTF-8, cut anywhere. What iterating over it raises is passed on.
-    :raises DocumentError: it is not whole JSON, does not have one list of objects under the key, or has a
-        value that is too long.
+    :raises DocumentError: it is not whole JSON, does not have one list under the key, or has a value that is
+        too long.
     """
     document = _Document(pieces)
     last: list[Row] = []
@@ -52,7 +53,7 @@ def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
             raise _no_rows(key)
         else:
             has_rows = True
-            for part in _parts(document, key):
+            for part in _parts(document):
                 if last:
                     yield last
                 last = part
@@ -63,12 +64,10 @@ def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
         yield last
 
 
-def _parts(document: _Document, key: str) -> Iterator[list[Row]]:
+def _parts(document: _Document) -> Iterator[list[Row]]:
     part: list[Row] = []
     characters = 0
     for row, length in document.values():
-        if type(row) is not dict:
-            raise _no_rows(key)
         part.append(row)
         characters += length
         if len(part) == PART_ROWS or characters > LONGEST_VALUE:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable
@@ -43,6 +43,8 @@ _WITHOUT_ID = (
     "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
 ).replace("CHANGING", quoted(CHANGING_STATES))
 _STREAM_ATTEMPTS = 3
+_MOST_PROBES = 64
+"""So many requests look for rows that cannot be read, before the whole list is read instead."""
 _OVERLAP_OF_A_PAGE = 10
 """A tenth of a page is read again, or more, to fill the last page: rows may come late."""
 
@@ -53,6 +55,7 @@ class Outcome:
 
     :param requests: without those of a refresh.
     :param total: how many rows the gateway states; how many were read, where it does not say.
+    :param unreadable: how many rows were left out because they could not be read.
     """
 
     merged: Merged
@@ -60,6 +63,7 @@ class Outcome:
     requests: int
     total: int
     high_water_mark: int | None = None
+    unreadable: int = 0
 
     def summary(self) -> dict[str, Any]:
         """Return what a task returns of it."""
@@ -67,6 +71,7 @@ class Outcome:
             "rows_read": self.rows_read,
             "rows_loaded": self.merged.loaded,
             "rows_removed": self.merged.removed,
+            "unreadable": self.unreadable,
             "requests": self.requests,
             "total": self.total,
             "high_water_mark": self.high_water_mark,
@@ -109,34 +114,91 @@ class ListLoad:
     def _reads_all(self) -> bool:
         """Read the whole list, and tell whether it was whole."""
         self._take(self._pages.to_end(0))
-        return self._ids.count() >= self._pages.total
+        return self._ids.count() + self._pages.unreadable >= self._pages.total
 
     def _reads_news(self) -> bool:
         """Read the end of the list where the news are, and tell whether nothing is missing."""
         first, pages = self._pages.first(), self._pages
         if not first.rows:
-            return pages.total == 0
+            return pages.total == pages.unreadable
         low = first.rows[0].message_id
         is_descending = low >= (self._table.highest() or 0) and pages.total > 1
         if is_descending:
             if not (last := pages.last().rows):
                 return False
-            low = last[0].message_id
+            low = last[-1].message_id
         missing = max(0, pages.total - self._table.count(low))
         reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
         if is_descending:
-            self._take(pages.between(0, min(reach, pages.total)))
+            older = range(min(reach, pages.total), pages.total)
+            self._take(pages.between(0, older.start))
         else:
-            self._take(pages.to_end(max(0, pages.total - reach)))
-        return self._adds_up(low)
+            older = range(max(0, pages.total - reach))
+            self._take(pages.to_end(older.stop))
+        if (missing := self._missing(low)) > pages.unreadable and self._ids.low is not None:
+            part = _Part(older.start, older.stop, low, self._ids.low)
+            _Search(pages, self._table, is_descending=is_descending).run(part)
+        return missing == pages.unreadable
 
-    def _adds_up(self, low: int) -> bool:
-        """Tell whether the table, with what was read, has as many rows as are listed."""
+    def _missing(self, low: int) -> int:
+        """Return how many rows are listed that the table, with what was read, does not have."""
         low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
-        return self._table.count(low, high) + self._table.lacking(self._ids.each()) == self._pages.total
+        return self._pages.total - self._table.count(low, high) - self._table.lacking(self._ids.each())
 
     def _take(self, pieces: Generator[Piece]) -> None:
         _take(pieces, self._table, self._ids)
+
+
+class _Part(NamedTuple):
+    """A part of a list: its places, and from which id up to which, not included, its rows are."""
+
+    start: int
+    stop: int
+    low: int
+    end: int
+
+
+class _Search:
+    """Looks for rows that cannot be read among those that earlier loads read.
+
+    Nothing remembers where they are. But where ids follow the list, the table has too few ids between those
+    of two places with such a row between: so the parts of the list that lack nothing are passed over.
+    """
+
+    def __init__(self, pages: PagedList[Any], table: LoadingTable, *, is_descending: bool) -> None:
+        self._pages = pages
+        self._table = table
+        self._is_descending = is_descending
+
+    def run(self, part: _Part) -> None:
+        """Look through a part of the list; what is found, the pages count."""
+        parts = [part]
+        for _ in range(_MOST_PROBES):
+            while parts and not self._lacks(parts[-1]):
+                parts.pop()
+            if not parts:
+                return
+            part = parts.pop()
+            if part.stop - part.start <= self._pages.page_size:
+                self._pages.look_at(part.start, part.stop - part.start)
+            else:
+                parts += self._halves(part)
+
+    def _lacks(self, part: _Part) -> bool:
+        found = self._table.count(part.low, part.end - 1) if part.low < part.end else 0
+        return found + self._pages.unreadable_in(part.start, part.stop) < part.stop - part.start
+
+    def _halves(self, part: _Part) -> Iterable[_Part]:
+        middle = (part.start + part.stop) // 2
+        page = self._pages.readable_from(middle)
+        if not page.rows:
+            return ()
+        place, found = middle + page.places()[0], page.rows[0].message_id
+        if place >= part.stop:
+            return (part._replace(stop=middle),)
+        if self._is_descending:
+            return (part._replace(stop=place, low=found + 1), part._replace(start=place, end=found + 1))
+        return (part._replace(stop=place, end=found), part._replace(start=place, low=found))
 
 
 def load_scheduled(pages: PagedList[Any], table: LoadingTable, log: Log) -> Outcome:
@@ -148,13 +210,14 @@ def load_scheduled(pages: PagedList[Any], table: LoadingTable, log: Log) -> Outc
         log.warning(
             "They moved again. What is listed is loaded; what is not listed any more, the next load marks."
         )
-    return _outcome(pages, table, table.finish(is_whole=is_whole))
+    # A row that cannot be read may be any that the table has: none is taken for gone.
+    return _outcome(pages, table, table.finish(is_whole=is_whole and not pages.unreadable))
 
 
 def _takes_all(pages: PagedList[Any], table: LoadingTable) -> bool:
     ids = Ids()
     _take(pages.to_end(0), table, ids)
-    return ids.count() >= pages.total and not pages.has_moved
+    return ids.count() + pages.unreadable >= pages.total and not pages.has_moved
 
 
 def _take(pieces: Generator[Piece], table: LoadingTable, ids: Ids) -> None:
@@ -165,7 +228,7 @@ def _take(pieces: Generator[Piece], table: LoadingTable, ids: Ids) -> None:
 
 
 def _outcome(pages: PagedList[Any], table: LoadingTable, merged: Merged) -> Outcome:
-    return Outcome(merged, pages.rows_read, pages.requests, pages.total, table.highest())
+    return Outcome(merged, pages.rows_read, pages.requests, pages.total, table.highest(), pages.unreadable)
 
 
 def load_stream(
@@ -176,12 +239,13 @@ def load_stream(
     :param read: asks for it, and yields it in parts.
     """
     for attempt in range(1, _STREAM_ATTEMPTS + 1):
-        rows = 0
+        rows = unreadable = 0
         try:
             with closing(read()) as parts:
                 for part in parts:
                     throttle.heed_stop()
                     rows += len(part)
+                    unreadable += part.unreadable
                     table.add(shaper.piece(part))
             break
         except GatewayUnavailable:
@@ -189,7 +253,9 @@ def load_stream(
             table.restart()
             if attempt == _STREAM_ATTEMPTS:
                 raise
-    return Outcome(table.finish(), rows, attempt, rows)
+    # A row that cannot be read may be any that the table has: none is taken for gone.
+    merged = table.finish(is_whole=not unreadable)
+    return Outcome(merged, rows, attempt, rows + unreadable, unreadable=unreadable)
 
 
 class LedgerLoad:

@@ -122,6 +122,7 @@ class _Part(NamedTuple):
 class Stretch(NamedTuple):
     """A part of the list that was read.
 
+    :param pieces: of those rows that can be read.
     :param end: the place behind the last row that was read of it.
     :param is_dry: whether a page had no row, though the total says that there is one.
     """
@@ -166,21 +167,42 @@ class PagedList(Generic[T]):
         """How many rows the list has, by the answer that said most since it was last read from its start."""
         self.has_moved = False
         """Whether a row was seen at two places since then, if the list may shrink."""
+        self._unreadable: set[int] = set()
+
+    @property
+    def unreadable(self) -> int:
+        """How many places of the list were read since then whose rows cannot be read."""
+        return len(self._unreadable)
+
+    def unreadable_in(self, start: int, stop: int) -> int:
+        """Count those of a part of the list."""
+        return sum(start <= place < stop for place in self._unreadable)
 
     def first(self) -> Page[T]:
-        """Read the first row, and learn the total."""
+        """Read the first row, or the first page if that row cannot be read, and learn the total."""
         self.total = 0
-        return self._page(0, 1)
+        return self.readable_from(0)
 
     def last(self) -> Page[T]:
-        """Read the last row."""
-        return self._page(max(0, self.total - 1), 1)
+        """Read the last row, or the last page if that row cannot be read."""
+        page = self._page(max(0, self.total - 1), 1)
+        return page if page.rows else self._page(max(0, self.total - self.page_size), self.page_size)
+
+    def readable_from(self, offset: int) -> Page[T]:
+        """Read the row at a place, or a page from there if that row cannot be read."""
+        page = self._page(offset, 1)
+        return self._page(offset, self.page_size) if page.unreadable else page
+
+    def look_at(self, offset: int, limit: int) -> None:
+        """Read a page only to see which of its rows cannot be read."""
+        self._page(offset, limit)
 
     def to_end(self, start: int) -> Generator[Piece]:
         """Yield the pages from a place to the end of the list, which may move away meanwhile."""
         if start == 0:
             self.total, self.has_moved = 0, False
             self._edges.clear()
+            self._unreadable.clear()
         self._begin(start, None)
         first = self._stretch((start, start + self.page_size))
         yield from first.pieces
@@ -218,11 +240,12 @@ class PagedList(Generic[T]):
         (end, stop), pieces, is_dry = part, [], False
         while not is_dry:
             page = self._page(end, stop - end)
+            length = page.unreadable
             if page.rows:
                 pieces.append(self._prepare(page.rows))
-                end += min(len(pieces[-1].keys), stop - end)
-            else:
-                is_dry = end < self.total
+                length += len(pieces[-1].keys)
+            end += min(length, stop - end)
+            is_dry = not length and end < self.total
             if end >= min(stop, self.total):
                 break
         self._note()
@@ -237,26 +260,29 @@ class PagedList(Generic[T]):
             self.total = max(self.total, total)
             if self._may_shrink:
                 self._look_at_edges(page, offset - before, before)
+            self._unreadable.update(offset - before + place for place in page.unreadable_at)
             if before:
-                page = replace(page, rows=page.rows[before:])
+                page = _without_first(page)
             self.rows_read += len(page.rows)
         return page
 
     @staticmethod
     def _believable(page: Page[Any], offset: int, limit: int) -> int:
         """Return the total, or the end of the list where a page shows that there is more than is stated."""
-        if offset + len(page.rows) <= page.total:
+        if offset + page.length <= page.total:
             return page.total
-        rows = len({row.message_id for row in page.rows})
+        rows = len({row.message_id for row in page.rows}) + page.unreadable
         if offset + rows > page.total and rows >= limit:
             msg = "The gateway lists more rows than it states, and perhaps others. A later try asks again."
             raise GatewayUnavailable(msg)
         return max(offset + rows, page.total) if rows else page.total
 
     def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
-        self.has_moved |= len(page.rows) < before
-        for place in {0, len(page.rows) - 1} if page.rows else ():
-            found = page.rows[place].message_id
+        self.has_moved |= page.length < before
+        rows = dict(zip(page.places(), page.rows, strict=True))
+        for place in {0, page.length - 1} if page.length else ():
+            # Of two rows that cannot be read nothing tells whether they are one.
+            found = rows[place].message_id if place in rows else None
             self.has_moved |= self._edges.setdefault(offset + place, found) != found
 
     def _note(self) -> None:
@@ -264,3 +290,9 @@ class PagedList(Generic[T]):
             self._pages_read += 1
             rows = (self.total if self._stop is None else self._stop) - self._start
             self._progress.note(self._pages_read, -(-rows // self.page_size), self.rows_read)
+
+
+def _without_first(page: Page[T]) -> Page[T]:
+    is_readable = 0 not in page.unreadable_at
+    left = tuple(place - 1 for place in page.unreadable_at if place)
+    return replace(page, rows=page.rows[is_readable:], unreadable_at=left)

@@ -14,6 +14,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.messages import counted
 from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class SmsToSqlOperator(BaseOperator):
     ========== ================================== ============================================================
 
     Returns ``{"dataset": ..., "table": ..., "rows_read": n, "rows_loaded": n, "rows_removed": n,
-    "requests": n, "total": n, "high_water_mark": id}``. ``rows_loaded`` came in or changed; ``rows_removed``
-    got a ``removed_at``, or, of ``deliveries``, were taken out as their request was given back; ``requests``
+    "unreadable": n, "requests": n, "total": n, "high_water_mark": id}``. ``rows_loaded`` came in or changed;
+    ``rows_removed`` got a ``removed_at``, or, of ``deliveries``, were taken out as their request was given
+    back; ``unreadable`` are listed without what tells them apart, and were left out; ``requests``
     are those of the load, without those of ``refresh``; ``total`` is what the gateway states, or else what
     was read; ``high_water_mark`` is the highest message id in the table, ``None`` for datasets with another
     key. The same is put into the event of each asset among ``outlets``. Neither numbers nor texts are in it,
@@ -155,6 +157,11 @@ class SmsToSqlOperator(BaseOperator):
                 outcome = self._load(dataset, hook, table, shaper)
                 summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
         self.log.info("Loaded: %s", summary)
+        if outcome.unreadable:
+            self.log.warning(
+                "%s of the gateway's list cannot be read, and were left out. All others are loaded.",
+                counted(outcome.unreadable, "row"),
+            )
         self._loaded = dataset, hook, database, summary
         self._tell_assets(context, summary, load)
         return summary

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
 from airflow_provider_winsms.messages import DeliveryState
+from airflow_provider_winsms.reconciling import read_scheduled
 from tests.gateways.carriers import GATEWAY, KEY
 
 if TYPE_CHECKING:
@@ -124,6 +125,57 @@ def test_a_cancellation_that_cannot_be_read_is_no_answer_and_the_others_are(bad:
 def test_a_cancellation_whose_refund_cannot_be_read_is_a_cancellation(cost: Any) -> None:
     (answer,) = cancellations(deleted(BAD, creditCost=cost))
     assert answer.cancelled
+
+
+SCHEDULED = {
+    "mobileNumber": "27825550101",
+    "submitTime": "201701201522",
+    "scheduledSendTime": "201712251430",
+    "creditCost": 1,
+}
+LISTS = [
+    (GATEWAY.incoming(0, 3), "incomingMessages", "incomingApiMessageId"),
+    (GATEWAY.short_code(0, 3), "shortcodeMessages", "incomingApiMessageId"),
+    (GATEWAY.scheduled(0, 3), "scheduledMessages", "apiMessageId"),
+]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("bad", [*({"id": bad} for bad in BAD_IDS), {}, *NO_ROWS], ids=repr)
+@pytest.mark.parametrize(("call", "key", "id_key"), LISTS)
+def test_a_page_says_which_of_its_rows_cannot_be_read(
+    call: Call[Any], key: str, id_key: str, bad: Any, place: int
+) -> None:
+    rows: list[Any] = [{**SCHEDULED, id_key: each} for each in IDS]
+    rows[place] = {**SCHEDULED, id_key: bad["id"]} if bad and isinstance(bad, dict) else bad
+    page = read(call, {key: rows, "resultsTotalAvailable": 3})
+    assert [each.message_id for each in page.rows] == [*IDS[:place], *IDS[place + 1 :]]
+    assert (page.unreadable_at, page.unreadable, page.length, page.total) == ((place,), 1, 3, 3)
+
+
+@pytest.mark.parametrize("value", ["n/a", {}, [], True])
+@pytest.mark.parametrize("field", ["creditCost", "submitTime", "scheduledSendTime", "mobileNumber"])
+def test_a_scheduled_row_with_an_id_is_a_row_whatever_else_is_wrong(field: str, value: Any) -> None:
+    rows = [{**SCHEDULED, "apiMessageId": 1, field: value}, {**SCHEDULED, "apiMessageId": 2}]
+    page = read(GATEWAY.scheduled(0, 3), {"scheduledMessages": rows, "resultsTotalAvailable": 2})
+    assert [each.message_id for each in page.rows] == [1, 2]
+
+
+@pytest.mark.parametrize("total", [1, 2, 1001, 1002])
+def test_a_list_with_a_row_that_cannot_be_read_proves_no_absence(total: int) -> None:
+    """Even where the gateway counts it not."""
+    rows: list[Any] = [{**SCHEDULED, "apiMessageId": each} for each in range(1, total)]
+    rows.insert(0, {**SCHEDULED, "apiMessageId": None})
+
+    def carry(call: Call[Any], *_: Any) -> Any:
+        offset, limit = call.query["offset"], call.query["limit"]
+        document = {
+            "scheduledMessages": rows[offset : offset + limit],
+            "resultsTotalAvailable": max(total - 1, 1),
+        }
+        return read(call, document)
+
+    assert not read_scheduled(carry, GATEWAY)[1]
 
 
 ANYTHING = st.recursive(

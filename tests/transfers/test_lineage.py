@@ -64,6 +64,7 @@ def test_the_event_of_an_asset_says_what_was_loaded_and_what_its_rows_know_the_l
         "rows_read": 3,
         "rows_loaded": 3,
         "rows_removed": 0,
+        "unreadable": 0,
         "requests": 1,
         "total": 3,
         "high_water_mark": ids[-1],

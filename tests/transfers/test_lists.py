@@ -44,6 +44,7 @@ def test_the_first_load_brings_every_row(gateway: Sandbox, any_database: Databas
         "rows_read": 25,
         "rows_loaded": 25,
         "rows_removed": 0,
+        "unreadable": 0,
         "requests": 3,
         "total": 25,
         "high_water_mark": ids[-1],

@@ -108,6 +108,7 @@ def test_a_task_run_renders_its_fields_and_returns_counts(
         "rows_read": 1,
         "rows_loaded": 1,
         "rows_removed": 0,
+        "unreadable": 0,
         "requests": 1,
         "total": 1,
         "high_water_mark": 5_000_001,

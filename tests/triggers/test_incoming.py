@@ -116,6 +116,32 @@ class TestOneEventPerMessage:
             "keyword": "Yes",
         }
 
+    @pytest.mark.parametrize("newest_first", [False, True])
+    @pytest.mark.parametrize(
+        "bad", [{"mobileNumber": NUMBER}, {**row(7), "incomingApiMessageId": "A1"}, TEXT]
+    )
+    async def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_told_of_once(
+        self,
+        listed: ListServer,
+        triggerer: Triggerer,
+        caplog: pytest.LogCaptureFixture,
+        bad: Any,
+        newest_first: bool,
+    ) -> None:
+        rows: list[Any] = [row(each) for each in range(1, 31)]
+        listed.rows = rows[::-1] if newest_first else list(rows)
+        triggerer.start("replies")
+        await triggerer.begun()
+        rows += [row(31), bad, row(32)]
+        listed.rows = rows[::-1] if newest_first else list(rows)
+        for _ in range(3):
+            await triggerer.poll_and_store()
+        assert sorted(triggerer.keys()) == ["31", "32"]
+        said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+        assert len(said) == 1
+        assert "1 row of the list" in said[0]
+        assert NUMBER not in said[0]
+
     async def test_what_is_listed_at_the_first_start_fires_nothing(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:

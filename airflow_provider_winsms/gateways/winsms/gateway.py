@@ -14,6 +14,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import compress
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -218,13 +219,25 @@ class WinSMSGateway(Gateway):
     def scheduled(self, offset: int, limit: int) -> Call[Page[ScheduledMessage]]:
         """``GET /sms/scheduled``."""
         return self._page_call(
-            "getScheduledMessages", "/sms/scheduled", "scheduledMessages", self._scheduled, offset, limit
+            "getScheduledMessages",
+            "/sms/scheduled",
+            "scheduledMessages",
+            "apiMessageId",
+            self._scheduled,
+            offset,
+            limit,
         )
 
     def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /sms/incoming``."""
         return self._page_call(
-            "getIncomingMessages", "/sms/incoming", "incomingMessages", self._incoming, offset, limit
+            "getIncomingMessages",
+            "/sms/incoming",
+            "incomingMessages",
+            "incomingApiMessageId",
+            self._incoming,
+            offset,
+            limit,
         )
 
     def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
@@ -233,6 +246,7 @@ class WinSMSGateway(Gateway):
             "getShortCodeMessages",
             "/shortcode/incoming",
             "shortcodeMessages",
+            "incomingApiMessageId",
             self._incoming,
             offset,
             limit,
@@ -244,7 +258,7 @@ class WinSMSGateway(Gateway):
             "getOptoutMessages",
             "GET",
             "/sms/incoming/optout",
-            lambda answer: self._opt_outs(_rows(answer, _OPT_OUT_ROWS)),
+            lambda answer: self._opt_outs(_list(answer, _OPT_OUT_ROWS)),
             is_repeatable=True,
             max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
             rows=_OPT_OUT_ROWS,
@@ -307,16 +321,23 @@ class WinSMSGateway(Gateway):
         operation: str,
         path: str,
         key: str,
+        id_key: str,
         read: Callable[[Sequence[Row]], Columns[T]],
         offset: int,
         limit: int,
     ) -> Call[Page[T]]:
         def parse(answer: Any) -> Page[T]:
-            rows = read(_rows(answer, key))
+            listed = _list(answer, key)
+            is_readable = [isinstance(row, dict) and _whole(row.get(id_key)) is not None for row in listed]
+            rows, unreadable = listed, tuple[int, ...]()
+            if not all(is_readable):
+                rows = list(compress(listed, is_readable))
+                unreadable = tuple(place for place, is_one in enumerate(is_readable) if not is_one)
+                _check_some_are_readable(len(unreadable), len(listed))
             start = _integer(answer, "resultsOffset", offset)
             # A full page of a list of unknown length may be the last one, or one of many.
-            end = None if len(rows) >= limit else start + len(rows)
-            return Page(rows, start, _integer(answer, "resultsTotalAvailable", end))
+            end = None if len(listed) >= limit else start + len(listed)
+            return Page(read(rows), start, _integer(answer, "resultsTotalAvailable", end), unreadable)
 
         query = {"offset": offset, "limit": limit}
         return Call(operation, "GET", path, parse, query=query, is_repeatable=True)
@@ -397,7 +418,7 @@ class WinSMSGateway(Gateway):
                 "number": self._numbers(rows),
                 "submitted_at": self._times(submitted),
                 "send_at": self._times(due),
-                "refund": [_money(row.get("creditCost")) or Decimal(0) for row in rows],
+                "refund": [_readable_money(row.get("creditCost")) or Decimal(0) for row in rows],
                 "raw": rows,
                 "submitted_at_wire": submitted,
                 "send_at_wire": due,
@@ -419,7 +440,10 @@ class WinSMSGateway(Gateway):
             },
         )
 
-    def _opt_outs(self, rows: Sequence[Row]) -> Columns[OptOut]:
+    def _opt_outs(self, listed: Sequence[Any]) -> Columns[OptOut]:
+        """Read opt-outs, whatever their ids are: who opted out must not be texted."""
+        rows: list[Row] = [row for row in listed if isinstance(row, dict)]
+        _check_some_are_readable(len(listed) - len(rows), len(listed))
         received = _texts(rows, "receiveTime")
         return Columns(
             OptOut,
@@ -431,6 +455,7 @@ class WinSMSGateway(Gateway):
                 "raw": rows,
                 "opted_out_at_wire": received,
             },
+            unreadable=len(listed) - len(rows),
         )
 
     def _numbers(self, rows: Sequence[Row]) -> Sequence[str]:
@@ -690,7 +715,7 @@ def _optional_ids(rows: Sequence[Row], key: str) -> list[int | None]:
     values: list[Any] = [row.get(key) for row in rows]
     if _are_whole(values, {int, NoneType}):
         return values
-    return [None if value is None else _wire_id(value) for value in values]
+    return list(map(_whole, values))
 
 
 def _are_whole(values: Sequence[Any], kinds: set[type]) -> bool:
