@@ -1454,6 +1454,27 @@ def test_a_text_in_doubt_before_a_clear_is_not_taken_for_the_one_after_it(
     assert isinstance(error, OutcomeUnknown) or {row["message"] for row in world.live} > {"Old text."}
 
 
+@pytest.mark.parametrize("conn_id", ["winsms_default", "real"], ids=["ids used again", "another connection"])
+def test_ids_that_the_ledger_has_from_elsewhere_hide_no_text(
+    conn_id: str, attack: Attack, world: World
+) -> None:
+    """A sandbox has the same ids as the account that comes after it, and so has one that begins again."""
+    send_at = world.now().add(hours=5)
+    attack.options.update(cancel_on_kill=False, guarantee="exactly_once", on_clear="resend")
+    assert attack.run(send_at=send_at) is None
+    tried_out = world.live
+    with Sandbox(api_key=API_KEY, speed=0, now=world.sandbox.now()) as real:
+        there = {**attack.runner.connections["winsms_default"], "host": real.base_url}
+        attack.runner.connections = {**attack.runner.connections, conn_id: there}
+        attack.runner.clear()
+        real.add_fault(AFTER, operation="smsSend")
+        later = send_at if conn_id == "real" else send_at.add(minutes=1)
+        assert attack.run(sms_conn_id=conn_id, send_at=later) is None
+        texts = real.outbox()
+    assert [row["apiMessageId"] for row in texts] == [row["apiMessageId"] for row in tried_out]
+    assert attack.runner.result["message_ids"] == [row["apiMessageId"] for row in texts]
+
+
 def test_a_number_that_another_task_keeps_as_a_hash_may_be_the_same(
     runner: TaskRunner, world: World, tmp_path: Path
 ) -> None:
