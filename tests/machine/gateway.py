@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Place
 
 SAST = timezone(timedelta(hours=2))
+STRANGER = "27830000009"
+ELSEWHERE = 9
+"""Texts that another program has in a busy list: enough for more than two pages."""
+ELSEWHERE_AHEAD = 24 * 3600.0
 _MINUTE = "%Y%m%d%H%M"
 
 
@@ -59,6 +63,32 @@ class Text:
 
 
 @dataclass(slots=True)
+class Listing:
+    """How the list of scheduled texts is given out.
+
+    :param is_newest_first: whether new texts are put before older ones.
+    :param is_busy: whether, after each page, another program schedules a text and cancels an older one.
+    :param spoilt: what every second row lacks, or ``"+"``: a plus is put before its number.
+    """
+
+    is_newest_first: bool = False
+    is_busy: bool = False
+    spoilt: str = ""
+
+    def page(self, rows: list[dict[str, Any]], offset: int, limit: int) -> list[dict[str, Any]]:
+        """Return some of the rows, which come with the oldest first."""
+        rows = rows[::-1] if self.is_newest_first else rows
+        return [self._row(row) for row in rows[offset : offset + limit]]
+
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        if row["apiMessageId"] % 2:
+            return row
+        if self.spoilt == "+":
+            return {**row, "mobileNumber": f"+{row['mobileNumber']}"}
+        return {name: value for name, value in row.items() if name != self.spoilt}
+
+
+@dataclass(slots=True)
 class Account:
     """A WinSMS account: its texts, its credits, who opted out, and requests that are still on their way."""
 
@@ -68,6 +98,7 @@ class Account:
     late: list[tuple[float, Any, Post]]
     opted_out: set[str]
     posts: Counter[Post]
+    listing: Listing = field(default_factory=Listing)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; what arrives late arrives, and what falls due goes out, in their order."""
@@ -136,9 +167,21 @@ class Account:
                 "scheduledSendTime": minute(text.send_at),
                 "creditCost": text.cost,
             }
-            for text in waiting[offset : offset + limit]
+            for text in waiting
         ]
-        return {"scheduledMessages": rows, "resultsOffset": offset, "resultsTotalAvailable": len(waiting)}
+        page = self.listing.page(rows, offset, limit)
+        if self.listing.is_busy:
+            self.bustle()
+        return {"scheduledMessages": page, "resultsOffset": offset, "resultsTotalAvailable": len(rows)}
+
+    def bustle(self, texts: int = 1) -> None:
+        """Let another program schedule texts to a stranger, for nothing, and cancel the oldest of them."""
+        for key in range(len(self.texts) + 1, len(self.texts) + 1 + texts):
+            send_at = self.now + ELSEWHERE_AHEAD
+            self.texts[key] = Text(key, STRANGER, "elsewhere", self.now, send_at, 0, None, Fate.WAITING)
+        elsewhere = [t for t in self.texts.values() if t.number == STRANGER and t.fate is Fate.WAITING]
+        for text in elsewhere[:-ELSEWHERE]:
+            text.fate = Fate.CANCELLED
 
     def _status(self, key: int) -> dict[str, Any]:
         text = self.texts.get(key)

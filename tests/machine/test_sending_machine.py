@@ -3,7 +3,8 @@
 Three tasks send texts to the same few numbers, through one account and one ledger, each with a guarantee of
 its own. Their processes are killed and interrupted between any two steps, run two at a time in any order, and
 lose answers, ledgers and hours; beside them, people cancel, opt out, clear and top up, and another program
-schedules texts.
+schedules texts. The list of scheduled texts may come with the newest first, move between two pages, and have
+rows that lack something; and the ledger may have the same ids through another connection.
 
 The promises are held under these assumptions, which are theirs:
 
@@ -29,7 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sending import Guarantee
-from tests.machine.gateway import Fate
+from tests.machine.gateway import ELSEWHERE, Fate, Listing
 from tests.machine.world import Fault, Happening, Luck, Process, Task, World
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ LUCK = st.builds(
     others=st.lists(st.sampled_from(["", "before", "after"]), max_size=2),
     happenings=st.dictionaries(st.integers(1, 45), st.sampled_from(Happening), max_size=2),
 )
+LISTINGS = st.builds(
+    Listing,
+    is_newest_first=st.booleans(),
+    is_busy=st.booleans(),
+    spoilt=st.sampled_from(["", "", "", "+", "mobileNumber", "submitTime", "scheduledSendTime"]),
+)
 TASKS = st.integers(0, 2)
 SLICES = st.tuples(st.integers(1, 14), st.integers(1, 60), st.integers(1, 20))
 
@@ -74,6 +81,8 @@ class Sending(RuleBasedStateMachine):
         texts=st.tuples(TEXTS, TEXTS, TEXTS),
         cancel=st.booleans(),
         credits_left=st.sampled_from([100, 100, 4]),
+        listing=LISTINGS,
+        knows_ids=st.booleans(),
     )
     def begin(
         self,
@@ -81,8 +90,15 @@ class Sending(RuleBasedStateMachine):
         texts: tuple[list[tuple[str, list[str]]], ...],
         cancel: bool,
         credits_left: int,
+        listing: Listing,
+        knows_ids: bool,
     ) -> None:
         self.world = World.new(credits_left)
+        self.world.account.listing = listing
+        if listing.is_busy:
+            self.world.account.bustle(ELSEWHERE)
+        if knows_ids:
+            self.world.remember_ids_of_another_connection(NUMBERS, [NOON.add(minutes=4), *TIMES.values()])
         self.tasks = [
             Task(f"task {number}", guarantee, messages_of(each), cancel)
             for number, (guarantee, each) in enumerate(zip(guarantees, texts, strict=True))
@@ -201,15 +217,19 @@ class Sending(RuleBasedStateMachine):
     @invariant()
     def what_the_ledger_has_the_gateway_has(self) -> None:
         texts = self.world.account.texts
-        for *_, row in self.world.tables.rows():
-            if row.is_accepted:
+        for batch_id, _, row in self.world.tables.rows():
+            if row.is_accepted and batch_id in self.world.guarantees:
                 text = texts[int(row.message_id or 0)]
                 assert row.number == text.number
                 assert row.cost == text.cost
 
     @invariant()
     def no_id_belongs_to_two(self) -> None:
-        ids = [row.message_id for *_, row in self.world.tables.rows() if row.is_accepted]
+        ids = [
+            row.message_id
+            for batch_id, _, row in self.world.tables.rows()
+            if row.is_accepted and batch_id in self.world.guarantees
+        ]
         assert len(ids) == len(set(ids))
 
     @invariant()

@@ -7,17 +7,18 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.ledger.base import Batch, Sender
+from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
 from airflow_provider_winsms.sending import Clock, Guarantee, Policy, Submission, is_cleared, open_batch
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
-from tests.machine.ledger import MemoryLedger, Tables
+from tests.machine.ledger import Claim, MemoryLedger, Row, Tables
 from tests.machine.turns import Turns
 
 if TYPE_CHECKING:
@@ -160,6 +161,16 @@ class World:
         for key in sorted(self.account.texts, reverse=True):
             if self.account.cancel(key, by_person=True)["deleted"]:
                 return
+
+    def remember_ids_of_another_connection(self, numbers: Sequence[str], send_at: Sequence[DateTime]) -> None:
+        """Let the ledger have the first ids already, through another connection, for the same numbers."""
+        key, contents = "sandbox", Contents("", "", "", 0, 0, 0)
+        sender, opened_at = Sender("dag", "run", key), pendulum.from_timestamp(self.account.now)
+        batch = Batch(key, sender, contents, key, "exactly_once", 0, opened_at)
+        pairs = zip(cycle(numbers), cycle(send_at), range(1, 61), strict=False)
+        rows = [Row(number, key, at, message_id) for number, at, message_id in pairs]
+        self.tables.batches[key] = [batch]
+        self.tables.of(batch.id)[Place(1, 1)] = Claim("another process", opened_at, None, rows)
 
     def schedule_elsewhere(self, number: str, ahead: float) -> None:
         """Let another program schedule a text."""
