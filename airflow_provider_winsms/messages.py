@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -473,7 +474,8 @@ def items_of_text(text: str, field: str) -> list[Any]:
     """
     if text.lstrip()[:1] not in {"[", "{"}:
         return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
-    for read in (json.loads, ast.literal_eval):
+    # As decimals, amounts and numbers keep what they were written with: an exponent drops digits of a phone.
+    for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
         with suppress(ValueError, SyntaxError):
             items = read(text)
             return items if isinstance(items, list) else [items]

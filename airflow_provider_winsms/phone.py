@@ -37,6 +37,7 @@ _LEAST_BARE_DIGITS = 10
 _SOUTH_AFRICA = "27"
 # Behind the code a 0 is the trunk 0 of a number that lost a digit; those of the sandbox have three or more.
 _SOUTH_AFRICAN = re.compile(r"27(?!0[1-9])[0-9]{9}")
+_USUAL = re.compile(rf"(?:\+|00)?({_SOUTH_AFRICAN.pattern})")
 _SOUTH_AFRICAN_DIGITS = 11
 _TRUNK_ZERO_KEPT = re.compile(r"270[0-9]{9}")
 
@@ -69,9 +70,11 @@ class NumberReader:
 
         :raises NotANumber: saying why it is none.
         """
-        if type(value) is str and self.check != "valid" and _SOUTH_AFRICAN.fullmatch(value):
-            return value
-        return self._read_text(_bare_text(_as_text(value)))
+        text = _as_text(value)
+        usual = _USUAL.fullmatch(text)
+        if usual and self.check != "valid":
+            return usual[1]
+        return self._read_text(_bare_text(text))
 
     def read_all(self, values: Sequence[str]) -> Sequence[str]:
         """Return what a gateway lists, as international digits; what is no number stays as it came."""
@@ -90,7 +93,7 @@ class NumberReader:
         return value
 
     def _read_text(self, text: str) -> str:
-        marked = _BRACKETED_ZERO.fullmatch(text)
+        marked = _BRACKETED_ZERO.fullmatch(text) if "(" in text else None
         if marked:
             code, rest = marked[1], re.sub(r"[()]", "", marked[2])
             return self._international(f"{code}0{rest}", len(code))
@@ -149,11 +152,10 @@ _WAY_OUT = 'If it is right, check_numbers="off" takes it'
 
 
 class _Judgement(NamedTuple):
-    """What the library makes of digits: which it reads, and whether they are possible and valid."""
+    """What the library makes of digits: which it reads, and whether they are possible."""
 
     digits: str
     is_possible: bool
-    is_valid: bool
 
 
 @lru_cache(maxsize=65536)
@@ -163,19 +165,23 @@ def _judgement(digits: str) -> _Judgement:
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
-        return _Judgement("", is_possible=False, is_valid=False)
+        return _Judgement("", is_possible=False)
     read = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
     # Without the area code a number is "possible, local only".
     reason = phonenumbers.is_possible_number_with_reason(number)
-    is_possible = reason == phonenumbers.ValidationResult.IS_POSSIBLE
-    return _Judgement(read, is_possible, phonenumbers.is_valid_number(number))
+    return _Judgement(read, reason == phonenumbers.ValidationResult.IS_POSSIBLE)
 
 
+@lru_cache(maxsize=65536)
 def _is_valid(digits: str) -> bool:
     """Tell whether digits are a number in use, as they stand."""
     if digits.startswith(_SOUTH_AFRICA) and len(digits) != _SOUTH_AFRICAN_DIGITS:
         return False
-    return len(digits) <= _MOST_DIGITS and _judgement(digits) == (digits, True, True)
+    if len(digits) > _MOST_DIGITS or _judgement(digits) != (digits, True):
+        return False
+    import phonenumbers
+
+    return phonenumbers.is_valid_number(phonenumbers.parse(f"+{digits}"))
 
 
 def _agreed(digits: str, trunk_at: int | None) -> str:
@@ -256,6 +262,8 @@ def _without_fraction(text: str) -> str:
 
 
 def _check_signs(digits: str) -> None:
+    if digits.isascii() and digits.isdecimal():
+        return
     for char in digits:
         if char.isalpha():
             why = "has letters in it"

@@ -151,6 +151,11 @@ it is: pages, rows per second, time left.
 
 ## Numbers and texts
 
+Numbers are stored as international digits (`27825550101`) however the gateway spells them, so that they can be
+joined with what was sent; what cannot be read as a number stays as it came. `raw` has the row as it came. An
+opt-out that an older version stored in another spelling is marked as removed when it is loaded as
+`27825550101`.
+
 | | |
 | --- | --- |
 | `privacy="none"` | numbers as they are |

@@ -160,6 +160,7 @@ def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: 
         ({"to": [ANN, "2782555010"]}, "Recipient 2 (27******010) is not a phone number: it has 10 digits"),
         ({"to": ["082555010199"]}, "Recipient 1 (08******199) is not a phone number: it has 13 digits"),
         ({"to": ["2.78255501E+10"]}, "it is written with an exponent"),
+        ({"to": "[2.78255501E+10]"}, "it is written with an exponent"),
         (
             {"to": [ANN, "082/5550101"]},
             "Recipient 2 (08******101) is not a phone number: it has the sign U+002F",
