@@ -43,7 +43,7 @@ _UNENCODABLE = frozenset({"22P05", "22021", "1366", "UnicodeEncodeError"})
 _HELPED_BY_A_REPEAT = frozenset(
     {"23505", "1062", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "1203", "1226"}
 )
-"""Rows that another program wrote at the same moment; too many connections, which count as syntax."""
+"""Rows that another program wrote at the same moment; or too many connections: MySQL says 42000."""
 
 _PERMANENT = (
     # SQLSTATE: not supported, data, constraints, logins, databases, schemas, and syntax or a name.
@@ -54,7 +54,7 @@ _PERMANENT = (
     *("SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_READONLY", "SQLITE_TOOBIG"),
     # Types of errors, where a driver gives no code.
     *("DataError", "ProgrammingError", "NotSupportedError", "UnicodeEncodeError", "PacketTooLarge"),
-    *("BinderException", "CatalogException", "ConversionException", "ParserException"),
+    *("BinderException", "CatalogException", "ConstraintException", "ConversionException", "ParserException"),
 )
 """What codes, or types, of errors begin with that are the same at each repeat."""
 

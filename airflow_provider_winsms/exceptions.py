@@ -173,7 +173,9 @@ class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its s
 
 
 class LoadFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The database refused something; nothing of this load is in the table. Its text says if a repeat helps.
+    """The database refused something. Nothing of this load is in the table.
+
+    The message says whether a repeat can help.
 
     Only where the answer to the commit was lost, all of it may be there, and a repeat adds nothing.
     Its own words are kept back, as they may quote a row.
