@@ -62,3 +62,20 @@ def test_so_are_those_of_opt_outs() -> None:
     assert [getattr(rows[0], field.name) for field in fields(OptOut)] == [
         rows.column(field.name)[0] for field in fields(OptOut)
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("incoming", "incomingMessages"),
+        ("short_code", "shortcodeMessages"),
+        ("scheduled", "scheduledMessages"),
+    ],
+)
+def test_listed_numbers_are_international_digits_and_what_is_none_stays(path: str, key: str) -> None:
+    gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
+    listed = ["+27825550101", "082 555 0101", 27825550101, "27825550101", "Vodacom", None]
+    rows = [{"incomingApiMessageId": 1, "apiMessageId": 1, "mobileNumber": number} for number in listed]
+    page = getattr(gateway, path)(0, 10).parse({key: rows})
+    assert list(page.rows.column("number")) == ["27825550101"] * 4 + ["Vodacom", ""]
+    assert [row["mobileNumber"] for row in page.rows.column("raw")] == listed

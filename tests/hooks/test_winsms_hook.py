@@ -210,3 +210,14 @@ def test_no_repr_shows_a_key_a_number_or_a_text(hook: WinSMSHook, sandbox: Sandb
     shown += repr(hook.gateway.send(Message("Top secret", (ANN,))))
     for secret in (sandbox.api_key, ANN.number, "Top secret"):
         assert secret not in shown
+
+
+def test_the_hook_asks_of_numbers_what_it_is_told_to(hook: WinSMSHook, sandbox: Sandbox) -> None:
+    message = Message("Hi", (Recipient("27000000010"),))
+    for method, given in ((hook.send, message), (hook.send_batch, [message])):
+        with pytest.raises(InvalidMessage, match="in no range in use"):
+            method(given, check_numbers="valid")  # type: ignore[operator]
+        with pytest.raises(InvalidMessage, match="check_numbers must be one of"):
+            method(given, check_numbers="maybe")  # type: ignore[operator]
+    assert sandbox.requests() == []
+    assert [receipt.accepted for receipt in hook.send(message, check_numbers="off")] == [True]
