@@ -36,6 +36,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.ledger.base import Place, Record
 from airflow_provider_winsms.messages import (
+    Answers,
     DeliveryState,
     Receipt,
     RejectReason,
@@ -770,7 +771,7 @@ class Submission:
         self._ledger.cancelling(place, record)
         # Not repeated: of a second answer nobody could tell who cancelled what.
         call = replace(self._gateway.cancel(ids), is_repeatable=False)
-        answers: Collection[Cancellation] = ()
+        answers: Answers[Cancellation] = Answers()
         try:
             answers = self._carry(call)
         except OutcomeUnknown as error:

@@ -105,7 +105,7 @@ NOT_WHOLE = [
 def test_a_missing_value_is_as_none(missing: Any, sandbox: Sandbox, runner: TaskRunner) -> None:
     row = {"text": "Hi", "to": ANN, "send_at": missing, "max_segments": missing}
     assert runner.another().run(SmsSendBatchOperator(task_id="batch", messages=[row])).error is None
-    to = [Recipient(ANN, client_id=missing)]
+    to = [Recipient(ANN, reference=missing)]
     kwargs: dict[str, Any] = {"send_at": missing, "max_segments": missing}
     assert runner.another().run(SmsSendOperator(task_id="send", text="Hi", to=to, **kwargs)).error is None
     by_function: dict[str, Any] = {name: lambda value=value, **_: value for name, value in kwargs.items()}

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -573,10 +574,14 @@ class TestALateMessage:
         """In which order a list is nobody can tell of one row, so it is looked at again."""
         triggerer.start("replies")
         await triggerer.begun()
+
+        def has_stored(size: int) -> bool:
+            return len(triggerer.stored) == size
+
         for size in (1, 700, 1400):
             large_pages.rows = [row(number) for number in range(2000 + size, 2000, -1)]
             triggerer.time.turn()
-            await triggerer.store_until(lambda size=size: len(triggerer.stored) == size)
+            await triggerer.store_until(partial(has_stored, size))
         large_pages.rows = [row(9000), *large_pages.rows[:-1]]
         await triggerer.poll_and_store()
         assert triggerer.keys()[-1] == "9000"
