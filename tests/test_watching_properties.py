@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +129,10 @@ async def watch(changing: ChangingList, memory: InMemory, life: list[list[Change
     watching = Watch(LISTS["incoming"], audience, changing.dial, poll_interval=30.0, log=log, pause=pause)
     told: list[int] = []
     try:
-        async with aclosing(follower.payloads(watching.settled())) as payloads:
-            async for payload in payloads:
-                told.append(payload["message_id"])
-                if len(told) == dies:
-                    break
+        async for payload in follower.payloads(watching.settled()):
+            told.append(payload["message_id"])
+            if len(told) == dies:
+                break
     except Ended:
         pass
     return told
