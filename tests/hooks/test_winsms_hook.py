@@ -212,12 +212,14 @@ def test_no_repr_shows_a_key_a_number_or_a_text(hook: WinSMSHook, sandbox: Sandb
         assert secret not in shown
 
 
-def test_the_hook_asks_of_numbers_what_it_is_told_to(hook: WinSMSHook, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("method", ["send", "send_batch"])
+@pytest.mark.parametrize(("check", "says"), [("valid", "in no range in use"), ("maybe", "must be one of")])
+def test_the_hook_asks_of_numbers_what_it_is_told_to(
+    hook: WinSMSHook, sandbox: Sandbox, method: str, check: str, says: str
+) -> None:
     message = Message("Hi", (Recipient("27000000010"),))
-    for method, given in ((hook.send, message), (hook.send_batch, [message])):
-        with pytest.raises(InvalidMessage, match="in no range in use"):
-            method(given, check_numbers="valid")  # type: ignore[operator]
-        with pytest.raises(InvalidMessage, match="check_numbers must be one of"):
-            method(given, check_numbers="maybe")  # type: ignore[operator]
+    given = message if method == "send" else [message]
+    with pytest.raises(InvalidMessage, match=says):
+        getattr(hook, method)(given, check_numbers=check)
     assert sandbox.requests() == []
-    assert [receipt.accepted for receipt in hook.send(message, check_numbers="off")] == [True]
+    assert [receipt.accepted for receipt in getattr(hook, method)(given, check_numbers="off")] == [True]
