@@ -6,6 +6,9 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 
+OnEmpty = Literal["fail", "skip"]
+"""What a send does that has nobody to send to."""
+
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: only if all were, if any was, or never."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows
+from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
 from airflow_provider_winsms.messages import (
     Message,
     Recipient,
@@ -124,7 +124,7 @@ class Composer:
         problems.raise_if_any()
         if not place:
             msg = "`messages` is empty. Give at least one message."
-            raise InvalidMessage(msg)
+            raise NothingToSend(msg)
         return messages
 
     def check(self, message: Message) -> Message:
@@ -201,7 +201,7 @@ class Composer:
         problems.raise_if_any()
         if not place:
             msg = "There are no recipients. Give at least one number in `to`."
-            raise InvalidMessage(msg)
+            raise NothingToSend(msg)
 
 
 def _recipient(reader: NumberReader, value: object, place: int, reference: str | None) -> Recipient:

@@ -5,7 +5,8 @@
     SmsError
     ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
-    │   └── InvalidRows         fix the rows: how many are invalid, and what is wrong with the first
+    │   ├── InvalidRows         fix the rows: how many are invalid, and what is wrong with the first
+    │   └── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
     ├── TemplateFailed          a function given for a template field failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task may not do without
     ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
@@ -76,6 +77,10 @@ class InvalidRows(InvalidMessage):
         )
         self.problems = tuple(problems)
         self.count = count
+
+
+class NothingToSend(InvalidMessage):
+    """There is no recipient, or no message."""
 
 
 class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, XCom, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, XCom, conf
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import (
     CheckNumbers,
+    OnEmpty,
     Privacy,
     StoredText,
     Tolerance,
@@ -36,6 +37,7 @@ from airflow_provider_winsms.deliveries import (
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
+    NothingToSend,
     OutcomeUnknown,
     OutOfCredits,
     SendRejected,
@@ -120,6 +122,7 @@ class _SendOperator(SealedFieldsOperator):
         sms_conn_id: str = "winsms_default",
         check_numbers: CheckNumbers = "possible",
         on_rejected: Tolerance = "fail_if_all",
+        on_empty: OnEmpty = "fail",
         guarantee: str = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -142,6 +145,7 @@ class _SendOperator(SealedFieldsOperator):
         self.sms_conn_id = sms_conn_id
         self.check_numbers = check_numbers
         self.on_rejected = on_rejected
+        self.on_empty = on_empty
         self.guarantee = guarantee
         self.hold = hold
         self.on_clear = on_clear
@@ -165,6 +169,7 @@ class _SendOperator(SealedFieldsOperator):
         with permanent_errors_fail_at_once():
             check_choice("check_numbers", self.check_numbers, CheckNumbers)
             check_choice("on_rejected", self.on_rejected, Tolerance)
+            check_choice("on_empty", self.on_empty, OnEmpty)
             check_choice("on_clear", self.on_clear, OnClear)
             self._terms(0.0, 0.0)
             self.unseal()
@@ -317,7 +322,12 @@ class _SendOperator(SealedFieldsOperator):
                 )
                 raise InvalidMessage(msg)
             return planned, self._batch(planned, found, hook, context), resumed
-        planned = self._plan(hook, None, is_held=policy.is_held)
+        try:
+            planned = self._plan(hook, None, is_held=policy.is_held)
+        except NothingToSend as error:
+            if self.on_empty == "skip":
+                raise AirflowSkipException(str(error)) from None
+            raise
         wanted = self._batch(planned, found, hook, context)
         is_same = (
             resumed is not None and resumed.sends_the_same(wanted) and resumed.guarantee == wanted.guarantee
@@ -501,6 +511,8 @@ class SmsSendOperator(_SendOperator):
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
         (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
         be retried, and sends to those whom it could not pay for, and to nobody else.
+    :param on_empty: what the task does that has no recipient, or no message: ``"fail"``, or ``"skip"``. A
+        task that has submitted something before fails.
     :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
         sent to again, and the task fails for good and names how many they are; of texts with a ``send_at``,
         those that the gateway lists are taken for accepted. ``"exactly_once"``: texts

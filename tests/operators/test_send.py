@@ -570,3 +570,49 @@ def test_a_reference_is_never_sent(reference: Any, sandbox: Sandbox, runner: Tas
     runner.run(send_batch({"text": "Hi", "to": [ANN, BEN], "reference": reference}))
     assert numbers(sandbox) == [ANN, BEN]
     assert [text["clientMessageId"] for text in sandbox.outbox()] == [None, None]
+
+
+EMPTY: dict[str, Any] = {
+    "list": [],
+    "text": " , ",
+    "template": "{{ [] }}",
+    "function": lambda **_: [],
+    "function of a generator": lambda **_: iter(()),
+}
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+@pytest.mark.parametrize("field", ["to", "messages"])
+def test_on_empty_decides_whether_a_send_to_nobody_fails_or_skips(
+    field: str, empty: str, sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def task(**kwargs: Any) -> Any:
+        if field == "to":
+            return send(to=EMPTY[empty], **kwargs)
+        given = [] if isinstance(EMPTY[empty], str) else EMPTY[empty]
+        return SmsSendBatchOperator(task_id="batch", messages=given, **kwargs)
+
+    assert isinstance(runner.another().run(task()).error, InvalidMessage)
+    capsys.readouterr()
+    assert runner.another().run(task(on_empty="skip")).state == "skipped"
+    assert "Traceback" not in capsys.readouterr().out
+    assert sandbox.requests() == []
+
+
+def test_on_empty_does_not_skip_a_task_that_has_sent(sandbox: Sandbox, runner: TaskRunner) -> None:
+    given = [[ANN], []]
+    task = send(to=lambda **_: given.pop(0), on_empty="skip")
+    assert runner.run(task).error is None
+    assert isinstance(runner.run(task).error, InvalidMessage)
+    assert numbers(sandbox) == [ANN]
+
+
+def test_an_unknown_word_for_on_empty_is_refused(sandbox: Sandbox, runner: TaskRunner) -> None:
+    assert isinstance(runner.run(send(on_empty="shrug")).error, InvalidMessage)
+    assert sandbox.requests() == []
+
+
+def test_one_message_to_nobody_is_no_empty_send(sandbox: Sandbox, runner: TaskRunner) -> None:
+    task = send_batch({"text": "Hi", "to": ANN}, {"text": "Hi", "to": []}, on_empty="skip")
+    assert isinstance(runner.run(task).error, InvalidMessage)
+    assert sandbox.requests() == []
