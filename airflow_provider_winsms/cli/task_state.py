@@ -96,7 +96,8 @@ class TaskStateHistory:
         receipts = (_accepted(i) for i in accepted) if accepted is not None else iter(())
         record.learn({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
         with create_session() as session:
-            _replace(session, seen, json.dumps(row_of_record(record)))
+            # What a record has beside that, such as its connection, stays.
+            _replace(session, seen, json.dumps({**json.loads(seen.request.value), **row_of_record(record)}))
 
     def _look(self, rows: Mapping[str, _Row]) -> None:
         batch_row = rows.get(BATCH_KEY)

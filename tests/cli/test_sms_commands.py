@@ -103,6 +103,8 @@ def test_one_request_of_several_is_resolved(home: Home, sandbox: Sandbox, runner
     (row,) = home.unresolved()
     assert (row["request"], row["recipients"]) == ("2", "500")
     home.resolve(row["batch_id"], "--request", "2", "--accepted", *ids(sandbox)[1000:], "--yes")
+    connections = {row["sms_conn_id"] for key, row in home.store().items() if key.startswith("sms_send.")}
+    assert connections == {"winsms_default"}
     put_back(home, runner)
     assert runner.run(send(1500)).error is None
     assert numbers(sandbox) == Counter(TO)
