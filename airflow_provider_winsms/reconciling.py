@@ -97,6 +97,9 @@ def read_scheduled(carry: Carry, gateway: Gateway) -> tuple[list[ScheduledMessag
     for _ in range(_READS):
         reading = _read_once(carry, gateway)
         pages += reading
+        if any(page.unreadable for page in pages):
+            # Without an id it may be anybody's, and a gateway need not count it in its total.
+            break
         is_whole = _is_chained(reading[1:], gateway.limits.page_rows) or _shows_a_moment(pages)
         if is_whole:
             break
