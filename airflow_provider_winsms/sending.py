@@ -101,7 +101,11 @@ LEDGER_CLOCK_TOLERANCE = CLAIM_LASTS / 2
 A request that left at once, as nearly all do, cannot arrive after another worker has given it up.
 """
 
-_LOOKS = (1, 2, 4, 8, 15)  # seconds between looks; the last one repeats
+LOOKING_LASTS = timedelta(hours=1)
+"""So long after a request cannot arrive any more, a list that proves nothing is read again."""
+
+_LOOKS = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
+_LATER_LOOKS = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 
 
@@ -626,9 +630,12 @@ class Submission:
         record.intended_at = fresh.intended_at
 
     def _look_up(self, place: Place, request: Request, record: Record) -> None:
-        """Look for held texts in the gateway's list, until all are found or cannot be there any more."""
+        """Look for held texts in the gateway's list, until all are found or cannot be there any more.
+
+        A list that does not prove who is absent leaves them in doubt, after ``LOOKING_LASTS``.
+        """
         targets = targets_of(request.messages(record.send_at))
-        pauses = iter(_LOOKS)
+        pauses, later_pauses = iter(_LOOKS), iter(_LATER_LOOKS)
         while True:
             self._refresh(place, record)
             began, proven_at = self._clock.now(), record.intended_at + self._policy.in_flight
@@ -641,12 +648,13 @@ class Submission:
                 self._adopt(place, record, look.adopted)
             if began >= proven_at and look.absent:
                 self._conclude_absence(place, request, record, look.absent)
-            is_last = began >= record.intended_at + self._policy.in_flight and look.is_whole
+            is_last = began >= proven_at and (look.is_whole or began >= proven_at + LOOKING_LASTS)
             if not record.in_doubt or is_last:
                 return
             left = (proven_at - self._clock.now()).total_seconds()
-            pause = next(pauses, _LOOKS[-1])
-            self._sleep(min(pause, left) if left > 0 else pause)
+            is_proven = left <= 0
+            pause = next(later_pauses, _LATER_LOOKS[-1]) if is_proven else next(pauses, _LOOKS[-1])
+            self._sleep(pause if is_proven else min(pause, left))
 
     def _look(self, place: Place, record: Record, targets: Mapping[int, Target]) -> Look:
         """Compare recipients with the list, but for what is known to be of others."""

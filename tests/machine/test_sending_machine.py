@@ -19,6 +19,7 @@ The promises are held under these assumptions, which are theirs:
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -270,7 +271,7 @@ def messages_of(texts: list[tuple[str, list[str]]]) -> list[Message]:
 
 TestSending = Sending.TestCase
 TestSending.settings = settings(
-    max_examples=1000,
+    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "300")),
     stateful_step_count=8,
     derandomize=True,
     database=None,

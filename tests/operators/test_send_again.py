@@ -1137,6 +1137,20 @@ def test_a_kill_in_a_lookup_stops_it_and_a_later_try_goes_on(world: World, runne
     assert world.texts == once(ANN, BEN)
 
 
+def test_a_list_that_proves_nothing_is_not_read_until_the_texts_are_due(
+    world: World, runner: TaskRunner
+) -> None:
+    task: dict[str, Any] = {"guarantee": "exactly_once", "send_at": world.now().add(days=7)}
+    unread = {"operation": "getScheduledMessages", "retry_after": 3600}
+    world.sandbox.add_fault(AFTER, operation="smsSend")
+    world.sandbox.add_fault("429-too-many-requests", times=10_000, **unread)
+    assert isinstance(runner.run(send(**task)).error, OutcomeUnknown)
+    assert 3600 < world.waited < 4200
+    world.sandbox.clear_faults()
+    assert runner.run(send(**task)).error is None
+    assert world.texts == once(ANN, BEN)
+
+
 @pytest.mark.parametrize("hours", [1, None], ids=["send_at", "held"])
 def test_a_kill_cancels_what_is_not_due_and_a_later_try_sends_it(
     hours: int | None, world: World, runner: TaskRunner
