@@ -15,6 +15,7 @@ from airflow_provider_winsms.transfers.datasets import (
     LOAD_RUN,
     LOADED,
     NUMBER,
+    RAW,
     REMOVED,
     Merging,
 )
@@ -48,6 +49,8 @@ class Statements:
 
     :param target: the table, as it stands in a statement; ``staging`` and ``history`` likewise.
     :param has_unique_key: whether the table refuses a second row with the same key.
+    :param with_older_raw: the tables with raw rows of earlier loads, where this one loads none. A row that
+        changes loses its raw one, which may tell what this load is to hide.
     """
 
     def __init__(self, database: Database, dataset: Dataset, target: str, staging: str, history: str) -> None:
@@ -58,6 +61,7 @@ class Statements:
         self.staging = staging
         self.history = history
         self.has_unique_key = False
+        self.with_older_raw: set[str] = set()
 
     # Making tables
 
@@ -173,11 +177,14 @@ class Statements:
         target, first = self.target, self._q(FIRST_SEEN)
         condition = self._differs(target, self._facts)
         names = [name for name in self._dataset.column_names if name not in self._dataset.key]
-        values = {name: self._staged(target, name) for name in names}
+        values = {name: self._staged(target, name) for name in names} | self._no_older_raw(target)
         if self._dataset.merging is Merging.SNAPSHOT:
             condition += f" OR {target}.{self._q(REMOVED)} IS NOT NULL"
             values[FIRST_SEEN] = f"COALESCE({target}.{first}, {values[FIRST_SEEN]})"
         return self._update(target, values, condition)
+
+    def _no_older_raw(self, table: str) -> dict[str, str]:
+        return {RAW.name: "NULL"} if table in self.with_older_raw else {}
 
     def see(self, table: str) -> str:
         """Note that rows were listed. Takes when the load began."""
@@ -217,6 +224,7 @@ class Statements:
         q, p = self._q, self._p
         names = [name for name in self._facts if name not in ENTRY]
         values = {LOADED: p, LOAD_RUN: p, **{name: self._staged(self.history, name) for name in names}}
+        values |= self._no_older_raw(self.history)
         under_way = f"{self.history}.{q(REMOVED)} IS NULL AND ({self._differs(self.history, names)})"
         return self._update(self.history, values, under_way)
 

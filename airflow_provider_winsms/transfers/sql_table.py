@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.database import Database, check_identifier
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
-from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, Merging
+from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, RAW, Merging
 from airflow_provider_winsms.transfers.merging import PLACE, Statements
 from airflow_provider_winsms.transfers.shaping import Shaper
 from airflow_provider_winsms.views import HISTORY_SUFFIX
@@ -363,6 +363,8 @@ class LoadingTable:
             )
             raise ConfigurationError(msg)
         self._refuse_others_table(name, found)
+        if RAW.name in found.difference(self._dataset.column_names):
+            self._say.with_older_raw.add(table)
         for column in self._dataset.columns:
             if column.name not in found:
                 self._add(table, column)
