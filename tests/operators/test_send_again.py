@@ -1141,9 +1141,10 @@ def test_a_list_that_proves_nothing_is_not_read_until_the_texts_are_due(
     world: World, runner: TaskRunner
 ) -> None:
     task: dict[str, Any] = {"guarantee": "exactly_once", "send_at": world.now().add(days=7)}
-    unread = {"operation": "getScheduledMessages", "retry_after": 3600}
     world.sandbox.add_fault(AFTER, operation="smsSend")
-    world.sandbox.add_fault("429-too-many-requests", times=10_000, **unread)
+    world.sandbox.add_fault(
+        "429-too-many-requests", operation="getScheduledMessages", retry_after=3600, times=10_000
+    )
     assert isinstance(runner.run(send(**task)).error, OutcomeUnknown)
     assert 3600 < world.waited < 4200
     world.sandbox.clear_faults()

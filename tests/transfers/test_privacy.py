@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
-    GatewayUnavailable,
     InvalidMessage,
     LoadFailed,
 )
@@ -22,7 +21,7 @@ from airflow_provider_winsms.privacy import KeyedHash
 from tests.conftest import API_KEY
 from tests.support.databases import CONN_ID
 from tests.transfers.list_server import row, waiting
-from tests.transfers.loads import create_table_that_refuses, operator, run, run_impatiently, stored
+from tests.transfers.loads import create_table_that_refuses, operator, run, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,13 +263,11 @@ def test_a_load_logs_no_row_and_no_key(
     assert_nothing_personal(log + repr(result))
 
 
-def test_an_answer_that_cannot_be_read_is_not_quoted(
+def test_a_row_that_cannot_be_read_is_not_quoted(
     lists: ListServer, sqlite: Database, said: Callable[[], str]
 ) -> None:
     unreadable = row(SECRET_NUMBER + "x", SECRET_NUMBER, SECRET_TEXT)  # type: ignore[arg-type] # what a gateway may do
-    lists.rows = [unreadable] * 11
-    with pytest.raises(GatewayUnavailable) as raised:
-        run_impatiently(sqlite)
     lists.rows = [row(1, "27825550101"), unreadable]
-    assert run(sqlite)["unreadable"] == 1
-    assert_nothing_personal(said() + everything_in(raised.value))
+    result = run(sqlite)
+    assert result["unreadable"] == 1
+    assert_nothing_personal(said() + repr(result))
