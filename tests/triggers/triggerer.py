@@ -239,7 +239,9 @@ class Triggerer:
 
     async def poll_and_store(self, polls: int = 1) -> None:
         """Have the next poll of each list made, all its events stored, and the cursors written."""
-        await self.poll(polls)
+        before = len(self.time.pauses)
+        self.time.turn()
+        await self.store_until(lambda: len(self.time.pauses) >= before + polls)
         self.store()
         await settled()
 
