@@ -251,13 +251,14 @@ def _judge_one(findings: Findings, job: Job, row: Known | None, texts: Sequence[
 class _TaskInstance:
     """What a send asks of its task instance."""
 
-    dag_id, run_id, map_index, task = "history", "seeded", -1, None
+    dag_id, run_id, map_index = "history", "seeded", -1
 
     def __init__(self, job: Job) -> None:
         self.task_id = job.task_id
         self.try_number = job.tries
         self.max_tries = job.clears
         self.left: dict[str, Any] = {}
+        self.task: Any = None
 
     def xcom_push(self, key: str, value: dict[str, Any]) -> None:
         """Keep what a send that fails leaves."""
@@ -278,8 +279,9 @@ def _tried(job: Job, options: Options, clock: Clock) -> int:
     from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
 
     instance = _TaskInstance(job)
+    instance.task = operator = _operator(job, options, clock)
     try:
-        _operator(job, options, clock).execute({"ti": instance})
+        operator.execute({"ti": instance})
     except OutcomeUnknown:
         return _LEFT_SOME if instance.left["not_tried"] else _FAILED
     except AirflowFailException:
