@@ -42,6 +42,7 @@ _CHOICES = """\
   an id or a number twice               two rows, two texts
   reply to no text                      outgoingApiMessageId is null
   STOP replies                          are incoming messages too (--no-optouts-in-incoming)
+  order of the scheduled list           the oldest first (--newest-first)
   confirmation of an opt-out            is not sent
   a segment                             1 credit to 27, 1.3 to any other country
   200 kB                                200,000 bytes
@@ -103,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="whether replies that opt out are incoming messages too (default: they are)",
+    )
+    parser.add_argument(
+        "--newest-first",
+        action="store_true",
+        help="the list of scheduled texts begins with the newest (default: with the oldest)",
     )
     return parser
 

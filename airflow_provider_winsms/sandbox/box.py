@@ -16,7 +16,7 @@ from airflow_provider_winsms.sandbox.clock import Clock, instant, resumed
 from airflow_provider_winsms.sandbox.faults import Faults, Reply, Waits
 from airflow_provider_winsms.sandbox.inbox import Inbox
 from airflow_provider_winsms.sandbox.operations import BASE_PATH, BY_PATH, Work, row_count
-from airflow_provider_winsms.sandbox.outbox import Outbox
+from airflow_provider_winsms.sandbox.outbox import Outbox, Submission
 from airflow_provider_winsms.sandbox.server import Server
 from airflow_provider_winsms.sandbox.state import State
 from airflow_provider_winsms.sandbox.wire import Refusal, credit, document, envelope, minute, rendered
@@ -40,6 +40,7 @@ API_KEY = "sandbox-key"
 _REQUESTS_KEPT = 100_000
 _DIALLED = re.compile(r"[0-9]{3,15}", re.ASCII)
 _BETWEEN_PAGES = "27110000000"
+_A_DAY = 86_400
 
 
 class Sandbox:
@@ -57,6 +58,7 @@ class Sandbox:
     :param port: 0 takes a free one.
     :param wire: ``v2`` writes strings for times and explicit nulls, ``v3`` integers, and leaves nulls out.
     :param optouts_in_incoming: whether replies that opt out are incoming messages too; WinSMS does not say.
+    :param newest_first: whether the list of scheduled texts begins with the newest; WinSMS does not say.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Sandbox:
         port: int = 0,
         wire: Generation = "v2",
         optouts_in_incoming: bool = True,
+        newest_first: bool = False,
     ) -> None:
         start, tenths = _start(now), _tenths(credits)
         if wire not in {"v2", "v3"}:
@@ -89,7 +92,7 @@ class Sandbox:
         self._state = State(state, tenths)
         self._account = Account(self._state)
         self._inbox = Inbox(self._state, optouts_in_incoming=optouts_in_incoming)
-        self._outbox = Outbox(self._state, self._account, self._inbox, seed)
+        self._outbox = Outbox(self._state, self._account, self._inbox, seed, newest_first=newest_first)
         if seen := self._state.clock():
             self._clock = Clock(resumed(*seen, speed), speed)
 
@@ -250,6 +253,17 @@ class Sandbox:
                 msg = "That number is not on the do-not-contact list."
                 raise ValueError(msg)
 
+    def scheduled_list(self) -> Row:
+        """Return how the list of scheduled texts is given out."""
+        with self._lock:
+            return {"newestFirst": self._outbox.newest_first}
+
+    def set_scheduled_list(self, *, newest_first: bool) -> Row:
+        """Change the order of the list of scheduled texts, and return how it is given out."""
+        with self._lock:
+            self._outbox.newest_first = newest_first
+        return self.scheduled_list()
+
     def add_fault(self, fault: str, **choices: Unpack[Choices]) -> int:
         """Ask for a fault, and return its id.
 
@@ -333,6 +347,11 @@ class Sandbox:
         return reply, row_count(answer, operation)
 
     def _add_rows(self, operation: Operation, count: int, now: float) -> None:
+        """Let rows come into the list that was asked for: texts that another program schedules, or replies."""
+        if operation.name == "getScheduledMessages":
+            later = Submission("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _A_DAY)
+            self._outbox.submit(later, now)
+            return
         on_short_code = operation.name == "getShortCodeMessages"
         receive = self._inbox.receive_on_short_code if on_short_code else self._inbox.receive
         receive([(_BETWEEN_PAGES, f"Between two pages, {each + 1} of {count}", now) for each in range(count)])

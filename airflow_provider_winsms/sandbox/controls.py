@@ -61,6 +61,7 @@ _ACCOUNT = {
     "creditBalance": "number",
     "transactional": "boolean",
 }
+_ORDER = {"newestFirst": "boolean"}
 _FAULT = {
     "operation": "text",
     "times": "integer",
@@ -76,6 +77,10 @@ _FAULT = {
 def _set_account(box: Sandbox, values: Mapping[str, Any]) -> Any:
     names = {"trialNumber": "trial_number", "creditBalance": "credit_balance"}
     return box.set_account(**{names.get(name, name): value for name, value in values.items()})
+
+
+def _set_scheduled_list(box: Sandbox, values: Mapping[str, Any]) -> Any:
+    return box.set_scheduled_list(newest_first=values["newestFirst"])
 
 
 def _add_fault(box: Sandbox, values: Mapping[str, Any]) -> Any:
@@ -124,6 +129,13 @@ CONTROLS = (
     Control("DELETE", f"{ROOT}/faults", "forget all faults", _without_values(lambda box: box.clear_faults())),
     Control("GET", f"{ROOT}/account", "the account", _without_values(lambda box: box.account())),
     Control("POST", f"{ROOT}/account", "change the account", _set_account, optional=_ACCOUNT),
+    Control(
+        "GET",
+        f"{ROOT}/scheduled",
+        "the order of the list of scheduled texts",
+        _without_values(lambda box: box.scheduled_list()),
+    ),
+    Control("POST", f"{ROOT}/scheduled", "change that order", _set_scheduled_list, required=_ORDER),
     Control(
         "POST",
         f"{ROOT}/optouts",

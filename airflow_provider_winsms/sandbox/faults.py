@@ -146,7 +146,7 @@ class Fault:
     :param refuses: whether the request is not carried out at all.
     :param waits: when it waits, if it does.
     :param concerns: which operations it can strike.
-    :param adds_rows: whether new incoming rows follow the answer.
+    :param adds_rows: whether new rows come into the list after the answer.
     """
 
     name: str
@@ -322,7 +322,7 @@ FAULTS = {
         Fault("reordered-rows", "the rows of the answer are reversed", _rows(_reversed), concerns=_with_rows),
         Fault(
             "rows-between-pages",
-            "new incoming rows (rows, default 1) arrive right after a page is served",
+            "new rows (rows, default 1) come into the list right after a page is served",
             _as_it_is,
             concerns=_with_pages,
             adds_rows=True,

@@ -88,14 +88,18 @@ class Outbox:
     """Every text that was accepted.
 
     :param seed: decides the fate of texts to ordinary numbers.
+    :param newest_first: whether the list of scheduled texts begins with those that were accepted last.
     """
 
-    def __init__(self, state: State, account: Account, inbox: Inbox, seed: int) -> None:
+    def __init__(
+        self, state: State, account: Account, inbox: Inbox, seed: int, *, newest_first: bool = False
+    ) -> None:
         self._state = state
         self._db = state.db
         self._account = account
         self._inbox = inbox
         self._seed = seed
+        self.newest_first = newest_first
 
     def submit(self, submission: Submission, now: float) -> list[Row]:
         """Accept or decline each recipient in turn, charge for it, and return one row for each.
@@ -160,10 +164,11 @@ class Outbox:
         return [_status_row(key, found.get(key), now) for key in ids]
 
     def scheduled(self, offset: int, limit: int) -> tuple[list[Row], int]:
-        """Return a page of texts that wait for their time, by id, and how many wait in all."""
+        """Return a page of texts that wait for their time, in the order of their ids, and how many wait."""
+        order = "DESC" if self.newest_first else "ASC"
         found = self._db.execute(
-            """SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
-            ORDER BY id LIMIT ? OFFSET ?""",
+            f"""SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
+            ORDER BY id {order} LIMIT ? OFFSET ?""",  # noqa: S608 - one of two words
             (limit, min(offset, 2**62)),
         )
         names = ("apiMessageId", "mobileNumber", "submitTime", "scheduledSendTime", "creditCost")

@@ -73,6 +73,12 @@ def test_the_account_is_controlled_over_http(api: Api) -> None:
     assert api.balance() == 12.5
 
 
+def test_the_order_of_the_scheduled_list_is_controlled_over_http(api: Api) -> None:
+    assert api.control("GET", "/scheduled").json() == {"newestFirst": False}
+    assert api.control("POST", "/scheduled", {"newestFirst": True}).json() == {"newestFirst": True}
+    assert api.control("GET", "/scheduled").json() == {"newestFirst": True}
+
+
 @pytest.mark.parametrize(("path", "code"), [("/optouts", "OPTEDOUT"), ("/dnc", "WASPADNC")])
 def test_lists_of_numbers_are_controlled_over_http(api: Api, path: str, code: str) -> None:
     number = {"mobileNumber": PHONE}
@@ -98,6 +104,7 @@ def test_lists_of_numbers_are_controlled_over_http(api: Api, path: str, code: st
         ("POST", "/account", {"creditBalance": -1}, "Credits must be"),
         ("POST", "/account", {"locked": 1}, "locked must be: boolean"),
         ("POST", "/account", {"trialNumber": "x"}, "3 to 15 digits"),
+        ("POST", "/scheduled", {"newestFirst": 1}, "newestFirst must be: boolean"),
         ("POST", "/reset", {"really": True}, "takes nothing"),
     ],
 )
@@ -361,7 +368,7 @@ def test_the_help_documents_everything() -> None:
     names = [*MAGIC_NUMBERS, *FAULTS, *(o.name for o in OPERATIONS), *(c.path for c in CONTROLS)]
     assert [name for name in names if name not in said] == []
     options = "--host --port --api-key --speed --state --seed --credits --wire --no-optouts-in-incoming"
-    assert [option for option in options.split() if option not in said] == []
+    assert [option for option in (*options.split(), "--newest-first") if option not in said] == []
     assert max(map(len, said.splitlines())) <= 120
 
 

@@ -12,7 +12,7 @@ import requests
 
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sandbox.faults import FAULTS
-from tests.sandbox.sandbox_api import NOW, OTHER, PHONE, Api
+from tests.sandbox.sandbox_api import NOW, OTHER, PHONE, Api, wire_minute
 
 BODY = {"message": "Hello", "recipients": [{"mobileNumber": number} for number in (PHONE, OTHER, "27")]}
 
@@ -171,6 +171,20 @@ def test_rows_arrive_between_two_pages(api: Api, path: str, key: str) -> None:
     assert (first["resultsTotalAvailable"], second["resultsTotalAvailable"]) == (3, 5)
     assert len(second[key]) == 2
     assert api.get(path)["resultsTotalAvailable"] == 5
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_texts_that_are_scheduled_between_two_pages_move_a_list_that_has_the_newest_first(
+    api: Api, newest_first: bool
+) -> None:
+    api.box.set_scheduled_list(newest_first=newest_first)
+    ids = api.ids(*[PHONE] * 6, scheduledTime=wire_minute(hours=1))
+    api.box.add_fault("rows-between-pages", operation="/sms/scheduled", rows=2)
+    pages = [api.get("/sms/scheduled", offset=offset, limit=3) for offset in (0, 3)]
+    assert [page["resultsTotalAvailable"] for page in pages] == [6, 8]
+    listed = [[row["apiMessageId"] for row in page["scheduledMessages"]] for page in pages]
+    newest = ids[::-1]
+    assert listed == ([newest[:3], newest[1:4]] if newest_first else [ids[:3], ids[3:]])
 
 
 def test_a_fault_strikes_once_unless_told_how_often(api: Api) -> None:

@@ -245,10 +245,13 @@ def test_a_scheduled_text_waits_for_its_minute_and_then_goes_out(api: Api, later
     assert api.get("/sms/scheduled")["scheduledMessages"] == []
 
 
-def test_scheduled_texts_come_in_pages(api: Api) -> None:
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_scheduled_texts_come_in_pages(api: Api, newest_first: bool) -> None:
+    api.box.set_scheduled_list(newest_first=newest_first)
     keys = api.ids(*[PHONE] * 25, scheduledTime=wire_minute(days=1))
     pages = [api.get("/sms/scheduled", offset=offset, limit=10) for offset in (0, 10, 20, 30)]
-    assert [row["apiMessageId"] for page in pages for row in page["scheduledMessages"]] == keys
+    listed = [row["apiMessageId"] for page in pages for row in page["scheduledMessages"]]
+    assert listed == (keys[::-1] if newest_first else keys)
     assert {page["resultsTotalAvailable"] for page in pages} == {25}
     assert (pages[1]["resultsOffset"], pages[1]["resultsLimit"]) == (10, 10)
 
