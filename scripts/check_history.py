@@ -30,6 +30,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_winsms.sandbox.faults import FAULTS
+from airflow_provider_winsms.sandbox.operations import named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from multiprocessing.context import ForkProcess
@@ -59,30 +62,9 @@ LONGEST_RUN = 600.0
 """Tries of one task, and seconds of all, after which something must be wrong."""
 
 GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
-SEND_FAULTS = (
-    "reset-before-acceptance",
-    "500-before-acceptance",
-    "502-before-acceptance",
-    "503-before-acceptance",
-    "429-too-many-requests",
-    "late-acceptance",
-    "latency",
-    "lost-after-acceptance",
-    "500-after-acceptance",
-    "502-after-acceptance",
-    "503-after-acceptance",
-    "302-after-acceptance",
-    "400-after-acceptance",
-    "401-after-acceptance",
-    "403-after-acceptance",
-    "404-after-acceptance",
-    "422-after-acceptance",
-    "truncated-json",
-    "html-answer",
-    "duplicated-row",
-    "missing-row",
-    "reordered-rows",
-)
+SEND_FAULTS = tuple(name for name, fault in FAULTS.items() if fault.concerns(named("smsSend")))
+"""Every fault that can strike a send."""
+
 _DONE, _AGAIN, _FAILED, _LEFT_SOME, _BROKEN = 0, 10, 11, 12, 13
 _LOG = "tries.log"
 _CONN_ID, _LEDGER_ID = "winsms_default", "history_ledger"

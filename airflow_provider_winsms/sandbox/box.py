@@ -347,7 +347,7 @@ class Sandbox:
         return reply, row_count(answer, operation)
 
     def _add_rows(self, operation: Operation, count: int, now: float) -> None:
-        """Let rows come into the list that was asked for: texts that another program schedules, or replies."""
+        """Let rows come into the list that was asked for: texts of another program, or replies."""
         if operation.name == "getScheduledMessages":
             later = Submission("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _A_DAY)
             self._outbox.submit(later, now)

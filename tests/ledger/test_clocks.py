@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pytest
 from airflow_provider_winsms.exceptions import ClocksDiffer
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from tests.ledger.batches import ledger
+from tests.support.databases import with_extra
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
@@ -91,5 +91,4 @@ def shift_clock(postgres: Database, seconds: int, monkeypatch: pytest.MonkeyPatc
 
 
 def set_options(postgres: Database, options: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    postgres.connection["extra"] = json.dumps({"options": options})
-    postgres.let_tasks_find_it(monkeypatch)
+    with_extra(postgres, options=options).let_tasks_find_it(monkeypatch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from airflow_provider_winsms.database import Database as Connected
 from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from tests.ledger.batches import FIRST, HASHES, KEY, LATER, accepted, batch, messages, record
+from tests.support.databases import with_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,9 +133,7 @@ def test_through_psycopg_2_too(postgres: Database, setting: str) -> None:
 def test_a_later_try_reads_the_batch_whatever_the_connection_to_mariadb_says(
     mariadb: Database, extra: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_WAREHOUSE", json.dumps({**mariadb.connection, "extra": json.dumps(extra)})
-    )
+    with_extra(mariadb, **extra).let_tasks_find_it(monkeypatch)
     assert_remembers(mariadb)
     assert texts(mariadb) == {ODD}
 
@@ -144,8 +142,7 @@ def test_a_later_try_reads_the_batch_whatever_the_connection_to_mariadb_says(
 def test_an_empty_text_stays_empty_in_each_mode_of_mariadb(
     mariadb: Database, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extra = json.dumps({"init_command": f"SET sql_mode = '{mode}'"})
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({**mariadb.connection, "extra": extra}))
+    with_extra(mariadb, init_command=f"SET sql_mode = '{mode}'").let_tasks_find_it(monkeypatch)
     mariadb.execute("CREATE TABLE {}notes (text LONGTEXT, seen_at DATETIME(6))")
     seen_at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     with closing(Connected(mariadb.hook(), _as_it_is)) as connected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,6 +13,7 @@ import pytest
 from airflow_provider_winsms.exceptions import LoadFailed, SendStopped
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.transfers import sql_table
+from tests.support.databases import with_extra
 from tests.transfers.conftest import LOADED_INTO
 from tests.transfers.list_server import row
 from tests.transfers.loads import (
@@ -234,8 +234,7 @@ def test_a_long_load_makes_another_one_wait_and_nobody_who_reads(
 def test_a_connection_may_ask_for_rows_as_mappings(
     gateway: Sandbox, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = {**postgres.connection, "extra": json.dumps({"cursor": "dictcursor"})}
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    with_extra(postgres, cursor="dictcursor").let_tasks_find_it(monkeypatch)
     arrive(gateway, 12)
     gateway.opt_out("27825550101")
     assert run(postgres)["rows_loaded"] == 12
