@@ -100,6 +100,53 @@ class Tables:
                 for row in claim.rows:
                     yield batch_id, place, row
 
+    def last_of(self, key: str) -> Batch | None:
+        """Return the last generation of a key."""
+        found = self.batches.get(key)
+        return found[-1] if found else None
+
+    def go_back(self, key: str, kept: int) -> Lost:
+        """Forget the last generation of a key, but for its first claims, as an older backup has it."""
+        batch = self.batches[key][-1]
+        claims, rounds = self.of(batch.id), self.rounds.get(batch.id, [])
+        lost = Lost(batch, dict(claims), list(rounds), set(list(claims)[kept:]))
+        self.claims[batch.id] = {place: claims[place] for place in list(claims)[:kept]}
+        last_round = max((place.round for place in self.claims[batch.id]), default=1)
+        self.rounds[batch.id] = rounds[: last_round - 1]
+        if not kept:
+            self.batches[key].pop()
+        return lost
+
+    def put_back(self, key: str, lost: Lost) -> None:
+        """Remember again what was forgotten."""
+        if lost.batch not in self.batches[key]:
+            self.batches[key].append(lost.batch)
+        self.claims[lost.batch.id], self.rounds[lost.batch.id] = lost.claims, lost.rounds
+
+    def forget_last_answer(self, key: str) -> None:
+        """Forget what was learnt of the request that was claimed last, and the rounds that followed."""
+        batch = self.last_of(key)
+        claims = self.of(batch.id) if batch else {}
+        if batch is None or not claims:
+            return
+        last = list(claims)[-1]
+        claims[last].cancelling_at = None
+        claims[last].rows = [Row(row.number, row.words, row.send_at) for row in claims[last].rows]
+        self.rounds[batch.id] = self.rounds.get(batch.id, [])[: last.round - 1]
+
+
+@dataclass(slots=True)
+class Lost:
+    """What a ledger that went back had before.
+
+    :param places: those of the claims that it lacks now.
+    """
+
+    batch: Batch
+    claims: dict[Place, Claim]
+    rounds: list[Sources]
+    places: set[Place]
+
 
 def _is_cleared(found: Batch, batch: Batch) -> bool:
     return found.sender == batch.sender and found.max_tries != batch.max_tries

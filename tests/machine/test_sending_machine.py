@@ -4,14 +4,17 @@ Three tasks send texts to the same few numbers, through one account and one ledg
 its own. Their processes are killed and interrupted between any two steps, run two at a time in any order, and
 lose answers, ledgers and hours; beside them, people cancel, opt out, clear and top up, and another program
 schedules texts. The list of scheduled texts may come with the newest first, move between two pages, and have
-rows that lack something; and the ledger may have the same ids through another connection.
+rows that lack something; and the ledger may have the same ids through another connection. A process may have
+a clock that is wrong, its task state store may answer "not found" for what it has, the ledger may be restored
+from an older backup, and lose what it learnt last.
 
 The promises are held under these assumptions, which are theirs:
 
 * A request arrives within the connection's time-outs after it left, or never; and it leaves right after the
   claim was looked at, without a pause between the two.
-* The gateway charges for, and lists, what it accepted, and all clocks agree.
-* What the ledger said is written is written; a claim is atomic.
+* The gateway charges for, and lists, what it accepted.
+* A claim is atomic, and is lost from one of ledger and task state store at most. Without a task state store,
+  the ledger keeps every claim.
 * A number that another program, too, schedules texts to may be taken for one's own: it is texted once at
   most, but perhaps by the other program only.
 * ``at_least_once`` may text twice, and what it gave up may still be in the gateway's list.
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -58,7 +62,11 @@ LUCK = st.builds(
     sends=st.lists(st.sampled_from(Fault), max_size=3),
     others=st.lists(st.sampled_from(["", "before", "after"]), max_size=2),
     happenings=st.dictionaries(st.integers(1, 45), st.sampled_from(Happening), max_size=2),
+    lies=st.sets(st.integers(1, 5), max_size=3),
 )
+CLOCKS = st.sampled_from([0, 0, 0, 0, 12, -12, 40, -40, 200, -200, 7200, -7200])
+"""Seconds; the ledger's clock may be 15 off, and is read in whole seconds."""
+FURTHEST_OFF = 16
 LISTINGS = st.builds(
     Listing,
     is_newest_first=st.booleans(),
@@ -84,6 +92,7 @@ class Sending(RuleBasedStateMachine):
         credits_left=st.sampled_from([100, 100, 4]),
         listing=LISTINGS,
         knows_ids=st.booleans(),
+        has_stores=st.booleans(),
     )
     def begin(
         self,
@@ -93,8 +102,10 @@ class Sending(RuleBasedStateMachine):
         credits_left: int,
         listing: Listing,
         knows_ids: bool,
+        has_stores: bool,
     ) -> None:
         self.world = World.new(credits_left)
+        self.world.stores = {} if has_stores else None
         self.world.account.listing = listing
         if listing.is_busy:
             self.world.account.bustle(ELSEWHERE)
@@ -105,9 +116,34 @@ class Sending(RuleBasedStateMachine):
             for number, (guarantee, each) in enumerate(zip(guarantees, texts, strict=True))
         ]
 
-    @rule(task=TASKS, luck=LUCK)
-    def try_(self, task: int, luck: Luck) -> None:
-        self._run(self._process(task, luck))
+    @rule(task=TASKS, luck=LUCK, clock_off=CLOCKS)
+    def try_(self, task: int, luck: Luck, clock_off: float) -> None:
+        process, posts = self._process(task, luck, clock_off), self.world.account.posts.total()
+        self._run(process)
+        if process.task.policy.is_held and abs(clock_off) > FURTHEST_OFF:
+            assert self.world.account.posts.total() == posts
+
+    @precondition(lambda self: self.world.stores is not None)
+    @rule(task=TASKS, luck=LUCK, kept=st.integers(0, 3))
+    def try_on_an_older_backup(self, task: int, luck: Luck, kept: int) -> None:
+        name, account = self.tasks[task].name, self.world.account
+        if self.world.tables.last_of(name) is None:
+            return
+        self.tasks[task].on_clear = "resume"
+        lost = self.world.tables.go_back(name, kept)
+        is_witnessed = any(
+            (lost.batch.generation, place) in self.world.witnessed(name) for place in lost.places
+        )
+        posts = account.posts.total()
+        self._run(self._process(task, replace(luck, lies=())))
+        # What was claimed and has no witness has not left: it may be forgotten.
+        if is_witnessed:
+            assert account.posts.total() == posts
+            self.world.tables.put_back(name, lost)
+
+    @rule(task=TASKS)
+    def last_answer_is_lost(self, task: int) -> None:
+        self.world.tables.forget_last_answer(self.tasks[task].name)
 
     @rule(one=TASKS, other=TASKS, luck=LUCK, slices=SLICES)
     def two_at_a_time(self, one: int, other: int, luck: Luck, slices: tuple[int, ...]) -> None:
@@ -139,8 +175,8 @@ class Sending(RuleBasedStateMachine):
     def another_program_schedules(self, number: str, ahead: float) -> None:
         self.world.schedule_elsewhere(number, ahead)
 
-    def _process(self, task: int, luck: Luck) -> Process:
-        return Process(self.world, self.tasks[task], luck)
+    def _process(self, task: int, luck: Luck, clock_off: float = 0) -> Process:
+        return Process(self.world, self.tasks[task], luck, clock_off)
 
     def _run(self, *processes: Process, slices: tuple[int, ...] = ()) -> None:
         self.world.run(processes, slices)

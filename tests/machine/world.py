@@ -8,21 +8,34 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from itertools import cycle
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 
+from airflow_provider_winsms.clocks import Reading, check_agreement
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender
+from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender, positions_in
+from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
-from airflow_provider_winsms.sending import Clock, Guarantee, Policy, Submission, is_cleared, open_batch
+from airflow_provider_winsms.sending import (
+    GATEWAY_CLOCK_TOLERANCE,
+    LEDGER_CLOCK_TOLERANCE,
+    Clock,
+    Guarantee,
+    Policy,
+    Submission,
+    is_cleared,
+    open_batch,
+)
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
 from tests.machine.ledger import Claim, MemoryLedger, Row, Tables
+from tests.machine.store import Store, StoreOfTry
 from tests.machine.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pendulum import DateTime
 
@@ -114,11 +127,13 @@ class Luck:
     :param sends: of its first sends.
     :param others: whether its first other requests fail: before they are done, or after.
     :param happenings: by the number of the step.
+    :param lies: which reads of the task state store are answered "not found".
     """
 
     sends: Sequence[Fault] = ()
     others: Sequence[str] = ()
     happenings: dict[int, Happening] = field(default_factory=dict)
+    lies: Collection[int] = ()
 
 
 @dataclass
@@ -126,12 +141,14 @@ class World:
     """Everything there is.
 
     :param guarantees: of each batch, by its id.
+    :param stores: the task state stores, by the names of their tasks; ``None`` before Airflow 3.3.
     """
 
     account: Account
     tables: Tables = field(default_factory=Tables)
     guarantees: dict[str, Guarantee] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    stores: dict[str, Store] | None = None
     turns: Turns = field(default_factory=lambda: Turns(()))
     numbers: int = 0
     granted: int = 0
@@ -150,6 +167,18 @@ class World:
         """Run processes, in turns, to their ends."""
         self.turns = Turns(slices)
         self.turns.run(*(process.run for process in processes))
+
+    def witnessed(self, name: str) -> set[tuple[int, Place]]:
+        """Return the claims of a task, with their generations, that its store bears witness to."""
+        store = (self.stores or {}).get(name)
+        rows = (store.rows if store else {}).get(CLAIMS_KEY) or {}
+        return {
+            (int(generation), Place(int(number), position))
+            for of_key in rows.values()
+            for generation, rounds in of_key.items()
+            for number, spans in rounds.items()
+            for position in positions_in(spans)
+        }
 
     def top_up(self, amount: int) -> None:
         """Buy credits."""
@@ -181,9 +210,12 @@ class World:
 
 
 class Process:
-    """One try of a task."""
+    """One try of a task.
 
-    def __init__(self, world: World, task: Task, luck: Luck) -> None:
+    :param clock_off: how many seconds its clock is ahead of everybody else's.
+    """
+
+    def __init__(self, world: World, task: Task, luck: Luck, clock_off: float = 0) -> None:
         world.numbers += 1
         self.name = f"process {world.numbers}"
         self.world = world
@@ -192,6 +224,7 @@ class Process:
         self.error: SmsError | None = None
         self.was_killed = False
         self._luck = luck
+        self._clock_off = clock_off
         self._sends, self._others = deque(luck.sends), deque(luck.others)
         self._steps = 0
         self._is_leaving = False
@@ -217,7 +250,7 @@ class Process:
                 self._submission.stop()
 
     def _send(self) -> None:
-        task, ledger, policy = self.task, self.ledger, self.task.policy
+        task, ledger, policy = self.task, self._witnessed(), self.task.policy
         found = ledger.latest()
         is_resent = task.on_clear == "resend" and found and is_cleared(found, task.sender, task.max_tries)
         resumed = None if is_resent else found
@@ -246,15 +279,37 @@ class Process:
             call_for=GATEWAY.send_batch,
             is_resumed=batch is not wanted,
             cancels_on_stop=task.cancels_on_stop,
+            check_clocks=self._check_clocks,
         )
         self._submission.run()
         self.outcome = self._submission.outcome
 
+    def _witnessed(self) -> WitnessedLedger:
+        """Return the ledger, held against its witness."""
+        task, stores = self.task, self.world.stores
+        instance = SimpleNamespace(
+            try_number=task.runs, max_tries=task.max_tries, task=SimpleNamespace(retries=0)
+        )
+        context: Any = {"ti": instance}
+        if stores is not None:
+            store = stores.setdefault(task.name, Store())
+            context["task_state_store"] = StoreOfTry(store, self.name, self._luck.lies, self.step)
+        witness = Witness(context, task.name)
+        resends = task.on_clear == "resend"
+        return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, way_out="")
+
     # The clock.
 
     def now(self) -> DateTime:
-        """Return the time, which is the same for all."""
-        return pendulum.from_timestamp(self.world.account.now)
+        """Return the time that this process's clock shows."""
+        return pendulum.from_timestamp(self.world.account.now + self._clock_off)
+
+    def _check_clocks(self) -> None:
+        """Hold the clock of the process against that of the gateway and the ledger, as the operator does."""
+        shown, now = pendulum.from_timestamp(int(self.world.account.now)), self.now()
+        reading = Reading("another clock", shown, now, now, timedelta(seconds=1))
+        for tolerance in (GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE):
+            check_agreement(reading, tolerance)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass; some of the seconds are steps."""
