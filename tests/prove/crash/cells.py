@@ -46,6 +46,7 @@ class Case:
     :param is_scheduled: whether the DAG gives a time.
     :param delay: seconds before each retry.
     :param dies_at: where the process is killed after the blow.
+    :param wrong: what is wrong while the task is tried again for the first time.
     :param cancels: whether a kill cancels what is not due.
     :param people: how many can be texted; with so many that requests have their real size, it is.
     """
@@ -62,6 +63,7 @@ class Case:
     cancels: bool = False
     people: int = 4
     dies_at: Point | None = None
+    wrong: str = ""
 
     @property
     def is_big(self) -> bool:
@@ -71,14 +73,15 @@ class Case:
     @property
     def boundary(self) -> str:
         """The row of the table."""
-        where = self.point.name if self.point else f"request {self.skip + 1}"
+        where = self.point.name if self.point else f"request {self.skip + 1}" if self.fault else ""
         what = f"{self.blow or ''} {self.fault or ''}".strip()
+        wrong = f", {self.wrong}" if self.wrong else ""
         late = ", retried after the hold" if self.delay == LATE else ""
         cancels = ", cancels" if self.cancels else ""
         big = f", {self.people} people" if self.is_big else ""
         batch = ", batch" if self.is_batch else ""
         dies = f", SIGKILL {self.dies_at.name}" if self.dies_at else ""
-        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}"
+        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}{wrong}"
 
     @property
     def column(self) -> str:
@@ -122,17 +125,26 @@ class Cell:
 
     def run(self) -> None:
         """Try until the task has succeeded or failed for good."""
+        self.run_struck()
+        self.run_on()
+
+    def run_struck(self) -> None:
+        """Let the first try run into what is in store for it."""
         if self.case.fault:
             self.sandbox.add_fault(self.case.fault, operation=self._operation, skip=self.case.skip)
         self.run_try(self.order(is_struck=True))
         self.proxy.disarm()
-        self.run_on()
 
     def run_on(self) -> None:
         """Try again, until the task has succeeded or failed for good."""
         while not self.is_over:
             self.sandbox.advance(self.case.delay)
             self.run_try(self.order())
+
+    @property
+    def sends(self) -> int:
+        """How many requests to send the gateway has got, of all cells."""
+        return sum(request["operation"] == self._operation for request in self.sandbox.requests())
 
     @property
     def is_over(self) -> bool:

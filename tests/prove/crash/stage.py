@@ -77,9 +77,15 @@ class Workers:
 
 @dataclass
 class Api(TaskRunner):
-    """The Execution API of one task instance. Only its last try may write, as in Airflow."""
+    """The Execution API of one task instance. Only its last try may write, as in Airflow.
+
+    :param lie: what is answered, falsely, to whoever reads a key of the task state store that begins with
+        ``lies_about``.
+    """
 
     current: str = ""
+    lies_about: str = ""
+    lie: tuple[int, str] | None = None
 
     def begin_try(self) -> int:
         """Count a try, and return its number."""
@@ -98,13 +104,18 @@ class Api(TaskRunner):
         is_private = path.startswith("/store/") or method != "GET"
         if asker.instance != self.current and is_private:
             return 404, json.dumps({"detail": {"reason": "not_found", "message": "no such task instance"}})
+        if self.lie and method == "GET" and re.match(f"/store/ti/[^/]+/{self.lies_about}", path):
+            return self.lie
         response = self._answer(httpx.Request(method, f"http://api{path}", content=body.encode()))
         return response.status_code, response.text or None
 
 
 @dataclass
 class Try:
-    """One try of a task, in a process of its own."""
+    """One try of a task, in a process of its own.
+
+    :param clock_off: how many seconds its clock is ahead of the gateway's.
+    """
 
     api: Api
     sandbox: Sandbox
@@ -114,6 +125,7 @@ class Try:
     has_struck: bool = False
     ended: dict[str, Any] | None = None
     when_it_waits: Callable[[], None] = lambda: None
+    clock_off: float = 0.0
     _file: Any = field(init=False)
 
     @classmethod
@@ -190,7 +202,7 @@ class Try:
             method, url, body = words["api"]
             return self.api.answer(method, url, body, self)
         if "now" in words:
-            return self.sandbox.now().timestamp()
+            return self.sandbox.now().timestamp() + self.clock_off
         self.when_it_waits()
         self.sandbox.advance(words["sleep"])
         return True
