@@ -1,8 +1,10 @@
 """Check the history of many sends against the promises, in the style of Jepsen.
 
 Workers send to thousands of recipients through a sandbox that loses, doubles and delays answers, and are
-killed with SIGKILL at any moment; now and then a retry begins while the process before it still lives. Each
-task is tried again until it is done. Then the ledger is held against the sandbox's outbox, text by text:
+killed with SIGKILL at any moment; now and then a retry begins while the process before it still lives. A try
+may have a clock that is minutes off, a task state store that answers "not found" for what it has, or a ledger
+that lacks its last claim, or all of them, until that try has ended. Each task is tried again until it is
+done. Then the ledger is held against the sandbox's outbox, text by text:
 
     python -m scripts.check_history --seed 7 --recipients 10000 --guarantee exactly_once
 
@@ -13,6 +15,7 @@ same faults and the same plan of kills; what they hit depends on the machine.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import multiprocessing
 import os
@@ -26,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,10 +38,11 @@ from airflow_provider_winsms.sandbox.faults import FAULTS
 from airflow_provider_winsms.sandbox.operations import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.context import ForkProcess
 
     from airflow_provider_winsms.sending import Clock
+    from scripts.warehouse import Warehouse
 
 SPEED = 20
 """How many seconds of the sandbox pass in one second."""
@@ -57,6 +62,15 @@ KILLED_SHARE = 0.25
 OVERTAKEN_SHARE = 0.05
 """How many of the tries are tried again while they still run."""
 
+CLOCKS_OFF = (-400, -200, 200, 400)
+"""By how many seconds a clock is off that is wrong."""
+
+MOST_LIES = 4
+"""How many of its first answers a store that lies gives falsely, at most."""
+
+STORE_SHARE = 0.5
+"""How many of the tasks have a task state store."""
+
 MOST_TRIES = 60
 LONGEST_RUN = 600.0
 """Tries of one task, and seconds of all, after which something must be wrong."""
@@ -68,6 +82,7 @@ SEND_FAULTS = tuple(name for name, fault in FAULTS.items() if fault.concerns(nam
 _DONE, _AGAIN, _FAILED, _LEFT_SOME, _BROKEN = 0, 10, 11, 12, 13
 _LOG = "tries.log"
 _CONN_ID, _LEDGER_ID = "winsms_default", "history_ledger"
+_TABLES = ("sms_messages", "sms_requests", "sms_rounds", "sms_batches")
 _KNOWN_STATES = {"declined", "unknown", "cancelled"}
 
 
@@ -76,6 +91,9 @@ class Options:
     """What is asked for.
 
     :param faults: the share of send requests that something happens to.
+    :param wrong: the share of tries whose clock, store or ledger is wrong.
+    :param cleared: the share of tasks that are cleared when they are done.
+    :param newest_first: whether the list of scheduled texts begins with the newest.
     :param per_task: recipients of one task.
     :param per_request: recipients of one request.
     :param home: where the log and an SQLite ledger are kept; ``None``: nothing is.
@@ -88,19 +106,27 @@ class Options:
     per_request: int
     workers: int
     faults: float
+    wrong: float
+    cleared: float
+    newest_first: bool
     ledger: str
     home: Path | None = None
 
 
 @dataclass
 class Job:
-    """One task, through all its tries."""
+    """One task, through all its tries.
+
+    :param has_store: whether it has a task state store, as with Airflow 3.3 or later.
+    """
 
     number: int
     guarantee: str
     numbers: list[str]
+    has_store: bool = False
     tries: int = 0
     clears: int = 0
+    is_cleared: bool = False
     ending: str = ""
 
     @property
@@ -112,6 +138,18 @@ class Job:
     def text(self) -> str:
         """What it sends, which no other one does."""
         return f"Text of task {self.number}"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong while one try runs.
+
+    :param clock_off: how many seconds its clock is ahead.
+    :param lies: which of its reads of the store, counted from 1, are answered "not found".
+    """
+
+    clock_off: float = 0
+    lies: frozenset[int] = frozenset()
 
 
 class Known(NamedTuple):
@@ -247,23 +285,89 @@ class _TaskInstance:
         self.left = {key: value, **value}
 
 
-def try_once(job: Job, options: Options, clock: Clock, log: Path) -> None:
+class StoreFile:
+    """Airflow's task state store of one task, in a file. Its last try alone may write."""
+
+    def __init__(self, home: Path, job: Job) -> None:
+        self._path = home / f"{job.task_id}.json"
+        self._lock = home / f"{job.task_id}.lock"
+
+    def begin_try(self, number: int) -> None:
+        """Let this try write, and none before it."""
+        self.change(lambda stored: stored | {"writer": number})
+
+    def rows(self) -> dict[str, Any]:
+        """Return what is kept."""
+        rows: dict[str, Any] = self._stored()["rows"]
+        return rows
+
+    def change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Change what is stored, all at once."""
+        with self._lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            whole = self._path.with_suffix(".new")
+            whole.write_text(json.dumps(change(self._stored())))
+            whole.replace(self._path)
+
+    def _stored(self) -> dict[str, Any]:
+        nothing = {"writer": 0, "rows": {}}
+        stored: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else nothing
+        return stored
+
+
+class _StoreOfTry:
+    """The store as one try has it."""
+
+    def __init__(self, store: StoreFile, number: int, lies: frozenset[int]) -> None:
+        self._store = store
+        self._number = number
+        self._lies = lies
+        self._reads = count(1)
+
+    def get(self, key: str) -> Any:
+        """Return what is kept under a key, or ``None``."""
+        return None if next(self._reads) in self._lies else self._store.rows().get(key)
+
+    def set(self, key: str, value: Any, *, retention: Any) -> None:  # noqa: ARG002 - nothing expires
+        """Keep a value."""
+        self._change(lambda rows: rows | {key: value})
+
+    def delete(self, key: str) -> None:
+        """Keep nothing under a key."""
+        self._change(lambda rows: {name: value for name, value in rows.items() if name != key})
+
+    def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        def write(stored: dict[str, Any]) -> dict[str, Any]:
+            if stored["writer"] != self._number:
+                msg = "A later try runs."
+                raise RuntimeError(msg)
+            return stored | {"rows": change(stored["rows"])}
+
+        self._store.change(write)
+
+
+def try_once(job: Job, options: Options, clock: Clock, home: Path, wrong: Wrong) -> None:
     """Run one try of a task, and end the process with a code that says what came of it."""
-    with log.open("ab") as out:
+    with (home / _LOG).open("ab") as out:
         os.dup2(out.fileno(), sys.stdout.fileno())
         os.dup2(out.fileno(), sys.stderr.fileno())
-    os._exit(_tried(job, options, clock))
+    context: dict[str, Any] = {"ti": _TaskInstance(job)}
+    if job.has_store:
+        context["task_state_store"] = _StoreOfTry(StoreFile(home, job), job.tries, wrong.lies)
+    right = clock.now
+    wrong_clock = replace(clock, now=lambda: right().add(seconds=wrong.clock_off))
+    os._exit(_tried(_operator(job, options, wrong_clock), context))
 
 
-def _tried(job: Job, options: Options, clock: Clock) -> int:
+def _tried(operator: Any, context: dict[str, Any]) -> int:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
 
-    instance = _TaskInstance(job)
-    instance.task = operator = _operator(job, options, clock)
+    instance = context["ti"]
+    instance.task = operator
     try:
-        operator.execute({"ti": instance})
+        operator.execute(context)
     except OutcomeUnknown:
         return _LEFT_SOME if instance.left["not_tried"] else _FAILED
     except AirflowFailException:
@@ -301,6 +405,74 @@ def _operator(job: Job, options: Options, clock: Clock) -> Any:
     )
 
 
+# A ledger that loses claims.
+
+
+class Losses:
+    """Takes claims of tasks out of the ledger, as an older backup lacks them, and puts them back.
+
+    :param database: the ledger's.
+    """
+
+    def __init__(self, database: Warehouse) -> None:
+        self._database = database
+        self._batches: dict[int, str] = {}
+        with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
+            for table in _TABLES:
+                cursor.execute(f"CREATE TABLE lost_{table} AS SELECT * FROM {table} WHERE 1 = 0")  # noqa: S608 - names of ours
+            connection.commit()
+
+    def take(self, job: Job, store: StoreFile, *, is_all: bool) -> bool:
+        """Take the last claim of a task, or all that it has, and tell whether that was done.
+
+        It is not if the store bears no witness to one of them: then it has not left, and may be forgotten.
+        """
+        found = self._database.rows(
+            "SELECT b.batch_id, r.round, r.request FROM sms_batches b INNER JOIN sms_requests r "  # noqa: S608
+            f"ON r.batch_id = b.batch_id WHERE b.task_id = '{job.task_id}' ORDER BY r.round, r.request"
+        )
+        claims = [(int(of_round), int(number)) for _, of_round, number in found]
+        lost = claims if is_all else claims[-1:]
+        if not lost or not _witnessed(store.rows()).issuperset(lost):
+            return False
+        of_round, number = lost[0]
+        requests = f"(round > {of_round} OR (round = {of_round} AND request >= {number}))"
+        which = (requests, requests, f"round > {of_round}", f"1 = {int(is_all)}")
+        batch_id = self._batches[job.number] = found[0][0]
+        for table, condition in zip(_TABLES, which, strict=True):
+            self._move(table, f"lost_{table}", f"batch_id = '{batch_id}' AND {condition}")
+        return True
+
+    def put_back(self, job: Job) -> None:
+        """Put back what was taken of a task."""
+        batch_id = self._batches.pop(job.number, None)
+        for table in _TABLES if batch_id else ():
+            self._move(f"lost_{table}", table, f"batch_id = '{batch_id}'")
+
+    def _move(self, source: str, target: str, condition: str) -> None:
+        """Move rows; those that are there already are left as they are."""
+        with closing(self._database.connect()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(
+                f"INSERT INTO {target} SELECT * FROM {source} WHERE {condition} ON CONFLICT DO NOTHING"  # noqa: S608
+            )
+            cursor.execute(f"DELETE FROM {source} WHERE {condition}")  # noqa: S608 - names of ours
+            connection.commit()
+
+
+def _witnessed(rows: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """Return the rounds and the numbers of the claims that a store bears witness to."""
+    from airflow_provider_winsms.ledger.base import positions_in
+    from airflow_provider_winsms.ledger.witness import CLAIMS_KEY
+
+    return {
+        (int(of_round), number)
+        for generations in rows.get(CLAIMS_KEY, {}).values()
+        for rounds in generations.values()
+        for of_round, spans in rounds.items()
+        for number in positions_in(spans)
+    }
+
+
 # All tries.
 
 
@@ -315,19 +487,25 @@ class _Running:
 
 
 class Workshop:
-    """Runs the tries of all jobs, some at a time, and kills some of them."""
+    """Runs the tries of all jobs, some at a time, kills some of them, and lets things go wrong."""
 
-    def __init__(self, jobs: Sequence[Job], options: Options, clock: Clock, log: Path) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], options: Options, clock: Clock, home: Path, database: Warehouse
+    ) -> None:
         self._waiting = list(jobs)
         self._options = options
         self._clock = clock
-        self._log = log
+        self._home = home
+        self._log = home / _LOG
+        self._losses = Losses(database)
+        self._wrong_chance = Random(-options.seed - 1)  # noqa: S311 - repeatable on purpose
         self._chance = Random(options.seed)  # noqa: S311 - repeatable on purpose
         self._fork = multiprocessing.get_context("fork")
         self._running: list[_Running] = []
         self.tries = 0
         self.killed = 0
         self.overtaken = 0
+        self.wrong: Counter[str] = Counter()
 
     def run(self) -> None:
         """Run until each job has ended.
@@ -357,12 +535,43 @@ class Workshop:
         if job.tries > MOST_TRIES:
             msg = f"{job.task_id} was tried {MOST_TRIES} times; see {self._log}."
             raise RuntimeError(msg)
-        arguments = (job, self._options, self._clock, self._log)
+        wrong = self._wrong(job)
+        if job.has_store:
+            StoreFile(self._home, job).begin_try(job.tries)
+        arguments = (job, self._options, self._clock, self._home, wrong)
         process = self._fork.Process(target=try_once, args=arguments)
         process.start()
         now = time.monotonic()
         kill_at = now + self._moment(KILLED_SHARE)
         self._running.append(_Running(job, process, kill_at, now + self._moment(OVERTAKEN_SHARE)))
+
+    def _is_cleared(self, job: Job) -> bool:
+        """Clear a task that is done, once, if chance has it so."""
+        is_cleared = job.ending == "done" and not job.is_cleared
+        if is_cleared and self._wrong_chance.random() < self._options.cleared:
+            job.ending, job.is_cleared = "", True
+            job.clears += 1
+            return True
+        return False
+
+    def _wrong(self, job: Job) -> Wrong:
+        """Return what is wrong while the next try runs, and take claims away if that is it.
+
+        One of the two memories is wrong at a time.
+        """
+        chance, share = self._wrong_chance, self._options.wrong
+        is_off, forgets, is_ledger, is_all = (chance.random() < p for p in (share, share, 0.5, 0.5))
+        clock_off = chance.choice(CLOCKS_OFF) if is_off else 0
+        lies = frozenset(chance.sample(range(1, MOST_LIES + 1), k=3))
+        self.wrong["clocks"] += is_off
+        if not (forgets and job.has_store):
+            return Wrong(clock_off)
+        if not is_ledger:
+            self.wrong["stores"] += 1
+            return Wrong(clock_off, lies)
+        if not any(each.job is job for each in self._running):
+            self.wrong["ledgers"] += self._losses.take(job, StoreFile(self._home, job), is_all=is_all)
+        return Wrong(clock_off)
 
     def _moment(self, share: float) -> float:
         """Return in how many seconds something is to happen, most likely soon; or never."""
@@ -390,7 +599,10 @@ class Workshop:
             raise RuntimeError(msg)
         if code in {_DONE, _FAILED}:
             job.ending = "done" if code == _DONE else "unknown"
-        if job.ending or any(each.job is job for each in self._running):
+        if any(each.job is job for each in self._running):
+            return
+        self._losses.put_back(job)
+        if job.ending and not self._is_cleared(job):
             return
         job.clears += code == _LEFT_SOME
         self._waiting.insert(0, job)
@@ -406,7 +618,7 @@ def jobs_of(options: Options) -> list[Job]:
         if number:
             numbers[:3] = [f"2782{each:07d}" for each in range(start - 3, start)][: len(numbers)]
         guarantee = chance.choice(GUARANTEES) if options.guarantee == "mix" else options.guarantee
-        jobs.append(Job(number, guarantee, numbers))
+        jobs.append(Job(number, guarantee, numbers, has_store=chance.random() < STORE_SHARE))
     return jobs
 
 
@@ -477,8 +689,8 @@ def _sleep(seconds: float) -> None:
 
 
 @contextmanager
-def connections(base_url: str, options: Options, home: Path) -> Iterator[None]:
-    """Let Airflow find the gateway and the ledger's database."""
+def connections(base_url: str, options: Options, home: Path) -> Iterator[Warehouse]:
+    """Let Airflow find the gateway and the ledger's database, and give the latter."""
     from scripts import warehouse
 
     extra = {"connect_timeout": TIMEOUT, "read_timeout": TIMEOUT}
@@ -486,7 +698,7 @@ def connections(base_url: str, options: Options, home: Path) -> Iterator[None]:
     with warehouse.opened(options.ledger, home) as database:
         for name, connection in ((_CONN_ID, gateway), (_LEDGER_ID, database.connection)):
             os.environ[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
-        yield
+        yield database
 
 
 def read_ledger() -> list[Known]:
@@ -522,12 +734,13 @@ def check(options: Options, home: Path) -> tuple[Findings, str]:
     os.environ |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     began = time.monotonic()
     jobs = jobs_of(options)
-    with sandbox() as base_url, connections(base_url, options, home):
+    with sandbox() as base_url, connections(base_url, options, home) as database:
         controls = Controls(base_url)
         _warm_up()
         _opt_some_out(controls, jobs, options)
         controls.arm(options)
-        workshop = Workshop(jobs, options, controls.clock(), home / _LOG)
+        controls.post("/scheduled", {"newestFirst": options.newest_first})
+        workshop = Workshop(jobs, options, controls.clock(), home, database)
         workshop.run()
         time.sleep(1)  # for what is still on its way
         spent = GRANTED - Decimal(str(controls.get("/account")["creditBalance"]))
@@ -536,7 +749,8 @@ def check(options: Options, home: Path) -> tuple[Findings, str]:
         findings = judge(jobs, read_ledger(), controls.get("/outbox"), spent)
     said = (
         f"{len(jobs)} tasks in {workshop.tries} tries, {workshop.killed} of them killed and "
-        f"{workshop.overtaken} overtaken; {sends} send requests, {struck} struck by a fault; "
+        f"{workshop.overtaken} overtaken; {sends} send requests, {struck} struck by a fault; wrong "
+        f"were {', '.join(f'{number} {what}' for what, number in sorted(workshop.wrong.items()))}; "
         f"{time.monotonic() - began:.0f} seconds"
     )
     return findings, said
@@ -574,6 +788,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--per-request", type=int, default=25, help="recipients of one request")
     parser.add_argument("--workers", type=int, default=8, help="tries that run at once")
     parser.add_argument("--faults", type=float, default=0.2, help="share of send requests that are struck")
+    parser.add_argument(
+        "--wrong", type=float, default=0.1, help="share of tries whose memory or clock is wrong"
+    )
+    parser.add_argument(
+        "--cleared", type=float, default=0.1, help="share of tasks that are cleared when they are done"
+    )
+    parser.add_argument("--newest-first", action="store_true", help="list the newest scheduled texts first")
     parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--home", type=Path, help="an empty folder to keep the log and an SQLite ledger in")
     return parser

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,16 +17,55 @@ NUMBER = "27820000001"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("guarantee", "seed", "recipients"), [("exactly_once", 7, 10_000), ("mix", 11, 3000)]
+    ("guarantee", "seed", "recipients", "order"),
+    [("exactly_once", 7, 10_000, ["--newest-first"]), ("mix", 11, 3000, [])],
 )
-def test_no_promise_is_broken(guarantee: str, seed: int, recipients: int) -> None:
-    asked = ["--guarantee", guarantee, "--seed", str(seed), "--recipients", str(recipients)]
-    command = [sys.executable, "-m", "scripts.check_history", *asked, "--per-request", "50"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+def test_no_promise_is_broken(guarantee: str, seed: int, recipients: int, order: list[str]) -> None:
+    asked = ["--guarantee", guarantee, "--seed", str(seed), "--recipients", str(recipients), *order]
+    done = run("-m", "scripts.check_history", *asked, "--per-request", "50")
     assert done.returncode == 0, done.stdout + done.stderr[-5000:]
     assert "texts doubled        0" in done.stdout
     assert "texts lost in silence 0" in done.stdout
     assert "conserved            yes" in done.stdout
+
+
+BREAK = {
+    "clocks are not compared": ("exactly_once", "sms.check_agreement = lambda *_: None"),
+    "a ledger that lacks claims is believed": (
+        "at_most_once",
+        "witness.WitnessedLedger._refuse = lambda *_: None",
+    ),
+}
+"""What a product does that breaks a promise, which, and how to make it do so."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("guarantee", "how"), BREAK.values(), ids=BREAK)
+def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from airflow_provider_winsms.ledger import witness; "
+        "from airflow_provider_winsms.operators import sms; from scripts import check_history; "
+        f"{how}; sys.exit(check_history.main())"
+    )
+    asked = ["--guarantee", guarantee, "--recipients", "240", "--wrong", "0.8", "--cleared", "1"]
+    done = run("-c", program, *asked, "--per-task", "10", "--per-request", "5", home=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr[-5000:]
+    assert "promises             BROKEN" in done.stdout
+    assert "texts doubled        0" not in done.stdout
+
+
+def run(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the checker, in an Airflow home of its own if one is given."""
+    environment = {**os.environ, "AIRFLOW_HOME": str(home)} if home else None
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def history(row: Known | None, *texts: dict[str, Any], ending: str = "done", spent: int = 1) -> Findings:

@@ -73,8 +73,8 @@ class Case:
     @property
     def boundary(self) -> str:
         """The row of the table."""
-        where = self.point.name if self.point else f"request {self.skip + 1}" if self.fault else ""
-        what = f"{self.blow or ''} {self.fault or ''}".strip()
+        where = self.point.name if self.point else f"request {self.skip + 1}" if self.fault else "first try"
+        what = f"{self.blow or ''} {self.fault or ''}".strip() or "no blow"
         wrong = f", {self.wrong}" if self.wrong else ""
         late = ", retried after the hold" if self.delay == LATE else ""
         cancels = ", cancels" if self.cancels else ""
