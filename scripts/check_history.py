@@ -216,7 +216,7 @@ class Findings:
             f"conserved            {'yes' if self.is_conserved else 'no'}",
             f"tasks not finished   {', '.join(self.unfinished) or 'none'}",
             f"promises             {'BROKEN' if self.is_broken else 'kept'}",
-            *(f"  {count} x {what}" for what, count in self.broken_for.most_common(10)),
+            *(f"  {count} x {what}" for what, count in self.broken_for.most_common(10) if count),
         ]
 
 
@@ -789,7 +789,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=8, help="tries that run at once")
     parser.add_argument("--faults", type=float, default=0.2, help="share of send requests that are struck")
     parser.add_argument(
-        "--wrong", type=float, default=0.1, help="share of tries whose memory or clock is wrong"
+        "--wrong", type=float, default=0.2, help="share of tries whose memory or clock is wrong"
     )
     parser.add_argument(
         "--cleared", type=float, default=0.1, help="share of tasks that are cleared when they are done"
