@@ -9,6 +9,9 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 OnEmpty = Literal["fail", "skip"]
 """What a send does that has nobody to send to."""
 
+OnChanged = Literal["refuse", "send_the_rest"]
+"""What a later try does whose list differs from the one of an earlier try that has sent."""
+
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: only if all were, if any was, or never."""
 

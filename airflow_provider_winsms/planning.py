@@ -51,9 +51,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one request will hold."""
+    """What one request will hold, or, if it was claimed, holds.
+
+    :param listed: its recipients as the list has them by now, where that was read again since.
+    :param gone: the positions of those whom it has no more.
+    """
 
     parts: tuple[Part, ...]
+    listed: tuple[Part, ...] = ()
+    gone: frozenset[int] = frozenset()
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether an earlier try claimed it, with another list."""
+        return bool(self.listed)
 
     @property
     def size(self) -> int:
@@ -71,13 +82,29 @@ class Request:
         )
 
     def only(self, positions: Iterable[int]) -> Iterator[Message]:
-        """Return messages to those of its recipients that stand at the positions."""
-        wanted, start = set(positions), 0
-        for part in self.parts:
+        """Return messages to those of its recipients that stand at the positions and are not gone."""
+        wanted, start = set(positions) - self.gone, 0
+        for part in self.listed or self.parts:
             chosen = [r for place, r in enumerate(part.recipients, start) if place in wanted]
             start += part.end - part.start
             if chosen:
                 yield replace(part.message, recipients=tuple(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in a list since an earlier try, in numbers of recipients.
+
+    :param kept: claimed by an earlier try, and still in the list.
+    :param added: to be sent to: new in the list, or left by the earlier try.
+    :param gone: claimed by an earlier try, and in the list no more.
+    :param changed: not sent to, as another text to the same number was claimed that is in the list no more.
+    """
+
+    kept: int
+    added: int
+    gone: int
+    changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +116,7 @@ class Plan:
     :param duplicates: recipients left out because the same text goes to them already.
     :param is_held: whether it was cut so that each message has room for a time.
     :param left_out: the first of the duplicates, masked, with their places.
+    :param changes: what changed in the list, if it did since an earlier try.
     """
 
     requests: tuple[Request, ...]
@@ -96,6 +124,7 @@ class Plan:
     duplicates: int
     is_held: bool = False
     left_out: tuple[str, ...] = ()
+    changes: Changes | None = None
 
     def contents(self, hashes: KeyedHash) -> Contents:
         """Return what it sends, in counts and digests, which know where one request ends."""
@@ -117,10 +146,9 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
 
     :param is_held: whether messages without a time are going to be given one.
     """
-    duplicates = _Duplicates()
-    unique = list(_unique(messages, duplicates))
+    unique, duplicates = without_duplicates(messages)
     recipients = sum(len(message.recipients) for message in unique)
-    requests = _cut(unique, gateway, is_held=is_held)
+    requests = cut(unique, gateway, is_held=is_held)
     return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
 
 
@@ -142,7 +170,7 @@ def plan_again(rounds: Sequence[Plan], sources: Sources, gateway: Gateway) -> Pl
         for message in rounds[place.round - 1].requests[place.number - 1].only(positions)
     )
     recipients = sum(map(len, sources.values()))
-    requests = _cut(_joined(messages), gateway, is_held=first.is_held)
+    requests = cut(joined(messages), gateway, is_held=first.is_held)
     return Plan(tuple(requests), recipients, 0, first.is_held)
 
 
@@ -156,7 +184,7 @@ def _numbers(part: Part) -> str:
     return ",".join(recipient.number for recipient in part.recipients)
 
 
-def _joined(messages: Iterable[Message]) -> Iterator[Message]:
+def joined(messages: Iterable[Message]) -> Iterator[Message]:
     """Put neighbouring messages that say the same into one."""
     for _, alike in groupby(messages, key=lambda m: (m.text, m.send_at, m.max_segments)):
         first, *others = alike
@@ -165,19 +193,26 @@ def _joined(messages: Iterable[Message]) -> Iterator[Message]:
 
 
 @dataclass(slots=True)
-class _Duplicates:
+class Duplicates:
     """Recipients that are left out: how many, and the first of them as they may be logged."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, number: str, message: int, recipient: int) -> None:
+        """Count one, which stands at a place in a message, both counted from 1."""
         self.count += 1
         if len(self.first) < DUPLICATES_SHOWN:
             self.first.append(f"{mask_number(number)} (message {message}, recipient {recipient})")
 
 
-def _unique(messages: Iterable[Message], duplicates: _Duplicates) -> Iterator[Message]:
+def without_duplicates(messages: Iterable[Message]) -> tuple[list[Message], Duplicates]:
+    """Return messages without recipients that get the same text at the same time already, and those."""
+    duplicates = Duplicates()
+    return list(_unique(messages, duplicates)), duplicates
+
+
+def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Message]:
     texts: dict[tuple[str, object], int] = {}
     seen: set[int] = set()
     for number, message in enumerate(messages, start=1):
@@ -214,7 +249,11 @@ class _Filling:
         return Request(tuple(self.parts))
 
 
-def _cut(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+def cut(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+    """Yield as few requests as the gateway's limits allow, in the order of the messages.
+
+    :param is_held: whether messages without a time need room for one.
+    """
     limits = gateway.limits
 
     def fresh() -> _Filling:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender, Sources
     from airflow_provider_winsms.messages import Cancellation, Message, MessageId, ScheduledMessage
-    from airflow_provider_winsms.planning import Plan, Request
+    from airflow_provider_winsms.planning import Changes, Plan, Request
     from airflow_provider_winsms.reconciling import Carry
 
 OnClear = Literal["resume", "resend"]
@@ -181,6 +181,7 @@ class Outcome:
 
     recipients: int = 0
     duplicates: int = 0
+    changes: Changes | None = None
     message_ids: list[MessageId] = field(default_factory=list)
     rejected: Counter[RejectReason] = field(default_factory=Counter)
     unknown: int = 0
@@ -216,15 +217,22 @@ class Outcome:
         """How many recipients no request was submitted for."""
         return self.recipients - self.accepted - self.rejected.total() - self.unknown
 
-    def add(self, place: Place, record: Record, sent_again: Collection[int]) -> None:
+    def add(
+        self, place: Place, record: Record, sent_again: Collection[int], gone: Collection[int] = ()
+    ) -> None:
         """Count one request.
 
         :param sent_again: the positions that a later round sends, which counts them.
+        :param gone: the positions that are not to be sent to any more; those not accepted do not count.
         """
         self.requests += 1
+        left_out = record.for_later.keys() & gone
+        self.recipients -= len(left_out)
         self.message_ids += (record.ids[position] for position in sorted(record.ids))
         self.repeated += len(record.ids.keys() & sent_again)
-        self.rejected.update(why for position, why in record.declined.items() if position not in sent_again)
+        self.rejected.update(
+            why for place, why in record.declined.items() if place not in sent_again and place not in left_out
+        )
         self.cost += record.cost
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt
@@ -246,6 +254,7 @@ class Outcome:
 
     def summary(self) -> dict[str, Any]:
         """Return the outcome as JSON values; amounts are decimal strings, in credits."""
+        changes = {} if self.changes is None else {"changes": asdict(self.changes)}
         return {
             "message_ids": list(self.message_ids),
             "accepted": self.accepted,
@@ -256,6 +265,7 @@ class Outcome:
             "cost": credits_text(self.cost),
             "balance": None if self.balance is None else credits_text(self.balance),
             "requests": self.requests,
+            **changes,
         }
 
 
@@ -294,7 +304,8 @@ def _conflict(found: Batch, wanted: Batch) -> str:
     ]
     return (
         f"The batch {_named(found)} has other {' and other '.join(differing)} than this one, "
-        f"{_named(wanted)}, under the same key. Nothing was sent. Give what was given then; or, to send all "
+        f"{_named(wanted)}, under the same key. Nothing was sent. Give what was given then. To send to those "
+        'whom an earlier try of the same task has not sent to, give on_changed="send_the_rest". To send all '
         'of this one, clear the task with on_clear="resend", start a new DAG run, or choose another '
         "idempotency_key."
     )
@@ -312,6 +323,7 @@ def _named(batch: Batch) -> str:
 class Submission:
     """Submits a plan, through whatever happens, as often as it takes over several tries.
 
+    :param rounds: what is planned: the first round, and those later ones that are planned already.
     :param process: names this process among those that may send the same.
     :param is_resumed: whether the ledger may hold records of the batch.
     :param check_clocks: called once, before anything is submitted or decided of a held send; what it raises
@@ -320,7 +332,7 @@ class Submission:
 
     def __init__(
         self,
-        planned: Plan,
+        rounds: Sequence[Plan],
         gateway: Gateway,
         carry: Carry,
         ledger: Ledger,
@@ -334,7 +346,8 @@ class Submission:
         cancels_on_stop: bool = False,
         check_clocks: Callable[[], None] = lambda: None,
     ) -> None:
-        self.outcome = Outcome(planned.recipients, planned.duplicates)
+        first = rounds[0]
+        self.outcome = Outcome(first.recipients, first.duplicates, first.changes)
         self._gateway = gateway
         self._carry = carry
         self._ledger = ledger
@@ -349,7 +362,7 @@ class Submission:
         self._has_checked_clocks = False
         self._is_halted = False
         self._was_unreceived = False
-        self._rounds = [planned]
+        self._rounds = list(rounds)
         self._sources: list[Sources] = []
         self._for_later: dict[Place, dict[int, RejectReason]] = {}
         self._is_stopped = False
@@ -401,7 +414,8 @@ class Submission:
                 sources = self._sources_of(number, unreceived)
                 if not sources:
                     return
-                self._rounds.append(plan_again(self._rounds, sources, self._gateway))
+                if number > len(self._rounds):
+                    self._rounds.append(plan_again(self._rounds, sources, self._gateway))
             self._run_round(number)
             if self._is_halted:
                 return
@@ -432,12 +446,14 @@ class Submission:
         return sources
 
     def _run_round(self, number: int) -> None:
-        planned, self._was_unreceived = self._rounds[-1], False
-        for place in (Place(number, of) for of in range(1, len(planned.requests) + 1)):
-            record = self._settled(place, planned.requests[place.number - 1])
+        self._was_unreceived = False
+        for of, request in enumerate(self._rounds[number - 1].requests, start=1):
+            place = Place(number, of)
+            record = self._settled(place, request)
             sent_again = {p for sources in self._sources for p in sources.get(place, ())}
-            self.outcome.add(place, record, sent_again)
-            self._for_later[place] = {p: why for p, why in record.for_later.items() if p not in sent_again}
+            self.outcome.add(place, record, sent_again, request.gone)
+            is_over = sent_again | request.gone
+            self._for_later[place] = {p: why for p, why in record.for_later.items() if p not in is_over}
             if self._is_halted or self._has_lost_too_many(record):
                 self._is_halted = True
                 break
@@ -467,6 +483,8 @@ class Submission:
         is_found = record is not None
         if record is None:
             self._heed_stop()
+            if request.is_claimed:
+                raise _given_back(place)
             record = self._submitted(place, request)
         self._done.append((place, request))
         if record.in_doubt:
@@ -624,8 +642,7 @@ class Submission:
         """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
         fresh = self._ledger.find(place)
         if fresh is None:
-            msg = f"Request {place.number} was given back by the process that had claimed it. Try again."
-            raise ClaimLost(msg)
+            raise _given_back(place)
         record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
         record.intended_at = fresh.intended_at
 
@@ -634,7 +651,11 @@ class Submission:
 
         A list that does not prove who is absent leaves them in doubt, after ``LOOKING_LASTS``.
         """
-        targets = targets_of(request.messages(record.send_at))
+        targets = {
+            position: target
+            for position, target in targets_of(request.messages(record.send_at)).items()
+            if position not in request.gone
+        }
         pauses, later_pauses = iter(_LOOKS), iter(_LATER_LOOKS)
         while True:
             self._refresh(place, record)
@@ -827,6 +848,10 @@ class Submission:
             if message_id in cancelled
         }
         self._learn(place, record, news)
+
+
+def _given_back(place: Place) -> ClaimLost:
+    return ClaimLost(f"Request {place.number} was given back by the process that had claimed it. Try again.")
 
 
 def _declined(number: str, reason: RejectReason, cost: Decimal = Decimal(0)) -> Receipt:

@@ -252,6 +252,17 @@ def _collection_or_text(text: str) -> Any:
     return value if isinstance(value, (list, tuple, dict, set)) else text
 
 
+def is_computed(given: object) -> bool:
+    """Tell whether a parameter is found out as the task runs, by a function, a task or a template."""
+    if isinstance(given, str):
+        return "{{" in given or "{%" in given
+    if isinstance(given, Mapping):
+        return any(map(is_computed, given.values()))
+    if isinstance(given, (list, tuple)):
+        return any(map(is_computed, given))
+    return callable(given) or hasattr(given, "resolve") or hasattr(given, "__next__")
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a list holds text without a template: rendering 100,000 numbers one by one takes seconds."""
     return isinstance(value, list) and all(isinstance(item, str) and "{" not in item for item in value)

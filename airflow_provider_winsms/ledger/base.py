@@ -32,6 +32,19 @@ Sources: TypeAlias = "Mapping[Place, Sequence[int]]"
 """Whom a later round sends to: recipients of earlier requests, by their positions in them."""
 
 
+class Holding(NamedTuple):
+    """Whom a claimed request holds at a position, told only as far as two of them can be compared.
+
+    :param number: the number, or a hash of it.
+    :param text: a hash of the text, or the text.
+    :param send_at: the time that the text has of its own, in UTC.
+    """
+
+    number: str
+    text: str
+    send_at: DateTime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """The task instance that sends a batch.
@@ -79,6 +92,7 @@ class Batch:
     :param key: names it; the same key again is the same batch, or an error.
     :param generation: counts, from 1, how often it was sent on purpose: a clear may ask for it.
     :param max_tries: of the task instance; it changes when a person clears the task, and only then.
+    :param revision: counts how often a later try took it over to send another list.
     """
 
     key: str
@@ -89,6 +103,7 @@ class Batch:
     max_tries: int
     opened_at: DateTime
     generation: int = 1
+    revision: int = 0
 
     @property
     def id(self) -> str:
@@ -98,6 +113,12 @@ class Batch:
     def sends_the_same(self, other: Batch) -> bool:
         """Tell whether both send the same texts to the same recipients, through the same connection."""
         return (self.contents, self.sms_conn_id) == (other.contents, other.sms_conn_id)
+
+    def has_another_list(self, other: Batch) -> bool:
+        """Tell whether both send other texts or recipients, and differ in nothing else."""
+        ours, theirs = self.contents, other.contents
+        is_known = (ours.key_id, self.sms_conn_id) == (theirs.key_id, other.sms_conn_id)
+        return is_known and ours != theirs
 
 
 @dataclass(slots=True)
@@ -123,6 +144,8 @@ class Record:
     """The positions of accepted texts that somebody cancelled on purpose, which are not sent again."""
     due: frozenset[DateTime] | None = field(default=None, compare=False)
     """When its texts are due that are scheduled, in UTC; ``None`` if that was not written down."""
+    holdings: tuple[Holding, ...] | None = field(default=None, compare=False, repr=False)
+    """Whom it holds, where a ledger keeps that in the record."""
 
     def learn(self, news: Mapping[int, Receipt]) -> None:
         """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
@@ -186,8 +209,29 @@ class Ledger(Protocol):
         :returns: it, or the one that another process was faster to write under the same key.
         """
 
+    def take_over(self) -> None:
+        """Let no other process claim, or decide about, requests of the open batch from now on."""
+
+    def revise(self, contents: Contents) -> None:
+        """Write what the open batch, which was taken over, sends from now on.
+
+        :raises ClaimLost: if another process has taken it over since.
+        """
+
+    def kept_number(self, number: str) -> str:
+        """Return what a holding has for a number."""
+
+    def kept_text(self, text: str) -> str:
+        """Return what a holding has for a text."""
+
+    def holdings(self, place: Place) -> Sequence[Holding] | None:
+        """Return whom a claimed request of the open batch holds; ``None`` if that was not kept."""
+
     def find(self, place: Place) -> Record | None:
-        """Return what is known of a request of the open batch; ``None`` if nobody claimed it."""
+        """Return what is known of a request of the open batch; ``None`` if nobody claimed it.
+
+        :raises ClaimLost: if another process has taken the batch over.
+        """
 
     def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
         """Claim a request, before it leaves.

@@ -181,6 +181,7 @@ BATCHES = Table(
         Column("requests", Kind.COUNT, "how many requests are planned for them"),
         Column("duplicates", Kind.COUNT, "recipients left out, as the same text goes to them already"),
         Column("max_tries", Kind.COUNT, "of the task instance; a clear raises it"),
+        Column("revision", Kind.COUNT, "how often a later try took the batch over, with another list"),
         Column("accepted", Kind.COUNT, "texts that the gateway took and that were not cancelled"),
         Column("declined", Kind.COUNT, "texts that the gateway did not take, in all rounds"),
         Column("unknown", Kind.COUNT, "texts of which nobody knows yet whether it took them"),

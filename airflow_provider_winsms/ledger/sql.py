@@ -22,6 +22,7 @@ from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
     Batch,
     Contents,
+    Holding,
     Place,
     Record,
     Sender,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _BATCH = (
     "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
-    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation "
+    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision "
     "FROM {batches} WHERE "
 )
 
@@ -124,6 +125,7 @@ class SqlLedger(OnTables):
         self._hashes = hashes
         self._options = options
         self._batch_id = self._sms_conn_id = ""
+        self._revision = 0
         super().__init__(hook, options.prefix)
 
     def latest(self) -> Batch | None:
@@ -146,8 +148,28 @@ class SqlLedger(OnTables):
             except _InUse:
                 return self.latest() or batch
         opened = found or batch
-        self._batch_id, self._sms_conn_id = opened.id, opened.sms_conn_id
+        self._opened(opened)
         return opened
+
+    def take_over(self) -> None:
+        """Let no other process claim, or decide about, requests of the open batch from now on."""
+        self._revision = self._tables.transact(self._take_over)
+
+    def revise(self, contents: Contents) -> None:
+        """Write what the open batch sends from now on."""
+        self._tables.transact(lambda: self._revise(contents))
+
+    def holdings(self, place: Place) -> list[Holding]:
+        """Return whom a claimed request holds."""
+        return self._tables.transact(lambda: self._holdings(place))
+
+    def kept_number(self, number: str) -> str:
+        """Return a number as the tables keep it."""
+        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
+
+    def kept_text(self, text: str) -> str:
+        """Return a text as the tables keep it."""
+        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
@@ -226,8 +248,38 @@ class SqlLedger(OnTables):
         return _batch(rows[0]) if rows else None
 
     def _opened(self, batch: Batch | None) -> Batch | None:
-        self._batch_id, self._sms_conn_id = ("", "") if batch is None else (batch.id, batch.sms_conn_id)
+        self._batch_id, self._sms_conn_id, self._revision = (
+            ("", "", 0) if batch is None else (batch.id, batch.sms_conn_id, batch.revision)
+        )
         return batch
+
+    def _take_over(self) -> int:
+        if not self._tables.lock(self._batch_id):
+            raise _superseded()
+        statement = "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = {p}"
+        self._tables.execute("take the batch over", statement, self._batch_id)
+        query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
+        return int(self._tables.read("read the revision", query, self._batch_id)[0][0])
+
+    def _revise(self, contents: Contents) -> None:
+        self._lock_in_force()
+        statement = (
+            "UPDATE {batches} SET texts_digest = {p}, numbers_digest = {p}, recipients = {p}, "
+            "requests = {p}, duplicates = {p} WHERE batch_id = {p}"
+        )
+        digests = contents.texts, contents.numbers
+        counts = contents.recipients, contents.requests, contents.duplicates
+        self._tables.execute("revise the batch", statement, *digests, *counts, self._batch_id)
+
+    def _holdings(self, place: Place) -> list[Holding]:
+        query = (
+            "SELECT m.number, m.text, CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
+            "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
+            "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
+            "ORDER BY m.position"
+        )
+        rows = self._tables.read("read whom a request holds", query, self._batch_id, *place)
+        return [Holding(number, text, own and read_moment(own)) for number, text, own in rows]
 
     def _write(self, batch: Batch) -> None:
         supersede = (
@@ -263,6 +315,7 @@ class SqlLedger(OnTables):
             "requests": contents.requests,
             "duplicates": contents.duplicates,
             "max_tries": batch.max_tries,
+            "revision": batch.revision,
             **dict.fromkeys(("accepted", "declined", "unknown", "cancelled"), 0),
             **dict.fromkeys(("cost", "refunded"), nothing),
             "opened_at": self._tables.instant(batch.opened_at),
@@ -271,11 +324,17 @@ class SqlLedger(OnTables):
         }
 
     def _find(self, place: Place) -> Record | None:
-        query = "SELECT recipients, intended_at, process, send_at, cancelling_at FROM {requests} WHERE {here}"
+        query = (
+            "SELECT b.revision, r.recipients, r.intended_at, r.process, r.send_at, r.cancelling_at "
+            "FROM {requests} r INNER JOIN {batches} b ON b.batch_id = r.batch_id "
+            "WHERE r.batch_id = {p} AND r.round = {p} AND r.request = {p}"
+        )
         found = self._tables.read("read a request", query, self._batch_id, *place)
         if not found:
             return None
-        size, intended_at, process, send_at, cancelling_at = found[0]
+        revision, size, intended_at, process, send_at, cancelling_at = found[0]
+        if revision != self._revision:
+            raise _superseded()
         record = Record(
             size=size,
             intended_at=read_moment(intended_at),
@@ -296,15 +355,21 @@ class SqlLedger(OnTables):
         intended_at, nothing = self._tables.instant(record.intended_at), self._tables.amount(Decimal(0))
         first, positions = (self._batch_id, *place), count()
         for message in messages:
-            text, send_at = self._text(message.text), self._tables.instant(message.send_at or record.send_at)
+            text = self.kept_text(message.text)
+            send_at = self._tables.instant(message.send_at or record.send_at)
             outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing)
             known = (text, *outcome, intended_at, send_at, intended_at)
             for recipient in message.recipients:
-                yield (*first, next(positions), self._number(recipient.number), *known, recipient.reference)
+                yield (
+                    *first,
+                    next(positions),
+                    self.kept_number(recipient.number),
+                    *known,
+                    recipient.reference,
+                )
 
     def _intend(self, place: Place, record: Record, rows: Sequence[tuple[Any, ...]]) -> None:
-        if not self._tables.lock(self._batch_id):
-            raise _superseded()
+        self._lock_in_force()
         claimant = self._claimant(place)
         if claimant == (record.owner, record.intended_at):
             return  # written before, by a commit whose answer was lost
@@ -328,14 +393,21 @@ class SqlLedger(OnTables):
         nothing = Decimal(0)
         self._tables.change_counts(self._batch_id, Counter({"unknown": difference}), nothing, nothing)
 
+    def _lock_in_force(self) -> None:
+        """Let no other process change the batch before this transaction ends.
+
+        :raises ClaimLost: if this process may not change it any more.
+        """
+        if not self._tables.lock(self._batch_id, self._revision):
+            raise _superseded()
+
     def _claimant(self, place: Place) -> tuple[str, DateTime] | None:
         query = "SELECT process, intended_at FROM {requests} WHERE {here}"
         found = self._tables.read("read a request", query, self._batch_id, *place)
         return (found[0][0], read_moment(found[0][1])) if found else None
 
     def _renew(self, place: Place, record: Record, renewed_at: DateTime) -> None:
-        if not self._tables.lock(self._batch_id):
-            raise _superseded()
+        self._lock_in_force()
         claimant = self._claimant(place)
         rows = self._tables.rows_of(self._batch_id, place)
         is_given_up = any(row.state is not MessageState.UNKNOWN for row in rows)
@@ -375,7 +447,7 @@ class SqlLedger(OnTables):
         self._tables.update(self._batch_id, place, rows, learnt)
 
     def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
-        self._tables.lock(self._batch_id)
+        self._lock_in_force()
         claimant = self._claimant(place)
         is_as_read = claimant is not None and claimant[1] == record.intended_at
         if not is_as_read or self._tables.settle(self._batch_id, place, news) != len(news):
@@ -394,7 +466,7 @@ class SqlLedger(OnTables):
         ]
 
     def _open_round(self, number: int, sources: Sources) -> Sources:
-        self._tables.lock(self._batch_id)
+        self._lock_in_force()
         stored = self._rounds()
         if number - 2 < len(stored):
             return stored[number - 2]
@@ -433,7 +505,7 @@ class SqlLedger(OnTables):
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
         if self._tables.read("look for rivals", _OTHER_FORMS, *between, self._batch_id, *self._other_forms()):
             return set(numbers)
-        plain = {self._number(number): number for number in numbers}
+        plain = {self.kept_number(number): number for number in numbers}
         return {
             plain.get(row[0], row[0])
             for part, listed in self._tables.in_parts(list(plain))
@@ -455,16 +527,11 @@ class SqlLedger(OnTables):
         least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
         return least, most, self._hashes.key_id if is_hashed else ""
 
-    def _number(self, number: str) -> str:
-        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
-
-    def _text(self, text: str) -> str:
-        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
-
 
 def _superseded() -> ClaimLost:
     return ClaimLost(
-        "The batch was superseded by a later one under the same key; nothing more of it is sent."
+        "The batch was superseded by a later one under the same key, or taken over by a later try; this try "
+        "sends nothing more."
     )
 
 
@@ -478,7 +545,7 @@ def _digest(key: str) -> str:
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:
-    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation = row
+    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation, revision = row
     return Batch(
         key=key,
         sender=Sender(*rest[:5]),
@@ -488,6 +555,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
         max_tries=max_tries,
         opened_at=read_moment(opened_at),
         generation=generation,
+        revision=revision,
     )
 
 

@@ -209,13 +209,16 @@ class Tables:
         for part in parts(values):
             yield part, self._database.placeholders(len(part))
 
-    def lock(self, batch_id: str) -> bool:
-        """Let no other process change the batch before this transaction ends; tell whether it is in force."""
-        in_force = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p} AND superseded_at IS NULL"
-        superseded = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
-        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id) > 0
+    def lock(self, batch_id: str, revision: int | None = None) -> bool:
+        """Let no other process change the batch before this transaction ends; tell whether it is in force.
+
+        :param revision: the only one that counts as in force; ``None``: any does.
+        """
+        any_batch = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
+        in_force = f"{any_batch} AND superseded_at IS NULL AND revision = COALESCE({{p}}, revision)"
+        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id, revision) > 0
         if not is_in_force:
-            self.execute("lock the batch", superseded, self.now(), batch_id)
+            self.execute("lock the batch", any_batch, self.now(), batch_id)
         return is_in_force
 
     def rows_of(self, batch_id: str, place: Place) -> list[Row]:

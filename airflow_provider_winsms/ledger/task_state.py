@@ -8,11 +8,13 @@ that sent.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections import defaultdict
 from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import cached_property
-from itertools import count
+from itertools import count, groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -22,6 +24,7 @@ from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
     Batch,
     Contents,
+    Holding,
     Place,
     Record,
     Sender,
@@ -40,12 +43,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
+    from airflow_provider_winsms.privacy import KeyedHash
 
 BATCH_KEY = "sms_send"
 """The key of the batch; a request's has its generation, round and number behind it."""
 
 ROUND_KEY = "sms_round"
 """The key of whom a later round sends to; its generation and number stand behind it."""
+
+HOLDING_DIGITS = 16
+"""So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
 
 END_OF_NAME = ":"
 """Stands between the name of a send within a task and its keys."""
@@ -64,16 +71,27 @@ class TaskStateLedger:
     """The send ledger of one task instance.
 
     :param context: the task's context.
+    :param hashes: makes the hashes that tell whom a request holds.
+    :param keeps_holdings: whether those are written down; they take 16 bytes for each recipient.
     :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
     :param name: tells the send from others of the same task instance; empty for the task's own.
     :param is_of_one_try: whether the name is that of one try, so that no earlier one can have sent.
     """
 
     def __init__(
-        self, context: Context, *, may_resend: bool = False, name: str = "", is_of_one_try: bool = False
+        self,
+        context: Context,
+        *,
+        hashes: KeyedHash,
+        keeps_holdings: bool = False,
+        may_resend: bool = False,
+        name: str = "",
+        is_of_one_try: bool = False,
     ) -> None:
         self._store = TaskStore(context, f"{name}{END_OF_NAME}" if name else "")
         self._instance: Any = context["ti"]
+        self._hashes = hashes
+        self._keeps_holdings = keeps_holdings
         self._may_resend = may_resend
         self._is_of_one_try = is_of_one_try
         self._generation = 1
@@ -98,14 +116,45 @@ class TaskStateLedger:
         self._store.set(BATCH_KEY, row_of_batch(batch))
         return batch
 
+    def take_over(self) -> None:
+        """Do nothing: the store takes no write of another try than the one that runs."""
+
+    def revise(self, contents: Contents) -> None:
+        """Write what the batch sends from now on."""
+        self._store.set(
+            BATCH_KEY, row_of_batch(replace(batch_of(self._store.get(BATCH_KEY)), contents=contents))
+        )
+
+    def holdings(self, place: Place) -> Sequence[Holding] | None:
+        """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""
+        record = self.find(place)
+        return None if record is None else record.holdings
+
+    def kept_number(self, number: str) -> str:
+        """Return a hash of a number."""
+        return self._hashes.of(number)[:HOLDING_DIGITS]
+
+    def kept_text(self, text: str) -> str:
+        """Return a hash of a text."""
+        return self._hashes.of(text)[:HOLDING_DIGITS]
+
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
         row = self._store.get(self._key(place))
         return None if row is None else record_of(row)
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:  # noqa: ARG002 - ids only
+    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
         """Claim a request."""
+        if self._keeps_holdings:
+            record.holdings = tuple(self._holdings_of(messages, record.send_at))
         self._write(place, record)
+
+    def _holdings_of(self, messages: Sequence[Message], held_until: DateTime | None) -> Iterator[Holding]:
+        for message in messages:
+            own = None if message.send_at == held_until else message.send_at
+            text, send_at = self.kept_text(message.text), own and own.in_timezone("UTC")
+            for recipient in message.recipients:
+                yield Holding(self.kept_number(recipient.number), text, send_at)
 
     def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""
@@ -270,7 +319,30 @@ def row_of_record(record: Record) -> dict[str, Any]:
         row["declined"] = dict(positions)
     if record.cancelling_at is not None:
         row["cancelling_at"] = record.cancelling_at.isoformat()
+    if record.holdings is not None:
+        row["holdings"] = row_of_holdings(record.holdings)
     return row
+
+
+def row_of_holdings(holdings: Sequence[Holding]) -> dict[str, Any]:
+    """Return whom a request holds as JSON values: numbers, and how many neighbours have a text and a time."""
+    runs = [
+        [text, send_at and int(send_at.timestamp()), len(list(alike))]
+        for (text, send_at), alike in groupby(holdings, key=itemgetter(1, 2))
+    ]
+    numbers = bytes.fromhex("".join(holding.number for holding in holdings))
+    return {"numbers": b64encode(numbers).decode(), "texts": runs}
+
+
+def holdings_of(row: Mapping[str, Any]) -> tuple[Holding, ...]:
+    """Return the holdings that JSON values are of."""
+    digits = b64decode(row["numbers"]).hex()
+    numbers = iter(digits[at : at + HOLDING_DIGITS] for at in range(0, len(digits), HOLDING_DIGITS))
+    return tuple(
+        Holding(number, text, send_at and pendulum.from_timestamp(send_at))
+        for text, send_at, size in row["texts"]
+        for number in islice(numbers, size)
+    )
 
 
 def record_of(row: Mapping[str, Any]) -> Record:
@@ -291,6 +363,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
         },
         cancelling_at=_instant(row["cancelling_at"]) if "cancelling_at" in row else None,
         due=frozenset(pendulum.from_timestamp(60 * due) for due in row["due"]) if "due" in row else None,
+        holdings=holdings_of(row["holdings"]) if "holdings" in row else None,
     )
 
 

@@ -157,6 +157,8 @@ class WitnessedLedger:
         self.renew, self.record, self.give_up = ledger.renew, ledger.record, ledger.give_up
         self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
         self.claimed, self.rivals, self.read_clock = ledger.claimed, ledger.rivals, ledger.read_clock
+        self.take_over, self.revise, self.holdings = ledger.take_over, ledger.revise, ledger.holdings
+        self.kept_number, self.kept_text = ledger.kept_number, ledger.kept_text
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened.

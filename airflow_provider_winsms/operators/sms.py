@@ -7,7 +7,7 @@ import socket
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import uuid4
@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTas
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import (
     CheckNumbers,
+    OnChanged,
     OnEmpty,
     Privacy,
     StoredText,
@@ -54,6 +55,7 @@ from airflow_provider_winsms.messages import Message, RejectReason, counted
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.planning import has_room_for_times, plan
+from airflow_provider_winsms.replanning import replan
 from airflow_provider_winsms.sending import (
     CLAIM_LASTS,
     FIRST_PLACE,
@@ -68,7 +70,7 @@ from airflow_provider_winsms.sending import (
     is_cleared,
     open_batch,
 )
-from airflow_provider_winsms.templating import SealedFieldsOperator
+from airflow_provider_winsms.templating import SealedFieldsOperator, is_computed
 from airflow_provider_winsms.text import segments
 from airflow_provider_winsms.waiting import (
     NOT_FOUND_GRACE,
@@ -126,6 +128,7 @@ class _SendOperator(SealedFieldsOperator):
         guarantee: str = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
+        on_changed: OnChanged | None = None,
         cancel_on_kill: bool = False,
         idempotency_key: str | None = None,
         ledger_conn_id: str | None = None,
@@ -149,6 +152,7 @@ class _SendOperator(SealedFieldsOperator):
         self.guarantee = guarantee
         self.hold = hold
         self.on_clear = on_clear
+        self.on_changed = on_changed
         self.cancel_on_kill = cancel_on_kill
         self.idempotency_key = idempotency_key
         self.ledger_conn_id = ledger_conn_id
@@ -161,6 +165,7 @@ class _SendOperator(SealedFieldsOperator):
         self.poll_interval = poll_interval
         self.max_poll_interval = max_poll_interval
         self.delivery_timeout = delivery_timeout
+        self._given: tuple[object, ...] = ()
         self._submission: Submission | None = None
         self._is_killed = False
 
@@ -171,6 +176,8 @@ class _SendOperator(SealedFieldsOperator):
             check_choice("on_rejected", self.on_rejected, Tolerance)
             check_choice("on_empty", self.on_empty, OnEmpty)
             check_choice("on_clear", self.on_clear, OnClear)
+            if self.on_changed is not None:
+                check_choice("on_changed", self.on_changed, OnChanged)
             self._terms(0.0, 0.0)
             self.unseal()
             hook = SmsHook.of(self.sms_conn_id)
@@ -198,11 +205,12 @@ class _SendOperator(SealedFieldsOperator):
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
         policy = self._policy(hook)
-        planned, wanted, resumed = self._planned(hook, ledger, policy, context)
+        rounds, wanted, resumed = self._planned(hook, ledger, policy, context)
+        planned = rounds[0]
         batch = open_batch(ledger, wanted, resumed)
-        self._log_begin(planned, batch, is_new=batch is wanted)
+        self._log_begin(planned, batch, is_new=resumed is None and batch is wanted)
         self._submission = Submission(
-            planned,
+            rounds,
             hook.gateway,
             hook.carry,
             ledger,
@@ -211,7 +219,7 @@ class _SendOperator(SealedFieldsOperator):
             process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
             log=self.log,
             call_for=lambda messages: self._call(hook, messages),
-            is_resumed=batch is not wanted,
+            is_resumed=resumed is not None or batch is not wanted,
             cancels_on_stop=self.cancel_on_kill,
             check_clocks=lambda: self._check_clocks(hook, ledger),
         )
@@ -304,26 +312,17 @@ class _SendOperator(SealedFieldsOperator):
 
     def _planned(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
-    ) -> tuple[Plan, Batch, Batch | None]:
-        """Return the plan, its batch, and the batch to go on with, if there is one.
+    ) -> tuple[list[Plan], Batch, Batch | None]:
+        """Return the rounds, their batch, and the batch to go on with, if there is one.
 
         A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
         """
         found = ledger.latest()
         resumed = None if found is not None and self._is_resent(found, context) else found
         if resumed is not None and ledger.find(FIRST_PLACE) is not None:
-            # Cut as it was at first: records know requests by their place.
-            is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
-            planned = self._plan(hook, resumed, is_held=is_held)
-            if policy.is_held and not has_room_for_times(planned):
-                msg = (
-                    f'The batch was begun with guarantee="{resumed.guarantee}", and its requests have no '
-                    "room for a time. Go on with that."
-                )
-                raise InvalidMessage(msg)
-            return planned, self._batch(planned, found, hook, context), resumed
+            return self._resumed(hook, ledger, policy, resumed, context)
         try:
-            planned = self._plan(hook, None, is_held=policy.is_held)
+            planned = plan(self._messages(self._composer(hook, None)), hook.gateway, is_held=policy.is_held)
         except NothingToSend as error:
             if self.on_empty == "skip":
                 raise AirflowSkipException(str(error)) from None
@@ -332,10 +331,47 @@ class _SendOperator(SealedFieldsOperator):
         is_same = (
             resumed is not None and resumed.sends_the_same(wanted) and resumed.guarantee == wanted.guarantee
         )
-        return planned, wanted, resumed if is_same else None
+        return [planned], wanted, resumed if is_same else None
 
-    def _plan(self, hook: SmsHook, resumed: Batch | None, *, is_held: bool) -> Plan:
-        return plan(self._messages(self._composer(hook, resumed)), hook.gateway, is_held=is_held)
+    def _resumed(
+        self, hook: SmsHook, ledger: Ledger, policy: Policy, resumed: Batch, context: Context
+    ) -> tuple[list[Plan], Batch, Batch]:
+        """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
+        # Cut as it was at first: records know requests by their place.
+        is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
+        sends_the_rest = self._sends_the_rest(resumed, context)
+        messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
+        rounds = [plan(messages, hook.gateway, is_held=is_held)]
+        wanted = self._batch(rounds[0], resumed, hook, context)
+        if sends_the_rest and resumed.has_another_list(wanted):
+            ledger.take_over()
+            rounds = replan(messages, hook.gateway, ledger, is_held=is_held)
+            wanted = resumed = replace(resumed, contents=rounds[0].contents(hook.hashes))
+            ledger.revise(resumed.contents)
+        if policy.is_held and not has_room_for_times(rounds[0]):
+            msg = (
+                f'The batch was begun with guarantee="{resumed.guarantee}", and its requests have no '
+                "room for a time. Go on with that."
+            )
+            raise InvalidMessage(msg)
+        return rounds, wanted, resumed
+
+    def _messages_of(self, hook: SmsHook, resumed: Batch, *, may_be_empty: bool) -> list[Message]:
+        try:
+            return list(self._messages(self._composer(hook, resumed)))
+        except NothingToSend:
+            if may_be_empty:
+                return []
+            raise
+
+    def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
+        """Tell whether a list that has changed is sent on with. One of another task never is."""
+        chosen = self.on_changed or ("send_the_rest" if self._is_computed(context) else "refuse")
+        return chosen == "send_the_rest" and resumed.sender.is_same_task(_sender(self, context))
+
+    def _is_computed(self, context: Context) -> bool:
+        """Tell whether what is sent was found out as the task ran: it may be another in a later try."""
+        return _sender(self, context).map_index >= 0 or any(map(is_computed, self._given))
 
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
@@ -358,6 +394,9 @@ class _SendOperator(SealedFieldsOperator):
         within = _within(self, context)
         store = TaskStateLedger(
             context,
+            hashes=hook.hashes,
+            keeps_holdings=self.on_changed == "send_the_rest"
+            or (self.on_changed is None and self._is_computed(context)),
             may_resend=self.on_clear == "resend",
             name=within.name,
             is_of_one_try=within.is_of_one_try,
@@ -458,6 +497,13 @@ class _SendOperator(SealedFieldsOperator):
             counted(planned.duplicates, "duplicate"),
             batch.id,
         )
+        if planned.changes is not None:
+            self.log.warning(
+                "The list has changed since an earlier try. Of those whom that try claimed, %(kept)d are "
+                "in it still and %(gone)d are not. %(added)d are new, or left, and are sent to. %(changed)d "
+                "are left out, as their number was sent another text.",
+                asdict(planned.changes),
+            )
         if planned.left_out:
             self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
 
@@ -576,6 +622,7 @@ class SmsSendOperator(_SendOperator):
         self.to = to
         self.send_at = send_at
         self.max_segments = max_segments
+        self._given = (text, to, send_at, max_segments)
 
     def _messages(self, composer: Composer) -> list[Message]:
         text = self.unsealed("text")
@@ -609,6 +656,7 @@ class SmsSendBatchOperator(_SendOperator):
     def __init__(self, *, messages: Templated[Iterable[Mapping[str, Any]]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.messages = messages
+        self._given = (messages,)
 
     def _messages(self, composer: Composer) -> list[Message]:
         given = self.unsealed("messages")

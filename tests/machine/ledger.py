@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
-from airflow_provider_winsms.ledger.base import Record
+from airflow_provider_winsms.ledger.base import Holding, Record
 from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.reconciling import instants_of, is_plain
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Batch, Place, Sources
+    from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class Row:
     number: str
     words: str
     send_at: DateTime | None
+    own_time: DateTime | None = None
     message_id: MessageId | None = None
     cost: Decimal = Decimal(0)
     reason: RejectReason | None = None
@@ -88,6 +90,7 @@ class Tables:
     batches: dict[str, list[Batch]] = field(default_factory=dict)
     claims: dict[str, dict[Place, Claim]] = field(default_factory=dict)
     rounds: dict[str, list[Sources]] = field(default_factory=dict)
+    revisions: Counter[str] = field(default_factory=Counter)
 
     def of(self, batch_id: str) -> dict[Place, Claim]:
         """Return the claims of a batch."""
@@ -163,6 +166,7 @@ class MemoryLedger:
         self._key = key
         self._step = step
         self.batch: Batch | None = None
+        self._revision = 0
         self.place: Place | None = None
         """The place that was claimed last, which the next request is for."""
 
@@ -175,11 +179,13 @@ class MemoryLedger:
         """Return the last generation."""
         found = self._tables.batches.get(self._key)
         self.batch = self._done("latest", lambda: found[-1] if found else None)
+        self._revision = self._tables.revisions[self.batch_id]
         return self.batch
 
     def open(self, batch: Batch) -> Batch:
         """Write a batch, or return the one that is there."""
         self.batch = self._done("open", lambda: self._open(batch))
+        self._revision = self._tables.revisions[self.batch_id]
         return self.batch
 
     def _open(self, batch: Batch) -> Batch:
@@ -197,7 +203,40 @@ class MemoryLedger:
 
     def _find(self, place: Place) -> Record | None:
         claim = self._claims.get(place)
-        return None if claim is None else claim.record()
+        if claim is None:
+            return None
+        self._check_revision()
+        return claim.record()
+
+    def take_over(self) -> None:
+        """Let no other process claim, or decide about, requests."""
+        self._done("take_over", self._take_over)
+        self._revision = self._tables.revisions[self.batch_id]
+
+    def _take_over(self) -> None:
+        self._check_in_force()
+        self._tables.revisions[self.batch_id] += 1
+
+    def revise(self, contents: Contents) -> None:
+        """Write what is sent from now on."""
+        self._done("revise", lambda: self._revise(contents))
+
+    def _revise(self, contents: Contents) -> None:
+        self._check_in_force()
+        assert self.batch is not None
+        self.batch = self._tables.batches[self._key][-1] = replace(self.batch, contents=contents)
+
+    def holdings(self, place: Place) -> list[Holding]:
+        """Return whom a claimed request holds."""
+        return [Holding(row.number, row.words, row.own_time) for row in self._claims[place].rows]
+
+    def kept_number(self, number: str) -> str:
+        """Return the number."""
+        return number
+
+    def kept_text(self, text: str) -> str:
+        """Return the text."""
+        return text
 
     def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
         """Claim a request."""
@@ -209,7 +248,11 @@ class MemoryLedger:
         if place in self._claims:
             msg = "claimed"
             raise ClaimLost(msg)
-        rows = [Row(r.number, m.text, m.send_at or record.send_at) for m in messages for r in m.recipients]
+        rows = [
+            Row(r.number, m.text, m.send_at, None if m.send_at == record.send_at else m.send_at)
+            for m in messages
+            for r in m.recipients
+        ]
         assert len(rows) == record.size
         self._claims[place] = Claim(record.owner, record.intended_at, record.send_at, rows)
 
@@ -243,6 +286,7 @@ class MemoryLedger:
         return self._done("give_up", lambda: self._give_up(place, record, news))
 
     def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+        self._check_revision()
         claim = self._claims.get(place)
         if claim is None or claim.intended_at != record.intended_at:
             return False
@@ -260,6 +304,7 @@ class MemoryLedger:
         return self._done("open_round", lambda: self._open_round(number, sources))
 
     def _open_round(self, number: int, sources: Sources) -> Sources:
+        self._check_revision()
         stored = self._tables.rounds.setdefault(self.batch_id, [])
         if number - 2 == len(stored):
             stored.append(sources)
@@ -328,6 +373,12 @@ class MemoryLedger:
     def _check_in_force(self) -> None:
         if self.batch is None or self._tables.batches[self._key][-1].generation != self.batch.generation:
             msg = "superseded"
+            raise ClaimLost(msg)
+        self._check_revision()
+
+    def _check_revision(self) -> None:
+        if self._tables.revisions[self.batch_id] != self._revision:
+            msg = "taken over"
             raise ClaimLost(msg)
 
     def _done(self, what: str, work: Callable[[], T]) -> T:

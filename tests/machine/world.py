@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from itertools import cycle
@@ -19,6 +19,7 @@ from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender, 
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
+from airflow_provider_winsms.replanning import replan
 from airflow_provider_winsms.sending import (
     GATEWAY_CLOCK_TOLERANCE,
     LEDGER_CLOCK_TOLERANCE,
@@ -197,7 +198,7 @@ class World:
         sender, opened_at = Sender("dag", "run", key), pendulum.from_timestamp(self.account.now)
         batch = Batch(key, sender, contents, key, "exactly_once", 0, opened_at)
         pairs = zip(cycle(numbers), cycle(send_at), range(1, 61), strict=False)
-        rows = [Row(number, key, at, message_id) for number, at, message_id in pairs]
+        rows = [Row(number, key, at, message_id=message_id) for number, at, message_id in pairs]
         self.tables.batches[key] = [batch]
         self.tables.of(batch.id)[Place(1, 1)] = Claim("another process", opened_at, None, rows)
 
@@ -254,21 +255,26 @@ class Process:
         found = ledger.latest()
         is_resent = task.on_clear == "resend" and found and is_cleared(found, task.sender, task.max_tries)
         resumed = None if is_resent else found
-        planned = plan(task.messages, GATEWAY, is_held=policy.is_held)
+        rounds = [plan(task.messages, GATEWAY, is_held=policy.is_held)]
         wanted = Batch(
             key=task.name,
             sender=task.sender,
-            contents=planned.contents(HASHES),
+            contents=rounds[0].contents(HASHES),
             sms_conn_id="winsms_default",
             guarantee=str(task.guarantee),
             max_tries=task.max_tries,
             opened_at=self.now(),
             generation=1 if found is None else found.generation + 1,
         )
+        if resumed is not None and resumed.has_another_list(wanted):
+            ledger.take_over()
+            rounds = replan(task.messages, GATEWAY, ledger, is_held=policy.is_held)
+            wanted = resumed = replace(resumed, contents=rounds[0].contents(HASHES))
+            ledger.revise(resumed.contents)
         batch = open_batch(ledger, wanted, resumed)
         self.world.guarantees[batch.id] = task.guarantee
         self._submission = Submission(
-            planned,
+            rounds,
             GATEWAY,
             self.carry,
             ledger,
@@ -277,7 +283,7 @@ class Process:
             process=self.name,
             log=self,
             call_for=GATEWAY.send_batch,
-            is_resumed=batch is not wanted,
+            is_resumed=resumed is not None or batch is not wanted,
             cancels_on_stop=task.cancels_on_stop,
             check_clocks=self._check_clocks,
         )

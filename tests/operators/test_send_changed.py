@@ -1,0 +1,292 @@
+"""A list that changes between two tries: what was claimed stays, the rest is sent to. The outbox judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.exceptions import GatewayUnavailable, IdempotencyConflict, OutOfCredits
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from tests.support.database_fixtures import postgres_by_path as postgres
+from tests.support.database_fixtures import postgres_database, sqlite
+from tests.support.databases import CONN_ID
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.databases import Database
+    from tests.support.task_runner import TaskRunner
+
+__all__ = ["postgres", "postgres_database", "sqlite"]
+
+ANN, BEN, CAT, DAN, EVE, FAY = EVERYBODY = [f"2782555010{place}" for place in range(6)]
+GUARANTEES = ["at_most_once", "exactly_once", "at_least_once"]
+RETRIES = 9
+
+
+@pytest.fixture(autouse=True)
+def two_a_request(runner: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner.retries = RETRIES
+    monkeypatch.setattr(WinSMSGateway, "limits", replace(WinSMSGateway.limits, recipients=2))
+
+
+@pytest.fixture(params=["store", "sqlite", "postgres", "hashed"])
+def ledger(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, runner: TaskRunner
+) -> dict[str, Any]:
+    """Parameters for each ledger there is; one of them has hashes of numbers, and the texts."""
+    if request.param == "store":
+        return {}
+    database: Database = request.getfixturevalue("sqlite" if request.param == "hashed" else request.param)
+    database.let_tasks_find_it(monkeypatch)
+    if request.param != "hashed":
+        return {"ledger_conn_id": CONN_ID}
+    gateway = runner.connections["winsms_default"]
+    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_key": "seeded-hash-key-5d1e"}'}}
+    return {"ledger_conn_id": CONN_ID, "ledger_privacy": "keyed_hash", "ledger_text": "keep"}
+
+
+def send(to: Any, text: str = "Pay, please", **kwargs: Any) -> SmsSendOperator:
+    kwargs = {"on_changed": "send_the_rest", "retries": RETRIES, **kwargs}
+    return SmsSendOperator(task_id="send", text=text, to=to, **kwargs)
+
+
+def send_batch(*rows: tuple[str, str], **kwargs: Any) -> SmsSendBatchOperator:
+    messages = [{"text": text, "to": to} for text, to in rows]
+    kwargs = {"on_changed": "send_the_rest", "retries": RETRIES, **kwargs}
+    return SmsSendBatchOperator(task_id="send", messages=messages, **kwargs)
+
+
+def refuse_after(sandbox: Sandbox, requests: int, operation: str = "smsSend") -> None:
+    """Let a try submit so many requests, and end."""
+    sandbox.add_fault("429-too-many-requests", operation=operation, skip=requests, times=1, retry_after=3600)
+
+
+class WorkerDied(BaseException):
+    """Ends a try as the death of its process does: nothing more is written down."""
+
+
+def die(_: float) -> None:
+    raise WorkerDied
+
+
+def texts(sandbox: Sandbox) -> Counter[tuple[str, str]]:
+    return Counter((row["message"], row["mobileNumber"]) for row in sandbox.outbox())
+
+
+def numbers(sandbox: Sandbox) -> list[str]:
+    return sorted(row["mobileNumber"] for row in sandbox.outbox())
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+def test_who_is_new_or_left_is_sent_to_and_who_is_gone_is_left_out(
+    guarantee: str, sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    refuse_after(sandbox, 2)
+    first = runner.run(send([ANN, BEN, CAT, DAN, EVE], guarantee=guarantee, **ledger)).error
+    assert isinstance(first, GatewayUnavailable), first
+    assert runner.run(send([FAY, EVE, DAN, ANN, CAT], guarantee=guarantee, **ledger)).error is None
+    assert numbers(sandbox) == EVERYBODY
+    assert runner.result["changes"] == {"kept": 3, "added": 2, "gone": 1, "changed": 0}
+    assert (runner.result["accepted"], runner.result["not_tried"]) == (6, 0)
+    assert len(set(runner.result["message_ids"])) == 6
+
+
+def test_a_list_that_changes_every_time_texts_each_once(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    lists = [EVERYBODY, EVERYBODY[1:], EVERYBODY[::-1], [FAY, ANN], EVERYBODY]
+    for to in lists[:-1]:
+        refuse_after(sandbox, 1)
+        runner.run(send(to, **ledger))
+    sandbox.clear_faults()
+    assert runner.run(send(lists[-1], **ledger)).error is None
+    assert numbers(sandbox) == EVERYBODY
+    asked = len(sandbox.requests())
+    assert runner.run(send(lists[-1], **ledger)).error is None
+    assert len(sandbox.requests()) == asked
+
+
+def test_an_empty_list_ends_what_was_begun(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send([ANN, BEN, CAT], **ledger))
+    assert runner.run(send([], **ledger)).error is None
+    assert numbers(sandbox) == [ANN, BEN]
+    assert runner.result["changes"] == {"kept": 0, "added": 0, "gone": 2, "changed": 0}
+
+
+def test_a_text_that_changed_is_not_sent_to_a_number_that_was_texted(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send([ANN, BEN, CAT], text="At 10", **ledger))
+    assert runner.run(send([ANN, BEN, CAT, DAN], text="At 11", **ledger)).error is None
+    assert texts(sandbox) == Counter([("At 10", ANN), ("At 10", BEN), ("At 11", CAT), ("At 11", DAN)])
+    assert runner.result["changes"] == {"kept": 0, "added": 2, "gone": 2, "changed": 2}
+
+
+def test_a_second_text_to_the_same_number_is_no_changed_one(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    rows = [("first", ANN), ("first", BEN), ("second", ANN), ("second", BEN)]
+    refuse_after(sandbox, 1, "smsSendBatch")
+    runner.run(send_batch(*rows, **ledger))
+    assert runner.run(send_batch(*rows[::-1], ("third", CAT), **ledger)).error is None
+    assert texts(sandbox) == Counter([*rows, ("third", CAT)])
+
+
+def test_a_time_that_counts_from_now_is_no_change_of_a_text(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    def rows() -> list[dict[str, Any]]:
+        now = sandbox.now()
+        times = now + timedelta(hours=1), now + timedelta(hours=9)
+        return [{"text": "Come", "to": [ANN, BEN], "send_at": at} for at in times]
+
+    def task() -> SmsSendBatchOperator:
+        return SmsSendBatchOperator(
+            task_id="send", messages=rows(), retries=RETRIES, on_changed="send_the_rest", **ledger
+        )
+
+    refuse_after(sandbox, 1, "smsSendBatch")
+    assert isinstance(runner.run(task()).error, GatewayUnavailable)
+    sandbox.advance(600)
+    assert runner.run(task()).error is None
+    assert numbers(sandbox) == [ANN, ANN, BEN, BEN]
+    assert len({row["scheduledTime"] for row in sandbox.outbox()}) == 2
+    assert runner.result["changes"] == {"kept": 2, "added": 2, "gone": 0, "changed": 0}
+
+
+@pytest.mark.parametrize("is_still_in_it", [True, False])
+def test_who_could_not_be_paid_for_is_sent_to_if_they_are_still_in_the_list(
+    is_still_in_it: bool, sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=3)
+    assert isinstance(runner.run(send([ANN, BEN, CAT, DAN, EVE], **ledger)).error, OutOfCredits)
+    sandbox.set_account(credit_balance=100)
+    to = [FAY, *([DAN] if is_still_in_it else []), ANN]
+    assert runner.run(send(to, **ledger)).error is None
+    assert numbers(sandbox) == sorted([ANN, BEN, CAT, FAY, *([DAN] if is_still_in_it else [])])
+    assert runner.result["accepted"] == 5 if is_still_in_it else 4
+    assert (runner.result["rejected"], runner.result["not_tried"]) == ({}, 0)
+
+
+def test_a_text_corrected_after_it_was_declined_for_the_account_is_sent(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=1)
+    runner.run(send([ANN, BEN], text="Helo", **ledger))
+    sandbox.set_account(credit_balance=100)
+    assert runner.run(send([ANN, BEN], text="Hello", **ledger)).error is None
+    assert texts(sandbox) == Counter([("Helo", ANN), ("Hello", BEN)])
+
+
+def test_a_round_that_was_begun_goes_on_with_another_list(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=0)
+    runner.run(send([ANN, BEN], **ledger))
+    sandbox.set_account(credit_balance=1)
+    runner.run(send([ANN, BEN], **ledger))
+    assert numbers(sandbox) == [ANN]
+    sandbox.set_account(credit_balance=100)
+    assert runner.run(send([CAT, BEN], **ledger)).error is None
+    assert numbers(sandbox) == [ANN, BEN, CAT]
+    assert runner.run(send([CAT, BEN, ANN], **ledger)).error is None
+    assert numbers(sandbox) == [ANN, BEN, CAT]
+
+
+@pytest.mark.parametrize("fault", ["lost-after-acceptance", "reset-before-acceptance"])
+def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
+    fault: str,
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    ledger: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox.add_fault(fault, operation="smsSend")
+    sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(SmsSendOperator, "clock", replace(SmsSendOperator.clock, sleep=die))
+        runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
+    assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
+    assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
+    assert numbers(sandbox) == [ANN, BEN, CAT, DAN]
+
+
+@pytest.mark.parametrize(
+    ("to", "on_changed", "is_refused"),
+    [
+        (list, None, True),
+        (lambda people: lambda **_: list(people), None, False),
+        (lambda people: lambda **_: list(people), "refuse", True),
+        (list, "send_the_rest", False),
+        (lambda people: "{{ '" + ",".join(people) + "' }}", None, False),
+    ],
+    ids=["list", "function", "function, refuse", "list, send_the_rest", "template"],
+)
+def test_what_was_found_out_may_change_and_what_was_written_down_may_not(
+    to: Any, on_changed: str | None, is_refused: bool, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send(to([ANN, BEN, CAT]), on_changed=on_changed))
+    error = runner.run(send(to([DAN, CAT]), on_changed=on_changed)).error
+    assert isinstance(error, IdempotencyConflict) == is_refused
+    assert numbers(sandbox) == ([ANN, BEN] if is_refused else [ANN, BEN, CAT, DAN])
+    assert not is_refused or "on_changed" in str(error)
+
+
+def test_a_list_begun_without_the_hashes_is_refused_with_a_way_out(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send([ANN, BEN, CAT], on_changed="refuse"))
+    error = runner.run(send([DAN, CAT])).error
+    assert isinstance(error, IdempotencyConflict)
+    assert "did not write down" in str(error)
+    assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_the_store_gets_neither_numbers_nor_texts(sandbox: Sandbox, runner: TaskRunner) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send([ANN, BEN, CAT]))
+    runner.run(send([DAN, CAT]))
+    kept = str(runner.task_state) + "".join(runner.requests)
+    assert not [word for word in (ANN, BEN, CAT, DAN, ANN[2:], "Pay, please") if word in kept]
+
+
+ROWS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(EVERYBODY[:4])), max_size=6)
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    lists=st.lists(ROWS, min_size=2, max_size=4), breaks=st.lists(st.integers(0, 2), min_size=4, max_size=4)
+)
+def test_whatever_the_lists_are_nobody_gets_a_text_twice(
+    lists: list[list[tuple[str, str]]], breaks: list[int], sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.reset()
+    one = runner.another()
+    for rows, requests in zip(lists, breaks, strict=False):
+        refuse_after(sandbox, requests, "smsSendBatch")
+        one.run(send_batch(*rows))
+        sandbox.clear_faults()
+    one.run(send_batch(*lists[-1]))
+    sent = texts(sandbox)
+    assert max(sent.values(), default=0) <= 1
+    for text, number in set(lists[-1]) - set(sent):
+        # It may have changed: there was another text to the number that the last list has no more.
+        assert any(to == number and (said, to) not in lists[-1] for said, to in sent), (text, number)
