@@ -6,7 +6,8 @@ lose answers, ledgers and hours; beside them, people cancel, opt out, clear and 
 schedules texts. The list of scheduled texts may come with the newest first, move between two pages, and have
 rows that lack something; and the ledger may have the same ids through another connection. A process may have
 a clock that is wrong, its task state store may answer "not found" for what it has, the ledger may be restored
-from an older backup, and lose what it learnt last.
+from an older backup, and lose what it learnt last. The list that a task sends may change at any time, and the
+next try sends the rest of it.
 
 The promises are held under these assumptions, which are theirs:
 
@@ -26,7 +27,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pendulum
 from hypothesis import HealthCheck, Phase, settings
@@ -57,6 +58,8 @@ TEXTS = st.lists(
     max_size=3,
     unique_by=lambda text: text[0],
 )
+Change: TypeAlias = "list[tuple[str, list[str]]] | None"
+CHANGES = st.none() | TEXTS
 LUCK = st.builds(
     Luck,
     sends=st.lists(st.sampled_from(Fault), max_size=3),
@@ -116,9 +119,9 @@ class Sending(RuleBasedStateMachine):
             for number, (guarantee, each) in enumerate(zip(guarantees, texts, strict=True))
         ]
 
-    @rule(task=TASKS, luck=LUCK, clock_off=CLOCKS)
-    def try_(self, task: int, luck: Luck, clock_off: float) -> None:
-        process, posts = self._process(task, luck, clock_off), self.world.account.posts.total()
+    @rule(task=TASKS, luck=LUCK, change=CHANGES, clock_off=CLOCKS)
+    def try_(self, task: int, luck: Luck, change: Change, clock_off: float) -> None:
+        process, posts = self._process(task, luck, change, clock_off), self.world.account.posts.total()
         self._run(process)
         if process.task.policy.is_held and abs(clock_off) > FURTHEST_OFF:
             assert self.world.account.posts.total() == posts
@@ -145,9 +148,11 @@ class Sending(RuleBasedStateMachine):
     def last_answer_is_lost(self, task: int) -> None:
         self.world.tables.forget_last_answer(self.tasks[task].name)
 
-    @rule(one=TASKS, other=TASKS, luck=LUCK, slices=SLICES)
-    def two_at_a_time(self, one: int, other: int, luck: Luck, slices: tuple[int, ...]) -> None:
-        self._run(self._process(one, luck), self._process(other, Luck()), slices=slices)
+    @rule(one=TASKS, other=TASKS, luck=LUCK, slices=SLICES, change=CHANGES)
+    def two_at_a_time(
+        self, one: int, other: int, luck: Luck, slices: tuple[int, ...], change: Change
+    ) -> None:
+        self._run(self._process(one, luck), self._process(other, Luck(), change), slices=slices)
 
     @rule(task=TASKS, on_clear=st.sampled_from(["resume", "resend"]))
     def clear(self, task: int, on_clear: str) -> None:
@@ -175,7 +180,11 @@ class Sending(RuleBasedStateMachine):
     def another_program_schedules(self, number: str, ahead: float) -> None:
         self.world.schedule_elsewhere(number, ahead)
 
-    def _process(self, task: int, luck: Luck, clock_off: float = 0) -> Process:
+    def _process(
+        self, task: int, luck: Luck, change: Change = None, clock_off: float = 0
+    ) -> Process:
+        if change is not None:
+            self.tasks[task].messages = messages_of(change)
         return Process(self.world, self.tasks[task], luck, clock_off)
 
     def _run(self, *processes: Process, slices: tuple[int, ...] = ()) -> None:
@@ -205,10 +214,19 @@ class Sending(RuleBasedStateMachine):
         assert outcome.cost == sum((row.cost for row in final.values() if row.is_accepted), Decimal(0))
         if outcome.unknown or outcome.not_tried:
             return
-        assert outcome.rejected == Counter(row.reason for row in final.values() if row.reason is not None)
+        listed = {(m.text, r.number) for m in process.messages for r in m.recipients}
+        assert outcome.rejected == Counter(
+            row.reason
+            for recipient, row in final.items()
+            if row.reason is not None and (recipient in listed or not row.reason.may_be_sent_later)
+        )
         live = self._live(batch_id)
-        for recipient in {(m.text, r.number) for m in process.task.messages for r in m.recipients}:
+        for recipient in listed & final.keys():
             self._check_recipient(process, recipient, final[recipient], live)
+        for _, number in listed - final.keys():
+            # Another text to the number is in the list no more, so that this one may be that one, changed.
+            texts = [words for words, to in final if to == number and (words, to) not in listed]
+            assert any(final[words, number].is_accepted for words in texts)
 
     def _check_recipient(
         self, process: Process, recipient: tuple[str, str], row: Row, live: dict[tuple[str, str], int]

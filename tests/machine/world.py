@@ -221,6 +221,7 @@ class Process:
         self.name = f"process {world.numbers}"
         self.world = world
         self.task = task
+        self.messages = task.messages
         self.outcome: Outcome | None = None
         self.error: SmsError | None = None
         self.was_killed = False
@@ -255,7 +256,7 @@ class Process:
         found = ledger.latest()
         is_resent = task.on_clear == "resend" and found and is_cleared(found, task.sender, task.max_tries)
         resumed = None if is_resent else found
-        rounds = [plan(task.messages, GATEWAY, is_held=policy.is_held)]
+        rounds = [plan(self.messages, GATEWAY, is_held=policy.is_held)]
         wanted = Batch(
             key=task.name,
             sender=task.sender,
@@ -268,7 +269,7 @@ class Process:
         )
         if resumed is not None and resumed.has_another_list(wanted):
             ledger.take_over()
-            rounds = replan(task.messages, GATEWAY, ledger, is_held=policy.is_held)
+            rounds = replan(self.messages, GATEWAY, ledger, is_held=policy.is_held)
             wanted = resumed = replace(resumed, contents=rounds[0].contents(HASHES))
             ledger.revise(resumed.contents)
         batch = open_batch(ledger, wanted, resumed)
