@@ -534,7 +534,8 @@ class SmsSendOperator(_SendOperator):
     ``None`` where this try sent nothing. Neither numbers nor the text are in it, in a log, or in the rendered
     template view, where what is sealed shows as ``(not shown)``. A literal stays in the DAG file and in
     Airflow's copy of it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=``
-    while the task runs. What it returns is not templated again, and must be the same in each try.
+    while the task runs. What it returns is not templated again. It may return another list in a later try, as
+    ``on_changed`` says.
 
     Every request is remembered before it leaves, and its answer after. A retry, or a cleared task, goes on
     where the try before it stopped, and sends nothing again that was accepted. What a lost answer means is
@@ -569,6 +570,11 @@ class SmsSendOperator(_SendOperator):
         time-outs. A text is due that much later.
     :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
         again, and may send another text or to others.
+    :param on_changed: what a later try does whose list, text or time differs from that of an earlier try
+        which has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to those whom no earlier try
+        has claimed; the result then has ``"changes": {"kept": n, "added": n, "gone": n, "changed": n}`` too.
+        ``None``: ``"send_the_rest"`` for what is found out as the task runs, by a function, a template,
+        another task or ``expand``; ``"refuse"`` for what the DAG file has.
     :param cancel_on_kill: whether texts that are not due yet are cancelled when the task is killed while it
         sends, or runs into its ``execution_timeout`` then. What is cancelled is sent by a later try. While it
         waits for delivery nothing is cancelled.
