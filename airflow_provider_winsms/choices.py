@@ -6,6 +6,9 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 
+OnInvalid = Literal["fail", "reject"]
+"""What a send does whose list has invalid rows: send nothing, or send to everybody else."""
+
 OnEmpty = Literal["fail", "skip"]
 """What a send does that has nobody to send to."""
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
+from airflow_provider_winsms.ledger.base import Rejected
 from airflow_provider_winsms.messages import (
     Message,
     Recipient,
     Recipients,
+    RejectReason,
     counted,
     is_missing,
     items_of_text,
@@ -43,6 +45,8 @@ REFERENCE_CHARACTERS = 150
 _DIGITS = 9
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
+
+_NOBODY = Message("", ())
 
 PROBLEMS_SHOWN = 20
 """How many invalid rows an error describes; the count is of all."""
@@ -69,17 +73,34 @@ class _Problems:
             raise InvalidRows(self._shown, self._count)
 
 
+class Rejects:
+    """Whom a list has that cannot be sent to: each of them, and the first ones described."""
+
+    def __init__(self) -> None:
+        self.recipients: list[Rejected] = []
+        self.shown: list[str] = []
+
+    def add(self, error: InvalidMessage, place: str, recipients: Iterable[Rejected]) -> None:
+        """Take recipients in for whom something is wrong."""
+        self.recipients += recipients
+        if len(self.shown) < PROBLEMS_SHOWN:
+            self.shown.append(f"{place}{error}")
+
+
 @dataclass(frozen=True, slots=True)
 class Composer:
     """Turns what a DAG says into messages that the gateway can be told.
 
     :param now: the present, which a scheduled time must lie behind.
     :param check_numbers: what the number plan must say of a number.
+    :param rejects: takes those who cannot be sent to, and everybody else is composed; ``None``: they are
+        refused, and nobody is.
     """
 
     gateway: Gateway
     now: Now
     check_numbers: CheckNumbers = "possible"
+    rejects: Rejects | None = None
 
     def compose(
         self,
@@ -88,6 +109,8 @@ class Composer:
         send_at: object = None,
         max_segments: object = None,
         reference: object = None,
+        *,
+        where: str = "",
     ) -> Message:
         """Return a message, spelt, numbered and timed as the gateway takes it.
 
@@ -99,15 +122,13 @@ class Composer:
             needs.
         :param reference: of every recipient that has none of its own; text of at most
             ``REFERENCE_CHARACTERS``, or a whole number.
+        :param where: begins what is said of recipients who are rejected.
         :raises InvalidMessage: saying which of them is wrong, why, and what to do.
         """
         spelt = self._text(text)
-        return Message(
-            text=spelt,
-            recipients=Recipients(self._recipients(to, _reference(reference))),
-            send_at=self._time(send_at),
-            max_segments=self._segments(spelt, max_segments),
-        )
+        at, allowed, own = self._time(send_at), self._segments(spelt, max_segments), _reference(reference)
+        # Last, as it takes invalid recipients out one by one.
+        return Message(spelt, Recipients(self._recipients(to, own, where)), at, allowed)
 
     def compose_rows(self, rows: Iterable[object]) -> list[Message]:
         """Return a message for each row, a mapping of the parameters of ``compose``.
@@ -117,10 +138,15 @@ class Composer:
         """
         messages, problems, place = [], _Problems(), 0
         for place, row in enumerate(rows, start=1):
+            where = f"Message {place}: "
             try:
-                messages.append(self.compose(**_checked_row(row)))
+                messages.append(self.compose(**_checked_row(row), where=where))
             except InvalidMessage as error:
-                problems.add(error, f"Message {place}: ")
+                if self.rejects is None:
+                    problems.add(error, where)
+                else:
+                    self.rejects.add(error, where, _all_rejected(row))
+                    messages.append(_NOBODY)
         problems.raise_if_any()
         if not place:
             msg = "`messages` is empty. Give at least one message."
@@ -190,14 +216,17 @@ class Composer:
             raise InvalidMessage(msg)
         return self.gateway.first_possible_time(exact)
 
-    def _recipients(self, to: object, reference: str | None) -> Iterator[Recipient]:
+    def _recipients(self, to: object, reference: str | None, where: str) -> Iterator[Recipient]:
         place, problems = 0, _Problems()
         reader = NumberReader(self.gateway.country_code, self.check_numbers)
         for place, value in enumerate(_each(to), start=1):
             try:
                 yield _recipient(reader, value, place, reference)
             except InvalidMessage as error:
-                problems.add(error)
+                if self.rejects is None:
+                    problems.add(error)
+                else:
+                    self.rejects.add(error, where, [_rejected(value, RejectReason.BAD_NUMBER, reference)])
         problems.raise_if_any()
         if not place:
             msg = "There are no recipients. Give at least one number in `to`."
@@ -213,6 +242,29 @@ def _recipient(reader: NumberReader, value: object, place: int, reference: str |
         raise InvalidMessage(msg) from None
     own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
     return Recipient(number, own or reference)
+
+
+def _all_rejected(row: object) -> list[Rejected]:
+    """Return all recipients of an invalid row, or one, if it does not tell them."""
+    given = row if isinstance(row, Mapping) else {}
+    try:
+        recipients = list(_each(given.get("to")))
+    except InvalidMessage:
+        recipients = []
+    reference = _reference_if_valid(given.get("reference"))
+    return [_rejected(recipient, RejectReason.INVALID, reference) for recipient in recipients or [None]]
+
+
+def _rejected(recipient: object, reason: RejectReason, reference: str | None) -> Rejected:
+    own = _reference_if_valid(recipient.reference) if isinstance(recipient, Recipient) else None
+    return Rejected(reason, own or reference)
+
+
+def _reference_if_valid(given: object) -> str | None:
+    try:
+        return _reference(given)
+    except InvalidMessage:
+        return None
 
 
 def _reference(given: object, whose: str = "") -> str | None:

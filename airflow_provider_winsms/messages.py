@@ -97,6 +97,9 @@ class RejectReason(StrEnum):
     OTHER = "other"
     """A reason this version does not know; ``Receipt.code`` holds the gateway's word for it."""
 
+    INVALID = "invalid"
+    """Not submitted, as the text, time or segments, or the recipient, cannot be told to any gateway."""
+
     NOT_RECEIVED = "not_received"
     """The answer was lost and the text is taken not to have been accepted; it is submitted again."""
 

@@ -239,6 +239,12 @@ class Outcome:
             again = f" of round {place.round}" if place.round > 1 else ""
             self.unknown_requests.append(f"{in_doubt} in request {place.number}{again}")
 
+    def reject(self, reasons: Iterable[RejectReason]) -> None:
+        """Count recipients who are in no request."""
+        before = self.rejected.total()
+        self.rejected.update(reasons)
+        self.recipients += self.rejected.total() - before
+
     def note(self, receipts: Iterable[Receipt]) -> None:
         """Keep what is worth a line in the log."""
         for receipt in receipts:

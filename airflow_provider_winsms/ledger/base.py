@@ -28,8 +28,22 @@ class Place(NamedTuple):
     number: int
 
 
+NOT_SUBMITTED = Place(0, 1)
+"""Where tables have those who are in no request."""
+
+
 Sources: TypeAlias = "Mapping[Place, Sequence[int]]"
 """Whom a later round sends to: recipients of earlier requests, by their positions in them."""
+
+
+class Rejected(NamedTuple):
+    """A recipient who is not submitted, as what was given for them is invalid.
+
+    :param reference: the sender's own name for the text.
+    """
+
+    reason: RejectReason
+    reference: str | None
 
 
 class Holding(NamedTuple):
@@ -217,6 +231,9 @@ class Ledger(Protocol):
 
         :raises ClaimLost: if another process has taken it over since.
         """
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Write who is in no request of the open batch, in place of what was written so before."""
 
     def kept_number(self, number: str) -> str:
         """Return what a holding has for a number."""

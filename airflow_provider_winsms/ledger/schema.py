@@ -223,7 +223,7 @@ MESSAGES = Table(
     "One row for each text to one recipient, in each request that held it.",
     columns=(
         Column("batch_id", Kind.WORD, "the batch"),
-        Column("round", Kind.COUNT, "the round of the request"),
+        Column("round", Kind.COUNT, "the round of the request; 0 for what was invalid, so in no request"),
         Column("request", Kind.COUNT, "the request"),
         Column("position", Kind.COUNT, "the place in the request, from 0"),
         Column("number", Kind.NUMBER, "international digits; or their keyed hash, if that was asked for"),

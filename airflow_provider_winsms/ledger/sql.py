@@ -20,6 +20,7 @@ from airflow_provider_winsms.choices import Privacy, StoredText, check_choice
 from airflow_provider_winsms.database import storable
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
+    NOT_SUBMITTED,
     Batch,
     Contents,
     Holding,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.clocks import Reading
-    from airflow_provider_winsms.ledger.base import Sources
+    from airflow_provider_winsms.ledger.base import Rejected, Sources
     from airflow_provider_winsms.ledger.tables import Sent
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
     from airflow_provider_winsms.privacy import KeyedHash
@@ -163,6 +164,10 @@ class SqlLedger(OnTables):
         """Return whom a claimed request holds."""
         return self._tables.transact(lambda: self._holdings(place))
 
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Write who is in no request of the open batch."""
+        self._tables.transact(lambda: self._reject(rejected))
+
     def kept_number(self, number: str) -> str:
         """Return a number as the tables keep it."""
         return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
@@ -270,6 +275,34 @@ class SqlLedger(OnTables):
         digests = contents.texts, contents.numbers
         counts = contents.recipients, contents.requests, contents.duplicates
         self._tables.execute("revise the batch", statement, *digests, *counts, self._batch_id)
+
+    def _reject(self, rejected: Sequence[Rejected]) -> None:
+        self._lock_in_force()
+        statement = "DELETE FROM {messages} WHERE {here}"
+        before = self._tables.execute("reject recipients", statement, self._batch_id, *NOT_SUBMITTED)
+        now, nothing = self._tables.now(), self._tables.amount(Decimal(0))
+        first, declined = (self._batch_id, *NOT_SUBMITTED), MessageState.DECLINED.value
+        rows = [
+            (
+                *first,
+                position,
+                "",
+                "",
+                declined,
+                str(reason),
+                None,
+                nothing,
+                nothing,
+                now,
+                None,
+                now,
+                reference,
+            )
+            for position, (reason, reference) in enumerate(rejected)
+        ]
+        self._tables.insert(MESSAGES, rows)
+        difference = Counter({"declined": len(rows) - before})
+        self._tables.change_counts(self._batch_id, difference, Decimal(0), Decimal(0))
 
     def _holdings(self, place: Place) -> list[Holding]:
         query = (

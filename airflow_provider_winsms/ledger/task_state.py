@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Sources
+    from airflow_provider_winsms.ledger.base import Rejected, Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
     from airflow_provider_winsms.privacy import KeyedHash
 
@@ -129,6 +129,9 @@ class TaskStateLedger:
         """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""
         record = self.find(place)
         return None if record is None else record.holdings
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Keep nothing: each try finds out anew whom it rejects."""
 
     def kept_number(self, number: str) -> str:
         """Return a hash of a number."""

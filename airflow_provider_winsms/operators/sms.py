@@ -19,6 +19,7 @@ from airflow_provider_winsms.choices import (
     CheckNumbers,
     OnChanged,
     OnEmpty,
+    OnInvalid,
     Privacy,
     StoredText,
     Tolerance,
@@ -26,7 +27,7 @@ from airflow_provider_winsms.choices import (
     is_intolerable,
 )
 from airflow_provider_winsms.clocks import check_agreement
-from airflow_provider_winsms.composing import Composer
+from airflow_provider_winsms.composing import Composer, Rejects
 from airflow_provider_winsms.deliveries import (
     Terms,
     WorkerWait,
@@ -124,6 +125,7 @@ class _SendOperator(SealedFieldsOperator):
         sms_conn_id: str = "winsms_default",
         check_numbers: CheckNumbers = "possible",
         on_rejected: Tolerance = "fail_if_all",
+        on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
         guarantee: str = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
@@ -148,6 +150,7 @@ class _SendOperator(SealedFieldsOperator):
         self.sms_conn_id = sms_conn_id
         self.check_numbers = check_numbers
         self.on_rejected = on_rejected
+        self.on_invalid = on_invalid
         self.on_empty = on_empty
         self.guarantee = guarantee
         self.hold = hold
@@ -166,6 +169,7 @@ class _SendOperator(SealedFieldsOperator):
         self.max_poll_interval = max_poll_interval
         self.delivery_timeout = delivery_timeout
         self._given: tuple[object, ...] = ()
+        self._rejects = Rejects()
         self._submission: Submission | None = None
         self._is_killed = False
 
@@ -174,6 +178,7 @@ class _SendOperator(SealedFieldsOperator):
         with permanent_errors_fail_at_once():
             check_choice("check_numbers", self.check_numbers, CheckNumbers)
             check_choice("on_rejected", self.on_rejected, Tolerance)
+            check_choice("on_invalid", self.on_invalid, OnInvalid)
             check_choice("on_empty", self.on_empty, OnEmpty)
             check_choice("on_clear", self.on_clear, OnClear)
             if self.on_changed is not None:
@@ -209,6 +214,8 @@ class _SendOperator(SealedFieldsOperator):
         planned = rounds[0]
         batch = open_batch(ledger, wanted, resumed)
         self._log_begin(planned, batch, is_new=resumed is None and batch is wanted)
+        if self.on_invalid == "reject":
+            ledger.reject(self._rejects.recipients)
         self._submission = Submission(
             rounds,
             hook.gateway,
@@ -224,6 +231,7 @@ class _SendOperator(SealedFieldsOperator):
             check_clocks=lambda: self._check_clocks(hook, ledger),
         )
         outcome = self._submission.outcome
+        outcome.reject(recipient.reason for recipient in self._rejects.recipients)
         try:
             self._submission.run()
             self._judge(outcome, batch)
@@ -284,7 +292,7 @@ class _SendOperator(SealedFieldsOperator):
         now = self.clock.now()
         held = now + self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else now
         times = {part.message.send_at or held for request in planned.requests for part in request.parts}
-        return max(now, min(times)).timestamp(), max(now, *times).timestamp()
+        return max(now, min(times, default=now)).timestamp(), max((now, *times)).timestamp()
 
     def _terms(self, first_due: float, last_due: float) -> Terms:
         check_share(self.min_delivered)
@@ -440,7 +448,10 @@ class _SendOperator(SealedFieldsOperator):
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
         """Return a composer, for which a time is past that was past when the batch began."""
         now = self.clock.now if resumed is None else lambda: resumed.opened_at
-        return Composer(hook.gateway, now, self.check_numbers)
+        self._rejects = Rejects()
+        return Composer(
+            hook.gateway, now, self.check_numbers, self._rejects if self.on_invalid == "reject" else None
+        )
 
     def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
         sender = _sender(self, context)
@@ -504,6 +515,12 @@ class _SendOperator(SealedFieldsOperator):
                 "are left out, as their number was sent another text.",
                 asdict(planned.changes),
             )
+        if self._rejects.recipients:
+            self.log.warning(
+                "Rejected before anything was sent, as they are invalid: %s. The first of them: %s",
+                counted(len(self._rejects.recipients), "recipient"),
+                " ".join(self._rejects.shown),
+            )
         if planned.left_out:
             self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
 
@@ -558,6 +575,10 @@ class SmsSendOperator(_SendOperator):
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
         (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
         be retried, and sends to those whom it could not pay for, and to nobody else.
+    :param on_invalid: what the task does whose list has recipients or rows that cannot be told to the
+        gateway, such as letters for a number, or an empty text. ``"fail"`` sends nothing, and names the first
+        20 of them. ``"reject"`` sends to everybody else, and counts them as rejected (``bad_number``, or
+        ``invalid``), as ``on_rejected`` judges; a ledger in tables has a row for each, with its reference.
     :param on_empty: what the task does that has no recipient, or no message: ``"fail"``, or ``"skip"``. A
         task that has submitted something before fails.
     :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
@@ -571,8 +592,9 @@ class SmsSendOperator(_SendOperator):
     :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
         again, and may send another text or to others.
     :param on_changed: what a later try does whose list, text or time differs from that of an earlier try
-        which has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to those whom no earlier try
-        has claimed; the result then has ``"changes": {"kept": n, "added": n, "gone": n, "changed": n}`` too.
+        which has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to those whom no
+        earlier try has claimed; the result then has ``"changes": {"kept": n, "added": n, "gone": n,
+        "changed": n}`` too.
         ``None``: ``"send_the_rest"`` for what is found out as the task runs, by a function, a template,
         another task or ``expand``; ``"refuse"`` for what the DAG file has.
     :param cancel_on_kill: whether texts that are not due yet are cancelled when the task is killed while it

@@ -18,7 +18,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import Contents, Holding, Place
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.messages import Message, RejectReason, ScheduledMessage
@@ -98,6 +98,72 @@ def test_a_later_generation_supersedes_the_claims_of_an_earlier(
             tables.intend(FIRST, record(), messages())
         assert other.latest() == batch(generation=2)
     assert tables.find(FIRST) is None
+
+
+# A batch that a later try took over, with another list
+
+
+def test_a_try_whose_batch_was_taken_over_claims_and_decides_nothing(
+    tables: SqlLedger, database: Database
+) -> None:
+    claim, in_doubt, second = record(), {0: declined(RejectReason.NOT_RECEIVED)}, Place(1, 2)
+    tables.intend(FIRST, claim, messages())
+    with ledger(database) as later:
+        later.latest()
+        later.take_over()
+        for refused in (
+            lambda: tables.intend(second, record(), messages()),
+            lambda: tables.renew(FIRST, claim, LATER),
+            lambda: tables.give_up(FIRST, claim, in_doubt),
+            lambda: tables.open_round(2, {FIRST: [0]}),
+            lambda: tables.find(FIRST),
+            lambda: tables.revise(batch().contents),
+        ):
+            with pytest.raises(ClaimLost):
+                refused()
+        later.intend(second, record(owner="host:2:b"), messages())
+        assert later.find(second) == record(owner="host:2:b")
+
+
+def test_a_try_whose_batch_was_taken_over_still_records_what_it_learns(
+    tables: SqlLedger, database: Database
+) -> None:
+    claim = record()
+    tables.intend(FIRST, claim, messages())
+    with ledger(database) as later:
+        later.latest()
+        later.take_over()
+        tables.record(FIRST, claim, {0: accepted(7)})
+        found = later.find(FIRST)
+        assert found is not None
+        assert found.ids == {0: 7}
+
+
+def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
+    tables: SqlLedger, database: Database
+) -> None:
+    revised = Contents("u" * 64, "m" * 64, HASHES.key_id, 5, 2, 1)
+    tables.take_over()
+    tables.revise(revised)
+    with ledger(database) as later:
+        found = later.latest()
+    assert found == replace(batch(), contents=revised, revision=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"privacy": "keyed_hash", "text": "keep"}], ids=["plain", "hashed"])
+def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
+    database: Database, options: dict[str, Any]
+) -> None:
+    given = [*messages(2), *messages(1, "Another text", LATER.add(hours=1))]
+    held = [replace(message, send_at=message.send_at or LATER) for message in given]
+    with ledger(database, **options) as tables:
+        tables.open(batch())
+        tables.intend(FIRST, record(3, send_at=LATER), held)
+        assert tables.holdings(FIRST) == [
+            Holding(tables.kept_number(recipient.number), tables.kept_text(message.text), message.send_at)
+            for message in given
+            for recipient in message.recipients
+        ]
 
 
 # Claims

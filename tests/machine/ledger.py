@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sources
+    from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Rejected, Sources
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 T = TypeVar("T")
@@ -229,6 +229,9 @@ class MemoryLedger:
     def holdings(self, place: Place) -> list[Holding]:
         """Return whom a claimed request holds."""
         return [Holding(row.number, row.words, row.own_time) for row in self._claims[place].rows]
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Keep nothing."""
 
     def kept_number(self, number: str) -> str:
         """Return the number."""

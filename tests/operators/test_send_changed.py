@@ -11,7 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, IdempotencyConflict, OutOfCredits
+from airflow_provider_winsms.exceptions import (
+    GatewayUnavailable,
+    IdempotencyConflict,
+    OutcomeUnknown,
+    OutOfCredits,
+)
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from tests.support.database_fixtures import postgres_by_path as postgres
@@ -220,6 +225,21 @@ def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
     assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
     assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
     assert numbers(sandbox) == [ANN, BEN, CAT, DAN]
+
+
+def test_who_is_gone_and_in_doubt_stays_unknown(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.add_fault("lost-after-acceptance", operation="smsSend")
+    sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(SmsSendOperator, "clock", replace(SmsSendOperator.clock, sleep=die))
+        runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
+    sandbox.advance(120)
+    error = runner.run(send([CAT, BEN], guarantee="exactly_once", **ledger)).error
+    assert isinstance(error, OutcomeUnknown)
+    assert "1 recipient" in str(error)
+    assert numbers(sandbox) == [ANN, BEN, CAT]
 
 
 @pytest.mark.parametrize(
