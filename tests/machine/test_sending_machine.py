@@ -180,9 +180,7 @@ class Sending(RuleBasedStateMachine):
     def another_program_schedules(self, number: str, ahead: float) -> None:
         self.world.schedule_elsewhere(number, ahead)
 
-    def _process(
-        self, task: int, luck: Luck, change: Change = None, clock_off: float = 0
-    ) -> Process:
+    def _process(self, task: int, luck: Luck, change: Change = None, clock_off: float = 0) -> Process:
         if change is not None:
             self.tasks[task].messages = messages_of(change)
         return Process(self.world, self.tasks[task], luck, clock_off)
