@@ -164,6 +164,11 @@ class SealedFieldsOperator(TemplatedFields, BaseOperator):
 
     sealed_fields: ClassVar[tuple[str, ...]] = ()
 
+    # Airflow 3.3.2 reads the defaults of a mapped task from the constructors of its classes (apache/airflow
+    # #72589), and from an inherited one None for `inlets`, which fails the task before it begins.
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def unsealed(self, field: str) -> Any:
         """Return the value of a sealed field: rendered, or as given where Airflow did not render."""
         value = getattr(self, field)

@@ -35,10 +35,12 @@ class TaskRunner:
 
     :param connections: what ``BaseHook.get_connection`` finds.
     :param retries: how often the task may be tried again.
+    :param map_index: which instance of a mapped task it is, counted from 0; -1 if the task is not mapped.
     """
 
     connections: Mapping[str, Mapping[str, Any]]
     retries: int = 0
+    map_index: int = -1
     try_number: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     task_state: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class TaskRunner:
             dag_id="dag",
             run_id="run",
             try_number=self.try_number,
-            map_index=-1,
+            map_index=self.map_index,
             dag_version_id=uuid.uuid4(),
         )
         return run_task_in_process(ti=instance, task=task, client=client)

@@ -1,0 +1,62 @@
+"""Sends that Airflow maps, one task for each value, through its task runner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
+
+from airflow_provider_winsms.operators.sms import (
+    SmsCancelScheduledOperator,
+    SmsRefreshStatusOperator,
+    SmsSendBatchOperator,
+    SmsSendOperator,
+)
+from airflow_provider_winsms.operators.views import SmsViewsOperator
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
+
+ANN, BEN = "27825550101", "27825550102"
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "mapped"),
+    [
+        (SmsSendOperator, {"text": "Hallo"}, {"to": [ANN, BEN]}),
+        (SmsSendBatchOperator, {}, {"messages": [[{"text": "Hallo", "to": each}] for each in (ANN, BEN)]}),
+    ],
+)
+def test_a_mapped_send_sends_what_it_is_mapped_to(
+    operator: type[BaseOperator],
+    given: dict[str, Any],
+    mapped: dict[str, Any],
+    sandbox: Sandbox,
+    runner: TaskRunner,
+) -> None:
+    with DAG("dag", schedule=None):
+        task: Any = operator.partial(task_id="send", **given).expand(**mapped)
+    assert replace(runner, map_index=1).run(task).error is None
+    assert [text["mobileNumber"] for text in sandbox.outbox()] == [BEN]
+
+
+@pytest.mark.parametrize(
+    ("operator", "field"),
+    [
+        (SmsCancelScheduledOperator, "sms_conn_id"),
+        (SmsDeliverySensor, "sms_conn_id"),
+        (SmsRefreshStatusOperator, "sms_conn_id"),
+        (SmsSendBatchOperator, "sms_conn_id"),
+        (SmsSendOperator, "sms_conn_id"),
+        (SmsToSqlOperator, "sms_conn_id"),
+        (SmsViewsOperator, "sql_conn_id"),
+    ],
+)
+def test_a_mapped_task_has_the_defaults_of_airflow(operator: type[BaseOperator], field: str) -> None:
+    task = operator.partial(task_id="mapped").expand(**{field: ["first", "second"]})
+    assert (task.inlets, task.outlets, task.executor_config) == ([], [], {})
