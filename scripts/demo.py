@@ -30,8 +30,10 @@ from scripts.run_examples import EXAMPLES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SPEED = 60
 CREDITS = 200
+WAITED = 600.0
+"""Seconds by which the sandbox's clock, which else stands still, goes ahead when a task is deferred."""
+
 _STATES_SHOWN = {"running", "deferred", "success", "failed", "up_for_retry"}
 _NOTES = {"deferred": ": its trigger asks again after 10 s"}
 _ISO_MINUTE = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00\+00:00$")
@@ -39,11 +41,12 @@ console = Console(highlight=False)
 
 
 class Progress:
-    """Shows each task's state as it changes."""
+    """Shows each task's state as it changes, and lets time pass at the gateway while a task waits."""
 
-    def __init__(self, airflow: AirflowProcess, example: str) -> None:
+    def __init__(self, airflow: AirflowProcess, example: str, box: Sandbox) -> None:
         self._airflow = airflow
         self._example = example
+        self._box = box
         self._began = time.monotonic()
         self._shown: dict[str, str | None] = {}
         self._run_before = airflow.latest_run(example)
@@ -73,6 +76,8 @@ class Progress:
             if state in _STATES_SHOWN and self._shown.get(task) != state:
                 self._shown[task] = state
                 console.print(f"  {elapsed:5.1f} s  {task:<18} {_coloured(state)}{_NOTES.get(state, '')}")
+                if state == "deferred":
+                    self._box.advance(WAITED)
 
 
 def main() -> None:
@@ -81,8 +86,8 @@ def main() -> None:
     began = time.monotonic()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-demo-")))
-        box = stack.enter_context(Sandbox(speed=SPEED, seed=7, credits=CREDITS))
-        console.print(f"[bold]A WinSMS[/]: {box.base_url}, its clock {SPEED} x yours")
+        box = stack.enter_context(Sandbox(speed=0, seed=7, credits=CREDITS))
+        console.print(f"[bold]A WinSMS[/]: {box.base_url}, its clock moves when a task waits")
         store = stack.enter_context(warehouse.opened(arguments.warehouse, home))
         console.print(f"[bold]A warehouse[/]: {store.name}")
         console.print("[bold]An Airflow[/]: making its database; it takes some seconds to start ...")
@@ -94,7 +99,7 @@ def main() -> None:
 
 def _play(airflow: AirflowProcess, box: Sandbox, store: warehouse.Warehouse) -> None:
     def run(example: str) -> dict[str, Any]:
-        return Progress(airflow, example).run()
+        return Progress(airflow, example, box).run()
 
     run("example_sms_send")
     batch = run("example_sms_batch_and_wait")
@@ -122,7 +127,7 @@ def _print_texts(box: Sandbox) -> None:
             _coloured(text["status"].lower()),
             "" if after is None else f"{after:.0f} s",
         )
-    table.caption = f"After: from submission to arrival, by the sandbox's clock ({SPEED} x yours)."
+    table.caption = "After: from submission to arrival, by the sandbox's clock."
     console.print(table)
 
 
