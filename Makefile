@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
 BIN := $(VENV)/bin
+# A file's tests share its fixtures, some of which start an Airflow, so they stay in one process.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Without bytecode every Airflow command takes twice as long.
@@ -18,7 +20,7 @@ demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this
 	@$(BIN)/python -m scripts.demo --warehouse $(WAREHOUSE)
 
 test: $(VENV)/.dev  ## Run the tests that are quick.
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/ruff check .
@@ -27,7 +29,7 @@ check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/lint-imports
 
 prove: $(VENV)/.dev  ## Run the slow proofs: a real scheduler and triggerer.
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure, side by side in one run.
 	@$(BIN)/python -m scripts.bench

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.turns import Turns
+
 # Airflow reads its home when it is first imported, so it is set before any test is.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+atexit.register(_HOME.cleanup)
 os.environ.update(
     AIRFLOW_HOME=_HOME.name,
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -16,12 +20,25 @@ os.environ.update(
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
 
 API_KEY = "key-1f6c-seeded-for-tests"
+
+pytest_plugins = ["tests.prove.crash.table"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked ``alone`` run while pytest-xdist's other processes run none."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    temporary: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined] # no public way
+    turns = Turns(temporary.getbasetemp().parent)
+    with turns.alone() if item.get_closest_marker("alone") else turns.side_by_side():
+        return (yield)
 
 
 @pytest.fixture

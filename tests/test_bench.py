@@ -34,6 +34,7 @@ def test_the_measured_send_needs_no_airflow(
         assert [text["mobileNumber"] for text in box.outbox()] == numbers * 2
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_waits_are_measured_from_joining_to_the_last_event() -> None:
     run = bench_waits.measured(bench_waits.ONE_FOR_ALL, 20, 100, pause=3.0)

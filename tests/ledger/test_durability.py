@@ -66,6 +66,7 @@ def test_a_claim_is_on_disk_whatever_the_default_of_the_database(
         assert setting_of_a_claim(postgres, "synchronous_commit") == in_a_claim
 
 
+@pytest.mark.alone
 def test_a_claim_is_on_disk_whatever_the_default_of_the_role(postgres: Database) -> None:
     (role,) = postgres.execute("SELECT current_user")[0]
     postgres.execute(f'ALTER ROLE "{role}" SET synchronous_commit = off')
@@ -88,6 +89,7 @@ def test_a_ledger_in_memory_is_refused(sqlite: Database, monkeypatch: pytest.Mon
         ledger(sqlite)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("value", "is_safe"), [(0, False), (1, True), (2, False)])
 def test_a_server_that_may_lose_commits_is_named_once_for_each_opening(
     mariadb: Database, value: int, is_safe: bool, caplog: pytest.LogCaptureFixture

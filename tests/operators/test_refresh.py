@@ -442,6 +442,7 @@ def test_a_process_that_is_killed_loses_nothing(
     assert set(states(sqlite).values()) == {"delivered", "failed"}
 
 
+@pytest.mark.alone
 def test_an_execution_timeout_ends_it_at_once_and_a_retry_goes_on(
     sqlite: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:
@@ -458,6 +459,7 @@ def test_an_execution_timeout_ends_it_at_once_and_a_retry_goes_on(
     assert asked(sandbox) == [1000, 500, 500]
 
 
+@pytest.mark.alone
 def test_requests_overlap(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
     at(sqlite, night)
     send(night, many(4000))

@@ -400,6 +400,8 @@ def _environment(home: Path, port: int, worker_logs: int, trigger_logs: int) -> 
         # By default a worker notices only after 5 seconds that a task has deferred, and that late word can
         # fail the task when it has been resumed meanwhile (apache/airflow #67287).
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # By default a task fails before it begins where the API server takes longer than 5 seconds to answer.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     }
 
 

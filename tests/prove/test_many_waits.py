@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox.admission import Request
     from airflow_provider_winsms.sandbox.faults import Reply
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DAGS = Path(__file__).parent / "dags_waits"
 PRELOAD = ("requests", "airflow_provider_winsms.hooks.winsms", "airflow_provider_winsms.sensors.sms")

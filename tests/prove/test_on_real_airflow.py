@@ -84,7 +84,7 @@ TIMEOUTS = {dag_id: {"connect_timeout": 1, "read_timeout": 20} for dag_id in ("w
 REFUSED_KEY = "key-that-is-refused-5e0c7b"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def boxes() -> Iterator[dict[str, Sandbox]]:
     with ExitStack() as opened:
         yield {
@@ -93,12 +93,12 @@ def boxes() -> Iterator[dict[str, Sandbox]]:
         }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("warehouse") / "warehouse.db"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(
     boxes: dict[str, Sandbox], warehouse: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RealAirflow]:
@@ -150,7 +150,7 @@ def begun(airflow: RealAirflow, boxes: Mapping[str, Sandbox], dag_id: str) -> St
     return Story(airflow.run(dag_id), boxes[dag_id])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def delivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "delivered")
     story.take_note()
@@ -159,7 +159,7 @@ def delivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sends_and_waits(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     boxes["sends_and_waits"].set_account(credit_balance=2000)
     story = begun(airflow, boxes, "sends_and_waits")
@@ -169,7 +169,7 @@ def sends_and_waits(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def undelivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "undelivered")
     story.take_note()
@@ -178,7 +178,7 @@ def undelivered(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def key_withdrawn(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "key_withdrawn")
     story.take_note()
@@ -187,7 +187,7 @@ def key_withdrawn(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def triggerer_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "triggerer_killed")
     story.take_note()
@@ -200,14 +200,14 @@ def triggerer_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wrong_key(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "wrong_key")
     story.states = story.run.until_ended("wait")
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def answer_lost(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     boxes["answer_lost"].add_fault("lost-after-acceptance", operation="smsSend")
     story = begun(airflow, boxes, "answer_lost")
@@ -215,7 +215,7 @@ def answer_lost(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     boxes["worker_killed"].add_fault("latency", operation="smsSend", seconds=HOUR)
     story = begun(airflow, boxes, "worker_killed")
@@ -225,7 +225,7 @@ def worker_killed(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worker_killed_held(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     boxes["worker_killed_held"].add_fault("latency", operation="smsSend", seconds=HOUR, times=1)
     story = begun(airflow, boxes, "worker_killed_held")
@@ -235,7 +235,7 @@ def worker_killed_held(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cleared(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "cleared")
     story.run.until_ended("send")
@@ -246,14 +246,14 @@ def cleared(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def refused(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     story = begun(airflow, boxes, "refused")
     story.states = story.run.until_ended("send", "send_many")
     return story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def replies(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     said = SAID["replies"]
     boxes["replies"].incoming(said["to"][0], said["text"])
@@ -429,7 +429,7 @@ def pressed(airflow: RealAirflow, box: Sandbox, key: str) -> dict[str, Any]:
     return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stories(
     delivered: Story,
     sends_and_waits: Story,
@@ -448,7 +448,7 @@ def stories(
     return [*waits, answer_lost, worker_killed, worker_killed_held, cleared, refused, replies]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def left_behind(airflow: RealAirflow, stories: list[Story]) -> dict[str, str]:
     """Return all that Airflow kept of the stories, by the place where it did.
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.transfers.list_server import ListServer
 
+pytestmark = pytest.mark.alone
+
 PACKET = 256 * 1024
 TEXTS = {"plain": "x" * 900, "escaped": "'" * 900, "wide": "\U0001f600" * 450, "both": "\\\u20ac" * 450}
 

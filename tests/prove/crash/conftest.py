@@ -13,7 +13,7 @@ from tests.prove.crash.cells import Cell
 from tests.prove.crash.points import Blow
 from tests.prove.crash.proxy import Proxy
 from tests.prove.crash.stage import Workers
-from tests.prove.crash.table import Table
+from tests.prove.crash.table import Record
 from tests.support import databases
 from tests.support.databases import Database, postgres_database
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tests.prove.crash.cells import Case
 
 __all__ = ["postgres_database"]
-
-TABLE = pytest.StashKey[Table]()
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +49,9 @@ def postgres_ledger(postgres_database: str) -> Database:
     return Database("postgres", connection, lambda: psycopg.connect(postgres_database))
 
 
-@pytest.fixture(scope="session")
-def table(request: pytest.FixtureRequest) -> Table:
-    return request.config.stash.setdefault(TABLE, Table())
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Record:
+    return Record(request.node)
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +77,3 @@ def new_cell(
             yield cell
 
     return new
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was tried."""
-    table = config.stash.get(TABLE, None)
-    if table is not None:
-        terminalreporter.section("crash matrix: texts doubled/people without one/unknown")
-        for line in table.lines():
-            terminalreporter.write_line(line)

@@ -30,9 +30,6 @@ class Verdict:
     state: str
     tries: int
 
-    def __str__(self) -> str:
-        return f"{self.doubled}/{self.lost}/{self.unknown}"
-
 
 def result_of(cell: Cell) -> dict[str, Any]:
     """Return what the task said in the end."""

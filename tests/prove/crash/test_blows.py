@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.prove.crash.cells import Cell
-    from tests.prove.crash.table import Table
+    from tests.prove.crash.table import Record
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
@@ -77,7 +77,7 @@ FAULTY_ANSWERS = [
 
 @pytest.mark.parametrize("case", BLOWS, ids=lambda case: case.id)
 def test_a_send_that_is_broken_off_leaves_what_was_promised(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         cell.run()
@@ -85,7 +85,7 @@ def test_a_send_that_is_broken_off_leaves_what_was_promised(
 
 
 @pytest.mark.parametrize("case", TAKEN_BACK, ids=lambda case: case.id)
-def test_what_a_kill_took_back_is_sent_by_the_retry(case: Case, new_cell: NewCell, table: Table) -> None:
+def test_what_a_kill_took_back_is_sent_by_the_retry(case: Case, new_cell: NewCell, table: Record) -> None:
     with new_cell(case) as cell:
         cell.run()
         assert cell.case.point is not None
@@ -96,7 +96,7 @@ def test_what_a_kill_took_back_is_sent_by_the_retry(case: Case, new_cell: NewCel
 
 @pytest.mark.parametrize("case", KILLED_WHILE_TAKING_BACK, ids=lambda case: case.id)
 def test_a_worker_that_dies_while_it_takes_texts_back_leaves_what_was_promised(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         cell.run()
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_while_it_takes_texts_back_leaves_what_was_promised(
 
 
 @pytest.mark.parametrize("case", FAULTY_ANSWERS, ids=lambda case: case.id)
-def test_a_gateway_that_fails_leaves_what_was_promised(case: Case, new_cell: NewCell, table: Table) -> None:
+def test_a_gateway_that_fails_leaves_what_was_promised(case: Case, new_cell: NewCell, table: Record) -> None:
     with new_cell(case) as cell:
         cell.run()
         table.add(judge(cell))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.prove.crash.cells import Cell
-    from tests.prove.crash.table import Table
+    from tests.prove.crash.table import Record
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
@@ -64,7 +64,7 @@ FULL_SIZE = [
 
 
 @pytest.mark.parametrize("case", [*ANYWHERE, *RETRIED_LATE], ids=lambda case: case.id)
-def test_a_worker_that_dies_leaves_what_was_promised(case: Case, new_cell: NewCell, table: Table) -> None:
+def test_a_worker_that_dies_leaves_what_was_promised(case: Case, new_cell: NewCell, table: Record) -> None:
     with new_cell(case) as cell:
         cell.run()
         table.add(judge(cell))
@@ -72,7 +72,7 @@ def test_a_worker_that_dies_leaves_what_was_promised(case: Case, new_cell: NewCe
 
 @pytest.mark.parametrize("case", WHILE_IT_DECIDES, ids=lambda case: case.id)
 def test_a_worker_that_dies_while_it_decides_about_a_lost_answer_leaves_what_was_promised(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         cell.run()
@@ -80,7 +80,7 @@ def test_a_worker_that_dies_while_it_decides_about_a_lost_answer_leaves_what_was
 
 
 @pytest.mark.parametrize("case", FULL_SIZE, ids=lambda case: case.id)
-def test_requests_of_their_real_size_are_no_different(case: Case, new_cell: NewCell, table: Table) -> None:
+def test_requests_of_their_real_size_are_no_different(case: Case, new_cell: NewCell, table: Record) -> None:
     with new_cell(case) as cell:
         cell.run()
         table.add(judge(cell))

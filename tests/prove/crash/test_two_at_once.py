@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.prove.crash.stage import Workers
-    from tests.prove.crash.table import Table
+    from tests.prove.crash.table import Record
     from tests.support.databases import Database
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
@@ -52,7 +52,7 @@ ZOMBIES = [
 
 @pytest.mark.parametrize("case", ZOMBIES, ids=lambda case: case.id)
 def test_a_zombie_that_wakes_up_after_its_retry_sends_nobody_a_second_text(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         zombie = cell.order(is_struck=True)
