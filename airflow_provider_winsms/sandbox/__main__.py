@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default %(default)s)")
     parser.add_argument("--api-key", default=API_KEY, help="the key it takes (default %(default)s)")
     parser.add_argument("--speed", type=float, default=1, help=_SPEED)
-    parser.add_argument("--state", metavar="FILE", help="keep everything in a file (default: in memory)")
+    parser.add_argument(
+        "--state", metavar="FILE", help="keep everything in a file, mode 0600 (default: in memory)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides the fates of texts (default 0)")
     parser.add_argument("--credits", type=float, default=10_000, help="to start with (default %(default)s)")
     parser.add_argument("--wire", choices=("v2", "v3"), default="v2", help=_WIRE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 import sys
@@ -16,23 +15,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_winsms.sandbox.admission import Request
 from airflow_provider_winsms.sandbox.faults import Ending, Reply
+from airflow_provider_winsms.sandbox.senders import check_sender, is_loopback
+from airflow_provider_winsms.sandbox.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from urllib.parse import SplitResult
 
 _READ_AT_MOST = 8_000_000
 _BODY_TIMEOUT = 10.0
 _POLL = 0.02
 _PATIENCE = 2.0
-
-
-class _Unreadable(Exception):  # noqa: N818 - it names what happened
-    """A request whose body cannot be read; the connection cannot be used for another."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -60,17 +53,24 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request of any method."""
         try:
             reply = self.server.answer(self._request())
-        except _Unreadable as unreadable:
+        except Refusal as refusal:
             self.close_connection = True
-            reply = Reply(unreadable.status, {"error": unreadable.text})
+            reply = Reply(refusal.status, {"error": refusal.text})
         self._send(reply)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = serve  # noqa: N815 - http.server's
+    def __getattr__(self, name: str) -> Any:
+        """Return what answers a method; http.server looks up ``do_GET`` for GET."""
+        if name.startswith("do_"):
+            return self.serve
+        raise AttributeError(name)
 
     def _request(self) -> Request:
-        target = urlsplit(self.path)
-        size = self._size()
-        return Request(
+        """Read the request to its end, so that a client which still writes gets to see a refusal.
+
+        :raises Refusal: if it cannot be read, or comes from elsewhere.
+        """
+        target, size = self._target(), self._size()
+        request = Request(
             method=self.command,
             path=target.path,
             query=dict(parse_qsl(target.query, keep_blank_values=True)),
@@ -79,13 +79,21 @@ class Handler(BaseHTTPRequestHandler):
             size=size,
             body=self._body(size),
         )
+        check_sender(target, self.headers)
+        return request
+
+    def _target(self) -> SplitResult:
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            raise Refusal(400, "The target of the request is neither a path nor a URL.") from None
 
     def _size(self) -> int:
         if "Transfer-Encoding" in self.headers:
-            raise _Unreadable(411, "The sandbox reads bodies with a Content-Length only.")
+            raise Refusal(411, "The sandbox reads bodies with a Content-Length only.")
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdecimal() and len(length) < 16):  # noqa: PLR2004
-            raise _Unreadable(400, "The Content-Length is not a number.")
+            raise Refusal(400, "The Content-Length is not a number.")
         return int(length)
 
     def _body(self, size: int) -> bytes:
@@ -210,10 +218,6 @@ class Server(ThreadingHTTPServer):
 
 
 def _check_loopback(host: str) -> None:
-    try:
-        is_loopback = host == "localhost" or ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if ":" in host or not is_loopback(host):
         msg = f"The sandbox listens on IPv4 loopback addresses only (127.0.0.1, localhost), not on {host}."
         raise ValueError(msg)

@@ -5,14 +5,15 @@ Times are seconds since the epoch, credits are tenths of a credit.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Row: TypeAlias = dict[str, Any]
 
@@ -25,6 +26,7 @@ _SUB_ACCOUNTS = (
 )
 
 _VERSION = 1
+_PRIVATE = 0o600
 
 _TABLES = {
     "settings": "name TEXT PRIMARY KEY, value",
@@ -57,30 +59,36 @@ class State:
 
     def __init__(self, path: str | Path | None, tenths: int) -> None:
         self._tenths = tenths
+        file = Path(path).absolute() if path else None
         try:
-            self.db = sqlite3.connect(path or ":memory:", timeout=0.1, check_same_thread=False)
-            self._prepare(path)
-        except sqlite3.Error as error:
+            if file:
+                _create_private(file)
+            self.db = sqlite3.connect(file or ":memory:", timeout=0.1, check_same_thread=False)
+            self._prepare(file)
+        except (OSError, sqlite3.Error) as error:
             msg = f"The state file {path} cannot be used: {error}."
             raise ValueError(msg) from error
 
-    def _prepare(self, path: str | Path | None) -> None:
+    def _prepare(self, file: Path | None) -> None:
         try:
-            self._open(path)
-        except (sqlite3.Error, ValueError):
+            self._open(file)
+        except (OSError, sqlite3.Error, ValueError):
             self.db.close()
             raise
 
-    def _open(self, path: str | Path | None) -> None:
-        # A process that is killed loses nothing that was committed; a power cut may.
-        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = OFF"):
-            self.db.execute(f"PRAGMA {pragma}")
+    def _open(self, file: Path | None) -> None:
+        self.db.execute("PRAGMA locking_mode = EXCLUSIVE")
         version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, _VERSION}:
+            msg = f"The state file {file} was written by another version of the sandbox. Use another file."
+            raise ValueError(msg)
+        if file:
+            _make_private(file)
+        # A process that is killed loses nothing that was committed; a power cut may.
+        for pragma in ("journal_mode = WAL", "synchronous = OFF"):
+            self.db.execute(f"PRAGMA {pragma}")
         if version == 0:
             self._create()
-        elif version != _VERSION:
-            msg = f"The state file {path} was written by another version of the sandbox. Use another file."
-            raise ValueError(msg)
 
     def _create(self) -> None:
         for name, columns in _TABLES.items():
@@ -134,3 +142,16 @@ class State:
     def close(self) -> None:
         """Write everything to the file and let go of it."""
         self.db.close()
+
+
+def _create_private(file: Path) -> None:
+    # A file that exists is not opened: closing it would end the locks of another sandbox in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
+
+
+def _make_private(file: Path) -> None:
+    """Let only its owner read a state file and the journals beside it, which SQLite gives the file's mode."""
+    for suffix in ("", "-journal", "-shm", "-wal"):
+        with suppress(FileNotFoundError):
+            Path(f"{file}{suffix}").chmod(_PRIVATE)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_winsms.sandbox import Sandbox
 
 NOW = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -18,6 +22,12 @@ PHONE = "27825550101"
 OTHER = "27825550102"
 ABROAD = "447700900123"
 AT_ONCE = "27000000010"
+
+ODD_METHODS = ("CONNECT", "OPTIONS", "PATCH", "PROPFIND", "TRACE", "get", "post", "BREW", "X-Y", "_")
+"""Methods that no operation takes, HEAD aside, whose answer has no body."""
+
+
+LOCAL = (("Host", "localhost"),)
 
 
 def wire_minute(**later: float) -> str:
@@ -71,3 +81,16 @@ class Api:
     def balance(self) -> float:
         balance: float = self.get("/credits/balance")["creditBalance"]
         return balance
+
+
+def ask(
+    box: Sandbox, method: str, target: str, headers: Iterable[tuple[str, str]] = LOCAL, body: bytes = b""
+) -> tuple[int, str]:
+    """Send a request as it is spelt, with the gateway's key, and return status and body of the answer."""
+    with closing(HTTPConnection("127.0.0.1", box.port, timeout=5)) as connection:
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in (("AUTHORIZATION", box.api_key), ("Content-Length", str(len(body))), *headers):
+            connection.putheader(name, value.format(port=box.port).encode())
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
 
 from airflow_provider_winsms.sandbox import Sandbox
-from tests.sandbox.sandbox_api import NOW, OTHER, PHONE, Api, wire_minute
+from tests.sandbox.sandbox_api import NOW, ODD_METHODS, OTHER, PHONE, Api, ask, wire_minute
 
 SEND = {"message": "Hello", "recipients": [{"mobileNumber": PHONE}]}
 BAD_RECIPIENTS = "There is an error in the 'recipients' array."
@@ -132,6 +133,32 @@ def test_another_method_is_405_and_told_which_one_is_meant(api: Api, method: str
     for wrong in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {method}:
         text = f"Request method should be set to '{method}', not '{wrong}'."
         assert_error(api.call(wrong, path, {}), 405, text)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_method_that_nobody_knows_is_refused_as_any_other(box: Sandbox, method: str, path: str) -> None:
+    for wrong in ODD_METHODS:
+        text = f"Request method should be set to '{method}', not '{wrong}'."
+        for target, status, said in ((path, 405, text), (f"{path}s", 404, NO_PATH)):
+            answered, body = ask(box, wrong, f"/api/rest/v1{target}")
+            assert (answered, json.loads(body)["statusCode"]) == (status, status)
+            assert json.loads(body)["errorMessage"] == said
+
+
+def test_the_answer_to_head_has_a_head_only(api: Api) -> None:
+    for path, status in (("/credits/balance", 405), ("/nowhere", 404)):
+        answer = api.call("HEAD", path)
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert int(answer.headers["Content-Length"]) > 0
+
+
+def test_a_method_without_a_path_of_ours_is_404(api: Api) -> None:
+    for line in ("OPTIONS *", "CONNECT localhost:443", "TRACE /", "BREW /"):
+        with socket.create_connection(("127.0.0.1", api.box.port), timeout=5) as connection:
+            connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 404")
+        assert NO_PATH.encode() in answer
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -20,7 +20,7 @@ from airflow_provider_winsms.sandbox.controls import CONTROLS
 from airflow_provider_winsms.sandbox.faults import FAULTS
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
-from tests.sandbox.sandbox_api import AT_ONCE, NOW, OTHER, PHONE, Api, wire_minute
+from tests.sandbox.sandbox_api import AT_ONCE, NOW, ODD_METHODS, OTHER, PHONE, Api, ask, wire_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,7 +256,8 @@ def test_two_sandboxes_are_two_accounts(api: Api) -> None:
 def test_one_connection_serves_many_requests_and_is_closed_at_the_end() -> None:
     with Sandbox() as box, socket.create_connection(("127.0.0.1", box.port)) as connection:
         request = (
-            b"GET /api/rest/v1/credits/balance HTTP/1.1\r\nHost: x\r\nAUTHORIZATION: sandbox-key\r\n\r\n"
+            b"GET /api/rest/v1/credits/balance HTTP/1.1\r\nHost: localhost\r\n"
+            b"AUTHORIZATION: sandbox-key\r\n\r\n"
         )
         for _ in range(3):
             connection.sendall(request)
@@ -278,8 +279,8 @@ def test_a_body_that_cannot_be_read_is_refused_and_the_connection_closed(
     box: Sandbox, head: bytes, status: bytes
 ) -> None:
     with socket.create_connection(("127.0.0.1", box.port)) as connection:
-        key = b"AUTHORIZATION: sandbox-key\r\n"
-        connection.sendall(b"POST /api/rest/v1/sms/outgoing/send HTTP/1.1\r\n" + key + head + b"\r\n")
+        always = b"Host: localhost\r\nAUTHORIZATION: sandbox-key\r\n"
+        connection.sendall(b"POST /api/rest/v1/sms/outgoing/send HTTP/1.1\r\n" + always + head + b"\r\n")
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 " + status)
 
@@ -292,11 +293,21 @@ def test_half_a_body_is_not_a_request(api: Api) -> None:
     assert api.box.requests() == []
 
 
-@pytest.mark.parametrize(("said", "answered"), [(b"BREW / HTTP/1.1", b"HTTP/1.1 501"), (b"BREW HTCPCP", b"")])
-def test_what_is_not_http_is_refused(box: Sandbox, said: bytes, answered: bytes) -> None:
+@pytest.mark.parametrize("said", [b"BREW / HTCPCP/1.0", b"BREW HTCPCP"])
+def test_what_is_not_http_is_not_answered(box: Sandbox, said: bytes) -> None:
     with socket.create_connection(("127.0.0.1", box.port)) as connection:
         connection.sendall(said + b"\r\n\r\n")
-        assert connection.recv(12) == answered
+        assert connection.recv(1) == b""
+
+
+def test_a_control_takes_its_own_methods_only(box: Sandbox) -> None:
+    for method in (*ODD_METHODS, "PUT"):
+        status, answer = ask(box, method, "/_sandbox/clock")
+        assert (status, json.loads(answer)) == (
+            405,
+            {"error": f"This control takes GET or POST, not {method}."},
+        )
+        assert ask(box, method, "/_sandbox/nothing")[0] == 404
 
 
 def test_requests_in_parallel_are_carried_out_one_by_one(box: Sandbox) -> None:
