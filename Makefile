@@ -1,17 +1,24 @@
 # Five verbs run everything: demo, test, check, prove, bench. Each sets up what it needs, once.
+# Two more try other versions of the dependencies: lowest, newest.
 
 PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
 BIN := $(VENV)/bin
 # A file's tests share its fixtures, some of which start an Airflow, so they stay in one process.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist loadfile
-PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PYTEST := -m pytest --numprocesses logical --dist loadfile
+INSTALL := -m pip --disable-pip-version-check install --quiet
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python $(INSTALL)
+EXTRAS := lineage,messaging,postgres,sqlite
+
+# The quick tests that use a dependency directly. All of them on two sets of versions would double the time.
+TOUCHED := tests/gateways tests/hooks tests/ledger tests/operators tests/sensors tests/transfers tests/triggers \
+	tests/test_phone.py tests/test_provider.py tests/test_polling.py
 
 # Without bytecode every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove bench clean
+.PHONY: help demo test check prove bench lowest newest clean
 
 help:  ## Say what there is.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
@@ -20,7 +27,7 @@ demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this
 	@$(BIN)/python -m scripts.demo --warehouse $(WAREHOUSE)
 
 test: $(VENV)/.dev  ## Run the tests that are quick.
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(BIN)/python $(PYTEST) -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/ruff check .
@@ -29,25 +36,44 @@ check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/lint-imports
 
 prove: $(VENV)/.dev  ## Run the slow proofs: a real scheduler and triggerer.
-	@$(PYTEST) -m slow $(ARGS)
+	@$(BIN)/python $(PYTEST) -m slow $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure, side by side in one run.
 	@$(BIN)/python -m scripts.bench
 
-clean:  ## Remove the environment and all that was built.
-	rm -rf $(VENV) build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+lowest: $(VENV)-lowest/.ready  ## Run the quick tests on the oldest dependencies that are declared.
+	@$(VENV)-lowest/bin/python $(PYTEST) -m "not slow" $(TOUCHED) $(ARGS)
 
-$(VENV)/bin/python:
+newest: $(VENV)-newest/.ready  ## Run the quick tests on the newest dependencies there are.
+	@$(VENV)-newest/bin/python $(PYTEST) -m "not slow" $(TOUCHED) $(ARGS)
+
+clean:  ## Remove the environments and all that was built.
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# pip reads dependency groups since 25.1.
+$(VENV)/bin/python $(VENV)-lowest/bin/python $(VENV)-newest/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12 ...")'
-	@echo "Making $(VENV) (once; about a minute) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@echo "Making $* (once; about a minute) ..."
+	@$(PYTHON) -m venv $*
+	@$*/bin/python $(INSTALL) --upgrade 'pip>=25.1'
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing Airflow and the provider (most of that minute) ..."
-	@$(PIP) --editable '.[demo]'
+	@$(PIP) --editable '.[postgres,sqlite]' --group demo
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing what the tests need ..."
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+$(VENV)-lowest/.ready: pyproject.toml constraints.txt scripts/floors.py | $(VENV)-lowest/bin/python
+	@echo "Installing the oldest dependencies ..."
+	@$| scripts/floors.py > $(@D)/floors.txt
+	@$| $(INSTALL) --constraint $(@D)/floors.txt --editable '.[$(EXTRAS)]' --group test
+	@touch $@
+
+$(VENV)-newest/.ready: pyproject.toml | $(VENV)-newest/bin/python
+	@echo "Installing the newest dependencies ..."
+	@$| $(INSTALL) --upgrade --editable '.[$(EXTRAS)]' --group test
 	@touch $@

