@@ -11,9 +11,11 @@ INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python $(INSTALL)
 EXTRAS := lineage,messaging,postgres,sqlite
 
-# The quick tests that use a dependency directly. All of them on two sets of versions would double the time.
-TOUCHED := tests/gateways tests/hooks tests/ledger tests/operators tests/sensors tests/transfers tests/triggers \
-	tests/test_phone.py tests/test_provider.py tests/test_polling.py
+# The quick tests that go through a dependency; all of them would take twice as long.
+TOUCHED := $(addprefix tests/, cli/test_sms_commands.py gateways/test_streams.py gateways/test_transport.py \
+	gateways/test_wire.py hooks ledger/test_sql_ledger.py operators/test_native_rendering.py operators/test_send.py \
+	sensors transfers/test_databases.py transfers/test_lineage.py transfers/test_sms_to_sql.py triggers \
+	test_dependencies.py test_phone.py test_provider.py)
 
 # Without bytecode every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE

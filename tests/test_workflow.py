@@ -15,6 +15,7 @@ from scripts.warehouse import POSTGRES_VARIABLE
 from tests.support.databases import MYSQL_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
 JOB: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["all"]
 RUNS: list[dict[str, str]] = JOB["strategy"]["matrix"]["include"]
 
@@ -53,10 +54,16 @@ def test_lowest_and_newest_dependencies_are_runs_of_their_own() -> None:
 
 
 def test_every_command_exists() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
     script = (ROOT / ".ci/run").read_text()
     asked = [*re.findall(r"^make (\w+)$", script, re.MULTILINE)]
     asked += [each["run"].removeprefix("make ") for each in RUNS if each["run"].startswith("make ")]
     assert asked
     assert set(asked) <= targets
     assert JOB["steps"][-1]["run"] == "${{ matrix.run }}"
+
+
+def test_the_tests_for_other_versions_of_dependencies_exist() -> None:
+    (listed,) = re.findall(r"^TOUCHED := \$\(addprefix tests/, (.+?)\)", MAKEFILE, re.MULTILINE | re.DOTALL)
+    for name in listed.replace("\\", "").split():
+        assert (ROOT / "tests" / name).exists()
