@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from scripts.floors import constraints, floors
 
@@ -29,6 +30,26 @@ GROUPS: dict[str, list[Any]] = METADATA["dependency-groups"]
 OURS = {"airflow_provider_winsms", "example_dags", "scripts", "tests"}
 DISTRIBUTIONS = packages_distributions()
 FOR_TESTS = {"sms_duckdb_for_tests", "sms_mysql_for_tests", "sms_portable_for_tests"}
+
+PINNED_BY_AIRFLOW = {
+    "apache-airflow-providers-common-compat": "1.15.0",
+    "apache-airflow-providers-common-sql": "2.0.1",
+    "asgiref": "3.11.1",
+    "jinja2": "3.1.6",
+    "jsonschema": "4.26.0",
+    "pendulum": "3.2.0",
+    "requests": "2.34.2",
+    "sqlalchemy": "2.0.51",
+    "tenacity": "9.1.4",
+    "urllib3": "2.7.0",
+    "apache-airflow-providers-openlineage": "2.18.1",
+    "openlineage-python": "1.51.0",
+    "apache-airflow-providers-common-messaging": "2.0.4",
+    "apache-airflow-providers-mysql": "6.6.1",
+    "apache-airflow-providers-postgres": "6.8.0",
+    "apache-airflow-providers-sqlite": "4.3.3",
+}
+"""The oldest Airflow that is declared came out with these, and its constraints keep them."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -81,6 +102,13 @@ def test_every_dependency_has_a_floor_that_is_tried() -> None:
     lines = constraints()
     for name, version in floors().items():
         assert [line for line in lines if line.startswith(f"{name}==")] == [f"{name}=={version}"]
+
+
+def test_no_floor_is_above_the_constraints_of_the_oldest_airflow_that_is_declared() -> None:
+    lowest = floors()
+    assert Version(lowest["apache-airflow"]) == Version("3.3.0")
+    for name, pinned in PINNED_BY_AIRFLOW.items():
+        assert Version(lowest[name]) <= Version(pinned), name
 
 
 def test_every_dependency_has_a_comment_that_says_why() -> None:
