@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tests.prove.crash.cells import Cell
-    from tests.prove.crash.table import Table
+    from tests.prove.crash.table import Record
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
@@ -67,7 +67,7 @@ WRONG_CLOCKS = [
 
 @pytest.mark.parametrize(("case", "off"), WRONG_CLOCKS, ids=case_id)
 def test_a_try_whose_clock_is_wrong_sends_nothing_and_the_next_one_all(
-    case: Case, off: float, new_cell: NewCell, table: Table
+    case: Case, off: float, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         if case.point:
@@ -100,7 +100,7 @@ LYING_STORES = [
 
 @pytest.mark.parametrize("case", LYING_STORES, ids=case_id)
 def test_a_store_that_answers_falsely_that_it_has_nothing_doubles_nothing(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
         cell.run_struck()
@@ -152,7 +152,7 @@ def restore(database: Database, name: str) -> None:
     ids=case_id,
 )
 def test_a_ledger_that_was_made_anew_is_noticed_and_nothing_is_doubled(
-    case: Case, new_cell: NewCell, table: Table, tmp_path: Path
+    case: Case, new_cell: NewCell, table: Record, tmp_path: Path
 ) -> None:
     with new_cell(case) as cell:
         cell.run_struck()
@@ -178,7 +178,7 @@ def test_a_ledger_that_was_made_anew_is_noticed_and_nothing_is_doubled(
     ids=case_id,
 )
 def test_an_older_backup_of_the_ledger_is_noticed_and_nothing_is_doubled(
-    case: Case, new_cell: NewCell, table: Table
+    case: Case, new_cell: NewCell, table: Record
 ) -> None:
     """The backup was made between two tries: it has the batch, and the first of its requests."""
     with new_cell(case) as cell:
@@ -250,7 +250,7 @@ def test_a_commit_that_is_not_on_disk_is_lost_in_a_crash(crashing_server: Crashi
 
 
 def test_claims_outlive_a_crash_of_a_server_whose_default_is_not_to_write_them(
-    new_cell: NewCell, table: Table, crashing_server: CrashingServer
+    new_cell: NewCell, table: Record, crashing_server: CrashingServer
 ) -> None:
     case = Case("exactly_once", "crashing", UNANSWERED, Blow.KILL, wrong="and its server crashes")
     with new_cell(case) as cell:
