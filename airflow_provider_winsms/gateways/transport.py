@@ -1,6 +1,8 @@
-"""The only HTTP in the house: one described ``Call`` carried by ``requests`` or by ``httpx``.
+"""The only HTTP in the house: one described ``Call`` carried by ``requests``, for tasks and for event loops.
 
-What an answer means is decided once, in ``read_answer``; both transports only fetch it. The rule for trying
+What an answer means is decided once, in ``read_answer``. An event loop has the same transport work for it in
+threads, so that proxies, certificates and bounds are the same for a task and for the trigger that it defers
+to. The rule for trying
 again is one as well: ``GatewayUnavailable`` says that the request was not carried out, or does no harm when
 repeated. A send whose connection broke, or whose answer is neither a success nor a refusal that the gateway
 documents, is neither: it ends as ``OutcomeUnknown``. A 429 says that the request was turned away (RFC 6585,
@@ -9,7 +11,6 @@ section 4), so a send is tried again after it.
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import json
 import re
@@ -19,11 +20,12 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
 from airflow_provider_winsms.clocks import Reading
@@ -32,28 +34,23 @@ from airflow_provider_winsms.exceptions import (
     GatewayUnavailable,
     InvalidMessage,
     OutcomeUnknown,
+    SendStopped,
     SmsError,
 )
+from airflow_provider_winsms.gateways.daemons import DaemonThreads
 from airflow_provider_winsms.gateways.rows import DocumentError, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Generator,
-        Iterable,
-        Iterator,
-        Mapping,
-    )
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from types import TracebackType
 
-    import httpx
     import requests
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
+    from airflow_provider_winsms.gateways.session import Exchange, Session
 
 T = TypeVar("T")
 
@@ -66,8 +63,12 @@ LONGEST_WAIT = 60.0
 # The shortest that servers in use keep a connection open is 5 seconds (Apache httpd, Node.js).
 _LONGEST_IDLE = 3.0
 _LONGEST_RETRY_AFTER = 24 * 3600.0
-_MOST_AT_ONCE = 32
-_READ_SIZE = 64 * 1024
+_SECONDS_TO_END = 1.0
+# A thread that decodes keeps an event loop from its turn for some milliseconds; several at once, for many.
+_reading_in_turn = threading.Lock()
+_LONGEST_HEAD = 1024 * 1024
+# A chunk of one byte takes six on the wire.
+_MOST_FRAMING = 8
 _LONGEST_REFUSAL = 1024 * 1024
 _SHOWN_ERROR_CHARACTERS = 200
 _PERSONAL_DIGITS = re.compile(r"\d{7,}")
@@ -111,6 +112,12 @@ class Endpoint:
         """Seconds that a whole answer may take, however slowly its bytes drip in."""
         return 10 * self.read_timeout
 
+    @property
+    def where(self) -> str:
+        """The gateway in words, for errors: its connection and its host, without what may be secret."""
+        host = re.split(r"[/?#]", self.base_url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
+        return f"the gateway of the connection {self.name!r} at {host}"
+
     def leads_where(self, other: Endpoint) -> bool:
         """Whether both reach the same gateway, as the same account."""
         return (self.base_url, self.api_key) == (other.base_url, other.api_key)
@@ -120,6 +127,7 @@ class Endpoint:
         return {
             **self.gateway.headers(self.api_key),
             "Accept": "application/json",
+            "Accept-Encoding": "gzip",
             "Content-Type": "application/json",
             "User-Agent": "airflow-provider-winsms",
         }
@@ -127,7 +135,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole HTTP answer, whichever library fetched it."""
+    """A whole HTTP answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -161,6 +169,7 @@ class Transport:
     :param attempts: how often a request is tried that may be tried again.
     :param sleep: how to wait; like ``clock`` a seam for tests.
     :param clock: monotonic seconds.
+    :param reading: entered while an answer is decoded.
     """
 
     def __init__(
@@ -169,14 +178,18 @@ class Transport:
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        reading: AbstractContextManager[object] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
         self._clock = clock
+        self._reading = reading or nullcontext()
         self._pace = Pace(endpoint.requests_per_second, clock)
         self._session = _new_session(endpoint)
         self._last_used = clock()
+        self._under_way: set[Exchange] = set()
+        self._is_aborted = False
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +202,13 @@ class Transport:
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
+
+    def abort(self) -> None:
+        """Close all connections, those that are waited on as well: calls end, and none begins."""
+        self._is_aborted = True
+        for exchange in list(self._under_way):
+            exchange.abort()
+        self.close()
 
     def send(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
         """Carry out a call, trying again where that is safe.
@@ -241,7 +261,9 @@ class Transport:
     def _attempt(self, call: Call[T], leaving: Leaving) -> T:
         self._keep_pace()
         with leaving():
-            return read_answer(call, self._fetch(call), self.endpoint)
+            answer = self._fetch(call)
+            with self._reading:
+                return read_answer(call, answer, self.endpoint)
 
     def _read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> Reading | None:
         self._keep_pace()
@@ -262,7 +284,7 @@ class Transport:
         with self._answering(call) as (response, pieces):
             if response.status_code != HTTPStatus.OK:
                 raise _failure(call, _whole_answer(response, pieces), self.endpoint)
-            yield from read_parts(call, key, pieces)
+            yield from read_parts(call, key, pieces, self.endpoint)
 
     def _fetch(self, call: Call[Any]) -> Answer:
         with self._answering(call) as (response, pieces):
@@ -275,46 +297,69 @@ class Transport:
     @contextmanager
     def _answering(self, call: Call[Any]) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
         """Submit a request; yield the head of its answer, and the pieces of its body, which are to come."""
-        import requests
-        import urllib3
+        from airflow_provider_winsms.gateways.session import FAULTS, cause_of, has_no_connection
 
         self._retire_idle_connections()
-        began = self._clock()
         body = _Body(call.body)
-        try:
-            with self._session.request(
-                call.method,
-                self.endpoint.base_url + call.path,
-                params=call.query,
-                data=body or None,
-                timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                yield response, self._pieces(call, response, self._clock() - began)
-        except requests.exceptions.InvalidHeader as error:
-            raise _lost(call, _what(error), never_left=body.never_left) from None
-        except ValueError as error:
-            raise _malformed(call, error, body) from None
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            raise _lost(call, _what(error), never_left=body.never_left or _no_connection(error)) from None
-        finally:
-            self._last_used = self._clock()
+        with self._exchange(call) as exchange:
+            try:
+                with self._submitted(call, body, exchange) as response:
+                    yield response, self._pieces(call, response, exchange)
+            except ValueError as error:
+                if exchange.is_awaited:
+                    raise _lost(call, type(error).__name__, self.endpoint) from None
+                raise _malformed(call, error, body, self.endpoint) from None
+            except FAULTS as error:
+                never_left = body.never_left or has_no_connection(error)
+                what = exchange.broken_bound or cause_of(error)
+                raise _lost(call, what, self.endpoint, never_left=never_left) from None
+            finally:
+                self._last_used = self._clock()
 
-    def _pieces(self, call: Call[Any], response: requests.Response, waited: float) -> Iterator[bytes]:
-        """Yield a body as it arrives, within its bounds.
+    def _submitted(self, call: Call[Any], body: _Body, exchange: Exchange) -> requests.Response:
+        return self._session.submit(
+            exchange,
+            call.method,
+            self.endpoint.base_url + call.path,
+            params=call.query,
+            data=body or None,
+            timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
+        )
 
-        :param waited: seconds waited for the answer so far.
+    @contextmanager
+    def _exchange(self, call: Call[Any]) -> Iterator[Exchange]:
+        """Bound what an answer may take, and let it be aborted.
+
+        :raises SendStopped: the transport was aborted.
         """
+        from airflow_provider_winsms.gateways.session import Exchange
+
+        most = _LONGEST_HEAD + _MOST_FRAMING * call.max_answer_bytes
+        exchange = Exchange(self.endpoint.answer_timeout, most, self._clock)
+        self._under_way.add(exchange)
+        try:
+            if self._is_aborted:
+                msg = f"{call.operation}: nothing more is asked; its connection is closed."
+                raise SendStopped(msg)
+            yield exchange
+        finally:
+            self._under_way.discard(exchange)
+
+    def _pieces(self, call: Call[Any], response: requests.Response, exchange: Exchange) -> Iterator[bytes]:
+        """Yield a body as it arrives, within its bounds."""
+        from airflow_provider_winsms.gateways.session import EncodingError, body_of
+
         length, most = 0, _longest(call, response.status_code)
-        asked = self._clock()
-        # iter_content would wait until a piece is full, however slowly its bytes drip in.
-        while piece := response.raw.read1(_READ_SIZE, decode_content=True):
-            waited += self._clock() - asked
-            length += len(piece)
-            _check_bounds(call, length, most, is_late=waited > self.endpoint.answer_timeout)
-            yield piece
-            asked = self._clock()
+        exchange.resume()
+        try:
+            for piece in body_of(response):
+                length += len(piece)
+                if length > most:
+                    raise _lost(call, f"its answer is longer than {most} bytes", self.endpoint)
+                yield piece
+                exchange.resume()
+        except EncodingError as error:
+            raise _lost(call, f"its answer {error}", self.endpoint) from None
 
     def _retire_idle_connections(self) -> None:
         """Close connections that the gateway may close in the moment a send leaves, which would be lost."""
@@ -323,84 +368,52 @@ class Transport:
 
 
 class AsyncTransport:
-    """Carries calls with ``httpx``, over one pooled client. Open it with ``async with``.
+    """Carries calls for an event loop: a ``Transport`` in threads of its own. Open it with ``async with``.
 
-    It takes what ``Transport`` takes, but for a ``sleep`` that is awaited.
+    Each of the calls that are on their way has a thread, so that one that hangs delays no other, up to the
+    endpoint's ``max_concurrent_requests``. It takes what ``Transport`` takes.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         attempts: int = ATTEMPTS,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
-        self._policy = _retry_policy(attempts)
-        self._sleep = sleep
-        self._clock = clock
-        self._pace = Pace(endpoint.requests_per_second, clock)
-        self._reading = asyncio.Lock()
-        self._client: httpx.AsyncClient
+        self._is_over = threading.Event()
+        self._new_transport = partial(
+            Transport, endpoint, attempts, sleep or self._sleep, clock, _reading_in_turn
+        )
+        self._threads = DaemonThreads(endpoint.max_concurrent_requests, "sms-calls")
+        self._transport: Transport
 
     async def __aenter__(self) -> Self:
-        self._client = await asyncio.to_thread(_new_client, self.endpoint)
+        self._transport = await self._threads.run(self._new_transport)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        self._is_over.set()
+        self._transport.abort()
+        await self._threads.end(_SECONDS_TO_END)
 
     async def send(self, call: Call[T]) -> T:
         """Carry out a call, trying again where that is safe. Raises what ``Transport.send`` raises."""
-        result: T = await AsyncRetrying(sleep=self._sleep, **self._policy)(self._attempt, call)
-        return result
+        return await self._threads.run(partial(self._transport.send, call))
 
-    async def _attempt(self, call: Call[T]) -> T:
-        if wait := self._pace.reserve():
-            await self._sleep(wait)
-        answer = await self._fetch(call)
-        # A thousand rows take milliseconds. Between answers that came at once, others have their turn.
-        async with self._reading:
-            await asyncio.sleep(0)
-            return read_answer(call, answer, self.endpoint)
-
-    async def _fetch(self, call: Call[Any]) -> Answer:
-        import httpx
-
-        deadline = self._clock() + self.endpoint.answer_timeout
-        body = _Body(call.body)
-        try:
-            # The clock is looked at between the pieces of a body; a head can drip as well.
-            async with (
-                asyncio.timeout(self.endpoint.answer_timeout),
-                self._client.stream(
-                    call.method,
-                    self.endpoint.base_url + call.path,
-                    params=call.query,
-                    content=body.pieces() if body else None,
-                    headers={"Content-Length": str(len(body))} if body else {},
-                ) as response,
-            ):
-                content, most = bytearray(), _longest(call, response.status_code)
-                async for piece in response.aiter_bytes():
-                    content += piece
-                    _check_bounds(call, len(content), most, is_late=self._clock() > deadline)
-                return Answer(response.status_code, response.headers, bytes(content))
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError) as error:
-            raise _malformed(call, error, body) from None
-        # A TLS connection that breaks later than its handshake raises what the ssl module raises.
-        except (httpx.HTTPError, OSError) as error:
-            never_left = body.never_left or isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
-            raise _lost(call, _what(error), never_left=never_left) from None
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until the transport is closed."""
+        self._is_over.wait(seconds)
 
 
 class _Body:
     """A request's body, which knows whether a connection ever took it.
 
-    Both libraries ask for the body after the connection stands and the head is written. A request whose
-    body nobody asked for was not carried out, whatever went wrong.
+    The body is asked for after the connection stands and the head is written. A request whose body nobody
+    asked for was not carried out, whatever went wrong.
     """
 
     def __init__(self, content: bytes | None) -> None:
@@ -411,11 +424,6 @@ class _Body:
         return len(self._content)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._was_taken = True
-        yield self._content
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body to an event loop."""
         self._was_taken = True
         yield self._content
 
@@ -432,11 +440,11 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     that is not the gateway's own refusal: a proxy, a firewall or a portal answers with those too.
     """
     if answer.status == HTTPStatus.OK:
-        return _read_success(call, answer)
+        return _read_success(call, answer, endpoint)
     raise _failure(call, answer, endpoint)
 
 
-def read_parts(call: Call[T], key: str, pieces: Iterable[bytes]) -> Iterator[T]:
+def read_parts(call: Call[T], key: str, pieces: Iterable[bytes], endpoint: Endpoint) -> Iterator[T]:
     """Yield what a successful answer says, part by part, or raise what it means.
 
     :param key: of the list of rows.
@@ -444,31 +452,33 @@ def read_parts(call: Call[T], key: str, pieces: Iterable[bytes]) -> Iterator[T]:
     """
     try:
         for rows in parts_of(pieces, key):
-            yield _parsed(call, {key: rows})
+            yield _parsed(call, {key: rows}, endpoint)
     except DocumentError as error:
-        raise _lost(call, f"its answer {error}") from None
+        raise _lost(call, f"its answer {error}", endpoint) from None
 
 
 def _whole_answer(response: requests.Response, pieces: Iterable[bytes]) -> Answer:
     return Answer(response.status_code, response.headers, b"".join(pieces))
 
 
-def _read_success(call: Call[T], answer: Answer) -> T:
+def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     try:
         document = json.loads(answer.body, parse_float=Decimal)
     except (ValueError, RecursionError):
-        raise _lost(call, f"its answer of {len(answer.body)} bytes is not whole JSON") from None
-    return _parsed(call, document)
+        what = f"its answer of {len(answer.body)} bytes is not whole JSON"
+        raise _lost(call, what, endpoint) from None
+    return _parsed(call, document, endpoint)
 
 
-def _parsed(call: Call[T], document: Any) -> T:
+def _parsed(call: Call[T], document: Any, endpoint: Endpoint) -> T:
     try:
         return call.parse(document)
     except SmsError:
         raise
     # Whatever is wrong with an answer, the request behind it was carried out.
     except Exception as error:  # noqa: BLE001
-        raise _lost(call, f"its answer does not have the promised shape ({_shape_error(error)})") from None
+        what = f"its answer does not have the promised shape ({_shape_error(error)})"
+        raise _lost(call, what, endpoint) from None
 
 
 def _shape_error(error: Exception) -> str:
@@ -480,13 +490,13 @@ def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     reason = _reason(call, document, endpoint)
     where = f"{call.operation}: HTTP {status}{reason}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return GatewayUnavailable(f"{where}. The gateway asks for fewer requests.", _retry_after(answer))
+        msg = f"{where}. Fewer requests are asked for by {endpoint.where}."
+        return GatewayUnavailable(msg, _retry_after(answer))
     if _may_have_been_carried_out(status):
-        return _lost(call, f"HTTP {status}{reason}", retry_after=_retry_after(answer))
+        return _lost(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
     if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
-        return _lost(
-            call, f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
-        )
+        what = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
+        return _lost(call, what, endpoint)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ConfigurationError(
             f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
@@ -527,38 +537,40 @@ def _reason(call: Call[Any], document: Any, endpoint: Endpoint) -> str:
 
 
 def _lost(
-    call: Call[Any], what: str, *, never_left: bool = False, retry_after: float | None = None
+    call: Call[Any],
+    what: str,
+    endpoint: Endpoint,
+    *,
+    never_left: bool = False,
+    retry_after: float | None = None,
 ) -> SmsError:
     if never_left:
-        return GatewayUnavailable(f"{call.operation}: the gateway could not be reached ({what}).")
+        return GatewayUnavailable(f"{call.operation}: {endpoint.where} could not be reached ({what}).")
     if call.is_repeatable:
-        return GatewayUnavailable(f"{call.operation}: no usable answer ({what}).", retry_after)
+        return GatewayUnavailable(
+            f"{call.operation}: no usable answer from {endpoint.where} ({what}).", retry_after
+        )
     return OutcomeUnknown(
-        f"{call.operation}: submitted, and then {what}. It may have been carried out; it is not repeated."
+        f"{call.operation}: submitted to {endpoint.where}, and then {what}. "
+        "It may have been carried out; it is not repeated."
     )
 
 
-def _malformed(call: Call[Any], error: Exception, body: _Body) -> SmsError:
-    """Tell a request that cannot be made from an answer that cannot be read; neither text may be shown."""
+def _malformed(call: Call[Any], error: Exception, body: _Body, endpoint: Endpoint) -> SmsError:
+    """Tell a request that cannot be made from one that may have left; the error's text may not be shown."""
+    what = type(error).__name__
     if body.never_left or not body:
-        what = type(error).__name__
         return ConfigurationError(
-            f"{call.operation}: the request cannot be made ({what}). Check the base URL and the API key."
+            f"{call.operation}: the request to {endpoint.where} cannot be made ({what}). "
+            "Check the base URL and the API key."
         )
-    return _lost(call, type(error).__name__)
+    return _lost(call, what, endpoint)
 
 
 def _longest(call: Call[Any], status: int) -> int:
     """Return how many bytes of an answer are read: of one that is no success, little is to be said."""
     most = call.max_answer_bytes
     return most if status == HTTPStatus.OK else min(most, _LONGEST_REFUSAL)
-
-
-def _check_bounds(call: Call[Any], length: int, most: int, *, is_late: bool) -> None:
-    if length > most:
-        raise _lost(call, f"its answer is longer than {most} bytes")
-    if is_late:
-        raise _lost(call, "its answer dripped in too slowly")
 
 
 def _clock_reading(
@@ -618,84 +630,8 @@ def _wait(state: RetryCallState) -> float:
     return max(_back_off(state), getattr(error, "retry_after", None) or 0)
 
 
-def _new_session(endpoint: Endpoint) -> requests.Session:
-    import requests
+def _new_session(endpoint: Endpoint) -> Session:
+    from airflow_provider_winsms.gateways.session import Session
 
-    class Session(requests.Session):
-        def get_redirect_target(self, resp: requests.Response) -> None:
-            """Know of no redirects: to look at one, requests would read its body without a bound."""
-
-    session = Session()
-    # One connection for each thread that may share it: by default there are ten.
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_MOST_AT_ONCE)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.trust_env = _may_use_proxies(endpoint)
-    # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for the host.
-    session.auth = lambda request: _with_headers(request, endpoint.headers())
-    return session
-
-
-def _with_headers(request: requests.PreparedRequest, headers: dict[str, str]) -> requests.PreparedRequest:
-    request.headers.update(headers)
-    return request
-
-
-def _new_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """Build the client; its SSL context takes 16 ms of CPU, so never on an event loop's own thread."""
-    import httpx
-
-    return httpx.AsyncClient(
-        headers=endpoint.headers(),
-        timeout=httpx.Timeout(endpoint.read_timeout, connect=endpoint.connect_timeout),
-        limits=httpx.Limits(keepalive_expiry=_LONGEST_IDLE),
-        follow_redirects=False,
-        event_hooks={"response": [_forget_location]},
-        trust_env=_may_use_proxies(endpoint),
-    )
-
-
-async def _forget_location(response: httpx.Response) -> None:
-    """Know of no redirects: of one that it cannot read, httpx would make an error without a status."""
-    response.headers.pop("Location", None)
-
-
-def _may_use_proxies(endpoint: Endpoint) -> bool:
-    """Only with TLS: without it the gateway is on this machine, and a proxy would read the key and texts."""
-    return endpoint.base_url.startswith("https:")
-
-
-def _no_connection(error: Exception) -> bool:
-    import requests
-    import urllib3
-
-    return isinstance(error, requests.ConnectTimeout) or isinstance(
-        _root(error), urllib3.exceptions.NewConnectionError
-    )
-
-
-def _root(error: BaseException) -> object:
-    """Follow what ``requests`` and ``urllib3`` wrap around the error that began it."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-    return _root(inner) if isinstance(inner, BaseException) else error
-
-
-_WORDS = {
-    "NewConnectionError": "no connection",
-    "ConnectError": "no connection",
-    "NameResolutionError": "the host name is unknown",
-    "ConnectTimeoutError": "no connection in time",
-    "ConnectTimeout": "no connection in time",
-    "SSLCertVerificationError": "the certificate is not trusted",
-    "ReadTimeoutError": "no answer in time",
-    "ReadTimeout": "no answer in time",
-    "ProtocolError": "the connection broke",
-    "ReadError": "the connection broke",
-    "RemoteProtocolError": "the connection broke",
-}
-
-
-def _what(error: Exception) -> str:
-    """Name the error by its type: its text holds addresses and, for a header, its value."""
-    root = type(_root(error)).__name__
-    return f"{_WORDS[root]}: {root}" if root in _WORDS else f"{type(error).__name__}: {root}"
+    # Without TLS the gateway is on this machine, and a proxy would read the key and texts.
+    return Session(endpoint.headers(), trust_env=endpoint.base_url.startswith("https:"))

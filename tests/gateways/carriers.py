@@ -1,10 +1,10 @@
-"""Both transports behind one verb, with their time in the test's hands."""
+"""The transport of tasks and that of event loops behind one verb, with their time in the test's hands."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, Endpoint, Transport
@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 KEY = "3F2504E0-4F89-41D3-9A0C-0305E82C3301"
 GATEWAY = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-LIBRARIES: tuple[Literal["requests", "httpx"], ...] = ("requests", "httpx")
+Caller: TypeAlias = Literal["task", "event loop"]
+CALLERS: tuple[Caller, ...] = ("task", "event loop")
 
 
 @dataclass
@@ -41,10 +42,6 @@ class Time:
         if seconds and self.on_wait:
             self.on_wait()
 
-    async def asleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.sleep(seconds)
-
     @property
     def waits(self) -> list[float]:
         """The sleeps that took time."""
@@ -55,7 +52,7 @@ class Time:
 class Carrier:
     """One of the two transports."""
 
-    library: Literal["requests", "httpx"]
+    caller: Caller
     time: Time = field(default_factory=Time)
 
     def carry(self, base_url: str, *calls: Call[Any], **options: Any) -> list[Any]:
@@ -82,7 +79,7 @@ class Carrier:
         where = Endpoint(
             **{"name": "winsms_default", "gateway": GATEWAY, "base_url": base_url, "api_key": KEY, **endpoint}
         )
-        if self.library == "httpx":
+        if self.caller == "event loop":
             return asyncio.run(self._outcomes_awaited(where, calls, attempts, between))
         outcomes: list[Any] = []
         with Transport(where, attempts, self.time.sleep, self.time.clock) as transport:
@@ -98,7 +95,7 @@ class Carrier:
         self, where: Endpoint, calls: tuple[Call[Any], ...], attempts: int, between: Callable[[], object]
     ) -> list[Any]:
         outcomes: list[Any] = []
-        async with AsyncTransport(where, attempts, self.time.asleep, self.time.clock) as transport:
+        async with AsyncTransport(where, attempts, self.time.sleep, self.time.clock) as transport:
             for call in calls:
                 try:
                     outcomes.append(await transport.send(call))

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.gateways.carriers import LIBRARIES, Carrier
+from tests.gateways.carriers import CALLERS, Carrier
 
 
-@pytest.fixture(params=LIBRARIES)
+@pytest.fixture(params=CALLERS)
 def carrier(request: pytest.FixtureRequest) -> Carrier:
-    library: Any = request.param
-    return Carrier(library)
+    return Carrier(request.param)
 
 
 @pytest.fixture(autouse=True)
-def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+def environment_of_no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "requests_ca_bundle",
+        "curl_ca_bundle",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

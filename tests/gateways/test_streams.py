@@ -31,7 +31,7 @@ from airflow_provider_winsms.gateways.transport import (
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import ANN, BALANCE
-from tests.gateways.carriers import GATEWAY, KEY, LIBRARIES, Carrier, Time
+from tests.gateways.carriers import CALLERS, GATEWAY, KEY, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, cut
 from tests.gateways.stub import closing as closed
 from tests.gateways.test_any_answer import DOCUMENTS, spoilt
@@ -166,7 +166,7 @@ class TestBeforeTheFirstPart:
         said = {"errorMessage": f"{ANN} may not."}
         with Stub(answer(status, said, headers={"Retry-After": "61"})) as stub:
             ids, error = read(stub)
-            (sent,) = Carrier("requests").outcomes(stub.base_url, CALL)
+            (sent,) = Carrier("task").outcomes(stub.base_url, CALL)
         assert (ids, type(error), str(error)) == ([], type(sent), str(sent))
         assert getattr(error, "retry_after", None) == getattr(sent, "retry_after", None)
         assert len(stub.requests) == 2
@@ -209,7 +209,7 @@ class TestBeforeTheFirstPart:
     def test_of_an_endless_answer_that_is_no_success_little_is_read(self) -> None:
         endless = Reply(b"HTTP/1.1 500 No\r\n\r\n", streams=lambda: b" " * 65536)
         with Stub(endless) as stub:
-            errors = [read(stub)[1], *(Carrier(name).outcomes(stub.base_url, CALL)[0] for name in LIBRARIES)]
+            errors = [read(stub)[1], *(Carrier(name).outcomes(stub.base_url, CALL)[0] for name in CALLERS)]
         assert all("longer than 1048576 bytes" in str(error) for error in errors)
 
 
@@ -256,7 +256,10 @@ class TestAfterTheFirstPart:
             ids, error = read(stub)
         assert ids == list(range(len(ids)))
         assert PART_ROWS <= len(ids) <= 2 * PART_ROWS
-        assert str(error) == "getOptoutMessages: no usable answer (its answer is not whole JSON)."
+        assert str(error) == (
+            f"getOptoutMessages: no usable answer from the gateway of the connection 'winsms_default' at "
+            f"127.0.0.1:{stub.port} (its answer is not whole JSON)."
+        )
         assert len(stub.requests) == 1
 
     def test_a_gateway_that_falls_silent_is_unavailable_after_the_read_timeout(self) -> None:
@@ -285,7 +288,7 @@ class TestAfterTheFirstPart:
             ids, error = read(stub, time=Time(tick=40.0))
         assert 0 < len(ids) < 50_000
         assert type(error) is GatewayUnavailable
-        assert "too slowly" in str(error)
+        assert "its answer took longer than" in str(error)
 
 
 class TestStopping:
@@ -443,7 +446,9 @@ def both_ways(body: bytes, cuts: Iterable[int], least: int) -> tuple[list[Any] |
     with pytest.MonkeyPatch.context() as patch:
         # A document of megabytes for each example would take minutes.
         patch.setattr("airflow_provider_winsms.gateways.rows._LEAST_READ", least)
-        parts = outcome(lambda: [e for part in read_parts(CALL, NAME, pieces(body, cuts)) for e in part])
+        parts = outcome(
+            lambda: [e for part in read_parts(CALL, NAME, pieces(body, cuts), WHERE) for e in part]
+        )
     return parts, outcome(lambda: read_answer(CALL, Answer(200, {}, body), WHERE))
 
 

@@ -135,10 +135,10 @@ class TestWhatNeverLeft:
         assert type(error) is GatewayUnavailable
 
     def test_trusted_certificates_that_are_not_where_they_should_be(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem")
-        errors = Carrier("requests").outcomes("https://127.0.0.1:1", SEND, BALANCE)
+        errors = carrier.outcomes("https://127.0.0.1:1", SEND, BALANCE)
         assert [type(error) for error in errors] == [GatewayUnavailable] * 2
 
     def test_a_proxy_that_does_not_let_it_through(
@@ -208,7 +208,6 @@ class handshaking:  # noqa: N801 - reads as a verb
 
 def trust(monkeypatch: pytest.MonkeyPatch, identity: Identity) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(identity.certificate))
-    monkeypatch.setenv("SSL_CERT_FILE", str(identity.certificate))
 
 
 class TestWhatMayHaveArrived:
@@ -314,14 +313,7 @@ class TestBounds:
             error = failure_of(carrier, stub.base_url, SEND, read_timeout=60.0)
             looks.release(100)
         assert type(error) is OutcomeUnknown
-        assert "too slowly" in str(error)
-        assert len(stub.requests) == 1
-
-    def test_a_head_without_end_does_not_hold_an_event_loop(self) -> None:
-        endless = Reply(streams=lambda: b"HTTP/1.1 100 Continue\r\n\r\n")
-        with Stub(endless) as stub:
-            error = failure_of(Carrier("httpx"), stub.base_url, SEND, read_timeout=0.02)
-        assert type(error) is OutcomeUnknown
+        assert "its answer took longer than 600 seconds" in str(error)
         assert len(stub.requests) == 1
 
 
@@ -464,7 +456,7 @@ class TestConnections:
         assert len(stub.requests) == stub.connections == 5
 
     def test_a_connection_that_idled_is_not_trusted_with_a_send(self) -> None:
-        carrier = Carrier("requests")
+        carrier = Carrier("task")
 
         def idle() -> None:
             carrier.time.now += 4
@@ -484,7 +476,7 @@ class TestConnections:
     def test_an_answer_that_nobody_asked_for_is_not_taken_for_that_to_a_send(self) -> None:
         twice = Reply(CREDITS.wire + answer(422, {"errorMessage": "Nothing was sent."}).wire)
         with Stub(twice, ACCEPTED) as stub:
-            balance, (receipt,) = Carrier("requests").carry(stub.base_url, BALANCE, SEND)
+            balance, (receipt,) = Carrier("task").carry(stub.base_url, BALANCE, SEND)
         assert balance.credits == 5
         assert receipt.accepted
 
@@ -562,6 +554,8 @@ class TestPace:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left_behind() -> Iterator[None]:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     yield
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()

@@ -1,0 +1,76 @@
+"""Threads that work for an event loop, and that no process waits for when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class DaemonThreads:
+    """At most so many daemon threads; each begins when all others are busy.
+
+    A process that ends waits for the threads of ``concurrent.futures``, and so for a request that hangs.
+
+    :param most: how many.
+    :param name: what each is called.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any] | None]] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what work returns, or raise what it raises, in one of the threads.
+
+        Cancelled, it leaves out work that has not begun, and does not wait for what has.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            self._busy += 1
+            if len(self._threads) < min(self._busy, self._most):
+                self._start()
+        self._jobs.put((future, work))
+        return await asyncio.wrap_future(future)
+
+    async def end(self, seconds: float) -> None:
+        """End the threads, and wait for those that are not held up for longer."""
+        ends: list[Future[None]] = [Future() for _ in self._threads]
+        for end in ends:
+            self._jobs.put((end, None))
+        if ends:
+            _, held_up = await asyncio.wait(map(asyncio.wrap_future, ends), timeout=seconds)
+            for each in held_up:
+                each.cancel()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while self._execute(*self._jobs.get()):
+            with self._lock:
+                self._busy -= 1
+
+    @staticmethod
+    def _execute(future: Future[Any], work: Callable[[], Any] | None) -> bool:
+        """Do a job, and return whether it was not the last."""
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work() if work else None)
+            # Whoever awaits it gets whatever it is.
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+        return work is not None

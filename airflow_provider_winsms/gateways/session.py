@@ -1,0 +1,318 @@
+"""The session of ``requests`` beneath the transport: it bounds what one answer may take, and names causes.
+
+``requests`` bounds the wait for each read alone. A server that drips the head of an answer byte by byte, or
+sends interim answers, chunk extensions or trailers without end, would hold it for ever. Here each read waits
+for what is left of the answer's own time. One layer of encoding is undone, a bounded piece at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import ssl
+import zlib
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import cache
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+READ_SIZE = 64 * 1024
+"""Bytes: the most that is read, or decoded, at a time."""
+
+FAULTS = (OSError, HTTPError)
+"""What submitting a request, and reading its answer, raises."""
+
+# One connection for each thread that may share a session: by default there are ten.
+_MOST_AT_ONCE = 32
+_FIRST_FINAL_STATUS = 200
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
+
+
+class Exchange:
+    """One request and its answer, with the bounds of the answer.
+
+    The time that the caller takes over a piece of the body does not count.
+
+    :param seconds: from the request's beginning to the end of its answer.
+    :param wire_bytes: of the answer's head, interim answers, framing and body.
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(self, seconds: float, wire_bytes: int, clock: Callable[[], float]) -> None:
+        self._seconds = self._left = seconds
+        self._wire_bytes = self._bytes_left = wire_bytes
+        self._clock = clock
+        self._since = clock()
+        self._socket: Any = None
+        self._answer: HTTPResponse | None = None
+        self.broken_bound = ""
+        """In words, as a sentence's end: the bound that ended the exchange."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the request is out as far as it will be, and an answer is being waited for."""
+        return self._socket is not None
+
+    def abort(self) -> None:
+        """End the exchange from another thread: its next read, or the one under way, fails."""
+        self.broken_bound = "the caller gave up"
+        if self._socket is not None:
+            # An SSLSocket would forget its TLS, and one within another has no shutdown of its own.
+            plain = getattr(self._socket, "socket", self._socket)
+            with suppress(OSError):
+                socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the answer, which urllib3 leaves open where it cannot make its own of it."""
+        if self._answer is not None:
+            self._answer.close()
+
+    def await_answer(self, sock: Any, answer: HTTPResponse) -> None:
+        """Note where the answer comes from, and what reads it."""
+        self._socket, self._answer = sock, answer
+        self._charge()
+        self._check()
+
+    def resume(self) -> None:
+        """Count from now on: until here, the caller was busy with what it was given."""
+        self._since = self._clock()
+
+    def receive(self, sock: Any, longest_wait: float | None, read: Callable[[], int]) -> int:
+        """Read once, and return how many bytes came.
+
+        :param longest_wait: seconds for this read alone.
+        :raises OSError: a bound is broken; ``broken_bound`` says which.
+        """
+        self._charge()
+        self._check()
+        sock.settimeout(min(self._left, self._left if longest_wait is None else longest_wait))
+        try:
+            count = read()
+        finally:
+            self._charge()
+        self._bytes_left -= count
+        return count
+
+    def _charge(self) -> None:
+        now = self._clock()
+        self._left -= now - self._since
+        self._since = now
+        if self._left <= 0 and not self.broken_bound:
+            self.broken_bound = f"its answer took longer than {self._seconds:g} seconds"
+
+    def _check(self) -> None:
+        if self._bytes_left <= 0 and not self.broken_bound:
+            self.broken_bound = f"its answer is longer than {self._wire_bytes} bytes on the wire"
+        if self.broken_bound:
+            raise OSError(self.broken_bound)
+
+
+class Session(requests.Session):
+    """A pooled session that several threads may share.
+
+    :param headers: of every request.
+    :param trust_env: whether proxies, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc of the environment count.
+    """
+
+    def __init__(self, headers: Mapping[str, str], *, trust_env: bool) -> None:
+        super().__init__()
+        self.trust_env = trust_env
+        # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for
+        # the host.
+        self.auth = lambda request: _with_headers(request, headers)
+        adapter = _Adapter(pool_maxsize=_MOST_AT_ONCE)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def submit(self, exchange: Exchange, method: str, url: str, **options: Any) -> requests.Response:
+        """Submit a request, and return its answer when its head is there.
+
+        Takes and raises what ``requests.Session.request`` does.
+        """
+        token = _exchange.set(exchange)
+        try:
+            return self.request(method, url, allow_redirects=False, stream=True, **options)
+        except BaseException:
+            exchange.close()
+            raise
+        finally:
+            _exchange.reset(token)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no redirects: to look at one, requests would read its body without a bound."""
+
+
+def body_of(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of an answer as it arrives, its encoding undone, in pieces of ``READ_SIZE`` at most.
+
+    :raises EncodingError: it has more than one encoding, one that was not asked for, or breaks off.
+    """
+    # iter_content would wait until a piece is full, however slowly its bytes drip in.
+    pieces = iter(lambda: response.raw.read1(READ_SIZE, decode_content=False), b"")
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        return pieces
+    if encoding in {"gzip", "x-gzip", "deflate"}:
+        return _inflated(pieces)
+    msg = "is encoded in a way that was not asked for"
+    raise EncodingError(msg)
+
+
+class EncodingError(Exception):
+    """An answer whose encoding cannot be undone. The text says why with a verb, and quotes nothing of it."""
+
+
+def cause_of(error: Exception) -> str:
+    """Return what went wrong, without the texts of errors: they hold addresses and values of headers."""
+    root = _root(error)
+    words = _words(root)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy: {words}"
+    return words
+
+
+def has_no_connection(error: Exception) -> bool:
+    """Whether an error says that no connection came about."""
+    return isinstance(error, requests.ConnectTimeout) or isinstance(_root(error), NewConnectionError)
+
+
+_exchange: ContextVar[Exchange] = ContextVar("exchange")
+
+
+class _Answer(HTTPResponse):
+    """Reads an answer within the bounds of its exchange."""
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        exchange = _exchange.get()
+        self.fp: Any = io.BufferedReader(_BoundedReader(self.fp.detach(), sock, exchange))
+        exchange.await_answer(sock, self)
+
+    def begin(self) -> None:
+        super().begin()
+        # An interim answer has no body and another one behind it (RFC 9110, section 15.2). http.client knows
+        # of 100 alone, and would take the answer behind a 103 for that to the next request.
+        while self.status < _FIRST_FINAL_STATUS:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
+
+class _BoundedReader(io.RawIOBase):
+    def __init__(self, raw: io.RawIOBase, sock: Any, exchange: Exchange) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._longest_wait = sock.gettimeout()
+        self._exchange = exchange
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._exchange.receive(self._socket, self._longest_wait, lambda: self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _bound_answers_of(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        _bound_answers_of(manager)
+        return manager
+
+
+def _bound_answers_of(manager: Any) -> None:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _bounded(pool) for scheme, pool in pools.items()}
+
+
+@cache
+def _bounded(pool: Any) -> Any:
+    """Return a class of pools whose connections read answers within their bounds."""
+    if pool.ConnectionCls.response_class is _Answer:
+        return pool
+    connection = type("Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+    return type("Pool", (pool,), {"ConnectionCls": connection})
+
+
+def _with_headers(request: requests.PreparedRequest, headers: Mapping[str, str]) -> requests.PreparedRequest:
+    request.headers.update(headers)
+    return request
+
+
+def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        for piece in pieces:
+            rest = piece
+            while rest:
+                # One gzip file may follow another (RFC 1952, section 2.2).
+                inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflater.eof else inflater
+                yield inflater.decompress(rest, READ_SIZE)
+                rest = inflater.unconsumed_tail or inflater.unused_data
+        yield inflater.flush()
+    except zlib.error:
+        msg = "cannot be unpacked"
+        raise EncodingError(msg) from None
+    if not inflater.eof:
+        msg = "breaks off"
+        raise EncodingError(msg)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Follow what ``requests`` and ``urllib3`` wrap around the error that began it."""
+    for inner in (getattr(error, "original_error", None), getattr(error, "reason", None), *error.args[:1]):
+        if isinstance(inner, BaseException):
+            return _root(inner)
+    return error
+
+
+_WORDS = {
+    "NameResolutionError": "the host name could not be resolved",
+    "ConnectTimeoutError": "no connection in time",
+    "ReadTimeoutError": "no answer in time",
+    "ProtocolError": "the connection broke",
+    "RemoteDisconnected": "the connection broke",
+    "ConnectionResetError": "the connection broke",
+    "BrokenPipeError": "the connection broke",
+    "IncompleteRead": "the connection broke",
+    "SSLEOFError": "the connection broke within TLS",
+}
+
+
+def _words(root: BaseException) -> str:
+    name = type(root).__name__
+    if name in _WORDS:
+        return f"{_WORDS[name]}: {name}"
+    if isinstance(root, NewConnectionError):
+        return f"no connection: {getattr(root.__cause__, 'strerror', None) or name}"
+    if isinstance(root, ssl.SSLError):
+        return _words_about_tls(root)
+    if "CA certificate bundle" in str(root):
+        return "the file of trusted certificates that REQUESTS_CA_BUNDLE names is not there"
+    refused = _TUNNEL_REFUSED.match(str(root))
+    return f"it answered {refused[1]}" if refused else name
+
+
+def _words_about_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted: {error.verify_message.rstrip('.')}. "
+            "REQUESTS_CA_BUNDLE may name the file of its authority"
+        )
+    return f"TLS failed: {error.reason or type(error).__name__}"
