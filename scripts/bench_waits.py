@@ -75,7 +75,7 @@ class Figures:
     """What a run took.
 
     :param requests: of one tick.
-    :param joining: until all triggers wait; with one poll each, until all have their HTTP client.
+    :param joining: until all triggers wait; with one poll each, until all have their HTTP session.
     :param tick: in which no text has news. Its CPU, as that of the ending, is beyond an idle loop's.
     :param ending: a tick in which all texts have arrived and all triggers fire.
     :param memory: resident megabytes above the start, at most.

@@ -1,6 +1,6 @@
 """What every gateway looks like from the outside, and the one request that it describes at a time.
 
-A gateway does no I/O: each of its methods returns a ``Call``, which either transport can carry.
+A gateway does no I/O: each of its methods returns a ``Call``, which the transport carries.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request, described once and carried by either transport.
+    """One request, described once, for tasks and for event loops.
 
     :param operation: its name in the gateway's own document, for logs and errors.
     :param path: below the base URL; holds no secret and no personal data, and nor does ``query``.

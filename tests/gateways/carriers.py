@@ -50,7 +50,7 @@ class Time:
 
 @dataclass
 class Carrier:
-    """One of the two transports."""
+    """A task or an event loop, which has calls carried out."""
 
     caller: Caller
     time: Time = field(default_factory=Time)

@@ -1,4 +1,4 @@
-"""Every operation x every way to fail x both transports, over real sockets."""
+"""Every operation x every way to fail x tasks and event loops, over real sockets."""
 
 from __future__ import annotations
 
