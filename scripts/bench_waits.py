@@ -171,6 +171,7 @@ class Watch:
         gc.callbacks.append(self._note_collection)
         self._task = asyncio.create_task(self._run())
         self._collected = 0.0
+        self._collecting_since = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -181,17 +182,22 @@ class Watch:
         while True:
             began, worked, collected = time.perf_counter(), time.thread_time(), self._collected
             await asyncio.sleep(_NAP)
-            collecting = self._collected - collected
+            collecting = self._collected + self._unfinished() - collected
             self._blocked = max(self._blocked, time.perf_counter() - began - _NAP - collecting)
             self._working = max(self._working, time.thread_time() - worked - collecting)
 
     def _note_collection(self, phase: str, _: object) -> None:
         if phase == "start":
-            self._collection_began = time.perf_counter()
+            self._collecting_since = time.perf_counter()
         else:
-            taken = time.perf_counter() - self._collection_began
+            taken = self._unfinished()
+            self._collecting_since = 0.0
             self._collected += taken
             self._collecting = max(self._collecting, taken)
+
+    def _unfinished(self) -> float:
+        """Seconds of a collection whose end another thread has not noted yet."""
+        return time.perf_counter() - self._collecting_since if self._collecting_since else 0.0
 
     def lap(self) -> Phase:
         """Return what has been since the last lap."""

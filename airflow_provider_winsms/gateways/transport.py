@@ -390,7 +390,11 @@ class AsyncTransport:
         self._transport: Transport
 
     async def __aenter__(self) -> Self:
-        self._transport = await self._threads.run(self._new_transport)
+        try:
+            self._transport = await self._threads.run(self._new_transport)
+        except BaseException:
+            await self._threads.end(0)
+            raise
         return self
 
     async def __aexit__(

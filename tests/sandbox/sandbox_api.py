@@ -45,7 +45,7 @@ class Api:
         if body is not None:
             options["data"] = body if isinstance(body, bytes) else json.dumps(body)
             options.setdefault("headers", {"Content-Type": "application/json"})
-        return self.session.request(method, f"{self.box.base_url}{path}", timeout=5, **options)
+        return self.session.request(method, f"{self.box.base_url}{path}", **{"timeout": 5, **options})
 
     def get(self, path: str, **query: Any) -> Any:
         answer = self.call("GET", path, params=query)
