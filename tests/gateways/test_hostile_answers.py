@@ -9,13 +9,13 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
 from tests.gateways.calls import BALANCE, SEND, SENT
-from tests.gateways.carriers import Carrier, Time
+from tests.gateways.carriers import GATEWAY, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, closing
 from tests.gateways.test_transport import handshaking
 
@@ -210,6 +210,13 @@ def test_what_is_packed_twice_is_not_unpacked_even_once(carrier: Carrier) -> Non
     assert peak < 5_000_000
 
 
+def test_an_answer_about_ids_is_as_long_as_they_are_many(carrier: Carrier) -> None:
+    call = GATEWAY.delivery_reports([2316])
+    with Stub(document(b'{"messageStatuses": [%s 1]}' % (b"[]," * 50_000))) as stub:
+        error = failure_of(carrier, stub, call, attempts=1)
+    assert "its answer is longer than 67584 bytes" in str(error)
+
+
 USABLE: dict[str, Reply] = {
     "gzip": packed(gzip.compress(WHOLE), "GZIP"),
     "gzip in two files": packed(gzip.compress(WHOLE[:9]) + gzip.compress(WHOLE[9:]), "x-gzip"),
@@ -233,7 +240,7 @@ def test_an_answer_that_is_only_unusual_is_read(carrier: Carrier, name: str) -> 
             assert [receipt.message_id for receipt in receipts] == [2316]
 
 
-def failure_of(carrier: Carrier, stub: Stub, call: Call[object], **options: object) -> SmsError:
-    (error,) = carrier.outcomes(stub.base_url, call, **options)  # type: ignore[arg-type]
+def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) -> SmsError:
+    (error,) = carrier.outcomes(stub.base_url, call, **options)
     assert isinstance(error, SmsError)
     return error

@@ -94,6 +94,9 @@ _MOST_SINGLE_ROWS = 10
 """If none of more rows than this can be read, it is the answer that is wrong, and not single rows of it."""
 _RECIPIENT_BYTES = len('{"mobileNumber":""},')
 _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
+# A row about one id has some 300 bytes. Decoded, a document takes 20 times its memory.
+_ENVELOPE_ANSWER_BYTES = 64 * 1024
+_ID_ANSWER_BYTES = 2 * 1024
 _OPT_OUT_ROWS = "incomingOptoutMessages"
 
 
@@ -314,6 +317,7 @@ class WinSMSGateway(Gateway):
             lambda answer: _answers(_list(answer, key), ids, parse_row),
             body=_encode(ids),
             is_repeatable=True,
+            max_answer_bytes=_ENVELOPE_ANSWER_BYTES + _ID_ANSWER_BYTES * len(ids),
         )
 
     def _page_call(  # noqa: PLR0917 - what differs between three lists
