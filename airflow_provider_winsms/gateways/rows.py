@@ -24,6 +24,7 @@ PART_ROWS = 1000
 LONGEST_VALUE = 1024 * 1024
 """Characters: the longest row that is read, and the longest value beside the rows."""
 
+_LONGEST_AT_A_STRETCH = 512 * 1024
 _LEAST_READ = 64 * 1024
 _NO_SPACE = re.compile(r"[^ \t\n\r]")
 _NO_NUMBER = re.compile(r"[^-+.0-9eE]")
@@ -62,6 +63,34 @@ def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
         raise _no_rows(key)
     if last:
         yield last
+
+
+def document_of(body: bytes) -> Any:
+    """Return a document as ``json.loads`` would make it, a long one row by row.
+
+    ``json`` lets no other thread have its turn, an event loop's neither, until a document is decoded.
+
+    :raises DocumentError: it is not whole JSON, or is long and has a value that is too long.
+    """
+    if len(body) > _LONGEST_AT_A_STRETCH:
+        return _row_by_row(_Document([body]))
+    try:
+        return json.loads(body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise _not_whole() from None
+
+
+def _row_by_row(document: _Document) -> Any:
+    result = _object(document) if document.peek() == "{" else document.value()[0]
+    document.end()
+    return result
+
+
+def _object(document: _Document) -> dict[str, Any]:
+    return {
+        name: [row for row, _ in document.values()] if document.peek() == "[" else document.value()[0]
+        for name in document.names()
+    }
 
 
 def _parts(document: _Document) -> Iterator[list[Row]]:

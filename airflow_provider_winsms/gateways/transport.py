@@ -19,7 +19,6 @@ import time
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
@@ -38,7 +37,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.gateways.daemons import DaemonThreads
-from airflow_provider_winsms.gateways.rows import DocumentError, parts_of
+from airflow_provider_winsms.gateways.rows import DocumentError, document_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -64,8 +63,6 @@ LONGEST_WAIT = 60.0
 _LONGEST_IDLE = 3.0
 _LONGEST_RETRY_AFTER = 24 * 3600.0
 _SECONDS_TO_END = 1.0
-# A thread that decodes keeps an event loop from its turn for some milliseconds; several at once, for many.
-_reading_in_turn = threading.Lock()
 _LONGEST_HEAD = 1024 * 1024
 # A chunk of one byte takes six on the wire.
 _MOST_FRAMING = 8
@@ -383,8 +380,10 @@ class AsyncTransport:
     ) -> None:
         self.endpoint = endpoint
         self._is_over = threading.Event()
+        # A thread that decodes keeps an event loop from its turn for milliseconds; several at once, for many.
+        reading_in_turn = threading.Lock()
         self._new_transport = partial(
-            Transport, endpoint, attempts, sleep or self._sleep, clock, _reading_in_turn
+            Transport, endpoint, attempts, sleep or self._sleep, clock, reading_in_turn
         )
         self._threads = DaemonThreads(endpoint.max_concurrent_requests, "sms-calls")
         self._transport: Transport
@@ -467,10 +466,9 @@ def _whole_answer(response: requests.Response, pieces: Iterable[bytes]) -> Answe
 
 def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     try:
-        document = json.loads(answer.body, parse_float=Decimal)
-    except (ValueError, RecursionError):
-        what = f"its answer of {len(answer.body)} bytes is not whole JSON"
-        raise _lost(call, what, endpoint) from None
+        document = document_of(answer.body)
+    except DocumentError as error:
+        raise _lost(call, f"its answer of {len(answer.body)} bytes {error}", endpoint) from None
     return _parsed(call, document, endpoint)
 
 
