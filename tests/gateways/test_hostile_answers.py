@@ -8,7 +8,7 @@ import time
 import tracemalloc
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +100,16 @@ def test_a_question_whose_answer_has_no_end_may_be_asked_again(carrier: Carrier)
     assert type(error) is GatewayUnavailable
     assert "its answer took longer than 600 seconds" in str(error)
     assert stub.connections == 2
+
+
+def test_an_answer_without_end_is_left_at_its_length_however_fast_it_comes(carrier: Carrier) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\nX-A: %s\r\n\r\n" % (b"a" * 60_000)
+    stream = Endless(interim)
+    with Stub(Reply(streams=stream)) as stub:
+        error = failure_of(carrier, stub, replace(SEND, max_answer_bytes=1000))
+        assert not stream.was_heard_out
+    assert type(error) is OutcomeUnknown
+    assert "its answer is longer than 1056576 bytes on the wire" in str(error)
 
 
 def test_the_head_of_a_proxys_answer_is_left_at_its_deadline(
