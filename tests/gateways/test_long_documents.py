@@ -47,7 +47,7 @@ def test_any_document_is_what_it_would_be_whole(document: Any, indent: int | Non
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([*'{}[]",:\\ 0-.eE', '"a"', '{"a": [', "]}", "1.5e3", "true", "NaN", "é"])))
+@given(st.lists(st.sampled_from([*'{}[]",:\\ 0-.', '"a"', '{"a": [', "]}", "1.5", "true", "NaN", "é"])))
 def test_what_is_no_document_is_none(tokens: list[str]) -> None:
     by_row, whole = both_ways("".join(tokens).encode())
     assert by_row == whole
