@@ -113,7 +113,7 @@ class Endpoint:
     def where(self) -> str:
         """The gateway in words, for errors: its connection and its host, without what may be secret."""
         host = re.split(r"[/?#]", self.base_url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
-        return f"the gateway of the connection {self.name!r} at {host}"
+        return f"gateway of the connection {self.name!r} at {host}"
 
     def leads_where(self, other: Endpoint) -> bool:
         """Whether both reach the same gateway, as the same account."""
@@ -492,7 +492,7 @@ def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     reason = _reason(call, document, endpoint)
     where = f"{call.operation}: HTTP {status}{reason}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        msg = f"{where}. Fewer requests are asked for by {endpoint.where}."
+        msg = f"{where}. The {endpoint.where} asks for fewer requests."
         return GatewayUnavailable(msg, _retry_after(answer))
     if _may_have_been_carried_out(status):
         return _lost(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
@@ -547,13 +547,13 @@ def _lost(
     retry_after: float | None = None,
 ) -> SmsError:
     if never_left:
-        return GatewayUnavailable(f"{call.operation}: {endpoint.where} could not be reached ({what}).")
+        return GatewayUnavailable(f"{call.operation}: the {endpoint.where} could not be reached ({what}).")
     if call.is_repeatable:
         return GatewayUnavailable(
-            f"{call.operation}: no usable answer from {endpoint.where} ({what}).", retry_after
+            f"{call.operation}: no usable answer from the {endpoint.where} ({what}).", retry_after
         )
     return OutcomeUnknown(
-        f"{call.operation}: submitted to {endpoint.where}, and then {what}. "
+        f"{call.operation}: submitted to the {endpoint.where}, and then {what}. "
         "It may have been carried out; it is not repeated."
     )
 
@@ -563,7 +563,7 @@ def _malformed(call: Call[Any], error: Exception, body: _Body, endpoint: Endpoin
     what = type(error).__name__
     if body.never_left or not body:
         return ConfigurationError(
-            f"{call.operation}: the request to {endpoint.where} cannot be made ({what}). "
+            f"{call.operation}: the request to the {endpoint.where} cannot be made ({what}). "
             "Check the base URL and the API key."
         )
     return _lost(call, what, endpoint)

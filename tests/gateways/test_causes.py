@@ -119,5 +119,5 @@ def errors_at(carrier: Carrier, address: str, **options: Any) -> list[SmsError]:
 
 def assert_named(errors: list[SmsError], stub: Stub, *words: str) -> None:
     for error in errors:
-        assert f"the gateway of the connection 'winsms_default' at 127.0.0.1:{stub.port}" in str(error)
+        assert f"gateway of the connection 'winsms_default' at 127.0.0.1:{stub.port}" in str(error)
         assert all(word in str(error) for word in words), str(error)
