@@ -1,7 +1,8 @@
 """The vocabulary: few words, the same for every gateway.
 
-Times are aware (``pendulum.DateTime``), money is ``Decimal``, and the row as it came over the wire is kept
-beside the normalised one in ``raw``. Numbers, texts and raw rows are personal data: no ``repr`` shows them.
+Times are aware (``pendulum.DateTime``), money is ``Decimal``, or ``None`` where the gateway states no amount
+that can be read. The row as it came over the wire is kept beside the normalised one in ``raw``. Numbers,
+texts and raw rows are personal data: no ``repr`` shows them.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ class Receipt:
     message_id: MessageId | None
     reason: RejectReason | None
     code: str
-    cost: Decimal
+    cost: Decimal | None
     balance: Decimal | None
     send_at: DateTime | None = None
     reference: str | None = field(default=None, repr=False)
@@ -254,7 +255,7 @@ class DeliveryReport:
     message_id: MessageId
     state: DeliveryState
     code: str = ""
-    cost: Decimal = Decimal(0)
+    cost: Decimal | None = Decimal(0)
     time: DateTime | None = None
     number: str | None = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -268,7 +269,7 @@ class ScheduledMessage:
     number: str = field(repr=False)
     submitted_at: DateTime | None
     send_at: DateTime | None
-    refund: Decimal
+    refund: Decimal | None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     submitted_at_wire: str | None = field(default=None, compare=False)
     """As the gateway wrote it."""
@@ -283,7 +284,7 @@ class Cancellation:
     message_id: MessageId
     cancelled: bool
     code: str
-    refund: Decimal
+    refund: Decimal | None
     number: str | None = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -325,7 +326,7 @@ class SubAccount:
     login: str = field(repr=False)
     first_name: str = field(repr=False)
     surname: str = field(repr=False)
-    balance: Decimal
+    balance: Decimal | None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -333,7 +334,7 @@ class SubAccount:
 class Balance:
     """Credits left. At WinSMS a credit is one segment to a South African network."""
 
-    credits: Decimal
+    credits: Decimal | None
 
 
 class Answers(tuple[T, ...]):  # noqa: SLOT001 - a tuple of any length takes no slots

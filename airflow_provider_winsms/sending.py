@@ -186,6 +186,9 @@ class Outcome:
     rejected: Counter[RejectReason] = field(default_factory=Counter)
     unknown: int = 0
     cost: Decimal = Decimal(0)
+    """Of those texts whose cost is known."""
+    unpriced: int = 0
+    """How many texts were accepted for an amount that cannot be read."""
     balance: Decimal | None = None
     requests: int = 0
     repeated: int = 0
@@ -234,6 +237,7 @@ class Outcome:
             why for place, why in record.declined.items() if place not in sent_again and place not in left_out
         )
         self.cost += record.cost
+        self.unpriced += record.unpriced
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt
             again = f" of round {place.round}" if place.round > 1 else ""
@@ -268,7 +272,7 @@ class Outcome:
             "unknown": self.unknown,
             "not_tried": self.not_tried,
             "duplicates": self.duplicates,
-            "cost": credits_text(self.cost),
+            "cost": None if self.unpriced else credits_text(self.cost),
             "balance": None if self.balance is None else credits_text(self.balance),
             "requests": self.requests,
             **changes,
@@ -558,6 +562,12 @@ class Submission:
             raise
         self._lost_in_a_row = 0
         self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
+        if unpriced := sum(r.accepted and r.cost is None for r in receipts):
+            self._log.warning(
+                "Request %d: the gateway states no amount that can be read for %s.",
+                place.number,
+                counted(unpriced, "accepted text"),
+            )
         self.outcome.note(receipts)
         self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
 
@@ -849,7 +859,7 @@ class Submission:
         self._log.info("Request %d: %s cancelled.", place.number, counted(len(cancelled), "text"))
         record.cancelling_at = None
         news = {
-            position: _declined("", RejectReason.CANCELLED, record.costs[position])
+            position: _declined("", RejectReason.CANCELLED, record.costs.get(position, Decimal(0)))
             for position, message_id in record.ids.items()
             if message_id in cancelled
         }

@@ -80,14 +80,15 @@ class DeliveryOutcome:
     """How a wait ended: counts and ids, neither numbers nor texts.
 
     :param states: how many texts are in each state, over all ids.
-    :param cost: credits, as the gateway states it now; it may take back the cost of what failed.
+    :param cost: credits, as the gateway states it now; it may take back the cost of what failed. ``None`` if
+        what it states of a text is no amount.
     :param undelivered: reports of texts that did not arrive, at most ``REPORTS_KEPT``.
     """
 
     total: int
     needed: int
     states: dict[str, int]
-    cost: Decimal
+    cost: Decimal | None
     undelivered: tuple[DeliveryReport, ...]
 
     @property
@@ -101,12 +102,12 @@ class DeliveryOutcome:
         return self.delivered >= self.needed
 
     def summary(self) -> dict[str, Any]:
-        """Return ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``."""
+        """Return ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; or no cost."""
         return {
             "total": self.total,
             "delivered": self.delivered,
             "states": self.states,
-            "cost": credits_text(self.cost),
+            "cost": None if self.cost is None else credits_text(self.cost),
         }
 
     def failure(self, why: str, trouble: str = "") -> DeliveryFailed:
@@ -132,7 +133,7 @@ class DeliveryOutcome:
             total=value["total"],
             needed=value["needed"],
             states=dict(value["states"]),
-            cost=Decimal(value["cost"]),
+            cost=None if value["cost"] is None else Decimal(value["cost"]),
             undelivered=tuple(
                 DeliveryReport(message_id, DeliveryState(state), code)
                 for message_id, state, code in value["undelivered"]
@@ -145,7 +146,7 @@ class _Standing(NamedTuple):
 
     state: DeliveryState
     code: str = ""
-    cost: Decimal = Decimal(0)
+    cost: Decimal | None = Decimal(0)
 
 
 _UNHEARD_OF = _Standing(DeliveryState.UNKNOWN)
@@ -234,10 +235,11 @@ class DeliveryWait:
         """Return how things stand."""
         standings = list(self._place_of)
         counts = Counter[DeliveryState]()
-        cost = Decimal(0)
+        cost: Decimal | None = Decimal(0)
         for place, count in Counter(self._standings).items():
             counts[standings[place].state] += count
-            cost += standings[place].cost * count
+            price = standings[place].cost
+            cost = None if cost is None or price is None else cost + price * count
         return DeliveryOutcome(
             total=len(self._ids),
             needed=self._needed,

@@ -7,10 +7,10 @@ scanner of ``json`` itself, so that a row is what ``json.loads`` would make of i
 from __future__ import annotations
 
 import codecs
-import json
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.gateways.numbers import decoded, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +27,7 @@ LONGEST_VALUE = 1024 * 1024
 _LONGEST_AT_A_STRETCH = 512 * 1024
 _LEAST_READ = 64 * 1024
 _NO_SPACE = re.compile(r"[^ \t\n\r]")
+_BEGINS_A_NUMBER = "-0123456789"
 _NO_NUMBER = re.compile(r"[^-+.0-9eE]")
 
 
@@ -75,7 +76,7 @@ def document_of(body: bytes) -> Any:
     if len(body) > _LONGEST_AT_A_STRETCH:
         return _row_by_row(_Document([body]))
     try:
-        return json.loads(body, parse_float=Decimal)
+        return decoded(body)
     except (ValueError, RecursionError):
         raise _not_whole() from None
 
@@ -112,7 +113,6 @@ class _Document:
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._scan = json.JSONDecoder(parse_float=Decimal).raw_decode
         self._text = ""
         self._at = 0
         self._is_all_here = False
@@ -179,12 +179,13 @@ class _Document:
     def _scanned(self) -> tuple[Any, int]:
         """Return the value here and its end: 0 if it is cut off, which looks like any other fault."""
         try:
-            value, end = self._scan(self._text, self._at)
+            value, end = scanned(self._text, self._at)
         except ValueError:
             return None, 0
         except RecursionError:
             raise _not_whole() from None
-        if type(value) in {int, Decimal} and not self._is_all_here and not _NO_NUMBER.search(self._text, end):
+        is_number = self._text[self._at] in _BEGINS_A_NUMBER
+        if is_number and not self._is_all_here and not _NO_NUMBER.search(self._text, end):
             return None, 0
         return value, end
 

@@ -187,7 +187,7 @@ class SmsHook(BaseHook):
         return self.get_conn().stream(self.gateway.opt_outs(), leaving)
 
     def get_balance(self) -> Balance:
-        """Ask for the credits left."""
+        """Ask for the credits left: ``None`` where the gateway states no amount that can be read."""
         return self.carry(self.gateway.balance())
 
     def read_clock(self, now: Callable[[], DateTime]) -> Reading | None:
@@ -223,6 +223,8 @@ class SmsHook(BaseHook):
                 balance = transport.send(self.gateway.balance())
         except SmsError as error:
             return False, str(error)
+        if balance.credits is None:
+            return True, "Connected; the gateway states no balance that can be read."
         return True, f"Connected; {credits_text(balance.credits)} credits left."
 
     def endpoint_of(self, connection: Connection, extras: Mapping[str, Any] | None = None) -> Endpoint:

@@ -166,7 +166,8 @@ class Record:
         for position, receipt in news.items():
             if receipt.reason is None and receipt.message_id is not None:
                 self.ids[position] = receipt.message_id
-                self.costs[position] = receipt.cost
+                if receipt.cost is not None:
+                    self.costs[position] = receipt.cost
             elif receipt.reason is not None:
                 self.ids.pop(position, None)
                 self.costs.pop(position, None)
@@ -174,8 +175,13 @@ class Record:
 
     @property
     def cost(self) -> Decimal:
-        """What was paid for those that were accepted, in credits."""
+        """What was paid for those that were accepted, in credits, as far as it is known."""
         return sum(self.costs.values(), start=Decimal(0))
+
+    @property
+    def unpriced(self) -> int:
+        """How many were accepted for an amount that is not known."""
+        return len(self.ids) - len(self.costs)
 
     @property
     def in_doubt(self) -> list[int]:

@@ -236,7 +236,12 @@ MESSAGES = Table(
             "the gateway's id, a whole number, to be joined with `in_reply_to` of the replies",
             is_required=False,
         ),
-        Column("cost", Kind.AMOUNT, "credits; 0 for what was not accepted, and for what a person resolved"),
+        Column(
+            "cost",
+            Kind.AMOUNT,
+            "credits; 0 for what was not accepted, what a person resolved, and where the gateway stated no "
+            "amount that can be read",
+        ),
         Column("refund", Kind.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
         Column("submitted_at", Kind.INSTANT, "when its request was claimed"),
         Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", is_required=False),

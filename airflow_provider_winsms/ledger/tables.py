@@ -87,9 +87,9 @@ class Row(NamedTuple):
         """Return the row after a receipt. What is known already stands, with what was reported since."""
         if receipt.reason is None:
             is_known = receipt.message_id is None or receipt.message_id == self.message_id
-            return self if is_known else self.accepted(whole_id(receipt.message_id), receipt.cost)
+            return self if is_known else self.accepted(whole_id(receipt.message_id), _kept(receipt.cost))
         if receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
-            return self._cancelled(receipt.cost)
+            return self._cancelled(_kept(receipt.cost))
         return self.declined(receipt.reason)
 
     def accepted(self, message_id: int, cost: Decimal) -> Row:
@@ -250,7 +250,7 @@ class Tables:
         """
         alike = defaultdict(list)
         for position, receipt in news.items():
-            alike[receipt.reason, receipt.cost].append((position, receipt.message_id))
+            alike[receipt.reason, _kept(receipt.cost)].append((position, receipt.message_id))
         counts, cost, now = Counter[str](), Decimal(0), self.now()
         for (reason, price), rows in alike.items():
             for part in parts(rows, _CHOICES_AT_ONCE):
@@ -458,6 +458,11 @@ def _chosen(ids: Mapping[int, int | None]) -> str:
 def _run(run: Sequence[tuple[int, int | None]]) -> str:
     cases = " ".join([f"WHEN {position} THEN {message_id}" for position, message_id in run])
     return f"WHEN position <= {run[-1][0]} THEN CASE position {cases} END"
+
+
+def _kept(amount: Decimal | None) -> Decimal:
+    """Return an amount as the tables keep it: one that is not known counts as nothing."""
+    return Decimal(0) if amount is None else amount
 
 
 def _row(values: tuple[Any, ...]) -> Row:

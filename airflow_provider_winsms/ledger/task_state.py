@@ -312,8 +312,8 @@ def row_of_record(record: Record) -> dict[str, Any]:
         row["due"] = sorted(int(due.timestamp()) // 60 for due in record.due)
     if record.ids:
         row["ids"] = [record.ids.get(position) for position in range(record.size)]
-        costs = {str(cost) for cost in record.costs.values()}
-        each = [str(record.costs.get(position, 0)) for position in range(record.size)]
+        each = [str(record.costs[place]) if place in record.costs else None for place in range(record.size)]
+        costs = {each[place] for place in record.ids}
         row["costs"] = costs.pop() if len(costs) == 1 else each
     if record.declined:
         positions = defaultdict(list)
@@ -351,14 +351,15 @@ def holdings_of(row: Mapping[str, Any]) -> tuple[Holding, ...]:
 def record_of(row: Mapping[str, Any]) -> Record:
     """Return the record that JSON values are of."""
     ids = {place: message_id for place, message_id in enumerate(row.get("ids", ())) if message_id is not None}
-    costs = row.get("costs", ())
+    costs = row.get("costs")
+    each: list[Any] = costs if isinstance(costs, list) else [costs] * row["size"]
     return Record(
         size=row["size"],
         intended_at=_instant(row["intended_at"]),
         owner=row["owner"],
         send_at=row["send_at"] and _instant(row["send_at"]),
         ids=ids,
-        costs={place: Decimal(costs if isinstance(costs, str) else costs[place]) for place in ids},
+        costs={place: Decimal(each[place]) for place in ids if each[place] is not None},
         declined={
             position: RejectReason(reason)
             for reason, positions in row.get("declined", {}).items()

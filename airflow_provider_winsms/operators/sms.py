@@ -548,8 +548,9 @@ class SmsSendOperator(_SendOperator):
     Returns ``{"batch": id, "message_ids": [...], "accepted": n, "rejected": {reason: n}, "unknown": 0,
     "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "requests": n}``, of all tries
     together: amounts are decimal strings, in credits; reasons are values of ``RejectReason``; ``balance`` is
-    ``None`` where this try sent nothing. Neither numbers nor the text are in it, in a log, or in the rendered
-    template view, where what is sealed shows as ``(not shown)``. A literal stays in the DAG file and in
+    ``None`` where this try sent nothing, and ``cost`` where the gateway states no amount that can be read.
+    Neither numbers nor the text are in it, in a log, or in the rendered template view, where what is sealed
+    shows as ``(not shown)``. A literal stays in the DAG file and in
     Airflow's copy of it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=``
     while the task runs. What it returns is not templated again. It may return another list in a later try, as
     ``on_changed`` says.

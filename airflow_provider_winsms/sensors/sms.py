@@ -50,8 +50,9 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
     A text may stay at ``sent`` for ever where its network reports nothing, so set a ``timeout``.
 
     Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; states are values of
-    ``DeliveryState``, the cost is in credits. Fails with ``DeliveryFailed``, whose ``reports`` say what
-    became of the texts that did not arrive (ids and states; at most 1000). A wrong key or id ends the wait
+    ``DeliveryState``, the cost is in credits, or ``None`` where the gateway states no amount that can be
+    read. Fails with ``DeliveryFailed``, whose ``reports`` say what became of the texts that did not arrive
+    (ids and states; at most 1000). A wrong key or id ends the wait
     at once, an unreachable gateway or ledger does not.
 
     Young texts are asked for often, old ones seldom: the pause is a tenth of the time since the wait began,

@@ -150,8 +150,9 @@ class Shaper:
             return [ours] * len(rows)
         return [ours if theirs is None else theirs for theirs in rows.column(KEY_ID)]
 
-    def _amounts(self, values: Sequence[Decimal]) -> Sequence[Any]:
-        return list(map(self._database.dialect.amount, values))
+    def _amounts(self, values: Sequence[Decimal | None]) -> Sequence[Any]:
+        amount = self._database.dialect.amount
+        return [None if value is None else amount(value) for value in values]
 
     def _instants(self, values: Sequence[datetime | None]) -> Sequence[Any]:
         # Many rows have the same minute, which is one object.

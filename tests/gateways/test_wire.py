@@ -249,7 +249,7 @@ EXCHANGES = [
         None,
         (
             SubAccount(10345, "shop", "Ann", "Lee", Decimal("1.4")),
-            SubAccount(10346, "", "7", "", Decimal(0)),
+            SubAccount(10346, "", "7", "", None),
         ),
     ),
     Exchange("no sub-accounts", GATEWAY.sub_accounts(), {"subAccounts": []}, "GET", "/subaccounts", None, ()),

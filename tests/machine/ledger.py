@@ -49,7 +49,7 @@ class Row:
     def learn(self, receipt: Receipt) -> None:
         """Take a receipt in."""
         if receipt.reason is None:
-            self.message_id, self.cost, self.reason = receipt.message_id, receipt.cost, None
+            self.message_id, self.cost, self.reason = receipt.message_id, receipt.cost or Decimal(0), None
         elif receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
             self.reason = receipt.reason
         else:

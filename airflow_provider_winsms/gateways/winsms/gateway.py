@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import compress
@@ -23,6 +23,7 @@ from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
+from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, price, whole
 from airflow_provider_winsms.messages import (
     Answers,
     Balance,
@@ -86,9 +87,7 @@ _WIRE_TIME = "%Y%m%d%H%M"
 _WIRE_TIME_DIGITS = 12
 _MINUTES = 60
 _ALL_BUT_A_MINUTE = timedelta(minutes=59)
-_ID_END = 10**19
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
-_WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 _MOST_SINGLE_ROWS = 10
 """If none of more rows than this can be read, it is the answer that is wrong, and not single rows of it."""
@@ -332,16 +331,16 @@ class WinSMSGateway(Gateway):
     ) -> Call[Page[T]]:
         def parse(answer: Any) -> Page[T]:
             listed = _list(answer, key)
-            is_readable = [isinstance(row, dict) and _whole(row.get(id_key)) is not None for row in listed]
+            is_readable = [isinstance(row, dict) and _id(row.get(id_key)) is not None for row in listed]
             rows, unreadable = listed, tuple[int, ...]()
             if not all(is_readable):
                 rows = list(compress(listed, is_readable))
                 unreadable = tuple(place for place, is_one in enumerate(is_readable) if not is_one)
                 _check_some_are_readable(len(unreadable), len(listed))
-            start = _integer(answer, "resultsOffset", offset)
+            start = _count(answer, "resultsOffset", offset)
             # A full page of a list of unknown length may be the last one, or one of many.
             end = None if len(listed) >= limit else start + len(listed)
-            return Page(read(rows), start, _integer(answer, "resultsTotalAvailable", end), unreadable)
+            return Page(read(rows), start, _count(answer, "resultsTotalAvailable", end), unreadable)
 
         query = {"offset": offset, "limit": limit}
         return Call(operation, "GET", path, parse, query=query, is_repeatable=True)
@@ -358,33 +357,34 @@ class WinSMSGateway(Gateway):
         return wire
 
     def _receipts(self, answer: Any, recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
-        return _not_all_unknown(self._matched(_rows(answer, "recipients"), recipients))
+        return _checked(self._matched(_list(answer, "recipients"), recipients))
 
     def _batch_receipts(self, answer: Any, messages: Sequence[Message]) -> tuple[Receipt, ...]:
-        groups = _in_order(_rows(answer, "messages"), messages)
-        rows = ([] if group is None else _rows(group, "recipients") for group in groups)
-        pairs = zip(rows, messages, strict=True)
-        return _not_all_unknown(tuple(r for rows, m in pairs for r in self._matched(rows, m.recipients)))
+        groups = _in_order(_list(answer, "messages"), messages)
+        pairs = zip(map(_rows_of, groups), messages, strict=True)
+        return _checked([r for rows, m in pairs for r in self._matched(rows, m.recipients)])
 
-    def _matched(self, rows: list[Row], recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
+    def _matched(self, rows: Sequence[Any], recipients: Sequence[Recipient]) -> list[Receipt]:
         """Match rows to recipients by number: the order of the rows is in the examples, but not promised.
 
         A recipient that the answer leaves out, or names too often, gets a receipt that knows nothing.
         """
         by_number: defaultdict[str, list[Row]] = defaultdict(list)
         for row in reversed(rows):
-            by_number[str(row.get("mobileNumber", ""))].append(row)
+            if isinstance(row, dict):
+                by_number[_text(row.get("mobileNumber"))].append(row)
         for number, needed in Counter(recipient.number for recipient in recipients).items():
             if len(by_number[number]) > needed:
                 by_number[number] = _without_copies(by_number[number])
             if len(by_number[number]) != needed:
                 by_number[number] = [{}] * needed
-        return tuple(self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients)
+        return [self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients]
 
     def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
-        accepted, message_id = row.get("accepted"), _whole(row.get("apiMessageId"))
+        # Some write a 0 for no id.
+        accepted, message_id = row.get("accepted"), _id(row.get("apiMessageId")) or None
         if not isinstance(accepted, bool) or (accepted and message_id is None):
-            return _no_receipt(recipient)
+            return _unknown(recipient)
         code = _code(row.get("acceptError"))
         return Receipt(
             number=recipient.number,
@@ -392,8 +392,8 @@ class WinSMSGateway(Gateway):
             message_id=message_id if accepted else None,
             reason=None if accepted else REJECT_REASONS.get(code, RejectReason.OTHER),
             code=code,
-            cost=_readable_money(row.get("creditCost")) or Decimal(0),
-            balance=_readable_money(row.get("newCreditBalance")),
+            cost=_price(row),
+            balance=amount(row.get("newCreditBalance"), BALANCE_END),
             send_at=self._time(row.get("scheduledTime")),
             reference=recipient.reference,
             raw=row,
@@ -404,10 +404,10 @@ class WinSMSGateway(Gateway):
         delivered = _flag(row.get("statusDelivered"))
         state = DeliveryState.DELIVERED if delivered else DELIVERY_STATES.get(code, DeliveryState.UNKNOWN)
         return DeliveryReport(
-            message_id=_wire_id(row.get("apiMessageId")),
+            message_id=whole(row.get("apiMessageId")),
             state=state,
             code=code,
-            cost=_readable_money(row.get("creditCost")) or Decimal(0),
+            cost=_price(row),
             time=self._time(row.get("statusTime")),
             number=_text(row.get("mobileNumber")),
             raw=row,
@@ -422,7 +422,7 @@ class WinSMSGateway(Gateway):
                 "number": self._numbers(rows),
                 "submitted_at": self._times(submitted),
                 "send_at": self._times(due),
-                "refund": [_readable_money(row.get("creditCost")) or Decimal(0) for row in rows],
+                "refund": [_price(row) for row in rows],
                 "raw": rows,
                 "submitted_at_wire": submitted,
                 "send_at_wire": due,
@@ -593,27 +593,43 @@ def _check_some_are_readable(unread: int, rows: int) -> None:
         raise ValueError(msg)
 
 
-def _in_order(groups: list[Row], messages: Sequence[Message]) -> Sequence[Row | None]:
-    """Return the groups as the messages stand, ``None`` for one that is not there.
+def _rows_of(group: Row | None) -> list[Any]:
+    rows = None if group is None else group.get("recipients")
+    return rows if isinstance(rows, list) else []
+
+
+def _in_order(groups: list[Any], messages: Sequence[Message]) -> list[Row | None]:
+    """Return the groups as the messages stand, ``None`` for one that is not there, or cannot be read.
 
     The order of an answer is in the example, but not promised.
     """
     by_text: defaultdict[str, list[Row]] = defaultdict(list)
     for group in reversed(groups):
-        by_text[_text(group.get("message"))].append(group)
+        if isinstance(group, dict):
+            by_text[_text(group.get("message"))].append(group)
     needed = Counter(message.text for message in messages)
-    if len(groups) == len(messages) and needed.keys() != by_text.keys():
+    if needed.keys() != by_text.keys() and _may_stand_in_order(groups, messages):
         # The gateway may give a text back as it was sent, which need not be as it was given.
-        return groups
-    whole = {text for text, count in needed.items() if len(by_text[text]) == count}
-    return [by_text[message.text].pop() if message.text in whole else None for message in messages]
+        return [group if isinstance(group, dict) else None for group in groups]
+    found = {text for text, count in needed.items() if len(by_text[text]) == count}
+    return [by_text[message.text].pop() if message.text in found else None for message in messages]
+
+
+def _may_stand_in_order(groups: list[Any], messages: Sequence[Message]) -> bool:
+    """Tell whether there is a group for each message, and none has the text of another one."""
+    texts = {message.text for message in messages}
+    given = (_text(group.get("message")) if isinstance(group, dict) else "" for group in groups)
+    return len(groups) == len(messages) and all(
+        text == message.text or text not in texts for text, message in zip(given, messages, strict=True)
+    )
 
 
 def _without_copies(rows: list[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 
-def _no_receipt(recipient: Recipient) -> Receipt:
+def _unknown(recipient: Recipient | Receipt) -> Receipt:
+    """Return a receipt that knows nothing."""
     return Receipt(
         number=recipient.number,
         accepted=False,
@@ -626,33 +642,31 @@ def _no_receipt(recipient: Recipient) -> Receipt:
     )
 
 
-def _not_all_unknown(receipts: tuple[Receipt, ...]) -> tuple[Receipt, ...]:
-    if not any(receipt.is_known for receipt in receipts):
+def _checked(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
+    """Return receipts, without the ids that several recipients have: nobody can tell whose they are.
+
+    :raises ValueError: if they tell of nobody.
+    """
+    uses = Counter(receipt.message_id for receipt in receipts)
+    checked = tuple(
+        _unknown(receipt) if receipt.accepted and uses[receipt.message_id] > 1 else receipt
+        for receipt in receipts
+    )
+    if not any(receipt.is_known for receipt in checked):
         msg = f"no receipt for any of {len(receipts)} recipients"
         raise ValueError(msg)
-    return receipts
+    return checked
 
 
-def _integer(answer: Row, key: str, default: int | None) -> int:
+def _count(answer: Row, key: str, default: int | None) -> int:
     value = answer.get(key)
-    return _wire_id(default if value is None else value)
+    return whole(default if value is None else value)
 
 
-def _wire_id(value: Any) -> int:
-    """Read a whole number: never a rounded one, and an error that does not quote what came instead."""
-    if type(value) is int and 0 <= value < _ID_END:
-        return value
-    digits = _WHOLE.fullmatch(str(value)) if isinstance(value, (int, str, Decimal)) else None
-    if digits is None:
-        msg = "no whole number where an id or a count must be"
-        raise ValueError(msg)
-    return int(digits[1])
-
-
-def _whole(value: Any) -> int | None:
+def _id(value: Any) -> int | None:
     """Read an id, or ``None`` if it cannot be read."""
     try:
-        return _wire_id(value)
+        return whole(value)
     except ValueError:
         return None
 
@@ -667,38 +681,26 @@ def _flag(value: Any) -> bool:
 
 def _message_id(value: object) -> int:
     # Ids that were read once are read again at each poll.
-    if type(value) is int and 0 <= value < _ID_END:
+    if type(value) is int and 0 <= value < ID_END:
         return value
     try:
         digits = _GIVEN_ID.fullmatch(str(value))
     # Python writes no integer of more than 4300 digits.
     except ValueError:
         digits = None
-    if digits is None:
-        msg = f"A WinSMS message id is a whole number; got one of type {type(value).__name__} that is not."
+    if digits is None or (number := int(digits[1])) >= ID_END:
+        msg = (
+            "A WinSMS message id is a whole number below 2**63; got one of type "
+            f"{type(value).__name__} that is not."
+        )
         raise InvalidMessage(msg)
-    return int(digits[1])
+    return number
 
 
-def _money(value: Any) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
-        msg = "an amount that is not a number"
-        raise ValueError(msg)
-    return amount
-
-
-def _readable_money(value: Any) -> Decimal | None:
-    """Read an amount, or ``None`` if it cannot be read: better no amount than no id."""
-    try:
-        return _money(value)
-    except ValueError:
-        return None
+def _price(row: Row) -> Decimal | None:
+    """Read what a text costs: nothing where nothing is stated, and ``None`` if what is stated is no price."""
+    value = row.get("creditCost")
+    return Decimal(0) if value is None or value == "" else price(value)
 
 
 def _text(value: Any) -> str:
@@ -712,22 +714,22 @@ def _texts(rows: Sequence[Row], key: str) -> list[str]:
 
 def _ids(rows: Sequence[Row], key: str) -> list[int]:
     values: list[Any] = [row.get(key) for row in rows]
-    return values if _are_whole(values, {int}) else list(map(_wire_id, values))
+    return values if _are_ids(values, {int}) else list(map(whole, values))
 
 
 def _optional_ids(rows: Sequence[Row], key: str) -> list[int | None]:
     values: list[Any] = [row.get(key) for row in rows]
-    if _are_whole(values, {int, NoneType}):
+    if _are_ids(values, {int, NoneType}):
         return values
-    return list(map(_whole, values))
+    return list(map(_id, values))
 
 
-def _are_whole(values: Sequence[Any], kinds: set[type]) -> bool:
+def _are_ids(values: Sequence[Any], kinds: set[type]) -> bool:
     found = set(map(type, values))
     if not found <= kinds:
         return False
     numbers = [value for value in values if value is not None] if NoneType in found else values
-    return min(numbers, default=0) >= 0 and max(numbers, default=0) < _ID_END
+    return min(numbers, default=0) >= 0 and max(numbers, default=0) < ID_END
 
 
 def _code(value: Any) -> str:
@@ -742,21 +744,20 @@ def _code(value: Any) -> str:
 
 def _cancellation(row: Row) -> Cancellation:
     return Cancellation(
-        message_id=_wire_id(row.get("apiMessageId")),
+        message_id=whole(row.get("apiMessageId")),
         cancelled=_flag(row.get("deleted")),
         code=_code(row.get("deleteError")),
-        refund=_readable_money(row.get("creditCost")) or Decimal(0),
+        refund=_price(row),
         number=_text(row.get("mobileNumber")),
         raw=row,
     )
 
 
 def _balance(answer: Any) -> Balance:
-    credits_left = _money(answer.get("creditBalance")) if isinstance(answer, dict) else None
-    if credits_left is None:
+    if not isinstance(answer, dict) or answer.get("creditBalance") is None:
         msg = "no creditBalance"
         raise ValueError(msg)
-    return Balance(credits_left)
+    return Balance(amount(answer["creditBalance"], BALANCE_END))
 
 
 def _transfer_successful(answer: Any) -> bool:
@@ -769,10 +770,10 @@ def _transfer_successful(answer: Any) -> bool:
 
 def _sub_account(row: Row) -> SubAccount:
     return SubAccount(
-        account_number=_wire_id(row.get("accountNumber")),
+        account_number=whole(row.get("accountNumber")),
         login=_text(row.get("loginName")),
         first_name=_text(row.get("firstName")),
         surname=_text(row.get("surname")),
-        balance=_money(row.get("creditBalance")) or Decimal(0),
+        balance=amount(row.get("creditBalance"), BALANCE_END),
         raw=row,
     )
