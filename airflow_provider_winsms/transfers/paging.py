@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST_ROWS = 10**9
+"""A list that states more than a billion rows states something else."""
+
+MOST_ROWS_ARRIVE = 10**6
+"""So many rows, beside as many as there were, may come while a list is read once."""
+
+MOST_REPEATED_PAGES = 100
+"""So many pages may have no row to read, or begin with the row of an earlier one, as rows move meanwhile."""
+
+_ENDLESS = "The list does not end: the gateway"
+_LATER = "Nothing was loaded; a later try asks again."
 _KEPT = 1
 """So many pages for each request on its way may wait for the database, which takes many at a time."""
 
@@ -168,6 +179,9 @@ class PagedList(Generic[T]):
         self.has_moved = False
         """Whether a row was seen at two places since then, if the list may shrink."""
         self._unreadable: set[int] = set()
+        self._first_total: int | None = None
+        self._first_keys: set[Any] = set()
+        self._repeated = 0
 
     @property
     def unreadable(self) -> int:
@@ -201,6 +215,7 @@ class PagedList(Generic[T]):
         """Yield the pages from a place to the end of the list, which may move away meanwhile."""
         if start == 0:
             self.total, self.has_moved = 0, False
+            self._first_total = None
             self._edges.clear()
             self._unreadable.clear()
         self._begin(start, None)
@@ -225,9 +240,12 @@ class PagedList(Generic[T]):
         with closing(self._stretches(parts)) as stretches:
             for stretch in stretches:
                 yield from stretch.pieces
+                if stretch.is_dry:
+                    break
 
     def _begin(self, start: int, stop: int | None) -> None:
         self._pages_read, self._start, self._stop = 0, start, stop
+        self._first_keys, self._repeated = set(), 0
 
     def _stretches(self, parts: Iterable[tuple[int, int]]) -> Generator[Stretch]:
         most = self._most_ahead
@@ -240,10 +258,12 @@ class PagedList(Generic[T]):
         (end, stop), pieces, is_dry = part, [], False
         while not is_dry:
             page = self._page(end, stop - end)
-            length = page.unreadable
+            keys: Sequence[Any] = ()
             if page.rows:
                 pieces.append(self._prepare(page.rows))
-                length += len(pieces[-1].keys)
+                keys = pieces[-1].keys
+            self._refuse_repeats(keys)
+            length = page.unreadable + len(keys)
             end += min(length, stop - end)
             is_dry = not length and end < self.total
             if end >= min(stop, self.total):
@@ -257,6 +277,7 @@ class PagedList(Generic[T]):
         total = self._believable(page, offset - before, limit + before)
         with self._counting:
             self.requests += 1
+            self._refuse_endless(total)
             self.total = max(self.total, total)
             if self._may_shrink:
                 self._look_at_edges(page, offset - before, before)
@@ -276,6 +297,21 @@ class PagedList(Generic[T]):
             msg = "The gateway lists more rows than it states, and perhaps others. A later try asks again."
             raise GatewayUnavailable(msg)
         return max(offset + rows, page.total) if rows else page.total
+
+    def _refuse_endless(self, total: int) -> None:
+        if self._first_total is None:
+            self._first_total = total
+        if total > min(MOST_ROWS, 2 * self._first_total + MOST_ROWS_ARRIVE):
+            msg = f"{_ENDLESS} states {total} rows, after {self._first_total} at first. {_LATER}"
+            raise GatewayUnavailable(msg)
+
+    def _refuse_repeats(self, keys: Sequence[Any]) -> None:
+        with self._counting:
+            self._repeated += not keys or keys[0] in self._first_keys
+            self._first_keys.update(keys[:1])
+            if self._repeated > MOST_REPEATED_PAGES:
+                msg = f"{_ENDLESS} states {self.total} rows, and repeats its pages. {_LATER}"
+                raise GatewayUnavailable(msg)
 
     def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
         self.has_moved |= page.length < before
