@@ -52,7 +52,6 @@ class Call(Generic[T]):
     :param body: the encoded JSON body.
     :param is_repeatable: whether carrying it out twice does no harm. A send that nobody marked must not go
         out twice, so it is not unless it is said to be.
-    :param is_personal: whether the body holds numbers or texts, so that an error must not quote the answer.
     :param max_answer_bytes: the longest answer that is read.
     :param rows: where the answer is one list without pages, and the result has one item for each of its
         rows: the key of the list. ``parse`` is then also given parts of the answer, each an object with
@@ -66,7 +65,6 @@ class Call(Generic[T]):
     query: Mapping[str, int] = field(default_factory=dict)
     body: bytes | None = field(default=None, repr=False)
     is_repeatable: bool = False
-    is_personal: bool = False
     max_answer_bytes: int = 16 * _MEGABYTE
     rows: str | None = None
 
@@ -103,7 +101,8 @@ class Gateway:
     lists_scheduled: ClassVar[bool] = False
     """Whether texts can be scheduled, listed and cancelled until they are due."""
     error_texts: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of the error texts that the gateway documents, which are known to quote nothing."""
+    """Beginnings of the error texts that the gateway documents, which are known to quote nothing. No error
+    shows anything else that it says."""
 
     def __init__(self, *, time_zone: str, country_code: str) -> None:
         self.time_zone = time_zone

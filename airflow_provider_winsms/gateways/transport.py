@@ -67,7 +67,7 @@ _LONGEST_HEAD = 1024 * 1024
 # A chunk of one byte takes six on the wire.
 _MOST_FRAMING = 8
 _LONGEST_REFUSAL = 1024 * 1024
-_SHOWN_ERROR_CHARACTERS = 200
+_HIDDEN_REASON = "its reason is not shown, as it may quote a text, a number or the key"
 _PERSONAL_DIGITS = re.compile(r"\d{7,}")
 _REFUSED = {
     HTTPStatus.BAD_REQUEST,
@@ -489,7 +489,7 @@ def _shape_error(error: Exception) -> str:
 
 def _failure(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     status, document = answer.status, _document_of(answer)
-    reason = _reason(call, document, endpoint)
+    reason = _reason(document, endpoint.gateway)
     where = f"{call.operation}: HTTP {status}{reason}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         msg = f"{where}. The {endpoint.where} asks for fewer requests."
@@ -526,16 +526,11 @@ def _document_of(answer: Answer) -> Any:
         return None
 
 
-def _reason(call: Call[Any], document: Any, endpoint: Endpoint) -> str:
-    """Return the gateway's own words, if they cannot quote a number, a text or the key."""
-    text = endpoint.gateway.error_text(document)
-    words = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if call.is_personal and words:
-        known = (text for text in endpoint.gateway.error_texts if words.startswith(text))
-        words = next(known, "its reason is not shown, as it may quote the text or a number")
-    words = re.sub(re.escape(endpoint.api_key), "***", words, flags=re.IGNORECASE)
-    words = _PERSONAL_DIGITS.sub("***", words)[:_SHOWN_ERROR_CHARACTERS]
-    return f" ({words.rstrip('.')})" if words else ""
+def _reason(document: Any, gateway: Gateway) -> str:
+    """Return the gateway's own words as far as it documents them: what else it says may quote anything."""
+    words = " ".join(gateway.error_text(document).split())
+    known = (text for text in gateway.error_texts if words.startswith(text))
+    return f" ({next(known, _HIDDEN_REASON).rstrip('.')})" if words else ""
 
 
 def _lost(

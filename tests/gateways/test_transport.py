@@ -32,7 +32,7 @@ from airflow_provider_winsms.gateways.transport import (
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sandbox import Sandbox
-from tests.gateways.calls import ANN, BALANCE, OPERATIONS, SEND, SENT, TEXT
+from tests.gateways.calls import ANN, BALANCE, SEND, SENT, TEXT
 from tests.gateways.carriers import GATEWAY, KEY, Carrier, Time
 from tests.gateways.certificates import Identity, self_signed
 from tests.gateways.stub import NO_ANSWER, RESET, RESET_BEFORE_BODY, Reply, Stub, answer, closing, refusal
@@ -394,19 +394,6 @@ class TestSecrets:
         for error in errors:
             assert_silent(f"{error!r} {error} {vars(error)}")
             assert error.__suppress_context__ or error.__context__ is None
-
-    def test_the_words_of_the_gateway_are_shown_where_they_cannot_be_personal(self, carrier: Carrier) -> None:
-        with Stub(answer(401, {"errorMessage": f"The key {KEY.lower()} is\n\nnot \x1b valid."})) as stub:
-            error = failure_of(carrier, stub.base_url, BALANCE)
-        assert "(The key *** is not valid)" in str(error)
-
-    def test_long_digits_in_the_words_of_the_gateway_are_masked(self, carrier: Carrier) -> None:
-        with Stub(
-            answer(422, {"errorMessage": f"{ANN} is unknown, 205kb are too many. " + "x" * 999})
-        ) as stub:
-            error = failure_of(carrier, stub.base_url, OPERATIONS["smsStatus"].call)
-        assert "(*** is unknown, 205kb are too many." in str(error)
-        assert len(str(error)) < 400
 
     @pytest.mark.parametrize(
         "known",

@@ -122,6 +122,8 @@ class WinSMSGateway(Gateway):
         "Request POST data is",
         "Request content-type should be set to",
         "There is an error in the 'recipients' array",
+        "At least one non-numeric api Id was supplied in the apiIds array.",
+        "The offset parameter must be a number greater than or equal to 0.",
         "An unknown error has occurred",
     )
 
@@ -188,7 +190,6 @@ class WinSMSGateway(Gateway):
             "/sms/outgoing/send",
             lambda answer: self._receipts(answer, message.recipients),
             body=_encode(self._wire_message(message, message.recipients)),
-            is_personal=True,
         )
 
     def send_batch(self, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
@@ -199,7 +200,6 @@ class WinSMSGateway(Gateway):
             "/sms/outgoing/sendmulti",
             lambda answer: self._batch_receipts(answer, messages),
             body=_encode({"messages": [self._wire_message(m, m.recipients) for m in messages]}),
-            is_personal=True,
         )
 
     def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
