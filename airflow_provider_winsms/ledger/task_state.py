@@ -244,12 +244,17 @@ class TaskStateLedger:
         """Yield the records of a generation, as they are kept; they have no gaps, being claimed in order."""
         for of_round in count(1):
             for number in count(1):
-                row = self._store.get(request_key(generation, Place(of_round, number)))
+                row = self._found(request_key(generation, Place(of_round, number)))
                 if row is None:
                     break
                 yield row
             if number == 1:
                 return
+
+    def _found(self, key: str) -> Any:
+        """Return what is kept under a key. One "not found" proves nothing: Airflow says so of any 404."""
+        row = self._store.get(key)
+        return self._store.get(key) if row is None else row
 
     def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
         """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""

@@ -1,0 +1,70 @@
+"""The ledger in the task state store, where the store answers once that it has not what it has."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+from airflow_provider_winsms.messages import ScheduledMessage
+from tests.ledger.batches import NOON, accepted, batch, messages, record
+
+
+class Lying:
+    """A store that has a key, and says once that it has not."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+        self.lies: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        if key in self.lies:
+            self.lies.remove(key)
+            return None
+        return self.rows.get(key)
+
+    def set(self, key: str, value: Any, **_: Any) -> None:
+        self.rows[key] = value
+
+
+def ledger(store: Lying) -> TaskStateLedger:
+    instance = SimpleNamespace(try_number=2, max_tries=1, task=SimpleNamespace(retries=1))
+    context: Any = {"ti": instance, "task_state_store": store}
+    return TaskStateLedger(context)
+
+
+@pytest.fixture
+def store() -> Lying:
+    """A store with two requests of a generation, the second of them in doubt, and a later generation."""
+    made = Lying()
+    first = ledger(made)
+    first.open(batch(generation=1))
+    for number in (1, 2):
+        place, claim = Place(1, number), record(1)
+        first.intend(place, claim, messages(1))
+        if number == 1:
+            claim.learn({0: accepted(100)})
+            first.record(place, claim, {0: accepted(100)})
+    first.open(batch(generation=2))
+    return made
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_false_not_found_does_not_end_the_records_of_a_generation(store: Lying, number: int) -> None:
+    store.lies = {f"sms_send.1.1.{number:06d}"}
+    later = ledger(store)
+    assert later.latest() is not None
+    assert later.rivals(Place(1, 1), NOON, ["27825550000"]) == {"27825550000"}
+    assert not store.lies
+
+
+def test_one_false_not_found_does_not_hide_an_id(store: Lying) -> None:
+    store.lies = {"sms_send.1.1.000001"}
+    later = ledger(store)
+    assert later.latest() is not None
+    row = ScheduledMessage(100, "27825550000", NOON, None, None)
+    assert later.claimed([row]) == {100}
+    assert not store.lies
