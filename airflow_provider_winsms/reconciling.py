@@ -32,6 +32,8 @@ DUE_MARGIN = timedelta(seconds=30)
 _SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and clocks differ
 _SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row that was submitted so long before a claim is another's
 _READS = 3
+_MOST_PAGES = 2000
+_MOST_REPEATED_PAGES = 3  # in a row: as many pages of a list that states a false total, or has no end
 _OVERLAP = 10  # every page shares a tenth of its rows with the next one
 _PLAIN_NUMBER = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
 _SPELT_NUMBER = re.compile(r"[0-9+()\s-]*", re.ASCII)
@@ -107,16 +109,25 @@ def read_scheduled(carry: Carry, gateway: Gateway) -> tuple[list[ScheduledMessag
 
 
 def _read_once(carry: Carry, gateway: Gateway) -> list[Page[ScheduledMessage]]:
-    """Return the first page, and, of a list that has more, all pages from its end to its beginning."""
+    """Return the first page, and, of a list that has more, all pages from its end to its beginning.
+
+    Where the gateway states more rows than it lists, pages bring nothing new. A reading that stops at such
+    pages does not reach the beginning, and proves nothing.
+    """
     size = gateway.limits.page_rows
     first = carry(gateway.scheduled(0, size))
     if first.total <= size:
         return [first]
     step = size - max(size // _OVERLAP, 1) or size
-    return [
-        first,
-        *(carry(gateway.scheduled(start, size)) for start in reversed(range(0, first.total, step))),
-    ]
+    pages, ids, repeated = [first], {row.message_id for row in first.rows}, 0
+    for start in reversed(range(0, first.total, step)):
+        pages.append(carry(gateway.scheduled(start, size)))
+        found = {row.message_id for row in pages[-1].rows} - ids
+        ids |= found
+        repeated = 0 if found or not start else repeated + 1
+        if repeated == _MOST_REPEATED_PAGES or len(pages) == _MOST_PAGES:
+            break
+    return pages
 
 
 def _shows_a_moment(pages: Sequence[Page[ScheduledMessage]]) -> bool:

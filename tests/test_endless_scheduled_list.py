@@ -1,0 +1,52 @@
+"""The list of scheduled texts, read to look up a lost answer: it ends; a false total proves no absence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_winsms.gateways.transport import Endpoint, Transport
+from airflow_provider_winsms.reconciling import read_scheduled
+from tests.gateways.carriers import GATEWAY, KEY
+from tests.transfers.answering import answering
+from tests.transfers.list_server import waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDS = [1, 2, 3, 4, 5]
+
+TOTALS: dict[str, Callable[[int], int]] = {
+    "10**18": lambda _: 10**18,
+    "2**63-1": lambda _: 2**63 - 1,
+    "growing": lambda offset: 2 * offset + 5000,
+}
+PAGES: dict[str, Callable[[int, int], list[int]]] = {
+    "that end": lambda offset, limit: IDS[offset:][:limit],
+    "repeated": lambda _, limit: IDS[:limit],
+    "short": lambda offset, _: IDS[offset % 5 :][:1],
+}
+
+
+@pytest.mark.parametrize("pages", PAGES)
+@pytest.mark.parametrize("total", TOTALS)
+def test_a_list_with_a_false_total_is_read_and_proves_nothing(total: str, pages: str) -> None:
+    asked = []
+
+    def answer(_: str, query: dict[str, int]) -> dict[str, Any]:
+        asked.append(query["offset"])
+        page = PAGES[pages](query["offset"], query["limit"])
+        return {
+            "scheduledMessages": list(map(waiting, page)),
+            "resultsTotalAvailable": TOTALS[total](query["offset"]),
+        }
+
+    with answering() as gateway:
+        gateway.answer = answer
+        host = f"http://127.0.0.1:{gateway.port}/api/rest/v1"
+        with Transport(Endpoint("winsms_default", GATEWAY, host, KEY)) as transport:
+            rows, is_whole = read_scheduled(transport.send, GATEWAY)
+    assert not is_whole
+    assert {row.message_id for row in rows} >= ({1} if pages == "short" else set(IDS))
+    assert len(asked) <= 60
