@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
+from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, UnsupportedCapability
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -38,6 +38,10 @@ More than a cursor tells apart, so that the loss of some old rows costs no secon
 POLLS_PER_DEEP_LOOK = 10
 """At every tenth poll all rows that a cursor tells apart are read, where a page is too small for them."""
 
+MOST_REQUESTS = 1000
+"""How many requests one poll makes at most; what they did not reach, the next poll reads."""
+
+_MOST_REPEATED_PAGES = 3  # in a row: as many pages of a list that states a false total, or has no end
 _KEY_DIGITS = 24
 
 
@@ -106,8 +110,19 @@ class Reader(Protocol):
     def unreadable(self) -> int:
         """How many rows the last reading passed over, as they could not be read."""
 
+    @property
+    def unlisted(self) -> int:
+        """How many rows the gateway stated at the last reading, and did not list."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last reading stopped before the newest rows; the next one goes on from there."""
+
     async def read(self, line: Line, need: Need) -> list[Entry]:
-        """Return at least the rows that are news, and all that arrived after the oldest of those returned."""
+        """Return at least the rows that are news, and all that arrived after the oldest of those returned.
+
+        A reader that is behind lacks the newest.
+        """
 
 
 class TailReader:
@@ -121,9 +136,12 @@ class TailReader:
     """
 
     def __init__(self, call: PageCall) -> None:
+        self.unlisted = 0
+        self.is_behind = False
         self._call = call
         self._unreadable: frozenset[int] = frozenset()
         self._total: int | None = None
+        self._end = 0
         self._is_newest_first = False
         self._polls = 0
 
@@ -134,12 +152,26 @@ class TailReader:
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Read one page, and more if there may be more news; at the first reading, one from each end."""
-        reading = _Reading(
-            line, self._call, need, self._total, self._unreadable, is_deep=self._is_deep_look()
-        )
-        self._is_newest_first, self._total = await self._read(reading)
+        is_deep = self._is_deep_look()
+        reading = _Reading(line, self._call, need, self._total, self._unreadable, is_deep=is_deep)
+        try:
+            self._is_newest_first, self._end = await self._read(reading)
+        except _TooLongError:
+            reading = _Reading(line, self._call, need, self._total, self._unreadable, is_deep=is_deep)
+            self._end = await self._read_oldest(reading)
+        self._total = max(self._end, reading.stated)
+        self.unlisted = 0 if reading.is_cut else self._total - self._end
+        self.is_behind = reading.is_cut
         self._unreadable = frozenset(reading.unreadable)
         return list(reading.entries.values())
+
+    async def _read_oldest(self, reading: _Reading) -> int:
+        """Read from the oldest news on, where there are too many for one poll."""
+        if self._is_newest_first or reading.need.floor == math.inf:
+            raise _TooLongError
+        await reading.page(0)
+        start = await reading.first_place(lambda rows: not rows or rank_of(rows[0]) > reading.need.floor)
+        return await reading.to_end(start, await reading.page(start))
 
     def _is_deep_look(self) -> bool:
         self._polls += 1
@@ -160,17 +192,35 @@ class TailReader:
             await reading.forwards(first)
             return True, total
         end = await reading.to_end(start, last)
-        await reading.backwards(start, last)
+        if not reading.is_cut:
+            await reading.backwards(start, last)
+        elif self._total is None:
+            # What is older was not read before, and must be told before what is newer.
+            raise _TooLongError
         return False, end
 
     async def _last_page(self, reading: _Reading) -> tuple[int, list[Entry]]:
-        known = reading.total if self._total is None else self._total
+        known = reading.total if self._total is None else self._end
         start = max(0, known - reading.overlap)
         last = await reading.page(start)
-        if start and not reading.length:
+        if start and not reading.length and reading.total < known:
             start = max(0, reading.total - reading.overlap)
             last = await reading.page(start)
+        if start and not reading.length:
+            end = await reading.first_place(lambda rows: not rows and not reading.length)
+            start = max(0, end - reading.overlap)
+            last = await reading.page(start)
         return start, last
+
+
+class _TooLongError(GatewayUnavailable):
+    """One poll is not enough to read the list."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MOST_REQUESTS} requests did not reach the end of what is new in the list. No message is "
+            "passed over; a later poll asks again."
+        )
 
 
 class _Reading:
@@ -189,13 +239,20 @@ class _Reading:
         self.entries: dict[str, Entry] = {}
         self.total = 0
         """How many rows the list has, by the last answer."""
+        self.stated = 0
+        """The same, by the answer at the end of the list."""
         self.length = 0
         """How many places of the list the last page covered."""
         self.unreadable: set[int] = set()
         """The places in the list of rows that cannot be read."""
+        self.is_cut = False
+        """Whether it stopped before the newest rows."""
+        self.need = need
         self._line = line
         self._call = call
-        self._need = need
+        self._requests = 0
+        self._met = 0
+        self._repeated = 0
         self._known_total = known_total
         self._known_unreadable = known_unreadable
         self._is_deep = is_deep
@@ -207,6 +264,9 @@ class _Reading:
 
     async def page(self, offset: int, limit: int | None = None) -> list[Entry]:
         """Read a page."""
+        if self._is_spent:
+            raise _TooLongError
+        self._requests += 1
         call = self._call(self._line.gateway, offset, limit or self._size)
         page = await self._line.carry(call)
         self.total, self.length = page.total, page.length
@@ -214,13 +274,36 @@ class _Reading:
         return [_message_entry(row) for row in page.rows]
 
     async def to_end(self, start: int, rows: list[Entry]) -> int:
-        """Take in a page, and all that follows it. Return where the list ends."""
+        """Take in a page, and all that follows it. Return where the list ends, or the reading."""
         self.keep(rows)
         start += self.length
-        while self.length and start < self.total:
+        while self.length and start < self.total and not self._only_repeats:
+            if self._is_spent:
+                self.is_cut = True
+                break
             self.keep(await self.page(start))
             start += self.length
-        return max(start, self.total)
+        self.stated = self.total
+        return start
+
+    async def first_place(self, is_reached: Callable[[list[Entry]], bool]) -> int:
+        """Find the first place of the list whose row answers a question with yes, as all after it do."""
+        low, high = 0, self.total
+        while low < high:
+            middle = (low + high) // 2
+            if is_reached(await self.page(middle, 1)):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._requests >= MOST_REQUESTS
+
+    @property
+    def _only_repeats(self) -> bool:
+        return self._repeated >= _MOST_REPEATED_PAGES
 
     async def forwards(self, rows: list[Entry]) -> None:
         """Take in the first page of a list that has the newest rows first, and those after it."""
@@ -254,32 +337,37 @@ class _Reading:
         for entry in entries:
             if entry.key not in self.entries:
                 self.entries[entry.key] = entry
-                is_news = self._need.is_news(entry)
+                is_news = self.need.is_news(entry)
                 self._news += is_news
                 self._known += not is_news
+        before, self._met = self._met, len(self.entries) + len(self.unreadable)
+        if self.length:
+            self._repeated = 0 if self._met > before else self._repeated + 1
 
     def _goes_on(self, rows: list[Entry], edge: list[Entry]) -> bool:
         """Whether there may be news beyond a page.
 
         :param edge: the row of the page that is next to what was not read.
         """
+        if self._only_repeats:
+            return False
         if not rows:
             return True
         has_all_kept = self._known > KEYS_KEPT
-        if self._need.has_beginners and not has_all_kept:
+        if self.need.has_beginners and not has_all_kept:
             return True
         highest = max(map(rank_of, rows))
         is_ordered = _descends(rows) or _descends(rows[::-1])
-        if is_ordered and highest <= self._need.floor:
+        if is_ordered and highest <= self.need.floor:
             return False
         # Where more is new than the list has grown by, rows have left it, and others may have come late.
         news = self._news + len(self.unreadable.difference(self._known_unreadable))
         growth = news if self._known_total is None else self.total - self._known_total
         return (
             news < growth
-            or any(map(self._need.is_news, edge))
-            or highest > self._need.reach
-            or (self._need.has_beginners and not is_ordered)
+            or any(map(self.need.is_news, edge))
+            or highest > self.need.reach
+            or (self.need.has_beginners and not is_ordered)
             or (not has_all_kept and (self._is_deep or news > growth))
         )
 
@@ -315,6 +403,8 @@ class SnapshotReader:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.unreadable = 0
+        self.unlisted = 0
+        self.is_behind = False
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Ask once, and leave out what everybody is done with."""

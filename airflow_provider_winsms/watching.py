@@ -408,6 +408,8 @@ class Watch:
         self._pause = pause
         self._clock = clock
         self._unreadable = 0
+        self._has_said_unlisted = False
+        self._behind = 0
         self._in_flight = 0
         self._room = asyncio.Event()
 
@@ -427,9 +429,23 @@ class Watch:
             for entry in (*news, None) if news else ():
                 await self._room_for_one()
                 yield Offer(entry)
-            await self._pause(self._poll_interval, self._audience.joined)
+            await self._pause(self._rest(), self._audience.joined)
             if self._audience.joined.is_set() or not self._audience.followers:
                 await self._gather()
+
+    def _rest(self) -> float:
+        """Return the seconds until the next poll: more each time that one is not enough."""
+        if not self._reader.is_behind:
+            self._behind = 0
+            return self._poll_interval
+        self._behind += 1
+        seconds = back_off(self._poll_interval, self._behind)
+        self._log.warning(
+            "There is more of the list than one poll reads. Going on in %.0f seconds; no %s is passed over.",
+            seconds,
+            self._watched.noun,
+        )
+        return seconds
 
     async def _gather(self) -> None:
         """Wait until there is somebody to serve, and a little longer for others."""
@@ -468,7 +484,7 @@ class Watch:
             ready = await self._ready(line)
             entries = await self._read(line, ready) if ready else []
         for follower in ready:
-            if follower.cursor is None:
+            if follower.cursor is None and not self._reader.is_behind:
                 follower.begin(entries)
                 self._log.info(
                     "Watching from now on; every %s that is listed counts as seen.", self._watched.noun
@@ -491,14 +507,24 @@ class Watch:
         # Meanwhile a row may come to be doubted, so that its follower must look back again.
         for follower in looking_back:
             follower.looks_back = False
+        is_done = False
         try:
             entries = await self._reader.read(line, need)
-        except BaseException:
+            is_done = not self._reader.is_behind
+        finally:
             for follower in looking_back:
-                follower.looks_back = True
-            raise
+                follower.looks_back |= not is_done
         self._say_unreadable(self._reader.unreadable)
+        self._say_unlisted(self._reader.unlisted)
         return entries
+
+    def _say_unlisted(self, count: int) -> None:
+        if count and not self._has_said_unlisted:
+            self._has_said_unlisted = True
+            self._log.warning(
+                "The gateway states %s that it does not list. What it lists is watched.",
+                counted(count, "row"),
+            )
 
     def _say_unreadable(self, count: int) -> None:
         """Say how many rows cannot be read; once, and again if there are more."""

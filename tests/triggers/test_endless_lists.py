@@ -1,0 +1,131 @@
+"""Whatever total a gateway states: a poll ends, what it lists is told once, and a line in the log says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_winsms import arrivals
+from tests.transfers.answering import answering
+from tests.transfers.list_server import NAMES, row
+from tests.triggers.triggerer import Time, Triggerer, use
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from tests.transfers.answering import Answering
+
+    Total = Callable[[int, int], Any]
+
+FIVE = list(range(1, 6))
+MOST_REQUESTS = 100
+
+
+class Endless:
+    """A gateway whose pages and totals a test works out.
+
+    :ivar ids: of the messages that it lists.
+    :ivar page: takes them, offset and limit; returns those of a page.
+    :ivar total: takes the offset and how many there are.
+    """
+
+    def __init__(self, gateway: Answering) -> None:
+        self.ids = list(FIVE)
+        self.page: Callable[[list[int], int, int], list[int]] = lambda ids, offset, limit: ids[offset:][
+            :limit
+        ]
+        self.total: Total = lambda _, count: count
+        self.requests = 0
+        gateway.answer = self._answer
+
+    def _answer(self, path: str, query: dict[str, int]) -> dict[str, Any]:
+        self.requests += 1
+        page = self.page(self.ids, query["offset"], query["limit"])
+        total = self.total(query["offset"], len(self.ids))
+        return {NAMES[path]: list(map(row, page)), "resultsTotalAvailable": total}
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
+    monkeypatch.setattr(arrivals, "MOST_REQUESTS", MOST_REQUESTS)
+    with answering() as gateway:
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", gateway.connection(page_size=10))
+        yield Endless(gateway)
+
+
+@pytest.fixture
+async def triggerer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Triggerer]:
+    time = Time()
+    use(time, monkeypatch)
+    yield Triggerer({}, time)
+    for each in time.triggerers:
+        await each.kill()
+
+
+TOTALS: dict[str, Total] = {
+    "10**18": lambda *_: 10**18,
+    "2**63-1": lambda *_: 2**63 - 1,
+    "growing": lambda offset, _: offset + 11,
+    "doubling": lambda offset, _: 2 * offset + 11,
+    "by chance": lambda offset, count: count + offset * 7919 % 1000,
+    "shrinking": lambda offset, count: max(0, count - offset),
+}
+PAGES: dict[str, Callable[[list[int], int, int], list[int]]] = {
+    "oldest first": lambda ids, offset, limit: ids[offset:][:limit],
+    "newest first": lambda ids, offset, limit: ids[::-1][offset:][:limit],
+    "repeated": lambda ids, _, limit: ids[-limit:],
+    "repeated, newest first": lambda ids, _, limit: ids[: -limit - 1 : -1],
+}
+
+
+@pytest.mark.parametrize("pages", PAGES)
+@pytest.mark.parametrize("total", TOTALS)
+async def test_what_is_listed_is_told_once_and_each_poll_ends(
+    endless: Endless, triggerer: Triggerer, total: str, pages: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    endless.total, endless.page = TOTALS[total], PAGES[pages]
+    triggerer.start("replies")
+    await triggerer.begun()
+    assert endless.requests <= 2 * MOST_REQUESTS
+    for arrived in ([6], [], [7, 8], []):
+        endless.ids += arrived
+        before = endless.requests
+        await triggerer.poll_and_store()
+        assert endless.requests - before <= 20
+    assert triggerer.keys() == ["6", "7", "8"]
+    if total in {"10**18", "2**63-1"} and pages == "oldest first":
+        assert caplog.text.count("rows that it does not list") == 1
+
+
+@pytest.mark.parametrize("total", ["growing", "doubling"])
+async def test_a_list_without_end_is_read_on_from_poll_to_poll(
+    endless: Endless, triggerer: Triggerer, total: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    triggerer.start("replies")
+    await triggerer.begun()
+    endless.total = TOTALS[total]
+    endless.page = lambda _, offset, limit: list(range(offset + 1, offset + 1 + limit))
+    before = endless.requests
+    await triggerer.poll_and_store()
+    assert endless.requests - before <= 2 * MOST_REQUESTS
+    assert "There is more of the list than one poll reads." in caplog.text
+    keys = list(map(int, triggerer.keys()))
+    assert keys[:100] == list(range(6, 106))
+
+
+async def test_more_news_than_one_poll_reads_are_all_told_in_their_order(
+    endless: Endless, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "MOST_REQUESTS", 16)
+    monkeypatch.setattr(arrivals, "KEYS_KEPT", 20)
+    triggerer.start("replies")
+    await triggerer.begun()
+    await triggerer.poll_and_store()
+    dead, endless.ids = triggerer, list(range(1, 301))
+    await dead.kill()
+    after = Triggerer(dead.stores, dead.time)
+    after.start("replies")
+    for _ in range(6):
+        await after.poll_and_store()
+    assert list(map(int, after.keys())) == list(range(6, 301))
