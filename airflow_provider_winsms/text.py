@@ -29,13 +29,18 @@ _CODEC = gsm0338.Codec()
 # The codec takes it, but alone it would turn the character behind it into another one.
 _ESCAPE = "\x1b"
 
-_LINE_END = re.compile(r"\r+\n")
+# Tried once for all carriage returns in a row: from each of them anew, many without a line end take minutes.
+_LINE_END = re.compile(r"(?<!\r)\r+\n")
 
 # Fractions, raised, lowered and circled digits, close behind a digit: one and a half is 1 1/2, not 11/2, and
 # a price with raised cents is not a hundred times as high.
 _MIXED_NUMBER = re.compile(
     r"(?<=[0-9])(?=[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u215f\u2189\u2460-\u2473])"
 )
+
+# Marks on one character that are put in order together: more than any language needs (UAX #15, section 13).
+# The time for it grows with the square of their number.
+_MARKS = 30
 
 # The combining class of strokes through a character (Unicode, table of canonical combining classes).
 _OVERLAY = 1
@@ -102,10 +107,24 @@ def transliterate(text: str) -> str:
 
     :raises InvalidMessage: naming the characters that cannot be spelt, by code point.
     """
-    composed = _MIXED_NUMBER.sub(" ", unicodedata.normalize("NFC", text))
+    composed = _MIXED_NUMBER.sub(" ", _composed(text))
     spelt = "".join(char if _fits(char) else _spell(char) for char in composed)
     septets(spelt)
     return _LINE_END.sub("\n", spelt)
+
+
+def _composed(text: str) -> str:
+    """Return a text with its letters and their marks as one character (NFC), as far as there is one."""
+    if text.isascii():
+        return text
+    pieces, start, marks = [], 0, 0
+    for place, char in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks > _MARKS:
+            pieces.append(text[start:place])
+            start, marks = place, 1
+    pieces.append(text[start:])
+    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
 
 
 def _spell(char: str) -> str:

@@ -281,7 +281,7 @@ class Follower:
         """
         held: tuple[Entry, dict[str, Any]] | None = None
         async for offer in offers:
-            told = self._take(offer.entry) if offer.entry else None
+            told = await self._take(offer.entry) if offer.entry else None
             if held and (told or offer.is_end):
                 await self._turn(is_last=offer.is_end)
                 yield held[1]
@@ -293,13 +293,13 @@ class Follower:
                 else:
                     offer.done.append((self, offer.entry))
 
-    def _take(self, entry: Entry) -> dict[str, Any] | None:
+    async def _take(self, entry: Entry) -> dict[str, Any] | None:
         """Return what is to be told of a row, empty if nothing is; ``None`` if the offer is for others."""
         stage = self._stages.get(entry.key)
         if stage not in {_Stage.WANTED, _Stage.DOUBTED}:
             return None
         self._stages[entry.key] = _Stage.TAKEN
-        return (stage is _Stage.WANTED and self.selection.payload(entry, self._senders)) or {}
+        return (stage is _Stage.WANTED and await self.selection.payload(entry, self._senders)) or {}
 
     async def _turn(self, *, is_last: bool) -> None:
         if seconds := self._turns.take(self._assets, is_last=is_last):

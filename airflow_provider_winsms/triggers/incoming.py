@@ -46,7 +46,7 @@ _audiences: WeakValueDictionary[tuple[object, Hashable], Audience] = WeakValueDi
 
 
 class SmsIncomingTrigger(BaseEventTrigger):
-    """Fires an event for each SMS that comes in, or for each opt-out. For an ``AssetWatcher``.
+    r"""Fires an event for each SMS that comes in, or for each opt-out. For an ``AssetWatcher``.
 
     All watchers of one connection, dataset and poll interval in one triggerer share one poll, on Airflow 3.3
     or newer. What a watcher has fired it remembers in the state store of its asset, once Airflow has stored
@@ -59,14 +59,16 @@ class SmsIncomingTrigger(BaseEventTrigger):
     ``keywords`` that matched. ``message_id`` and ``in_reply_to``, the last text sent to that number, are the
     gateway's ids, and may be null, as those of opt-outs made by hand.
 
-    A message must pass every filter that is given. Arguments that make no sense are told in the triggerer's
-    log, where the watcher then waits to be replaced.
+    A message must pass every filter that is given. Wrong arguments are an import error of the DAG file. A
+    watcher that was stored with some before says so in the triggerer's log, and waits to be replaced.
 
     :param sms_conn_id: the connection whose type says which gateway.
     :param dataset: ``"incoming"``, ``"short_code"`` or ``"opt_outs"``.
     :param keywords: single words, in whatever case; the first word of the text must be one of them.
-    :param pattern: a regular expression that must be found in the text. It runs in the triggerer, beside all
-        other triggers: one that takes long, such as ``(a+)+b``, stops them all.
+    :param pattern: a regular expression that must be found in the text, in the syntax of RE2
+        (https://github.com/google/re2/wiki/Syntax). Its search takes time in proportion to the text, and
+        holds up no other trigger. Lookarounds and backreferences are refused. For ``\w``, ``\d`` and
+        ``\b`` only ASCII characters count: ``\pL`` is any letter.
     :param senders_variable: the name of an Airflow Variable with a JSON list of numbers, or numbers with
         commas between them; only what they send is told. It is read again every five minutes. By reference,
         because a trigger's arguments are stored.
@@ -110,7 +112,14 @@ class SmsIncomingTrigger(BaseEventTrigger):
         self._joined: tuple[Audience, Follower] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the path and arguments that the trigger is rebuilt from."""
+        """Return the path and arguments that the trigger is rebuilt from.
+
+        Airflow asks for them when it has read the DAG file, and shows an error here as one of that file. The
+        constructor may raise none: a triggerer, which rebuilds stored triggers, would end.
+
+        :raises InvalidMessage: naming the argument that is wrong.
+        """
+        self._check()
         return (
             "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger",
             {

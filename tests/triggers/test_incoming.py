@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.exceptions import SerializationError
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, AssetWatcher
+from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_winsms.arrivals import KEYS_KEPT, POLLS_PER_DEEP_LOOK, ROWS_READ_AGAIN, Entry
+from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import IncomingMessage
 from airflow_provider_winsms.selecting import EXPOSABLE, selection
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
@@ -1028,8 +1032,14 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"keywords": []}, "keywords must be a list of words"),
     ({"keywords": ["yes please"]}, "'yes please' is none"),
     ({"keywords": ["YES", 1]}, "keywords must be a list of words"),
-    ({"pattern": "("}, "pattern is not a regular expression"),
-    ({"pattern": 5}, "pattern is not a regular expression"),
+    ({"pattern": "("}, "pattern is not a regular expression that RE2 can search for: missing ): ("),
+    ({"pattern": 5}, "pattern is not a regular expression: it is of type int"),
+    ({"pattern": "\ud800"}, "pattern is not a regular expression"),
+    ({"pattern": "(?:" * 5000}, "pattern is not a regular expression"),
+    *(
+        ({"pattern": pattern}, "RE2 has no lookarounds (?=, (?!, (?<=, (?<! and no backreferences")
+        for pattern in (r"yes(?=!)", r"yes(?!!)", r"(?<=ja)nee", r"(?<!ja)nee", r"(.)\1", r"(?P<a>b)(?P=a)")
+    ),
     ({"poll_interval": 0}, "poll_interval must be a number of seconds, 1 or more; got 0."),
     ({"poll_interval": float("nan")}, "poll_interval must be a number of seconds"),
     ({"poll_interval": "30"}, "poll_interval must be a number of seconds"),
@@ -1044,7 +1054,17 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 
 class TestBadArguments:
     @pytest.mark.parametrize(("arguments", "said"), BAD_ARGUMENTS)
-    async def test_they_are_told_in_the_log_now_and_then_and_ask_nothing(
+    def test_they_are_an_import_error_of_the_dag_file(self, arguments: dict[str, Any], said: str) -> None:
+        watcher = AssetWatcher(name="wrong", trigger=SmsIncomingTrigger(**arguments))
+        with DAG("on_reply", schedule=[Asset("replies", watchers=[watcher])]) as dag:
+            EmptyOperator(task_id="task")
+        with pytest.raises(SerializationError) as raised:
+            DagSerialization.to_dict(dag)
+        assert isinstance(raised.value.__cause__, InvalidMessage)
+        assert said in str(raised.value.__cause__)
+
+    @pytest.mark.parametrize(("arguments", "said"), BAD_ARGUMENTS)
+    async def test_stored_ones_are_told_in_the_log_now_and_then_and_ask_nothing(
         self,
         gateway: Sandbox,
         triggerer: Triggerer,
@@ -1053,7 +1073,7 @@ class TestBadArguments:
         arguments: dict[str, Any],
         said: str,
     ) -> None:
-        triggerer.start("wrong", **arguments)
+        triggerer.start_stored("wrong", arguments)
         await triggerer.begun()
         await triggerer.poll()
         assert triggerer.failed == {}
@@ -1138,9 +1158,9 @@ class TestThePage:
         await triggerer.poll_and_store()
         assert len(triggerer.stored) == 1
 
-    def test_it_lists_what_a_payload_has(self) -> None:
+    async def test_it_lists_what_a_payload_has(self) -> None:
         row = Entry("1", 1, IncomingMessage(1, NUMBER, None, TEXT))
-        payload = selection("incoming", None, None, EXPOSABLE).payload(row, None)
+        payload = await selection("incoming", None, None, EXPOSABLE).payload(row, None)
         listed = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
         assert payload is not None
         assert set(re.findall(r"\w+", " ".join(listed))) >= set(payload)

@@ -164,9 +164,12 @@ class Triggerer:
         pauses.triggerers.append(self)
 
     def start(self, name: str, *assets: str, **arguments: Any) -> SmsIncomingTrigger:
+        """Start a watcher as a DAG file has it."""
+        return self.start_stored(name, self.kind(**arguments).serialize()[1], *assets)
+
+    def start_stored(self, name: str, arguments: dict[str, Any], *assets: str) -> SmsIncomingTrigger:
         """Start a watcher, rebuilt from what the database has of it."""
-        _, kwargs = self.kind(**arguments).serialize()
-        trigger = self.kind(**json.loads(json.dumps(kwargs)))
+        trigger = self.kind(**json.loads(json.dumps(arguments)))
         accessors = {
             asset: self.stores.setdefault(asset, Store()).accessor(lambda: self._is_alive)
             for asset in assets or (name,)
