@@ -24,6 +24,7 @@ from airflow_provider_winsms.messages import (
     RejectReason,
     counted,
     is_missing,
+    is_table,
     items_of_text,
     mask_number,
 )
@@ -312,6 +313,9 @@ def _each(to: object) -> Iterable[object]:
         return items_of_text(to, "to")
     if isinstance(to, (Integral, Decimal, float, Recipient)):
         return [to]
+    if is_table(to):
+        msg = f"`to` is a {type(to).__name__}. Give one column as a list: frame['number'].tolist()."
+        raise InvalidMessage(msg)
     try:
         return iter(to)  # type: ignore[call-overload, no-any-return]
     except TypeError:

@@ -61,6 +61,14 @@ def is_missing(value: object) -> bool:
         return type(value).__name__ == "NAType" or isinstance(value, Decimal)
 
 
+def is_table(value: object) -> bool:
+    """Tell whether a value is a data frame, such as one of pandas: what one walks through are its columns."""
+    kind = type(value)
+    return hasattr(kind, "columns") and any(
+        hasattr(kind, name) for name in ("to_dict", "to_dicts", "to_pylist")
+    )
+
+
 def counted(number: int, thing: str) -> str:
     """Return ``1 request``, ``2 requests``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
@@ -441,7 +449,11 @@ def each_message_id(value: object) -> Iterator[object]:
 
     :raises InvalidMessage: if there is none, unless one of the sends says that it had none accepted.
     """
-    found = list(_walk(value))
+    try:
+        found = list(_walk(value))
+    except RecursionError:
+        msg = "The message ids are nested too deeply. Give a list of ids."
+        raise InvalidMessage(msg) from None
     if not found:
         msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
         raise InvalidMessage(msg)
@@ -480,7 +492,8 @@ def items_of_text(text: str, field: str) -> list[Any]:
         return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
     # As decimals, amounts and numbers keep what they were written with: an exponent drops digits of a phone.
     for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
-        with suppress(ValueError, SyntaxError):
+        # What is nested too deeply is no list either.
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             items = read(text)
             return items if isinstance(items, list) else [items]
     msg = f"`{field}` is text that begins as a list and is none."

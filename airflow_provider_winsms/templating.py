@@ -3,29 +3,43 @@
 Airflow stores the rendered value of each template field for its web page, and logs the template when
 rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``. It
 renders when ``execute`` first asks for it.
+
+A template stands in the DAG file. What another task returned is data, in whichever way it comes, and is never
+rendered: a customer who is called ``{{ conn.winsms_default.password }}`` must not be sent the password.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import re
+import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import jinja2
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    MappedOperator,
+    TaskDeferred,
+)
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from jinja2.nativetypes import native_concat
 
 from airflow_provider_winsms.airflow_errors import as_airflow
-from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
-from airflow_provider_winsms.messages import is_missing
+from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, TemplateFailed
+from airflow_provider_winsms.messages import is_missing, is_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from airflow.providers.common.compat.sdk import DAG, Context, XComArg
 
@@ -42,6 +56,16 @@ else:
 _UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
 _OF_THE_LOGICAL_DATE = ("ds", "ts", "logical_date", "data_interval")
 
+_LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(__file__).parent))
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
+_MOST_DIGITS_OF_A_NAME = 4
+_NOT_FOUND = re.compile(r"Variable (.+) not found")
+_NOT_DEFINED = re.compile(r"The conn_id `(.+)` isn't defined")
+
+_OF_THE_TASK = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, GeneratorExit)
+"""What ends a task from outside, and is no failure of what was given."""
+
 
 class Sealed:
     """A template field whose text shows nothing of it, and that renders when its value is first asked for.
@@ -56,49 +80,120 @@ class Sealed:
 
     @cached_property
     def value(self) -> Any:
-        """The rendered value.
+        """The rendered value; a list, where it was an iterator.
 
         :raises InvalidMessage: if the template is wrong.
         :raises TemplateFailed: if the function, or what a template calls, fails.
         """
-        try:
-            return self._render()
-        except (AirflowSkipException, AirflowFailException):
-            raise
-        except jinja2.TemplateError as error:
-            wrong = as_airflow(InvalidMessage(self._wrong_template(error)), AirflowFailException)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote the field
-            wrong = TemplateFailed(self._failed(error))
-        raise wrong
+        return sealed(lambda: _listed(self._render()), f"`{self._field}`", self._given)
 
     def __repr__(self) -> str:
         return "(not shown)"
 
-    def _wrong_template(self, error: jinja2.TemplateError) -> str:
-        """Name the error; its own text may quote the template, or a key that was looked up."""
-        undefined = _UNDEFINED.fullmatch(error.message or "")
-        where = f": {undefined[0]}" if undefined else ""
-        where = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else where
-        hint = ""
-        if undefined and undefined[1].startswith(_OF_THE_LOGICAL_DATE):
-            hint = " A run without a logical date, as a manual one, has none; use dag_run.run_after."
-        kind = type(error).__name__
-        return f"The template of `{self._field}` could not be rendered ({kind}{where}).{hint}"
 
-    def _failed(self, error: Exception) -> str:
-        """Name the function and its line that failed; unlike the error's text they hold nothing personal."""
-        what = f"The function {self._given.__name__!r}" if hasattr(self._given, "__name__") else "The value"
-        return (
-            f"{what} given for `{self._field}` failed with {type(error).__name__} ({self._place(error)}; its "
-            "text is not shown, as it may hold numbers). A function is called with context= and jinja_env=; "
-            "the run's values are in context, such as context['dag_run']."
-        )
+def sealed(act: Callable[[], T], field: str, given: object = None) -> T:
+    """Return what a call returns, which runs code of a DAG file.
 
-    def _place(self, error: Exception) -> str:
-        frames = traceback.extract_tb(error.__traceback__)
-        file = getattr(getattr(self._given, "__code__", None), "co_filename", None)
-        place = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
-        return f"{Path(place.filename).name}, line {place.lineno}"
+    An error of it says where it was raised, and nothing of its own words, causes and notes: they may quote
+    numbers or a text. Whether it skips the task, or fails it for good, stays.
+
+    :param field: the name of what is computed, for the error.
+    :param given: what the DAG file gave for it.
+    :raises InvalidMessage: if a template is wrong.
+    :raises TemplateFailed: if anything else is.
+    """
+    try:
+        return act()
+    except SmsError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - also what is no Exception has words
+        wrong = _without_words(error, field, given)
+    raise wrong
+
+
+def _without_words(error: BaseException, field: str, given: object) -> BaseException:
+    """Return what to raise in place of an error. Raised later, it has no context."""
+    if isinstance(error, _OF_THE_TASK):
+        error.__cause__ = error.__context__ = None
+        return error
+    # A template that is nested too deeply is as wrong as any other.
+    is_nested = isinstance(error, RecursionError) and not inspect.isroutine(given)
+    if isinstance(error, jinja2.TemplateError) or is_nested:
+        return as_airflow(InvalidMessage(_wrong_template(error, field)), AirflowFailException)
+    what = f"The function {given.__name__!r}" if inspect.isroutine(given) else "The value"
+    subject, place = f"{what} given for {field}", _place(error, given)
+    if isinstance(error, AirflowSkipException):
+        return AirflowSkipException(f"{subject} skips the task ({place}).")
+    failed = TemplateFailed(
+        f"{subject} failed{_reason(error)} ({place}; its text is not shown, as it may hold numbers). A "
+        "function is called with context= and jinja_env=; the run's values are in context, such as "
+        "context['dag_run']."
+    )
+    return as_airflow(failed, AirflowFailException) if isinstance(error, AirflowFailException) else failed
+
+
+def _wrong_template(error: BaseException, field: str) -> str:
+    """Name the error; its own text may quote the template, or a key that was looked up."""
+    undefined = _UNDEFINED.fullmatch(str(error)) if isinstance(error, jinja2.UndefinedError) else None
+    where = f": {undefined[0]}" if undefined else ""
+    where = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else where
+    hint = ""
+    if undefined and undefined[1].startswith(_OF_THE_LOGICAL_DATE):
+        hint = " A run without a logical date, as a manual one, has none; use dag_run.run_after."
+    kind = type(error).__name__
+    return f"The template of {field} could not be rendered ({kind}{where}).{hint}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return the kind of an error, and the name that was looked up in vain, if it may be shown."""
+    if isinstance(error, AirflowRuntimeError) and error.error.error == ErrorType.VARIABLE_NOT_FOUND:
+        detail = error.error.detail or {}
+        found = _NOT_FOUND.fullmatch(str(detail.get("message", "")))
+        return f": there is no Variable{_shown(found[1] if found else detail.get('key'))}"
+    if isinstance(error, AirflowNotFoundException) and (found := _NOT_DEFINED.fullmatch(str(error))):
+        return f": there is no connection{_shown(found[1])}"
+    key = error.args[0] if type(error) is KeyError and len(error.args) == 1 else None
+    return f" with {type(error).__name__}{_shown(key) if _stands_in_code(key, error) else ''}"
+
+
+def _shown(name: object) -> str:
+    """Return a name to append, if it can be neither a number nor a text."""
+    is_plain = type(name) is str and _PLAIN_NAME.fullmatch(name)
+    is_shown = is_plain and sum(map(str.isdigit, str(name))) <= _MOST_DIGITS_OF_A_NAME
+    return f" {name!r}" if is_shown else ""
+
+
+def _stands_in_code(key: object, error: BaseException) -> bool:
+    """Tell whether a key stands in the functions that ran, and does not come from data."""
+    consts = (
+        const for frame, _ in traceback.walk_tb(error.__traceback__) for const in frame.f_code.co_consts
+    )
+    return type(key) is str and any(
+        key == const or (type(const) is tuple and key in const) for const in consts
+    )
+
+
+def _place(error: BaseException, given: object) -> str:
+    """Return the file and line of a DAG's own code that failed; they hold nothing personal."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file = given.__code__.co_filename if inspect.isfunction(given) else None
+    own = (
+        frame
+        for frame in reversed(frames)
+        if frame.filename == file
+        or not ("site-packages" in frame.filename or frame.filename.startswith(_LIBRARIES))
+    )
+    place = next(own, frames[-1])
+    return f"{Path(place.filename).name}, line {place.lineno}"
+
+
+def _listed(value: Any) -> Any:
+    """Return a list for what only runs code of a DAG file when it is walked through."""
+    if isinstance(value, (str, bytes, list, tuple, set, dict)) or is_table(value):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Iterable) else value
 
 
 class _Template:
@@ -138,6 +233,10 @@ class TemplatedFields(_Operator):
             # Airflow then leaves the view of the rendered fields as the task left it.
             parent.template_fields = ()
             return
+        if parent is self:
+            _refuse_tasks(self, template_fields)
+            seen_oids.update(id(getattr(self, name)) for name in _fields_of_data(self, context))
+            self._seal(context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
         for field in set(template_fields).intersection(self.text_fields):
             value = getattr(parent, field)
@@ -145,6 +244,9 @@ class TemplatedFields(_Operator):
                 setattr(parent, field, _TextTemplate(value, jinja_env))
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
+
+    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+        """Put in place of personal fields what shows nothing of them."""
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
         rendered = _rendered(template, context)
@@ -159,8 +261,12 @@ class TemplatedFields(_Operator):
         return of_dag if own is None else own
 
 
-class SealedFieldsOperator(TemplatedFields, BaseOperator):
-    """An operator of whose ``template_fields`` the ``sealed_fields`` are personal."""
+class SealedFields(TemplatedFields):
+    """The same for an operator of whose ``template_fields`` the ``sealed_fields`` are personal.
+
+    It is no operator itself: Airflow would give it a constructor with ``BaseOperator``'s own defaults, which
+    are not those of a mapped task, and no mapped send could run.
+    """
 
     sealed_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -179,27 +285,19 @@ class SealedFieldsOperator(TemplatedFields, BaseOperator):
         for field in self.sealed_fields:
             self.unsealed(field)
 
-    def _do_render_template_fields(
-        self,
-        parent: Any,
-        template_fields: Iterable[str],
-        context: Context,
-        jinja_env: jinja2.Environment,
-        seen_oids: set[int],
-    ) -> None:
-        def template_of(field: str, value: Any) -> Callable[[], Any]:
+    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+        def rendered(field: str, value: Any) -> Any:
             if callable(value):
-                return lambda: value(context=context, jinja_env=jinja_env)
+                return value(context=context, jinja_env=jinja_env)
             if _is_plain(value):
-                return lambda: value
+                return value
             templates = _Templates(seen_oids, self.text_fields, jinja_env)
-            return lambda: self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
+            return self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
 
         for field in self.sealed_fields:
-            value = getattr(parent, field)
+            value = getattr(self, field)
             if value is not None and not isinstance(value, Sealed):
-                setattr(parent, field, _Template(Sealed(field, value, template_of(field, value))))
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+                setattr(self, field, _Template(Sealed(field, value, partial(rendered, field, value))))
 
 
 class _TextTemplate:
@@ -223,6 +321,39 @@ def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
     for field in fields:
         if is_missing(getattr(parent, field)):
             setattr(parent, field, None)
+
+
+def _refuse_tasks(operator: Any, fields: Iterable[str]) -> None:
+    """Refuse a task in place of its result; as a function, it would fail somewhere inside Airflow.
+
+    :raises InvalidMessage: naming the field.
+    """
+    for field in fields:
+        value = getattr(operator, field)
+        if isinstance(value, (BaseOperator, MappedOperator)):
+            way_out = f"Give what it returns, such as {value.task_id}.output."
+        elif hasattr(type(value), "expand_kwargs"):
+            way_out = "Call it, so that it becomes a task whose result is given: `my_task()`, not `my_task`."
+        else:
+            continue
+        msg = f"`{field}` is a task itself. {way_out}"
+        raise as_airflow(InvalidMessage(msg), AirflowFailException)
+
+
+def _fields_of_data(operator: BaseOperator, context: Context) -> Collection[str]:
+    """Return the template fields whose values another task returned for ``expand_kwargs``.
+
+    Airflow would render them, other than those that came by ``expand``.
+    """
+    mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
+    rows: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if not isinstance(mapped, MappedOperator) or isinstance(rows, Mapping):
+        return ()
+    index: Any = context["ti"].map_index
+    row = rows[index] if isinstance(rows, Sequence) else rows
+    if isinstance(row, Mapping):
+        return ()
+    return set(operator.template_fields).difference(mapped.partial_kwargs)
 
 
 def _is_resumed(context: Context) -> bool:
@@ -287,7 +418,12 @@ class _Templates:
 
     def of(self, value: Any, field: object = None) -> Any:
         """Return what Airflow can render of a value that is in a field, or under a key."""
-        if id(value) in self.resolved or isinstance(value, bytes) or hasattr(value, "resolve"):
+        if (
+            id(value) in self.resolved
+            or isinstance(value, bytes)
+            or hasattr(value, "resolve")
+            or is_table(value)
+        ):
             return value
         if isinstance(value, str):
             return _TextTemplate(value, self.jinja_env) if field in self.text_fields else value

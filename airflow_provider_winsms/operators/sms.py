@@ -12,7 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, XCom, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    XCom,
+    conf,
+)
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import (
@@ -52,7 +58,7 @@ from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Batch, Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
-from airflow_provider_winsms.messages import Message, RejectReason, counted
+from airflow_provider_winsms.messages import Message, RejectReason, counted, is_table
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.planning import has_room_for_times, plan
@@ -71,7 +77,7 @@ from airflow_provider_winsms.sending import (
     is_cleared,
     open_batch,
 )
-from airflow_provider_winsms.templating import SealedFieldsOperator, is_computed
+from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
 from airflow_provider_winsms.text import segments
 from airflow_provider_winsms.waiting import (
     NOT_FOUND_GRACE,
@@ -85,7 +91,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Ledger
@@ -112,11 +118,11 @@ _LONGEST_NAP = 1.0
 """Seconds of sleep in which a task does not notice that it is killed."""
 
 
-class _SendOperator(SealedFieldsOperator):
+class _SendOperator(SealedFields, BaseOperator):
     """What sending one text and sending many have in common."""
 
     ui_color = "#d5f0e3"
-    text_fields: ClassVar[tuple[str, ...]] = (*SealedFieldsOperator.text_fields, "text")
+    text_fields: ClassVar[tuple[str, ...]] = (*SealedFields.text_fields, "text")
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(
@@ -330,7 +336,7 @@ class _SendOperator(SealedFieldsOperator):
         if resumed is not None and ledger.find(FIRST_PLACE) is not None:
             return self._resumed(hook, ledger, policy, resumed, context)
         try:
-            planned = plan(self._messages(self._composer(hook, None)), hook.gateway, is_held=policy.is_held)
+            planned = plan(self._composed(hook, None), hook.gateway, is_held=policy.is_held)
         except NothingToSend as error:
             if self.on_empty == "skip":
                 raise AirflowSkipException(str(error)) from None
@@ -366,7 +372,7 @@ class _SendOperator(SealedFieldsOperator):
 
     def _messages_of(self, hook: SmsHook, resumed: Batch, *, may_be_empty: bool) -> list[Message]:
         try:
-            return list(self._messages(self._composer(hook, resumed)))
+            return self._composed(hook, resumed)
         except NothingToSend:
             if may_be_empty:
                 return []
@@ -380,6 +386,10 @@ class _SendOperator(SealedFieldsOperator):
     def _is_computed(self, context: Context) -> bool:
         """Tell whether what is sent was found out as the task ran: it may be another in a later try."""
         return _sender(self, context).map_index >= 0 or any(map(is_computed, self._given))
+
+    def _composed(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
+        composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sealed_fields)
+        return sealed(lambda: list(self._messages(composer)), fields)
 
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
@@ -552,8 +562,8 @@ class SmsSendOperator(_SendOperator):
     Neither numbers nor the text are in it, in a log, or in the rendered template view, where what is sealed
     shows as ``(not shown)``. A literal stays in the DAG file and in
     Airflow's copy of it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=``
-    while the task runs. What it returns is not templated again. It may return another list in a later try, as
-    ``on_changed`` says.
+    while the task runs. It may return another list in a later try, as ``on_changed`` says. What it or another
+    task returns is data, which is never rendered, whichever way it comes; ``expand_kwargs`` is no exception.
 
     Every request is remembered before it leaves, and its answer after. A retry, or a cleared task, goes on
     where the try before it stopped, and sends nothing again that was accepted. What a lost answer means is
@@ -689,6 +699,12 @@ class SmsSendBatchOperator(_SendOperator):
 
     def _messages(self, composer: Composer) -> list[Message]:
         given = self.unsealed("messages")
+        if is_table(given):
+            msg = (
+                f'`messages` is a {type(given).__name__}. Give its rows: frame.to_dict("records") of pandas, '
+                "frame.to_dicts() of Polars, table.to_pylist() of Arrow."
+            )
+            raise InvalidMessage(msg)
         if isinstance(given, (str, Mapping)) or not hasattr(given, "__iter__"):
             msg = "`messages` must be a list of {'text': ..., 'to': ...}."
             raise InvalidMessage(msg)

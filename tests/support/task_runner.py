@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow.sdk import BaseOperator
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
     from airflow.sdk.execution_time.supervisor import TaskRunResult
     from airflow.triggers.base import BaseTrigger
 
@@ -35,11 +36,13 @@ class TaskRunner:
 
     :param connections: what ``BaseHook.get_connection`` finds.
     :param retries: how often the task may be tried again.
+    :param results: what other tasks returned, by their ids.
     :param map_index: which instance of a mapped task it is, counted from 0; -1 if the task is not mapped.
     """
 
     connections: Mapping[str, Mapping[str, Any]]
     retries: int = 0
+    results: dict[str, Any] = field(default_factory=dict)
     map_index: int = -1
     try_number: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class TaskRunner:
         """Clear the task, as a person does: all its retries come on top of the tries it had."""
         self.tries_until_clear = self.try_number
 
-    def run(self, task: BaseOperator) -> TaskRunResult:
+    def run(self, task: BaseOperator | MappedOperator) -> TaskRunResult:
         """Run the next try of the task, from its beginning."""
         self.try_number += 1
         self._resume = {}
@@ -96,7 +99,7 @@ class TaskRunner:
         with _in_environment(self.connections), _with_parent(_Parent(self.xcoms)):
             return asyncio.run(_first_event(self.trigger()))
 
-    def _run(self, task: BaseOperator) -> TaskRunResult:
+    def _run(self, task: BaseOperator | MappedOperator) -> TaskRunResult:
         from airflow.sdk import DAG
         from airflow.sdk.api.client import Client
         from airflow.sdk.api.datamodels._generated import TaskInstance
@@ -175,6 +178,11 @@ class TaskRunner:
             return _NOT_FOUND
         return httpx.Response(200, json={"key": key, "value": self.xcoms[key]})
 
+    def _result(self, method: str, task_id: str, body: Any) -> httpx.Response:
+        if task_id not in self.results:
+            return self._xcom(method, "return_value", body)
+        return httpx.Response(200, json={"key": "return_value", "value": self.results[task_id]})
+
     def _first_reschedule(self, _method: str, _key: str, _body: Any) -> httpx.Response:
         return httpx.Response(200, json=self.first_reschedule)
 
@@ -194,6 +202,7 @@ _ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
     (r"/task-reschedules/[^/]+/start_date", TaskRunner._first_reschedule),
     (r"/connections/([^/]+)", TaskRunner._connection),
     (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
+    (r"/xcoms/dag/run/([^/]+)/return_value", TaskRunner._result),
     (r"/xcoms/.*/([^/]+)", TaskRunner._xcom),
 )
 
