@@ -15,7 +15,7 @@ import inspect
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,13 +35,15 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from jinja2.nativetypes import native_concat
 
 from airflow_provider_winsms.airflow_errors import as_airflow
-from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, TemplateFailed
+from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
 from airflow_provider_winsms.messages import is_missing, is_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from airflow.providers.common.compat.sdk import DAG, Context, XComArg
+
+    from airflow_provider_winsms.exceptions import SmsError
 
     T = TypeVar("T")
 
@@ -66,6 +68,8 @@ _NOT_DEFINED = re.compile(r"The conn_id `(.+)` isn't defined")
 _OF_THE_TASK = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, GeneratorExit)
 """What ends a task from outside, and is no failure of what was given."""
 
+_END: Any = object()
+
 
 class Sealed:
     """A template field whose text shows nothing of it, and that renders when its value is first asked for.
@@ -80,18 +84,28 @@ class Sealed:
 
     @cached_property
     def value(self) -> Any:
-        """The rendered value; a list, where it was an iterator.
+        """The rendered value. If it is an iterator, what it raises later is sealed too.
 
         :raises InvalidMessage: if the template is wrong.
         :raises TemplateFailed: if the function, or what a template calls, fails.
         """
-        return sealed(lambda: _listed(self._render()), f"`{self._field}`", self._given)
+        rendered = self._sealed(self._render)
+        return self._each(rendered) if isinstance(rendered, Iterator) else rendered
+
+    def _each(self, items: Iterator[T]) -> Iterator[T]:
+        while (item := self._sealed(lambda: next(items, _END))) is not _END:
+            yield item
+
+    def _sealed(self, act: Callable[[], Any]) -> Any:
+        return sealed(act, f"`{self._field}`", self._given)
 
     def __repr__(self) -> str:
         return "(not shown)"
 
 
-def sealed(act: Callable[[], T], field: str, given: object = None) -> T:
+def sealed(
+    act: Callable[[], T], field: str, given: object = None, passing: tuple[type[SmsError], ...] = ()
+) -> T:
     """Return what a call returns, which runs code of a DAG file.
 
     An error of it says where it was raised, and nothing of its own words, causes and notes: they may quote
@@ -99,12 +113,13 @@ def sealed(act: Callable[[], T], field: str, given: object = None) -> T:
 
     :param field: the name of what is computed, for the error.
     :param given: what the DAG file gave for it.
+    :param passing: errors that are raised as they are.
     :raises InvalidMessage: if a template is wrong.
     :raises TemplateFailed: if anything else is.
     """
     try:
         return act()
-    except SmsError:
+    except passing:
         raise
     except BaseException as error:  # noqa: BLE001 - also what is no Exception has words
         wrong = _without_words(error, field, given)
@@ -185,15 +200,6 @@ def _place(error: BaseException, given: object) -> str:
     )
     place = next(own, frames[-1])
     return f"{Path(place.filename).name}, line {place.lineno}"
-
-
-def _listed(value: Any) -> Any:
-    """Return a list for what only runs code of a DAG file when it is walked through."""
-    if isinstance(value, (str, bytes, list, tuple, set, dict)) or is_table(value):
-        return value
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, Iterable) else value
 
 
 class _Template:

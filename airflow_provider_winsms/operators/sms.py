@@ -389,7 +389,7 @@ class _SendOperator(SealedFields, BaseOperator):
 
     def _composed(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
         composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sealed_fields)
-        return sealed(lambda: list(self._messages(composer)), fields)
+        return sealed(lambda: list(self._messages(composer)), fields, passing=(SmsError,))
 
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:

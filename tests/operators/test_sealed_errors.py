@@ -132,6 +132,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "an exit": lambda: SystemExit(WORDS),
     "something that is no Exception": lambda: type("Odd", (BaseException,), {})(WORDS),
     "a failure": lambda: AirflowFailException(WORDS),
+    "an error of this package": lambda: InvalidMessage(WORDS),
     "a system error": lambda: OSError(2, WORDS, WORDS),
     "an encoding error": lambda: UnicodeEncodeError("ascii", WORDS, 0, 1, WORDS),
 }
