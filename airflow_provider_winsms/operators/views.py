@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class SmsViewsOperator(BaseOperator):
+class SmsViewsOperator(TemplatedFields, BaseOperator):
     """Make views over the tables that ``SmsToSqlOperator`` loads, for the questions that are asked first.
 
     Delivery, time to deliver and cost by day and DAG; replies and opt-outs by campaign, which is a task of a

@@ -16,6 +16,7 @@ from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import counted
 from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
+from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ MOST_PREFETCH = 32
 """The most requests that a load may have on their way."""
 
 
-class SmsToSqlOperator(BaseOperator):
+class SmsToSqlOperator(TemplatedFields, BaseOperator):
     """Load replies, opt-outs, scheduled texts or deliveries into a table of a database.
 
     The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may

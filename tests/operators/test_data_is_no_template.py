@@ -9,8 +9,15 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, task, task_group
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.operators.sms import (
+    SmsCancelScheduledOperator,
+    SmsRefreshStatusOperator,
+    SmsSendBatchOperator,
+    SmsSendOperator,
+)
+from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from tests.conftest import API_KEY
 
 if TYPE_CHECKING:
@@ -165,14 +172,31 @@ def test_a_reference_that_is_data_is_kept_as_it_is(
     assert len(sandbox.outbox()) == 1
 
 
-def test_ids_that_are_data_are_not_rendered(dag: DAG, sandbox: Sandbox, runner: TaskRunner) -> None:
+OPERATORS = [
+    SmsCancelScheduledOperator,
+    SmsDeliverySensor,
+    SmsRefreshStatusOperator,
+    SmsSendBatchOperator,
+    SmsSendOperator,
+    SmsToSqlOperator,
+    SmsViewsOperator,
+]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_operator_renders_data(
+    operator: Any, dag: DAG, sandbox: Sandbox, runner: TaskRunner, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = dict.fromkeys(operator.template_fields, MARKED[0])
+    if operator is SmsToSqlOperator:
+        given["dataset"] = "incoming"
     with dag:
         read = EmptyOperator(task_id="read")
-        mapped = SmsDeliverySensor.partial(task_id="wait").expand_kwargs(read.output)
-    runner.results, runner.map_index = {"read": [{"message_ids": MARKED[0]}]}, 0
+        mapped = operator.partial(task_id="task").expand_kwargs(read.output)
+    runner.results, runner.map_index = {"read": [given]}, 0
     error = runner.run(mapped).error
-    assert isinstance(error, InvalidMessage)
-    assert API_KEY not in str(error)
+    assert error is not None
+    assert API_KEY not in f"{error}{capfd.readouterr()}{runner.requests}"
     assert sandbox.requests() == []
 
 
