@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import ScheduledMessage
-from tests.ledger.batches import NOON, accepted, batch, messages, record
+from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 
 
 class Lying:
@@ -33,7 +33,7 @@ class Lying:
 def ledger(store: Lying) -> TaskStateLedger:
     instance = SimpleNamespace(try_number=2, max_tries=1, task=SimpleNamespace(retries=1))
     context: Any = {"ti": instance, "task_state_store": store}
-    return TaskStateLedger(context)
+    return TaskStateLedger(context, hashes=HASHES)
 
 
 @pytest.fixture
