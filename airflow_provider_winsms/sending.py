@@ -299,7 +299,7 @@ def open_batch(ledger: Ledger, wanted: Batch, resumed: Batch | None) -> Batch:
 def _conflict(found: Batch, wanted: Batch) -> str:
     if found.contents.key_id != wanted.contents.key_id:
         return (
-            f"The batch {_named(found)} was begun with another API key (or hash_key), so that nobody can "
+            f"The batch {_named(found)} was begun with another API key (or hash_secret), so that nobody can "
             "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
             "sent."
         )

@@ -5,8 +5,8 @@ what became of them, replies, opt-outs, and what waits for its time. Each brings
 night that is retried, repeated or left out does no harm. Then views answer what is asked first, such as the
 delivery rate of each DAG, and the last task fails if anybody was texted who had opted out.
 
-Numbers are kept here as they are. With `privacy="keyed_hash"` in all loads, and a `hash_key` in the extras of
-the SMS connection, the tables hold hashes of them, which can be joined all the same.
+Numbers are kept here as they are. With `privacy="keyed_hash"` in all loads, and a `hash_secret` in the extras
+of the SMS connection, the tables hold hashes of them, which can be joined all the same.
 
 `warehouse` is any connection to PostgreSQL, MySQL, MariaDB or SQLite. The tables are made on the first run.
 """

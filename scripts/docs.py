@@ -32,7 +32,7 @@ SmsSendOperator(task_id="send", text="Your parcel is here.", to=customers, ledge
 ```
 
 Numbers are kept as they are, so that they can be joined with the replies; `ledger_privacy="keyed_hash"`
-keeps their HMAC-SHA-256 under the `hash_key` of the SMS connection instead, the same for the same number in
+keeps their HMAC-SHA-256 under the `hash_secret` of the SMS connection instead, the same for the same number in
 every table. Of a text a keyed hash is kept; `ledger_text="keep"` keeps the text. The connection's user
 needs SELECT, INSERT, UPDATE and DELETE on the tables, and, the first time, the right to create tables and
 views.
@@ -159,7 +159,7 @@ opt-out that an older version stored in another spelling is marked as removed wh
 | | |
 | --- | --- |
 | `privacy="none"` | numbers as they are |
-| `privacy="keyed_hash"` | HMAC-SHA-256 under the `hash_key` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
+| `privacy="keyed_hash"` | HMAC-SHA-256 under the `hash_secret` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
 | `text="keep"` | texts as they are |
 | `text="redact_numbers"` | `[number]` for seven or more digits with no letter, and at most four signs or spaces, between one and the next. Dates and times go too |
 | `text="drop"` | no texts |

@@ -46,8 +46,8 @@ DuckDB are tested; other databases are refused. The views are made in the schema
 of a view, once published, is neither renamed nor dropped; new ones are added at the end.
 
 No view shows a number or a text. Numbers are compared with one another only where they were hashed with the
-same key, or not at all, so that all of it works on hashed numbers; after `hash_key` was changed, a reply is
-no longer found by its number under the old key.
+same key, or not at all, so that all of it works on hashed numbers; after `hash_secret` was changed, a reply
+is no longer found by its number under the old key.
 
 A gateway may state minutes (WinSMS does): what left within the minute of a reply or an opt-out counts as
 before it. What has no delivery report yet is as the ledger has it: `SmsRefreshStatusOperator` asks for them

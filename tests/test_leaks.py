@@ -243,7 +243,7 @@ def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
         sandbox.incoming(NUMBER, REPLY)
         sandbox.incoming(STOPPER, "STOP")
         sandbox.shortcode(NUMBER, REPLY)
-        gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": HASH_KEY})}
+        gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": HASH_KEY})}
         runner.connections = {**runner.connections, "winsms_default": gateway}
         runner.run(send(send_at=pendulum.now("UTC").add(hours=3)))
         assert runner.run(load(dataset)).error is None

@@ -90,7 +90,7 @@ class Endpoint:
     :param requests_per_second: the most requests per second, or ``None``.
     :param max_concurrent_requests: the most requests about deliveries, or pages of a list, that are on their
         way at a time.
-    :param hash_key: what numbers and texts are hashed with where they may not be stored, or ``None``.
+    :param hash_secret: what numbers and texts are hashed with where they may not be stored, or ``None``.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Endpoint:
     page_size: int = 1000
     requests_per_second: float | None = None
     max_concurrent_requests: int = 4
-    hash_key: str | None = field(default=None, repr=False)
+    hash_secret: str | None = field(default=None, repr=False)
 
     @property
     def answer_timeout(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
@@ -29,7 +30,62 @@ def connection_named(conn_id: str, what: str) -> Connection:
 
 def missing_connection(conn_id: str, what: str) -> ConfigurationError:
     """Return the error that says that there is no such connection."""
-    return ConfigurationError(f"There is no connection {conn_id!r}. Create it, for {what}.")
+    # Airflow's secrets backends take what they cannot parse for missing, and keep the reason to themselves.
+    return ConfigurationError(
+        f"There is no connection {conn_id!r}. Create it, for {what}. If it is there, Airflow cannot read it: "
+        "check its JSON or its URI."
+    )
+
+
+def extras_of(connection: Connection) -> dict[str, Any]:
+    """Return the extras of a connection; none, if they are empty.
+
+    ``Connection.extra_dejson`` is not read: it takes text that is no JSON for no extras, so that a task would
+    run without its settings.
+
+    :raises ConfigurationError: if they are not one JSON object. It shows nothing of them.
+    """
+    text = connection.extra
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return {}
+    try:
+        extras: Any = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refuse)
+        problem = "" if isinstance(extras, dict) else f"they are {_KINDS.get(type(extras), 'a number')}"
+    except _Twins:
+        problem = "a name stands in them twice"
+    except (TypeError, ValueError, RecursionError):
+        problem = "they are not JSON"
+    if problem:
+        msg = (
+            f"The connection {connection.conn_id!r} has malformed extras: {problem}. Give one JSON object, "
+            'such as {"country_code": "27"}, or leave them empty.'
+        )
+        raise ConfigurationError(msg)
+    return dict(extras)
+
+
+class _Twins(Exception):  # noqa: N818 - it names what was found, and goes no further
+    """A JSON object has two values of one name."""
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twins
+    return found
+
+
+def _refuse(_constant: str) -> NoReturn:
+    """Refuse ``NaN`` and ``Infinity``, which JSON does not have."""
+    raise ValueError
+
+
+_KINDS: dict[type, str] = {
+    list: "a list",
+    str: "a JSON object that is encoded twice, or another text",
+    type(None): "null",
+    bool: "true or false",
+}
 
 
 def hook_behind(connection: Connection, kind: type[H], what: str) -> H:

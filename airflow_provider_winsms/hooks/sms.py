@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
+import re
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import pendulum
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_winsms.choices import CheckNumbers, check_choice
 from airflow_provider_winsms.composing import Composer
@@ -19,7 +18,8 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.hooks.connections import connection_named, hook_behind
+from airflow_provider_winsms.hooks.base_urls import base_url_of
+from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_behind
 from airflow_provider_winsms.messages import credits_text
 from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+
+_NAME = re.compile(r"[a-z][a-z_]{0,29}")
+"""What the name of an extra looks like. What does not may be a secret that stands in its place."""
 
 WHAT = "an SMS gateway (type 'winsms', its API key as the password)"
 """What a connection must lead to, for errors."""
@@ -82,14 +85,13 @@ class SmsHook(BaseHook):
         return SmsHook.of_connection(connection_named(sms_conn_id, WHAT))
 
     @staticmethod
-    def of_connection(connection: Connection, extras: Mapping[str, Any] | None = None) -> SmsHook:
+    def of_connection(connection: Connection) -> SmsHook:
         """Return the hook for a connection that is at hand, without looking it up again.
 
-        :param extras: the connection's extras, where they have been read already: on an event loop,
-            ``Connection.extra_dejson`` must not be.
+        It may wait for the process that masks secrets in logs, so that no event loop may call it.
         """
         hook = hook_behind(connection, SmsHook, WHAT)
-        hook._endpoint = hook.endpoint_of(connection, extras)  # noqa: SLF001 - its own class
+        hook._endpoint = hook.endpoint_of(connection)  # noqa: SLF001 - its own class
         return hook
 
     @property
@@ -106,8 +108,8 @@ class SmsHook(BaseHook):
 
     @property
     def hashes(self) -> KeyedHash:
-        """Keyed hashes under the connection's ``hash_key``, or under the API key if it has none."""
-        return KeyedHash(self.endpoint.hash_key or self.endpoint.api_key)
+        """Keyed hashes under the connection's ``hash_secret``, or under the API key if it has none."""
+        return KeyedHash(self.endpoint.hash_secret or self.endpoint.api_key)
 
     @property
     def page_size(self) -> int:
@@ -227,23 +229,22 @@ class SmsHook(BaseHook):
             return True, "Connected; the gateway states no balance that can be read."
         return True, f"Connected; {credits_text(balance.credits)} credits left."
 
-    def endpoint_of(self, connection: Connection, extras: Mapping[str, Any] | None = None) -> Endpoint:
-        """Read a connection, and its extras if they are not at hand.
+    def endpoint_of(self, connection: Connection) -> Endpoint:
+        """Read a connection. What is secret in its extras is masked in logs from now on.
 
-        :raises ConfigurationError: saying which part is wrong, and never showing the key.
+        :raises ConfigurationError: saying which part is wrong, and never showing a secret.
         """
         from airflow_provider_winsms.gateways.transport import Endpoint
 
         where = f"The connection {connection.conn_id!r}"
-        given = _extras(connection, where) if extras is None else extras
-        settings = _settings(given, self.connection_fields, where)
+        settings = _settings(extras_of(connection), self.connection_fields, where)
         gateway = self.gateway_type(
             time_zone=_time_zone(settings.pop("time_zone"), where), country_code=settings.pop("country_code")
         )
         return Endpoint(
             name=str(connection.conn_id),
             gateway=gateway,
-            base_url=_base_url(connection, self.default_base_url, where),
+            base_url=base_url_of(connection, self.default_base_url),
             api_key=_api_key(connection, where),
             **settings,
         )
@@ -286,52 +287,22 @@ def _api_key(connection: Connection, where: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         msg = f"{where} has an API key (the password) with characters that no header can carry."
         raise ConfigurationError(msg)
+    if key != connection.password:
+        # Airflow masks the password as it stands, with the blanks around it.
+        mask_secret(key)
     return key
-
-
-def _base_url(connection: Connection, default: str, where: str) -> str:
-    given = (connection.host or "").strip() or default
-    try:
-        parts = urlsplit(given if "://" in given else f"https://{given}")
-        port = parts.port or connection.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if "://" not in given and _is_loopback(parts.hostname or ""):
-        msg = f"{where} has a host without a scheme. For the sandbox, write http://{given}."
-        raise ConfigurationError(msg)
-    if not parts.hostname or parts.username or parts.query or parts.fragment:
-        msg = f"{where} has a malformed host. Give a base URL without user or query, such as {default}."
-        raise ConfigurationError(msg)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        msg = f"{where} has a host that is not https. Only a loopback host, as of the sandbox, may use http."
-        raise ConfigurationError(msg)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = parts.path.rstrip("/") or urlsplit(default).path
-    return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, path, "", ""))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _extras(connection: Connection, where: str) -> Mapping[str, Any]:
-    try:
-        extras: Mapping[str, Any] = connection.extra_dejson
-    except ValueError as error:
-        msg = f"{where} has extras that are not JSON."
-        raise ConfigurationError(msg) from error
-    return extras
 
 
 def _settings(
     given: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]], where: str
 ) -> dict[str, Any]:
+    for name, field in fields.items():
+        if field["schema"].get("format") == "password" and given.get(name):
+            mask_secret(given[name])
     unknown = sorted(set(given) - set(fields))
     if unknown:
-        msg = f"{where} has unknown extras: {', '.join(unknown)}. Known are: {', '.join(fields)}."
+        shown = ", ".join(name if _NAME.fullmatch(name) else "(not shown)" for name in unknown)
+        msg = f"{where} has unknown extras: {shown}. Known are: {', '.join(fields)}."
         raise ConfigurationError(msg)
     return {name: _setting(name, given.get(name), field["schema"], where) for name, field in fields.items()}
 
@@ -354,7 +325,7 @@ def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> An
 
 def _wanted(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
-        return f"text that matches {schema['pattern']}"
+        return f"printable text that matches {schema['pattern']}"
     noun = {"integer": "a whole number", "number": "a number", "string": "text"}[schema["type"][0]]
     return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else noun
 
@@ -365,7 +336,14 @@ def _finite(text: str) -> float:
     return number
 
 
-_FROM_TEXT: dict[str, Any] = {"string": str, "integer": int, "number": _finite}
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        msg = "not printable"
+        raise ValueError(msg)
+    return text
+
+
+_FROM_TEXT: dict[str, Any] = {"string": _printable, "integer": int, "number": _finite}
 
 
 def _time_zone(name: str, where: str) -> str:

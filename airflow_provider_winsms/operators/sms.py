@@ -398,10 +398,10 @@ class _SendOperator(SealedFields, BaseOperator):
             from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 
             options = SqlOptions(self.ledger_prefix, self.ledger_privacy, self.ledger_text)
-            if options.privacy == "keyed_hash" and not hook.endpoint.hash_key:
+            if options.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
                 msg = (
-                    'ledger_privacy="keyed_hash" needs a key that outlives the API key: put `hash_key` into '
-                    f"the extras of the connection {self.sms_conn_id!r}."
+                    'ledger_privacy="keyed_hash" needs a key that outlives the API key: put `hash_secret` '
+                    f"into the extras of the connection {self.sms_conn_id!r}."
                 )
                 raise ConfigurationError(msg)
             key = self._key(context)
@@ -619,7 +619,7 @@ class SmsSendOperator(_SendOperator):
         that of its ``idempotency_key``. (templated)
     :param ledger_prefix: what the names of the tables begin with.
     :param ledger_privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under
-        the connection's ``hash_key``.
+        the connection's ``hash_secret``.
     :param ledger_text: ``"digest"`` stores a keyed hash of the text, ``"keep"`` the text.
     :param wait_for_delivery: whether to wait, once all is sent, until the texts have arrived, as
         ``SmsDeliverySensor`` does; what is returned then has ``"delivery": {"total": n, "delivered": n,

@@ -81,8 +81,8 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
     :param mode: ``"incremental"`` reads what is new, ``"backfill"`` the whole list, and ``"full_refresh"``
         besides puts the rows right that the table has otherwise. None takes a row away. (templated)
     :param privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under the
-        ``hash_key`` of the SMS connection, the same in every table, and in ``number_key_id`` which key that
-        was.
+        ``hash_secret`` of the SMS connection, the same in every table, and in ``number_key_id`` which key
+        that was.
     :param text: of the datasets that have texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
         ``"redact_numbers"`` puts ``[number]`` for seven or more digits with no letter, and at most four signs
         or spaces, between one and the next.
@@ -241,10 +241,10 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
     def _personal(self, hook: SmsHook) -> Personal:
         from airflow_provider_winsms.transfers.shaping import Personal
 
-        if self.privacy == "keyed_hash" and not hook.endpoint.hash_key:
+        if self.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
             msg = (
-                'privacy="keyed_hash" needs a key that outlives the API key: put `hash_key` into the extras '
-                f"of the connection {self.sms_conn_id!r}."
+                'privacy="keyed_hash" needs a key that outlives the API key: put `hash_secret` into the '
+                f"extras of the connection {self.sms_conn_id!r}."
             )
             raise ConfigurationError(msg)
         return Personal(self.privacy, self.text, hook.hashes)

@@ -769,7 +769,7 @@ def test_another_guarantee_cuts_the_requests_of_a_batch_as_the_first_did(
 
 def test_another_connection_in_the_next_try_doubles_nothing(world: World, runner: TaskRunner) -> None:
     """Another account does not list what the first one scheduled."""
-    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "x" * 40})}
+    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
     with Sandbox(api_key="another", speed=0, now=world.sandbox.now()) as elsewhere:
         other = {**keyed, "host": elsewhere.base_url, "password": "another"}
         runner.connections = {"winsms_default": keyed, "other": other}
@@ -1348,7 +1348,7 @@ def test_another_key_makes_other_digests(runner: TaskRunner) -> None:
     runner.run(send())
     first = runner.task_state["sms_send"]["contents"]
     runner.task_state.clear()
-    other = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "x" * 40})}
+    other = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
     runner.connections = {"winsms_default": other}
     runner.run(send())
     second = runner.task_state["sms_send"]["contents"]
@@ -1493,7 +1493,7 @@ def test_ids_that_the_ledger_has_from_elsewhere_hide_no_text(
 def test_a_number_that_another_task_keeps_as_a_hash_may_be_the_same(
     runner: TaskRunner, world: World, tmp_path: Path
 ) -> None:
-    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "x" * 40})}
+    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
     runner.connections = {"winsms_default": keyed}
     attack = Attack(runner, world, tmp_path)
     attack.options.update(to=[ANN], cancel_on_kill=False, guarantee="exactly_once")

@@ -258,7 +258,10 @@ def test_the_views_answer_for_what_was_sent_and_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(SmsToSqlOperator, "clock", clock_of(sandbox))
-    gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": "0123456789abcdef"})}
+    gateway = {
+        **runner.connections["winsms_default"],
+        "extra": json.dumps({"hash_secret": "0123456789abcdef"}),
+    }
     ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")}
     runner = replace(
         runner, connections={"winsms_default": gateway, CONN_ID: database.connection, "ledger": ledger}
@@ -316,7 +319,7 @@ def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
 ) -> None:
     clock = clock_of(sandbox)
     monkeypatch.setattr(SmsToSqlOperator, "clock", clock)
-    key = json.dumps({"hash_key": "0123456789abcdef"})
+    key = json.dumps({"hash_secret": "0123456789abcdef"})
     with listing() as lists:
         connections = {
             "winsms_default": {**runner.connections["winsms_default"], "extra": key},

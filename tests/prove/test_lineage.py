@@ -71,7 +71,11 @@ def story(tmp_path_factory: pytest.TempPathFactory, postgres_database: str) -> I
     with Sandbox(api_key=KEY, speed=0, seed=7) as box, scratch_postgres(postgres_database) as warehouse:
         warehouse.connection["extra"] = json.dumps({"options": f"-c search_path={warehouse.schema}"})
         warehouse.connection["password"] = warehouse.connection.get("password") or PASSWORD
-        gateway = {"conn_type": "winsms", "host": box.base_url, "extra": json.dumps({"hash_key": HASH_KEY})}
+        gateway = {
+            "conn_type": "winsms",
+            "host": box.base_url,
+            "extra": json.dumps({"hash_secret": HASH_KEY}),
+        }
         connections = {
             "winsms_default": {**gateway, "password": KEY},
             "winsms_refused": {**gateway, "password": f"not-{KEY}"},

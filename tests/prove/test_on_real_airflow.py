@@ -82,6 +82,7 @@ TIMEOUTS = {dag_id: {"connect_timeout": 1, "read_timeout": 20} for dag_id in ("w
 """Of connections: a try waits so long for the answer of a try before it, which may still be at it."""
 
 REFUSED_KEY = "key-that-is-refused-5e0c7b"
+HASH_SECRET = "secret-of-the-hashes-5e0c7b"  # noqa: S105 - a test's own
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def connection_variable(dag_id: str) -> str:
 
 def connection(dag_id: str, box: Sandbox) -> str:
     key = REFUSED_KEY if dag_id == "wrong_key" else box.api_key
-    extra = TIMEOUTS.get(dag_id, {})
+    extra = {"hash_secret": HASH_SECRET, **TIMEOUTS.get(dag_id, {})}
     return json.dumps({"conn_type": "winsms", "host": box.base_url, "password": key, "extra": extra})
 
 
@@ -423,9 +424,36 @@ class TestTheConnectionForm:
         assert REFUSED_KEY not in answer["message"]
 
 
-def pressed(airflow: RealAirflow, box: Sandbox, key: str) -> dict[str, Any]:
+class TestAConnectionsSecrets:
+    def test_airflows_api_and_its_audit_log_show_none_of_them(self, airflow: RealAirflow) -> None:
+        extra = json.dumps({"hash_secret": HASH_SECRET, "page_size": 7})
+        form = {"connection_id": "stored", "conn_type": "winsms", "password": REFUSED_KEY, "extra": extra}
+        answers = [airflow.post("/api/v2/connections", form), airflow.get("/api/v2/connections/stored")]
+        for answer in answers:
+            assert json.loads(answer["extra"]) == {"hash_secret": "***", "page_size": 7}
+        audit = json.dumps(airflow.get("/api/v2/eventLogs?event=post_connection"))
+        assert "stored" in audit
+        shown = json.dumps(answers) + audit
+        assert [secret for secret in (HASH_SECRET, REFUSED_KEY) if secret in shown] == []
+
+    def test_a_task_that_prints_them_prints_stars(self, replies: Story) -> None:
+        replies.run.until_ended("show")
+        log = replies.run.log("show")
+        assert "hash_secret" in log
+        assert HASH_SECRET not in log
+
+    def test_the_button_does_not_show_what_is_wrong(
+        self, airflow: RealAirflow, boxes: dict[str, Sandbox]
+    ) -> None:
+        extra = json.dumps({"hash_secret": [HASH_SECRET]})
+        answer = pressed(airflow, boxes["wrong_key"], KEYS["wrong_key"], extra=extra)
+        assert "wrong extra 'hash_secret'" in answer["message"]
+        assert HASH_SECRET not in answer["message"]
+
+
+def pressed(airflow: RealAirflow, box: Sandbox, key: str, **fields: str) -> dict[str, Any]:
     form = {"connection_id": "tried", "conn_type": "winsms", "host": box.base_url, "password": key}
-    answer: dict[str, Any] = airflow.post("/api/v2/connections/test", form)
+    answer: dict[str, Any] = airflow.post("/api/v2/connections/test", {**form, **fields})
     return answer
 
 
@@ -480,8 +508,8 @@ def as_text(value: object) -> str:
 
 
 class TestNothingPersonalIsLeftBehind:
-    def test_no_api_key(self, left_behind: dict[str, str]) -> None:
-        places = found(left_behind, (*KEYS.values(), REFUSED_KEY))
+    def test_no_api_key_and_no_hash_secret(self, left_behind: dict[str, str]) -> None:
+        places = found(left_behind, (*KEYS.values(), REFUSED_KEY, HASH_SECRET))
         assert not places, "\n".join(places)
 
     @pytest.mark.parametrize("dag_id", [dag_id for dag_id, said in SAID.items() if said])

@@ -40,7 +40,7 @@ def ledger(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def runner(sandbox: Sandbox, database: Database, ledger: Database) -> TaskRunner:
-    extra = {"hash_key": HASH_KEY}
+    extra = {"hash_secret": HASH_KEY}
     gateway = {
         "conn_type": "winsms",
         "host": sandbox.base_url,

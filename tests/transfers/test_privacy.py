@@ -39,7 +39,7 @@ BEGAN = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def use_key(lists: ListServer, monkeypatch: pytest.MonkeyPatch, key: str) -> KeyedHash:
-    lists.extra["hash_key"] = key
+    lists.extra["hash_secret"] = key
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", lists.connection)
     return KeyedHash(key)
 
@@ -69,7 +69,7 @@ def test_numbers_are_keyed_hashes_if_that_is_asked_for(
 def test_the_hash_of_a_number_is_the_same_as_in_the_ledger_and_in_every_table(
     sandbox: Sandbox, runner: TaskRunner, database: Database, tmp_path: Path
 ) -> None:
-    gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_key": OLD_KEY})}
+    gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": OLD_KEY})}
     ledger = {"conn_type": "sqlite", "host": str(tmp_path / "sends.db")}
     runner = replace(
         runner, connections={"winsms_default": gateway, CONN_ID: database.connection, "ledger": ledger}
@@ -148,7 +148,7 @@ def test_a_full_refresh_hides_what_was_loaded_before(
 
 
 def test_hashes_need_a_key_that_outlives_the_api_key(lists: ListServer, sqlite: Database) -> None:
-    with pytest.raises(ConfigurationError, match=r"`hash_key`.*'winsms_default'") as raised:
+    with pytest.raises(ConfigurationError, match=r"`hash_secret`.*'winsms_default'") as raised:
         run(sqlite, privacy="keyed_hash")
     assert isinstance(raised.value, AirflowFailException)
     assert lists.requests == 0

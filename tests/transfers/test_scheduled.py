@@ -179,7 +179,7 @@ def test_a_text_that_leaves_is_marked_whatever_its_number_was_hashed_with(
 ) -> None:
     lists.scheduled = [waiting(1, "27825550101")]
     run(database, "scheduled")
-    connection = {**json.loads(lists.connection), "extra": json.dumps({"hash_key": "k" * 16})}
+    connection = {**json.loads(lists.connection), "extra": json.dumps({"hash_secret": "k" * 16})}
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
     lists.scheduled = []
     assert run(database, "scheduled", privacy="keyed_hash")["rows_removed"] == 1

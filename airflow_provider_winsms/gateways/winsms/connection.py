@@ -56,8 +56,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "time, of a triggerer's poll or a task.",
         "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
     },
-    "hash_key": {
-        "label": "Hash key",
+    "hash_secret": {
+        "label": "Hash secret",
         "description": "Secret. Numbers and texts that are stored as keyed hashes are hashed with it; keep "
         "it, or the same number has another hash. Empty: the ledger's digests use the API key.",
         "schema": {

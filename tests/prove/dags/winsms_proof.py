@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, BaseHook, task
 
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
@@ -50,6 +50,13 @@ def in_ten_minutes(**_: Any) -> str:
 def _said(context: Context) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(os.environ["WINSMS_PROOF"])[context["dag"].dag_id]
     return said
+
+
+@task
+def show(conn_id: str) -> None:
+    """Print all that a connection holds, as nobody should."""
+    connection = BaseHook.get_connection(conn_id)
+    print(connection.password, connection.extra, connection.extra_dejson)  # noqa: T201 - it is the point
 
 
 @task
@@ -125,3 +132,4 @@ with dag_of("refused"):
 
 with dag_of("replies"):
     SmsToSqlOperator(task_id="load", dataset="incoming", sql_conn_id="warehouse", table="replies")
+    show("winsms_replies")
