@@ -430,7 +430,7 @@ def _minute(row: OptOut, latest: float) -> int | None:
 
 
 def _opt_out_key(row: OptOut, rank: int | None, hashes: KeyedHash) -> str:
-    return hashes.of("opt-out", row.number, str(rank), str(row.message_id))[:_KEY_DIGITS]
+    return hashes.of_parts("opt-out", row.number, str(rank), str(row.message_id))[:_KEY_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)

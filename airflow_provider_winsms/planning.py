@@ -129,8 +129,8 @@ class Plan:
     def contents(self, hashes: KeyedHash) -> Contents:
         """Return what it sends, in counts and digests, which know where one request ends."""
         return Contents(
-            texts=hashes.of(*("".join(map(_described, request.parts)) for request in self.requests)),
-            numbers=hashes.of(*(",".join(map(_numbers, request.parts)) for request in self.requests)),
+            texts=hashes.of_parts(*("".join(map(_described, request.parts)) for request in self.requests)),
+            numbers=hashes.of_parts(*(",".join(map(_numbers, request.parts)) for request in self.requests)),
             key_id=hashes.key_id,
             recipients=self.recipients,
             requests=len(self.requests),

@@ -22,10 +22,25 @@ class KeyedHash:
         self.key_id = self.of("key id")[:_KEY_ID_DIGITS]
         """Tells keys apart without telling them: 8 hexadecimal digits."""
 
-    def of(self, *parts: str) -> str:
-        """Return 64 hexadecimal digits for a sequence of texts; the same parts, cut otherwise, differ."""
+    def of(self, text: str) -> str:
+        """Return 64 hexadecimal digits: the plain HMAC of a number's digits, or of a text, in UTF-8.
+
+        Whoever has the key can make the same hash of their own numbers, and join by it.
+        """
+        return self._of(_encoded(text))
+
+    def of_parts(self, *parts: str) -> str:
+        """Return 64 hexadecimal digits for a sequence of texts; the same parts, cut otherwise, differ.
+
+        Before each part stands its length, in 8 bytes. So it is never what ``of`` returns for digits.
+        """
+        return self._of(b"".join(len(data).to_bytes(8) + data for data in map(_encoded, parts)))
+
+    def _of(self, data: bytes) -> str:
         total = self._empty.copy()
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass")
-            total.update(len(data).to_bytes(8) + data)
+        total.update(data)
         return total.hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -128,7 +128,7 @@ class History:
 
     def _text(self, campaign: Campaign, at: datetime, position: int, person: int) -> Row:
         send_at = None if campaign.ahead is None else at.replace(second=0) + campaign.ahead
-        batch = KeyedHash("batches").of(campaign.dag_id, at.isoformat())[:32]
+        batch = KeyedHash("batches").of_parts(campaign.dag_id, at.isoformat())[:32]
         return {
             "batch_id": batch,
             "round": 1,

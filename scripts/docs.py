@@ -32,7 +32,7 @@ SmsSendOperator(task_id="send", text="Your parcel is here.", to=customers, ledge
 ```
 
 Numbers are kept as they are, so that they can be joined with the replies; `ledger_privacy="keyed_hash"`
-keeps their HMAC-SHA-256 under the `hash_secret` of the SMS connection instead, the same for the same number in
+keeps the HMAC-SHA-256 of the digits under the `hash_secret` of the SMS connection instead, the same for the same number in
 every table. Of a text a keyed hash is kept; `ledger_text="keep"` keeps the text. The connection's user
 needs SELECT, INSERT, UPDATE and DELETE on the tables, and, the first time, the right to create tables and
 views.
@@ -159,7 +159,7 @@ opt-out that an older version stored in another spelling is marked as removed wh
 | | |
 | --- | --- |
 | `privacy="none"` | numbers as they are |
-| `privacy="keyed_hash"` | HMAC-SHA-256 under the `hash_secret` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
+| `privacy="keyed_hash"` | HMAC-SHA-256 of the number's digits under the `hash_secret` of the SMS connection: 64 hexadecimal digits, the same for the same number in every table, the ledger's with `ledger_privacy="keyed_hash"` among them, so that they can be joined. `number_key_id` says which key it was |
 | `text="keep"` | texts as they are |
 | `text="redact_numbers"` | `[number]` for seven or more digits with no letter, and at most four signs or spaces, between one and the next. Dates and times go too |
 | `text="drop"` | no texts |
@@ -170,6 +170,42 @@ other only. Opt-outs under the old key are not marked as removed, as nobody can 
 same holds where numbers were stored as they are before (the other way round a load refuses): `full_refresh` puts hashes for them, but not in
 `opt_outs`, whose rows are told apart by their numbers. Begin that table anew. What `text` asks for holds
 for the rows that a load writes: `full_refresh` brings older ones into line, as far as they are still listed.
+
+### Joining hashed numbers with your own
+
+The hash is the plain HMAC-SHA-256 (RFC 2104) of the digits of the number, with its country code
+(`27825550101`). The key is `hash_secret`, in UTF-8. So you can make the same hash of a number in a table of
+your own. `number_key_id` is the first 8 digits of the hash of the text `key id`.
+
+In PostgreSQL, with its extension `pgcrypto`:
+
+```pgsql
+SELECT c.name, d.state
+FROM customers c
+INNER JOIN sms_deliveries d
+    ON d.number = encode(hmac(c.phone, current_setting('sms.hash_secret'), 'sha256'), 'hex')
+    AND d.number_key_id = left(encode(hmac('key id', current_setting('sms.hash_secret'), 'sha256'), 'hex'), 8);
+```
+
+`SET sms.hash_secret = '...'` gives it the secret for the length of a connection. A server that logs statements
+logs that one too; let Python make the hashes there. In Python:
+
+```python
+import hmac
+
+
+def number_hash(number: str, hash_secret: str) -> str:
+    return hmac.digest(hash_secret.encode(), number.encode(), "sha256").hex()
+```
+
+In SQLite, after `connection.create_function("number_hash", 2, number_hash)`:
+
+```sqlite
+SELECT c.name, d.state
+FROM customers c
+INNER JOIN sms_deliveries d ON d.number = number_hash(c.phone, :hash_secret)
+    AND d.number_key_id = substr(number_hash('key id', :hash_secret), 1, 8);
+```
 
 ## Columns
 
