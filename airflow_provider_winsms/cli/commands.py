@@ -44,16 +44,19 @@ class History(Protocol):
 def unresolved(args: Namespace) -> None:
     """List requests of unknown outcome, and how to resolve each."""
     with _errors_end_it(), _history(args) as history:
-        rows = [_row(parked, args) for parked in history.unresolved()]
+        rows = [_printable_row(_row(parked, args)) for parked in history.unresolved()]
         _warn_of_unreadable(history)
     hints = [(row["if_not_accepted"], row["if_accepted"]) for row in rows]
     if args.output == "table":
         rows = [{name: v for name, v in row.items() if not name.startswith("if_")} for row in rows]
-    AirflowConsole().print_as(rows, args.output)
+    # Brackets in a name are no markup.
+    AirflowConsole(markup=False, emoji=False).print_as(rows, args.output)
     if args.output == "table" and hints:
-        _say("\nFind out from the gateway what became of the recipients, say so, and clear the task:")
+        _say("")
+        _say("Find out from the gateway what became of the recipients, say so, and clear the task:")
         for not_accepted, accepted in hints:
-            _say(f"  {not_accepted}\n  {accepted}")
+            _say(f"  {not_accepted}")
+            _say(f"  {accepted}")
 
 
 @action_cli  # type: ignore[untyped-decorator] # it writes to Airflow's audit log
@@ -83,7 +86,7 @@ def _errors_end_it() -> Iterator[None]:
     try:
         yield
     except SmsError as error:
-        sys.exit(str(error))
+        sys.exit(_printable(str(error)))
 
 
 @contextmanager
@@ -220,4 +223,13 @@ def _task(parked: Parked) -> str:
 
 
 def _say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
+    sys.stdout.write(f"{_printable(words)}\n")
+
+
+def _printable_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: _printable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _printable(text: str) -> str:
+    """Write out what would steer a terminal, or begin a line: whoever can write a row could else hide it."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
