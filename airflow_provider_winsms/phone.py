@@ -157,6 +157,10 @@ class _Judgement(NamedTuple):
     digits: str
     is_possible: bool
 
+    def __repr__(self) -> str:
+        """Show no digits."""
+        return f"_Judgement(is_possible={self.is_possible})"
+
 
 @lru_cache(maxsize=65536)
 def _judgement(digits: str) -> _Judgement:

@@ -54,6 +54,10 @@ class Target(NamedTuple):
     number: str
     send_at: DateTime
 
+    def __repr__(self) -> str:
+        """Show no number."""
+        return f"Target(send_at={self.send_at!r})"
+
 
 @dataclass(slots=True)
 class Look:

@@ -280,6 +280,12 @@ A load needs SELECT, INSERT, UPDATE and DELETE on the table, the right to make t
 table is missing or lacks columns, to create and alter it. A pooler between must keep a session together.
 Airflow's `insert_rows` is not used: it commits in pieces, and writes refused rows into the log.
 
+PostgreSQL itself writes a row that it refuses, with number and text, into the log of its server. For a superuser
+the provider turns that off for its connections. An ordinary user may not: there, let a superuser do it once with
+`ALTER ROLE airflow SET log_error_verbosity = terse`, where `airflow` is the login of the connection. The ledger
+needs the same. A server with `log_statement = 'all'` may also log the values of the ledger's statements: use
+`ledger_privacy="keyed_hash"` and leave `ledger_text` as it is.
+
 ## Assets and lineage
 
 Each asset among the task's `outlets` gets what the task returns into the `extra` of its event, with

@@ -126,6 +126,10 @@ class Sent(NamedTuple):
     send_at: DateTime | None
     key_id: str
 
+    def __repr__(self) -> str:
+        """Show no number."""
+        return f"Sent({self.message_id!r}, send_at={self.send_at!r})"
+
 
 class Tables:
     """The tables under one prefix, over one connection. What is missing of them is created.

@@ -34,6 +34,10 @@ class Request(NamedTuple):
     size: int
     body: bytes
 
+    def __repr__(self) -> str:
+        """Show no key, and nothing of what is sent."""
+        return f"Request({self.method!r}, size={self.size})"
+
 
 def admitted(request: Request, api_key: str) -> Operation:
     """Return the operation that a request may perform.

@@ -54,8 +54,8 @@ class Reply:
     """
 
     status: int
-    content: Any
-    headers: dict[str, str] = field(default_factory=dict)
+    content: Any = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     ending: Ending = Ending.WHOLE
 
     @property

@@ -28,6 +28,10 @@ class Work(NamedTuple):
     query: Mapping[str, str]
     body: Any
 
+    def __repr__(self) -> str:
+        """Show nothing of what is sent."""
+        return f"Work(now={self.now})"
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -53,6 +53,10 @@ class Submission(NamedTuple):
     send_at: float | None = None
     max_segments: int = 1
 
+    def __repr__(self) -> str:
+        """Show no number and no text."""
+        return f"Submission(send_at={self.send_at}, max_segments={self.max_segments})"
+
 
 class Fate(NamedTuple):
     """One accepted text."""
@@ -70,6 +74,10 @@ class Fate(NamedTuple):
     cancelled: int
     message: str
     client_id: str | None
+
+    def __repr__(self) -> str:
+        """Show no number and no text."""
+        return f"Fate({self.id}, {self.outcome!r})"
 
     def status(self, now: float) -> tuple[str, float]:
         """Return how far it has come, and since when. A text that waits for its time is ``INQUEUE``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,27 @@ def setting(database: Database, query: str) -> Any:
 
 def test_postgresql_leaves_rows_out_of_its_log_where_we_may_say_so(postgres: Database) -> None:
     assert setting(postgres, "SHOW log_error_verbosity") == "terse"
+
+
+@pytest.mark.parametrize(
+    ("statement", "verbosity"),
+    [("", "default"), ("ALTER ROLE {} SET log_error_verbosity = terse", "terse")],
+)
+def test_an_ordinary_user_needs_a_superuser_to_say_so_once(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch, statement: str, verbosity: str
+) -> None:
+    role = f"ordinary_{postgres.schema}"
+    with closing(postgres.connect()) as connection:
+        connection.autocommit = True
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            if statement:
+                connection.execute(statement.format(role))
+            ordinary = {**postgres.connection, "login": role}
+            monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(ordinary))
+            assert setting(postgres, "SHOW log_error_verbosity") == verbosity
+        finally:
+            connection.execute(f"DROP ROLE {role}")
 
 
 def test_mariadb_keeps_no_slow_statement_of_ours(mariadb: Database) -> None:

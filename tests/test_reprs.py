@@ -1,0 +1,97 @@
+"""No ``repr`` of anything that the package hands about shows a number, a text or a key.
+
+Frameworks put reprs into logs: of arguments, of local variables in a traceback, of futures and of tasks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+import airflow_provider_winsms
+from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.sandbox.plan import Magic
+
+PERSONAL = {
+    *("number", "numbers", "digits", "phone", "phones", "mobile", "msisdn", "to", "recipient", "recipients"),
+    *("text", "texts", "message", "messages", "body", "content", "contents", "value", "values", "reference"),
+    *("raw", "rows", "row", "headers", "query", "client_id", "name", "display_name", "answer", "keys"),
+    *("api_key", "hash_secret", "secret", "password", "token", "key", "pieces", "first", "path"),
+}
+"""Names of fields that may hold a number, a text or a key."""
+
+PLAIN = {
+    # What a gateway, a table, a view, a list, a field of a template, an operation or a fault is called.
+    *("Endpoint.name", "Table.name", "View.name", "Column.name", "Dataset.name", "WatchedList.name"),
+    *("_Within.name", "Operation.name", "Fault.name"),
+    # Names of columns, and paths of the API.
+    *("Table.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
+    # Digests, and a hash or an id.
+    *("Contents.texts", "Contents.numbers", "Batch.contents", "Entry.key"),
+    # Counts.
+    *("Contents.recipients", "Parked.recipients", "Plan.recipients", "Limits.recipients"),
+    *("Outcome.recipients", "_Filling.recipients", "Place.number", "Armed.rows", "Armed.key"),
+    # SQL, the name of a list in an answer, and a choice of what is stored.
+    *("View.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
+    # Names that Airflow gave, and values of the task state store, which hold digests and ids.
+    *("Batch.key", "_Row.key", "_Row.value"),
+    # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
+    *("Call.query", "_Duplicates.first", "Magic.number"),
+    # Objects that hide what is personal in them.
+    *("Page.rows", "Waiter.texts", "Stretch.pieces"),
+}
+"""Fields of such a name that hold nothing of the kind, and may be shown."""
+
+
+def is_record(kind: object) -> bool:
+    return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"))
+
+
+def records() -> dict[str, type]:
+    """Return each dataclass and each named tuple of the package, by its place."""
+    found: dict[str, type] = {}
+    for module in pkgutil.walk_packages(airflow_provider_winsms.__path__, "airflow_provider_winsms."):
+        if module.name.endswith("__main__"):
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if is_record(kind) and kind.__module__ == module.name and not issubclass(kind, BaseOperator):
+                found[f"{module.name.partition('.')[2]}.{kind.__qualname__}"] = kind
+    return found
+
+
+def fields_of(kind: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return tuple(kind._fields)
+
+
+def seeded(kind: Any) -> object:
+    """Return an instance each of whose fields holds a word of its own."""
+    names = fields_of(kind)
+    if not dataclasses.is_dataclass(kind):
+        return tuple.__new__(kind, [f"<{name}>" for name in names])
+    instance: object = object.__new__(kind)  # type: ignore[arg-type] # a class
+    for name in names:
+        object.__setattr__(instance, name, f"<{name}>")
+    return instance
+
+
+@pytest.mark.parametrize("place", records())
+def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str) -> None:
+    kind = records()[place]
+    shown = repr(seeded(kind))
+    leaks = [
+        f"{kind.__name__}.{name}" for name in fields_of(kind) if name in PERSONAL and f"<{name}>" in shown
+    ]
+    assert set(leaks) <= PLAIN
+
+
+def test_the_search_finds_the_records_and_what_they_show() -> None:
+    assert len(records()) > 90
+    assert "<number>" in repr(seeded(Place))
+    assert "<number>" in repr(seeded(Magic))
