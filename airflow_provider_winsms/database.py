@@ -31,6 +31,11 @@ _REPEATS = 4
 """How often a transaction is done again that was lost, or broken off in favour of another."""
 
 _LACKS_RIGHTS = frozenset({"42501", "1142", "1044"})
+_LACKS_SCHEMA = frozenset({"3F000", "3D000", "1049"})
+_MAY_ONLY_READ = frozenset({"SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY"})
+_IS_READ_ONLY = frozenset({"25006", "1290", "1836"})
+"""A standby answers so, which may be a primary in a moment."""
+
 _BROKEN_OFF = frozenset({"40001", "40P01", "1213", "1020", "SQLITE_BUSY_SNAPSHOT"})
 """A deadlock, or a row that changed underneath: the codes of PostgreSQL, MySQL and MariaDB, and SQLite."""
 
@@ -57,6 +62,26 @@ _PERMANENT = (
     *("BinderException", "CatalogException", "ConstraintException", "ConversionException", "ParserException"),
 )
 """What codes, or types, of errors begin with that are the same at each repeat."""
+
+_MENDS: tuple[tuple[frozenset[str], str], ...] = (
+    (
+        _LACKS_SCHEMA,
+        (
+            "The schema that the connection leads to does not exist. Create it first, with CREATE SCHEMA or, "
+            "in MySQL and MariaDB, CREATE DATABASE: only tables and views are created here."
+        ),
+    ),
+    (_MAY_ONLY_READ, "The file may only be read. Let this process write to it and to its folder."),
+    (_IS_READ_ONLY, "The server takes no writes, as a standby. Connect to the primary. A repeat is safe."),
+    (
+        frozenset({str(_TOO_LARGE)}),
+        (
+            "One row is longer than the server's variable `max_allowed_packet`. Raise it there, with "
+            "SET GLOBAL max_allowed_packet = <bytes> and in its configuration."
+        ),
+    ),
+)
+"""What to do about errors of some codes."""
 
 _HIGHEST_ERROR_NUMBER = 99_999
 
@@ -424,6 +449,16 @@ class Refusal:
             return False
         return any(code.startswith(_PERMANENT) for code in self.codes or (self.kind,))
 
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether nothing helps but that somebody changes the database, its rights or what is stored."""
+        certain = _LACKS_RIGHTS | _LACKS_SCHEMA | _MAY_ONLY_READ | {str(_TOO_LARGE)}
+        return not certain.isdisjoint(self.codes) or self._is_unencodable
+
+    @property
+    def _is_unencodable(self) -> bool:
+        return not _UNENCODABLE.isdisjoint((*self.codes, self.kind))
+
     def hint(self, rights: str, passing: str) -> str:
         """Return what to do.
 
@@ -432,12 +467,10 @@ class Refusal:
         """
         if self.lacks_rights:
             return rights
-        if str(_TOO_LARGE) in self.codes:
-            return (
-                "One row is longer than the server's variable `max_allowed_packet`. Raise it there, with "
-                "SET GLOBAL max_allowed_packet = <bytes> and in its configuration."
-            )
-        if not _UNENCODABLE.isdisjoint((*self.codes, self.kind)):
+        for codes, words in _MENDS:
+            if not codes.isdisjoint(self.codes):
+                return words
+        if self._is_unencodable:
             named = (
                 f"The encoding {self.encoding} of the database" if self.encoding else "The column's encoding"
             )
@@ -459,7 +492,8 @@ class NotOpened(Refusal):
 
     def message(self, where: str, hint: str) -> str:  # noqa: ARG002 - nothing was tried there yet
         """Return what to tell a person."""
-        return f"The database of the connection {self.step!r} could not be opened ({self.kind})."
+        mend = f" {hint}" if self.needs_a_person else ""
+        return f"The database of the connection {self.step!r} could not be opened ({self.kind}).{mend}"
 
 
 class PacketTooLarge(Exception):  # noqa: N818 - it names what was found

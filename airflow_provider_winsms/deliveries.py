@@ -153,6 +153,8 @@ class WorkerWait:
         try:
             self._look()
         except (GatewayUnavailable, LedgerUnavailable) as error:
+            if error.is_permanent:
+                raise
             self._failures += 1
             self.trouble = str(error)
             retry_after = error.retry_after if isinstance(error, GatewayUnavailable) else None

@@ -17,17 +17,18 @@
     ├── SendStopped             the task is being killed; a later try goes on
     ├── ClocksDiffer            set the clock that is wrong; a later try goes on
     ├── ClaimLost               another process may send this; a later try finds what it did
-    ├── LedgerUnavailable       wait; safe to retry
+    ├── LedgerUnavailable       wait; safe to retry. If it is_permanent, mend what it names
     ├── UnsupportedCapability   this gateway cannot do that
     ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
-    └── LoadFailed              the database refused; nothing was loaded, safe to retry
+    └── LoadFailed              the database refused; nothing was loaded, safe to retry. If it is_permanent,
+                                mend what it names
 
 No message holds a phone number, a text or a key. Every error pickles with its attributes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class SmsError(Exception):
     """Anything that went wrong between a DAG and its SMS gateway."""
 
-    is_permanent: ClassVar[bool] = True
+    is_permanent: bool = True
     """Whether trying the same thing again is pointless or unsafe."""
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -157,9 +158,16 @@ class ClaimLost(SmsError):  # noqa: N818 - it names what happened, as its siblin
 
 
 class LedgerUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The ledger could not be read or written. What is in it stands; a retry goes on from there."""
+    """The ledger could not be read or written. What is in it stands; a retry goes on from there.
+
+    :param is_permanent: whether only a person can help, as where rights or a schema are missing.
+    """
 
     is_permanent = False
+
+    def __init__(self, message: str, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do
@@ -187,11 +195,13 @@ class LoadFailed(SmsError):  # noqa: N818 - it names what happened, as its sibli
 
     :param kind: the type of the driver's error; empty, if it was none.
     :param code: its SQLSTATE, or what the driver has instead, or an empty string.
+    :param is_permanent: whether only a person can help, as where rights or a schema are missing.
     """
 
     is_permanent = False
 
-    def __init__(self, message: str, kind: str = "", code: str = "") -> None:
+    def __init__(self, message: str, kind: str = "", code: str = "", *, is_permanent: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.code = code
+        self.is_permanent = is_permanent

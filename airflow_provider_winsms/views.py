@@ -559,7 +559,8 @@ def _check_tables(database: Database, made: ViewSet) -> None:
     found = {word: _columns(database, made, name) for word, name in made.tables.names.items()}
     missing = [word for word, columns in found.items() if columns is None]
     if missing:
-        tables = " and ".join(f"{made.tables.names[word]} ({_DATASETS[word]})" for word in missing)
+        schema = f"{made.tables.schema}." if made.tables.schema else ""
+        tables = " and ".join(f"{schema}{made.tables.names[word]} ({_DATASETS[word]})" for word in missing)
         msg = (
             f"There is no table {tables}, or the connection may not read it. Load it first: SmsToSqlOperator "
             "with that `dataset` and the same `schema` creates the table."
@@ -607,7 +608,8 @@ class _DatabaseLost(LoadFailed):
 
 def _refused(refusal: Refusal, prefix: str) -> LoadFailed:
     kind = _DatabaseLost if isinstance(refusal, NotOpened) else LoadFailed
-    return kind(refusal.message(f"views {prefix}*", _hint(refusal)), refusal.kind, refusal.code)
+    message = refusal.message(f"views {prefix}*", _hint(refusal))
+    return kind(message, refusal.kind, refusal.code, is_permanent=refusal.needs_a_person)
 
 
 def _hint(refusal: Refusal) -> str:

@@ -274,7 +274,8 @@ that is longer is refused with the name of the variable. The SQL mode of the ser
 own, strict one, by which an empty text stays empty. A database whose encoding lacks a character of a row, as
 LATIN1 lacks emojis, refuses the load: nothing is replaced in silence. The error names the encoding. Use a
 database with `ENCODING 'UTF8'`, or `text="drop"`. An error says that a repeat is safe only where a repeat can
-help.
+help. Where only a person can (rights, a missing schema, a file that may only be read, an encoding, a row that is too
+long), the task fails at once, whatever its `retries` say.
 
 A load needs SELECT, INSERT, UPDATE and DELETE on the table, the right to make temporary tables, and, if the
 table is missing or lacks columns, to create and alter it. A pooler between must keep a session together.

@@ -387,7 +387,8 @@ class Tables:
 
     def _refused(self, refusal: Refusal) -> LedgerUnavailable:
         hint = refusal.hint(_RIGHTS, _SAFE)
-        return LedgerUnavailable(refusal.message(f"ledger {self._prefix}*", hint))
+        message = refusal.message(f"ledger {self._prefix}*", hint)
+        return LedgerUnavailable(message, is_permanent=refusal.needs_a_person)
 
 
 class OnTables:

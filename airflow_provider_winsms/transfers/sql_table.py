@@ -58,6 +58,7 @@ WITHOUT_TRANSACTIONS = frozenset(
 )
 """Types of connections whose databases, through their hooks, keep half of a load that fails."""
 
+_CREATE = "create the table"
 _IDS_AT_ONCE = 1000
 _RIGHTS = (
     "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the table, TEMPORARY on the database, "
@@ -397,7 +398,7 @@ class LoadingTable:
 
     def _created(self, table: str, creation: str) -> set[str]:
         self._unless_done(
-            lambda: self._alone("create the table", creation),
+            lambda: self._alone(_CREATE, creation),
             lambda: self._columns(table) is not None,
         )
         found = self._columns(table)
@@ -491,7 +492,10 @@ def open_table(
 
     def refused(refusal: Refusal) -> LoadFailed:
         hint = refusal.hint(_RIGHTS, "A repeat is safe.")
-        return LoadFailed(refusal.message(f"table {name}", hint), refusal.kind, refusal.code)
+        if name.schema and refusal.step == _CREATE and refusal.is_permanent and not refusal.lacks_rights:
+            hint = f"If there is no schema {name.schema!r}, create it first: a load creates its table only."
+        message = refusal.message(f"table {name}", hint)
+        return LoadFailed(message, refusal.kind, refusal.code, is_permanent=refusal.needs_a_person)
 
     if hook.conn_type in WITHOUT_TRANSACTIONS:
         msg = (

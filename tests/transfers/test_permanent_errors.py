@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+import pickle
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_winsms.database import NotOpened, Refusal
 from airflow_provider_winsms.exceptions import LedgerUnavailable, LoadFailed
+from airflow_provider_winsms.operators.sms import SmsSendOperator
 from scripts.warehouse import postgres_connection
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
-from tests.support.databases import Database
+from tests.support.databases import CONN_ID, Database, with_extra
 from tests.transfers.list_server import row
 from tests.transfers.loads import create_table_that_refuses, run, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.task_runner import TaskRunner
     from tests.transfers.list_server import ListServer
 
 EMOJI = "Thanks \U0001f600"
+
+
+def send() -> SmsSendOperator:
+    return SmsSendOperator(task_id="send", text="Hallo", to=["27825550101"], ledger_conn_id=CONN_ID)
 
 
 @pytest.fixture
@@ -123,6 +134,113 @@ def test_codes_tell_what_passes_from_what_does_not(
     refusal = Refusal("commit", kind, codes)
     assert refusal.is_permanent == is_permanent
     assert (refusal.hint("Ask for rights.", "A repeat is safe.") == "A repeat is safe.") != is_permanent
+
+
+# Airflow tries again only what a repeat can help
+
+
+def test_a_load_without_rights_is_not_tried_again(
+    lists: ListServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists.rows = [row(1)]
+    run(postgres)
+    with reading_only(postgres, monkeypatch), pytest.raises(LoadFailed, match="needs SELECT") as caught:
+        run(postgres)
+    assert isinstance(caught.value, AirflowFailException)
+
+
+def test_a_ledger_without_rights_is_not_tried_again(
+    sandbox: Sandbox, runner: TaskRunner, postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_path = with_extra(postgres, options=f"-c search_path={postgres.schema}")
+    by_path.let_tasks_find_it(monkeypatch)
+    ledger(by_path).close()
+    with reading_only(by_path, monkeypatch):
+        error = runner.run(send()).error
+    assert isinstance(error, LedgerUnavailable)
+    assert isinstance(error, AirflowFailException)
+    assert "needs SELECT, INSERT, UPDATE and DELETE" in str(error)
+    assert sandbox.outbox() == []
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "portable"])
+def test_a_load_into_a_missing_schema_is_not_tried_again(kind: str, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(LoadFailed, match="create it first") as caught:
+        run(request.getfixturevalue(kind), schema="nowhere")
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_a_ledger_in_a_missing_schema_says_so_and_is_not_tried_again(
+    kind: str,
+    request: pytest.FixtureRequest,
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = request.getfixturevalue(kind)
+    elsewhere = {"extra": json.dumps({"options": "-c search_path=nowhere"})}
+    connection = {**database.connection, **(elsewhere if kind == "postgres" else {"schema": "nowhere"})}
+    replace(database, connection=connection).let_tasks_find_it(monkeypatch)
+    error = runner.run(send()).error
+    assert isinstance(error, LedgerUnavailable)
+    assert isinstance(error, AirflowFailException)
+    assert "does not exist. Create it first, with CREATE SCHEMA" in str(error)
+    assert "safe" not in str(error)
+    assert sandbox.outbox() == []
+
+
+def test_a_file_that_may_only_be_read_is_not_tried_again(
+    lists: ListServer, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(sqlite)
+    lists.rows = [row(1)]
+    with_extra(sqlite, mode="ro").let_tasks_find_it(monkeypatch)
+    with pytest.raises(LoadFailed, match="The file may only be read") as caught:
+        run(sqlite)
+    assert isinstance(caught.value, AirflowFailException)
+
+
+def test_a_standby_may_be_a_primary_in_a_moment(
+    lists: ListServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(postgres)
+    lists.rows = [row(1)]
+    standby = with_extra(postgres, options="-c default_transaction_read_only=on")
+    standby.let_tasks_find_it(monkeypatch)
+    with pytest.raises(LoadFailed, match=r"Connect to the primary\. A repeat is safe") as caught:
+        run(postgres)
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_database_that_is_away_is_tried_again(runner: TaskRunner) -> None:
+    away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1}
+    runner.connections = {**runner.connections, CONN_ID: away}
+    error = runner.run(send()).error
+    assert isinstance(error, LedgerUnavailable)
+    assert not isinstance(error, AirflowFailException)
+
+
+def test_a_permanent_refusal_stays_permanent_when_it_is_pickled() -> None:
+    for error in (LoadFailed("No.", is_permanent=True), LedgerUnavailable("No.", is_permanent=True)):
+        assert pickle.loads(pickle.dumps(error)).is_permanent  # noqa: S301 - our own
+
+
+@contextmanager
+def reading_only(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the connection be of a user who may read the tables that there are, and nothing else."""
+    role = f"reader_{database.schema}"
+    database.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        database.execute(f"GRANT USAGE ON SCHEMA {database.schema} TO {role}")
+        database.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {database.schema} TO {role}")
+        reader = replace(database, connection={**database.connection, "login": role})
+        reader.let_tasks_find_it(monkeypatch)
+        yield
+    finally:
+        database.execute(f"DROP OWNED BY {role}")
+        database.execute(f"DROP ROLE {role}")
 
 
 def test_a_database_that_is_away_says_nothing_of_encodings() -> None:

@@ -330,6 +330,14 @@ def test_a_schema_that_does_not_exist_is_named(postgres: Database) -> None:
         run(postgres, schema="nowhere")
 
 
+@pytest.mark.usefixtures("lists")
+def test_a_schema_that_does_not_exist_is_to_be_created_in_every_database(any_database: Database) -> None:
+    with pytest.raises(LoadFailed, match="If there is no schema 'nowhere', create it first") as caught:
+        run(any_database, schema="nowhere")
+    assert "table nowhere.replies" in str(caught.value)
+    assert "repeat" not in str(caught.value)
+
+
 # Tables that were there before
 
 
