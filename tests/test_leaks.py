@@ -6,13 +6,16 @@ import json
 import logging
 import signal
 import traceback
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pendulum
 import pytest
 
+from airflow_provider_winsms.cli.commands import unresolved
 from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
     DeliveryFailed,
     GatewayUnavailable,
     IdempotencyConflict,
@@ -238,6 +241,46 @@ def _wrong_key(runner: TaskRunner, _sandbox: Sandbox) -> None:
     runner.run(wait([1]))
 
 
+def _malformed_connections(runner: TaskRunner, sandbox: Sandbox) -> None:
+    """Put the secrets where they do not belong."""
+    named = {"hash_secret": HASH_KEY}
+    connection = runner.connections["winsms_default"]
+    for wrong in (
+        *({"extra": json.dumps(extra)} for extra in (json.dumps(named), [named], HASH_KEY, {HASH_KEY: ""})),
+        *({"extra": json.dumps({"hash_secret": value})} for value in ([HASH_KEY], f"{HASH_KEY}\n")),
+        {"extra": f"{{{json.dumps(named)[1:-1]}, {json.dumps(named)[1:-1]}}}"},
+        {"extra": json.dumps(named)[:-1]},
+        *({"host": host} for host in (f"https://:{API_KEY}@host", f"https://host/?key={API_KEY}")),
+        {"host": "https://host", "schema": f"v2?key={API_KEY}"},
+    ):
+        runner.connections = {**runner.connections, "winsms_default": {**connection, **wrong}}
+        assert isinstance(runner.run(send()).error, ConfigurationError)
+        assert isinstance(runner.run(wait([1])).error, ConfigurationError)
+    assert sandbox.requests() == []
+
+
+def _ledger_that_may_only_be_read(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    ledger = {"ledger_conn_id": "warehouse", "ledger_text": "keep"}
+    runner.run(send(**ledger))
+    read_only = {**runner.connections["warehouse"], "extra": json.dumps({"mode": "ro"})}
+    runner.connections = {**runner.connections, "warehouse": read_only}
+    assert isinstance(
+        runner.run(send(**ledger, to=[STOPPER], idempotency_key="new")).error, LedgerUnavailable
+    )
+
+
+def _unresolved(runner: TaskRunner, sandbox: Sandbox) -> None:
+    """Lose an answer, and list whom nobody knows about, in each form that there is."""
+    sandbox.add_fault("lost-after-acceptance", operation="smsSend")
+    runner.run(send(ledger_conn_id="warehouse", ledger_text="keep"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(runner.connections["warehouse"]))
+        for output in ("table", "plain", "json", "yaml"):
+            unresolved(
+                Namespace(ledger_conn_id="warehouse", ledger_prefix="sms_", output=output, verbose=False)
+            )
+
+
 def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
     def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
         sandbox.incoming(NUMBER, REPLY)
@@ -300,6 +343,9 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "time-passed": _passed,
     "unrecorded": _unrecorded,
     "wrong-key": _wrong_key,
+    "malformed-connections": _malformed_connections,
+    "read-only-ledger": _ledger_that_may_only_be_read,
+    "unresolved": _unresolved,
     "wait": lambda runner, _: _send_and_wait(runner),
     "wait-deferred": lambda runner, _: _send_and_wait(runner, deferrable=True),
     "wait-failed": lambda runner, _: _send_and_wait(runner, min_delivered=1.0),
@@ -341,6 +387,21 @@ def test_no_key_number_or_text_comes_out(
     written = everything_written()
     assert "task" in written
     assert [secret for secret in SECRETS if secret in written] == []
+
+
+def test_airflows_own_answer_for_a_connection_hides_its_secrets() -> None:
+    from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse
+
+    connection = {
+        **dict.fromkeys(ConnectionResponse.model_fields),
+        "conn_id": "winsms_default",
+        "conn_type": "winsms",
+        "password": API_KEY,
+        "extra": json.dumps({"hash_secret": HASH_KEY, "page_size": 7}),
+    }
+    answer = ConnectionResponse.model_validate(connection).model_dump_json()
+    assert "page_size" in answer
+    assert [secret for secret in SECRETS if secret in answer] == []
 
 
 def test_the_search_finds_what_is_there(runner: TaskRunner, everything_written: Callable[[], str]) -> None:
