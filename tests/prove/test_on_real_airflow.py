@@ -426,15 +426,18 @@ class TestTheConnectionForm:
 
 class TestAConnectionsSecrets:
     def test_airflows_api_and_its_audit_log_show_none_of_them(self, airflow: RealAirflow) -> None:
-        extra = json.dumps({"hash_secret": HASH_SECRET, "page_size": 7})
-        form = {"connection_id": "stored", "conn_type": "winsms", "password": REFUSED_KEY, "extra": extra}
+        # Secrets of their own, as Airflow's database has those of its connections.
+        key, secret = "key-that-is-stored-5e0c7b", "secret-that-is-stored-5e0c7b"
+        extra = json.dumps({"hash_secret": secret, "page_size": 7})
+        form = {"connection_id": "stored", "conn_type": "winsms", "password": key, "extra": extra}
         answers = [airflow.post("/api/v2/connections", form), airflow.get("/api/v2/connections/stored")]
         for answer in answers:
             assert json.loads(answer["extra"]) == {"hash_secret": "***", "page_size": 7}
         audit = json.dumps(airflow.get("/api/v2/eventLogs?event=post_connection"))
         assert "stored" in audit
         shown = json.dumps(answers) + audit
-        assert [secret for secret in (HASH_SECRET, REFUSED_KEY) if secret in shown] == []
+        assert key not in shown
+        assert secret not in shown
 
     def test_a_task_that_prints_them_prints_stars(self, replies: Story) -> None:
         replies.run.until_ended("show")
