@@ -53,7 +53,7 @@ def ledger(
     if request.param != "hashed":
         return {"ledger_conn_id": CONN_ID}
     gateway = runner.connections["winsms_default"]
-    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_key": "seeded-hash-key-5d1e"}'}}
+    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_secret": "seeded-hash-key-5d1e"}'}}
     return {"ledger_conn_id": CONN_ID, "ledger_privacy": "keyed_hash", "ledger_text": "keep"}
 
 
