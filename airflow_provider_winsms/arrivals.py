@@ -9,9 +9,10 @@ import math
 import time
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, UnsupportedCapability
+from airflow_provider_winsms.choices import check_choice
+from airflow_provider_winsms.exceptions import GatewayUnavailable, UnsupportedCapability
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -478,7 +479,5 @@ def list_named(name: object) -> WatchedList:
 
     :raises InvalidMessage: if there is none of that name.
     """
-    if not isinstance(name, str) or name not in LISTS:
-        msg = f"dataset must be one of {', '.join(LISTS)}; got {name!r}."
-        raise InvalidMessage(msg)
-    return LISTS[name]
+    check_choice("dataset", name, LISTS)
+    return LISTS[cast("str", name)]

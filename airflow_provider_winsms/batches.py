@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.messages import each_message_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,23 +16,39 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
 
-def check_batch(message_ids: object, batch: object, ledger_conn_id: str | None) -> None:
-    """Hold a batch against what else an operator was given.
+def check_message_ids(_: str, message_ids: object) -> None:
+    """Hold ids against what ``each_message_id`` takes, where they can be read more than once.
 
-    :raises InvalidMessage: if there are ids too, if it is no text, or if there is no ledger to look it up in.
+    :raises InvalidMessage: if there is none, or a text is no list.
     """
-    if batch is None:
-        return
-    if message_ids is not None:
-        msg = "Both `message_ids` and `batch` are given. Give one of them."
-        raise InvalidMessage(msg)
-    if not isinstance(batch, str):
+    if isinstance(message_ids, (str, int, list, tuple, Mapping)):
+        deque(each_message_id(message_ids), maxlen=0)
+
+
+def check_batch_id(name: str, batch: object) -> None:
+    """Hold a batch against what a send operator returns.
+
+    :raises InvalidMessage: if it is no text.
+    """
+    if batch is not None and not isinstance(batch, str):
         msg = (
-            f"`batch` is of type {type(batch).__name__}. Give the id that a send operator returned, "
+            f"`{name}` is of type {type(batch).__name__}. Give the id that a send operator returned, "
             'such as `send.output["batch"]`.'
         )
         raise InvalidMessage(msg)
-    if ledger_conn_id is None:
+
+
+def check_ids_or_batch(message_ids: object, batch: object, ledger_conn_id: str | None) -> None:
+    """Hold what says which texts are meant against one another.
+
+    :raises InvalidMessage: if there are neither ids nor a batch, or both, or no ledger to look a batch up in.
+    """
+    if batch is None and message_ids is None:
+        check_message_ids("message_ids", ())
+    if batch is not None and message_ids is not None:
+        msg = "Both `message_ids` and `batch` are given. Give one of them."
+        raise InvalidMessage(msg)
+    if batch is not None and ledger_conn_id is None:
         msg = "`batch` needs `ledger_conn_id`, the one that the send operator was given. Or give ids."
         raise InvalidMessage(msg)
 

@@ -18,7 +18,7 @@ from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_winsms.exceptions import InvalidMessage, SmsError
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +90,36 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 _VALUE_BYTES = 40
 """The most that a number or a moment takes in a statement, and what stands between texts."""
+
+_EXTRAS = ("duckdb", "mysql", "postgres", "sqlite")
+"""The extras of this package, each of which brings the hook for connections of that type."""
+
+PACKAGES = {
+    "duckdb": "airflow-provider-duckdb",
+    "gcpbigquery": "apache-airflow-providers-google",
+    "hiveserver2": "apache-airflow-providers-apache-hive",
+    "mssql": "apache-airflow-providers-microsoft-mssql",
+    "redshift": "apache-airflow-providers-amazon",
+    **{
+        name: f"apache-airflow-providers-{name}"
+        for name in (
+            "databricks",
+            "exasol",
+            "jdbc",
+            "mysql",
+            "odbc",
+            "oracle",
+            "postgres",
+            "presto",
+            "snowflake",
+            "sqlite",
+            "teradata",
+            "trino",
+            "vertica",
+        )
+    },
+}
+"""The packages with hooks of databases, by the types of their connections."""
 
 _COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 """The backslash comes first, as it is in the others."""
@@ -712,10 +742,16 @@ class Database:
 
     def _connect(self) -> Any:
         """Connect. No row is about yet, so the driver's own error may stand behind ours."""
+        conn_id = getattr(self._hook, self._hook.conn_name_attr)
         try:
             return self._hook.get_conn()
+        except ImportError as error:
+            msg = (
+                f"The database of the connection {conn_id!r} needs {missing_module(error)}. "
+                f"{how_to_install(self._hook.conn_type)}"
+            )
+            raise ConfigurationError(msg) from error
         except Exception as error:
-            conn_id = getattr(self._hook, self._hook.conn_name_attr)
             self._refusal = NotOpened(conn_id, type(error).__name__, _codes(error))
             raise self._refused(self._refusal) from error
 
@@ -735,6 +771,18 @@ class Database:
         except Exception as error:  # noqa: BLE001 - drivers have no type in common
             self._refusal = Refusal(step, type(error).__name__, _codes(error), self._encoding)
         raise self._refused(self._refusal)
+
+
+def missing_module(error: ImportError) -> str:
+    """Return what could not be imported."""
+    return f"the Python module {error.name!r}" if error.name else f"a driver ({type(error).__name__})"
+
+
+def how_to_install(conn_type: str) -> str:
+    """Return the command that installs what connections of a type need."""
+    if conn_type in _EXTRAS:
+        return f"Install it: pip install 'airflow-provider-winsms[{conn_type}]'"
+    return f"Install it: pip install {PACKAGES[conn_type]}" if conn_type in PACKAGES else "Install it."
 
 
 def check_identifier(what: str, name: object) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.batches import history_at
-from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, LedgerUnavailable
+from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.packing import pack
 from airflow_provider_winsms.waiting import (
     NOT_FOUND_GRACE,
@@ -40,8 +40,6 @@ IDS_SHOWN = 10
 
 WAITING_FOR_KEY = "waiting_for"
 """The XCom key under which a task that defers leaves the ids that it waits for, if they are many."""
-
-_LONGEST_DURATION = timedelta(days=3653)
 
 _BACKSTOP = timedelta(minutes=10)
 """How much longer than the trigger's own end Airflow waits for it: a triggerer may be restarting."""
@@ -221,21 +219,3 @@ def judged(
 def ledger_address(conn_id: str | None, prefix: str) -> LedgerAddress | None:
     """Return where reports are written to, if there is a ledger for them."""
     return None if conn_id is None else LedgerAddress(conn_id, prefix)
-
-
-def seconds(name: str, value: timedelta | float) -> float:
-    """Return a duration in seconds.
-
-    :raises InvalidMessage: if it is none, negative, or more than ten years.
-    """
-    try:
-        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
-    except (TypeError, ValueError, OverflowError):
-        duration = None
-    if duration is None or not timedelta(0) <= duration <= _LONGEST_DURATION:
-        msg = (
-            f"`{name}` must be a timedelta or a number of seconds, from 0 to those of ten years; "
-            f"got {value!r}."
-        )
-        raise InvalidMessage(msg)
-    return duration.total_seconds()

@@ -6,9 +6,10 @@ import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow_provider_winsms.arrivals import list_named
+from airflow_provider_winsms.choices import ExposableField
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import OptOut
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.arrivals import Entry
 
-EXPOSABLE = ("number", "text")
-"""The fields of a row that an event has only where they are asked for."""
+EXPOSABLE = get_args(ExposableField)
 
 CHARACTERS_READ = 39_015
 """How much of a text the filters read: as much as 255 joined segments hold, the most there are."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pendulum
 
+from airflow_provider_winsms.choices import shown
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
     GatewayUnavailable,
@@ -147,7 +148,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         least = self.in_flight + 2 * DUE_MARGIN
-        if self.is_held and not (isinstance(self.hold, timedelta) and least <= self.hold <= LONGEST_HOLD):
+        if self.is_held and not least <= self.hold <= LONGEST_HOLD:
             msg = (
                 f"`hold` must be a timedelta of at least {least.total_seconds():.0f} seconds, and at most "
                 f"{LONGEST_HOLD.days} day: a lost answer is looked up "
@@ -160,6 +161,20 @@ class Policy:
     def is_held(self) -> bool:
         """Whether texts without a time are scheduled ahead."""
         return self.guarantee is Guarantee.EXACTLY_ONCE
+
+
+def check_hold(name: str, hold: object) -> None:
+    """Hold a duration against how far ahead texts can be scheduled, whatever the time-outs of a connection.
+
+    :raises InvalidMessage: if no connection allows it.
+    """
+    least = CLAIM_LASTS + 2 * DUE_MARGIN
+    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
+        msg = (
+            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
+            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
+        )
+        raise InvalidMessage(msg)
 
 
 class Log(Protocol):

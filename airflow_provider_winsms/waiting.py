@@ -16,6 +16,7 @@ from decimal import Decimal
 from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
+from airflow_provider_winsms.choices import check_share
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     DeliveryFailed,
@@ -175,7 +176,7 @@ class DeliveryWait:
         grace_until: float,
         not_found_holds: float,
     ) -> None:
-        check_share(min_delivered)
+        check_share("min_delivered", min_delivered)
         self._ids = _compact(sorted(set(message_ids)))
         self._is_open = bytearray(b"\x01") * len(self._ids)
         self._standings = array("I", bytes(4 * len(self._ids)))
@@ -352,16 +353,6 @@ def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool, st
         raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
     outcome = DeliveryOutcome.from_json(event["outcome"])
     return outcome, event["ended"] == "timed_out", event.get("trouble", "")
-
-
-def check_share(min_delivered: object) -> None:
-    """Hold the share of texts that must arrive against what it can be.
-
-    :raises InvalidMessage: if it is no number from 0 to 1.
-    """
-    if not isinstance(min_delivered, (int, float)) or not 0 <= min_delivered <= 1:
-        msg = f"min_delivered must be a share, a number from 0 to 1; got {min_delivered!r}."
-        raise InvalidMessage(msg)
 
 
 def back_off(

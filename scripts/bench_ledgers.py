@@ -112,7 +112,7 @@ class TimedSend(SmsSendOperator):
 def _ways(url: str, case: Case) -> dict[str, Callable[[], float]]:
     numbers, dag = NUMBERS[: case.recipients], _stored_dag(case)
 
-    def ours(**kwargs: str) -> float:
+    def ours(**kwargs: Any) -> float:
         operator = SmsSendOperator(task_id="send", text=TEXT, to=numbers, **kwargs)
         return timed(lambda: execute(operator, url))
 

@@ -390,6 +390,7 @@ def _reported() -> int:
 def _operator(job: Job, options: Options, clock: Clock) -> Any:
     from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
     from airflow_provider_winsms.operators.sms import SmsSendOperator
+    from airflow_provider_winsms.sending import Guarantee
 
     WinSMSGateway.limits = replace(WinSMSGateway.limits, recipients=options.per_request)
     SmsSendOperator.clock = clock
@@ -397,7 +398,7 @@ def _operator(job: Job, options: Options, clock: Clock) -> Any:
         task_id=job.task_id,
         text=job.text,
         to=job.numbers,
-        guarantee=job.guarantee,
+        guarantee=Guarantee(job.guarantee),
         on_rejected="ignore",
         hold=HOLD,
         ledger_conn_id=_LEDGER_ID,

@@ -315,7 +315,7 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "send-batch": lambda runner, _: runner.run(send_batch()),
     "send-declined": lambda runner, _: runner.run(send(to=[BAD_NUMBER])),
     "send-no-number": lambda runner, _: runner.run(send(to=[NUMBER + "99999", NUMBER])),
-    "send-bad-text": lambda runner, _: runner.run(send(text=TEXT + "\U0001f600")),
+    "send-bad-text": lambda runner, _: runner.run(send(text=lambda **_: TEXT + "\U0001f600")),
     "send-long-text": lambda runner, _: runner.run(send(text=TEXT * 40)),
     "send-bad-template": lambda runner, _: runner.run(send(text=TEXT + " {% if %}")),
     "send-undefined": lambda runner, _: runner.run(send(text=TEXT + " {{ nobody.name }}")),

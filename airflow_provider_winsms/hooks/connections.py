@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_provider_winsms.choices import nearest
+from airflow_provider_winsms.database import PACKAGES, how_to_install, missing_module
 from airflow_provider_winsms.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -96,23 +101,32 @@ def hook_behind(connection: Connection, kind: type[H], what: str) -> H:
     """
     hook = _hook_of(connection)
     if not isinstance(hook, kind):
-        msg = (
-            f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; needed is {what}."
-        )
-        raise ConfigurationError(msg)
+        raise _other_type(connection, what)
     return hook
+
+
+def _other_type(connection: Connection, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; needed is {what}."
+    )
 
 
 def sql_hook(conn_id: str) -> DbApiHook:
     """Return the hook of a database.
 
-    :raises ConfigurationError: if there is no such connection, or it is not one of an SQL database.
+    :raises ConfigurationError: if there is no such connection, or it is not one of an SQL database, or the
+        hook of its type is not installed.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     what = "an SQL database, whose hook is a DbApiHook"
-    hook: DbApiHook = hook_behind(connection_named(conn_id, what), DbApiHook, what)
-    return hook
+    connection = connection_named(conn_id, what)
+    if isinstance(hook := _hook_of(connection), DbApiHook):
+        return hook
+    if hook is None and (missing := _missing_hook(str(connection.conn_type))):
+        msg = f"The connection {conn_id!r} has the type {connection.conn_type!r}, {missing}"
+        raise ConfigurationError(msg)
+    raise _other_type(connection, what)
 
 
 def _hook_of(connection: Connection) -> object:
@@ -122,3 +136,35 @@ def _hook_of(connection: Connection) -> object:
     # An unknown type is an AirflowException in the Task SDK, and whatever a broken provider raises otherwise.
     except Exception:  # noqa: BLE001
         return None
+
+
+def _missing_hook(conn_type: str) -> str:
+    """Return what is missing for the hook of a type, and how to install it; empty if nothing is.
+
+    It goes on after the name of the type.
+    """
+    if hook_class := _declared_hook(conn_type):
+        missing = _missing_module(hook_class)
+        return missing and f"whose hook needs {missing}. {how_to_install(conn_type)}"
+    if conn_type in PACKAGES:
+        return f"whose hook is in {PACKAGES[conn_type]}, which is not installed. {how_to_install(conn_type)}"
+    return f"for which no installed package has a hook.{nearest(conn_type, PACKAGES)}"
+
+
+def _declared_hook(conn_type: str) -> str:
+    """Return the class of the hook that an installed provider declares for a type; empty if none does."""
+    for point in entry_points(group="apache_airflow_provider"):
+        with suppress(Exception):  # a broken provider, of which Airflow complains
+            for declared in point.load()().get("connection-types", ()):
+                if declared["connection-type"] == conn_type:
+                    return str(declared["hook-class-name"])
+    return ""
+
+
+def _missing_module(hook_class: str) -> str:
+    """Return the Python module that is missing for a class; empty if the class can be imported."""
+    try:
+        import_module(hook_class.rpartition(".")[0])
+    except ImportError as error:
+        return missing_module(error)
+    return ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pendulum
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
-from airflow_provider_winsms.choices import CheckNumbers, check_choice
+from airflow_provider_winsms.choices import CheckNumbers, check_choice, check_conn_id
 from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -66,12 +66,14 @@ class SmsHook(BaseHook):
     by ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
     """
 
+    conn_name_attr: ClassVar[str] = "sms_conn_id"
     gateway_type: ClassVar[type[Gateway]]
     default_base_url: ClassVar[str]
     connection_fields: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def __init__(self, sms_conn_id: str) -> None:
         super().__init__()
+        check_conn_id(type(self).conn_name_attr, sms_conn_id)
         self.sms_conn_id = sms_conn_id
         self._transport: Transport | None = None
         self._endpoint: Endpoint | None = None

@@ -99,7 +99,7 @@ class SqlOptions:
     text: StoredText = "digest"
 
     def __post_init__(self) -> None:
-        check_prefix(self.prefix)
+        check_prefix("ledger_prefix", self.prefix)
         check_choice("ledger_privacy", self.privacy, Privacy)
         check_choice("ledger_text", self.text, StoredText)
 

@@ -142,7 +142,7 @@ class Tables:
     """
 
     def __init__(self, hook: DbApiHook, prefix: str) -> None:
-        check_prefix(prefix)
+        check_prefix("ledger_prefix", prefix)
         check_kind(hook.conn_type)
         self._prefix = prefix
         self._database = Database(hook, self._refused, is_durable=True)
@@ -413,14 +413,14 @@ class OnTables:
         self.close()
 
 
-def check_prefix(prefix: object) -> None:
+def check_prefix(name: str, prefix: object) -> None:
     """Hold a prefix against what every database takes in front of the tables' names.
 
     :raises InvalidMessage: if it cannot begin a name.
     """
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         msg = (
-            f"`ledger_prefix` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
+            f"`{name}` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
             f"underscores, not beginning with a digit; got {prefix!r}."
         )
         raise InvalidMessage(msg)

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import check_batch, history_at
+from airflow_provider_winsms.batches import (
+    check_batch_id,
+    check_ids_or_batch,
+    check_message_ids,
+    history_at,
+)
 from airflow_provider_winsms.cancelling import Canceller, Conclusion, Fate, Known, StoreMemory
-from airflow_provider_winsms.choices import Tolerance, check_choice, is_intolerable
+from airflow_provider_winsms.choices import (
+    Tolerance,
+    check_choice,
+    check_conn_id,
+    is_intolerable,
+    optional,
+)
 from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.cancelling import CancelOutcome, Memory
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.ledger.history import SmsHistory
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.templating import Templated
@@ -40,7 +55,7 @@ _FATES = {
 """What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
 
 
-class SmsCancelScheduledOperator(TemplatedFields, BaseOperator):
+class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperator):
     """Cancel scheduled texts that have not gone out yet, and get their cost back.
 
     Returns ``{"cancelled": n, "cancelled_before": n, "not_cancelled": n, "gone_out": n, "refund": "3.0",
@@ -70,6 +85,14 @@ class SmsCancelScheduledOperator(TemplatedFields, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("message_ids", "batch", "sms_conn_id", "ledger_conn_id")
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "message_ids": check_message_ids,
+        "batch": check_batch_id,
+        "ledger_conn_id": optional(check_conn_id),
+        "ledger_prefix": check_prefix,
+        "sms_conn_id": check_conn_id,
+        "on_not_cancelled": partial(check_choice, choices=Tolerance),
+    }
     ui_color = "#f3e3d0"
 
     def __init__(
@@ -90,19 +113,21 @@ class SmsCancelScheduledOperator(TemplatedFields, BaseOperator):
         self.ledger_prefix = ledger_prefix
         self.sms_conn_id = sms_conn_id
         self.on_not_cancelled = on_not_cancelled
+        self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel, and return what became of it, in counts."""
         with permanent_errors_fail_at_once():
-            self._check()
+            self.check_when_rendered()
             hook = SmsHook.of(self.sms_conn_id)
             with self._history() as history:
                 ids = self._ids(hook, history)
                 return self._cancel(hook, ids, _memory(context, history))
 
-    def _check(self) -> None:
-        check_choice("on_not_cancelled", self.on_not_cancelled, Tolerance)
-        check_batch(self.message_ids, self.batch, self.ledger_conn_id)
+    def check_together(self, known: Collection[str]) -> None:
+        """Refuse ids beside a batch, and a batch without a ledger."""
+        if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
+            check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
     @contextmanager
     def _history(self) -> Iterator[SmsHistory | None]:

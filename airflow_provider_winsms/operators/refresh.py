@@ -9,22 +9,35 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import history_at
+from airflow_provider_winsms.choices import check_conn_id, shown
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.ledger.tables import check_prefix
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
 from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.sending import Clock
 
 
-class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
+def _check_max_age(name: str, max_age: object) -> None:
+    if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= STATUS_LASTS:
+        msg = (
+            f"{name} must be a timedelta above 0 and of at most {STATUS_LASTS.days} days, as gateways forget "
+            f"texts; got {shown(max_age)}."
+        )
+        raise InvalidMessage(msg)
+
+
+class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator):
     """Bring the states of texts in the ledger's tables up to date: all whose delivery is not known yet.
 
     Asks the gateway about every text that was sent through ``sms_conn_id`` with this ledger, was due within
@@ -54,6 +67,12 @@ class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id", "sms_conn_id")
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "ledger_conn_id": check_conn_id,
+        "ledger_prefix": check_prefix,
+        "max_age": _check_max_age,
+        "sms_conn_id": check_conn_id,
+    }
     ui_color = "#e3dcf3"
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
@@ -72,11 +91,12 @@ class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
         self.max_age = max_age
         self.sms_conn_id = sms_conn_id
         self._refresh: StatusRefresh | None = None
+        self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, write, and return what was learnt, in counts."""
         with permanent_errors_fail_at_once():
-            self._check()
+            self.check_when_rendered()
             hook = SmsHook.of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
                 place = RefreshPlace(TaskStore(context), self._identity(context))
@@ -89,14 +109,6 @@ class SmsRefreshStatusOperator(TemplatedFields, BaseOperator):
         """Stop when the answer that is waited for is written."""
         if self._refresh is not None:
             self._refresh.stop()
-
-    def _check(self) -> None:
-        if not isinstance(self.max_age, timedelta) or not timedelta(0) < self.max_age <= STATUS_LASTS:
-            msg = (
-                f"`max_age` must be a timedelta above 0 and of at most {STATUS_LASTS.days} days, as gateways "
-                f"forget texts; got {self.max_age!r}."
-            )
-            raise InvalidMessage(msg)
 
     def _identity(self, context: Context) -> list[Any]:
         """Return what a place belongs to. A clear raises ``max_tries``, and is for beginning anew."""

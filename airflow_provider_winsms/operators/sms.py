@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import (
@@ -30,7 +34,12 @@ from airflow_provider_winsms.choices import (
     StoredText,
     Tolerance,
     check_choice,
+    check_conn_id,
+    check_flag,
+    check_share,
     is_intolerable,
+    optional,
+    seconds,
 )
 from airflow_provider_winsms.clocks import check_agreement
 from airflow_provider_winsms.composing import Composer, Rejects
@@ -39,7 +48,6 @@ from airflow_provider_winsms.deliveries import (
     WorkerWait,
     judged,
     ledger_address,
-    seconds,
     xcom_of,
 )
 from airflow_provider_winsms.exceptions import (
@@ -56,11 +64,13 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Batch, Sender
+from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
-from airflow_provider_winsms.messages import Message, RejectReason, counted, is_table
+from airflow_provider_winsms.messages import Message, Recipient, RejectReason, counted, is_table
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.planning import has_room_for_times, plan
 from airflow_provider_winsms.replanning import replan
 from airflow_provider_winsms.sending import (
@@ -74,28 +84,28 @@ from airflow_provider_winsms.sending import (
     Outcome,
     Policy,
     Submission,
+    check_hold,
     is_cleared,
     open_batch,
 )
 from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
-from airflow_provider_winsms.text import segments
+from airflow_provider_winsms.text import segments, transliterate
 from airflow_provider_winsms.waiting import (
     NOT_FOUND_GRACE,
     SHORTEST_PAUSE,
     Schedule,
-    check_share,
     read_delivery_event,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.messages import Receipt, Recipient
+    from airflow_provider_winsms.messages import Receipt
     from airflow_provider_winsms.planning import Plan
     from airflow_provider_winsms.sending import Clock
     from airflow_provider_winsms.templating import Templated
@@ -114,42 +124,131 @@ UNKNOWN_SHOWN = 10
 PARTIAL_RESULT_KEY = "partial_result"
 """The XCom key under which a send that fails leaves what it had sent by then."""
 
+_ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
+"""A number of segments as a template or a data frame may spell it."""
+
 _LONGEST_NAP = 1.0
 """Seconds of sleep in which a task does not notice that it is killed."""
 
 
-class _SendOperator(SealedFields, BaseOperator):
-    """What sending one text and sending many have in common."""
+GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
+"""The values of ``Guarantee``."""
+
+
+def _check_idempotency_key(name: str, key: object) -> None:
+    if not isinstance(key, str) or key.strip() in {"", "None"}:
+        msg = f"`{name}` is empty, or no text. Give one, or none at all."
+        raise InvalidMessage(msg)
+
+
+def _check_text(_: str, text: object) -> None:
+    if not isinstance(text, str) or not text.strip():
+        what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
+        msg = f"The text is {what}. Give the words to send."
+        raise InvalidMessage(msg)
+    transliterate(text)
+
+
+def _check_to(name: str, to: object) -> None:
+    is_number = isinstance(to, (Integral, Decimal, float, Recipient)) and not isinstance(to, bool)
+    if not is_number and (isinstance(to, (bytes, Mapping)) or not hasattr(to, "__iter__")):
+        msg = f"`{name}` is of type {type(to).__name__}. Give a number or a list of numbers."
+        raise InvalidMessage(msg)
+
+
+def _check_send_at(name: str, send_at: object) -> None:
+    if send_at == "":
+        return
+    try:
+        instant = send_at if isinstance(send_at, datetime) else datetime.fromisoformat(str(send_at))
+    except ValueError:
+        msg = f"{name} is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
+        raise InvalidMessage(msg) from None
+    if instant.utcoffset() is None:
+        msg = (
+            f"{name} has no time zone, so it does not say when. Use an aware time, such as "
+            "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
+        )
+        raise InvalidMessage(msg)
+
+
+def _check_max_segments(name: str, most: object) -> None:
+    if isinstance(most, bool) or not _ONE_TO_SIX.fullmatch(str(most)):
+        msg = f"{name} must be a whole number from 1 to 6."
+        raise InvalidMessage(msg)
+
+
+def _check_messages(name: str, messages: object) -> None:
+    if is_table(messages):
+        msg = (
+            f'`{name}` is a {type(messages).__name__}. Give its rows: frame.to_dict("records") of pandas, '
+            "frame.to_dicts() of Polars, table.to_pylist() of Arrow."
+        )
+        raise InvalidMessage(msg)
+    if isinstance(messages, (str, Mapping)) or not hasattr(messages, "__iter__"):
+        msg = f"`{name}` must be a list of {{'text': ..., 'to': ...}}."
+        raise InvalidMessage(msg)
+
+
+class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
+    """What sending one text and sending many have in common.
+
+    Both name all parameters in their own constructors, so that a type checker finds a wrong value.
+    """
 
     ui_color = "#d5f0e3"
     text_fields: ClassVar[tuple[str, ...]] = (*SealedFields.text_fields, "text")
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "sms_conn_id": check_conn_id,
+        "check_numbers": partial(check_choice, choices=CheckNumbers),
+        "on_rejected": partial(check_choice, choices=Tolerance),
+        "on_invalid": partial(check_choice, choices=OnInvalid),
+        "on_empty": partial(check_choice, choices=OnEmpty),
+        "guarantee": partial(check_choice, choices=Guarantee),
+        "hold": check_hold,
+        "on_clear": partial(check_choice, choices=OnClear),
+        "on_changed": optional(partial(check_choice, choices=OnChanged)),
+        "cancel_on_kill": check_flag,
+        "idempotency_key": optional(_check_idempotency_key),
+        "ledger_conn_id": optional(check_conn_id),
+        "ledger_prefix": check_prefix,
+        "ledger_privacy": partial(check_choice, choices=Privacy),
+        "ledger_text": partial(check_choice, choices=StoredText),
+        "wait_for_delivery": check_flag,
+        "deferrable": check_flag,
+        "min_delivered": check_share,
+        "poll_interval": seconds,
+        "max_poll_interval": seconds,
+        "delivery_timeout": seconds,
+        "multiple_outputs": check_flag,
+    }
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(
         self,
         *,
-        sms_conn_id: str = "winsms_default",
-        check_numbers: CheckNumbers = "possible",
-        on_rejected: Tolerance = "fail_if_all",
-        on_invalid: OnInvalid = "fail",
-        on_empty: OnEmpty = "fail",
-        guarantee: str = Guarantee.AT_MOST_ONCE,
-        hold: timedelta = timedelta(minutes=5),
-        on_clear: OnClear = "resume",
-        on_changed: OnChanged | None = None,
-        cancel_on_kill: bool = False,
-        idempotency_key: str | None = None,
-        ledger_conn_id: str | None = None,
-        ledger_prefix: str = "sms_",
-        ledger_privacy: Privacy = "none",
-        ledger_text: StoredText = "digest",
-        wait_for_delivery: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        min_delivered: float = 1.0,
-        poll_interval: timedelta | float = 10,
-        max_poll_interval: timedelta | float = timedelta(hours=1),
-        delivery_timeout: timedelta | float = timedelta(days=1),
-        multiple_outputs: bool = True,
+        sms_conn_id: str,
+        check_numbers: CheckNumbers,
+        on_rejected: Tolerance,
+        on_invalid: OnInvalid,
+        on_empty: OnEmpty,
+        guarantee: GuaranteeName | Guarantee,
+        hold: timedelta,
+        on_clear: OnClear,
+        on_changed: OnChanged | None,
+        cancel_on_kill: bool,
+        idempotency_key: str | None,
+        ledger_conn_id: str | None,
+        ledger_prefix: str,
+        ledger_privacy: Privacy,
+        ledger_text: StoredText,
+        wait_for_delivery: bool,
+        deferrable: bool,
+        min_delivered: float,
+        poll_interval: timedelta | float,
+        max_poll_interval: timedelta | float,
+        delivery_timeout: timedelta | float,
+        multiple_outputs: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
@@ -182,14 +281,7 @@ class _SendOperator(SealedFields, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send, and return what became of it, in counts; first wait for delivery, if that is asked for."""
         with permanent_errors_fail_at_once():
-            check_choice("check_numbers", self.check_numbers, CheckNumbers)
-            check_choice("on_rejected", self.on_rejected, Tolerance)
-            check_choice("on_invalid", self.on_invalid, OnInvalid)
-            check_choice("on_empty", self.on_empty, OnEmpty)
-            check_choice("on_clear", self.on_clear, OnClear)
-            if self.on_changed is not None:
-                check_choice("on_changed", self.on_changed, OnChanged)
-            self._terms(0.0, 0.0)
+            self.check_when_rendered()
             self.unseal()
             hook = SmsHook.of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
@@ -301,7 +393,6 @@ class _SendOperator(SealedFields, BaseOperator):
         return max(now, min(times, default=now)).timestamp(), max((now, *times)).timestamp()
 
     def _terms(self, first_due: float, last_due: float) -> Terms:
-        check_share(self.min_delivered)
         shortest = max(SHORTEST_PAUSE, seconds("poll_interval", self.poll_interval))
         longest = seconds("max_poll_interval", self.max_poll_interval)
         return Terms(
@@ -408,7 +499,6 @@ class _SendOperator(SealedFields, BaseOperator):
             with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
                 yield beside_tables(tables, context, key, resends=self.on_clear == "resend")
             return
-        self._refuse_what_needs_tables()
         within = _within(self, context)
         store = TaskStateLedger(
             context,
@@ -424,12 +514,12 @@ class _SendOperator(SealedFields, BaseOperator):
     def _key(self, context: Context) -> str:
         if self.idempotency_key is None:
             return _sender(self, context).key + _within(self, context).name
-        if not isinstance(self.idempotency_key, str) or self.idempotency_key.strip() in {"", "None"}:
-            msg = "`idempotency_key` is empty, or no text. Give one, or none at all."
-            raise InvalidMessage(msg)
         return self.idempotency_key
 
-    def _refuse_what_needs_tables(self) -> None:
+    def check_together(self, known: Collection[str]) -> None:
+        """Refuse what needs tables where there are none."""
+        if self.ledger_conn_id is not None or not {"idempotency_key", "ledger_conn_id"} <= set(known):
+            return
         given = {
             "idempotency_key": self.idempotency_key is not None,
             "ledger_privacy": self.ledger_privacy != "none",
@@ -443,7 +533,6 @@ class _SendOperator(SealedFields, BaseOperator):
             raise InvalidMessage(msg)
 
     def _policy(self, hook: SmsHook) -> Policy:
-        check_choice("guarantee", self.guarantee, Guarantee)
         endpoint, gateway = hook.endpoint, hook.gateway
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
             msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
@@ -598,8 +687,8 @@ class SmsSendOperator(_SendOperator):
         without ``send_at`` are scheduled ``hold`` ahead, so that they can be looked up in the gateway's list
         of scheduled texts, and only those that are not there are submitted again. ``"at_least_once"``: they
         are submitted again, and may get the text several times.
-    :param hold: how far ahead, rounded up to the minute; at least 160 seconds with the connection's default
-        time-outs. A text is due that much later.
+    :param hold: how far ahead, a ``timedelta``, rounded up to the minute; at least 160 seconds with the
+        connection's default time-outs. A text is due that much later.
     :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
         again, and may send another text or to others.
     :param on_changed: what a later try does whose list, text or time differs from that of an earlier try
@@ -646,6 +735,13 @@ class SmsSendOperator(_SendOperator):
         "ledger_conn_id",
     )
     sealed_fields: ClassVar[tuple[str, ...]] = ("text", "to")
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        **_SendOperator.parameter_checks,
+        "text": _check_text,
+        "to": _check_to,
+        "send_at": optional(_check_send_at),
+        "max_segments": optional(_check_max_segments),
+    }
 
     def __init__(
         self,
@@ -654,14 +750,61 @@ class SmsSendOperator(_SendOperator):
         to: Templated[str | Iterable[str | Recipient]],
         send_at: Templated[datetime | str | None] = None,
         max_segments: Templated[int | str | None] = None,
+        sms_conn_id: str = "winsms_default",
+        check_numbers: CheckNumbers = "possible",
+        on_rejected: Tolerance = "fail_if_all",
+        on_invalid: OnInvalid = "fail",
+        on_empty: OnEmpty = "fail",
+        guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
+        hold: timedelta = timedelta(minutes=5),
+        on_clear: OnClear = "resume",
+        on_changed: OnChanged | None = None,
+        cancel_on_kill: bool = False,
+        idempotency_key: str | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
+        ledger_privacy: Privacy = "none",
+        ledger_text: StoredText = "digest",
+        wait_for_delivery: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        min_delivered: float = 1.0,
+        poll_interval: timedelta | float = 10,
+        max_poll_interval: timedelta | float = timedelta(hours=1),
+        delivery_timeout: timedelta | float = timedelta(days=1),
+        multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            sms_conn_id=sms_conn_id,
+            check_numbers=check_numbers,
+            on_rejected=on_rejected,
+            on_invalid=on_invalid,
+            on_empty=on_empty,
+            guarantee=guarantee,
+            hold=hold,
+            on_clear=on_clear,
+            on_changed=on_changed,
+            cancel_on_kill=cancel_on_kill,
+            idempotency_key=idempotency_key,
+            ledger_conn_id=ledger_conn_id,
+            ledger_prefix=ledger_prefix,
+            ledger_privacy=ledger_privacy,
+            ledger_text=ledger_text,
+            wait_for_delivery=wait_for_delivery,
+            deferrable=deferrable,
+            min_delivered=min_delivered,
+            poll_interval=poll_interval,
+            max_poll_interval=max_poll_interval,
+            delivery_timeout=delivery_timeout,
+            multiple_outputs=multiple_outputs,
+            **kwargs,
+        )
         self.text = text
         self.to = to
         self.send_at = send_at
         self.max_segments = max_segments
         self._given = (text, to, send_at, max_segments)
+        self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
         text = self.unsealed("text")
@@ -691,23 +834,71 @@ class SmsSendBatchOperator(_SendOperator):
 
     template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
     sealed_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        **_SendOperator.parameter_checks,
+        "messages": _check_messages,
+    }
 
-    def __init__(self, *, messages: Templated[Iterable[Mapping[str, Any]]], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        messages: Templated[Iterable[Mapping[str, Any]]],
+        sms_conn_id: str = "winsms_default",
+        check_numbers: CheckNumbers = "possible",
+        on_rejected: Tolerance = "fail_if_all",
+        on_invalid: OnInvalid = "fail",
+        on_empty: OnEmpty = "fail",
+        guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
+        hold: timedelta = timedelta(minutes=5),
+        on_clear: OnClear = "resume",
+        on_changed: OnChanged | None = None,
+        cancel_on_kill: bool = False,
+        idempotency_key: str | None = None,
+        ledger_conn_id: str | None = None,
+        ledger_prefix: str = "sms_",
+        ledger_privacy: Privacy = "none",
+        ledger_text: StoredText = "digest",
+        wait_for_delivery: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        min_delivered: float = 1.0,
+        poll_interval: timedelta | float = 10,
+        max_poll_interval: timedelta | float = timedelta(hours=1),
+        delivery_timeout: timedelta | float = timedelta(days=1),
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            sms_conn_id=sms_conn_id,
+            check_numbers=check_numbers,
+            on_rejected=on_rejected,
+            on_invalid=on_invalid,
+            on_empty=on_empty,
+            guarantee=guarantee,
+            hold=hold,
+            on_clear=on_clear,
+            on_changed=on_changed,
+            cancel_on_kill=cancel_on_kill,
+            idempotency_key=idempotency_key,
+            ledger_conn_id=ledger_conn_id,
+            ledger_prefix=ledger_prefix,
+            ledger_privacy=ledger_privacy,
+            ledger_text=ledger_text,
+            wait_for_delivery=wait_for_delivery,
+            deferrable=deferrable,
+            min_delivered=min_delivered,
+            poll_interval=poll_interval,
+            max_poll_interval=max_poll_interval,
+            delivery_timeout=delivery_timeout,
+            multiple_outputs=multiple_outputs,
+            **kwargs,
+        )
         self.messages = messages
         self._given = (messages,)
+        self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
         given = self.unsealed("messages")
-        if is_table(given):
-            msg = (
-                f'`messages` is a {type(given).__name__}. Give its rows: frame.to_dict("records") of pandas, '
-                "frame.to_dicts() of Polars, table.to_pylist() of Arrow."
-            )
-            raise InvalidMessage(msg)
-        if isinstance(given, (str, Mapping)) or not hasattr(given, "__iter__"):
-            msg = "`messages` must be a list of {'text': ..., 'to': ...}."
-            raise InvalidMessage(msg)
+        _check_messages("messages", given)
         return composer.compose_rows(given)
 
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:

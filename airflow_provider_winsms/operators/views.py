@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.choices import check_conn_id, optional
+from airflow_provider_winsms.database import check_identifier
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_winsms.choices import Check
+    from airflow_provider_winsms.views import Tables
 
-class SmsViewsOperator(TemplatedFields, BaseOperator):
+
+def _check_view_prefix(name: str, prefix: object) -> None:
+    if prefix != "":
+        check_identifier(name, prefix)
+
+
+class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
     """Make views over the tables that ``SmsToSqlOperator`` loads, for the questions that are asked first.
 
     Delivery, time to deliver and cost by day and DAG; replies and opt-outs by campaign, which is a task of a
@@ -47,6 +58,15 @@ class SmsViewsOperator(TemplatedFields, BaseOperator):
         "schema",
         "view_prefix",
     )
+    text_fields: ClassVar[tuple[str, ...]] = tuple(template_fields)
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "sql_conn_id": check_conn_id,
+        "deliveries": check_identifier,
+        "incoming": optional(check_identifier),
+        "opt_outs": optional(check_identifier),
+        "schema": optional(check_identifier),
+        "view_prefix": _check_view_prefix,
+    }
     ui_color = "#d6e6f5"
 
     def __init__(
@@ -67,14 +87,25 @@ class SmsViewsOperator(TemplatedFields, BaseOperator):
         self.opt_outs = opt_outs
         self.schema = schema
         self.view_prefix = view_prefix
+        self.check_when_read()
+
+    def check_together(self, known: Collection[str]) -> None:
+        """Refuse a table whose history would have too long a name."""
+        if set(known) == self.parameter_checks.keys():
+            self._tables()
+
+    def _tables(self) -> Tables:
+        from airflow_provider_winsms.views import Tables
+
+        return Tables(self.deliveries, self.incoming, self.opt_outs, self.schema)
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
         """Make the views, and return their names."""
         from airflow_provider_winsms.hooks.connections import sql_hook
-        from airflow_provider_winsms.views import Tables, create_views
+        from airflow_provider_winsms.views import create_views
 
         with permanent_errors_fail_at_once():
-            tables = Tables(self.deliveries, self.incoming, self.opt_outs, self.schema)
-            views = create_views(sql_hook(self.sql_conn_id), tables, self.view_prefix)
+            self.check_when_rendered()
+            views = create_views(sql_hook(self.sql_conn_id), self._tables(), self.view_prefix)
         self.log.info("Made %d views: %s.", len(views), ", ".join(views))
         return {"schema": self.schema, "views": list(views)}

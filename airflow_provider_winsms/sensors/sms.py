@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -15,34 +15,42 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import check_batch, ids_of_batch
+from airflow_provider_winsms.batches import (
+    check_batch_id,
+    check_ids_or_batch,
+    check_message_ids,
+    ids_of_batch,
+)
+from airflow_provider_winsms.choices import check_conn_id, check_flag, check_share, optional, seconds
 from airflow_provider_winsms.deliveries import (
     WAITING_FOR_KEY,
     Terms,
     WorkerWait,
     judged,
     ledger_address,
-    seconds,
     xcom_of,
 )
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
+from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import each_message_id
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
 from airflow_provider_winsms.waiting import NOT_FOUND_GRACE, Schedule, read_delivery_event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome, Source
 
 
-class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
+class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
     """Wait until texts have arrived, or it is clear that too few will.
 
     Ends when every text is delivered or failed for good, or as soon as ``min_delivered`` can no longer be
@@ -81,6 +89,19 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("message_ids", "batch", "ledger_conn_id", "sms_conn_id")
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "message_ids": check_message_ids,
+        "batch": check_batch_id,
+        "ledger_conn_id": optional(check_conn_id),
+        "ledger_prefix": check_prefix,
+        "min_delivered": check_share,
+        "not_found_grace": seconds,
+        "poke_interval": seconds,
+        "max_wait": optional(seconds),
+        "timeout": optional(seconds),
+        "deferrable": check_flag,
+        "sms_conn_id": check_conn_id,
+    }
     ui_color = "#d9e6f7"
 
     def __init__(
@@ -109,6 +130,7 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
         self.sms_conn_id = sms_conn_id
 
         self._wait: WorkerWait | None = None
+        self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Look once; then wait in the triggerer, or here."""
@@ -139,7 +161,7 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
     def _begun(self, context: Context) -> WorkerWait:
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         began_at = first.timestamp() if isinstance(first, datetime) else time.time()
-        check_batch(self.message_ids, self.batch, self.ledger_conn_id)
+        self.check_when_rendered()
         hook = SmsHook.of(self.sms_conn_id)
         longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()
         grace = seconds("not_found_grace", self.not_found_grace)
@@ -156,6 +178,11 @@ class SmsDeliverySensor(TemplatedFields, BaseSensorOperator):
             not_found_holds=0.0 if forgets else grace,
         )
         return WorkerWait(hook, self._ids(hook), terms, time.time, self.log)
+
+    def check_together(self, known: Collection[str]) -> None:
+        """Refuse ids beside a batch, and a batch without a ledger."""
+        if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
+            check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
     def _ids(self, hook: SmsHook) -> Sequence[MessageId]:
         if self.batch is None:

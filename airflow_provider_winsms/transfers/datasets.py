@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from airflow_provider_winsms.choices import check_choice
 from airflow_provider_winsms.database import Kind
-from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -273,7 +273,5 @@ def dataset_named(name: str) -> Dataset:
 
     :raises InvalidMessage: if there is none of that name.
     """
-    if name not in DATASETS:
-        msg = f"There is no dataset {name!r}. The datasets are {', '.join(DATASETS)}."
-        raise InvalidMessage(msg)
+    check_choice("dataset", name, DATASETS)
     return DATASETS[name]

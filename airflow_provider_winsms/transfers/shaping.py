@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.choices import Privacy, check_choice
+from airflow_provider_winsms.choices import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.database import Kind, storable, utc
 from airflow_provider_winsms.exceptions import UnsupportedCapability
 from airflow_provider_winsms.transfers.datasets import KEY_ID, LOAD_RUN, NUMBER, RAW, REMOVED
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.transfers.datasets import Column, Dataset, Load
 
     _Shape = Callable[[Sequence[Any]], Sequence[Any]]
-
-LoadedText = Literal["keep", "drop", "redact_numbers"]
-"""What becomes of a text: it is loaded, left out, or loaded without what may be phone numbers."""
 
 # Between two digits there may be some signs, seen and unseen: phones put dashes of all lengths for hyphens.
 _MAY_BE_A_NUMBER = re.compile(r"\+?\d(?:[\W_]{0,4}\d){6,}")

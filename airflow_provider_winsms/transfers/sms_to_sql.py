@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import history_at
-from airflow_provider_winsms.choices import Privacy, check_choice
+from airflow_provider_winsms.choices import (
+    LoadedText,
+    Privacy,
+    check_choice,
+    check_conn_id,
+    check_count,
+    check_flag,
+    optional,
+)
+from airflow_provider_winsms.database import check_identifier
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import counted
+from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.transfers.datasets import (
+    DATASETS,
+    OPT_OUTS,
+    SCHEDULED,
+    Load,
+    Merging,
+    dataset_named,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_winsms.ahead import Throttle
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.sending import Clock
-    from airflow_provider_winsms.transfers.datasets import Dataset, Load
+    from airflow_provider_winsms.transfers.datasets import Dataset
     from airflow_provider_winsms.transfers.loading import Outcome
     from airflow_provider_winsms.transfers.paging import PagedList
-    from airflow_provider_winsms.transfers.shaping import LoadedText, Personal, Shaper
+    from airflow_provider_winsms.transfers.shaping import Personal, Shaper
     from airflow_provider_winsms.transfers.sql_table import LoadingTable
 
 Mode = Literal["incremental", "backfill", "full_refresh"]
@@ -40,7 +61,7 @@ MOST_PREFETCH = 32
 """The most requests that a load may have on their way."""
 
 
-class SmsToSqlOperator(TemplatedFields, BaseOperator):
+class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     """Load replies, opt-outs, scheduled texts or deliveries into a table of a database.
 
     The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may
@@ -106,6 +127,22 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
         "mode",
         "ledger_conn_id",
     )
+    text_fields: ClassVar[tuple[str, ...]] = tuple(template_fields)
+    parameter_checks: ClassVar[Mapping[str, Check]] = {
+        "dataset": partial(check_choice, choices=DATASETS),
+        "sql_conn_id": check_conn_id,
+        "table": check_identifier,
+        "schema": optional(check_identifier),
+        "sms_conn_id": check_conn_id,
+        "mode": partial(check_choice, choices=Mode),
+        "privacy": partial(check_choice, choices=Privacy),
+        "text": partial(check_choice, choices=LoadedText),
+        "include_raw": check_flag,
+        "prefetch": optional(partial(check_count, least=1, most=MOST_PREFETCH)),
+        "ledger_conn_id": optional(check_conn_id),
+        "ledger_prefix": check_prefix,
+        "refresh": check_flag,
+    }
     ui_color = "#d6e6f5"
     clock: ClassVar[Clock] = SYSTEM_CLOCK
 
@@ -143,14 +180,15 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
         self.refresh = refresh
         self._throttle: Throttle | None = None
         self._loaded: tuple[Dataset, SmsHook, DbApiHook, dict[str, Any]] | None = None
+        self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return what was done, in counts."""
-        from airflow_provider_winsms.transfers.datasets import Load
         from airflow_provider_winsms.transfers.sql_table import TableName, open_table
 
         with permanent_errors_fail_at_once():
-            dataset = self._checked_dataset()
+            self.check_when_rendered()
+            dataset = self._dataset()
             name = TableName(self.table, self.schema)
             database, hook = sql_hook(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
             load = Load(self.clock.now().astimezone(UTC), context.get("run_id"))
@@ -193,16 +231,17 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
             rows_loaded=summary["rows_loaded"],
         ).lineage()
 
-    def _checked_dataset(self) -> Dataset:
-        from airflow_provider_winsms.transfers.datasets import dataset_named
+    def check_together(self, known: Collection[str]) -> None:
+        """Refuse what a dataset does not have, and what must not be beside ``include_raw``."""
+        if {"dataset", "table", "ledger_conn_id"} <= set(known):
+            dataset = dataset_named(self.dataset)
+            self._check_ledger(dataset)
+            if self.include_raw:
+                self._check_raw(dataset)
 
-        check_choice("mode", self.mode, Mode)
+    def _dataset(self) -> Dataset:
         dataset = dataset_named(self.dataset)
-        self._check_ledger(dataset)
-        self._check_prefetch()
-        if self.include_raw:
-            self._check_raw(dataset)
-            dataset = dataset.with_raw()
+        dataset = dataset.with_raw() if self.include_raw else dataset
         return dataset.rewriting() if self.mode == "full_refresh" else dataset
 
     def _check_ledger(self, dataset: Dataset) -> None:
@@ -219,12 +258,6 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
             raise InvalidMessage(msg)
         if dataset.is_from_ledger and self.table in {self.ledger_prefix + table.name for table in TABLES}:
             msg = f"`table` is {self.table!r}, which is the name of a table of the ledger. Give another."
-            raise InvalidMessage(msg)
-
-    def _check_prefetch(self) -> None:
-        given = self.prefetch
-        if given is not None and not (type(given) is int and 1 <= given <= MOST_PREFETCH):
-            msg = f"`prefetch` must be a whole number from 1 to {MOST_PREFETCH}; got {given!r}."
             raise InvalidMessage(msg)
 
     def _check_raw(self, dataset: Dataset) -> None:
@@ -251,7 +284,6 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
 
     def _load(self, dataset: Dataset, hook: SmsHook, table: LoadingTable, shaper: Shaper) -> Outcome:
         from airflow_provider_winsms.ahead import Throttle
-        from airflow_provider_winsms.transfers.datasets import OPT_OUTS, SCHEDULED
         from airflow_provider_winsms.transfers.loading import ListLoad, load_scheduled, load_stream
 
         self._throttle = throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
@@ -268,7 +300,6 @@ class SmsToSqlOperator(TemplatedFields, BaseOperator):
             throttle.stop()
 
     def _pages(self, dataset: Dataset, hook: SmsHook, shaper: Shaper, throttle: Throttle) -> PagedList[Any]:
-        from airflow_provider_winsms.transfers.datasets import Merging
         from airflow_provider_winsms.transfers.paging import PagedList, Progress
 
         hook.get_conn()

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_winsms.arrivals import LISTS, Line, list_named
+from airflow_provider_winsms.choices import check_conn_id, shown
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
 from airflow_provider_winsms.selecting import selection
 from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch, back_off, pause
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow.triggers.shared_stream import AdvanceItem
 
+    from airflow_provider_winsms.choices import ExposableField, WatchedDataset
     from airflow_provider_winsms.watching import Offer
 
 SHORTEST_POLL_INTERVAL = 1.0
@@ -94,12 +96,12 @@ class SmsIncomingTrigger(BaseEventTrigger):
         self,
         *,
         sms_conn_id: str = "winsms_default",
-        dataset: str = "incoming",
+        dataset: WatchedDataset = "incoming",
         keywords: Sequence[str] | None = None,
         pattern: str | None = None,
         senders_variable: str | None = None,
         poll_interval: float | None = None,
-        exposed_fields: Sequence[str] = (),
+        exposed_fields: Sequence[ExposableField] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sms_conn_id = sms_conn_id
@@ -114,24 +116,22 @@ class SmsIncomingTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and arguments that the trigger is rebuilt from.
 
-        Airflow asks for them when it has read the DAG file, and shows an error here as one of that file. The
-        constructor may raise none: a triggerer, which rebuilds stored triggers, would end.
-
-        :raises InvalidMessage: naming the argument that is wrong.
+        :raises InvalidMessage: if they make no sense, so that the DAG cannot be read.
         """
+        # Airflow serializes a watcher when it reads the DAG. A constructor that raises ends the triggerer.
         self._check()
-        return (
-            "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger",
-            {
-                "sms_conn_id": self.sms_conn_id,
-                "dataset": self.dataset,
-                "keywords": _plain(self.keywords),
-                "pattern": self.pattern,
-                "senders_variable": self.senders_variable,
-                "poll_interval": self.poll_interval,
-                "exposed_fields": _plain(self.exposed_fields),
-            },
-        )
+        return "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger", self._arguments()
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "sms_conn_id": self.sms_conn_id,
+            "dataset": self.dataset,
+            "keywords": _plain(self.keywords),
+            "pattern": self.pattern,
+            "senders_variable": self.senders_variable,
+            "poll_interval": self.poll_interval,
+            "exposed_fields": _plain(self.exposed_fields),
+        }
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what those have in common who share a poll; ``None`` for one who has to complain."""
@@ -199,7 +199,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     def _store_key(self) -> str:
         """Return what tells this watcher from others of the same asset, and the same after a restart."""
-        digest = sha256(json.dumps(self.serialize()[1], sort_keys=True).encode())
+        digest = sha256(json.dumps(self._arguments(), sort_keys=True).encode())
         return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
 
     def _seconds(self) -> float:
@@ -210,11 +210,12 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         :raises InvalidMessage: naming the one that is wrong.
         """
-        for name in ("sms_conn_id", "senders_variable"):
-            value = getattr(self, name)
-            if not (isinstance(value, str) and value) and (name == "sms_conn_id" or value is not None):
-                msg = f"{name} must be a name; got {value!r}."
-                raise InvalidMessage(msg)
+        check_conn_id("sms_conn_id", self.sms_conn_id)
+        if self.senders_variable is not None and not (
+            isinstance(self.senders_variable, str) and self.senders_variable
+        ):
+            msg = f"senders_variable must be the name of a Variable; got {shown(self.senders_variable)}."
+            raise InvalidMessage(msg)
         selection(self.dataset, self.keywords, self.pattern, self.exposed_fields)
         interval = self.poll_interval
         if interval is not None and not (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_winsms.batches import history_at, ids_of_batch
+from airflow_provider_winsms.choices import check_conn_id, check_number, check_share
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -30,6 +31,7 @@ from airflow_provider_winsms.waiting import (
     DeliveryWait,
     LedgerAddress,
     Schedule,
+    Source,
     back_off,
     refusal,
 )
@@ -37,9 +39,10 @@ from airflow_provider_winsms.waiting import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
-    from airflow_provider_winsms.waiting import DeliveryEvent, Source
+    from airflow_provider_winsms.waiting import DeliveryEvent
 
     T = TypeVar("T")
 
@@ -61,6 +64,41 @@ _ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
 
 _pause = asyncio.sleep
 _log = logging.getLogger(__name__)
+
+
+def _check_source(name: str, source: object) -> None:
+    if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= Source.__annotations__.keys():
+        msg = f"{name} must say where the ids of the texts are: one of {', '.join(Source.__annotations__)}."
+        raise InvalidMessage(msg)
+
+
+def _check_ledger(name: str, ledger: object) -> None:
+    match ledger:
+        case None | [str(), str()]:
+            return
+    msg = f"{name} must be a connection and a prefix."
+    raise InvalidMessage(msg)
+
+
+_CHECKS: Mapping[str, Check] = {
+    "sms_conn_id": check_conn_id,
+    "source": _check_source,
+    "min_delivered": check_share,
+    "ledger": _check_ledger,
+    **dict.fromkeys(
+        (
+            "begins_at",
+            "shortest_pause",
+            "longest_pause",
+            "first_at",
+            "end_at",
+            "grace_until",
+            "not_found_holds",
+        ),
+        check_number,
+    ),
+}
+"""For each argument of a trigger, what refuses a wrong value."""
 
 
 class SmsDeliveryTrigger(BaseTrigger):
@@ -109,7 +147,12 @@ class SmsDeliveryTrigger(BaseTrigger):
         self.not_found_holds = not_found_holds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the path and arguments that the trigger is rebuilt from."""
+        """Return the path and arguments that the trigger is rebuilt from.
+
+        :raises InvalidMessage: if one of them is wrong, so that no task defers with it.
+        """
+        for name, check in _CHECKS.items():
+            check(name, getattr(self, name))
         return (
             "airflow_provider_winsms.triggers.sms.SmsDeliveryTrigger",
             {

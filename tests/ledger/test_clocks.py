@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_winsms.exceptions import ClocksDiffer
-from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.operators.sms import GuaranteeName, SmsSendOperator
 from tests.ledger.batches import ledger
 from tests.support.databases import with_extra
 
@@ -56,7 +56,7 @@ def test_the_zone_of_the_session_changes_nothing(
     ],
 )
 def test_a_held_send_is_refused_where_the_database_has_another_time(
-    guarantee: str,
+    guarantee: GuaranteeName,
     seconds: int,
     is_refused: bool,
     postgres: Database,

@@ -148,7 +148,7 @@ def test_more_than_a_thousand_ids_take_more_requests(runner: TaskRunner) -> None
 def test_wrong_ids_are_refused_before_any_request(
     message_ids: Any, says: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
-    error = runner.run(cancel(message_ids)).error
+    error = runner.refusal(lambda: cancel(message_ids))
     assert isinstance(error, InvalidMessage)
     assert says in str(error)
     assert sandbox.requests() == []
@@ -166,14 +166,15 @@ def test_wrong_ids_are_refused_before_any_request(
 def test_what_is_to_be_cancelled_must_be_clear(
     given: dict[str, Any], says: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
-    error = runner.run(SmsCancelScheduledOperator(task_id="cancel", **given)).error
+    error = runner.refusal(lambda: SmsCancelScheduledOperator(task_id="cancel", **given))
     assert isinstance(error, InvalidMessage)
     assert says in str(error)
     assert sandbox.requests() == []
 
 
 def test_a_wrong_policy_is_refused_before_any_request(sandbox: Sandbox, runner: TaskRunner) -> None:
-    assert isinstance(runner.run(cancel([1], on_not_cancelled="shrug")).error, InvalidMessage)
+    error = runner.refusal(lambda: cancel([1], on_not_cancelled="shrug"))
+    assert isinstance(error, InvalidMessage)
     assert sandbox.requests() == []
 
 

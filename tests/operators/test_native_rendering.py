@@ -7,13 +7,15 @@ from airflow.sdk import DAG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.operators.sms import (
     SmsCancelScheduledOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
+from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +120,7 @@ def test_a_number_in_place_of_a_text_is_its_digits(
     of_dag: bool, of_operator: bool | None, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     code: dict[str, Any] = {"params": {"code": 123456}}
-    message = {"text": "{{ params.code }}", "to": ANN}
+    message: dict[str, Any] = {"text": "{{ params.code }}", "to": ANN}
     runner.another().run(SmsSendOperator(task_id="send", **message, **code, **native(of_dag, of_operator)))
     runner.another().run(
         SmsSendBatchOperator(task_id="batch", messages=[message], **code, **native(of_dag, of_operator))
@@ -202,3 +204,33 @@ def test_a_batch_of_digits_stays_text(operator: type[BaseOperator]) -> None:
     task = operator(task_id="u", message_ids="{{ [1, 2] }}", sms_conn_id="{{ '777' }}", **native())
     task.render_template_fields({"ti": None})
     assert (task.message_ids, task.sms_conn_id) == ([1, 2], "777")
+
+
+LOAD = {"dataset": "{{ 'incoming' }}", "table": "{{ 'True' }}", "mode": "{{ 'backfill' }}"}
+
+
+@pytest.mark.parametrize(("of_dag", "of_operator"), SAID)
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (SmsToSqlOperator, LOAD),
+        (SmsViewsOperator, {"deliveries": "{{ 'True' }}", "view_prefix": "{{ 'None' }}"}),
+    ],
+    ids=["load", "views"],
+)
+def test_the_names_of_connections_and_tables_stay_text(
+    kind: type[BaseOperator],
+    given: dict[str, Any],
+    of_dag: bool,
+    of_operator: bool | None,
+    runner: TaskRunner,
+) -> None:
+    """As Python, the connection would be the number 7, and the table a truth."""
+    names: dict[str, Any] = {"sql_conn_id": "{{ '007' }}", "schema": "{{ 'None' }}", **given}
+    error = runner.run(kind(task_id="one", **names, **native(of_dag, of_operator))).error
+    assert isinstance(error, ConfigurationError)
+    assert "There is no connection '007'" in str(error)
+    assert {name: runner.rendered[name] for name in ("sql_conn_id", "schema")} == {
+        "sql_conn_id": "007",
+        "schema": "None",
+    }

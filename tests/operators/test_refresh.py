@@ -618,9 +618,9 @@ def test_what_is_wrong_is_refused_before_any_request(
     given: Any, kind: type[Exception], says: str, sqlite: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:
     task = at(sqlite, night)
-    error = task.run(
-        SmsRefreshStatusOperator(task_id="refresh", **{"ledger_conn_id": CONN_ID, **given})
-    ).error
+    error = task.refusal(
+        lambda: SmsRefreshStatusOperator(task_id="refresh", **{"ledger_conn_id": CONN_ID, **given})
+    )
     assert isinstance(error, kind)
     assert isinstance(error, AirflowFailException)
     assert says in str(error)

@@ -182,15 +182,15 @@ def test_bad_input_is_refused_for_good_and_before_anything_is_sent(
     wrong: dict[str, Any], says: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     runner.retries = 3
-    result = runner.run(send(**wrong))
-    assert isinstance(result.error, InvalidMessage)
-    assert says in str(result.error)
+    error = runner.refusal(lambda: send(**wrong))
+    assert isinstance(error, InvalidMessage)
+    assert says in str(error)
     assert sandbox.requests() == []
 
 
 def test_wrong_input_fails_at_once_whatever_the_retries(runner: TaskRunner) -> None:
     runner.retries = 3
-    assert isinstance(runner.run(send(text="")).error, AirflowFailException)
+    assert isinstance(runner.run(send(text=lambda **_: "")).error, AirflowFailException)
     assert runner.reported["state"] == "failed"
 
 
@@ -608,7 +608,7 @@ def test_on_empty_does_not_skip_a_task_that_has_sent(sandbox: Sandbox, runner: T
 
 
 def test_an_unknown_word_for_on_empty_is_refused(sandbox: Sandbox, runner: TaskRunner) -> None:
-    assert isinstance(runner.run(send(on_empty="shrug")).error, InvalidMessage)
+    assert isinstance(runner.refusal(lambda: send(on_empty="shrug")), InvalidMessage)
     assert sandbox.requests() == []
 
 

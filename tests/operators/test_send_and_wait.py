@@ -182,7 +182,7 @@ def test_nobody_accepted_is_nothing_to_wait_for(
 def test_terms_that_make_no_sense_are_refused_before_anything_is_sent(
     wrong: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
 ) -> None:
-    error = runner.run(sending(**wrong)).error
+    error = runner.refusal(lambda: sending(**wrong))
     assert isinstance(error, InvalidMessage)
     assert sandbox.requests() == []
 

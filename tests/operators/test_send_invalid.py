@@ -14,6 +14,7 @@ from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
+    from airflow_provider_winsms.choices import Tolerance
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -85,7 +86,7 @@ def test_one_text_goes_to_the_numbers_that_are_valid(sandbox: Sandbox, runner: T
 @pytest.mark.parametrize("to", ["oops", ["oops", "12"]])
 @pytest.mark.parametrize("on_rejected", ["fail_if_all", "fail", "ignore"])
 def test_a_list_without_anybody_valid_is_judged_as_one_that_was_declined(
-    to: Any, on_rejected: str, sandbox: Sandbox, runner: TaskRunner
+    to: Any, on_rejected: Tolerance, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     task = SmsSendOperator(
         task_id="send",

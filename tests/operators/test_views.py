@@ -183,7 +183,7 @@ def test_a_name_that_is_no_plain_name_is_refused(
     sqlite: Database, runner: TaskRunner, given: dict[str, Any]
 ) -> None:
     make_tables(sqlite)
-    error = at(sqlite, runner).run(views(**given)).error
+    error = at(sqlite, runner).refusal(lambda: views(**given))
     assert isinstance(error, InvalidMessage)
     assert isinstance(error, AirflowFailException)
 

@@ -221,7 +221,10 @@ def test_a_connection_that_cannot_be_found_for_a_moment_is_looked_for_again(
 def test_bad_input_ends_the_wait_before_any_request(
     wrong: dict[str, Any], says: str, mode: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
-    error = wait(runner, **{"message_ids": [1], "mode": mode, **wrong})
+    try:
+        error = wait(runner, **{"message_ids": [1], "mode": mode, **wrong})
+    except InvalidMessage as refused:
+        error = refused
     assert isinstance(error, (InvalidMessage, ConfigurationError))
     assert says in str(error)
     assert sandbox.requests() == []

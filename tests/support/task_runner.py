@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from airflow_provider_winsms.exceptions import InvalidMessage
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -73,6 +75,14 @@ class TaskRunner:
         self._resume = {}
         self.xcoms.clear()
         return self._run(task)
+
+    def refusal(self, build: Callable[[], BaseOperator]) -> BaseException | None:
+        """Return the error of a task, whether the DAG cannot be read for it or the task fails of it."""
+        try:
+            task = build()
+        except InvalidMessage as error:
+            return error
+        return self.run(task).error
 
     def resume(self, task: BaseOperator, event: Any) -> TaskRunResult:
         """Run the deferred task on, with the event that its trigger fired."""

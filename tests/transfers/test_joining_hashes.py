@@ -46,7 +46,7 @@ def load_deliveries(runner: TaskRunner, database: Database, ledger: Path) -> Non
     ledgers = {"conn_type": "sqlite", "host": str(ledger)}
     connections = {"winsms_default": gateway, CONN_ID: database.connection, "ledger": ledgers}
     runner = replace(runner, connections=connections)
-    keyed = {"ledger_conn_id": "ledger", "ledger_privacy": "keyed_hash"}
+    keyed: Any = {"ledger_conn_id": "ledger", "ledger_privacy": "keyed_hash"}
     send = SmsSendOperator(task_id="send", text="Hallo", to=[NUMBER, "27825550101"], **keyed)
     load = operator(
         database, "deliveries", table="sms_deliveries", privacy="keyed_hash", ledger_conn_id="ledger"

@@ -1046,9 +1046,9 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"exposed_fields": ["raw"]}, "exposed_fields must be a list of 'number' and 'text'"),
     ({"exposed_fields": "text"}, "exposed_fields must be a list of 'number' and 'text'"),
     ({"exposed_fields": None}, "exposed_fields must be a list of 'number' and 'text'"),
-    ({"sms_conn_id": ""}, "sms_conn_id must be a name"),
-    ({"sms_conn_id": None}, "sms_conn_id must be a name"),
-    ({"senders_variable": ["2782"]}, "senders_variable must be a name"),
+    ({"sms_conn_id": ""}, "sms_conn_id must be the id of a connection"),
+    ({"sms_conn_id": None}, "sms_conn_id must be the id of a connection"),
+    ({"senders_variable": ["2782"]}, "senders_variable must be the name of a Variable"),
 ]
 
 
