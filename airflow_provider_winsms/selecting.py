@@ -25,6 +25,9 @@ EXPOSABLE = get_args(ExposableField)
 CHARACTERS_READ = 39_015
 """How much of a text the filters read: as much as 255 joined segments hold, the most there are."""
 
+# Characters; RE2 quotes the pattern.
+_REASON_SHOWN = 100
+
 # It begins where the first word does, so that no position is tried twice, whatever a phone sends.
 _FIRST_WORD = re.compile(r"\w(?:[^\s,.;:!?\u2026]*\w)?")
 
@@ -64,9 +67,9 @@ class Pattern:
 def _wrong_pattern(error: Exception) -> str:
     reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else "no UTF-8"
     return (
-        f"pattern is not a regular expression that RE2 can search for: {reason}. RE2 has no lookarounds "
-        "(?=, (?!, (?<=, (?<! and no backreferences such as \\1, as their search may never end. Write the "
-        "pattern without them, or let the DAG that is started look at the text."
+        f"pattern is not a regular expression that RE2 can search for: {reason[:_REASON_SHOWN]}. RE2 has no "
+        "lookarounds (?=, (?!, (?<=, (?<! and no backreferences such as \\1, as their search may never end. "
+        "Write the pattern without them, or let the DAG that is started look at the text."
     )
 
 

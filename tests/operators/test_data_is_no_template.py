@@ -66,13 +66,12 @@ def partial_batch(**kwargs: Any) -> Any:
 
 
 @task_group
-def _group(text: Any) -> None:
+def group(text: Any) -> None:
     SmsSendFileOperator(task_id="send", text=text, to=ANN)
 
 
-def _in_group(result: Any) -> Any:
-    _group.expand(text=result)
-    return result.operator.dag.task_dict["_group.send"]
+def in_group(mapped: Any) -> Any:
+    return mapped.dag.task_dict["group.send"]
 
 
 WAYS: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
@@ -110,6 +109,14 @@ WAYS: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
         lambda result: partial_batch().expand(
             messages=result.zip(result).map(lambda pair: [{"text": pair[0], "to": ANN}])
         ),
+    ),
+    "expand of a task group": (
+        lambda text: [text],
+        lambda result: in_group(group.expand(text=result)),
+    ),
+    "expand_kwargs of a task group": (
+        lambda text: [{"text": text}],
+        lambda result: in_group(group.expand_kwargs(result)),
     ),
     "a partial result": (
         lambda text: text,
