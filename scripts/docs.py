@@ -136,6 +136,9 @@ opt-out without a readable id is loaded. While a row of `opt_outs` or
 `scheduled` cannot be read, none gets a `removed_at`, as it may be that row. Only a page of more than ten rows,
 none of which can be read, counts as a gateway that fails.
 
+A list that does not end fails the load, and nothing is loaded: one that states more than a billion rows, or
+grows by more than a million beyond double its size while it is read, or repeats more than 100 pages.
+
 All of a load is committed at once. A load of fewer than 10,000 rows holds the table's lock for a moment, at
 its end, unless it reads the list twice; a longer one holds it from its first 10,000 rows on, and others wait.
 Opt-outs hold it for a moment however many they are, but in SQLite and DuckDB from the beginning: keep a ledger
