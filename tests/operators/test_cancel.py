@@ -213,7 +213,7 @@ NONE = {"batch": "b", "message_ids": [], "accepted": 0}
         [str(NONE), [json.dumps([NONE])]],
         FewOutputs([NONE, NONE]),
     ],
-    ids=str,
+    ids=lambda outputs: type(outputs).__name__,
 )
 def test_sends_that_had_nothing_accepted_leave_nothing_to_do(
     outputs: Any, sandbox: Sandbox, runner: TaskRunner

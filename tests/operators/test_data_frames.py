@@ -114,7 +114,9 @@ def test_a_missing_value_is_as_none(missing: Any, sandbox: Sandbox, runner: Task
 
 
 @pytest.mark.parametrize(
-    "two", [2.0, Decimal(2), Decimal("2.0"), "2", "2.0", " 2 ", Whole("2.0"), 2], ids=repr
+    "two",
+    [2.0, Decimal(2), Decimal("2.0"), "2", "2.0", " 2 ", Whole("2.0"), 2],
+    ids=lambda two: f"{type(two).__name__} {two}",
 )
 def test_a_whole_number_of_segments_may_be_of_any_type(
     two: Any, sandbox: Sandbox, runner: TaskRunner
