@@ -4,9 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
+# Of tests, that run side by side: as many as there are cores, or a number.
+WORKERS ?= logical
 BIN := $(VENV)/bin
 # A file's tests share its fixtures, some of which start an Airflow, so they stay in one process.
-PYTEST := -m pytest --numprocesses logical --dist loadfile
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
 INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python $(INSTALL)
 EXTRAS := lineage,messaging,postgres,sqlite
