@@ -108,12 +108,13 @@ class Tables:
         found = self.batches.get(key)
         return found[-1] if found else None
 
-    def go_back(self, key: str, kept: int) -> Lost:
-        """Forget the last generation of a key, but for its first claims, as an older backup has it."""
+    def go_back(self, key: str, dropped: int) -> Lost:
+        """Forget the last claims of a key's last generation, as an older backup lacks them."""
         batch = self.batches[key][-1]
         claims, rounds = self.of(batch.id), self.rounds.get(batch.id, [])
-        lost = Lost(batch, dict(claims), list(rounds), set(list(claims)[kept:]))
-        self.claims[batch.id] = {place: claims[place] for place in list(claims)[:kept]}
+        kept = list(claims)[:-dropped]
+        lost = Lost(batch, dict(claims), list(rounds), claims.keys() - set(kept))
+        self.claims[batch.id] = {place: claims[place] for place in kept}
         last_round = max((place.round for place in self.claims[batch.id]), default=1)
         self.rounds[batch.id] = rounds[: last_round - 1]
         if not kept:

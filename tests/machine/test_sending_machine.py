@@ -126,14 +126,14 @@ class Sending(RuleBasedStateMachine):
         if process.task.policy.is_held and abs(clock_off) > FURTHEST_OFF:
             assert self.world.account.posts.total() == posts
 
-    @precondition(lambda self: self.world.stores is not None)
-    @rule(task=TASKS, luck=LUCK, kept=st.integers(0, 3))
-    def try_on_an_older_backup(self, task: int, luck: Luck, kept: int) -> None:
+    @precondition(lambda self: self.world.stores is not None and self._tasks_with_claims())
+    @rule(task=TASKS, luck=LUCK, dropped=st.sampled_from([1, 1, 2, 99]))
+    def try_on_an_older_backup(self, task: int, luck: Luck, dropped: int) -> None:
+        possible = self._tasks_with_claims()
+        task = possible[task % len(possible)]
         name, account = self.tasks[task].name, self.world.account
-        if self.world.tables.last_of(name) is None:
-            return
         self.tasks[task].on_clear = "resume"
-        lost = self.world.tables.go_back(name, kept)
+        lost = self.world.tables.go_back(name, dropped)
         is_witnessed = any(
             (lost.batch.generation, place) in self.world.witnessed(name) for place in lost.places
         )
@@ -179,6 +179,11 @@ class Sending(RuleBasedStateMachine):
     @rule(number=ONE_NUMBER, ahead=st.sampled_from([180, 240]))
     def another_program_schedules(self, number: str, ahead: float) -> None:
         self.world.schedule_elsewhere(number, ahead)
+
+    def _tasks_with_claims(self) -> list[int]:
+        """Return the tasks whose last generation has claims."""
+        batches = [self.world.tables.last_of(task.name) for task in self.tasks]
+        return [place for place, batch in enumerate(batches) if batch and self.world.tables.of(batch.id)]
 
     def _process(self, task: int, luck: Luck, change: Change = None, clock_off: float = 0) -> Process:
         if change is not None:
