@@ -97,3 +97,20 @@ def test_what_never_left_is_not_unknown_though_the_ledger_failed() -> None:
         world.run([retry])
         assert retry.outcome is not None
         assert not (retry.outcome.unknown and not world.account.posts), step
+
+
+@pytest.mark.parametrize("dropped", [1, 99], ids=["its last claim", "the batch"])
+def test_a_retry_submits_nothing_whose_ledger_lacks_what_a_witness_has(dropped: int) -> None:
+    numbers, witnessed = [f"2782000000{place}" for place in range(1, 6)], 0
+    for step in range(1, 40):
+        world, sending = World.new(100), task(Guarantee.AT_MOST_ONCE, *numbers)
+        world.stores = {}
+        world.run([Process(world, sending, Luck(happenings={step: Happening.KILLED}))])
+        if not any(world.tables.claims.values()):
+            continue
+        _, is_witnessed = world.go_back(sending.name, dropped)
+        posts = world.account.posts.total()
+        world.run([Process(world, sending, Luck())])
+        witnessed += is_witnessed
+        assert not is_witnessed or world.account.posts.total() == posts, step
+    assert witnessed

@@ -133,10 +133,7 @@ class Sending(RuleBasedStateMachine):
         task = possible[task % len(possible)]
         name, account = self.tasks[task].name, self.world.account
         self.tasks[task].on_clear = "resume"
-        lost = self.world.tables.go_back(name, dropped)
-        is_witnessed = any(
-            (lost.batch.generation, place) in self.world.witnessed(name) for place in lost.places
-        )
+        lost, is_witnessed = self.world.go_back(name, dropped)
         posts = account.posts.total()
         self._run(self._process(task, replace(luck, lies=())))
         # What was claimed and has no witness has not left: it may be forgotten.

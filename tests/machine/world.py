@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.sending import Outcome
     from tests.machine.gateway import Account
+    from tests.machine.ledger import Lost
 
 T = TypeVar("T")
 
@@ -180,6 +181,12 @@ class World:
             for number, spans in rounds.items()
             for position in positions_in(spans)
         }
+
+    def go_back(self, name: str, dropped: int) -> tuple[Lost, bool]:
+        """Drop the last claims of a task, and tell whether its store bears witness to one of them."""
+        lost = self.tables.go_back(name, dropped)
+        claims = {(lost.batch.generation, place) for place in lost.places}
+        return lost, not claims.isdisjoint(self.witnessed(name))
 
     def top_up(self, amount: int) -> None:
         """Buy credits."""
