@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.cli.commands import Commands
     from tests.support.task_runner import TaskRunner
 
 NOW = "2026-03-02 12:00:00.000000"
@@ -27,16 +28,20 @@ class Home:
     """One Airflow.
 
     :param variables: what its commands find in their environment besides.
+    :param commands: what runs its commands; ``None`` if each is a process that begins as any does.
     """
 
     path: Path
     variables: dict[str, str] = field(default_factory=dict)
+    commands: Commands | None = None
 
     def airflow(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command.
 
         :param answer: what is typed in.
         """
+        if self.commands is not None:
+            return self.commands.run(arguments, self.variables, answer)
         environment = clean_environment() | self.variables | {"AIRFLOW_HOME": str(self.path)}
         return subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
