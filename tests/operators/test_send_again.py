@@ -1561,7 +1561,7 @@ def test_a_time_beyond_time_is_refused(send_at: str, runner: TaskRunner) -> None
 
 @pytest.mark.parametrize("option", [{"ledger_privacy": "keyed_hash"}, {"ledger_text": "keep"}])
 def test_what_only_tables_can_do_is_refused_without_them(option: dict[str, Any], runner: TaskRunner) -> None:
-    assert "need `ledger_conn_id`" in str(runner.run(send(**option)).error)
+    assert "need `ledger_conn_id`" in str(runner.refusal(lambda: send(**option)))
 
 
 # Clocks that differ.

@@ -177,7 +177,8 @@ def test_deliveries_come_from_the_tables_of_the_ledger_and_from_the_gateway_if_i
 
 def test_of_a_load_that_failed_there_is_none(gateway: Sandbox, sqlite: Database) -> None:
     gateway.add_fault("html-answer", times=99)
-    operator = load(sqlite, table="no good name")
+    operator = load(sqlite)
+    operator.table = "no good name"
     with pytest.raises(Exception, match="table"):
         operator.execute({})
     assert lineage(operator, fails=True) == {"inputs": [], "outputs": []}
