@@ -88,7 +88,7 @@ def test_without_assets_nobody_is_told(told: TaskRunner, sqlite: Database) -> No
 
 def test_a_load_that_fails_tells_nobody(told: TaskRunner, sandbox: Sandbox, sqlite: Database) -> None:
     sandbox.add_fault("html-answer", times=9)
-    assert told.run(load(sqlite, outlets=[REPLIES], table="no good name")).error is not None
+    assert told.run(load(sqlite, outlets=[REPLIES], table="{{ 'no good name' }}")).error is not None
     assert "outlet_events" not in told.reported
 
 
