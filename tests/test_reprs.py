@@ -36,12 +36,13 @@ PLAIN = {
     # Counts.
     *("Contents.recipients", "Parked.recipients", "Plan.recipients", "Limits.recipients"),
     *("Outcome.recipients", "_Filling.recipients", "Place.number", "Armed.rows", "Armed.key"),
+    *("Entry.message", "Entry.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
     *("View.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
     # Names that Airflow gave, and values of the task state store, which hold digests and ids.
     *("Batch.key", "_Row.key", "_Row.value"),
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
-    *("Call.query", "_Duplicates.first", "Magic.number"),
+    *("Call.query", "Duplicates.first", "Magic.number"),
     # Objects that hide what is personal in them.
     *("Page.rows", "Waiter.texts", "Stretch.pieces"),
 }

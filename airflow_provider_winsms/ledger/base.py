@@ -45,6 +45,10 @@ class Rejected(NamedTuple):
     reason: RejectReason
     reference: str | None
 
+    def __repr__(self) -> str:
+        """Show no reference."""
+        return f"Rejected({self.reason!r})"
+
 
 class Holding(NamedTuple):
     """Whom a claimed request holds at a position, told only as far as two of them can be compared.
@@ -57,6 +61,10 @@ class Holding(NamedTuple):
     number: str
     text: str
     send_at: DateTime | None
+
+    def __repr__(self) -> str:
+        """Show no number and no text."""
+        return f"Holding(send_at={self.send_at!r})"
 
 
 @dataclass(frozen=True, slots=True)
