@@ -159,13 +159,7 @@ class Composer:
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
     def _text(self, text: object) -> str:
-        if not isinstance(text, str):
-            msg = f"The text is of type {type(text).__name__}. Give the words to send."
-            raise InvalidMessage(msg)
-        if not text.strip():
-            msg = "The text is empty. Give the words to send."
-            raise InvalidMessage(msg)
-        spelt = transliterate(text)
+        spelt = spelt_text(text)
         length, most = septets(spelt), self.gateway.limits.septets
         if length > most or segments(spelt) > self.gateway.limits.segments:
             msg = (
@@ -193,15 +187,9 @@ class Composer:
         return allowed
 
     def _time(self, send_at: object) -> pendulum.DateTime | None:
-        instant = _instant(send_at)
+        instant = instant_of(send_at)
         if instant is None:
             return None
-        if instant.utcoffset() is None:
-            msg = (
-                "send_at has no time zone, so it does not say when. Use an aware time, such as "
-                "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
-            )
-            raise InvalidMessage(msg)
         # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
         try:
             utc = instant.astimezone(UTC)
@@ -323,16 +311,37 @@ def _each(to: object) -> Iterable[object]:
         raise InvalidMessage(msg) from None
 
 
-def _instant(value: object) -> datetime | None:
-    if is_missing(value) or (isinstance(value, str) and not value):
+def spelt_text(text: object) -> str:
+    """Return a text spelt in the GSM 7-bit alphabet.
+
+    :raises InvalidMessage: if it is none, or empty, or has characters that cannot be spelt.
+    """
+    if not isinstance(text, str) or not text.strip():
+        what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
+        msg = f"The text is {what}. Give the words to send."
+        raise InvalidMessage(msg)
+    return transliterate(text)
+
+
+def instant_of(send_at: object) -> datetime | None:
+    """Return when a text is to go out; ``None``: now.
+
+    :raises InvalidMessage: if it is no time, or has no time zone.
+    """
+    if is_missing(send_at) or send_at == "":
         return None
-    if isinstance(value, datetime):
-        return value
     try:
-        return datetime.fromisoformat(str(value))
+        instant = send_at if isinstance(send_at, datetime) else datetime.fromisoformat(str(send_at))
     except ValueError:
         msg = "send_at is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
         raise InvalidMessage(msg) from None
+    if instant.utcoffset() is None:
+        msg = (
+            "send_at has no time zone, so it does not say when. Use an aware time, such as "
+            "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
+        )
+        raise InvalidMessage(msg)
+    return instant
 
 
 def _whole_number(value: object) -> int | None:

@@ -42,7 +42,7 @@ from airflow_provider_winsms.choices import (
     seconds,
 )
 from airflow_provider_winsms.clocks import check_agreement
-from airflow_provider_winsms.composing import Composer, Rejects
+from airflow_provider_winsms.composing import Composer, Rejects, instant_of, spelt_text
 from airflow_provider_winsms.deliveries import (
     Terms,
     WorkerWait,
@@ -89,7 +89,7 @@ from airflow_provider_winsms.sending import (
     open_batch,
 )
 from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
-from airflow_provider_winsms.text import segments, transliterate
+from airflow_provider_winsms.text import segments
 from airflow_provider_winsms.waiting import (
     NOT_FOUND_GRACE,
     SHORTEST_PAUSE,
@@ -142,11 +142,7 @@ def _check_idempotency_key(name: str, key: object) -> None:
 
 
 def _check_text(_: str, text: object) -> None:
-    if not isinstance(text, str) or not text.strip():
-        what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
-        msg = f"The text is {what}. Give the words to send."
-        raise InvalidMessage(msg)
-    transliterate(text)
+    spelt_text(text)
 
 
 def _check_to(name: str, to: object) -> None:
@@ -156,20 +152,8 @@ def _check_to(name: str, to: object) -> None:
         raise InvalidMessage(msg)
 
 
-def _check_send_at(name: str, send_at: object) -> None:
-    if send_at == "":
-        return
-    try:
-        instant = send_at if isinstance(send_at, datetime) else datetime.fromisoformat(str(send_at))
-    except ValueError:
-        msg = f"{name} is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
-        raise InvalidMessage(msg) from None
-    if instant.utcoffset() is None:
-        msg = (
-            f"{name} has no time zone, so it does not say when. Use an aware time, such as "
-            "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
-        )
-        raise InvalidMessage(msg)
+def _check_send_at(_: str, send_at: object) -> None:
+    instant_of(send_at)
 
 
 def _check_max_segments(name: str, most: object) -> None:
