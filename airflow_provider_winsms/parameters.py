@@ -12,6 +12,8 @@ from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import BaseOperator, MappedOperator
+
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import nearest
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -19,8 +21,6 @@ from airflow_provider_winsms.messages import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-    from airflow.providers.common.compat.sdk import BaseOperator
 
     from airflow_provider_winsms.choices import Check
 
@@ -89,21 +89,33 @@ class CheckedParameters(_Operator):
     @classmethod
     def _check_known(cls, given: Mapping[str, Any]) -> list[str]:
         """Check those of the given values that are known when the DAG is read, and return their names."""
-        templated = set(cls.template_fields)
         delimiters_differ = bool(getattr(given.get("dag"), "jinja_environment_kwargs", None))
-        known = []
         with _naming(given.get("task_id")):
-            for name, check in cls.parameter_checks.items():
-                if name not in given:
-                    continue
-                value = given[name]
-                if name not in templated:
-                    _refuse_template(name, value)
-                elif not _is_known(value) or (delimiters_differ and isinstance(value, str)):
-                    continue
-                check(name, value)
-                known.append(name)
-        return known
+            return [
+                name
+                for name in cls.parameter_checks
+                if name in given and cls._check_one(name, given[name], delimiters_differ=delimiters_differ)
+            ]
+
+    @classmethod
+    def _check_one(cls, name: str, value: object, *, delimiters_differ: bool) -> bool:
+        """Check a value if it is known, and tell whether it is."""
+        try:
+            _refuse_task(name, value)
+            if name not in cls.template_fields:
+                _refuse_template(name, value)
+            elif not _is_known(value) or (delimiters_differ and isinstance(value, str)):
+                return False
+            cls.parameter_checks[name](name, value)
+        except InvalidMessage:
+            raise
+        except Exception as error:  # noqa: BLE001 - an object of the DAG file's may raise whatever it likes
+            kind = type(error).__name__
+        else:
+            return True
+        # Raised here, it has no context with the words of the other.
+        msg = f"`{name}` cannot be looked at ({kind}; its text is not shown, as it may hold numbers)."
+        raise InvalidMessage(msg)
 
 
 @contextmanager
@@ -137,6 +149,18 @@ def _parameters_of(kind: type) -> frozenset[str]:
     constructors = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
     # Airflow hands this one to every constructor that it wraps.
     return frozenset({"default_args"}.union(*(signature(each).parameters for each in constructors)))
+
+
+def _refuse_task(name: str, value: object) -> None:
+    """Refuse a task in place of its result; as a function, it would fail somewhere inside Airflow."""
+    if isinstance(value, (BaseOperator, MappedOperator)):
+        way_out = f"Give what it returns, such as {value.task_id}.output."
+    elif hasattr(type(value), "expand_kwargs"):
+        way_out = "Call it, so that it becomes a task whose result is given: `my_task()`, not `my_task`."
+    else:
+        return
+    msg = f"`{name}` is a task itself. {way_out}"
+    raise InvalidMessage(msg)
 
 
 def _refuse_template(name: str, value: object) -> None:

@@ -240,7 +240,6 @@ class TemplatedFields(_Operator):
             parent.template_fields = ()
             return
         if parent is self:
-            _refuse_tasks(self, template_fields)
             seen_oids.update(id(getattr(self, name)) for name in _fields_of_data(self, context))
             self._seal(context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
@@ -327,23 +326,6 @@ def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
     for field in fields:
         if is_missing(getattr(parent, field)):
             setattr(parent, field, None)
-
-
-def _refuse_tasks(operator: Any, fields: Iterable[str]) -> None:
-    """Refuse a task in place of its result; as a function, it would fail somewhere inside Airflow.
-
-    :raises InvalidMessage: naming the field.
-    """
-    for field in fields:
-        value = getattr(operator, field)
-        if isinstance(value, (BaseOperator, MappedOperator)):
-            way_out = f"Give what it returns, such as {value.task_id}.output."
-        elif hasattr(type(value), "expand_kwargs"):
-            way_out = "Call it, so that it becomes a task whose result is given: `my_task()`, not `my_task`."
-        else:
-            continue
-        msg = f"`{field}` is a task itself. {way_out}"
-        raise as_airflow(InvalidMessage(msg), AirflowFailException)
 
 
 def _fields_of_data(operator: BaseOperator, context: Context) -> Collection[str]:

@@ -197,10 +197,17 @@ UNUSABLE: dict[str, tuple[Reply, str]] = {
 }
 
 
+BALANCES_TOO = {"NaN", "half a surrogate", "the same key twice"}
+"""These are a balance that cannot be read, which is none."""
+
+
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_an_answer_that_cannot_be_used_ends_the_call(carrier: Carrier, name: str) -> None:
     reply, words = UNUSABLE[name]
-    for call, kind in ((SEND, OutcomeUnknown), (BALANCE, GatewayUnavailable)):
+    calls: list[tuple[Call[Any], type[Exception]]] = [(SEND, OutcomeUnknown)]
+    if name not in BALANCES_TOO:
+        calls.append((BALANCE, GatewayUnavailable))
+    for call, kind in calls:
         with Stub(reply) as stub:
             error = failure_of(carrier, stub, call, attempts=1, read_timeout=5.0)
         assert (type(error), len(stub.requests)) == (kind, 1)

@@ -358,7 +358,6 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a number that goes on": (b'{"a": 1.5.5, "%s": []}' % NAME.encode(), "is not whole JSON"),
     "no text": (rows_in("[{}]").replace(b"{}", b'{"a": "\xff\xfe 27821234567"}'), "is not whole JSON"),
     "half a character": (rows_in("[{}]") + b"\xc3", "is not whole JSON"),
-    "a number of 5000 digits": (rows_in(f'[{{"a": {"9" * 5000}}}]'), "is not whole JSON"),
     "nesting without end": (rows_in('[{"a": ' + "[" * 100_000), "is not whole JSON"),
     "a row that is too long": (
         rows_in(f'[{{"a": "{"x" * LONGEST_VALUE}"}}]'),

@@ -227,7 +227,7 @@ def test_a_template_in_the_dag_file_is_rendered(
     assert [sent["message"] for sent in sandbox.outbox()] == ["2"]
 
 
-def test_a_task_is_refused_in_place_of_its_result(sandbox: Sandbox, runner: TaskRunner) -> None:
+def test_a_task_is_refused_in_place_of_its_result(sandbox: Sandbox) -> None:
     @task
     def on_call() -> list[str]:
         return [ANN]
@@ -239,8 +239,7 @@ def test_a_task_is_refused_in_place_of_its_result(sandbox: Sandbox, runner: Task
     ):
         for field in ("to", "text", "send_at", "sms_conn_id"):
             arguments: Any = {"text": "Hi", "to": ANN, field: given}
-            error = runner.another().run(SmsSendOperator(task_id="send", **arguments)).error
-            assert isinstance(error, InvalidMessage)
-            assert f"`{field}` is a task itself" in str(error)
-            assert way_out in str(error)
+            with pytest.raises(InvalidMessage, match=f"`{field}` is a task itself") as refused:
+                SmsSendOperator(task_id="send", **arguments)
+            assert way_out in str(refused.value)
     assert sandbox.requests() == []

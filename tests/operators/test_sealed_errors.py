@@ -170,9 +170,9 @@ def written(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str])
     """Give a function that returns all that a run showed, its error and what that came from included."""
     caplog.set_level(logging.DEBUG)
 
-    def everything(result: Any) -> str:
+    def everything(error: Any) -> str:
         """Return it, and forget what was logged."""
-        error, raised, logged = result.error, [], caplog.text
+        raised, logged = [], caplog.text
         caplog.clear()
         while error is not None:
             raised += [*traceback.format_exception(error), repr(error), *getattr(error, "__notes__", [])]
@@ -182,6 +182,12 @@ def written(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str])
     return everything
 
 
+def build(field: str, given: Any) -> SmsSendOperator | SmsSendBatchOperator:
+    if field == "messages":
+        return SmsSendBatchOperator(task_id="send", messages=given)
+    return SmsSendOperator(task_id="send", text="Hi", to=given)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("field", ["to", "messages"])
 def test_what_fails_shows_nothing_of_its_words(
@@ -189,15 +195,10 @@ def test_what_fails_shows_nothing_of_its_words(
 ) -> None:
     for name, make in GIVEN.items():
         given: Any = WAYS[way](make())
-        task: Any = (
-            SmsSendBatchOperator(task_id="send", messages=given)
-            if field == "messages"
-            else SmsSendOperator(task_id="send", text="Hi", to=given)
-        )
         instance = runner.another()
-        result = instance.run(task)
-        assert isinstance(result.error, (TemplateFailed, InvalidMessage)), name
-        shown = f"{written(result)}{instance.requests}{instance.xcoms}"
+        error = instance.refusal(partial(build, field, given))
+        assert isinstance(error, (TemplateFailed, InvalidMessage)), name
+        shown = f"{written(error)}{instance.requests}{instance.xcoms}"
         assert [secret for secret in SECRETS if secret in shown] == [], name
     assert sandbox.outbox() == []
 
@@ -221,13 +222,13 @@ def test_what_skips_or_fails_the_task_does_so_without_its_words(
     runner.retries = 3
     skipped = run(AirflowSkipException(WORDS))
     assert skipped.state == "skipped"
-    assert not any(secret in written(skipped) for secret in SECRETS)
+    assert not any(secret in written(skipped.error) for secret in SECRETS)
     failed = run(AirflowFailException(WORDS))
     assert failed.state == "failed"
-    assert not any(secret in written(failed) for secret in SECRETS)
+    assert not any(secret in written(failed.error) for secret in SECRETS)
     timed_out = run(AirflowTaskTimeout("Timeout"))
     assert isinstance(timed_out.error, AirflowTaskTimeout)
-    assert not any(secret in written(timed_out) for secret in SECRETS)
+    assert not any(secret in written(timed_out.error) for secret in SECRETS)
     assert sandbox.requests() == []
 
 
@@ -299,7 +300,7 @@ class DataFrame:
 def test_a_data_frame_is_refused_with_the_way_to_give_its_rows(
     way: str, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
-    error = runner.run(SmsSendBatchOperator(task_id="send", messages=WAYS[way](DataFrame()))).error
+    error = runner.refusal(lambda: SmsSendBatchOperator(task_id="send", messages=WAYS[way](DataFrame())))
     assert isinstance(error, InvalidMessage)
     assert '`messages` is a DataFrame. Give its rows: frame.to_dict("records")' in str(error)
     frame: Any = WAYS[way](DataFrame())

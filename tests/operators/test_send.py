@@ -601,7 +601,7 @@ def test_on_empty_decides_whether_a_send_to_nobody_fails_or_skips(
 
 def test_on_empty_does_not_skip_a_task_that_has_sent(sandbox: Sandbox, runner: TaskRunner) -> None:
     given = [[ANN], []]
-    task = send(to=lambda **_: given.pop(0), on_empty="skip")
+    task = send(to=lambda **_: given.pop(0), on_empty="skip", on_changed="refuse")
     assert runner.run(task).error is None
     assert isinstance(runner.run(task).error, InvalidMessage)
     assert numbers(sandbox) == [ANN]
