@@ -428,7 +428,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
         # Cut as it was at first: records know requests by their place.
         is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
-        sends_the_rest = self._sends_the_rest(resumed, context)
+        is_same_task = resumed.sender.is_same_task(_sender(self, context))
+        sends_the_rest = is_same_task and self._sends_the_rest(context)
         messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
         rounds = [plan(messages, hook.gateway, is_held=is_held)]
         wanted = self._batch(rounds[0], resumed, hook, context)
@@ -453,13 +454,13 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 return []
             raise
 
-    def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
-        """Tell whether a list that has changed is sent on with. One of another task never is."""
-        chosen = self.on_changed or ("send_the_rest" if self._is_computed(context) else "refuse")
-        return chosen == "send_the_rest" and resumed.sender.is_same_task(_sender(self, context))
+    def _sends_the_rest(self, context: Context) -> bool:
+        """Tell whether a list that has changed is sent on with.
 
-    def _is_computed(self, context: Context) -> bool:
-        """Tell whether what is sent was found out as the task ran: it may be another in a later try."""
+        By default one is that is found out as the task runs: it may be another in a later try.
+        """
+        if self.on_changed is not None:
+            return self.on_changed == "send_the_rest"
         return _sender(self, context).map_index >= 0 or any(map(is_computed, self._given))
 
     def _composed(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
@@ -487,8 +488,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         store = TaskStateLedger(
             context,
             hashes=hook.hashes,
-            keeps_holdings=self.on_changed == "send_the_rest"
-            or (self.on_changed is None and self._is_computed(context)),
+            keeps_holdings=self._sends_the_rest(context),
             may_resend=self.on_clear == "resend",
             name=within.name,
             is_of_one_try=within.is_of_one_try,
