@@ -7,6 +7,7 @@ import logging
 import signal
 import traceback
 from argparse import Namespace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -292,7 +293,7 @@ def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
         assert runner.run(load(dataset)).error is None
         hidden = load(dataset, table="hashed", privacy="keyed_hash", text="redact_numbers")
         assert runner.run(hidden).error is None
-        runner.run(load(dataset, table="no;table"))
+        runner.refusal(partial(load, dataset, table="no;table"))
         sandbox.add_fault("truncated-json", times=10)
         runner.run(load(dataset, table="other"))
 

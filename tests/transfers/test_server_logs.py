@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,7 +19,6 @@ from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
@@ -62,16 +63,20 @@ def test_mariadb_keeps_no_slow_statement_of_ours(mariadb: Database) -> None:
 
 
 @pytest.fixture
-def talkative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, Path]]:
+def talkative(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, Path]]:
     """A PostgreSQL that logs every statement and how long it took; and its log."""
-    with warehouse.embedded_postgres(tmp_path / "postgres") as conninfo:
+    # The server may run as another user, who cannot read the folders that pytest makes.
+    with (
+        TemporaryDirectory(prefix="talkative-") as folder,
+        warehouse.embedded_postgres(Path(folder) / "data") as conninfo,
+    ):
         with psycopg.connect(conninfo, autocommit=True) as server:
             server.execute("ALTER SYSTEM SET log_statement = 'all'")
             server.execute("ALTER SYSTEM SET log_min_duration_statement = 0")
             server.execute("SELECT pg_reload_conf()")
         found = databases.postgres(conninfo)
         found.let_tasks_find_it(monkeypatch)
-        yield found, tmp_path / "postgres" / "log"
+        yield found, Path(folder) / "data" / "log"
 
 
 @pytest.mark.slow
