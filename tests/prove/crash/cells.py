@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tests.prove.crash.stage import Workers
     from tests.support.databases import Database
 
-FEW = 4
+FEW = 8
+"""So many people at most get requests of ``REQUEST_SIZE``."""
+LETTERS = "abcdefgh"
 BAD_NUMBER = "27000000005"
 CONN_ID = "ledger"
 RETRIES = 6
@@ -47,6 +49,8 @@ class Case:
     :param delay: seconds before each retry.
     :param dies_at: where the process is killed after the blow.
     :param wrong: what is wrong while the task is tried again for the first time.
+    :param lists: what each try is to send, the last one for all further tries: a letter for each person, a
+        capital for another text to the same one; none: every try sends the same to all.
     :param cancels: whether a kill cancels what is not due.
     :param people: how many can be texted; with so many that requests have their real size, it is.
     """
@@ -64,6 +68,7 @@ class Case:
     people: int = 4
     dies_at: Point | None = None
     wrong: str = ""
+    lists: tuple[str, ...] = ()
 
     @property
     def is_big(self) -> bool:
@@ -81,7 +86,8 @@ class Case:
         big = f", {self.people} people" if self.is_big else ""
         batch = ", batch" if self.is_batch else ""
         dies = f", SIGKILL {self.dies_at.name}" if self.dies_at else ""
-        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}{wrong}"
+        lists = f", {' then '.join(self.lists)}" if self.lists else ""
+        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}{wrong}{lists}"
 
     @property
     def column(self) -> str:
@@ -114,14 +120,31 @@ class Cell:
 
     @property
     def people(self) -> list[str]:
-        """Who can be texted; they fill three requests with the one who cannot."""
+        """Who can be texted; the first four fill three requests with the one who cannot."""
         if self.case.is_big:
             return [f"2783{self.key % 1000:03d}{place:04d}" for place in range(self.case.people)]
-        return [f"27825{self.key:04d}{place:02d}" for place in range(FEW)]
+        return [f"27825{self.key:04d}{place:02d}" for place in range(self.case.people)]
 
     @property
     def recipients(self) -> list[str]:
         return [*self.people[:3], BAD_NUMBER, *self.people[3:]]
+
+    @property
+    def owed(self) -> set[str]:
+        """Whom the last try has to text: all, or those of its list to whom no try had another text."""
+        if not self.case.lists:
+            return set(self.people)
+        others = set("".join(self.case.lists).swapcase())
+        return {self.number_of(letter) for letter in self.case.lists[-1] if letter not in others}
+
+    @property
+    def letters(self) -> list[str]:
+        """What the gateway accepted, as the lists name it."""
+        return sorted(text["message"][-1] for text in self.texts)
+
+    def number_of(self, letter: str) -> str:
+        """Return the number of the person that a list names so."""
+        return self.people[LETTERS.index(letter.lower())]
 
     def run(self) -> None:
         """Try until the task has succeeded or failed for good."""
@@ -174,6 +197,14 @@ class Cell:
         self.tries.append(made)
         self.proxy.pid = made.pid
         return made
+
+    def zombie(self) -> Try:
+        """Begin a try, and return it when it has stopped itself."""
+        begun = self.order(is_struck=True)
+        begun.begin()
+        begun.run(until_struck=True)
+        begun.wait_until_it_stands_still()
+        return begun
 
     def run_try(self, one: Try) -> None:
         """Let a try run to its end. What is still under way arrives while a retry waits."""
@@ -236,6 +267,8 @@ class Cell:
         }
 
     def _contents(self) -> dict[str, Any]:
+        if self.case.lists:
+            return {"messages": self._listed(), "on_changed": "send_the_rest"}
         when = self._send_at()
         if not self.case.is_batch:
             return {"text": "Hallo", "to": self.recipients, "send_at": when}
@@ -245,6 +278,11 @@ class Cell:
                 for place, number in enumerate(self.recipients)
             ]
         }
+
+    def _listed(self) -> list[dict[str, str]]:
+        """Return what the next try is to send."""
+        letters = self.case.lists[min(len(self.tries), len(self.case.lists) - 1)]
+        return [{"text": f"Hallo {letter}", "to": self.number_of(letter)} for letter in letters]
 
     def _send_at(self) -> str | None:
         if not self.case.is_scheduled:

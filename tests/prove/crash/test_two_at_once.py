@@ -55,10 +55,7 @@ def test_a_zombie_that_wakes_up_after_its_retry_sends_nobody_a_second_text(
     case: Case, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
-        zombie = cell.order(is_struck=True)
-        zombie.begin()
-        zombie.run(until_struck=True)
-        zombie.wait_until_it_stands_still()
+        zombie = cell.zombie()
         cell.run_on()
         before = Counter(text["mobileNumber"] for text in cell.texts)
         zombie.wake()
