@@ -3,7 +3,8 @@
 What that try claimed stays as it is, at its place. Each of its recipients is looked for in the list of today:
 by number, text and time, or by number and text, of several the one whose time is nearest. Behind the claimed
 requests come new ones, with all that is in the list and was not found. They leave out a number to which
-another text was claimed that is in the list no more, as that text may have changed.
+another text was claimed that is in the list no more, as that text may have changed; so does what sends again
+to those who were declined.
 """
 
 from __future__ import annotations
@@ -168,9 +169,16 @@ class _Found:
         lost = dict(claims.first_round())
         for choose in (_the_same, _nearest):
             lost = self._look_for(lost, choose)
-        self._gone = len(lost)
         texted = {holding.number for spot, holding in lost.items() if claims.was_texted(spot)}
-        self._changed = sum(len(self._waiting.pop(number, ())) for number in texted)
+        replaced = [
+            spot
+            for spot, entry in self._entries.items()
+            if entry.holding.number in texted and not claims.was_texted(spot)
+        ]
+        for spot in replaced:
+            del self._entries[spot]
+        self._gone = len(lost) + len(replaced)
+        self._changed = len(replaced) + sum(len(self._waiting.pop(number, ())) for number in texted)
 
     def changes(self, added: int) -> Changes:
         """Return the counts of what changed."""

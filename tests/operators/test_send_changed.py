@@ -310,3 +310,15 @@ def test_whatever_the_lists_are_nobody_gets_a_text_twice(
     for text, number in set(lists[-1]) - set(sent):
         # It may have changed: there was another text to the number that the last list has no more.
         assert any(to == number and (said, to) not in lists[-1] for said, to in sent), (text, number)
+
+
+@pytest.mark.parametrize("last", ["At 10", "At 11"])
+def test_a_text_that_changes_back_is_not_sent_beside_the_one_that_was(
+    last: str, sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=0)
+    runner.run(send([ANN, BEN], text="At 10", **ledger))
+    sandbox.set_account(credit_balance=100)
+    assert runner.run(send([ANN], text="At 11", **ledger)).error is None
+    assert runner.run(send([ANN, BEN], text=last, **ledger)).error is None
+    assert texts(sandbox) == Counter([("At 11", ANN), (last, BEN)])
