@@ -299,16 +299,30 @@ def is_cleared(found: Batch, sender: Sender, max_tries: int) -> bool:
     return found.sender.is_same_task(sender) and found.max_tries != max_tries
 
 
-def open_batch(ledger: Ledger, wanted: Batch, resumed: Batch | None) -> Batch:
+def open_batch(
+    ledger: Ledger,
+    wanted: Batch,
+    resumed: Batch | None,
+    *,
+    sends_the_rest: Callable[[Batch], bool] = lambda _: False,
+) -> Batch:
     """Return the batch to send: a new one, or the one that an earlier try, or another task, began.
 
     :param resumed: the one to go on with, if there is one.
+    :param sends_the_rest: tells of a batch whether one with another list goes on with it.
+    :raises ClaimLost: if an earlier try, which still runs, has begun a batch with another list meanwhile.
     :raises IdempotencyConflict: if it has other texts or recipients.
     """
     found = resumed or ledger.open(wanted)
-    if not found.sends_the_same(wanted):
-        raise IdempotencyConflict(_conflict(found, wanted))
-    return found
+    if found.sends_the_same(wanted):
+        return found
+    if found.has_another_list(wanted) and sends_the_rest(found):
+        msg = (
+            "An earlier try, which still runs, has begun to send another list meanwhile. This try sent "
+            "nothing. A later one sends the rest of its list."
+        )
+        raise ClaimLost(msg)
+    raise IdempotencyConflict(_conflict(found, wanted))
 
 
 def _conflict(found: Batch, wanted: Batch) -> str:

@@ -294,7 +294,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         policy = self._policy(hook)
         rounds, wanted, resumed = self._planned(hook, ledger, policy, context)
         planned = rounds[0]
-        batch = open_batch(ledger, wanted, resumed)
+        batch = open_batch(
+            ledger, wanted, resumed, sends_the_rest=lambda found: self._sends_the_rest(found, context)
+        )
         self._log_begin(planned, batch, is_new=resumed is None and batch is wanted)
         if self.on_invalid == "reject":
             ledger.reject(self._rejects.recipients)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import (
+    ClaimLost,
     GatewayUnavailable,
     IdempotencyConflict,
     OutcomeUnknown,
@@ -19,11 +22,16 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from tests.support import databases
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pendulum import DateTime
+
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -322,3 +330,40 @@ def test_a_text_that_changes_back_is_not_sent_beside_the_one_that_was(
     assert runner.run(send([ANN], text="At 11", **ledger)).error is None
     assert runner.run(send([ANN, BEN], text=last, **ledger)).error is None
     assert texts(sandbox) == Counter([("At 11", ANN), (last, BEN)])
+
+
+def test_a_list_that_an_earlier_try_begins_to_send_meanwhile_is_left_to_a_later_try(
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    sqlite: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The earlier try writes to tables of its own, which are copied as the later one is about to begin."""
+    earlier = databases.sqlite(tmp_path / "earlier.db")
+    earlier.let_tasks_find_it(monkeypatch)
+    refuse_after(sandbox, 1)
+    runner.another().run(send([ANN, BEN, CAT], ledger_conn_id=CONN_ID))
+    sandbox.clear_faults()
+    sqlite.let_tasks_find_it(monkeypatch)
+    clock, moments = SmsSendOperator.clock, count()
+
+    def now() -> DateTime:
+        if next(moments) == 0:
+            copy(earlier, sqlite)
+        return clock.now()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SmsSendOperator, "clock", replace(clock, now=now))
+        assert isinstance(runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error, ClaimLost)
+    assert numbers(sandbox) == [ANN, BEN]
+    assert runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error is None
+    assert numbers(sandbox) == [ANN, BEN, CAT, DAN]
+
+
+def copy(source: Database, target: Database) -> None:
+    """Copy the rows of a ledger into another one."""
+    for table in ("sms_batches", "sms_requests", "sms_messages", "sms_rounds"):
+        with closing(target.connect()) as connection, connection:
+            connection.execute("ATTACH ? AS source", (source.connection["host"],))
+            connection.execute(f"INSERT INTO {table} SELECT * FROM source.{table}")  # noqa: S608 - names of ours
