@@ -3,8 +3,9 @@
 Workers send to thousands of recipients through a sandbox that loses, doubles and delays answers, and are
 killed with SIGKILL at any moment; now and then a retry begins while the process before it still lives. A try
 may have a clock that is minutes off, a task state store that answers "not found" for what it has, or a ledger
-that lacks its last claim, or all of them, until that try has ended. Each task is tried again until it is
-done. Then the ledger is held against the sandbox's outbox, text by text:
+that lacks its last claim, or all of them, until that try has ended. A retry may have another list: some
+people are gone, some are new, some get another text, all in another order. Each task is tried again until it
+is done. Then the ledger is held against the sandbox's outbox, text by text:
 
     python -m scripts.check_history --seed 7 --recipients 10000 --guarantee exactly_once
 
@@ -68,6 +69,9 @@ CLOCKS_OFF = (-400, -200, 200, 400)
 MOST_LIES = 4
 """How many of its first answers a store that lies gives falsely, at most."""
 
+MOVED_SHARE = 0.1
+"""How many of a task's people come into its list or leave it when it changes; and get another text."""
+
 STORE_SHARE = 0.5
 """How many of the tasks have a task state store."""
 
@@ -76,7 +80,11 @@ LONGEST_RUN = 600.0
 """Tries of one task, and seconds of all, after which something must be wrong."""
 
 GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
-SEND_FAULTS = tuple(name for name, fault in FAULTS.items() if fault.concerns(named("smsSend")))
+SENDS = ("smsSend", "smsSendBatch")
+SEND_FAULTS = {
+    operation: tuple(name for name, fault in FAULTS.items() if fault.concerns(named(operation)))
+    for operation in SENDS
+}
 """Every fault that can strike a send."""
 
 _DONE, _AGAIN, _FAILED, _LEFT_SOME, _BROKEN = 0, 10, 11, 12, 13
@@ -93,6 +101,7 @@ class Options:
     :param faults: the share of send requests that something happens to.
     :param wrong: the share of tries whose clock, store or ledger is wrong.
     :param cleared: the share of tasks that are cleared when they are done.
+    :param changed: the share of tries after the first that have another list than the try before.
     :param newest_first: whether the list of scheduled texts begins with the newest.
     :param per_task: recipients of one task.
     :param per_request: recipients of one request.
@@ -108,6 +117,7 @@ class Options:
     faults: float
     wrong: float
     cleared: float
+    changed: float
     newest_first: bool
     ledger: str
     home: Path | None = None
@@ -117,12 +127,21 @@ class Options:
 class Job:
     """One task, through all its tries.
 
+    :param numbers: who is in its list.
+    :param away: who is not, but may come into it.
+    :param rewritten: those numbers to which another text goes.
+    :param earlier: texts and numbers of lists of earlier tries.
+    :param is_batch: whether the operator is the one for different texts.
     :param has_store: whether it has a task state store, as with Airflow 3.3 or later.
     """
 
     number: int
     guarantee: str
     numbers: list[str]
+    away: list[str] = field(default_factory=list)
+    rewritten: set[str] = field(default_factory=set)
+    earlier: set[tuple[str, str]] = field(default_factory=set)
+    is_batch: bool = False
     has_store: bool = False
     tries: int = 0
     clears: int = 0
@@ -138,6 +157,28 @@ class Job:
     def text(self) -> str:
         """What it sends, which no other one does."""
         return f"Text of task {self.number}"
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The texts and numbers that it sends."""
+        other = f"Another {self.text}"
+        return [(other if number in self.rewritten else self.text, number) for number in self.numbers]
+
+    @property
+    def all_texts(self) -> set[tuple[str, str]]:
+        """The texts and numbers of the lists of all tries."""
+        return self.earlier | set(self.texts)
+
+    def change(self, chance: Random) -> None:
+        """Change the list: who is in it, in which order, and with which text."""
+        self.earlier |= set(self.texts)
+        everybody = sorted({*self.numbers, *self.away})
+        some = max(1, int(len(everybody) * MOVED_SHARE))
+        listed = set(self.numbers) ^ set(chance.sample(everybody, some))
+        self.numbers = chance.sample(sorted(listed), len(listed))
+        self.away = [number for number in everybody if number not in listed]
+        if self.is_batch:
+            self.rewritten ^= set(chance.sample(everybody, some))
 
 
 @dataclass(frozen=True)
@@ -174,6 +215,8 @@ class Findings:
     """What came out."""
 
     recipients: int = 0
+    gone: int = 0
+    changed: int = 0
     accepted: int = 0
     declined: int = 0
     unknown: int = 0
@@ -203,6 +246,8 @@ class Findings:
         """Return what there is to say."""
         return [
             f"recipients           {self.recipients}",
+            f"gone from the list   {self.gone}",
+            f"changed, so not sent {self.changed}",
             f"texts accepted       {self.accepted}",
             f"declined             {self.declined}",
             f"texts doubled        {self.doubled}",
@@ -236,22 +281,54 @@ def judge(
             texts[text["message"], text["mobileNumber"]].append(text)
             findings.costs += Decimal(str(text["creditCost"]))
     for job in jobs:
-        for number in job.numbers:
-            _judge_one(findings, job, known.get((job.text, number)), texts.pop((job.text, number), []))
+        _judge_job(findings, job, known, texts)
     findings.unaccounted += sum(map(len, texts.values()))
     return findings
 
 
-def _judge_one(findings: Findings, job: Job, row: Known | None, texts: Sequence[Mapping[str, Any]]) -> None:
+def _judge_job(
+    findings: Findings,
+    job: Job,
+    known: Mapping[tuple[str, str], Known],
+    texts: dict[tuple[str, str], list[Mapping[str, Any]]],
+) -> None:
+    """Judge all that a task was to send in any try, and take its texts out of those of all tasks."""
+    listed, ever = set(job.texts), job.all_texts
+    claimed = {number for _, number in ever & known.keys()}
+    sent: Counter[str] = Counter()
+    for entry in ever:
+        _, number = entry
+        found = texts.pop(entry, [])
+        sent[number] += len(found)
+        is_due = entry in listed and number not in claimed
+        _judge_one(findings, job, known.get(entry), found, is_due=is_due)
+    _judge_doubled(findings, job, sent)
+    findings.recipients += len(listed)
+    findings.gone += len(ever - listed)
+    findings.changed += sum(number in claimed for _, number in listed - known.keys())
+
+
+def _judge_doubled(findings: Findings, job: Job, sent: Counter[str]) -> None:
+    """Find who got several texts, be they the same or different ones."""
+    doubled = sum(count > 1 for count in sent.values())
+    if job.guarantee == "at_least_once":
+        findings.doubled_by_leave += doubled
+    else:
+        findings.doubled += doubled
+        findings.broken_for[f"{job.task_id} doubled"] += doubled
+
+
+def _judge_one(
+    findings: Findings, job: Job, row: Known | None, texts: Sequence[Mapping[str, Any]], *, is_due: bool
+) -> None:
+    """Judge a text to a number.
+
+    :param is_due: whether it is in the last list, and no text to that number was claimed.
+    """
     costs = {text["apiMessageId"]: Decimal(str(text["creditCost"])) for text in texts}
-    findings.recipients += 1
     may_double = job.guarantee == "at_least_once"
-    if len(texts) > 1:
-        findings.doubled += not may_double
-        findings.broken_for[f"{job.task_id} doubled"] += not may_double
-        findings.doubled_by_leave += may_double
     if row is None:
-        findings.lost += job.ending == "done"
+        findings.lost += is_due and job.ending == "done"
         findings.unaccounted += len(texts)
     elif row.is_accepted:
         findings.accepted += 1
@@ -389,21 +466,24 @@ def _reported() -> int:
 
 def _operator(job: Job, options: Options, clock: Clock) -> Any:
     from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
-    from airflow_provider_winsms.operators.sms import SmsSendOperator
+    from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
     from airflow_provider_winsms.sending import Guarantee
 
     WinSMSGateway.limits = replace(WinSMSGateway.limits, recipients=options.per_request)
-    SmsSendOperator.clock = clock
-    return SmsSendOperator(
-        task_id=job.task_id,
-        text=job.text,
-        to=job.numbers,
-        guarantee=Guarantee(job.guarantee),
-        on_rejected="ignore",
-        hold=HOLD,
-        ledger_conn_id=_LEDGER_ID,
-        ledger_text="keep",
-    )
+    SmsSendOperator.clock = SmsSendBatchOperator.clock = clock
+    arguments: dict[str, Any] = {
+        "task_id": job.task_id,
+        "guarantee": Guarantee(job.guarantee),
+        "on_changed": "send_the_rest",
+        "on_rejected": "ignore",
+        "hold": HOLD,
+        "ledger_conn_id": _LEDGER_ID,
+        "ledger_text": "keep",
+    }
+    if job.is_batch:
+        messages = [{"text": text, "to": number} for text, number in job.texts]
+        return SmsSendBatchOperator(messages=messages, **arguments)
+    return SmsSendOperator(text=job.text, to=job.numbers, **arguments)
 
 
 # A ledger that loses claims.
@@ -482,6 +562,7 @@ class _Running:
     """A try that runs."""
 
     job: Job
+    number: int
     process: ForkProcess
     kill_at: float
     overtake_at: float
@@ -500,12 +581,14 @@ class Workshop:
         self._log = home / _LOG
         self._losses = Losses(database)
         self._wrong_chance = Random(-options.seed - 1)  # noqa: S311 - repeatable on purpose
+        self._list_chance = Random(options.seed + 1)  # noqa: S311 - repeatable on purpose
         self._chance = Random(options.seed)  # noqa: S311 - repeatable on purpose
         self._fork = multiprocessing.get_context("fork")
         self._running: list[_Running] = []
         self.tries = 0
         self.killed = 0
         self.overtaken = 0
+        self.changed = 0
         self.wrong: Counter[str] = Counter()
 
     def run(self) -> None:
@@ -536,6 +619,9 @@ class Workshop:
         if job.tries > MOST_TRIES:
             msg = f"{job.task_id} was tried {MOST_TRIES} times; see {self._log}."
             raise RuntimeError(msg)
+        if job.tries > 1 and self._list_chance.random() < self._options.changed:
+            job.change(self._list_chance)
+            self.changed += 1
         wrong = self._wrong(job)
         if job.has_store:
             StoreFile(self._home, job).begin_try(job.tries)
@@ -543,8 +629,8 @@ class Workshop:
         process = self._fork.Process(target=try_once, args=arguments)
         process.start()
         now = time.monotonic()
-        kill_at = now + self._moment(KILLED_SHARE)
-        self._running.append(_Running(job, process, kill_at, now + self._moment(OVERTAKEN_SHARE)))
+        kill_at, overtake_at = now + self._moment(KILLED_SHARE), now + self._moment(OVERTAKEN_SHARE)
+        self._running.append(_Running(job, job.tries, process, kill_at, overtake_at))
 
     def _is_cleared(self, job: Job) -> bool:
         """Clear a task that is done, once, if chance has it so."""
@@ -584,7 +670,7 @@ class Workshop:
         for each in list(self._running):
             if each.process.exitcode is not None:
                 self._running.remove(each)
-                self._settle(each.job, each.process.exitcode)
+                self._settle(each, each.process.exitcode)
             elif now >= each.kill_at:
                 each.process.kill()
                 self.killed += 1
@@ -594,11 +680,13 @@ class Workshop:
                 self.overtaken += 1
                 self._start(each.job)
 
-    def _settle(self, job: Job, code: int) -> None:
+    def _settle(self, ended: _Running, code: int) -> None:
+        job = ended.job
         if code == _BROKEN:
             msg = f"A try of {job.task_id} ended as none should; see {self._log}."
             raise RuntimeError(msg)
-        if code in {_DONE, _FAILED}:
+        # One that was overtaken sent another list, maybe.
+        if code in {_DONE, _FAILED} and ended.number == job.tries:
             job.ending = "done" if code == _DONE else "unknown"
         if any(each.job is job for each in self._running):
             return
@@ -619,7 +707,11 @@ def jobs_of(options: Options) -> list[Job]:
         if number:
             numbers[:3] = [f"2782{each:07d}" for each in range(start - 3, start)][: len(numbers)]
         guarantee = chance.choice(GUARANTEES) if options.guarantee == "mix" else options.guarantee
-        jobs.append(Job(number, guarantee, numbers, has_store=chance.random() < STORE_SHARE))
+        job = Job(
+            number, guarantee, numbers, is_batch=bool(number % 2), has_store=chance.random() < STORE_SHARE
+        )
+        job.away = [f"2783{number:04d}{place:03d}" for place in range(1 + int(len(numbers) * MOVED_SHARE))]
+        jobs.append(job)
     return jobs
 
 
@@ -662,10 +754,11 @@ class Controls:
 
     def arm(self, options: Options) -> None:
         """Ask for every fault there is, so that together they strike the share that was asked for."""
-        each = 1 - (1 - options.faults) ** (1 / len(SEND_FAULTS))
-        for number, fault in enumerate(SEND_FAULTS):
-            values = {"operation": "smsSend", "probability": each, "seed": options.seed * 100 + number}
-            self.post("/faults", {"fault": fault, **values, "seconds": 0.3, "retryAfter": 0})
+        for operation, faults in SEND_FAULTS.items():
+            each = 1 - (1 - options.faults) ** (1 / len(faults))
+            for number, fault in enumerate(faults):
+                values = {"operation": operation, "probability": each, "seed": options.seed * 100 + number}
+                self.post("/faults", {"fault": fault, **values, "seconds": 0.3, "retryAfter": 0})
 
     def clock(self) -> Clock:
         """Return the sandbox's clock: its time passes evenly, so it need be asked only once."""
@@ -724,7 +817,7 @@ def _warm_up() -> None:
     from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
     from airflow_provider_winsms.operators.sms import SmsSendOperator
 
-    SmsSendOperator(task_id="warm_up", text="", to="")
+    SmsSendOperator(task_id="warm_up", text="Hallo", to="27825550101")
     hook = SmsHook.of(_CONN_ID)
     hook.get_conn().close()
     SqlLedger(sql_hook(_LEDGER_ID), "warm up", hook.hashes, SqlOptions()).close()
@@ -746,11 +839,12 @@ def check(options: Options, home: Path) -> tuple[Findings, str]:
         time.sleep(1)  # for what is still on its way
         spent = GRANTED - Decimal(str(controls.get("/account")["creditBalance"]))
         struck = sum(fault["struck"] for fault in controls.get("/faults"))
-        sends = Counter(row["operation"] for row in controls.get("/requests"))["smsSend"]
+        sends = sum(row["operation"] in SENDS for row in controls.get("/requests"))
         findings = judge(jobs, read_ledger(), controls.get("/outbox"), spent)
     said = (
         f"{len(jobs)} tasks in {workshop.tries} tries, {workshop.killed} of them killed and "
-        f"{workshop.overtaken} overtaken; {sends} send requests, {struck} struck by a fault; wrong "
+        f"{workshop.overtaken} overtaken, {workshop.changed} with a changed list; {sends} send requests, "
+        f"{struck} struck by a fault; wrong "
         f"were {', '.join(f'{number} {what}' for what, number in sorted(workshop.wrong.items()))}; "
         f"{time.monotonic() - began:.0f} seconds"
     )
@@ -795,6 +889,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cleared", type=float, default=0.1, help="share of tasks that are cleared when they are done"
     )
+    parser.add_argument("--changed", type=float, default=0.2, help="share of retries whose list has changed")
     parser.add_argument("--newest-first", action="store_true", help="list the newest scheduled texts first")
     parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--home", type=Path, help="an empty folder to keep the log and an SQLite ledger in")

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from scripts.check_history import Findings, Job, Known, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = "27820000001"
@@ -35,6 +38,14 @@ BREAK = {
         "at_most_once",
         "witness.WitnessedLedger._refuse = lambda *_: None",
     ),
+    "whoever is in a changed list is sent to": (
+        "exactly_once",
+        "replanning._Found.rest = lambda found: iter(found._messages)",
+    ),
+    "a changed text is sent to whoever had the earlier one": (
+        "at_most_once",
+        "replanning._Claims.was_texted = lambda *_: False",
+    ),
 }
 """What a product does that breaks a promise, which, and how to make it do so."""
 
@@ -43,11 +54,23 @@ BREAK = {
 @pytest.mark.parametrize(("guarantee", "how"), BREAK.values(), ids=BREAK)
 def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from airflow_provider_winsms.ledger import witness; "
+        "import sys; from airflow_provider_winsms import replanning; "
+        "from airflow_provider_winsms.ledger import witness; "
         "from airflow_provider_winsms.operators import sms; from scripts import check_history; "
         f"{how}; sys.exit(check_history.main())"
     )
-    asked = ["--guarantee", guarantee, "--recipients", "240", "--wrong", "0.8", "--cleared", "1"]
+    asked = [
+        "--guarantee",
+        guarantee,
+        "--recipients",
+        "240",
+        "--wrong",
+        "0.8",
+        "--cleared",
+        "1",
+        "--changed",
+        "0.8",
+    ]
     done = run("-c", program, *asked, "--per-task", "10", "--per-request", "5", home=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr[-5000:]
     assert "promises             BROKEN" in done.stdout
@@ -91,6 +114,23 @@ def test_a_history_in_which_all_is_well_is_not_broken() -> None:
     assert not history(known("accepted", 2, "at_least_once"), text(1), text(2), spent=2).is_broken
 
 
+def changed_history(*rows: Known, texts: Sequence[dict[str, Any]] = (), is_gone: bool = False) -> Findings:
+    """Judge a task with one recipient, to whom its first list had another text than the last one has.
+
+    :param is_gone: whether the last list has none.
+    """
+    job = Job(0, "exactly_once", [] if is_gone else [NUMBER], ending="done")
+    job.earlier, job.rewritten = {(job.text, NUMBER)}, {NUMBER}
+    return judge([job], rows, texts, Decimal(len(texts)))
+
+
+def test_a_list_that_changed_needs_no_text_to_who_is_gone_or_has_the_earlier_one() -> None:
+    assert not changed_history(is_gone=True).is_broken
+    assert not changed_history(known("accepted"), texts=[text()], is_gone=True).is_broken
+    kept = changed_history(known("accepted"), texts=[text()])
+    assert (kept.is_broken, kept.gone, kept.changed) == (False, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("broken", "findings"),
     [
@@ -102,6 +142,16 @@ def test_a_history_in_which_all_is_well_is_not_broken() -> None:
         ("unaccounted", history(None, text(), ending="unknown")),
         ("unaccounted", history(known("accepted"), text(), text(2, message="Something else"), spent=2)),
         ("untold", history(known("unknown", None), text())),
+        ("lost", changed_history()),
+        ("unaccounted", changed_history(texts=[text()], is_gone=True)),
+        (
+            "doubled",
+            changed_history(
+                known("accepted"),
+                known("accepted", 2)._replace(text="Another Text of task 0"),
+                texts=[text(), text(2, message="Another Text of task 0")],
+            ),
+        ),
     ],
 )
 def test_each_broken_promise_is_found(broken: str, findings: Findings) -> None:
