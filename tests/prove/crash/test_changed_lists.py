@@ -145,6 +145,8 @@ def test_a_zombie_with_the_old_list_sends_nobody_a_text_after_the_retry(
     case: Case, texts: str, unknown: int, new_cell: NewCell, table: Record
 ) -> None:
     with new_cell(case) as cell:
+        # Tables hold without a store: Airflow before 3.3 has none.
+        cell.api.turns_away = case.ledger == "state"
         zombie = cell.zombie()
         cell.run_on()
         zombie.wake()
