@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import chain, count, groupby
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from itertools import count, groupby
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.ledger.base import Holding, Place
@@ -20,7 +20,7 @@ from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.planning import Changes, Part, Plan, Request, cut, joined, without_duplicates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 Spot: TypeAlias = "tuple[Place, int]"
 """A position in a claimed request."""
+
+_NOT_TOLD = (
+    "The list has changed since an earlier try, which did not write down whom it sent to, so that the rest "
+    'cannot be told. Nothing more was sent. Clear the task with on_clear="resend" to send to everybody in '
+    "the list, or start a new DAG run."
+)
 
 _NOBODY = Message("", (), None)
 _NO_NUMBER = Recipient("0")
@@ -41,6 +47,17 @@ class Entry(NamedTuple):
     holding: Holding
     message: int
     recipient: int
+
+
+class Source(NamedTuple):
+    """A recipient of an earlier round, whom a later one sends to."""
+
+    holding: Holding
+    spot: Spot
+
+
+Waiting = TypeVar("Waiting", Entry, Source)
+"""Who may be the one that a position holds."""
 
 
 def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_held: bool) -> list[Plan]:
@@ -99,11 +116,9 @@ class _Claims:
         """Return whom a request holds."""
         return self._claims[place].holdings
 
-    def first_round(self) -> Iterator[tuple[Spot, Holding]]:
-        """Yield each position of the first round, and whom it holds."""
-        for place in self.places(1):
-            for position, holding in enumerate(self.holdings(place)):
-                yield (place, position), holding
+    def first_round(self) -> dict[Spot, Holding]:
+        """Return whom each position of the first round holds."""
+        return dict(self._round(1))
 
     def origin(self, spot: Spot) -> Spot:
         """Return where in the first round a recipient stood."""
@@ -128,6 +143,11 @@ class _Claims:
             request = rounds[place.round - 1].requests[place.number - 1]
             yield from request.only(p for p in positions if not self.is_sent_again((place, p)))
 
+    def _round(self, number: int) -> Iterator[tuple[Spot, Holding]]:
+        for place in self.places(number):
+            for position, holding in enumerate(self.holdings(place)):
+                yield (place, position), holding
+
     def _read_round(self, ledger: Ledger, number: int) -> None:
         for place in (Place(number, of) for of in count(1)):
             record = ledger.find(place)
@@ -135,27 +155,25 @@ class _Claims:
                 return
             holdings = ledger.holdings(place)
             if holdings is None or len(holdings) != record.size:
-                msg = (
-                    "The list has changed since an earlier try, which did not write down whom it sent to, so "
-                    "that the rest cannot be told. Nothing more was sent. Clear the task with "
-                    'on_clear="resend" to send to everybody in the list, or start a new DAG run.'
-                )
-                raise IdempotencyConflict(msg)
+                raise IdempotencyConflict(_NOT_TOLD)
             self._claims[place] = _Claim(record, holdings)
 
     def _trace(self, number: int, sources: Sources) -> None:
-        """Find out where the recipients of a round were before: they stand in the same order there."""
-        waiting = chain.from_iterable(
-            ((place, position) for position in positions) for place, positions in sorted(sources.items())
-        )
-        for place in self.places(number):
-            for position, holding in enumerate(self.holdings(place)):
-                source = next(spot for spot in waiting if _is_alike(self._held(spot), holding))
-                self._origins[place, position], self._sent_again[source] = source, (place, position)
+        """Find out where the recipients of a round were before.
 
-    def _held(self, spot: Spot) -> Holding:
-        place, position = spot
-        return self.holdings(place)[position]
+        They may stand in another order there: who was gone for a while comes behind the others.
+        """
+        waiting = defaultdict[str, list[Source]](list)
+        for place, positions in sorted(sources.items()):
+            holdings = self.holdings(place)
+            for position in positions:
+                waiting[holdings[position].number].append(Source(holdings[position], (place, position)))
+        held = dict(self._round(number))
+        found = _paired(held, waiting)
+        if len(found) < len(held):
+            raise IdempotencyConflict(_NOT_TOLD)
+        for spot, source in found.items():
+            self._origins[spot], self._sent_again[source.spot] = source.spot, spot
 
 
 class _Found:
@@ -165,20 +183,17 @@ class _Found:
         self._claims = claims
         self._messages = messages
         self._waiting = _by_number(messages, ledger)
-        self._entries: dict[Spot, Entry] = {}
-        lost = dict(claims.first_round())
-        for choose in (_the_same, _nearest):
-            lost = self._look_for(lost, choose)
-        texted = {holding.number for spot, holding in lost.items() if claims.was_texted(spot)}
-        replaced = [
-            spot
-            for spot, entry in self._entries.items()
-            if entry.holding.number in texted and not claims.was_texted(spot)
+        held = claims.first_round()
+        self._entries = _paired(held, self._waiting)
+        lost = [(spot, holding) for spot, holding in held.items() if spot not in self._entries]
+        self._gone = len(lost)
+        texted = {holding.number for spot, holding in lost if claims.was_texted(spot)}
+        declined = [
+            spot for spot in self._entries if held[spot].number in texted and not claims.was_texted(spot)
         ]
-        for spot in replaced:
+        for spot in declined:
             del self._entries[spot]
-        self._gone = len(lost) + len(replaced)
-        self._changed = len(replaced) + sum(len(self._waiting.pop(number, ())) for number in texted)
+        self._changed = len(declined) + sum(len(self._waiting.pop(number, ())) for number in texted)
 
     def changes(self, added: int) -> Changes:
         """Return the counts of what changed."""
@@ -222,21 +237,6 @@ class _Found:
     def _recipient(self, entry: Entry | None) -> Recipient:
         return _NO_NUMBER if entry is None else self._messages[entry.message].recipients[entry.recipient]
 
-    def _look_for(
-        self, lost: dict[Spot, Holding], choose: Callable[[Holding, list[Entry]], Entry | None]
-    ) -> dict[Spot, Holding]:
-        """Look for recipients in the list, and return those who were not found."""
-        left = {}
-        for spot, holding in lost.items():
-            waiting = self._waiting.get(holding.number, [])
-            entry = choose(holding, waiting)
-            if entry is None:
-                left[spot] = holding
-            else:
-                waiting.remove(entry)
-                self._entries[spot] = entry
-        return left
-
 
 def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, list[Entry]]:
     entries = defaultdict[str, list[Entry]](list)
@@ -252,19 +252,25 @@ def _message(entry: Entry | None) -> int | None:
     return None if entry is None else entry.message
 
 
-def _is_alike(one: Holding, other: Holding) -> bool:
-    return (one.number, one.text) == (other.number, other.text)
+def _paired(held: Mapping[Spot, Holding], waiting: Mapping[str, list[Waiting]]) -> dict[Spot, Waiting]:
+    """Find who is held at positions, by number, text and time, or the nearest time; take them out."""
+    found: dict[Spot, Waiting] = {}
+    for choose in (_the_same, _nearest):
+        for spot, holding in held.items():
+            some = waiting.get(holding.number)
+            if some and spot not in found and (one := choose(holding, some)) is not None:
+                some.remove(one)
+                found[spot] = one
+    return found
 
 
-def _the_same(holding: Holding, entries: list[Entry]) -> Entry | None:
-    return next((entry for entry in entries if entry.holding == holding), None)
+def _the_same(holding: Holding, some: list[Waiting]) -> Waiting | None:
+    return next((one for one in some if one.holding == holding), None)
 
 
-def _nearest(holding: Holding, entries: list[Entry]) -> Entry | None:
-    alike = [entry for entry in entries if _is_alike(entry.holding, holding)]
-    return min(
-        alike, key=lambda entry: _seconds_between(entry.holding.send_at, holding.send_at), default=None
-    )
+def _nearest(holding: Holding, some: list[Waiting]) -> Waiting | None:
+    alike = [one for one in some if one.holding.text == holding.text]
+    return min(alike, key=lambda one: _seconds_between(one.holding.send_at, holding.send_at), default=None)
 
 
 def _seconds_between(one: DateTime | None, other: DateTime | None) -> float:

@@ -28,6 +28,9 @@ class Place(NamedTuple):
     number: int
 
 
+HOLDING_DIGITS = 16
+"""So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
+
 NOT_SUBMITTED = Place(0, 1)
 """Where tables have those who are in no request."""
 
@@ -53,8 +56,8 @@ class Rejected(NamedTuple):
 class Holding(NamedTuple):
     """Whom a claimed request holds at a position, told only as far as two of them can be compared.
 
-    :param number: the number, or a hash of it.
-    :param text: a hash of the text, or the text.
+    :param number: a hash of the number, of ``HOLDING_DIGITS`` digits.
+    :param text: a hash of the text, of as many.
     :param send_at: the time that the text has of its own, in UTC.
     """
 
@@ -141,6 +144,14 @@ class Batch:
         ours, theirs = self.contents, other.contents
         is_known = (ours.key_id, self.sms_conn_id) == (theirs.key_id, other.sms_conn_id)
         return is_known and ours != theirs
+
+    def was_revised_to(self, other: Batch) -> bool:
+        """Tell whether both send the same, of which some requests were cut for another list."""
+        return self.revision > 0 and self.sends_the_same(other)
+
+    def is_cut_otherwise(self, other: Batch) -> bool:
+        """Tell whether its requests may be others than those that are planned for the other one."""
+        return self.has_another_list(other) or self.was_revised_to(other)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ transaction is done again over a new connection.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.choices import Privacy, StoredText, check_choice
 from airflow_provider_winsms.database import storable
-from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
+from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
+    HOLDING_DIGITS,
     NOT_SUBMITTED,
     Batch,
     Contents,
@@ -40,7 +42,7 @@ from airflow_provider_winsms.ledger.schema import (
     quoted,
 )
 from airflow_provider_winsms.ledger.tables import OnTables, Row, check_prefix, read_moment, whole_id
-from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.messages import Receipt, RejectReason
 from airflow_provider_winsms.reconciling import instants_of, is_plain
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.clocks import Reading
     from airflow_provider_winsms.ledger.base import Rejected, Sources
     from airflow_provider_winsms.ledger.tables import Sent
-    from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
+    from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
     from airflow_provider_winsms.privacy import KeyedHash
 
 _BATCH = (
@@ -69,7 +71,29 @@ _IN_USE = (
 )
 """Requests of the batch that is to be superseded, unless its own task was cleared: that sends all again."""
 
+_BUILT_UPON = (
+    "SELECT 1 AS found FROM {batches} b WHERE b.batch_id = {p} AND (b.revision <> {p} OR EXISTS "
+    "(SELECT 1 FROM {requests} r WHERE r.batch_id = b.batch_id AND r.round = {p} AND r.request > {p}))"
+)
+"""Whether other requests were planned behind one, whose place another plan must not fill."""
+
+_GAPS = (
+    "SELECT round FROM {requests} WHERE batch_id = {p} GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1"
+)
+
+_NOT_RECEIVED = Receipt(
+    number="",
+    accepted=False,
+    message_id=None,
+    reason=RejectReason.NOT_RECEIVED,
+    code="",
+    cost=Decimal(0),
+    balance=None,
+)
+
 _HASH_DIGITS = 64
+_HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
+
 _RIVALS = (
     "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
     "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
@@ -169,12 +193,12 @@ class SqlLedger(OnTables):
         self._tables.transact(lambda: self._reject(rejected))
 
     def kept_number(self, number: str) -> str:
-        """Return a number as the tables keep it."""
-        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
+        """Return a hash of a number: what the tables keep may be told otherwise by each try."""
+        return self._hashes.of(number)[:HOLDING_DIGITS]
 
     def kept_text(self, text: str) -> str:
-        """Return a text as the tables keep it."""
-        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
+        """Return a hash of a text."""
+        return self._hashes.of(text)[:HOLDING_DIGITS]
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
@@ -261,6 +285,13 @@ class SqlLedger(OnTables):
     def _take_over(self) -> int:
         if not self._tables.lock(self._batch_id):
             raise _superseded()
+        if self._tables.read("look for gaps", _GAPS, self._batch_id):
+            msg = (
+                "The list has changed since an earlier try, and a request was given back behind which others "
+                "were claimed. Nothing more was sent. Give the list of the earlier try, clear the task with "
+                'on_clear="resend" to send to everybody in the list, or start a new DAG run.'
+            )
+            raise IdempotencyConflict(msg)
         statement = "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = {p}"
         self._tables.execute("take the batch over", statement, self._batch_id)
         query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
@@ -312,7 +343,21 @@ class SqlLedger(OnTables):
             "ORDER BY m.position"
         )
         rows = self._tables.read("read whom a request holds", query, self._batch_id, *place)
-        return [Holding(number, text, own and read_moment(own)) for number, text, own in rows]
+        texts = {text: self._hashed(text) for text in {text for _, text, _ in rows}}
+        return [
+            Holding(self._hashed(number), texts[text], own and read_moment(own)) for number, text, own in rows
+        ]
+
+    def _hashed(self, stored: str) -> str:
+        """Return a hash of a number or a text that is stored as it is, or as its hash."""
+        digits = stored if _HASH.fullmatch(stored) else self._hashes.of(stored)
+        return digits[:HOLDING_DIGITS]
+
+    def _stored_number(self, number: str) -> str:
+        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
+
+    def _stored_text(self, text: str) -> str:
+        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
 
     def _write(self, batch: Batch) -> None:
         supersede = (
@@ -388,7 +433,7 @@ class SqlLedger(OnTables):
         intended_at, nothing = self._tables.instant(record.intended_at), self._tables.amount(Decimal(0))
         first, positions = (self._batch_id, *place), count()
         for message in messages:
-            text = self.kept_text(message.text)
+            text = self._stored_text(message.text)
             send_at = self._tables.instant(message.send_at or record.send_at)
             outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing)
             known = (text, *outcome, intended_at, send_at, intended_at)
@@ -396,7 +441,7 @@ class SqlLedger(OnTables):
                 yield (
                     *first,
                     next(positions),
-                    self.kept_number(recipient.number),
+                    self._stored_number(recipient.number),
                     *known,
                     recipient.reference,
                 )
@@ -529,6 +574,10 @@ class SqlLedger(OnTables):
         is_mine = claimant is not None and claimant[0] == record.owner
         if not is_mine or any(row.state is not MessageState.UNKNOWN for row in rows):
             return
+        if self._tables.read("look for other plans", _BUILT_UPON, self._batch_id, self._revision, *place):
+            self._tables.settle(self._batch_id, place, {row.position: _NOT_RECEIVED for row in rows})
+            self._tables.mark_answered(self._batch_id, place)
+            return
         for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
             self._tables.execute("give a request back", statement, self._batch_id, *place)
         self._count_unknown(-len(rows))
@@ -538,7 +587,7 @@ class SqlLedger(OnTables):
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
         if self._tables.read("look for rivals", _OTHER_FORMS, *between, self._batch_id, *self._other_forms()):
             return set(numbers)
-        plain = {self.kept_number(number): number for number in numbers}
+        plain = {self._stored_number(number): number for number in numbers}
         return {
             plain.get(row[0], row[0])
             for part, listed in self._tables.in_parts(list(plain))

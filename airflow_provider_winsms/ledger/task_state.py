@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
+    HOLDING_DIGITS,
     Batch,
     Contents,
     Holding,
@@ -50,9 +51,6 @@ BATCH_KEY = "sms_send"
 
 ROUND_KEY = "sms_round"
 """The key of whom a later round sends to; its generation and number stand behind it."""
-
-HOLDING_DIGITS = 16
-"""So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
 
 END_OF_NAME = ":"
 """Stands between the name of a send within a task and its keys."""
@@ -121,9 +119,9 @@ class TaskStateLedger:
 
     def revise(self, contents: Contents) -> None:
         """Write what the batch sends from now on."""
-        self._store.set(
-            BATCH_KEY, row_of_batch(replace(batch_of(self._store.get(BATCH_KEY)), contents=contents))
-        )
+        batch = batch_of(self._store.get(BATCH_KEY))
+        revised = replace(batch, contents=contents, revision=batch.revision + 1)
+        self._store.set(BATCH_KEY, row_of_batch(revised))
 
     def holdings(self, place: Place) -> Sequence[Holding] | None:
         """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""

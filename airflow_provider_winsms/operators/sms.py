@@ -435,7 +435,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
         rounds = [plan(messages, hook.gateway, is_held=is_held)]
         wanted = self._batch(rounds[0], resumed, hook, context)
-        if sends_the_rest and resumed.has_another_list(wanted):
+        if resumed.is_cut_otherwise(wanted) if sends_the_rest else resumed.was_revised_to(wanted):
             ledger.take_over()
             rounds = replan(messages, hook.gateway, ledger, is_held=is_held)
             wanted = resumed = replace(resumed, contents=rounds[0].contents(hook.hashes))

@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
     ConfigurationError,
+    IdempotencyConflict,
     InvalidMessage,
     LedgerUnavailable,
     UnsupportedCapability,
@@ -148,6 +149,35 @@ def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
     with ledger(database) as later:
         found = later.latest()
     assert found == replace(batch(), contents=revised, revision=1)
+
+
+def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
+    tables: SqlLedger, database: Database
+) -> None:
+    second = Place(1, 2)
+    tables.intend(FIRST, record(), messages())
+    tables.intend(second, record(), messages())
+    tables.withdraw(FIRST, record())
+    with ledger(database) as later:
+        later.latest()
+        later.take_over()
+        tables.withdraw(second, record())
+        for place in (FIRST, second):
+            found = later.find(place)
+            assert found is not None
+            assert found.for_later == dict.fromkeys(range(3), RejectReason.NOT_RECEIVED)
+    assert counts(database) == [0, 6, 0, 0, 0, 0]
+
+
+def test_a_batch_with_a_gap_is_not_taken_over(tables: SqlLedger, database: Database) -> None:
+    tables.intend(FIRST, record(), messages())
+    tables.withdraw(FIRST, record())
+    tables.intend(Place(1, 2), record(), messages())
+    with ledger(database) as later:
+        later.latest()
+        with pytest.raises(IdempotencyConflict, match="given back"):
+            later.take_over()
+    assert tables.find(Place(1, 2)) == record()
 
 
 @pytest.mark.parametrize("options", [{}, {"privacy": "keyed_hash", "text": "keep"}], ids=["plain", "hashed"])

@@ -225,7 +225,9 @@ class MemoryLedger:
     def _revise(self, contents: Contents) -> None:
         self._check_in_force()
         assert self.batch is not None
-        self.batch = self._tables.batches[self._key][-1] = replace(self.batch, contents=contents)
+        self.batch = self._tables.batches[self._key][-1] = replace(
+            self.batch, contents=contents, revision=self._revision
+        )
 
     def holdings(self, place: Place) -> list[Holding]:
         """Return whom a claimed request holds."""

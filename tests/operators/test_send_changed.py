@@ -217,6 +217,61 @@ def test_a_round_that_was_begun_goes_on_with_another_list(
     assert numbers(sandbox) == [ANN, BEN, CAT]
 
 
+def test_who_is_gone_from_a_round_and_comes_back_is_sent_to_once(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=0)
+    for _ in range(4):  # the three requests of the first round, and the first one of the second
+        assert isinstance(runner.run(send(EVERYBODY, **ledger)).error, OutOfCredits)
+    sandbox.set_account(credit_balance=1)
+    runner.run(send([ANN, BEN, DAN, EVE, FAY], **ledger))
+    assert numbers(sandbox) == [DAN]
+    sandbox.set_account(credit_balance=100)
+    refuse_after(sandbox, 0)
+    runner.run(send(EVERYBODY, **ledger))
+    for to in (EVERYBODY, EVERYBODY, EVERYBODY[::-1]):
+        assert runner.run(send(to, **ledger)).error is None
+        assert numbers(sandbox) == EVERYBODY
+        assert (runner.result["accepted"], runner.result["not_tried"]) == (6, 0)
+
+
+def test_a_text_that_is_put_back_is_not_sent_to_who_got_the_corrected_one(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    sandbox.set_account(credit_balance=0)
+    runner.run(send([ANN, BEN], text="Helo", **ledger))
+    sandbox.set_account(credit_balance=100)
+    assert runner.run(send([ANN, BEN], text="Hello", **ledger)).error is None
+    assert runner.run(send([ANN, BEN, CAT], text="Helo", **ledger)).error is None
+    assert texts(sandbox) == Counter([("Hello", ANN), ("Hello", BEN), ("Helo", CAT)])
+    assert runner.result["changes"] == {"kept": 0, "added": 1, "gone": 2, "changed": 2}
+    assert (runner.result["rejected"], runner.result["not_tried"]) == ({}, 0)
+
+
+FORMS = [{}, {"ledger_privacy": "keyed_hash"}, {"ledger_text": "keep"}]
+
+
+@pytest.mark.parametrize("before", FORMS, ids=str)
+@pytest.mark.parametrize("after", FORMS, ids=str)
+def test_a_ledger_that_is_to_keep_another_form_knows_whom_it_has(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    sqlite: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sqlite.let_tasks_find_it(monkeypatch)
+    gateway = runner.connections["winsms_default"]
+    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_secret": "seeded-hash-key-5d1e"}'}}
+    refuse_after(sandbox, 1)
+    runner.run(send([ANN, BEN, CAT], ledger_conn_id=CONN_ID, **before))
+    for to in ([DAN, CAT, ANN, BEN], [ANN, BEN, CAT, DAN]):
+        assert runner.run(send(to, ledger_conn_id=CONN_ID, **after)).error is None
+        assert numbers(sandbox) == [ANN, BEN, CAT, DAN]
+        assert runner.result["changes"]["gone"] == 0
+
+
 @pytest.mark.parametrize("fault", ["lost-after-acceptance", "reset-before-acceptance"])
 def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
     fault: str,
