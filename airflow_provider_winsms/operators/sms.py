@@ -298,7 +298,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             ledger, wanted, resumed, sends_the_rest=lambda found: self._sends_the_rest(found, context)
         )
         self._log_begin(planned, batch, is_new=resumed is None and batch is wanted)
-        if self.on_invalid == "reject":
+        if self.on_invalid == "reject" or resumed is not None:
             ledger.reject(self._rejects.recipients)
         self._submission = Submission(
             rounds,

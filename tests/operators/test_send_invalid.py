@@ -144,3 +144,15 @@ def test_the_tables_have_the_invalid_with_reason_and_reference(
     )
     assert counts[0] == (2, 2, 0)
     assert numbers(sandbox) == [ANN, BEN]
+
+
+def test_a_later_try_that_takes_none_that_is_invalid_leaves_none_in_the_tables(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, runner: TaskRunner, sqlite: Database
+) -> None:
+    sqlite.let_tasks_find_it(monkeypatch)
+    runner.retries = 3
+    bad = {"text": "Hallo", "to": "oops"}
+    runner.run(send([*GOOD, bad], ledger_conn_id=CONN_ID))
+    assert runner.run(send(GOOD, on_invalid="fail", ledger_conn_id=CONN_ID)).error is None
+    assert sqlite.execute("SELECT accepted, declined, unknown FROM sms_batches") == [(2, 0, 0)]
+    assert numbers(sandbox) == [ANN, BEN]
