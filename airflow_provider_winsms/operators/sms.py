@@ -459,11 +459,12 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     def _sends_the_rest(self, context: Context) -> bool:
         """Tell whether a list that has changed is sent on with.
 
-        By default one is that is found out as the task runs: it may be another in a later try.
+        By default one is that is found out as the task runs: it may be another in a later try. In a mapped
+        task it is not: its index may stand for other people by then, to whom another index has sent.
         """
         if self.on_changed is not None:
             return self.on_changed == "send_the_rest"
-        return _sender(self, context).map_index >= 0 or any(map(is_computed, self._given))
+        return _sender(self, context).map_index < 0 and any(map(is_computed, self._given))
 
     def _composed(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
         composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sealed_fields)
@@ -681,8 +682,9 @@ class SmsSendOperator(_SendOperator):
         which has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to those whom no
         earlier try has claimed; the result then has ``"changes": {"kept": n, "added": n, "gone": n,
         "changed": n}`` too.
-        ``None``: ``"send_the_rest"`` for what is found out as the task runs, by a function, a template,
-        another task or ``expand``; ``"refuse"`` for what the DAG file has.
+        ``None``: ``"send_the_rest"`` for what is found out as the task runs, by a function, a template or
+        another task; ``"refuse"`` for what the DAG file has, and for a mapped task, whose index may stand for
+        others in a later try.
     :param cancel_on_kill: whether texts that are not due yet are cancelled when the task is killed while it
         sends, or runs into its ``execution_timeout`` then. What is cancelled is sent by a later try. While it
         waits for delivery nothing is cancelled.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
+from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.operators.sms import (
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
@@ -43,6 +44,22 @@ def test_a_mapped_send_sends_what_it_is_mapped_to(
         task: Any = operator.partial(task_id="send", **given).expand(**mapped)
     assert replace(runner, map_index=1).run(task).error is None
     assert [text["mobileNumber"] for text in sandbox.outbox()] == [BEN]
+
+
+@pytest.mark.parametrize("text", ["Hallo", lambda **_: "Hallo"], ids=["text", "function"])
+def test_an_index_that_stands_for_another_sends_nothing_by_default(
+    text: Any, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    def mapped(*people: str) -> Any:
+        with DAG("dag", schedule=None):
+            return SmsSendOperator.partial(task_id="send", text=text).expand(to=list(people))
+
+    first, second = (replace(runner.another(), map_index=index) for index in range(2))
+    for index in (first, second):
+        assert index.run(mapped(ANN, BEN)).error is None
+    first.clear()
+    assert isinstance(first.run(mapped(BEN)).error, IdempotencyConflict)
+    assert sorted(text["mobileNumber"] for text in sandbox.outbox()) == [ANN, BEN]
 
 
 @pytest.mark.parametrize(
