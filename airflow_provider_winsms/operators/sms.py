@@ -667,7 +667,7 @@ class SmsSendOperator(_SendOperator):
         20 of them. ``"reject"`` sends to everybody else, and counts them as rejected (``bad_number``, or
         ``invalid``), as ``on_rejected`` judges; a ledger in tables has a row for each, with its reference.
     :param on_empty: what the task does that has no recipient, or no message: ``"fail"``, or ``"skip"``. A
-        task that has submitted something before fails.
+        task that has submitted something before fails, unless ``on_changed`` has it send the rest.
     :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
         sent to again, and the task fails for good and names how many they are; of texts with a ``send_at``,
         those that the gateway lists are taken for accepted. ``"exactly_once"``: texts
