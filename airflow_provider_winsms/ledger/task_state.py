@@ -107,6 +107,8 @@ class TaskStateLedger:
 
     def _opened(self, batch: Batch) -> None:
         self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
+        # Each later try plans a revised batch anew, also one that does not take another list.
+        self._keeps_holdings = self._keeps_holdings or batch.revision > 0
 
     def open(self, batch: Batch) -> Batch:
         """Write the batch. Nobody else can have: the store is this task instance's own."""

@@ -248,6 +248,25 @@ def test_a_text_that_is_put_back_is_not_sent_to_who_got_the_corrected_one(
     assert (runner.result["rejected"], runner.result["not_tried"]) == ({}, 0)
 
 
+def test_a_batch_that_was_revised_goes_on_also_where_no_list_may_change_any_more(
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
+) -> None:
+    refuse_after(sandbox, 1)
+    runner.run(send(EVERYBODY, **ledger))
+    for to, on_changed in [
+        (EVERYBODY[1:], "send_the_rest"),
+        (EVERYBODY, "send_the_rest"),
+        (EVERYBODY, "refuse"),
+        (EVERYBODY, "refuse"),
+    ]:
+        refuse_after(sandbox, 1 if on_changed == "refuse" else 0)
+        error = runner.run(send(to, on_changed=on_changed, **ledger)).error
+        sandbox.clear_faults()
+    assert error is None
+    assert numbers(sandbox) == EVERYBODY
+    assert isinstance(runner.run(send([ANN], on_changed="refuse", **ledger)).error, IdempotencyConflict)
+
+
 FORMS = [{}, {"ledger_privacy": "keyed_hash"}, {"ledger_text": "keep"}]
 
 
