@@ -430,8 +430,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
         # Cut as it was at first: records know requests by their place.
         is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
-        is_same_task = resumed.sender.is_same_task(_sender(self, context))
-        sends_the_rest = is_same_task and self._sends_the_rest(context)
+        sends_the_rest = self._sends_the_rest(resumed, context)
         messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
         rounds = [plan(messages, hook.gateway, is_held=is_held)]
         wanted = self._batch(rounds[0], resumed, hook, context)
@@ -456,11 +455,15 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 return []
             raise
 
-    def _sends_the_rest(self, context: Context) -> bool:
-        """Tell whether a list that has changed is sent on with.
+    def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
+        """Tell whether a list that has changed is sent on with. One of another task never is."""
+        return self._may_change(context) and resumed.sender.is_same_task(_sender(self, context))
 
-        By default one is that is found out as the task runs: it may be another in a later try. In a mapped
-        task it is not: its index may stand for other people by then, to whom another index has sent.
+    def _may_change(self, context: Context) -> bool:
+        """Tell whether a later try may send another list.
+
+        By default it may where what is sent is found out as the task runs. In a mapped task it may not: its
+        index may stand for other people by then, to whom another index has sent.
         """
         if self.on_changed is not None:
             return self.on_changed == "send_the_rest"
@@ -491,7 +494,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         store = TaskStateLedger(
             context,
             hashes=hook.hashes,
-            keeps_holdings=self._sends_the_rest(context),
+            keeps_holdings=self._may_change(context),
             may_resend=self.on_clear == "resend",
             name=within.name,
             is_of_one_try=within.is_of_one_try,

@@ -132,4 +132,4 @@ with dag_of("refused"):
 
 with dag_of("replies"):
     SmsToSqlOperator(task_id="load", dataset="incoming", sql_conn_id="warehouse", table="replies")
-    show("winsms_replies")
+    show("winsms_shown")
