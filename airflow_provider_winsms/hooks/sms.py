@@ -8,7 +8,8 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pendulum
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_winsms.choices import CheckNumbers, check_choice, check_conn_id
 from airflow_provider_winsms.composing import Composer
