@@ -81,8 +81,9 @@ def distribution(module: str) -> str | None:
         return None
     if top == "airflow":
         return _of_airflow(rest)
-    (found, *_) = DISTRIBUTIONS[top]
-    return canonicalize_name(found)
+    # A namespace, such as `openlineage`, is of several distributions.
+    found = {canonicalize_name(each) for each in DISTRIBUTIONS[top]}
+    return min(found & declared(*OURS) or found)
 
 
 def _of_airflow(parts: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,7 @@ class Triggerer:
         self._ids = iter(range(1, 1_000_000))
         self._pauses_before = len(pauses.pauses)
         pauses.triggerers.append(self)
+        self._has_thread = False
 
     def start(self, name: str, *assets: str, **arguments: Any) -> SmsIncomingTrigger:
         """Start a watcher as a DAG file has it."""
@@ -169,6 +171,9 @@ class Triggerer:
 
     def start_stored(self, name: str, arguments: dict[str, Any], *assets: str) -> SmsIncomingTrigger:
         """Start a watcher, rebuilt from what the database has of it."""
+        if not self._has_thread:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            self._has_thread = True
         trigger = self.kind(**json.loads(json.dumps(arguments)))
         accessors = {
             asset: self.stores.setdefault(asset, Store()).accessor(lambda: self._is_alive)
@@ -271,7 +276,10 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def settled(rounds: int = 50) -> None:
-    """Let everything run that can."""
+    """Let everything run that can, also in the thread that ``start`` makes, which works in order."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    await asyncio.to_thread(bool)
     for _ in range(rounds):
         await asyncio.sleep(0)
 
