@@ -110,7 +110,9 @@ def check_number(name: str, number: object) -> None:
 
 
 def check_conn_id(name: str, conn_id: object) -> None:
-    """Hold a parameter against what can be the id of a connection. What is none is not shown.
+    """Hold a parameter against what can be the id of a connection.
+
+    Other text is not shown, as it may hold a password.
 
     :raises InvalidMessage: if it is none.
     """

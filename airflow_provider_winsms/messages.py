@@ -250,6 +250,22 @@ class Receipt:
     reference: str | None = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @classmethod
+    def declined(cls, reason: RejectReason, number: str = "", cost: Decimal = Decimal(0)) -> Receipt:
+        """Return what stands for a text that was not taken, or that was taken back, where no answer said so.
+
+        :param cost: credits that were given back.
+        """
+        return cls(
+            number=number,
+            accepted=False,
+            message_id=None,
+            reason=reason,
+            code="",
+            cost=cost,
+            balance=None,
+        )
+
     @property
     def is_known(self) -> bool:
         """Whether the answer said what became of the recipient: some leave one out, or name one twice."""

@@ -241,9 +241,9 @@ class _Found:
 def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, list[Entry]]:
     entries = defaultdict[str, list[Entry]](list)
     for index, message in enumerate(messages):
-        text, send_at = ledger.kept_text(message.text), message.send_at and message.send_at.in_timezone("UTC")
+        text, send_at = ledger.kept(message.text), message.send_at and message.send_at.in_timezone("UTC")
         for place, recipient in enumerate(message.recipients):
-            holding = Holding(ledger.kept_number(recipient.number), text, send_at)
+            holding = Holding(ledger.kept(recipient.number), text, send_at)
             entries[holding.number].append(Entry(holding, index, place))
     return entries
 

@@ -799,7 +799,7 @@ class Submission:
     def _give_up(self, place: Place, request: Request, record: Record, positions: Sequence[int]) -> bool:
         """Have recipients sent to again, unless the process that claimed their request is still at it."""
         recipients = [recipient for part in request.parts for recipient in part.recipients]
-        news = {p: _declined(recipients[p].number, RejectReason.NOT_RECEIVED) for p in positions}
+        news = {p: Receipt.declined(RejectReason.NOT_RECEIVED, recipients[p].number) for p in positions}
         if not self._ledger.give_up(place, record, news):
             return False
         self._was_unreceived = True
@@ -888,7 +888,7 @@ class Submission:
         self._log.info("Request %d: %s cancelled.", place.number, counted(len(cancelled), "text"))
         record.cancelling_at = None
         news = {
-            position: _declined("", RejectReason.CANCELLED, record.costs.get(position, Decimal(0)))
+            position: Receipt.declined(RejectReason.CANCELLED, cost=record.costs.get(position, Decimal(0)))
             for position, message_id in record.ids.items()
             if message_id in cancelled
         }
@@ -897,9 +897,3 @@ class Submission:
 
 def _given_back(place: Place) -> ClaimLost:
     return ClaimLost(f"Request {place.number} was given back by the process that had claimed it. Try again.")
-
-
-def _declined(number: str, reason: RejectReason, cost: Decimal = Decimal(0)) -> Receipt:
-    return Receipt(
-        number=number, accepted=False, message_id=None, reason=reason, code="", cost=cost, balance=None
-    )

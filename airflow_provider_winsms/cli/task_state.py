@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
@@ -182,15 +181,7 @@ def _check_ids(accepted: Sequence[MessageId] | None, record: Record) -> None:
         raise InvalidMessage(msg)
 
 
-_NOT_RECEIVED = Receipt(
-    number="",
-    accepted=False,
-    message_id=None,
-    reason=RejectReason.NOT_RECEIVED,
-    code="",
-    cost=Decimal(0),
-    balance=None,
-)
+_NOT_RECEIVED = Receipt.declined(RejectReason.NOT_RECEIVED)
 
 
 def _accepted(message_id: MessageId) -> Receipt:

@@ -149,10 +149,6 @@ class Batch:
         """Tell whether both send the same, of which some requests were cut for another list."""
         return self.revision > 0 and self.sends_the_same(other)
 
-    def is_cut_otherwise(self, other: Batch) -> bool:
-        """Tell whether its requests may be others than those that are planned for the other one."""
-        return self.has_another_list(other) or self.was_revised_to(other)
-
 
 @dataclass(slots=True)
 class Record:
@@ -260,11 +256,8 @@ class Ledger(Protocol):
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Write who is in no request of the open batch, in place of what was written so before."""
 
-    def kept_number(self, number: str) -> str:
-        """Return what a holding has for a number."""
-
-    def kept_text(self, text: str) -> str:
-        """Return what a holding has for a text."""
+    def kept(self, part: str) -> str:
+        """Return what a holding has for a number, or for a text."""
 
     def holdings(self, place: Place) -> Sequence[Holding] | None:
         """Return whom a claimed request of the open batch holds; ``None`` if that was not kept."""

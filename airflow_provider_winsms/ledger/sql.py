@@ -81,15 +81,7 @@ _GAPS = (
     "SELECT round FROM {requests} WHERE batch_id = {p} GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1"
 )
 
-_NOT_RECEIVED = Receipt(
-    number="",
-    accepted=False,
-    message_id=None,
-    reason=RejectReason.NOT_RECEIVED,
-    code="",
-    cost=Decimal(0),
-    balance=None,
-)
+_NOT_RECEIVED = Receipt.declined(RejectReason.NOT_RECEIVED)
 
 _HASH_DIGITS = 64
 _HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
@@ -192,13 +184,9 @@ class SqlLedger(OnTables):
         """Write who is in no request of the open batch."""
         self._tables.transact(lambda: self._reject(rejected))
 
-    def kept_number(self, number: str) -> str:
-        """Return a hash of a number: what the tables keep may be told otherwise by each try."""
-        return self._hashes.of(number)[:HOLDING_DIGITS]
-
-    def kept_text(self, text: str) -> str:
-        """Return a hash of a text."""
-        return self._hashes.of(text)[:HOLDING_DIGITS]
+    def kept(self, part: str) -> str:
+        """Return a hash of a number or a text: how the tables keep it may be told otherwise by each try."""
+        return self._hashes.of(part)[:HOLDING_DIGITS]
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""

@@ -133,13 +133,9 @@ class TaskStateLedger:
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Keep nothing: each try finds out anew whom it rejects."""
 
-    def kept_number(self, number: str) -> str:
-        """Return a hash of a number."""
-        return self._hashes.of(number)[:HOLDING_DIGITS]
-
-    def kept_text(self, text: str) -> str:
-        """Return a hash of a text."""
-        return self._hashes.of(text)[:HOLDING_DIGITS]
+    def kept(self, part: str) -> str:
+        """Return a hash of a number or a text."""
+        return self._hashes.of(part)[:HOLDING_DIGITS]
 
     def find(self, place: Place) -> Record | None:
         """Return what is known of a request."""
@@ -155,9 +151,9 @@ class TaskStateLedger:
     def _holdings_of(self, messages: Sequence[Message], held_until: DateTime | None) -> Iterator[Holding]:
         for message in messages:
             own = None if message.send_at == held_until else message.send_at
-            text, send_at = self.kept_text(message.text), own and own.in_timezone("UTC")
+            text, send_at = self.kept(message.text), own and own.in_timezone("UTC")
             for recipient in message.recipients:
-                yield Holding(self.kept_number(recipient.number), text, send_at)
+                yield Holding(self.kept(recipient.number), text, send_at)
 
     def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
         """Claim a request anew."""

@@ -158,8 +158,7 @@ class WitnessedLedger:
         self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
         self.claimed, self.rivals, self.read_clock = ledger.claimed, ledger.rivals, ledger.read_clock
         self.take_over, self.revise, self.holdings = ledger.take_over, ledger.revise, ledger.holdings
-        self.reject = ledger.reject
-        self.kept_number, self.kept_text = ledger.kept_number, ledger.kept_text
+        self.reject, self.kept = ledger.reject, ledger.kept
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened.

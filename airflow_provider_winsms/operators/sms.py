@@ -297,7 +297,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         batch = open_batch(
             ledger, wanted, resumed, sends_the_rest=lambda found: self._sends_the_rest(found, context)
         )
-        self._log_begin(planned, batch, is_new=resumed is None and batch is wanted)
+        is_new = resumed is None and batch is wanted
+        self._log_begin(planned, batch, is_new=is_new)
         if self.on_invalid == "reject" or resumed is not None:
             ledger.reject(self._rejects.recipients)
         self._submission = Submission(
@@ -310,7 +311,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
             log=self.log,
             call_for=lambda messages: self._call(hook, messages),
-            is_resumed=resumed is not None or batch is not wanted,
+            is_resumed=not is_new,
             cancels_on_stop=self.cancel_on_kill,
             check_clocks=lambda: self._check_clocks(hook, ledger),
         )
@@ -434,7 +435,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
         rounds = [plan(messages, hook.gateway, is_held=is_held)]
         wanted = self._batch(rounds[0], resumed, hook, context)
-        if resumed.is_cut_otherwise(wanted) if sends_the_rest else resumed.was_revised_to(wanted):
+        has_changed = sends_the_rest and resumed.has_another_list(wanted)
+        if has_changed or resumed.was_revised_to(wanted):
             ledger.take_over()
             rounds = replan(messages, hook.gateway, ledger, is_held=is_held)
             wanted = resumed = replace(resumed, contents=rounds[0].contents(hook.hashes))

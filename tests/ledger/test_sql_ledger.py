@@ -190,7 +190,7 @@ def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
         tables.open(batch())
         tables.intend(FIRST, record(3, send_at=LATER), held)
         assert tables.holdings(FIRST) == [
-            Holding(tables.kept_number(recipient.number), tables.kept_text(message.text), message.send_at)
+            Holding(tables.kept(recipient.number), tables.kept(message.text), message.send_at)
             for message in given
             for recipient in message.recipients
         ]

@@ -236,13 +236,9 @@ class MemoryLedger:
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Keep nothing."""
 
-    def kept_number(self, number: str) -> str:
-        """Return the number."""
-        return number
-
-    def kept_text(self, text: str) -> str:
-        """Return the text."""
-        return text
+    def kept(self, part: str) -> str:
+        """Return the number, or the text."""
+        return part
 
     def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
         """Claim a request."""

@@ -274,7 +274,7 @@ class Process:
             opened_at=self.now(),
             generation=1 if found is None else found.generation + 1,
         )
-        if resumed is not None and resumed.is_cut_otherwise(wanted):
+        if resumed is not None and (resumed.has_another_list(wanted) or resumed.was_revised_to(wanted)):
             ledger.take_over()
             rounds = replan(self.messages, GATEWAY, ledger, is_held=policy.is_held)
             wanted = resumed = replace(resumed, contents=rounds[0].contents(HASHES))
