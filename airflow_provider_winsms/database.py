@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import partial
+from hashlib import sha256
 from io import StringIO
 from itertools import chain
 from types import NoneType
@@ -85,8 +86,10 @@ _MENDS: tuple[tuple[frozenset[str], str], ...] = (
 
 _HIGHEST_ERROR_NUMBER = 99_999
 
-# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_LONGEST_NAME = 63
+"""PostgreSQL cuts names off after so many bytes, and says so only in a notice."""
+
+_IDENTIFIER = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}", re.ASCII)
 
 _VALUE_BYTES = 40
 """The most that a number or a moment takes in a statement, and what stands between texts."""
@@ -224,6 +227,9 @@ class Dialect:
     :param joins_to_update: whether it joins them, so that columns of ``{values}`` need their table's name.
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` leaves out rows that are there already.
     :param no_spill: what keeps a transaction from locking readers out before its commit, and takes memory.
+    :param index: the statement that makes an index; empty, if none is to be made. ``{schema}`` is the table's
+        schema with a dot behind it, if there is one.
+    :param has_indexes_inside: whether an index is made in the statement that makes its table or its columns.
     :param has_cursors: whether a connection has cursors, rather than being one.
     :param readable: what is selected of a column with a moment, so that ``read_instant`` can read it.
     """
@@ -250,6 +256,8 @@ class Dialect:
     joins_to_update: bool = False
     skips_conflicts: bool = False
     no_spill: str = ""
+    index: str = "CREATE INDEX {name} ON {schema}{table} ({columns})"
+    has_indexes_inside: bool = False
     has_cursors: bool = True
     readable: str = "{column}"
 
@@ -302,6 +310,7 @@ DIALECTS = {
         ),
         bulk=Bulk.COPY,
         empty="TRUNCATE TABLE {table}",
+        index="CREATE INDEX IF NOT EXISTS {name} ON {schema}{table} ({columns})",
         skips_conflicts=True,
     ),
     "sqlite": Dialect(
@@ -333,6 +342,8 @@ DIALECTS = {
         lock=("BEGIN IMMEDIATE",),
         keeps_temporary_in_memory=True,
         no_spill="PRAGMA cache_spill = OFF",
+        # The name of an index has the schema, and that of its table must have none.
+        index="CREATE INDEX IF NOT EXISTS {schema}{name} ON {table} ({columns})",
         # It would pass the whole table, and look each row up among those that are staged.
         update=(
             "UPDATE {target} SET {values} FROM {other} WHERE {match} AND {target}.rowid IN "
@@ -389,6 +400,9 @@ DIALECTS = {
         options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         update="UPDATE {target} INNER JOIN {other} ON {match} SET {values} WHERE {condition}",
         joins_to_update=True,
+        index="INDEX {name} ({columns})",
+        # Each of its statements about tables is a transaction.
+        has_indexes_inside=True,
         # Row locks alone make two loads wait for each other, in turns.
         long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
     ),
@@ -409,6 +423,8 @@ DIALECTS = {
         keeps_temporary_in_memory=True,
         bulk=Bulk.ARRAYS,
         skips_conflicts=True,
+        # With one, DuckDB 1.4 refuses to update a row twice in a transaction, as it deletes and inserts it.
+        index="",
         # Its cursors are connections of their own, in transactions of their own.
         has_cursors=False,
         # Else it asks for a package that it does not bring.
@@ -601,6 +617,18 @@ class Database:
         """Return a name as it stands in a statement; several of them with dots between."""
         return ".".join(self._quote.format(name) for name in names)
 
+    def index(self, table: Sequence[str], columns: Sequence[str]) -> str:
+        """Return the statement that makes an index, or the part of one where the dialect says so.
+
+        :param table: the table's schema, if there is one, and its name.
+        """
+        return self.dialect.index.format(
+            name=self.quoted(index_name(table[-1], columns)),
+            schema="".join(f"{self.quoted(schema)}." for schema in table[:-1]),
+            table=self.quoted(table[-1]),
+            columns=", ".join(map(self.quoted, columns)),
+        )
+
     def placeholders(self, count: int) -> str:
         """Return placeholders with commas between."""
         return ", ".join([self.placeholder] * count)
@@ -783,6 +811,16 @@ def how_to_install(conn_type: str) -> str:
     if conn_type in _EXTRAS:
         return f"Install it: pip install 'airflow-provider-winsms[{conn_type}]'"
     return f"Install it: pip install {PACKAGES[conn_type]}" if conn_type in PACKAGES else "Install it."
+
+
+def index_name(table: str, columns: Iterable[str]) -> str:
+    """Return the name of a table's index, which says what it is of, and is no longer than databases take."""
+    listed = "_".join(columns)
+    name = f"{table}_{listed}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    ending = f"_{sha256(name.encode()).hexdigest()[:8]}_{listed}"
+    return table[: _LONGEST_NAME - len(ending)] + ending
 
 
 def check_identifier(what: str, name: object) -> None:

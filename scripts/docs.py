@@ -255,6 +255,13 @@ SmsToSqlOperator(
     table="sms_deliveries",
 )
 ```
+
+A load makes the index on `reference` together with the table, or together with the column in a table that lacks it.
+The name of the index is `<table>_reference`; a long name is cut, and has eight hexadecimal digits in it. In a table
+that has the column, a load makes no index: one that you drop stays dropped, and
+`CREATE INDEX sms_deliveries_reference ON sms_deliveries (reference)` makes it there. Where the database refuses the
+index, or has something else of that name, the table is made without it. DuckDB gets no index: it scans a column
+fast, and with an index DuckDB 1.4 refuses to update a row twice in one transaction.
 """,
 }
 
@@ -324,6 +331,8 @@ def _dataset(dataset: Dataset) -> str:
         for c in (*dataset.columns, *(() if dataset.name == "deliveries" else (RAW,)))
     )
     key = f"Primary key: {_names(dataset.key)}."
+    if indexed := [column.name for column in dataset.columns if column.is_indexed]:
+        key += f" Index: {_names(indexed)}."
     grid = _grid(("column", "kind", "null", "meaning", "from"), rows)
     return f"## `{dataset.name}`\n\n{dataset.meaning} {key}\n\n{grid}{_MORE.get(dataset.name, '')}"
 

@@ -335,14 +335,12 @@ class _Flavour:
     :param seconds: the seconds between two moments.
     :param create_view: makes a view that may be there already.
     :param epoch: the present by the server's clock, in seconds since 1970; empty, if there is no server.
-    :param has_indexes_inside: whether an index stands among the columns of its table.
     """
 
     day: str
     seconds: str
     create_view: str
     epoch: str = ""
-    has_indexes_inside: bool = False
 
 
 _FLAVOURS = {
@@ -362,7 +360,6 @@ _FLAVOURS = {
         seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
         create_view="CREATE OR REPLACE VIEW",
         epoch="UNIX_TIMESTAMP()",
-        has_indexes_inside=True,
     ),
 }
 """By the connection's type: the databases whose keys and locks are known to let one process claim only."""
@@ -443,7 +440,7 @@ class Schema:
     def _statements(self) -> Iterator[str]:
         for table in TABLES:
             yield self._table(table)
-            if not self._flavour.has_indexes_inside:
+            if not self._database.dialect.has_indexes_inside:
                 yield from (self._index(table, columns) for columns in table.indexes)
         for view in VIEWS:
             yield self._view(view)
@@ -452,8 +449,8 @@ class Schema:
         parts = [*map(self._column, table.columns), f"PRIMARY KEY ({self._listed(table.key)})"]
         if table.unique:
             parts.append(f"UNIQUE ({self._listed(table.unique)})")
-        if self._flavour.has_indexes_inside:
-            parts += [f"INDEX ({self._listed(columns)})" for columns in table.indexes]
+        if self._database.dialect.has_indexes_inside:
+            parts += [self._index(table, columns) for columns in table.indexes]
         options = self._database.dialect.options
         return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){options}"
 
@@ -462,8 +459,7 @@ class Schema:
         return f"{self._database.quoted(column.name)} {self._database.dialect.types[column.kind]}{null}"
 
     def _index(self, table: Table, columns: tuple[str, ...]) -> str:
-        name = self._database.quoted("_".join((f"{self._prefix}{table.name}", *columns)))
-        return f"CREATE INDEX IF NOT EXISTS {name} ON {self.name(table)} ({self._listed(columns)})"
+        return self._database.index((self._prefix + table.name,), columns)
 
     def _view(self, view: View) -> str:
         late = self._flavour.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")

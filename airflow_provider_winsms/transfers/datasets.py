@@ -35,6 +35,7 @@ class Column:
 
     :param wire: the field of WinSMS's answer, or the column of the ledger, that it comes from.
     :param is_read: whether it is; otherwise the load says what it is.
+    :param is_indexed: whether rows are looked up by it, so that it has an index.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column:
     wire: str = ""
     is_required: bool = False
     is_read: bool = True
+    is_indexed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,13 @@ DELIVERIES = Dataset(
         Column("submitted_at", Kind.INSTANT, "when its request was claimed", "sms_messages.submitted_at"),
         Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", "sms_messages.send_at"),
         Column("state_at", Kind.INSTANT, "since when it is in its state", "sms_messages.state_at"),
-        Column("reference", Kind.NAME, "the sender's own name for the text", "sms_messages.reference"),
+        Column(
+            "reference",
+            Kind.NAME,
+            "the sender's own name for the text",
+            "sms_messages.reference",
+            is_indexed=True,
+        ),
         *_LOADED,
     ),
     merging=Merging.UPSERT,

@@ -21,7 +21,7 @@ from airflow_provider_winsms.transfers.datasets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_winsms.database import Database
     from airflow_provider_winsms.transfers.datasets import Column, Dataset
@@ -47,17 +47,21 @@ class _Names(dict[str, str]):
 class Statements:
     """The statements of one dataset, one table and its staging table.
 
-    :param target: the table, as it stands in a statement; ``staging`` and ``history`` likewise.
+    :param target: the table's schema, if there is one, and its name.
+    :param staging: the staging table, as it stands in a statement; ``history`` likewise.
     :param has_unique_key: whether the table refuses a second row with the same key.
     :param with_older_raw: the tables with raw rows of earlier loads, where this one loads none. A row that
         changes loses its raw one, which may tell what this load is to hide.
     """
 
-    def __init__(self, database: Database, dataset: Dataset, target: str, staging: str, history: str) -> None:
+    def __init__(
+        self, database: Database, dataset: Dataset, target: Sequence[str], staging: str, history: str
+    ) -> None:
         self._database = database
         self._dialect = database.dialect
         self._dataset = dataset
-        self.target = target
+        self._parts = target
+        self.target = database.quoted(*target)
         self.staging = staging
         self.history = history
         self.has_unique_key = False
@@ -65,21 +69,44 @@ class Statements:
 
     # Making tables
 
-    def create(self, table: str, key: Iterable[str]) -> str:
-        """Create the table, or its history."""
-        definitions = ", ".join(map(self.definition, self._dataset.columns))
-        return (
-            f"CREATE TABLE IF NOT EXISTS {table} ({definitions}, PRIMARY KEY ({self._listed(key)}))"
-            f"{self._dialect.options}"
+    def ways_to_create(self) -> list[list[str]]:
+        """Create the table, with its indexes or without."""
+        return self._with_and_without_indexes(
+            lambda indexes: self.create(self.target, self._dataset.key, indexes), self._dataset.columns
         )
+
+    def create(self, table: str, key: Iterable[str], further: Iterable[str] = ()) -> str:
+        """Create the table, or its history.
+
+        :param further: what stands behind its columns and its key.
+        """
+        columns = map(self.definition, self._dataset.columns)
+        definitions = ", ".join((*columns, f"PRIMARY KEY ({self._listed(key)})", *further))
+        return f"CREATE TABLE IF NOT EXISTS {table} ({definitions}){self._dialect.options}"
 
     def definition(self, column: Column) -> str:
         """Return a column as it stands in ``CREATE TABLE``."""
         return f"{self._optional(column)}{' NOT NULL' if column.is_required else ''}"
 
-    def add(self, table: str, column: Column) -> str:
-        """Add a column to a table that has rows without it."""
-        return f"ALTER TABLE {table} ADD COLUMN {self._optional(column)}"
+    def ways_to_add(self, table: str, column: Column) -> list[list[str]]:
+        """Add a column to a table that has rows without it, with its index or without."""
+        addition = f"ALTER TABLE {table} ADD COLUMN {self._optional(column)}"
+        return self._with_and_without_indexes(
+            lambda indexes: ", ADD ".join((addition, *indexes)), [column] if table == self.target else ()
+        )
+
+    def _with_and_without_indexes(
+        self, statement: Callable[[Sequence[str]], str], columns: Iterable[Column]
+    ) -> list[list[str]]:
+        """Return what makes columns, once with their indexes, which a database may refuse, and once without.
+
+        :param statement: makes the columns, with those indexes that the dialect has inside it.
+        """
+        names = [column.name for column in columns if column.is_indexed and self._dialect.index]
+        plain, indexes = [statement(())], [self._database.index(self._parts, [name]) for name in names]
+        if not indexes:
+            return [plain]
+        return [[statement(indexes)] if self._dialect.has_indexes_inside else [*plain, *indexes], plain]
 
     def create_staging(self, beginning: str) -> str:
         """Create the staging table, with an index where rows of the table are looked up in it.

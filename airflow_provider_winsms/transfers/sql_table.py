@@ -10,6 +10,7 @@ where those would take our memory.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ WITHOUT_TRANSACTIONS = frozenset(
     }
 )
 """Types of connections whose databases, through their hooks, keep half of a load that fails."""
+
+_log = logging.getLogger(__name__)
 
 _CREATE = "create the table"
 _IDS_AT_ONCE = 1000
@@ -129,7 +132,7 @@ class LoadingTable:
         self._say = Statements(
             database,
             dataset,
-            target=database.quoted(*name.parts),
+            target=name.parts,
             staging=database.quoted(*self._staging_parts()),
             history=database.quoted(*name.history.parts) if dataset.has_history else "",
         )
@@ -149,7 +152,7 @@ class LoadingTable:
 
         :raises ConfigurationError: if there is a table that lacks its key.
         """
-        self._provide(self._say.target, self._name, self._say.create(self._say.target, self._dataset.key))
+        self._provide(self._say.target, self._name, self._say.ways_to_create())
         if self._dataset.has_history:
             self._provide_history()
         self._refuse_plain_among_hashes()
@@ -354,9 +357,12 @@ class LoadingTable:
         if self._dataset.has_history:
             self._change(self._say.remove(self._say.history, is_hashed=is_hashed), *values)
 
-    def _provide(self, table: str, name: TableName, creation: str) -> None:
-        """Have a table with all columns of the dataset."""
-        found = self._columns(table) or self._created(table, creation)
+    def _provide(self, table: str, name: TableName, ways: Sequence[Sequence[str]]) -> None:
+        """Have a table with all columns of the dataset.
+
+        :param ways: to create it, the best one first.
+        """
+        found = self._columns(table) or self._created(table, ways)
         if missing := [part for part in self._dataset.key if part not in found]:
             msg = (
                 f"The table {name} is none of the dataset {self._dataset.name!r}: it lacks "
@@ -382,7 +388,8 @@ class LoadingTable:
 
     def _add(self, table: str, column: Column) -> None:
         self._unless_done(
-            lambda: self._alone("add a column", self._say.add(table, column)),
+            "add a column",
+            self._say.ways_to_add(table, column),
             lambda: column.name in (self._columns(table) or ()),
         )
 
@@ -396,21 +403,19 @@ class LoadingTable:
             )
             raise ConfigurationError(msg)
 
-    def _created(self, table: str, creation: str) -> set[str]:
-        self._unless_done(
-            lambda: self._alone(_CREATE, creation),
-            lambda: self._columns(table) is not None,
-        )
+    def _created(self, table: str, ways: Sequence[Sequence[str]]) -> set[str]:
+        self._unless_done(_CREATE, ways, lambda: self._columns(table) is not None)
         found = self._columns(table)
         # Asked once more, it says why it does not answer.
         return self._database.columns("read the columns of the table", table) if found is None else found
 
     def _provide_history(self) -> None:
         say, name = self._say, self._name.history
-        self._provide(say.history, name, say.create(say.history, (*self._dataset.key, FIRST_SEEN)))
+        self._provide(say.history, name, [[say.create(say.history, (*self._dataset.key, FIRST_SEEN))]])
         # Nothing is done where the history has begun, by another load just now, perhaps.
         self._unless_done(
-            lambda: self._alone("begin the history", say.seed_history()),
+            "begin the history",
+            [[say.seed_history()]],
             lambda: bool(self._scalar(say.count_all(say.history))),
         )
 
@@ -422,7 +427,7 @@ class LoadingTable:
         say, dialect = self._say, self._database.dialect
         if not dialect.temporary:
             creation = say.create_staging("CREATE TABLE IF NOT EXISTS")
-            self._provide(say.staging, self._name.staging, creation)
+            self._provide(say.staging, self._name.staging, [[creation]])
         elif self._dataset.has_history and dialect.keeps_temporary_in_memory:
             self._stages_apart = False
             self._begin()
@@ -430,13 +435,25 @@ class LoadingTable:
         else:
             self._alone("create a staging table", say.create_staging(dialect.temporary))
 
-    def _unless_done(self, work: Callable[[], object], is_done: Callable[[], bool]) -> None:
-        """Do what another load may be doing just now, which a database may refuse to one of them."""
-        try:
-            work()
-        except LoadFailed:
-            if not is_done():
-                raise
+    def _unless_done(self, step: str, ways: Sequence[Sequence[str]], is_done: Callable[[], bool]) -> None:
+        """Do what another load may be doing just now, which a database may refuse to one of them.
+
+        :param ways: to do it, the best one first; a further one is for a database that refuses an index.
+        """
+        for statements in ways:
+            try:
+                self._alone(step, *statements)
+            except LoadFailed:
+                if is_done():
+                    return
+                if statements is ways[-1]:
+                    raise
+            else:
+                if statements is not ways[0]:
+                    _log.warning(
+                        "The database refuses an index of the table %s. Loads work without.", self._name
+                    )
+                return
 
     def _columns(self, table: str) -> set[str] | None:
         """Return the columns of a table; ``None`` if it is not there."""
@@ -468,10 +485,13 @@ class LoadingTable:
     def _change(self, statement: str, *parameters: Any) -> int:
         return self._database.execute("merge the rows into the table", statement, parameters)
 
-    def _alone(self, step: str, statement: str) -> None:
-        """Run a statement in a transaction of its own."""
+    def _alone(self, step: str, *statements: str) -> None:
+        """Run statements in a transaction of their own."""
         try:
-            self._database.execute(step, statement)
+            if len(statements) > 1:
+                self._database.lock(f"{self._name.table} schema")
+            for statement in statements:
+                self._database.execute(step, statement)
             self._database.commit()
         except LoadFailed:
             self._database.rollback()

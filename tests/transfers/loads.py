@@ -61,10 +61,15 @@ def run(
 
 
 def opened(
-    database: Database, dataset: str = "incoming", *, began: datetime | None = None
+    database: Database,
+    dataset: str = "incoming",
+    *,
+    began: datetime | None = None,
+    table: str = "replies",
+    schema: str | None = None,
 ) -> AbstractContextManager[tuple[LoadingTable, Shaper]]:
     load = Load(began or datetime.now(UTC), None)
-    name = TableName("replies", database.schema)
+    name = TableName(table, schema or database.schema)
     return open_table(database.hook(), DATASETS[dataset], name, load, Personal("none", "keep", None))
 
 
