@@ -6,9 +6,15 @@ VENV ?= .venv
 WAREHOUSE ?= sqlite
 # Of tests, that run side by side: as many as there are cores, or a number.
 WORKERS ?= logical
+# Of proofs: one marker, or some; ALL=1 runs every cell of the crash matrix, and a thousand waits at once.
+LANES ?= database or crash or airflow
+ALL ?=
 BIN := $(VENV)/bin
-# A file's tests share its fixtures, some of which start an Airflow, so they stay in one process.
-PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := -m pytest --numprocesses $(WORKERS)
+# Neighbours share fixtures: a process gets many of them at once, and takes over from one that has more left.
+QUICK := $(PYTEST) --dist worksteal -m "not database and not crash and not airflow"
+# The tests of a file that starts an Airflow stay in one process; the longest files begin first.
+PROOFS := $(PYTEST) --dist loadgroup -m "$(LANES)"
 INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python $(INSTALL)
 EXTRAS := lineage,messaging,postgres,sqlite
@@ -31,7 +37,7 @@ demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this
 	@$(BIN)/python -m scripts.demo --warehouse $(WAREHOUSE)
 
 test: $(VENV)/.dev  ## Run the tests that are quick.
-	@$(BIN)/python $(PYTEST) -m "not slow" $(ARGS)
+	@$(BIN)/python $(QUICK) $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/ruff check .
@@ -39,17 +45,17 @@ check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-prove: $(VENV)/.dev  ## Run the slow proofs: a real scheduler and triggerer.
-	@$(BIN)/python $(PYTEST) -m slow $(ARGS)
+prove: $(VENV)/.dev  ## Run the long proofs: real databases, workers that are killed, a real scheduler and triggerer.
+	@$(if $(ALL),PROVE_ALL=1) $(BIN)/python $(PROOFS) $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure, side by side in one run.
 	@$(BIN)/python -m scripts.bench
 
 lowest: $(VENV)-lowest/.ready  ## Run the quick tests on the oldest dependencies that are declared.
-	@$(VENV)-lowest/bin/python $(PYTEST) -m "not slow" $(TOUCHED) $(ARGS)
+	@$(VENV)-lowest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
 newest: $(VENV)-newest/.ready  ## Run the quick tests on the newest dependencies there are.
-	@$(VENV)-newest/bin/python $(PYTEST) -m "not slow" $(TOUCHED) $(ARGS)
+	@$(VENV)-newest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
 clean:  ## Remove the environments and all that was built.
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

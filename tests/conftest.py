@@ -27,7 +27,22 @@ if TYPE_CHECKING:
 
 API_KEY = "key-1f6c-seeded-for-tests"
 
+LANES = {"database", "crash", "airflow"}
+"""The markers of tests that are not quick."""
+
 pytest_plugins = ["tests.prove.crash.table"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test in two lanes, and keep the tests of a file that starts an Airflow in one process."""
+    for item in items:
+        lanes = LANES & {marker.name for marker in item.iter_markers()}
+        if len(lanes) > 1:
+            msg = f"{item.nodeid} is in {len(lanes)} lanes: {', '.join(sorted(lanes))}"
+            raise pytest.UsageError(msg)
+        if lanes == {"airflow"}:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

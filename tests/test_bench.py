@@ -35,14 +35,14 @@ def test_the_measured_send_needs_no_airflow(
 
 
 @pytest.mark.alone
-@pytest.mark.slow
+@pytest.mark.airflow
 def test_waits_are_measured_from_joining_to_the_last_event() -> None:
     run = bench_waits.measured(bench_waits.ONE_FOR_ALL, 20, 100, pause=3.0)
     assert run.requests == 2
     assert bench_waits.measured(bench_waits.ONE_EACH, 20, 100, pause=3.0).requests == 20
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_every_way_to_load_that_is_measured_loads_what_is_listed(kind: str) -> None:
     with bench_loads_targets.opened(kind, rows=0) as target:

@@ -120,7 +120,7 @@ def test_refreshing_the_states_of_texts(
     assert results(airflow, "example_sms_refresh_status")["refresh_status"]["checked"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.airflow
 def test_keeping_the_history(gateway: Sandbox, tmp_path: Path) -> None:
     """In a warehouse of its own, as ids begin anew with each test."""
     gateway.reset()

@@ -369,7 +369,7 @@ PATIENT = {f"load-{dataset}" for dataset in LISTED}
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(scenario, id=name, marks=[pytest.mark.slow] if name in PATIENT else [])
+        pytest.param(scenario, id=name, marks=[pytest.mark.database] if name in PATIENT else [])
         for name, scenario in SCENARIOS.items()
     ],
 )

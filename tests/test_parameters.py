@@ -436,7 +436,7 @@ def test_numbers_of_any_usual_type_pass(count: Any) -> None:
     assert SmsSendOperator(task_id="one", text="Hi", to=count)
 
 
-@pytest.mark.slow
+@pytest.mark.airflow
 def test_a_type_checker_finds_typos(tmp_path: Path) -> None:
     lines = [
         "SmsSendOperator(task_id='a', text='', to='', guarantee='exactly-once')",

@@ -116,7 +116,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.airflow
 def test_every_module_of_the_bare_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
     """The wheel in an environment of its own; only what it depends on comes from this one."""
     venv.create(tmp_path / "venv", with_pip=False)

@@ -89,7 +89,7 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
         assert 1 <= request.size <= GATEWAY.limits.recipients
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 @settings(deadline=None)
 @given(batches())
 def test_a_plan_made_again_is_the_same(batch: list[Message]) -> None:

@@ -1,7 +1,8 @@
-"""The hosted workflow has what the tests need: without a MariaDB they fail there, as ``CI`` is set."""
+"""The hosted workflow runs all tests, and has what they need: with ``CI`` set they fail without a MariaDB."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,12 +13,18 @@ import pytest
 import yaml
 
 from scripts.warehouse import POSTGRES_VARIABLE
+from tests.conftest import LANES
 from tests.support.databases import MYSQL_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
-JOB: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["all"]
-RUNS: list[dict[str, str]] = JOB["strategy"]["matrix"]["include"]
+SCRIPT = (ROOT / ".ci/run").read_text()
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# YAML reads the word `on` as true.
+WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+JOBS: dict[str, Any] = WORKFLOW["jobs"]
+WITH_TESTS = ("unit", "versions", "prove")
+PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
 
 DATABASES = [
     (POSTGRES_VARIABLE, "postgres", "postgres", "POSTGRES_PASSWORD"),
@@ -25,42 +32,74 @@ DATABASES = [
 ]
 
 
+def runs(job: str) -> list[str]:
+    """Return the commands of a job, once each, with what its matrix puts into them left open."""
+    return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+@pytest.mark.parametrize("job", WITH_TESTS)
 @pytest.mark.parametrize(("variable", "service", "user", "password"), DATABASES)
 def test_a_variable_that_tests_read_leads_to_a_service(
-    variable: str, service: str, user: str, password: str
+    job: str, variable: str, service: str, user: str, password: str
 ) -> None:
-    url = urlsplit(JOB["env"][variable])
-    container = JOB["services"][service]
+    url = urlsplit(JOBS[job]["env"][variable])
+    container = JOBS[job]["services"][service]
     assert (url.hostname, url.username, url.password) == ("127.0.0.1", user, container["env"][password])
     assert [f"{url.port}:{url.port}"] == container["ports"]
 
 
-def test_every_service_is_one_of_the_tests_and_is_waited_for() -> None:
-    assert set(JOB["services"]) == {service for _, service, *_ in DATABASES}
-    assert set(JOB["env"]) == {variable for variable, *_ in DATABASES}
-    for container in JOB["services"].values():
+@pytest.mark.parametrize("job", WITH_TESTS)
+def test_every_service_is_one_of_the_tests_and_is_waited_for(job: str) -> None:
+    assert set(JOBS[job]["services"]) == {service for _, service, *_ in DATABASES}
+    assert set(JOBS[job]["env"]) == {variable for variable, *_ in DATABASES}
+    for container in JOBS[job]["services"].values():
         assert re.search(r"--health-cmd .+ --health-retries \d+", container["options"])
         assert re.fullmatch(r"\w+:[\d.]+", container["image"])
 
 
-def test_every_python_that_is_declared_runs_everything() -> None:
-    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = re.findall(r"Python :: (3\.\d+)", "\n".join(metadata["classifiers"]))
-    assert [each["python"] for each in RUNS if each["run"] == ".ci/run"] == declared
+def test_every_python_that_is_declared_runs_the_quick_tests() -> None:
+    assert JOBS["unit"]["strategy"]["matrix"]["python"] == PYTHONS
+    assert runs("unit") == ["make test"]
 
 
 def test_lowest_and_newest_dependencies_are_runs_of_their_own() -> None:
-    assert [each["run"] for each in RUNS if each["run"] != ".ci/run"] == ["make lowest", "make newest"]
+    listed = JOBS["versions"]["strategy"]["matrix"]["include"]
+    assert [each["run"] for each in listed] == ["make lowest", "make newest"]
+    assert {each["python"] for each in listed} <= set(PYTHONS)
+    assert runs("versions") == ["${{ matrix.run }}"]
+
+
+def test_each_lane_of_proofs_is_a_run_of_its_own() -> None:
+    assert set(JOBS["prove"]["strategy"]["matrix"]["lane"]) == LANES
+    (command,) = runs("prove")
+    assert command.startswith("make prove LANES=${{ matrix.lane }} ALL=")
+
+
+def test_each_night_proofs_run_whole_and_on_every_python() -> None:
+    assert WORKFLOW[True]["schedule"]
+    assert runs("prove")[0].endswith("ALL=${{ github.event_name == 'schedule' && '1' || '' }}")
+    nightly, pushed = re.findall(r"'(\[.*?\])'", JOBS["prove"]["strategy"]["matrix"]["python"])
+    assert json.loads(nightly) == PYTHONS
+    assert json.loads(pushed) == PYTHONS[:1]
+
+
+def test_the_lanes_are_the_markers_of_what_is_not_quick() -> None:
+    declared = {each.split(":")[0] for each in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
+    assert declared == {*LANES, "alone"}
+    (proofs,) = re.findall(r"^LANES \?= (.+)$", MAKEFILE, re.MULTILINE)
+    assert set(proofs.split(" or ")) == LANES
+    (quick,) = re.findall(r'^QUICK := .* -m "(.+)"$', MAKEFILE, re.MULTILINE)
+    assert {each.removeprefix("not ") for each in quick.split(" and ")} == LANES
+
+
+def test_one_command_runs_everything_here() -> None:
+    assert re.findall(r"^make (\w+)$", SCRIPT, re.MULTILINE) == ["check", "test", "lowest", "prove"]
 
 
 def test_every_command_exists() -> None:
     targets = set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
-    script = (ROOT / ".ci/run").read_text()
-    asked = [*re.findall(r"^make (\w+)$", script, re.MULTILINE)]
-    asked += [each["run"].removeprefix("make ") for each in RUNS if each["run"].startswith("make ")]
-    assert asked
-    assert set(asked) <= targets
-    assert JOB["steps"][-1]["run"] == "${{ matrix.run }}"
+    asked = set(re.findall(r"make (\w+)", SCRIPT + (ROOT / ".github/workflows/ci.yml").read_text()))
+    assert {"check", "test", "lowest", "newest", "prove"} == asked <= targets
 
 
 def test_the_tests_for_other_versions_of_dependencies_exist() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DAGS = Path(__file__).parent / "dags"
 ANN, BEN = "27825550101", "27825550102"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture

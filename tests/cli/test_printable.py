@@ -90,7 +90,7 @@ def test_what_is_written_out_is_plain_to_read(signs: str) -> None:
     words.encode()
 
 
-@pytest.mark.slow
+@pytest.mark.airflow
 def test_resolving_prints_none_of_them_either(home: Home, database: Database) -> None:
     name = "".join(sign for key, sign in SIGNS.items() if key not in {"NUL", "half an emoji"})
     put_in_doubt(database, name)

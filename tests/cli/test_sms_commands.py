@@ -61,7 +61,7 @@ def put_back(home: Home, runner: TaskRunner) -> None:
     runner.clear()
 
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 
 def test_a_send_that_got_through_is_not_sent_again(home: Home, sandbox: Sandbox, runner: TaskRunner) -> None:

@@ -514,7 +514,7 @@ class TestMemory:
         assert many < few + 500_000
         assert many < 8_000_000
 
-    @pytest.mark.slow
+    @pytest.mark.database
     def test_a_million_opt_outs_take_no_more_than_a_hundred_thousand(self) -> None:
         few, many = resident_growth_of(100_000), resident_growth_of(1_000_000)
         assert max(few, many) < 20

@@ -89,7 +89,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return dict(map(json.loads, lines))
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @pytest.mark.parametrize("conn_type", HIDDEN_TYPES)
 def test_what_is_not_installed_is_named_with_how_to_install_it(
     conn_type: str, said: Mapping[str, str]

@@ -415,7 +415,7 @@ EVENTS: list[Callable[[Chaos, int], None]] = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_three_readers_keep_a_copy_exact_whatever_happens(database: Database) -> None:
     names, ids = count(1), count(1)
 
@@ -438,7 +438,7 @@ def test_three_readers_keep_a_copy_exact_whatever_happens(database: Database) ->
     holds()
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_memory_does_not_grow_with_the_number_of_rows(sqlite: Database) -> None:
     def peak() -> int:
         tracemalloc.reset_peak()

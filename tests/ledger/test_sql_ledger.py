@@ -287,7 +287,7 @@ with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOpti
 """
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_of_two_processes_exactly_one_claims_each_request(database: Database) -> None:
     with ExitStack() as stack:
         racers = [

@@ -161,7 +161,7 @@ def test_a_row_that_the_answer_leaves_out_is_asked_for_again(
     assert cancelled(sandbox) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_status_that_the_answer_leaves_out_is_asked_for_again(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -217,7 +217,7 @@ def test_a_try_that_finds_the_texts_of_a_killed_one_still_scheduled_cancels_them
     assert canceller.result["refund"] == "3.0"
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_fifteen_hundred_texts_take_two_requests_and_a_retry_asks_only_for_the_rest(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -270,7 +270,7 @@ def test_texts_that_went_out_meanwhile_are_told_apart(
     assert cancelled(sandbox) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_texts_that_went_out_after_a_lost_request_that_was_not_carried_out(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
@@ -401,7 +401,7 @@ def test_a_lost_answer_is_refunded_in_the_ledger_with_what_the_text_had_cost(
     assert ledger.execute("SELECT state, refund FROM sms_messages") == [("cancelled", 1)] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_another_task_finds_out_what_a_killed_one_did(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner, ledger: Database
 ) -> None:
@@ -430,7 +430,7 @@ def test_the_ledger_learns_what_went_out_before_it_could_be_cancelled(
     assert ledger.column("state", "sms_messages") == ["delivered"] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_ids_that_the_ledger_does_not_know_are_remembered_by_the_task(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner, ledger: Database
 ) -> None:

@@ -415,7 +415,7 @@ def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(
     assert asked(sandbox) == [1000, 1000, 500]
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_process_that_is_killed_loses_nothing(
     sqlite: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:
@@ -666,7 +666,7 @@ def test_no_number_and_no_text_comes_out(
     assert [secret for secret in secrets if secret in found] == []
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_memory_does_not_grow_with_the_number_of_open_texts(
     sqlite: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:

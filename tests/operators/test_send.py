@@ -194,7 +194,7 @@ def test_wrong_input_fails_at_once_whatever_the_retries(runner: TaskRunner) -> N
     assert runner.reported["state"] == "failed"
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_hundred_thousand_recipients_take_a_hundred_requests(sandbox: Sandbox, runner: TaskRunner) -> None:
     sandbox.set_account(credit_balance=100_000)
     runner.run(send(text="Hi", to=[f"2782{place:07d}" for place in range(100_000)]))
@@ -387,7 +387,7 @@ def test_a_second_try_sends_if_the_first_was_refused_whole(sandbox: Sandbox, run
     assert numbers(sandbox) == [ANN, BEN]
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_gateway_that_cannot_be_reached_leaves_the_retry_to_airflow(
     sandbox: Sandbox, runner: TaskRunner
 ) -> None:

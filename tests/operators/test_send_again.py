@@ -1313,7 +1313,7 @@ def test_what_is_remembered_of_a_request_is_small(world: World, runner: TaskRunn
     assert world.spent == 2500
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 def test_a_thousand_requests_are_remembered_each(
     world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

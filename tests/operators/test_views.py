@@ -53,8 +53,8 @@ ALL_TABLES = {"deliveries": "deliveries", "incoming": "incoming", "opt_outs": "o
     params=[
         "sqlite",
         "postgres_by_path",
-        pytest.param("mariadb", marks=pytest.mark.slow),
-        pytest.param("duckdb", marks=pytest.mark.slow),
+        pytest.param("mariadb", marks=pytest.mark.database),
+        pytest.param("duckdb", marks=pytest.mark.database),
     ]
 )
 def database(request: pytest.FixtureRequest) -> Database:

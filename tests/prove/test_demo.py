@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).resolve().parents[2]
 

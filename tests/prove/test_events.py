@@ -26,7 +26,7 @@ from tests.support.task_runner import TaskRunner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 DAGS = Path(__file__).parent / "dags_events"
 EXAMPLE = "example_sms_reply_confirms"

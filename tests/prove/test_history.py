@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NUMBER = "27820000001"
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 @pytest.mark.parametrize(
     ("guarantee", "seed", "recipients", "order"),
     [("exactly_once", 7, 10_000, ["--newest-first"]), ("mix", 11, 3000, [])],
@@ -50,7 +50,7 @@ BREAK = {
 """What a product does that breaks a promise, which, and how to make it do so."""
 
 
-@pytest.mark.slow
+@pytest.mark.crash
 @pytest.mark.parametrize(("guarantee", "how"), BREAK.values(), ids=BREAK)
 def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, tmp_path: Path) -> None:
     program = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["postgres_database"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 DAGS = Path(__file__).parent / "dags_lineage"
 PRELOAD = ("requests", "airflow_provider_winsms.hooks.winsms")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.prove.real_airflow import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 DAGS = Path(__file__).parent / "dags"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Ran = Mapping[str, subprocess.CompletedProcess[str]]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.airflow
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "list": ("list",),

@@ -21,9 +21,11 @@ __all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_database", "sq
 PAGE_SIZE = 10
 
 ALWAYS = ("sqlite", "postgres")
-"""The databases that quick tests load into. All kinds are the slow tests', but for some claims."""
+"""The databases that quick tests load into. The lane ``database`` has all kinds; some claims always do."""
 
-LOADED_INTO = tuple(kind if kind in ALWAYS else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS)
+LOADED_INTO = tuple(
+    kind if kind in ALWAYS else pytest.param(kind, marks=pytest.mark.database) for kind in KINDS
+)
 
 
 @pytest.fixture(params=LOADED_INTO)
@@ -40,7 +42,7 @@ def any_database(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
+@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.database) for kind in KINDS[1:])])
 def one_database(request: pytest.FixtureRequest) -> Database:
     """The same, for claims of which every case need not be tried on more than one of them each time."""
     found: Database = request.getfixturevalue(request.param)

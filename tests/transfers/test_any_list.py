@@ -388,7 +388,7 @@ def test_whatever_a_list_does_the_table_has_its_rows_each_once(
     live(world, sqlite)
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @AT_LENGTH
 @given(world=WORLDS)
 def test_so_it_has_in_many_more_cases(
@@ -397,7 +397,7 @@ def test_so_it_has_in_many_more_cases(
     live(world, sqlite)
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @ON_A_SERVER
 @given(world=WORLDS)
 def test_so_it_has_on_postgresql(
@@ -421,7 +421,7 @@ class Strike(NamedTuple):
 STRIKES = st.lists(st.builds(Strike, st.sampled_from(FAULTS), st.integers(0, 5)), max_size=3)
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @ON_A_SERVER
 @given(rounds=st.lists(st.tuples(st.integers(0, 45), STRIKES), min_size=1, max_size=3))
 def test_whatever_the_sandbox_does_the_table_has_its_rows_each_once(
@@ -558,7 +558,7 @@ def test_a_row_is_not_missed_that_moved_up_into_a_page_that_was_read_while_anoth
     watch(waiting_list, sqlite, [(nothing, {}), (nothing, {0: Change([0], 1)})])
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @AT_LENGTH
 @given(steps=SNAPSHOTS)
 def test_whatever_leaves_a_list_meanwhile_the_table_says_what_is_still_on_it(

@@ -232,14 +232,14 @@ def test_the_table_and_its_history_are_what_python_makes_of_any_lists(
     live(gateway, sqlite, plans)
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @AT_LENGTH
 @given(plans=SEQUENCES)
 def test_so_they_are_in_many_more_cases(plans: list[Plan], gateway: Answering, sqlite: Database) -> None:
     live(gateway, sqlite, plans)
 
 
-@pytest.mark.slow
+@pytest.mark.database
 @ON_A_SERVER
 @given(plans=SEQUENCES)
 def test_so_they_are_on_postgresql(plans: list[Plan], gateway: Answering, postgres: Database) -> None:

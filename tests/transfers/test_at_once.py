@@ -66,7 +66,7 @@ def test_a_row_that_is_refused_at_the_very_end_leaves_none_of_those_that_were_me
     assert everything(any_database) == before
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_so_does_one_behind_more_rows_than_are_merged_at_a_time(
     lists: ListServer, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

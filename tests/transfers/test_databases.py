@@ -38,7 +38,7 @@ def test_what_a_hook_writes_a_test_reads(kind: Database) -> None:
     assert kind.tables() == ["order"]
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_a_subprocess_finds_the_hooks_too(duckdb: Database) -> None:
     script = f"""if True:
         from airflow.providers.common.compat.sdk import BaseHook

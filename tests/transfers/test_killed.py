@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.database
 
 TABLE = "loaded"
 NEWS = 45

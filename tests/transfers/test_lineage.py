@@ -184,7 +184,7 @@ def test_of_a_load_that_failed_there_is_none(gateway: Sandbox, sqlite: Database)
     assert lineage(operator, fails=True) == {"inputs": [], "outputs": []}
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_a_load_needs_no_openlineage(gateway: Sandbox, sqlite: Database) -> None:
     """As it is where the extra is not installed."""
     gateway.incoming(NUMBER, TEXT)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.database
 
 MOST_GROWTH = 40
 """Megabytes by which a process may grow during a load."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.database
 
 DELAYS = (0.0, 0.1, 0.5)
 """Seconds by which the second load begins later, one round each."""

@@ -29,7 +29,7 @@ TABLES = [
 ]
 """The tables of the datasets that are read from the gateway."""
 
-REFERRED_TO = ("sqlite", "postgres", "mariadb", pytest.param("portable", marks=pytest.mark.slow))
+REFERRED_TO = ("sqlite", "postgres", "mariadb", pytest.param("portable", marks=pytest.mark.database))
 """Databases that enforce foreign keys while rows are updated."""
 
 

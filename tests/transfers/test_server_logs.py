@@ -79,7 +79,7 @@ def talkative(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, Path]
         yield found, Path(folder) / "data" / "log"
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_a_refused_row_is_not_in_the_servers_log(gateway: Sandbox, talkative: tuple[Database, Path]) -> None:
     database, log = talkative
     run(database)
@@ -95,7 +95,7 @@ def test_a_refused_row_is_not_in_the_servers_log(gateway: Sandbox, talkative: tu
     assert not [secret for secret in (NUMBER, TEXT) if secret in written]
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_that_log_would_quote_the_row_without_our_setting(talkative: tuple[Database, Path]) -> None:
     database, log = talkative
     database.execute("CREATE TABLE {}texts (text TEXT CHECK (text NOT LIKE 'Quetz%'))")

@@ -184,9 +184,9 @@ def duckdb_in_utc() -> Iterator[Place]:
     params=[
         "sqlite",
         "postgres",
-        pytest.param("mariadb", marks=pytest.mark.slow),
-        pytest.param("duckdb_with_zones", marks=pytest.mark.slow),
-        pytest.param("duckdb_in_utc", marks=pytest.mark.slow),
+        pytest.param("mariadb", marks=pytest.mark.database),
+        pytest.param("duckdb_with_zones", marks=pytest.mark.database),
+        pytest.param("duckdb_in_utc", marks=pytest.mark.database),
     ]
 )
 def place(request: pytest.FixtureRequest) -> Place:

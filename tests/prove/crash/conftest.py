@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,8 +13,10 @@ from scripts.warehouse import postgres_connection
 from tests.prove.crash.cells import Cell
 from tests.prove.crash.points import Blow
 from tests.prove.crash.proxy import Proxy
+from tests.prove.crash.sample import cell_of, sampled
 from tests.prove.crash.stage import Workers
 from tests.prove.crash.table import Record
+from tests.prove.whole import IS_WHOLE
 from tests.support import databases
 from tests.support.databases import Database, postgres_database
 
@@ -24,6 +27,25 @@ if TYPE_CHECKING:
     from tests.prove.crash.cells import Case
 
 __all__ = ["postgres_database"]
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave a sample of the cells that are asked for, unless all are to be tried."""
+    cells = [item for item in items if isinstance(item, pytest.Function) and _is_cell(item)]
+    if IS_WHOLE or not cells:
+        return
+    kept = {cells[place] for place in sampled([cell_of(cell) for cell in cells])}
+    spared = [cell for cell in cells if cell not in kept]
+    config.hook.pytest_deselected(items=spared)
+    left_out = set(spared)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_cell(item: pytest.Function) -> bool:
+    return item.path.parent == HERE and item.get_closest_marker("crash") is not None
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.crash
 
 AT_MOST_ONCE, EXACTLY_ONCE, AT_LEAST_ONCE = GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
 LEDGERS = ("state", "sqlite", "postgres")

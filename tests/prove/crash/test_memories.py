@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.crash
 
 UNANSWERED, ON_ITS_WAY = Point("send", Moment.NO_ANSWER, 2), Point("send", Moment.SENT, 2)
 FIRST_RECORDED = Point("record", Moment.AFTER_COMMIT, 1)

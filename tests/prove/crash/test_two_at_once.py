@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     NewCell = Callable[[Case], AbstractContextManager[Cell]]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.crash
 
 GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
 LEDGERS = ("state", "sqlite", "postgres")
