@@ -260,6 +260,7 @@ async def test_a_trigger_never_fires_in_its_first_ten_seconds(
 ) -> None:
     """Whatever is left to wait, and though its connection is missing."""
     monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.3)
+    monkeypatch.setattr(triggers, "_LOOK_AGAIN_AFTER", (0.0, 0.0))
     now = time.time()
     trigger = SmsDeliveryTrigger(
         sms_conn_id="nowhere",
