@@ -9,11 +9,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.sandbox.box import API_KEY, Sandbox
+from airflow_provider_winsms.sandbox.box import Sandbox
 from airflow_provider_winsms.sandbox.controls import CONTROLS, Control
 from airflow_provider_winsms.sandbox.faults import FAULTS
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
+from airflow_provider_winsms.sandbox.vendor import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """The control surface under ``/_sandbox``: JSON, no key, one table of controls.
 
-Each control is a method of ``Sandbox``; bad input is answered 400 with what is wrong.
+Each control is a method of ``Vendor``; bad input is answered 400 with what is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_winsms.sandbox.admission import Request
-    from airflow_provider_winsms.sandbox.box import Sandbox
+    from airflow_provider_winsms.sandbox.vendor import Vendor
 
 ROOT = "/_sandbox"
 
@@ -42,7 +42,7 @@ class Control:
     method: str
     path: str
     meaning: str
-    act: Callable[[Sandbox, Mapping[str, Any]], Any]
+    act: Callable[[Vendor, Mapping[str, Any]], Any]
     required: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,43 +74,43 @@ _FAULT = {
 }
 
 
-def _set_account(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _set_account(box: Vendor, values: Mapping[str, Any]) -> Any:
     names = {"trialNumber": "trial_number", "creditBalance": "credit_balance"}
     return box.set_account(**{names.get(name, name): value for name, value in values.items()})
 
 
-def _set_scheduled_list(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _set_scheduled_list(box: Vendor, values: Mapping[str, Any]) -> Any:
     return box.set_scheduled_list(newest_first=values["newestFirst"])
 
 
-def _add_fault(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _add_fault(box: Vendor, values: Mapping[str, Any]) -> Any:
     names = {"retryAfter": "retry_after"}
     return {"id": box.add_fault(**{names.get(name, name): value for name, value in values.items()})}
 
 
-def _advance(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _advance(box: Vendor, values: Mapping[str, Any]) -> Any:
     box.advance(values["advanceSeconds"])
     return box.clock()
 
 
-def _reply(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _reply(box: Vendor, values: Mapping[str, Any]) -> Any:
     return {"incomingApiMessageId": box.incoming(values["mobileNumber"], values["messageText"])}
 
 
-def _short_code(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _short_code(box: Vendor, values: Mapping[str, Any]) -> Any:
     return {"incomingApiMessageId": box.shortcode(values["mobileNumber"], values["messageText"])}
 
 
-def _on_number(act: Callable[[Sandbox, str], object]) -> Callable[[Sandbox, Mapping[str, Any]], Any]:
-    def on_number(box: Sandbox, values: Mapping[str, Any]) -> Any:
+def _on_number(act: Callable[[Vendor, str], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
+    def on_number(box: Vendor, values: Mapping[str, Any]) -> Any:
         act(box, values["mobileNumber"])
         return {}
 
     return on_number
 
 
-def _without_values(act: Callable[[Sandbox], object]) -> Callable[[Sandbox, Mapping[str, Any]], Any]:
-    def without_values(box: Sandbox, _: Mapping[str, Any]) -> Any:
+def _without_values(act: Callable[[Vendor], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
+    def without_values(box: Vendor, _: Mapping[str, Any]) -> Any:
         answer = act(box)
         return {} if answer is None else answer
 
@@ -183,7 +183,7 @@ def is_control(path: str) -> bool:
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
-def answer(box: Sandbox, request: Request) -> Reply:
+def answer(box: Vendor, request: Request) -> Reply:
     """Do what a control asks for."""
     path = request.path.rstrip("/")
     control = _BY_PLACE.get((request.method, path))
@@ -195,7 +195,7 @@ def answer(box: Sandbox, request: Request) -> Reply:
         return Reply(400, {"error": str(error)})
 
 
-def index(box: Sandbox) -> dict[str, Any]:
+def index(box: Vendor) -> dict[str, Any]:
     """Return what there is to know of this sandbox."""
     return {
         "baseUrl": box.base_url,
