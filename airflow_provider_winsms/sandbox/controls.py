@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "integer": (int,),
     "boolean": (bool,),
+    "array": (list,),
     "text or null": (str, type(None)),
 }
 
@@ -88,6 +89,11 @@ def _add_fault(box: Vendor, values: Mapping[str, Any]) -> Any:
     return {"id": box.add_fault(**{names.get(name, name): value for name, value in values.items()})}
 
 
+def _script(box: Vendor, values: Mapping[str, Any]) -> Any:
+    box.script_rows(values["operation"], values["rows"])
+    return {}
+
+
 def _advance(box: Vendor, values: Mapping[str, Any]) -> Any:
     box.advance(values["advanceSeconds"])
     return box.clock()
@@ -136,6 +142,19 @@ CONTROLS = (
         _without_values(lambda box: box.scheduled_list()),
     ),
     Control("POST", f"{ROOT}/scheduled", "change that order", _set_scheduled_list, required=_ORDER),
+    Control(
+        "POST",
+        f"{ROOT}/scripts",
+        "have an operation that lists rows list these",
+        _script,
+        {"operation": "text", "rows": "array"},
+    ),
+    Control(
+        "DELETE",
+        f"{ROOT}/scripts",
+        "let the account answer everything again",
+        _without_values(lambda box: box.clear_scripts()),
+    ),
     Control(
         "POST",
         f"{ROOT}/optouts",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from airflow_provider_winsms.sandbox.operations import named
+from airflow_provider_winsms.sandbox.wire import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Waits(StrEnum):
 class Reply:
     """An answer on its way to the socket.
 
-    :param content: a JSON document, or text of HTML.
+    :param content: a JSON document, which may have rows that are encoded already, or text of HTML.
     """
 
     status: int
@@ -66,7 +66,7 @@ class Reply:
     @property
     def body(self) -> bytes:
         """The bytes of the body."""
-        return self.content.encode() if self._is_html else json.dumps(self.content).encode()
+        return self.content.encode() if self._is_html else encoded(self.content)
 
     @property
     def content_type(self) -> str:
@@ -212,7 +212,7 @@ def _changed(content: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
     if name is None:
         return content
     first, *others = content[name]
-    if "recipients" in first:
+    if isinstance(first, dict) and "recipients" in first:
         return {**content, name: [_changed(first, change), *others]}
     return {**content, name: change(content[name])}
 

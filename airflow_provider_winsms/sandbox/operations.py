@@ -41,6 +41,7 @@ class Operation:
     :param path: below the base path.
     :param rows: the key of its list of rows, blank if it has none.
     :param is_paged: whether the list comes in pages.
+    :param lists: whether it does nothing but list rows, so that a script may answer it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Operation:
     rows: str
     perform: Callable[[Work], Row]
     is_paged: bool = False
+    lists: bool = False
 
 
 def _balance(work: Work) -> Row:
@@ -108,21 +110,23 @@ def _paged(key: str, page: wire.Page, rows: list[Row], total: int) -> Row:
     return {key: rows, **paging}
 
 
+def _pages(name: str, path: str, rows: str, perform: Callable[[Work], Row]) -> Operation:
+    return Operation(name, "GET", path, rows, perform, is_paged=True, lists=True)
+
+
 OPERATIONS = (
     Operation("getCreditBalance", "GET", "/credits/balance", "", _balance),
     Operation("transferCredits", "POST", "/credits/transfer", "", _transfer),
-    Operation("getSubAccounts", "GET", "/subaccounts", "subAccounts", _sub_accounts),
+    Operation("getSubAccounts", "GET", "/subaccounts", "subAccounts", _sub_accounts, lists=True),
+    _pages("getShortCodeMessages", "/shortcode/incoming", "shortcodeMessages", _short_code),
+    _pages("getIncomingMessages", "/sms/incoming", "incomingMessages", _incoming),
     Operation(
-        "getShortCodeMessages", "GET", "/shortcode/incoming", "shortcodeMessages", _short_code, is_paged=True
+        "getOptoutMessages", "GET", "/sms/incoming/optout", "incomingOptoutMessages", _opt_outs, lists=True
     ),
-    Operation("getIncomingMessages", "GET", "/sms/incoming", "incomingMessages", _incoming, is_paged=True),
-    Operation("getOptoutMessages", "GET", "/sms/incoming/optout", "incomingOptoutMessages", _opt_outs),
     Operation("smsSend", "POST", "/sms/outgoing/send", "recipients", _send),
     Operation("smsSendBatch", "POST", "/sms/outgoing/sendmulti", "messages", _send_many),
-    Operation("smsStatus", "POST", "/sms/outgoing/status", "messageStatuses", _status),
-    Operation(
-        "getScheduledMessages", "GET", "/sms/scheduled", "scheduledMessages", _scheduled, is_paged=True
-    ),
+    Operation("smsStatus", "POST", "/sms/outgoing/status", "messageStatuses", _status, lists=True),
+    _pages("getScheduledMessages", "/sms/scheduled", "scheduledMessages", _scheduled),
     Operation("deleteScheduledMessages", "POST", "/sms/scheduled/delete", "deletedMessageStatuses", _cancel),
 )
 

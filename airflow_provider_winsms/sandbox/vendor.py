@@ -14,22 +14,24 @@ from airflow_provider_winsms.sandbox.admission import admitted
 from airflow_provider_winsms.sandbox.clock import Clock, instant, resumed
 from airflow_provider_winsms.sandbox.faults import Faults, Reply, Waits
 from airflow_provider_winsms.sandbox.inbox import Inbox
-from airflow_provider_winsms.sandbox.operations import BASE_PATH, BY_PATH, Work, row_count
+from airflow_provider_winsms.sandbox.operations import BASE_PATH, BY_PATH, Work, named, row_count
 from airflow_provider_winsms.sandbox.outbox import Outbox, Submission
+from airflow_provider_winsms.sandbox.scripts import Scripts, of_rows
 from airflow_provider_winsms.sandbox.server import Server
 from airflow_provider_winsms.sandbox.state import State
 from airflow_provider_winsms.sandbox.wire import Refusal, credit, document, envelope, minute, rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
     from types import EllipsisType, TracebackType
-    from typing import Self, Unpack
+    from typing import Any, Self, Unpack
 
     from airflow_provider_winsms.sandbox.admission import Request
     from airflow_provider_winsms.sandbox.faults import Armed, Choices
     from airflow_provider_winsms.sandbox.operations import Operation
+    from airflow_provider_winsms.sandbox.scripts import Script
     from airflow_provider_winsms.sandbox.state import Row
     from airflow_provider_winsms.sandbox.wire import Generation
 
@@ -86,6 +88,7 @@ class Vendor:
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._faults = Faults()
+        self._scripts = Scripts()
         self._requests: deque[Row] = deque(maxlen=_REQUESTS_KEPT)
         self._server: Server | None = None
         self._state = State(state, tenths)
@@ -263,6 +266,27 @@ class Vendor:
             self._outbox.newest_first = newest_first
         return self.scheduled_list()
 
+    def script(self, operation: str, script: Script) -> None:
+        """Have a script answer an operation from now on, in place of what the account has.
+
+        Faults strike it as they do the account's own answers; ``rows-between-pages`` adds none to it.
+
+        :param operation: the name or the path of one that lists rows, ``smsStatus`` among them.
+        :raises ValueError: if the operation does more than that, or if there is none of that name.
+        """
+        self._scripts.add(named(operation), script)
+
+    def script_rows(self, operation: str, rows: Sequence[Any]) -> None:
+        """Have an operation list rows as they are from now on; the sequence may change meanwhile.
+
+        :raises ValueError: as ``script`` does.
+        """
+        self.script(operation, of_rows(rows))
+
+    def clear_scripts(self) -> None:
+        """Let the account answer everything again."""
+        self._scripts.clear()
+
     def add_fault(self, fault: str, **choices: Unpack[Choices]) -> int:
         """Ask for a fault, and return its id.
 
@@ -295,10 +319,11 @@ class Vendor:
             return [dict(row) for row in self._requests]
 
     def reset(self) -> None:
-        """Start anew, with the first credits, no texts and no faults; the time goes on."""
+        """Start anew, with the first credits, no texts, no faults and no scripts; the time goes on."""
         with self._turn():
             self._state.empty()
             self._faults.clear()
+            self._scripts.clear()
             self._requests.clear()
 
     def answer(self, request: Request) -> Reply:
@@ -335,6 +360,9 @@ class Vendor:
     def _performed(self, request: Request, armed: Armed | None) -> tuple[Reply, int]:
         operation = admitted(request, self.api_key)
         body = document(request.body) if operation.method == "POST" else None
+        if scripted := self._scripts.answer(operation, request.query, body):
+            answer, count = scripted
+            return Reply(200, envelope(200, self._clock.now()) | answer), count
         with self._turn() as now:
             work = Work(self._account, self._outbox, self._inbox, now, request.query, body)
             answer = operation.perform(work)
