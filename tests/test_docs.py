@@ -2,44 +2,121 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.cli.cli_parser import get_parser
 
 from airflow_provider_winsms.operators.sms import (
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
+from airflow_provider_winsms.planning import Changes
 from airflow_provider_winsms.sending import Guarantee
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
-from scripts import docs
+from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from scripts.docs import pages
 from tests.support.clock import clock_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
+PAGES = {page.name: page.read_text() for page in pages.pages()}
 
 
-def blocks(language: str) -> list[tuple[str, str]]:
+def fenced_blocks() -> list[tuple[str, str, str]]:
+    """Return the page, the language and the text of each example."""
     return [
-        (name, block)
+        (name, language, block)
         for name, page in PAGES.items()
-        for block in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     ]
 
 
-@pytest.mark.parametrize("page", docs.PAGES)
-def test_a_page_about_tables_is_the_tables(page: str) -> None:
-    assert PAGES[page] == docs.PAGES[page](), "python -m scripts.docs writes it anew"
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [(name, block) for name, written_in, block in fenced_blocks() if written_in == language]
+
+
+EXAMPLES = [
+    # language, beginning, the test that runs it
+    ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
+    ("python", "SmsDeliverySensor(", "test_docs.py::test_the_sensor_that_is_shown_waits"),
+    ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),
+    ("python", "SmsToSqlOperator(", "test_docs.py::test_each_load_that_is_shown_loads"),
+    ("python", '{"kept"', "test_docs.py::test_the_changes_that_are_shown_have_the_keys_of_changes"),
+    ("python", "SmsViewsOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
+    ("python", "SQLCheckOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
+    ("python", "from airflow", "triggers/test_incoming.py::test_each_watcher_that_is_shown_tells_what_comes"),
+    (
+        "python",
+        "import hmac",
+        "transfers/test_joining_hashes.py::test_the_python_that_is_shown_makes_the_hashes",
+    ),
+    ("pgsql", "SELECT", "transfers/test_joining_hashes.py::test_the_query_for_postgresql_finds_the_customer"),
+    ("sqlite", "SELECT", "transfers/test_joining_hashes.py::test_the_query_for_sqlite_finds_the_customer"),
+    ("sql", "SELECT", "test_docs.py::test_each_query_that_is_shown_answers"),
+    ("bash", "airflow sms", "test_docs.py::test_each_command_that_is_shown_is_one_of_the_command_line"),
+    ("json", '{"total"', "test_docs.py::test_the_sensor_that_is_shown_waits"),
+]
+
+
+@pytest.fixture(scope="module")
+def fresh_files() -> Mapping[Path, str]:
+    return pages.fresh_files()
+
+
+@pytest.mark.parametrize("path", sorted(pages.FOLDER.iterdir()), ids=lambda path: path.name)
+def test_the_generated_parts_are_what_the_code_says(path: Path, fresh_files: Mapping[Path, str]) -> None:
+    assert path.read_text() == fresh_files[path], "Run `python -m scripts.docs`, which writes them."
+
+
+def test_every_block_that_there_is_stands_on_one_page() -> None:
+    shown = [name for page in PAGES.values() for name in pages.block_names(page)]
+    assert sorted(shown) == sorted(pages.blocks())
+
+
+def test_a_block_is_filled_and_the_rest_of_its_page_stays() -> None:
+    page = "Ours.\n\n<!-- generated: sum -->\n\nold\n\n<!-- end -->\n\nOurs too.\n"
+    filled = pages.filled(page, {"sum": "1 + 1 = 2"})
+    assert filled == page.replace("old", "1 + 1 = 2")
+    assert pages.filled(filled, {"sum": "1 + 1 = 2"}) == filled
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("<!-- generated: sum -->", "<!-- generated: sum --> has no partner"),
+        ("<!-- end -->", "<!-- end --> has no partner"),
+        ("<!-- generated: sum --><!-- generated: sum --><!-- end -->", "has no partner"),
+        ("<!-- generated: som --><!-- end -->", "No block is named 'som'. Named are: sum"),
+    ],
+)
+def test_a_mark_that_cannot_be_is_refused(page: str, says: str) -> None:
+    with pytest.raises(pages.MarkError, match=says):
+        pages.filled(page, {"sum": "1 + 1 = 2"})
+
+
+@pytest.mark.parametrize("found", fenced_blocks(), ids=lambda found: f"{found[0]}:{found[1]}")
+def test_every_example_is_one_that_a_test_runs(found: tuple[str, str, str]) -> None:
+    _, language, block = found
+    (test,) = (
+        test for known, beginning, test in EXAMPLES if known == language and block.startswith(beginning)
+    )
+    file, _, name = test.partition("::")
+    assert f"def {name}" in (ROOT / "tests" / file).read_text()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +142,8 @@ def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tm
     wait.message_ids = runner.result
     assert runner.run(wait).error is None
     assert runner.result["delivered"] == 1
+    ((_, shown),) = blocks("json")
+    assert list(runner.result) == list(json.loads(shown))
 
 
 def test_the_refresh_that_is_shown_notes_deliveries(
@@ -108,6 +187,34 @@ def test_each_file_that_is_linked_to_exists(page: str, path: str) -> None:
 def test_the_guarantees_are_those_that_there_are() -> None:
     named = re.findall(r'^\| `"(\w+)"`', PAGES["promises.md"], re.MULTILINE)
     assert named == [str(guarantee) for guarantee in Guarantee]
+
+
+@pytest.mark.parametrize("code", [code for _, code in blocks("python") if code.startswith("SmsToSql")])
+def test_each_load_that_is_shown_loads(
+    code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
+) -> None:
+    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    sandbox.incoming("27825550101", "Yes")
+    send = SmsSendOperator(task_id="send", text="Hallo", to="27825550101", ledger_conn_id="warehouse")
+    assert runner.another().run(send).error is None
+    load = eval(code, {"SmsToSqlOperator": SmsToSqlOperator})  # noqa: S307 - the page's own code
+    assert runner.run(load).error is None
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
+        query = f"SELECT number FROM {load.table}"  # noqa: S608 - the page's own name
+        assert database.execute(query).fetchall() == [("27825550101",)]
+
+
+@pytest.mark.parametrize("line", [line for _, block in blocks("bash") for line in block.splitlines()])
+def test_each_command_that_is_shown_is_one_of_the_command_line(line: str) -> None:
+    program, *arguments = shlex.split(line.replace(" BATCH ", f" {'f' * 32} "), comments=True)
+    assert program == "airflow"
+    parsed = get_parser().parse_args(arguments)
+    assert callable(parsed.func)
+
+
+def test_the_changes_that_are_shown_have_the_keys_of_changes() -> None:
+    (shown,) = (code for _, code in blocks("python") if code.startswith("{"))
+    assert list(ast.literal_eval(shown)) == [field.name for field in dataclasses.fields(Changes)]
 
 
 def warehouse(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.views import VIEWS, Tables, create_views
-from scripts import questions
 from scripts.demo_history import COLUMNS
 from tests.support.clock import clock_of
 from tests.support.database_fixtures import (
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_by_path", "postgres_database", "sqlite"]
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "questions.md").read_text()
 NAMES = [f"sms_{view.name}" for view in VIEWS]
 ANN = "27825550101"
 ALL_TABLES = {"deliveries": "deliveries", "incoming": "incoming", "opt_outs": "opt_outs"}
@@ -350,8 +349,7 @@ def load_of(dataset: str, **given: Any) -> SmsToSqlOperator:
 
 
 def blocks() -> Iterator[str]:
-    page = (DOCS / questions.PAGE).read_text()
-    yield from re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    yield from re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_what_the_page_shows_makes_the_views_and_checks_them(sqlite: Database, runner: TaskRunner) -> None:
@@ -375,8 +373,3 @@ def test_the_check_that_is_shown_fails_once_somebody_was_texted(sqlite: Database
     create, check = (eval(code, {**globals()}) for code in blocks())  # noqa: S307 - as above
     runner.run(create)
     assert runner.another().run(check).error is not None
-
-
-@pytest.mark.parametrize("name", [questions.PAGE, questions.DELIVERY_PLOT, questions.OPT_OUT_PLOT])
-def test_the_page_and_its_plots_are_what_the_views_say(name: str) -> None:
-    assert (DOCS / name).read_text() == questions.files()[name], "python -m scripts.questions writes it anew"

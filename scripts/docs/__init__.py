@@ -1,0 +1,1 @@
+"""Fill the generated parts of the documentation: ``python -m scripts.docs``."""

@@ -1,0 +1,71 @@
+"""What the views answer on made-up history."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.views import VIEWS, Tables, ViewSet
+from scripts.demo_history import warehouse
+from scripts.docs.markdown import grid
+from scripts.docs.plots import delivery_plot, opt_out_plot
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from airflow_provider_winsms.views import View
+    from scripts.docs.plots import Row
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks, by their names: for each view its columns, and its answer."""
+    with _demo_views() as database:
+        columns = {f"columns-of-sms_{view.name}": _columns(view) for view in VIEWS}
+        return columns | {f"answer-of-sms_{view.name}": _answer(view, database) for view in VIEWS}
+
+
+def plots() -> dict[str, str]:
+    """Return the plots, by the names of their files."""
+    with _demo_views() as database:
+        return {
+            "delivery-by-day.svg": delivery_plot(_rows(database, "delivery_by_day")),
+            "texts-after-opt-out.svg": opt_out_plot(_rows(database, "texts_after_opt_out")),
+        }
+
+
+@contextmanager
+def _demo_views() -> Iterator[sqlite3.Connection]:
+    with closing(warehouse()) as database:
+        tables = Tables("deliveries", "incoming", "opt_outs")
+        for _, statement in ViewSet("sqlite", '"{}"'.format, tables, "sms_").statements():
+            database.execute(statement)
+        yield database
+
+
+def _columns(view: View) -> str:
+    meanings = ((f"`{name}`", meaning) for name, meaning in view.columns.items())
+    return f"{view.question}\n\n{grid(('column', 'meaning'), meanings)}"
+
+
+def _answer(view: View, database: sqlite3.Connection) -> str:
+    rows = _rows(database, view.name)
+    return grid(tuple(view.columns), ((_shown(name, cell) for name, cell in row.items()) for row in rows))
+
+
+def _rows(database: sqlite3.Connection, name: str) -> list[Row]:
+    columns = next(view.columns for view in VIEWS if view.name == name)
+    # Their first two columns put most of them in order; a campaign's start does that for the rest.
+    order = "started_at" if "started_at" in columns else "1, 2"
+    found = database.execute(f"SELECT * FROM sms_{name} ORDER BY {order}")  # noqa: S608 - our own names
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def _shown(name: str, cell: Any) -> str:
+    if cell is None:
+        return ""
+    if name.endswith("rate"):
+        return f"{cell:.1%}"
+    if "cost" in name or name == "refund":
+        return f"{cell:.2f}"
+    return str(cell)

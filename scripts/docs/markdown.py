@@ -1,0 +1,19 @@
+"""Tables and lists in Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def grid(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def names(words: Iterable[str]) -> str:
+    """Return names, with commas between."""
+    return ", ".join(f"`{word}`" for word in words)
