@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.views import VIEWS, Tables, ViewSet
 from scripts.demo_history import warehouse
-from scripts.docs.markdown import grid
+from scripts.docs.markdown import grid, paragraph
 from scripts.docs.plots import delivery_plot, opt_out_plot
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _demo_views() -> Iterator[sqlite3.Connection]:
 
 def _columns(view: View) -> str:
     meanings = ((f"`{name}`", meaning) for name, meaning in view.columns.items())
-    return f"{view.question}\n\n{grid(('column', 'meaning'), meanings)}"
+    return f"{paragraph(view.question)}\n\n{grid(('column', 'meaning'), meanings)}"
 
 
 def _answer(view: View, database: sqlite3.Connection) -> str:

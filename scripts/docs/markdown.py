@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_WIDTH = 118
 
 
 def grid(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
@@ -17,3 +20,8 @@ def grid(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
 def names(words: Iterable[str]) -> str:
     """Return names, with commas between."""
     return ", ".join(f"`{word}`" for word in words)
+
+
+def paragraph(text: str) -> str:
+    """Return a text on lines of the usual width."""
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

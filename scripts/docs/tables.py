@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.ledger.schema import TABLES, VIEWS, MessageState
 from airflow_provider_winsms.transfers.datasets import DATASETS, RAW
 from airflow_provider_winsms.transfers.sql_table import WITHOUT_TRANSACTIONS
-from scripts.docs.markdown import grid, names
+from scripts.docs.markdown import grid, names, paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def blocks() -> dict[str, str]:
         "ledger-states": grid(("state", "meaning"), _states()),
         **{f"ledger-view-{view.name}": _view(view) for view in VIEWS},
         **{f"dataset-{dataset.name}": _dataset(dataset) for dataset in DATASETS.values()},
-        "connections-without-transactions": names(sorted(WITHOUT_TRANSACTIONS)),
+        "connections-without-transactions": paragraph(names(sorted(WITHOUT_TRANSACTIONS))),
     }
 
 
@@ -38,7 +38,8 @@ def _table(table: Table) -> str:
     keys = f"Primary key: {names(table.key)}."
     unique = f" Unique: {names(table.unique)}." if table.unique else ""
     indexes = f" Indexes: {'; '.join(map(names, table.indexes))}." if table.indexes else ""
-    return f"{table.meaning} {keys}{unique}{indexes}\n\n{grid(('column', 'kind', 'meaning'), rows)}"
+    meaning = paragraph(f"{table.meaning} {keys}{unique}{indexes}")
+    return f"{meaning}\n\n{grid(('column', 'kind', 'meaning'), rows)}"
 
 
 def _states() -> Iterator[tuple[str, str]]:
@@ -54,7 +55,7 @@ def _states() -> Iterator[tuple[str, str]]:
 def _view(view: View) -> str:
     rows = [("`day`", "the day, in UTC, that the text was submitted"), ("`dag_id`", "the DAG that sent it")]
     rows += [(f"`{name}`", meaning) for name, meaning in view.columns.items()]
-    return f"{view.meaning}\n\n{grid(('column', 'meaning'), rows)}"
+    return f"{paragraph(view.meaning)}\n\n{grid(('column', 'meaning'), rows)}"
 
 
 def _dataset(dataset: Dataset) -> str:
@@ -65,4 +66,5 @@ def _dataset(dataset: Dataset) -> str:
     columns = grid(("column", "kind", "null", "meaning", "from"), rows)
     indexed = [column.name for column in dataset.columns if column.is_indexed]
     indexes = f" Index: {names(indexed)}." if indexed else ""
-    return f"{dataset.meaning} Primary key: {names(dataset.key)}.{indexes}\n\n{columns}"
+    meaning = paragraph(f"{dataset.meaning} Primary key: {names(dataset.key)}.{indexes}")
+    return f"{meaning}\n\n{columns}"
