@@ -234,12 +234,12 @@ _DAY = {
     "dag_id": "the DAG that sent it",
 }
 _CAMPAIGN = {
-    "dag_id": "the DAG that sent; null: of no text that is known here",
+    "dag_id": "the DAG that sent; null in the row for replies or opt-outs without a known text",
     "run_id": "its run",
-    "task_id": "its task, with all that it was mapped to",
+    "task_id": "its task, with all its mapped instances",
     "started_at": "when its first text left",
-    "texts": "texts that the gateway took and that were not cancelled",
-    "recipients": "numbers that they went to",
+    "texts": "texts that the gateway accepted and that were not cancelled",
+    "recipients": "different numbers that they went to",
 }
 
 VIEWS = (
@@ -248,10 +248,10 @@ VIEWS = (
         "How many of the accepted texts arrived?",
         columns={
             **_DAY,
-            "accepted": "texts that the gateway took and that were not cancelled",
-            "delivered": "those of them that arrived, as far as reports were read",
-            "failed": "those that were not transmitted, or could not be delivered",
-            "still_open": "those of which that is not known yet",
+            "accepted": "texts that the gateway accepted and that were not cancelled",
+            "delivered": "texts that arrived, as far as reports were read",
+            "failed": "texts that were not transmitted, or could not be delivered",
+            "still_open": "texts without a final state yet",
             "rate": "delivered / accepted",
         },
         parts=(),
@@ -262,12 +262,12 @@ FROM {deliveries} WHERE state IN ({taken}) GROUP BY {day:submitted_at}, dag_id""
     ),
     View(
         "delivery_time_by_day",
-        "How long did texts take to arrive, from when they were to leave (submitted, or their `send_at`)?",
+        "How long did texts take to arrive, from their `send_at` or, without one, from their submission?",
         columns={
             **_DAY,
             "delivered": "texts that arrived",
-            "avg_seconds": "the mean of their times; a gateway that states minutes may make one less than 0,"
-            " which counts as 0",
+            "avg_seconds": "the mean of their times; if a gateway states minutes, a time may be less than 0,"
+            " and counts as 0",
             "median_seconds": "the time within which half of them arrived",
             "p95_seconds": "the time within which 95 of 100 arrived",
             "max_seconds": "the longest of their times",
@@ -281,14 +281,14 @@ FROM ranked_arrivals GROUP BY day, dag_id""",
     ),
     View(
         "cost_by_day",
-        "What did the texts cost, and what did one cost that arrived, with those that did not on its bill?",
+        "What did the texts cost? What did one delivered text cost, with the undelivered texts included?",
         columns={
             **_DAY,
-            "texts": "texts that the gateway took, also those that were cancelled later",
+            "texts": "texts that the gateway accepted, including texts that were cancelled later",
             "cost": "credits for them",
-            "refund": "credits given back for what was cancelled",
+            "refund": "credits given back for cancelled texts",
             "net_cost": "cost - refund",
-            "delivered": "those that arrived, as far as reports were read",
+            "delivered": "texts that arrived, as far as reports were read",
             "cost_per_delivered": "net_cost / delivered; null if none arrived",
         },
         parts=(),
@@ -299,13 +299,13 @@ FROM {deliveries} WHERE state IN ({paid}) GROUP BY {day:submitted_at}, dag_id"""
     ),
     View(
         "replies_by_campaign",
-        "Who replied to what? A reply belongs to the text that the gateway names (`in_reply_to`), or, where "
-        "that is not known here, to the last text that left for the number before.",
+        "Which texts got replies? A reply belongs to the text that the gateway names (`in_reply_to`). If the "
+        "table lacks that text, the reply belongs to the last text that left for the number before.",
         columns={
             **_CAMPAIGN,
-            "replies": "messages that came back",
-            "by_id": "those of them whose text the gateway named",
-            "repliers": "numbers that they came from",
+            "replies": "messages that came in reply",
+            "by_id": "replies whose text the gateway named",
+            "repliers": "different numbers that replied",
             "reply_rate": "repliers / recipients; null if there are none",
         },
         parts=("texts", "ids", "replies", "counted_replies"),
@@ -325,8 +325,8 @@ GROUP BY dag_id, run_id, task_id""",
         "before.",
         columns={
             **_CAMPAIGN,
-            "opt_outs": "times that somebody opted out",
-            "still_out": "those of them who are on the list now",
+            "opt_outs": "how often a number opted out",
+            "still_out": "how many of these are on the list now",
             "opt_out_rate": "opt_outs / recipients; null if there are none",
         },
         parts=("texts", "listed", "asked"),
@@ -345,12 +345,12 @@ GROUP BY dag_id, run_id, task_id""",
         "texts_after_opt_out",
         "How long after an opt-out was the number texted? `sent` must be 0 in every row.",
         columns={
-            "days_since": "whole days from the opt-out until the text was to leave; 0: the first 24 hours",
+            "days_since": "whole days from the opt-out to the time of the text; 0 for the first 24 hours",
             "dag_id": "the DAG that sent it",
             "sent": "texts that left for a number that was on the list: **must be 0**",
-            "in_doubt": "texts of which it is not known (yet) whether they left, such as scheduled ones, or "
-            "that left between the last load that saw the number on the list and the one that missed it",
-            "stopped": "texts that the gateway declined as the number had opted out, or did not transmit",
+            "in_doubt": "texts for which this is unknown: they may not have left, such as scheduled ones, "
+            "or they left between the last load that saw the number listed and the first that did not",
+            "stopped": "texts that the gateway declined because of the opt-out, or did not transmit",
         },
         parts=("listed", "spells", "late_texts", "judged"),
         select="""SELECT {days:since} AS days_since, dag_id, SUM(sent) AS sent, SUM(in_doubt) AS in_doubt,
@@ -359,12 +359,12 @@ FROM judged WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id"""
     ),
     View(
         "opt_out_check",
-        "Is everybody left alone who asked for it? One row; `sent` must be 0.",
+        "Was nobody texted after an opt-out? The view has one row; `sent` must be 0.",
         columns={
             "numbers": "numbers that were on the list at any time",
-            "spells": "times that they were on it: opted out, removed, opted out again",
-            "out_now": "those that are on it now",
-            "again": "those that were on it more than once",
+            "spells": "periods on the list: opted out, removed, opted out again",
+            "out_now": "numbers that are on it now",
+            "again": "numbers that were on it more than once",
             "sent": "texts that left for a number while it was on the list: **must be 0**",
             "in_doubt": "as above",
             "stopped": "as above",

@@ -29,40 +29,40 @@ class MessageState(StrEnum):
     """How far one text to one recipient has come."""
 
     UNKNOWN = "unknown"
-    """Submitted, or about to be; no answer yet, or it was lost."""
+    """Submitted, or about to be. There is no answer yet, or it was lost."""
 
     ACCEPTED = "accepted"
-    """Taken by the gateway, to go out now."""
+    """The gateway accepted it, to go out now."""
 
     SCHEDULED = "scheduled"
-    """Taken by the gateway, to go out at ``send_at``."""
+    """The gateway accepted it, to go out at ``send_at``."""
 
     DECLINED = "declined"
-    """Not taken; ``reason`` says why."""
+    """Not accepted; ``reason`` says why."""
 
     CANCELLING = "cancelling"
-    """Taken by the gateway, and about to be taken back: whether that succeeded is not known yet."""
+    """The gateway accepted it, and a cancellation began. Its result is not known yet."""
 
     CANCELLED = "cancelled"
-    """Taken back; ``refund`` says what the gateway gave back."""
+    """Cancelled; ``refund`` is the amount that the gateway gave back."""
 
     QUEUED = "queued"
-    """Taken by the gateway, and waiting there."""
+    """The gateway accepted it, and holds it in its queue."""
 
     SENT = "sent"
-    """Handed to the network; no word from it yet, and perhaps never one."""
+    """Handed to the network. There is no report yet, and perhaps never one."""
 
     DELIVERED = "delivered"
     """Arrived on the phone, at ``state_at``."""
 
     FAILED = "failed"
-    """Transmitted, and could not be delivered."""
+    """Transmitted, but not delivered."""
 
     NOT_SENT = "not_sent"
-    """Taken by the gateway, and never transmitted."""
+    """The gateway accepted it, but never transmitted it."""
 
     NOT_FOUND = "not_found"
-    """Taken by the gateway, which does not know its id, or has forgotten it."""
+    """The gateway accepted it, but does not know its id, or has forgotten it."""
 
     @property
     def counter(self) -> str:
@@ -161,36 +161,38 @@ class View:
 
 BATCHES = Table(
     "batches",
-    "One row for each batch: what one task sends, once.",
+    "One row for each batch: all texts of one send of one task.",
     columns=(
         Column("batch_id", Kind.WORD, "32 hexadecimal digits, from the key and the generation"),
         Column("key_digest", Kind.WORD, "SHA-256 of the key, in hexadecimal digits"),
         Column("batch_key", Kind.TEXT, "the idempotency key, or DAG/run/task/map index"),
-        Column("generation", Kind.COUNT, "how often it was sent on purpose, from 1: a clear may ask for it"),
+        Column("generation", Kind.COUNT, "how often it was sent on purpose, from 1; a clear may raise it"),
         Column("dag_id", Kind.NAME, "the DAG that sends"),
         Column("run_id", Kind.NAME, "its run"),
         Column("task_id", Kind.NAME, "its task"),
         Column("map_index", Kind.COUNT, "the index of a mapped task; -1 for any other"),
         Column("owner", Kind.TEXT, "the owner of the task, as Airflow has it"),
         Column("sms_conn_id", Kind.NAME, "the connection of the gateway"),
-        Column("guarantee", Kind.WORD, "what the task asked for where an answer is lost"),
+        Column("guarantee", Kind.WORD, "the guarantee of the task, for answers that are lost"),
         Column("texts_digest", Kind.TEXT, "keyed digest of the texts, their times and segments"),
         Column("numbers_digest", Kind.TEXT, "keyed digest of the numbers, in their order"),
-        Column("key_id", Kind.WORD, "which key the digests and the hashes were made with"),
-        Column("recipients", Kind.COUNT, "how many texts to one recipient each are planned"),
-        Column("requests", Kind.COUNT, "how many requests are planned for them"),
-        Column("duplicates", Kind.COUNT, "recipients left out, as the same text goes to them already"),
-        Column("max_tries", Kind.COUNT, "of the task instance; a clear raises it"),
-        Column("revision", Kind.COUNT, "how often a later try took the batch over, with another list"),
-        Column("accepted", Kind.COUNT, "texts that the gateway took and that were not cancelled"),
-        Column("declined", Kind.COUNT, "texts that the gateway did not take, in all rounds"),
-        Column("unknown", Kind.COUNT, "texts of which nobody knows yet whether it took them"),
-        Column("cancelled", Kind.COUNT, "texts that it took and that were cancelled"),
-        Column("cost", Kind.AMOUNT, "credits for all that it took, also for what was cancelled later"),
-        Column("refunded", Kind.AMOUNT, "credits it gave back for what was cancelled"),
+        Column("key_id", Kind.WORD, "the id of the key of the digests and the hashes"),
+        Column("recipients", Kind.COUNT, "number of planned texts to one recipient each"),
+        Column("requests", Kind.COUNT, "number of planned requests"),
+        Column("duplicates", Kind.COUNT, "recipients left out, because the same text goes to them already"),
+        Column("max_tries", Kind.COUNT, "`max_tries` of the task instance; a clear raises it"),
+        Column("revision", Kind.COUNT, "how often a later try took over the batch, with another list"),
+        Column("accepted", Kind.COUNT, "texts that the gateway accepted and that were not cancelled"),
+        Column("declined", Kind.COUNT, "texts that the gateway declined, in all rounds"),
+        Column("unknown", Kind.COUNT, "texts whose outcome is unknown"),
+        Column("cancelled", Kind.COUNT, "accepted texts that were cancelled"),
+        Column(
+            "cost", Kind.AMOUNT, "credits for all accepted texts, including texts that were cancelled later"
+        ),
+        Column("refunded", Kind.AMOUNT, "credits that the gateway gave back for cancelled texts"),
         Column("opened_at", Kind.INSTANT, "when the first try began"),
         Column("updated_at", Kind.INSTANT, "when its requests or counts last changed"),
-        Column("superseded_at", Kind.INSTANT, "when a later generation took its place", is_required=False),
+        Column("superseded_at", Kind.INSTANT, "when a later generation replaced it", is_required=False),
     ),
     key=("batch_id",),
     unique=("key_digest", "generation"),
@@ -198,20 +200,20 @@ BATCHES = Table(
 
 REQUESTS = Table(
     "requests",
-    "One row for each request that was claimed: each is submitted once at most.",
+    "One row for each claimed request. A request is submitted at most once.",
     columns=(
         Column("batch_id", Kind.WORD, "the batch"),
-        Column("round", Kind.COUNT, "1, and one more each time that texts had to be sent again"),
-        Column("request", Kind.COUNT, "the how-manyth request of the round, from 1"),
-        Column("recipients", Kind.COUNT, "how many texts to one recipient each are in it"),
+        Column("round", Kind.COUNT, "1, plus one each time that texts had to be sent again"),
+        Column("request", Kind.COUNT, "the index of the request in its round, from 1"),
+        Column("recipients", Kind.COUNT, "number of texts to one recipient each in it"),
         Column("process", Kind.NAME, "the process that claimed it: host, process id and a random part"),
-        Column("intended_at", Kind.INSTANT, "when it was claimed; it left shortly after, or not at all"),
-        Column("send_at", Kind.INSTANT, "the minute it was held for, if it was", is_required=False),
+        Column("intended_at", Kind.INSTANT, "when it was claimed; it left shortly after, or never"),
+        Column("send_at", Kind.INSTANT, "the minute until which it was held", is_required=False),
         Column("answered_at", Kind.INSTANT, "when its outcome was last recorded", is_required=False),
         Column(
             "cancelling_at",
             Kind.INSTANT,
-            "when its task, being killed, began to take it back; null again once the outcome is recorded",
+            "when its killed task began to cancel it; null again after the outcome is recorded",
             is_required=False,
         ),
     ),
@@ -220,34 +222,36 @@ REQUESTS = Table(
 
 MESSAGES = Table(
     "messages",
-    "One row for each text to one recipient, in each request that held it.",
+    "One row for each text to one recipient, in each request that contained it.",
     columns=(
         Column("batch_id", Kind.WORD, "the batch"),
-        Column("round", Kind.COUNT, "the round of the request; 0 for what was invalid, so in no request"),
+        Column(
+            "round", Kind.COUNT, "the round of the request; 0 for invalid recipients, which are in no request"
+        ),
         Column("request", Kind.COUNT, "the request"),
-        Column("position", Kind.COUNT, "the place in the request, from 0"),
-        Column("number", Kind.NUMBER, "international digits; or their keyed hash, if that was asked for"),
-        Column("text", Kind.TEXT, "the keyed hash of the text; or the text, if that was asked for"),
-        Column("state", Kind.WORD, "how far it has come: a value of MessageState"),
-        Column("reason", Kind.WORD, "why it was declined: a value of RejectReason", is_required=False),
+        Column("position", Kind.COUNT, "the position in the request, from 0"),
+        Column(
+            "number", Kind.NUMBER, 'international digits; with `ledger_privacy="keyed_hash"` their keyed hash'
+        ),
+        Column("text", Kind.TEXT, 'the keyed hash of the text; with `ledger_text="keep"` the text'),
+        Column("state", Kind.WORD, "its state: a value of `MessageState`"),
+        Column("reason", Kind.WORD, "why it was declined: a value of `RejectReason`", is_required=False),
         Column(
             "message_id",
             Kind.ID,
-            "the gateway's id, a whole number, to be joined with `in_reply_to` of the replies",
+            "the gateway's id, a whole number; join it with `in_reply_to` of the replies",
             is_required=False,
         ),
         Column(
             "cost",
             Kind.AMOUNT,
-            "credits; 0 for what was not accepted, what a person resolved, and where the gateway stated no "
-            "amount that can be read",
+            "credits; 0 if it was not accepted, if a person resolved it, or if the gateway stated no amount "
+            "that can be read",
         ),
         Column("refund", Kind.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
         Column("submitted_at", Kind.INSTANT, "when its request was claimed"),
         Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", is_required=False),
-        Column(
-            "state_at", Kind.INSTANT, "since when it is in its state; for `delivered`, the gateway's time"
-        ),
+        Column("state_at", Kind.INSTANT, "when it entered its state; for `delivered`, the gateway's time"),
         Column("reference", Kind.NAME, "the sender's own name for the text, as given", is_required=False),
     ),
     key=("batch_id", "round", "request", "position"),
@@ -256,7 +260,7 @@ MESSAGES = Table(
 
 ROUNDS = Table(
     "rounds",
-    "Whom each round after the first sends to: one row for each request that some of them were in before.",
+    "The recipients of each later round: one row for each earlier request that contained some of them.",
     columns=(
         Column("batch_id", Kind.WORD, "the batch"),
         Column("round", Kind.COUNT, "the round that sends again, from 2"),
@@ -279,8 +283,8 @@ VIEWS = (
         "delivery_rate",
         "How many of the accepted texts arrived.",
         columns={
-            "accepted": "texts that the gateway took and that were not cancelled",
-            "delivered": "those of them that arrived, as far as reports were read",
+            "accepted": "texts that the gateway accepted and that were not cancelled",
+            "delivered": "texts that arrived, as far as reports were read",
             "rate": "delivered / accepted",
         },
         figures=f"COUNT(*) AS accepted, {_DELIVERED} AS delivered, {_DELIVERED} * 1.0 / COUNT(*) AS rate",
@@ -288,7 +292,7 @@ VIEWS = (
     ),
     View(
         "time_to_deliver",
-        "How long texts took to arrive, from when they were to leave: submitted, or their `send_at`.",
+        "How long texts took to arrive, counted from their `send_at` or, without one, from their submission.",
         columns={
             "delivered": "texts that arrived",
             "avg_seconds": "the mean of their times",
@@ -299,10 +303,10 @@ VIEWS = (
     ),
     View(
         "cost_per_delivered",
-        "What a text cost that arrived, with those that did not on its bill.",
+        "The cost of one delivered text, where the cost of undelivered texts is included.",
         columns={
-            "cost": "credits for the texts that the gateway took and that were not cancelled",
-            "delivered": "those of them that arrived, as far as reports were read",
+            "cost": "credits for the texts that the gateway accepted and that were not cancelled",
+            "delivered": "texts that arrived, as far as reports were read",
             "cost_per_delivered": "cost / delivered; null if none arrived",
         },
         figures=f"SUM(m.cost) AS cost, {_DELIVERED} AS delivered,"
@@ -311,10 +315,10 @@ VIEWS = (
     ),
     View(
         "opt_out_rate",
-        "How many recipients had asked for no more texts. One that is sent to again counts once.",
+        "How many recipients had opted out. A recipient that is sent to again counts once.",
         columns={
-            "recipients": "texts, but not those cancelled, nor those declined that a later round sends",
-            "opted_out": "those declined as their recipient opted out",
+            "recipients": "texts, except cancelled ones and declined ones that a later round sends",
+            "opted_out": "texts that were declined because of an opt-out",
             "rate": "opted_out / recipients",
         },
         figures=f"COUNT(*) AS recipients, {_OPTED_OUT} AS opted_out, {_OPTED_OUT} * 1.0 / COUNT(*) AS rate",

@@ -103,7 +103,7 @@ FIRST_SEEN, LAST_SEEN, REMOVED = "first_seen_at", "last_seen_at", "removed_at"
 
 NUMBER, KEY_ID = "number", "number_key_id"
 
-RAW = Column("raw", Kind.TEXT, "the whole row as JSON, if `include_raw=True` asked for it")
+RAW = Column("raw", Kind.TEXT, "the whole row as JSON, with `include_raw=True`")
 
 _NUMBER = (
     Column(
@@ -113,18 +113,23 @@ _NUMBER = (
         "mobileNumber",
         is_required=True,
     ),
-    Column(KEY_ID, Kind.WORD, "which key the number was hashed with; null: it was not"),
+    Column(KEY_ID, Kind.WORD, "the id of the key of the number's hash; null if the number is not hashed"),
 )
 _LIFE = (
     Column(FIRST_SEEN, Kind.INSTANT, "the first load that saw it listed", is_required=True, is_read=False),
     Column(LAST_SEEN, Kind.INSTANT, "the last load that saw it listed", is_required=True, is_read=False),
-    Column(REMOVED, Kind.INSTANT, "the load that missed it; null while it is listed", is_read=False),
+    Column(
+        REMOVED,
+        Kind.INSTANT,
+        "the load that no longer saw it listed; null while it is listed",
+        is_read=False,
+    ),
 )
 _LOADED = (
     Column(
         LOADED,
         Kind.INSTANT,
-        "when the load began that last changed the row, other than `last_seen_at`",
+        "when the load that last changed the row began; a change of `last_seen_at` does not count",
         is_required=True,
         is_read=False,
     ),
@@ -139,7 +144,7 @@ def _moment(name: str, meaning: str, wire: str) -> tuple[Column, Column]:
         Column(
             f"{name}_wire",
             Kind.WORD,
-            "the same as the gateway wrote it, in its own zone; null if it wrote nothing",
+            "the gateway's own text for it, in its own time zone; null if it wrote nothing",
             wire,
         ),
     )
@@ -152,8 +157,8 @@ def _message_id(wire: str, meaning: str = "the gateway's id") -> Column:
 _RECEIVED = (
     _message_id("incomingApiMessageId"),
     *_NUMBER,
-    *_moment("received_at", "when it came", "receiveTime"),
-    Column("text", Kind.TEXT, "what it says; null if texts are dropped", "messageText"),
+    *_moment("received_at", "when it came in", "receiveTime"),
+    Column("text", Kind.TEXT, "its text; null if texts are dropped", "messageText"),
 )
 
 INCOMING = Dataset(
@@ -165,7 +170,7 @@ INCOMING = Dataset(
         Column(
             "in_reply_to",
             Kind.ID,
-            "the last text sent to that number, which need not be the one that is answered",
+            "the last text sent to that number, which may not be the text that it answers",
             "outgoingApiMessageId",
         ),
         *_LOADED,
@@ -185,23 +190,25 @@ SHORT_CODE = Dataset(
 
 OPT_OUTS = Dataset(
     "opt_outs",
-    "Who may not be texted: one row for each number that ever was on the list.",
+    "Numbers that may not be texted: one row for each number that ever was on the list.",
     key=("number",),
     columns=(
         *_NUMBER,
         *_moment(
-            "opted_out_at", "since when; of several entries for a number the oldest counts", "receiveTime"
+            "opted_out_at",
+            "when it opted out; of several entries for a number the oldest counts",
+            "receiveTime",
         ),
         Column(
             "text",
             Kind.TEXT,
-            "what was answered, or the remark on an entry made by hand; null if texts are dropped",
+            "the text of the opt-out, or the remark on an entry made by hand; null if texts are dropped",
             "messageText",
         ),
         Column(
             "message_id",
             Kind.ID,
-            "the incoming message that asked for it; null for an entry made by hand",
+            "the incoming message that opted out; null for an entry made by hand",
             "incomingApiMessageId",
         ),
         *_LIFE,
@@ -214,14 +221,14 @@ OPT_OUTS = Dataset(
 
 SCHEDULED = Dataset(
     "scheduled",
-    "Texts that wait at the gateway for their time: one row for each that ever was seen waiting.",
+    "Texts that wait at the gateway for their time: one row for each text that a load ever saw there.",
     key=("message_id",),
     columns=(
         _message_id("apiMessageId"),
         *_NUMBER,
         *_moment("submitted_at", "when it was sent to the gateway", "submitTime"),
         *_moment("send_at", "when it is to go out", "scheduledSendTime"),
-        Column("refund", Kind.AMOUNT, "credits that come back if it is cancelled", "creditCost"),
+        Column("refund", Kind.AMOUNT, "credits that the gateway gives back if it is cancelled", "creditCost"),
         *_LIFE,
         *_LOADED,
     ),
@@ -231,15 +238,23 @@ SCHEDULED = Dataset(
 
 DELIVERIES = Dataset(
     "deliveries",
-    "Texts that were sent with a ledger, and what became of them: one row for each text to one recipient.",
+    "Texts that were sent with a ledger, and their states: one row for each text to one recipient.",
     key=("batch_id", "round", "request", "position"),
     columns=(
-        Column("batch_id", Kind.WORD, "what one task sent, once", "sms_messages.batch_id", is_required=True),
         Column(
-            "round", Kind.COUNT, "1, or more where it was sent again", "sms_messages.round", is_required=True
+            "batch_id",
+            Kind.WORD,
+            "the batch: all texts of one send of one task",
+            "sms_messages.batch_id",
+            is_required=True,
+        ),
+        Column(
+            "round", Kind.COUNT, "1, or more if it was sent again", "sms_messages.round", is_required=True
         ),
         Column("request", Kind.COUNT, "the request of the round", "sms_messages.request", is_required=True),
-        Column("position", Kind.COUNT, "the place in the request", "sms_messages.position", is_required=True),
+        Column(
+            "position", Kind.COUNT, "the position in the request", "sms_messages.position", is_required=True
+        ),
         Column(
             "message_id", Kind.ID, "the gateway's id; null if it was not accepted", "sms_messages.message_id"
         ),
@@ -252,13 +267,13 @@ DELIVERIES = Dataset(
         Column("sms_conn_id", Kind.NAME, "the connection of the gateway", "sms_batches.sms_conn_id"),
         replace(_NUMBER[0], wire="sms_messages.number"),
         replace(_NUMBER[1], wire="sms_batches.key_id"),
-        Column("state", Kind.WORD, "how far it has come: a value of `MessageState`", "sms_messages.state"),
+        Column("state", Kind.WORD, "its state: a value of `MessageState`", "sms_messages.state"),
         Column("reason", Kind.WORD, "why it was declined: a value of `RejectReason`", "sms_messages.reason"),
-        Column("cost", Kind.AMOUNT, "credits; 0 for what was not accepted", "sms_messages.cost"),
+        Column("cost", Kind.AMOUNT, "credits; 0 if it was not accepted", "sms_messages.cost"),
         Column("refund", Kind.AMOUNT, "credits given back when it was cancelled", "sms_messages.refund"),
         Column("submitted_at", Kind.INSTANT, "when its request was claimed", "sms_messages.submitted_at"),
         Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", "sms_messages.send_at"),
-        Column("state_at", Kind.INSTANT, "since when it is in its state", "sms_messages.state_at"),
+        Column("state_at", Kind.INSTANT, "when it entered its state", "sms_messages.state_at"),
         Column(
             "reference",
             Kind.NAME,

@@ -145,7 +145,7 @@ def test_the_output_has_the_columns_of_the_table_with_their_types_and_meanings(d
     assert list(fields) == [*INCOMING.column_names, "raw"]
     kind = {"sqlite": "TEXT", "mariadb": "DATETIME(6)"}.get(database.kind, "TIMESTAMP WITH TIME ZONE")
     assert fields["received_at"]["type"] == kind
-    assert fields["text"]["description"] == "what it says; null if texts are dropped"
+    assert fields["text"]["description"] == "its text; null if texts are dropped"
     assert output["facets"]["documentation"]["description"] == INCOMING.meaning
     assert output["facets"]["dataSource"]["uri"] == output["namespace"]
 
