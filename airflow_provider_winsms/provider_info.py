@@ -1,4 +1,4 @@
-"""What Airflow is told about this package: plain data, read when Airflow discovers its providers."""
+"""The provider's metadata for Airflow: plain data, which Airflow reads when it discovers providers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-winsms",
         "name": "SMS (WinSMS)",
-        "description": "Send SMS, wait for delivery, and load replies and opt-outs, through WinSMS.",
+        "description": "Send SMS through WinSMS, wait for their delivery, and load replies and opt-outs.",
         "integrations": [
             {
                 "integration-name": "SMS",

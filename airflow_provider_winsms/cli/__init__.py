@@ -1,1 +1,1 @@
-"""What the ``airflow`` command line gets from this package: a way out for people."""
+"""The commands of ``airflow sms``, with which people resolve unknown outcomes."""

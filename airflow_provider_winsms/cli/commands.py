@@ -1,4 +1,4 @@
-"""``airflow sms unresolved`` and ``airflow sms resolve``. No number and no text is ever shown."""
+"""``airflow sms unresolved`` and ``airflow sms resolve``. They never show a number or a text."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _DEFAULT_PREFIX = "sms_"
 
 
 class History(Protocol):
-    """A ledger, for a person who decides."""
+    """A ledger, for a person who resolves requests."""
 
     def unresolved(self) -> list[Parked]:
         """Return the requests with recipients in doubt."""
 
     def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
-        """Write what a person found out about the recipients in doubt of a request."""
+        """Record whether the gateway accepted the texts to the recipients in doubt of a request."""
 
 
 @suppress_logs_and_warning
 @providers_configuration_loaded
 def unresolved(args: Namespace) -> None:
-    """List requests of unknown outcome, and how to resolve each."""
+    """List requests whose outcome is unknown, and the commands that resolve them."""
     with _errors_end_it(), _history(args) as history:
         rows = [_printable_row(_row(parked, args)) for parked in history.unresolved()]
         _warn_of_unreadable(history)
@@ -53,7 +53,9 @@ def unresolved(args: Namespace) -> None:
     AirflowConsole(markup=False, emoji=False).print_as(rows, args.output)
     if args.output == "table" and hints:
         _say("")
-        _say("Find out from the gateway what became of the recipients, say so, and clear the task:")
+        _say(
+            "Ask the gateway whether it accepted the texts, run one of the two commands, and clear the task:"
+        )
         for not_accepted, accepted in hints:
             _say(f"  {not_accepted}")
             _say(f"  {accepted}")
@@ -62,7 +64,7 @@ def unresolved(args: Namespace) -> None:
 @action_cli  # type: ignore[untyped-decorator] # it writes to Airflow's audit log
 @providers_configuration_loaded
 def resolve(args: Namespace) -> None:
-    """Take down what a person found out about one request."""
+    """Record whether the gateway accepted the texts of one request."""
     with _errors_end_it(), _history(args) as history:
         accepted = _accepted(args)
         place = Place(args.round, args.request)
@@ -70,15 +72,15 @@ def resolve(args: Namespace) -> None:
         _refuse_while_under_way(parked)
         if accepted is not None and len(accepted) != parked.recipients:
             msg = (
-                f"{_named(place)} has {counted(parked.recipients, 'recipient')} in doubt, and "
-                f"{counted(len(accepted), 'id')} came with --accepted. Give one id for each, in their order."
+                f"{_named(place)} has {counted(parked.recipients, 'recipient')} in doubt, and --accepted "
+                f"has {counted(len(accepted), 'id')}. Give one id for each recipient, in their order."
             )
             raise InvalidMessage(msg)
         _say(_announcement(parked, is_accepted=accepted is not None))
         if not args.yes and not _is_confirmed():
-            sys.exit("Nothing was written.")
+            sys.exit("Nothing was recorded.")
         history.resolve(args.batch_id, place, accepted)
-        _say(f"Written. Now clear {_task(parked)}.")
+        _say(f"Recorded. Now clear {_task(parked)}.")
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def _task_state_history() -> TaskStateHistory:
     try:
         from airflow_provider_winsms.cli.task_state import TaskStateHistory
     except ModuleNotFoundError:
-        msg = "Before Airflow 3.3 there is no task state store. Give --ledger-conn-id."
+        msg = "There is no task state store before Airflow 3.3. Give --ledger-conn-id."
         raise UnsupportedCapability(msg) from None
     return TaskStateHistory()
 
@@ -115,8 +117,8 @@ def _task_state_history() -> TaskStateHistory:
 def _warn_of_unreadable(history: History) -> None:
     if count := getattr(history, "unreadable", 0):
         sys.stderr.write(
-            f"{count} sends cannot be read here: the values of the task state store are kept elsewhere "
-            "([workers] state_store_backend).\n"
+            f"{counted(count, 'send')} cannot be read here, because the task state store keeps its values "
+            "elsewhere ([workers] state_store_backend).\n"
         )
 
 
@@ -158,13 +160,13 @@ def _accepted(args: Namespace) -> list[MessageId] | None:
     if bool(args.accepted) is args.not_accepted:
         msg = (
             "Give either --accepted, with the message id of each recipient in doubt, or --not-accepted. Ask "
-            "the gateway if you do not know."
+            "the gateway if you do not know which."
         )
         raise InvalidMessage(msg)
     if args.not_accepted:
         return None
     if not all(text.isascii() and text.isdigit() for text in args.accepted):
-        msg = "A message id is a whole number. Give them with spaces between, as in --accepted 101 102."
+        msg = "A message id is a whole number. Put spaces between ids, as in --accepted 101 102."
         raise InvalidMessage(msg)
     return [int(text) for text in args.accepted]
 
@@ -175,40 +177,44 @@ def _find(parked: Sequence[Parked], args: Namespace, place: Place) -> Parked:
         return of_batch[place]
     if of_batch:
         in_doubt = ", ".join(f"--request {p.number} --round {p.round}" for p in sorted(of_batch))
-        msg = f"{_named(place)} of this batch is not in doubt. Those that are: {in_doubt}."
+        msg = f"{_named(place)} of this batch is not in doubt. Requests in doubt: {in_doubt}."
         raise InvalidMessage(msg)
     where = "the task state store" if args.ledger_conn_id is None else f"the ledger {args.ledger_conn_id!r}"
-    hint = " Or give the task's own --ledger-conn-id, if it has one." if args.ledger_conn_id is None else ""
+    hint = (
+        " If the task has a ledger_conn_id, give it with --ledger-conn-id."
+        if args.ledger_conn_id is None
+        else ""
+    )
     msg = (
-        f"Nothing of a batch {args.batch_id!r} is in doubt in {where}: there is none of that id, it was "
-        "resolved, or the task has sent anew since. See `airflow sms unresolved`." + hint
+        f"No request of the batch {args.batch_id!r} is in doubt in {where}. The id may be wrong, the request "
+        "may be resolved, or the task has sent again since. See `airflow sms unresolved`." + hint
     )
     raise InvalidMessage(msg)
 
 
 def _refuse_while_under_way(parked: Parked) -> None:
     if is_under_way(state := state_of(parked)):
-        msg = f"{_task(parked)} is {state}, and may still find out itself. Decide when it has ended."
+        msg = f"{_task(parked)} is {state}, and may still resolve the request itself. Wait until it ends."
         raise InvalidMessage(msg[0].upper() + msg[1:])
 
 
 def _announcement(parked: Parked, *, is_accepted: bool) -> str:
-    what = (
-        "was ACCEPTED by the gateway. They are not sent again"
-        if is_accepted
-        else "was NOT accepted by the gateway. The task sends to them when it is cleared: who did get the "
-        "text gets it TWICE"
-    )
     each = "the 1 recipient" if parked.recipients == 1 else f"each of the {parked.recipients} recipients"
+    what = (
+        f"ACCEPTED the text to {each} in doubt. They are not sent to again."
+        if is_accepted
+        else f"did NOT accept the text to {each} in doubt. After you clear the task, it sends to them: a "
+        "recipient that has the text already gets it TWICE."
+    )
     return (
-        f"{_named(parked.place)} of the batch {parked.batch_id}, {_task(parked)}: you say that the text to "
-        f"{each} in doubt {what}. This cannot be undone."
+        f"{_named(parked.place)} of the batch {parked.batch_id}, {_task(parked)}: you record that the "
+        f"gateway {what} You cannot undo this."
     )
 
 
 def _is_confirmed() -> bool:
     try:
-        return input("Write that down? [y/N] ").strip().lower() in {"y", "yes"}
+        return input("Record this? [y/N] ").strip().lower() in {"y", "yes"}
     except EOFError:
         return False
 
@@ -231,5 +237,5 @@ def _printable_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """Write out what would steer a terminal, or begin a line: whoever can write a row could else hide it."""
+    """Escape characters that control a terminal or begin a line, with which a row could hide itself."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

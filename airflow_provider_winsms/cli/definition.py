@@ -1,4 +1,4 @@
-"""The commands of ``airflow sms``, as Airflow's command line reads them each time it starts."""
+"""The commands of ``airflow sms`` as data. Airflow's command line reads them each time that it starts."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ _COMMANDS = "airflow_provider_winsms.cli.commands"
 
 _LEDGER_CONN_ID = Arg(
     ("--ledger-conn-id",),
-    help="The connection of the ledger, if the task has one. Without it: Airflow's task state store.",
+    help="The task's ledger_conn_id, if it has one. Default: Airflow's task state store.",
 )
 _LEDGER_PREFIX = Arg(
-    ("--ledger-prefix",), help="What the names of the ledger's tables begin with.", default="sms_"
+    ("--ledger-prefix",),
+    help="The task's ledger_prefix, with which the names of the ledger's tables begin.",
+    default="sms_",
 )
-_BATCH_ID = Arg(("batch_id",), help="The batch, as `airflow sms unresolved` shows it.", metavar="BATCH_ID")
+_BATCH_ID = Arg(("batch_id",), help="The id of the batch, from `airflow sms unresolved`.", metavar="BATCH_ID")
 _REQUEST = Arg(
     ("--request",),
-    help="The number of the request.",
+    help="The number of the request in its round.",
     type=positive_int(allow_zero=False),
     required=True,
     metavar="N",
 )
 _ROUND = Arg(
     ("--round",),
-    help="The round of the request, if it is not the first.",
+    help="The round of the request. Default: 1.",
     type=positive_int(allow_zero=False),
     default=1,
     metavar="N",
 )
 _ACCEPTED = Arg(
     ("--accepted",),
-    help="The gateway took the texts: their message ids, in the order of the recipients in doubt.",
+    help="The gateway accepted the texts. Give one message id for each recipient in doubt, in their order.",
     nargs="+",
     metavar="ID",
 )
 _NOT_ACCEPTED = Arg(
     ("--not-accepted",),
-    help="The gateway took none of the texts: the task sends them once it is cleared.",
+    help="The gateway accepted none of the texts. The task sends them after you clear it.",
     action="store_true",
 )
 
@@ -55,14 +57,14 @@ def get_sms_cli_commands() -> list[CLICommand]:
     """Return the commands."""
     unresolved = ActionCommand(
         name="unresolved",
-        help="List requests of which nobody knows whether the gateway took their texts",
+        help="List requests whose outcome is unknown, with the commands that resolve them",
         func=lazy_load_command(f"{_COMMANDS}.unresolved"),
         args=(_LEDGER_CONN_ID, _LEDGER_PREFIX, ARG_OUTPUT, ARG_VERBOSE),
     )
     resolve = ActionCommand(
         name="resolve",
-        help="Say what became of the recipients in doubt of one request",
-        description="Find out from the gateway first. Give either --accepted or --not-accepted.",
+        help="Record whether the gateway accepted the texts of one request",
+        description="First ask the gateway whether it accepted them. Then give --accepted or --not-accepted.",
         func=lazy_load_command(f"{_COMMANDS}.resolve"),
         args=(
             _BATCH_ID,
@@ -77,5 +79,7 @@ def get_sms_cli_commands() -> list[CLICommand]:
         ),
     )
     return [
-        GroupCommand(name="sms", help="Resolve SMS of unknown outcome", subcommands=(unresolved, resolve))
+        GroupCommand(
+            name="sms", help="Resolve SMS whose outcome is unknown", subcommands=(unresolved, resolve)
+        )
     ]

@@ -1,4 +1,4 @@
-"""What the metadata database says of the task that sends a batch."""
+"""The state of the task that sends a batch, from the metadata database."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def state_of(parked: Parked, session: Session | None = None) -> str | None:
 
 
 def is_under_way(state: str | None) -> bool:
-    """Tell whether a task in a state may be at work, or about to be."""
+    """Tell whether a task in that state may be running, or about to run."""
     return state in _UNDER_WAY

@@ -1,4 +1,4 @@
-"""The sends in Airflow's task state store, read and written in the metadata database."""
+"""The sends in Airflow's task state store, which are read and written in the metadata database."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ class _Seen:
 
 
 class TaskStateHistory:
-    """The sends of tasks without a ledger of their own. It reads as the SQL tables do (``SmsHistory``)."""
+    """The sends of tasks without a ledger of their own, read like those in SQL tables (``SmsHistory``)."""
 
     def __init__(self) -> None:
         self.unreadable = 0
-        """How many batches could not be read: Airflow may keep their values elsewhere."""
+        """The number of batches that could not be read, because Airflow may keep their values elsewhere."""
         self._seen: dict[tuple[str, Place], _Seen] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to close: each step has a session of its own."""
+        """Close nothing: each step has a session of its own."""
 
     def unresolved(self) -> list[Parked]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
@@ -81,7 +81,7 @@ class TaskStateHistory:
         return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.intended_at)
 
     def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
-        """Write what a person found out about the recipients in doubt of a request, as it was shown.
+        """Record whether the gateway accepted the texts of a request, if it is still as it was shown.
 
         :raises InvalidMessage: if it was not in doubt, or if the ids do not fit.
         :raises ClaimLost: if it has changed since.
@@ -95,14 +95,14 @@ class TaskStateHistory:
         receipts = (_accepted(i) for i in accepted) if accepted is not None else iter(())
         record.learn({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
         with create_session() as session:
-            # What a record has beside that, such as its connection, stays.
+            # Other values of a record, such as its connection, stay.
             _replace(session, seen, json.dumps({**json.loads(seen.request.value), **row_of_record(record)}))
 
     def _look(self, rows: Mapping[str, _Row]) -> None:
         batch_row = rows.get(BATCH_KEY)
         try:
             batch = batch_of(json.loads(batch_row.value)) if batch_row is not None else None
-        # The values are elsewhere, and what stands here is a reference.
+        # The values are elsewhere, and this is a reference to them.
         except (KeyError, TypeError, ValueError):
             self.unreadable += 1
             return
@@ -134,7 +134,7 @@ class TaskStateHistory:
 
 
 def _sends(session: Session) -> Iterator[Mapping[str, _Row]]:
-    """Yield what the store has of sends, send by send: a task instance may have several."""
+    """Yield the rows of each send. A task instance may have several sends."""
     model = TaskStateStoreModel
     whose = (model.dag_run_id, model.task_id, model.map_index)
     query = (
@@ -162,8 +162,8 @@ def _replace(session: Session, seen: _Seen, value: str) -> None:
     )
     is_written = getattr(written, "rowcount", 0) == 1
     if not is_written or batch != seen.batch.value or is_under_way(state_of(seen.parked, session)):
-        # Raised inside the session, which takes the change back.
-        msg = "The request has changed while you decided. Nothing was written. List what is in doubt again."
+        # Raised inside the session, which rolls the change back.
+        msg = "The request has changed while you decided. Nothing was recorded. List the requests again."
         raise ClaimLost(msg)
 
 

@@ -103,4 +103,4 @@ def test_resolving_prints_none_of_them_either(home: Home, database: Database) ->
     ):
         done = home.airflow(*asked, *arguments)
         assert [line for line in done.stdout.split("\n") if not line.isprintable()] == []
-    assert "Written. Now clear the task" in done.stdout
+    assert "Recorded. Now clear the task" in done.stdout

@@ -1,4 +1,4 @@
-"""A person resolves what nobody knows, with the real ``airflow``, and the cleared task doubles nothing."""
+"""A person resolves unknown outcomes with the real ``airflow``, and the cleared task doubles nothing."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_request_of_a_later_round_is_resolved(home: Home, sandbox: Sandbox, ru
     assert (row["round"], row["request"]) == ("2", "1")
     assert "--round 2" in row["if_not_accepted"]
     done = home.airflow("sms", "resolve", row["batch_id"], "--request", "1", "--not-accepted", "--yes")
-    assert "Those that are: --request 1 --round 2" in done.stderr
+    assert "Requests in doubt: --request 1 --round 2" in done.stderr
     home.resolve(*as_typed(row["if_not_accepted"]), "--yes")
     put_back(home, runner)
     assert runner.run(send()).error is None
@@ -181,9 +181,9 @@ def test_what_is_asked_and_what_is_answered(home: Home, sandbox: Sandbox, runner
         runs = list(pool.map(lambda answer: home.airflow(*command, answer=answer), ("", "n\n")))
     for done in runs:
         assert done.returncode == 1
-        assert "each of the 3 recipients in doubt was NOT accepted" in done.stdout
+        assert "did NOT accept the text to each of the 3 recipients in doubt" in done.stdout
         assert "gets it TWICE" in done.stdout
-        assert "Nothing was written." in done.stderr
+        assert "Nothing was recorded." in done.stderr
     assert home.store() == before
     assert home.airflow(*command, answer="y\n").returncode == 0
     assert home.store() != before
@@ -201,14 +201,14 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(home: Home, in_doubt: str
     cases = {
         ("--request", "1"): "Give either --accepted",
         ("--request", "1", "--not-accepted", "--accepted", "1"): "Give either --accepted",
-        ("--request", "1", "--accepted", "1", "2"): "3 recipients in doubt, and 2 ids came with --accepted",
+        ("--request", "1", "--accepted", "1", "2"): "3 recipients in doubt, and --accepted has 2 ids",
         ("--request", "1", "--accepted", "1", "2", "2"): "1 of the 3 ids belong to another",
         ("--request", "1", "--accepted", "1", "2", "x"): "A message id is a whole number",
         (
             "--request",
             "2",
             "--not-accepted",
-        ): "Those that are: --request 1 --round 1",
+        ): "Requests in doubt: --request 1 --round 1",
         ("--request", "0", "--not-accepted"): "invalid positive int value",
         ("--request", "1", "--not-accepted", "--ledger-conn-id", "nobody"): "There is no connection 'nobody'",
     }
@@ -219,7 +219,7 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(home: Home, in_doubt: str
         assert done.returncode
         assert says in done.stderr + done.stdout
     unknown = home.airflow("sms", "resolve", "f" * 32, "--request", "1", "--not-accepted", "--yes")
-    assert "Nothing of a batch 'ffff" in unknown.stderr
+    assert "No request of the batch 'ffff" in unknown.stderr
     assert "--ledger-conn-id" in unknown.stderr
     assert home.store() == before
 
@@ -259,7 +259,7 @@ def test_a_record_that_changed_while_somebody_decided_is_not_overwritten(
     home.keep(runner)
     _, said = process.communicate("y\n")
     assert process.returncode == 1
-    assert "has changed while you decided. Nothing was written." in said
+    assert "has changed while you decided. Nothing was recorded." in said
     assert home.store() == runner.task_state
 
 
@@ -285,7 +285,7 @@ def test_what_is_not_a_send_or_cannot_be_read_is_left_out(
     home.keep(runner, task_id="other")
     done = home.airflow("sms", "unresolved", "--output", "json")
     assert [row["batch_id"] for row in json.loads(done.stdout)] == [in_doubt]
-    assert "1 sends cannot be read here" in done.stderr
+    assert "1 send cannot be read here" in done.stderr
 
 
 def test_the_commands_are_in_the_help(migrated: Home) -> None:

@@ -1,4 +1,4 @@
-"""The connection form of WinSMS, as data: ``provider_info`` hands it to Airflow, the hook reads by it."""
+"""The connection form of WinSMS, as data. ``provider_info`` gives it to Airflow, and the hook reads by it."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 FIELDS: dict[str, dict[str, Any]] = {
     "time_zone": {
         "label": "Time zone",
-        "description": "Zone of the times on the gateway's wire. The REST document names none; "
-        "WinSMS South Africa means GMT+2.",
+        "description": "The time zone of the times in the gateway's requests and answers. The REST document "
+        "names none. WinSMS South Africa means GMT+2.",
         "schema": {"type": ["string", "null"], "default": "Africa/Johannesburg"},
     },
     "country_code": {
         "label": "Country code",
-        "description": "Stands for the leading 0 of a national number: with 27, 082 555 0101 is texted as "
+        "description": "Replaces the leading 0 of a national number. With 27, a text to 082 555 0101 goes to "
         "27825550101.",
         "schema": {"type": ["string", "null"], "default": "27", "pattern": "^[1-9][0-9]{0,2}$"},
     },
     "connect_timeout": {
         "label": "Connect time-out (seconds)",
-        "description": "How long to wait for the connection to open.",
+        "description": "The longest wait for the connection to open.",
         "schema": {"type": ["number", "null"], "default": 10, "minimum": 0.1, "maximum": 300},
     },
     "read_timeout": {
         "label": "Read time-out (seconds)",
-        "description": "How long to wait for the answer. A send whose answer does not come is never "
-        "repeated, so this is generous.",
+        "description": "The longest wait for an answer. Keep it long: a send whose answer does not come is "
+        "never repeated.",
         "schema": {"type": ["number", "null"], "default": 60, "minimum": 0.1, "maximum": 600},
     },
     "page_size": {
         "label": "Page size (rows)",
-        "description": "Rows asked for in one request of a list.",
+        "description": "The number of rows per request of a list.",
         "schema": {"type": ["integer", "null"], "default": 1000, "minimum": 1, "maximum": 1000},
     },
     "requests_per_second": {
         "label": "Requests per second",
-        "description": "The rate limit of one task. Empty: no limit; WinSMS documents none.",
+        "description": "The rate limit of one task. Empty: no limit. WinSMS documents none.",
         "schema": {"type": ["number", "null"], "default": None, "minimum": 0.01, "maximum": 1000},
     },
     "max_concurrent_requests": {
         "label": "Concurrent requests",
-        "description": "How many requests about deliveries, or pages of a list, may be on their way at a "
-        "time, of a triggerer's poll or a task.",
+        "description": "The most requests that a triggerer's poll or a task has open at a time, for delivery "
+        "states or pages of a list.",
         "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
     },
     "hash_secret": {
         "label": "Hash secret",
-        "description": "Secret. Numbers and texts that are stored as keyed hashes are hashed with it; keep "
-        "it, or the same number has another hash. Empty: the ledger's digests use the API key.",
+        "description": "The secret key for stored hashes of numbers and texts. Keep it: with another secret "
+        "the same number has another hash. Empty: the ledger's digests use the API key.",
         "schema": {
             "type": ["string", "null"],
             "default": None,
