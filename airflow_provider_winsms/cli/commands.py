@@ -99,7 +99,7 @@ def _history(args: Namespace) -> Iterator[History]:
         return
     from airflow_provider_winsms.ledger.history import SmsHistory
 
-    # As the scheduler does: else connections in the metadata database are not looked for.
+    # As the scheduler does. Otherwise connections in the metadata database are not found.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     with SmsHistory(sql_hook(args.ledger_conn_id), args.ledger_prefix) as tables:
         yield tables
