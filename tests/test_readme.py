@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ README = (ROOT / "README.md").read_text()
 SHELL_LINES = [
     line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
 ]
+
+SANDBOX = "python -m airflow_provider_winsms.sandbox "
 
 
 def blocks(language: str) -> list[str]:
@@ -94,6 +98,22 @@ def test_each_command_to_the_sandbox_works(line: str) -> None:
         method = "POST" if data or "POST" in words(line) else "GET"
         answer = requests.request(method, url.replace(":8025", f":{sandbox.port}"), data=data, timeout=10)
         assert answer.ok, answer.text
+
+
+def test_the_sandbox_starts_as_shown() -> None:
+    (line,) = (line for line in SHELL_LINES if line.startswith(SANDBOX))
+    _, *arguments = (word.replace("8025", "0") for word in words(line))
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("WinSMS sandbox: http://127.0.0.1:")
+        process.terminate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("line", SHELL_LINES)
+def test_every_command_is_one_that_a_test_runs(line: str) -> None:
+    # test_provider.py installs the wheel; the tests above run the others.
+    assert line.startswith(("make ", "pip install .", "export AIRFLOW_CONN", "curl ", SANDBOX))
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
