@@ -20,10 +20,10 @@ from airflow_provider_winsms.messages import DeliveryState, counted, credits_tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from airflow_provider_winsms.clocks import Log
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.messages import Cancellation, MessageId
     from airflow_provider_winsms.reconciling import Carry
-    from airflow_provider_winsms.sending import Log
 
 STORE_KEY = "sms_cancel"
 """The key of a request's record in a store; its number stands behind it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -27,6 +28,9 @@ OnChanged = Literal["refuse", "send_the_rest"]
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: only if all were, if any was, or never."""
 
+OnClear = Literal["resume", "resend"]
+"""What a task does that a person cleared."""
+
 
 Privacy = Literal["none", "keyed_hash"]
 """How the ledger's tables hold a number: as it is, or as its keyed hash."""
@@ -48,13 +52,50 @@ ExposableField = Literal["number", "text"]
 CheckNumbers = Literal["possible", "valid", "off"]
 """What the number plan of its country must say of a number; ``"off"`` does not ask it."""
 
+LONGEST_HOLD = timedelta(days=1)
+"""The longest that texts are held back."""
+
+CLAIM_LASTS = timedelta(seconds=30)
+"""A request leaves within this time of its claim, or claims anew."""
+
+DUE_MARGIN = timedelta(seconds=30)
+"""So long before a text is due, the gateway's list is no proof any more: clocks differ."""
+
+STATUS_LASTS = timedelta(days=89)
+"""So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
+
+NOT_FOUND_GRACE = 120.0
+"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made; and for so
+long an id must be unknown, whenever that begins, until it counts as lost."""
+
 _LONGEST_DURATION = timedelta(days=3653)
 
 # Airflow's own form takes up to 200 characters. An at sign stands in a URI, which may hold a password.
 _CONN_ID = re.compile(r"[^\s@]{1,200}")
 
+# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+
+_LONGEST_PREFIX = 30
+"""PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
+
+_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
+
 _MOST_CHARACTERS_SHOWN = 60
 _FEWEST_DIGITS_HIDDEN = 7
+
+
+class Guarantee(StrEnum):
+    """How often a text may go out, if an answer is lost or a worker dies."""
+
+    AT_MOST_ONCE = "at_most_once"
+    """Never again: what is unknown stays unknown until a person decides."""
+
+    EXACTLY_ONCE = "exactly_once"
+    """Texts are scheduled a little ahead, and looked up before they are submitted again."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Again: a recipient may get the same text several times."""
 
 
 def check_choice(name: str, choice: object, choices: Any) -> None:
@@ -120,6 +161,46 @@ def check_conn_id(name: str, conn_id: object) -> None:
         msg = (
             f"{name} must be the id of a connection, of 1 to 200 characters without blanks and @; got "
             f"{'such text' if isinstance(conn_id, str) else shown(conn_id)}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_identifier(what: str, name: object) -> None:
+    """Hold a name against what every database takes.
+
+    :raises InvalidMessage: if it is not a plain identifier.
+    """
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+        msg = (
+            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
+            f"not beginning with a digit; got {name!r}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_prefix(name: str, prefix: object) -> None:
+    """Hold a prefix against what every database takes in front of the tables' names.
+
+    :raises InvalidMessage: if it cannot begin a name.
+    """
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        msg = (
+            f"`{name}` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
+            f"underscores, not beginning with a digit; got {prefix!r}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_hold(name: str, hold: object) -> None:
+    """Hold a duration against how far ahead texts can be scheduled, whatever the time-outs of a connection.
+
+    :raises InvalidMessage: if no connection allows it.
+    """
+    least = CLAIM_LASTS + 2 * DUE_MARGIN
+    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
+        msg = (
+            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
+            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
         )
         raise InvalidMessage(msg)
 

@@ -1,19 +1,27 @@
-"""Clocks that must agree: this machine's, the gateway's, and that of the database with the ledger.
+"""The clock and the log that are handed in, and clocks that must agree.
 
+These are this machine's, the gateway's, and that of the database with the ledger.
 Two workers that share a ledger judge each other's claims by their own clocks. Where these are minutes apart,
 one of them takes a request for lost that the other is still submitting.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pendulum
 
 from airflow_provider_winsms.exceptions import ClocksDiffer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from pendulum import DateTime
 
 _ZONE_STEP = timedelta(minutes=30)
 """Zones lie whole half hours apart, but for a few that lie quarters."""
@@ -44,6 +52,30 @@ class Reading:
             shift = round((least + most) / 2 / _ZONE_STEP) * _ZONE_STEP
             least, most = least - shift, most - shift
         return max(least, timedelta(0)) + min(most, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The present, and how to wait for a later one."""
+
+    now: Callable[[], DateTime]
+    sleep: Callable[[float], None]
+
+
+SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
+
+
+class Log(Protocol):
+    """What is said to people."""
+
+    def info(self, words: str, /, *values: object) -> Any:
+        """Say what was done."""
+
+    def warning(self, words: str, /, *values: object) -> Any:
+        """Say what a person may have to know."""
+
+    def exception(self, words: str, /, *values: object) -> Any:
+        """Say what went wrong, with the error that is being handled."""
 
 
 def check_agreement(reading: Reading, tolerance: timedelta) -> None:

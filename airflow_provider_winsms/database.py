@@ -6,7 +6,6 @@ raised says what was tried, and the type and the code of the driver's error.
 
 from __future__ import annotations
 
-import re
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, SmsError
+from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,8 +87,6 @@ _HIGHEST_ERROR_NUMBER = 99_999
 
 _LONGEST_NAME = 63
 """PostgreSQL cuts names off after so many bytes, and says so only in a notice."""
-
-_IDENTIFIER = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}", re.ASCII)
 
 _VALUE_BYTES = 40
 """The most that a number or a moment takes in a statement, and what stands between texts."""
@@ -821,19 +818,6 @@ def index_name(table: str, columns: Iterable[str]) -> str:
         return name
     ending = f"_{sha256(name.encode()).hexdigest()[:8]}_{listed}"
     return table[: _LONGEST_NAME - len(ending)] + ending
-
-
-def check_identifier(what: str, name: object) -> None:
-    """Hold a name against what every database takes.
-
-    :raises InvalidMessage: if it is not a plain identifier.
-    """
-    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
-        msg = (
-            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
-            f"not beginning with a digit; got {name!r}."
-        )
-        raise InvalidMessage(msg)
 
 
 def _cut(rows: Iterable[tuple[Any, ...]], room: int) -> Iterator[list[tuple[Any, ...]]]:

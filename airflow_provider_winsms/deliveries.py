@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.batches import history_at
+from airflow_provider_winsms.choices import NOT_FOUND_GRACE
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.packing import pack
 from airflow_provider_winsms.waiting import (
-    NOT_FOUND_GRACE,
     SHORTEST_PAUSE,
     DeliveryWait,
     LedgerAddress,

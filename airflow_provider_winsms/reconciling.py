@@ -15,6 +15,8 @@ from datetime import timedelta
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from airflow_provider_winsms.choices import DUE_MARGIN
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message, MessageId, Page, ScheduledMessage
 
 T = TypeVar("T")
-
-DUE_MARGIN = timedelta(seconds=30)
-"""So long before a text is due, the gateway's list is no proof any more: clocks differ."""
 
 _SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and clocks differ
 _SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row that was submitted so long before a claim is another's

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.clocks import Log
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory
     from airflow_provider_winsms.ledger.store import TaskStore
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
-    from airflow_provider_winsms.sending import Log
 
     _Page = Sequence[OpenMessage]
 

@@ -10,20 +10,15 @@ round, of requests of its own, so that no request is submitted twice.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
-from enum import StrEnum
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
-import pendulum
-
-from airflow_provider_winsms.choices import shown
+from airflow_provider_winsms.choices import CLAIM_LASTS, DUE_MARGIN, LONGEST_HOLD, STATUS_LASTS, Guarantee
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
     GatewayUnavailable,
@@ -47,7 +42,6 @@ from airflow_provider_winsms.messages import (
 )
 from airflow_provider_winsms.planning import plan_again
 from airflow_provider_winsms.reconciling import (
-    DUE_MARGIN,
     Expected,
     Look,
     Target,
@@ -62,28 +56,17 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.clocks import Clock, Log
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender, Sources
     from airflow_provider_winsms.messages import Cancellation, Message, MessageId, ScheduledMessage
     from airflow_provider_winsms.planning import Changes, Plan, Request
     from airflow_provider_winsms.reconciling import Carry
 
-OnClear = Literal["resume", "resend"]
-"""What a task does that a person cleared."""
-
 FIRST_PLACE = Place(1, 1)
 """Requests are claimed in order: where this one was not, nothing was submitted."""
 
-LONGEST_HOLD = timedelta(days=1)
-"""The longest that texts are held back."""
-
 STATUS_SETTLES = timedelta(minutes=10)
-STATUS_LASTS = timedelta(days=89)
-"""So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
-
-CLAIM_LASTS = timedelta(seconds=30)
-"""A request leaves within this time of its claim, or claims anew."""
-
 ROUNDS_PER_TRY = 3
 """How often one try submits what did not reach the gateway."""
 
@@ -108,30 +91,6 @@ LOOKING_LASTS = timedelta(hours=1)
 _LOOKS = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
 _LATER_LOOKS = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
-
-
-class Guarantee(StrEnum):
-    """How often a text may go out, if an answer is lost or a worker dies."""
-
-    AT_MOST_ONCE = "at_most_once"
-    """Never again: what is unknown stays unknown until a person decides."""
-
-    EXACTLY_ONCE = "exactly_once"
-    """Texts are scheduled a little ahead, and looked up before they are submitted again."""
-
-    AT_LEAST_ONCE = "at_least_once"
-    """Again: a recipient may get the same text several times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The present, and how to wait for a later one."""
-
-    now: Callable[[], DateTime]
-    sleep: Callable[[float], None]
-
-
-SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +120,6 @@ class Policy:
     def is_held(self) -> bool:
         """Whether texts without a time are scheduled ahead."""
         return self.guarantee is Guarantee.EXACTLY_ONCE
-
-
-def check_hold(name: str, hold: object) -> None:
-    """Hold a duration against how far ahead texts can be scheduled, whatever the time-outs of a connection.
-
-    :raises InvalidMessage: if no connection allows it.
-    """
-    least = CLAIM_LASTS + 2 * DUE_MARGIN
-    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
-        msg = (
-            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
-            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
-        )
-        raise InvalidMessage(msg)
-
-
-class Log(Protocol):
-    """What is said to people."""
-
-    def info(self, words: str, /, *values: object) -> Any:
-        """Say what was done."""
-
-    def warning(self, words: str, /, *values: object) -> Any:
-        """Say what a person may have to know."""
-
-    def exception(self, words: str, /, *values: object) -> Any:
-        """Say what went wrong, with the error that is being handled."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.database import Database, NotOpened, check_identifier
+from airflow_provider_winsms.choices import check_identifier
+from airflow_provider_winsms.database import Database, NotOpened
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.ledger.schema import ACCEPTED_STATES, MessageState, quoted
 

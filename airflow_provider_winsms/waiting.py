@@ -43,10 +43,6 @@ LONGEST_BACK_OFF = 300.0
 SHORTEST_PAUSE = 1.0
 """Seconds: a pause of 0 would ask without end."""
 
-NOT_FOUND_GRACE = 120.0
-"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made; and for so
-long an id must be unknown, whenever that begins, until it counts as lost."""
-
 IDS_NAMED = 20
 """So many ids of unreadable rows stand in one line of a log."""
 

@@ -17,7 +17,7 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.choices import Privacy, StoredText, check_choice
+from airflow_provider_winsms.choices import Privacy, StoredText, check_choice, check_prefix
 from airflow_provider_winsms.database import storable
 from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
@@ -41,7 +41,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     quoted,
 )
-from airflow_provider_winsms.ledger.tables import OnTables, Row, check_prefix, read_moment, whole_id
+from airflow_provider_winsms.ledger.tables import OnTables, Row, read_moment, whole_id
 from airflow_provider_winsms.messages import Receipt, RejectReason
 from airflow_provider_winsms.reconciling import instants_of, is_plain
 

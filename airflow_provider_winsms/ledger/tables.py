@@ -7,7 +7,6 @@ what its rows say, and no two processes wait for each other in a circle.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import pendulum
 
+from airflow_provider_winsms.choices import check_prefix
 from airflow_provider_winsms.clocks import Reading
 from airflow_provider_winsms.database import Database, read_amount, read_instant
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
-    InvalidMessage,
     LedgerUnavailable,
     UnsupportedCapability,
 )
@@ -57,11 +56,6 @@ _CHOICES_AT_ONCE = 1000
 
 _CHOICES_IN_A_ROW = 32
 """How many of those it tries one after the other."""
-
-_LONGEST_PREFIX = 30
-"""PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
-
-_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
 
 _ID_LIMIT = 2**63
 
@@ -411,19 +405,6 @@ class OnTables:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def check_prefix(name: str, prefix: object) -> None:
-    """Hold a prefix against what every database takes in front of the tables' names.
-
-    :raises InvalidMessage: if it cannot begin a name.
-    """
-    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
-        msg = (
-            f"`{name}` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
-            f"underscores, not beginning with a digit; got {prefix!r}."
-        )
-        raise InvalidMessage(msg)
 
 
 def whole_id(message_id: MessageId | None) -> int:

@@ -20,13 +20,13 @@ from airflow_provider_winsms.choices import (
     Tolerance,
     check_choice,
     check_conn_id,
+    check_prefix,
     is_intolerable,
     optional,
 )
 from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields

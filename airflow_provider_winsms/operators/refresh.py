@@ -9,14 +9,13 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import history_at
-from airflow_provider_winsms.choices import check_conn_id, shown
+from airflow_provider_winsms.choices import STATUS_LASTS, check_conn_id, check_prefix, shown
+from airflow_provider_winsms.clocks import SYSTEM_CLOCK
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
-from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.sending import Clock
+    from airflow_provider_winsms.clocks import Clock
 
 
 def _check_max_age(name: str, max_age: object) -> None:

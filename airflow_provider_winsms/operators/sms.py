@@ -26,8 +26,12 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.choices import (
+    CLAIM_LASTS,
+    NOT_FOUND_GRACE,
     CheckNumbers,
+    Guarantee,
     OnChanged,
+    OnClear,
     OnEmpty,
     OnInvalid,
     Privacy,
@@ -36,12 +40,14 @@ from airflow_provider_winsms.choices import (
     check_choice,
     check_conn_id,
     check_flag,
+    check_hold,
+    check_prefix,
     check_share,
     is_intolerable,
     optional,
     seconds,
 )
-from airflow_provider_winsms.clocks import check_agreement
+from airflow_provider_winsms.clocks import SYSTEM_CLOCK, check_agreement
 from airflow_provider_winsms.composing import Composer, Rejects, instant_of, spelt_text
 from airflow_provider_winsms.deliveries import (
     Terms,
@@ -64,7 +70,6 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import Batch, Sender
-from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
 from airflow_provider_winsms.messages import Message, Recipient, RejectReason, counted, is_table
@@ -74,28 +79,18 @@ from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.planning import has_room_for_times, plan
 from airflow_provider_winsms.replanning import replan
 from airflow_provider_winsms.sending import (
-    CLAIM_LASTS,
     FIRST_PLACE,
     GATEWAY_CLOCK_TOLERANCE,
     LEDGER_CLOCK_TOLERANCE,
-    SYSTEM_CLOCK,
-    Guarantee,
-    OnClear,
     Outcome,
     Policy,
     Submission,
-    check_hold,
     is_cleared,
     open_batch,
 )
 from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
 from airflow_provider_winsms.text import segments
-from airflow_provider_winsms.waiting import (
-    NOT_FOUND_GRACE,
-    SHORTEST_PAUSE,
-    Schedule,
-    read_delivery_event,
-)
+from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -103,11 +98,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.choices import Check
+    from airflow_provider_winsms.clocks import Clock
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Ledger
     from airflow_provider_winsms.messages import Receipt
     from airflow_provider_winsms.planning import Plan
-    from airflow_provider_winsms.sending import Clock
     from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.choices import check_conn_id, optional
-from airflow_provider_winsms.database import check_identifier
+from airflow_provider_winsms.choices import check_conn_id, check_identifier, optional
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
 

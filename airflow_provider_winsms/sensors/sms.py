@@ -21,7 +21,15 @@ from airflow_provider_winsms.batches import (
     check_message_ids,
     ids_of_batch,
 )
-from airflow_provider_winsms.choices import check_conn_id, check_flag, check_share, optional, seconds
+from airflow_provider_winsms.choices import (
+    NOT_FOUND_GRACE,
+    check_conn_id,
+    check_flag,
+    check_prefix,
+    check_share,
+    optional,
+    seconds,
+)
 from airflow_provider_winsms.deliveries import (
     WAITING_FOR_KEY,
     Terms,
@@ -33,11 +41,10 @@ from airflow_provider_winsms.deliveries import (
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
-from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import each_message_id
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
-from airflow_provider_winsms.waiting import NOT_FOUND_GRACE, Schedule, read_delivery_event
+from airflow_provider_winsms.waiting import Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_winsms.choices import STATUS_LASTS
 from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
 from airflow_provider_winsms.ledger.schema import quoted
 from airflow_provider_winsms.messages import Columns
-from airflow_provider_winsms.sending import STATUS_LASTS
 from airflow_provider_winsms.transfers.paging import Ids
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_winsms.ahead import Throttle
+    from airflow_provider_winsms.clocks import Log
     from airflow_provider_winsms.ledger.history import SmsHistory
-    from airflow_provider_winsms.sending import Log
     from airflow_provider_winsms.transfers.paging import PagedList
     from airflow_provider_winsms.transfers.shaping import Piece, Shaper
     from airflow_provider_winsms.transfers.sql_table import LoadingTable, Merged

@@ -11,23 +11,24 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import history_at
 from airflow_provider_winsms.choices import (
+    STATUS_LASTS,
     LoadedText,
     Privacy,
     check_choice,
     check_conn_id,
     check_count,
     check_flag,
+    check_identifier,
+    check_prefix,
     optional,
 )
-from airflow_provider_winsms.database import check_identifier
+from airflow_provider_winsms.clocks import SYSTEM_CLOCK
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.ledger.tables import check_prefix
 from airflow_provider_winsms.messages import counted
 from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.sending import STATUS_LASTS, SYSTEM_CLOCK
 from airflow_provider_winsms.templating import TemplatedFields
 from airflow_provider_winsms.transfers.datasets import (
     DATASETS,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ahead import Throttle
     from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.sending import Clock
+    from airflow_provider_winsms.clocks import Clock
     from airflow_provider_winsms.transfers.datasets import Dataset
     from airflow_provider_winsms.transfers.loading import Outcome
     from airflow_provider_winsms.transfers.paging import PagedList

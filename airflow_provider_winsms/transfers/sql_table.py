@@ -18,7 +18,8 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.database import Database, check_identifier
+from airflow_provider_winsms.choices import check_identifier
+from airflow_provider_winsms.database import Database
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
 from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, RAW, Merging
 from airflow_provider_winsms.transfers.merging import PLACE, Statements

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_winsms.batches import history_at, ids_of_batch
-from airflow_provider_winsms.choices import check_conn_id, check_number, check_share
+from airflow_provider_winsms.choices import NOT_FOUND_GRACE, check_conn_id, check_number, check_share
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -25,7 +25,6 @@ from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.waiting import (
-    NOT_FOUND_GRACE,
     REFUSALS,
     SHORTEST_PAUSE,
     DeliveryWait,

@@ -34,8 +34,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from airflow_provider_winsms.choices import Guarantee
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.sending import Guarantee
 from tests.machine.gateway import ELSEWHERE, Fate, Listing
 from tests.machine.world import Fault, Happening, Luck, Process, Task, World
 

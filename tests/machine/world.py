@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 
-from airflow_provider_winsms.clocks import Reading, check_agreement
+from airflow_provider_winsms.clocks import Clock, Reading, check_agreement
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
 from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
@@ -23,8 +23,6 @@ from airflow_provider_winsms.replanning import replan
 from airflow_provider_winsms.sending import (
     GATEWAY_CLOCK_TOLERANCE,
     LEDGER_CLOCK_TOLERANCE,
-    Clock,
-    Guarantee,
     Policy,
     Submission,
     is_cleared,
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.choices import Guarantee
     from airflow_provider_winsms.gateways.base import Call, Leaving
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.sending import Outcome

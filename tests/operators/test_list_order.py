@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pendulum
 import pytest
 
+from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.sending import Clock
 from tests.support.clock import clock_of
 
 if TYPE_CHECKING:

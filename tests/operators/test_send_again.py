@@ -20,6 +20,7 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
     ClocksDiffer,
@@ -39,7 +40,6 @@ from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators import sms
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.sending import Clock
 from tests.conftest import API_KEY
 
 if TYPE_CHECKING:

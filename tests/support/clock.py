@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_winsms.sending import Clock
+from airflow_provider_winsms.clocks import Clock
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox

@@ -153,7 +153,7 @@ def begin(order: Order) -> tuple[int, int]:
 def carry_out(order: Order) -> Ending:
     import pendulum
 
-    from airflow_provider_winsms.sending import Clock
+    from airflow_provider_winsms.clocks import Clock
     from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 
     os.environ.update(order.environment)

@@ -27,10 +27,10 @@ import pendulum
 import psycopg
 from airflow.sdk import Connection
 
+from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.sending import Clock
 from tests.prove.crash.points import Blow, Moment, Point
 from tests.support.task_runner import TaskRunner
 
