@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.clocks import Log
     from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.ledger.history import SmsHistory
     from airflow_provider_winsms.messages import Cancellation, MessageId
     from airflow_provider_winsms.reconciling import Carry
 
@@ -75,6 +76,17 @@ class Conclusion:
     fate: Fate
     refund: Decimal | None = None
     state: DeliveryState | None = None
+
+
+_FATES = {
+    "cancelling": Fate.ASKED,
+    "cancelled": Fate.CANCELLED,
+    "sent": Fate.GONE_OUT,
+    "delivered": Fate.GONE_OUT,
+    "failed": Fate.GONE_OUT,
+    "not_sent": Fate.GONE_OUT,
+}
+"""What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
 
 
 class Memory(Protocol):
@@ -152,6 +164,51 @@ class StoreMemory:
     @staticmethod
     def _key(number: int) -> str:
         return f"{STORE_KEY}.{number + 1:06d}"
+
+
+class SqlMemory:
+    """The memory in the tables of the ledger.
+
+    :param rest: the memory of texts that the tables do not know.
+    """
+
+    def __init__(self, history: SmsHistory, rest: Memory) -> None:
+        self._history = history
+        self._rest = rest
+        self._own: set[MessageId] = set()
+
+    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
+        """Return what is known of texts, in the tables or in the other memory."""
+        states = self._history.states(ids)
+        self._own.update(states)
+        known = {i: Known(_FATES.get(state), cost) for i, (state, cost) in states.items()}
+        return {**known, **self._rest.recall(self._others(ids))}
+
+    def asking(self, ids: Sequence[MessageId]) -> None:
+        """Write that the gateway is about to be asked."""
+        self._history.cancelling([message_id for message_id in ids if message_id in self._own])
+        self._rest.asking(self._others(ids))
+
+    def withdraw(self, ids: Sequence[MessageId]) -> None:
+        """Write that the gateway was not asked after all."""
+        own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
+        if own:
+            self._history.not_cancelled(own)
+        self._rest.withdraw(self._others(ids))
+
+    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
+        """Write what was concluded, with the refund of what was cancelled."""
+        own = {i: conclusion for i, conclusion in conclusions.items() if i in self._own}
+        refunds = {i: c.refund for i, c in own.items() if c.fate is Fate.CANCELLED and c.refund is not None}
+        states = {i: c.state for i, c in own.items() if c.fate is not Fate.CANCELLED and c.state is not None}
+        if refunds:
+            self._history.cancelled(refunds)
+        if states:
+            self._history.not_cancelled(states)
+        self._rest.learn({i: conclusion for i, conclusion in conclusions.items() if i not in self._own})
+
+    def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:
+        return [message_id for message_id in ids if message_id not in self._own]
 
 
 @dataclass(slots=True)

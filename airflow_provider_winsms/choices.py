@@ -43,6 +43,9 @@ LoadedText = Literal["keep", "drop", "redact_numbers"]
 """What becomes of a text: it is loaded, left out, or loaded without what may be phone numbers."""
 
 
+LoadedDataset = Literal["incoming", "opt_outs", "short_code", "scheduled", "deliveries"]
+"""What can be loaded into a table."""
+
 WatchedDataset = Literal["incoming", "short_code", "opt_outs"]
 """The lists of a gateway that can be watched."""
 

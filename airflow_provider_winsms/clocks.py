@@ -7,11 +7,12 @@ one of them takes a request for lost that the other is still submitting.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pendulum
 
@@ -27,8 +28,7 @@ _ZONE_STEP = timedelta(minutes=30)
 """Zones lie whole half hours apart, but for a few that lie quarters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What another clock showed between two looks at this machine's.
 
     :param clock: names the other clock, for errors.
@@ -54,8 +54,7 @@ class Reading:
         return max(least, timedelta(0)) + min(most, timedelta(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """The present, and how to wait for a later one."""
 
     now: Callable[[], DateTime]
@@ -63,6 +62,13 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock(partial(pendulum.now, "UTC"), time.sleep)
+
+
+async def pause(seconds: float, woken: asyncio.Event | None = None) -> None:
+    """Wait for seconds to pass, or for an event if there is one."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await (asyncio.Event() if woken is None else woken).wait()
 
 
 class Log(Protocol):

@@ -16,10 +16,9 @@ import re
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import jinja2
 from airflow.providers.common.compat.sdk import (
@@ -392,8 +391,7 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) and "{" not in item for item in value)
 
 
-@dataclass(frozen=True)
-class _Templates:
+class _Templates(NamedTuple):
     """Puts lists and dicts for whatever else can be walked through: Airflow renders nothing in a generator.
 
     :param resolved: the ids of values that came from other tasks, which hold no templates.

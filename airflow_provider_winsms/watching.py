@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_winsms import waiting
 from airflow_provider_winsms.arrivals import LISTS, Need, rank_of
+from airflow_provider_winsms.clocks import pause
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
 from airflow_provider_winsms.messages import counted
 
@@ -171,6 +172,10 @@ class Turns:
         for asset in assets:
             self._last[asset] = max(turn, before)
         return turn - now
+
+
+TURNS = Turns()
+"""When which asset had its last event; of all watchers in this process."""
 
 
 class Follower:
@@ -372,13 +377,6 @@ class Audience:
         return follower not in self.followers and any(
             other.name == follower.name and other.is_prepared for other in self.followers
         )
-
-
-async def pause(seconds: float, woken: asyncio.Event | None = None) -> None:
-    """Wait for seconds to pass, or for an event if there is one."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await (asyncio.Event() if woken is None else woken).wait()
 
 
 class Watch:

@@ -432,7 +432,7 @@ def try_once(job: Job, options: Options, clock: Clock, home: Path, wrong: Wrong)
     if job.has_store:
         context["task_state_store"] = _StoreOfTry(StoreFile(home, job), job.tries, wrong.lies)
     right = clock.now
-    wrong_clock = replace(clock, now=lambda: right().add(seconds=wrong.clock_off))
+    wrong_clock = clock._replace(now=lambda: right().add(seconds=wrong.clock_off))
     os._exit(_tried(_operator(job, options, wrong_clock), context))
 
 

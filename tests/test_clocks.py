@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,10 +48,10 @@ def test_clocks_within_the_tolerance_are_never_refused_and_others_are(difference
 def test_a_time_in_an_unknown_zone_proves_what_is_left_of_half_hours(
     difference: timedelta, half_hours: int
 ) -> None:
-    reading = replace(
-        reading_of(difference, timedelta(0), timedelta(0)), resolution=timedelta(0), is_zone_known=False
+    reading = reading_of(difference, timedelta(0), timedelta(0))._replace(
+        resolution=timedelta(0), is_zone_known=False
     )
-    shifted = replace(reading, shown=reading.shown + half_hours * timedelta(minutes=30))
+    shifted = reading._replace(shown=reading.shown + half_hours * timedelta(minutes=30))
     assert shifted.least_difference == reading.least_difference
     assert abs(shifted.least_difference - difference) <= SECOND
 

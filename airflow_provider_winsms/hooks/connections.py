@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_winsms.choices import nearest
-from airflow_provider_winsms.database import PACKAGES, how_to_install, missing_module
 from airflow_provider_winsms.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ def _missing_hook(conn_type: str) -> str:
 
     It goes on after the name of the type.
     """
+    from airflow_provider_winsms.database import PACKAGES, how_to_install
+
     if hook_class := _declared_hook(conn_type):
         missing = _missing_module(hook_class)
         return missing and f"whose hook needs {missing}. {how_to_install(conn_type)}"
@@ -163,6 +164,8 @@ def _declared_hook(conn_type: str) -> str:
 
 def _missing_module(hook_class: str) -> str:
     """Return the Python module that is missing for a class; empty if the class can be imported."""
+    from airflow_provider_winsms.database import missing_module
+
     try:
         import_module(hook_class.rpartition(".")[0])
     except ImportError as error:

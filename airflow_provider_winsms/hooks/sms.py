@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_winsms.choices import CheckNumbers, check_choice, check_conn_id
-from airflow_provider_winsms.composing import Composer
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
@@ -22,7 +21,6 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.hooks.base_urls import base_url_of
 from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_behind
 from airflow_provider_winsms.messages import credits_text
-from airflow_provider_winsms.planning import plan
 from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
@@ -68,7 +66,6 @@ class SmsHook(BaseHook):
     """
 
     conn_name_attr: ClassVar[str] = "sms_conn_id"
-    gateway_type: ClassVar[type[Gateway]]
     default_base_url: ClassVar[str]
     connection_fields: ClassVar[Mapping[str, Mapping[str, Any]]]
 
@@ -96,6 +93,10 @@ class SmsHook(BaseHook):
         hook = hook_behind(connection, SmsHook, WHAT)
         hook._endpoint = hook.endpoint_of(connection)  # noqa: SLF001 - its own class
         return hook
+
+    def make_gateway(self, *, time_zone: str, country_code: str) -> Gateway:
+        """Return the gateway that this hook is of; a hook of one gateway says which."""
+        raise NotImplementedError
 
     @property
     def endpoint(self) -> Endpoint:
@@ -241,7 +242,7 @@ class SmsHook(BaseHook):
 
         where = f"The connection {connection.conn_id!r}"
         settings = _settings(extras_of(connection), self.connection_fields, where)
-        gateway = self.gateway_type(
+        gateway = self.make_gateway(
             time_zone=_time_zone(settings.pop("time_zone"), where), country_code=settings.pop("country_code")
         )
         return Endpoint(
@@ -261,6 +262,9 @@ class SmsHook(BaseHook):
         return offset, rows
 
     def _one_request(self, messages: Sequence[Message], check_numbers: CheckNumbers) -> tuple[Message, ...]:
+        from airflow_provider_winsms.composing import Composer
+        from airflow_provider_winsms.planning import plan
+
         check_choice("check_numbers", check_numbers, CheckNumbers)
         composer = Composer(self.gateway, pendulum.now, check_numbers)
         planned = plan(map(composer.check, messages), self.gateway)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_provider_winsms.gateways.winsms.connection import BASE_URL, FIELDS
-from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hooks.sms import SmsHook
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 
 
 class WinSMSHook(SmsHook):
@@ -20,9 +24,14 @@ class WinSMSHook(SmsHook):
     conn_type = "winsms"
     hook_name = "WinSMS"
 
-    gateway_type = WinSMSGateway
     default_base_url = BASE_URL
     connection_fields = FIELDS
 
     def __init__(self, winsms_conn_id: str = default_conn_name) -> None:
         super().__init__(winsms_conn_id)
+
+    def make_gateway(self, *, time_zone: str, country_code: str) -> WinSMSGateway:
+        """Return WinSMS."""
+        from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+
+        return WinSMSGateway(time_zone=time_zone, country_code=country_code)

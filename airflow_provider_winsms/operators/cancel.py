@@ -15,7 +15,6 @@ from airflow_provider_winsms.batches import (
     check_message_ids,
     history_at,
 )
-from airflow_provider_winsms.cancelling import Canceller, Conclusion, Fate, Known, StoreMemory
 from airflow_provider_winsms.choices import (
     Tolerance,
     check_choice,
@@ -27,7 +26,7 @@ from airflow_provider_winsms.choices import (
 from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.messages import DeliveryState, counted, credits_text, each_message_id
+from airflow_provider_winsms.messages import counted, credits_text, each_message_id
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
 
@@ -43,16 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.templating import Templated
 
 T = TypeVar("T")
-
-_FATES = {
-    "cancelling": Fate.ASKED,
-    "cancelled": Fate.CANCELLED,
-    "sent": Fate.GONE_OUT,
-    "delivered": Fate.GONE_OUT,
-    "failed": Fate.GONE_OUT,
-    "not_sent": Fate.GONE_OUT,
-}
-"""What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
 
 
 class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperator):
@@ -143,6 +132,8 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         return history.message_ids(str(self.batch).strip(), with_cancelled=True)
 
     def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: Memory) -> dict[str, Any]:
+        from airflow_provider_winsms.cancelling import Canceller
+
         outcome = Canceller(hook.gateway, hook.carry, memory, self.log).run(ids)
         self.log.info(
             "Cancelled %d of %s, %d of them before; %s credits back%s.",
@@ -167,46 +158,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
 
 
 def _memory(context: Context, history: SmsHistory | None) -> Memory:
+    from airflow_provider_winsms.cancelling import SqlMemory, StoreMemory
+
     memory = StoreMemory(TaskStore(context))
-    return memory if history is None else _SqlMemory(history, memory)
-
-
-class _SqlMemory:
-    """The memory in the tables of the ledger.
-
-    :param rest: the memory of texts that the tables do not know.
-    """
-
-    def __init__(self, history: SmsHistory, rest: Memory) -> None:
-        self._history = history
-        self._rest = rest
-        self._own: set[MessageId] = set()
-
-    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
-        states = self._history.states(ids)
-        self._own.update(states)
-        known = {i: Known(_FATES.get(state), cost) for i, (state, cost) in states.items()}
-        return {**known, **self._rest.recall(self._others(ids))}
-
-    def asking(self, ids: Sequence[MessageId]) -> None:
-        self._history.cancelling([message_id for message_id in ids if message_id in self._own])
-        self._rest.asking(self._others(ids))
-
-    def withdraw(self, ids: Sequence[MessageId]) -> None:
-        own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
-        if own:
-            self._history.not_cancelled(own)
-        self._rest.withdraw(self._others(ids))
-
-    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
-        own = {i: conclusion for i, conclusion in conclusions.items() if i in self._own}
-        refunds = {i: c.refund for i, c in own.items() if c.fate is Fate.CANCELLED and c.refund is not None}
-        states = {i: c.state for i, c in own.items() if c.fate is not Fate.CANCELLED and c.state is not None}
-        if refunds:
-            self._history.cancelled(refunds)
-        if states:
-            self._history.not_cancelled(states)
-        self._rest.learn({i: conclusion for i, conclusion in conclusions.items() if i not in self._own})
-
-    def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:
-        return [message_id for message_id in ids if message_id not in self._own]
+    return memory if history is None else SqlMemory(history, memory)

@@ -15,7 +15,6 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
 from airflow_provider_winsms.templating import TemplatedFields
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.clocks import Clock
+    from airflow_provider_winsms.refreshing import StatusRefresh
 
 
 def _check_max_age(name: str, max_age: object) -> None:
@@ -94,6 +94,8 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, write, and return what was learnt, in counts."""
+        from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
+
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = SmsHook.of(self.sms_conn_id)

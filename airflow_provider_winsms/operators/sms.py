@@ -8,12 +8,12 @@ import socket
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import (
@@ -48,14 +48,6 @@ from airflow_provider_winsms.choices import (
     seconds,
 )
 from airflow_provider_winsms.clocks import SYSTEM_CLOCK, check_agreement
-from airflow_provider_winsms.composing import Composer, Rejects, instant_of, spelt_text
-from airflow_provider_winsms.deliveries import (
-    Terms,
-    WorkerWait,
-    judged,
-    ledger_address,
-    xcom_of,
-)
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
@@ -69,28 +61,11 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.base import Batch, Sender
-from airflow_provider_winsms.ledger.task_state import TaskStateLedger
-from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
 from airflow_provider_winsms.messages import Message, Recipient, RejectReason, counted, is_table
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.planning import has_room_for_times, plan
-from airflow_provider_winsms.replanning import replan
-from airflow_provider_winsms.sending import (
-    FIRST_PLACE,
-    GATEWAY_CLOCK_TOLERANCE,
-    LEDGER_CLOCK_TOLERANCE,
-    Outcome,
-    Policy,
-    Submission,
-    is_cleared,
-    open_batch,
-)
 from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
-from airflow_provider_winsms.text import segments
-from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -99,10 +74,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.clocks import Clock
+    from airflow_provider_winsms.composing import Composer, Rejects
+    from airflow_provider_winsms.deliveries import Terms, WorkerWait
     from airflow_provider_winsms.gateways.base import Call
-    from airflow_provider_winsms.ledger.base import Ledger
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
     from airflow_provider_winsms.messages import Receipt
     from airflow_provider_winsms.planning import Plan
+    from airflow_provider_winsms.sending import Outcome, Policy, Submission
     from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome
 
@@ -137,6 +115,8 @@ def _check_idempotency_key(name: str, key: object) -> None:
 
 
 def _check_text(_: str, text: object) -> None:
+    from airflow_provider_winsms.composing import spelt_text
+
     spelt_text(text)
 
 
@@ -148,6 +128,8 @@ def _check_to(name: str, to: object) -> None:
 
 
 def _check_send_at(_: str, send_at: object) -> None:
+    from airflow_provider_winsms.composing import instant_of
+
     instant_of(send_at)
 
 
@@ -202,6 +184,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         "multiple_outputs": check_flag,
     }
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    _rejects: Rejects
+    """Those whom this try leaves out; a composer is given them."""
 
     def __init__(
         self,
@@ -253,7 +237,6 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self.max_poll_interval = max_poll_interval
         self.delivery_timeout = delivery_timeout
         self._given: tuple[object, ...] = ()
-        self._rejects = Rejects()
         self._submission: Submission | None = None
         self._is_killed = False
 
@@ -271,6 +254,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Judge the delivery that the trigger found, of texts that were sent before the task deferred."""
+        from airflow_provider_winsms.deliveries import xcom_of
+        from airflow_provider_winsms.waiting import read_delivery_event
+
         with permanent_errors_fail_at_once():
             outcome, timed_out, trouble = read_delivery_event(event)
             sent: dict[str, Any] | None = XCom.get_one(**xcom_of(context, PARTIAL_RESULT_KEY))
@@ -286,6 +272,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             self._submission.stop()
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
+        from airflow_provider_winsms.sending import Submission, open_batch
+
         policy = self._policy(hook)
         rounds, wanted, resumed = self._planned(hook, ledger, policy, context)
         planned = rounds[0]
@@ -325,6 +313,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _check_clocks(self, hook: SmsHook, ledger: Ledger) -> None:
         """Refuse where the clocks are known to differ that a held send relies on."""
+        from airflow_provider_winsms.sending import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE
+
         gateway, store = hook.read_clock(self.clock.now), ledger.read_clock()
         for reading, tolerance in ((gateway, GATEWAY_CLOCK_TOLERANCE), (store, LEDGER_CLOCK_TOLERANCE)):
             if reading is not None:
@@ -334,6 +324,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _wait(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
         """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""
+        from airflow_provider_winsms.deliveries import WorkerWait
+
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
         wait = WorkerWait(
             hook, sent["message_ids"], self._terms(*self._due(planned)), self._timestamp, self.log
@@ -360,6 +352,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise SendStopped(msg)
 
     def _defer(self, wait: WorkerWait, context: Context) -> NoReturn:
+        from airflow_provider_winsms.deliveries import xcom_of
+
         self.log.info("Sent; waiting for delivery in the triggerer.")
         self.defer(
             trigger=wait.terms.trigger(wait.source(lambda _: xcom_of(context, PARTIAL_RESULT_KEY))),
@@ -375,6 +369,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return max(now, min(times, default=now)).timestamp(), max((now, *times)).timestamp()
 
     def _terms(self, first_due: float, last_due: float) -> Terms:
+        from airflow_provider_winsms.deliveries import Terms, ledger_address
+        from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule
+
         shortest = max(SHORTEST_PAUSE, seconds("poll_interval", self.poll_interval))
         longest = seconds("max_poll_interval", self.max_poll_interval)
         return Terms(
@@ -391,6 +388,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return self.clock.now().timestamp()
 
     def _judge_delivery(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
+        from airflow_provider_winsms.deliveries import judged
+
         limit = seconds("delivery_timeout", self.delivery_timeout)
         ran_out = f"{limit:g} seconds of when they were due" if timed_out else None
         return judged(
@@ -404,6 +403,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
         A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
         """
+        from airflow_provider_winsms.planning import plan
+        from airflow_provider_winsms.sending import FIRST_PLACE
+
         found = ledger.latest()
         resumed = None if found is not None and self._is_resent(found, context) else found
         if resumed is not None and ledger.find(FIRST_PLACE) is not None:
@@ -425,6 +427,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     ) -> tuple[list[Plan], Batch, Batch]:
         """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
         # Cut as it was at first: records know requests by their place.
+        from airflow_provider_winsms.planning import has_room_for_times, plan
+        from airflow_provider_winsms.replanning import replan
+
         is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
         sends_the_rest = self._sends_the_rest(resumed, context)
         messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
@@ -473,6 +478,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
         """Open the ledger: tables if there is a connection for them, else Airflow's task state store."""
+        from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+        from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
+
         if self.ledger_conn_id is not None:
             from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 
@@ -520,6 +528,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise InvalidMessage(msg)
 
     def _policy(self, hook: SmsHook) -> Policy:
+        from airflow_provider_winsms.sending import Policy
+
         endpoint, gateway = hook.endpoint, hook.gateway
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
             msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
@@ -528,11 +538,15 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return Policy(Guarantee(self.guarantee), self.hold, in_flight)
 
     def _is_resent(self, found: Batch, context: Context) -> bool:
+        from airflow_provider_winsms.sending import is_cleared
+
         was_cleared = is_cleared(found, _sender(self, context), context["ti"].max_tries)
         return self.on_clear == "resend" and was_cleared
 
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
         """Return a composer, for which a time is past that was past when the batch began."""
+        from airflow_provider_winsms.composing import Composer, Rejects
+
         now = self.clock.now if resumed is None else lambda: resumed.opened_at
         self._rejects = Rejects()
         return Composer(
@@ -540,6 +554,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         )
 
     def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
+        from airflow_provider_winsms.ledger.base import Batch
+
         sender = _sender(self, context)
         return Batch(
             key=self._key(context),
@@ -795,6 +811,8 @@ class SmsSendOperator(_SendOperator):
         self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
+        from airflow_provider_winsms.text import segments
+
         text = self.unsealed("text")
         message = composer.compose(text, self.unsealed("to"), self.send_at, self.max_segments)
         if message.text != text:
@@ -894,6 +912,8 @@ class SmsSendBatchOperator(_SendOperator):
 
 
 def _sender(operator: BaseOperator, context: Context) -> Sender:
+    from airflow_provider_winsms.ledger.base import Sender
+
     instance = context["ti"]
     return Sender(
         dag_id=instance.dag_id,
@@ -904,8 +924,7 @@ def _sender(operator: BaseOperator, context: Context) -> Sender:
     )
 
 
-@dataclass(frozen=True)
-class _Within:
+class _Within(NamedTuple):
     """What tells a send inside another task, or its callback, from that task's own.
 
     :param name: ends its key; empty for a send that is the task.

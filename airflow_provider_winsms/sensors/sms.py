@@ -30,21 +30,11 @@ from airflow_provider_winsms.choices import (
     optional,
     seconds,
 )
-from airflow_provider_winsms.deliveries import (
-    WAITING_FOR_KEY,
-    Terms,
-    WorkerWait,
-    judged,
-    ledger_address,
-    xcom_of,
-)
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
 from airflow_provider_winsms.messages import each_message_id
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
-from airflow_provider_winsms.waiting import Schedule, read_delivery_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -52,6 +42,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.choices import Check
+    from airflow_provider_winsms.deliveries import WorkerWait
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.templating import Templated
     from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome, Source
@@ -161,11 +152,17 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Judge what the trigger found."""
+        from airflow_provider_winsms.waiting import read_delivery_event
+
         with permanent_errors_fail_at_once():
             outcome, timed_out, trouble = read_delivery_event(event)
             return self._judge(outcome, timed_out=timed_out, trouble=trouble)
 
     def _begun(self, context: Context) -> WorkerWait:
+        from airflow_provider_winsms.deliveries import Terms, WorkerWait, ledger_address
+        from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
+        from airflow_provider_winsms.waiting import Schedule
+
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         began_at = first.timestamp() if isinstance(first, datetime) else time.time()
         self.check_when_rendered()
@@ -208,6 +205,8 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
     def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
+        from airflow_provider_winsms.deliveries import judged
+
         ran_out = f"{self.timeout:g} seconds" if timed_out else None
         try:
             return judged(
@@ -228,6 +227,8 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         )
 
     def _source(self, wait: WorkerWait, context: Context) -> Source:
+        from airflow_provider_winsms.deliveries import WAITING_FOR_KEY, xcom_of
+
         if self.batch is not None:
             return {"batch": cast("str", self.batch).strip()}
 

@@ -12,6 +12,7 @@ from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.batches import history_at
 from airflow_provider_winsms.choices import (
     STATUS_LASTS,
+    LoadedDataset,
     LoadedText,
     Privacy,
     check_choice,
@@ -30,14 +31,6 @@ from airflow_provider_winsms.ledger.store import TaskStore
 from airflow_provider_winsms.messages import counted
 from airflow_provider_winsms.parameters import CheckedParameters
 from airflow_provider_winsms.templating import TemplatedFields
-from airflow_provider_winsms.transfers.datasets import (
-    DATASETS,
-    OPT_OUTS,
-    SCHEDULED,
-    Load,
-    Merging,
-    dataset_named,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -49,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ahead import Throttle
     from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.transfers.datasets import Dataset
+    from airflow_provider_winsms.transfers.datasets import Dataset, Load
     from airflow_provider_winsms.transfers.loading import Outcome
     from airflow_provider_winsms.transfers.paging import PagedList
     from airflow_provider_winsms.transfers.shaping import Personal, Shaper
@@ -130,7 +123,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     )
     text_fields: ClassVar[tuple[str, ...]] = tuple(template_fields)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
-        "dataset": partial(check_choice, choices=DATASETS),
+        "dataset": partial(check_choice, choices=LoadedDataset),
         "sql_conn_id": check_conn_id,
         "table": check_identifier,
         "schema": optional(check_identifier),
@@ -185,6 +178,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return what was done, in counts."""
+        from airflow_provider_winsms.transfers.datasets import Load
         from airflow_provider_winsms.transfers.sql_table import TableName, open_table
 
         with permanent_errors_fail_at_once():
@@ -234,6 +228,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def check_together(self, known: Collection[str]) -> None:
         """Refuse what a dataset does not have, and what must not be beside ``include_raw``."""
+        from airflow_provider_winsms.transfers.datasets import dataset_named
+
         if {"dataset", "table", "ledger_conn_id"} <= set(known):
             dataset = dataset_named(self.dataset)
             self._check_ledger(dataset)
@@ -241,6 +237,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 self._check_raw(dataset)
 
     def _dataset(self) -> Dataset:
+        from airflow_provider_winsms.transfers.datasets import dataset_named
+
         dataset = dataset_named(self.dataset)
         dataset = dataset.with_raw() if self.include_raw else dataset
         return dataset.rewriting() if self.mode == "full_refresh" else dataset
@@ -285,6 +283,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def _load(self, dataset: Dataset, hook: SmsHook, table: LoadingTable, shaper: Shaper) -> Outcome:
         from airflow_provider_winsms.ahead import Throttle
+        from airflow_provider_winsms.transfers.datasets import OPT_OUTS, SCHEDULED
         from airflow_provider_winsms.transfers.loading import ListLoad, load_scheduled, load_stream
 
         self._throttle = throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
@@ -301,6 +300,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             throttle.stop()
 
     def _pages(self, dataset: Dataset, hook: SmsHook, shaper: Shaper, throttle: Throttle) -> PagedList[Any]:
+        from airflow_provider_winsms.transfers.datasets import Merging
         from airflow_provider_winsms.transfers.paging import PagedList, Progress
 
         hook.get_conn()

@@ -14,24 +14,18 @@ from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_winsms.arrivals import LISTS, Line, list_named
 from airflow_provider_winsms.choices import check_conn_id, shown
+from airflow_provider_winsms.clocks import pause
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
-from airflow_provider_winsms.selecting import selection
-from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch, back_off, pause
-
-try:
-    from airflow.triggers.shared_stream import SharedStreamProducer
-except ImportError:  # Airflow before 3.3
-    SharedStreamProducer = object  # type: ignore[assignment,misc] # nobody asks for a producer there
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Sequence
 
-    from airflow.triggers.shared_stream import AdvanceItem
+    from airflow.triggers.shared_stream import SharedStreamProducer
 
+    from airflow_provider_winsms.arrivals import Line
     from airflow_provider_winsms.choices import ExposableField, WatchedDataset
-    from airflow_provider_winsms.watching import Offer
+    from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch
 
 SHORTEST_POLL_INTERVAL = 1.0
 """Seconds: an interval of 0 would ask without pause."""
@@ -89,8 +83,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
     hold: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(asyncio.sleep)
     """Waits for seconds before an event is fired; a seam for tests."""
 
-    turns: ClassVar[Turns] = Turns()
-    """When which asset had its last event; of all watchers in this process."""
+    turns: ClassVar[Turns | None] = None
+    """When which asset had its last event; ``None`` for ``TURNS``. A seam for tests."""
 
     def __init__(
         self,
@@ -142,7 +136,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
         """Return the one poll of all who share it."""
-        return _Producer(cls(**kwargs)._watch())  # noqa: SLF001 - its own class
+        from airflow_provider_winsms.triggers.producer import Producer
+
+        return Producer(cls(**kwargs)._watch())  # noqa: SLF001 - its own class
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Join those who share a poll, and fire events for what it offers."""
@@ -159,6 +155,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         A message counts as told once its event is handed to Airflow, before it is stored.
         """
+        from airflow_provider_winsms.watching import Audience
+
         await self._complain()
         audience = Audience()
         follower = self._join(audience)
@@ -172,6 +170,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
             audience.leave(follower)
 
     def _watch(self, audience: Audience | None = None) -> Watch:
+        from airflow_provider_winsms.arrivals import list_named
+        from airflow_provider_winsms.watching import Watch
+
         return Watch(
             list_named(self.dataset),
             audience or _audience(self.shared_stream_key()),
@@ -182,6 +183,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
         )
 
     def _join(self, audience: Audience) -> Follower:
+        from airflow_provider_winsms.selecting import selection
+        from airflow_provider_winsms.watching import TURNS, Follower
+
         stores = _stores(getattr(self, "asset_state_store", None))
         key = self._store_key()
         follower = Follower(
@@ -190,7 +194,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
             _AssetMemory(list(stores.values()), key) if stores else None,
             self._senders if self.senders_variable else None,
             assets=sorted(stores) or [str(id(self))],
-            turns=self.turns,
+            turns=self.turns or TURNS,
             pause=self.hold,
         )
         self._joined = audience, follower
@@ -203,6 +207,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
         return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
 
     def _seconds(self) -> float:
+        from airflow_provider_winsms.arrivals import LISTS
+
         return float(LISTS[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval)
 
     def _check(self) -> None:
@@ -210,6 +216,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         :raises InvalidMessage: naming the one that is wrong.
         """
+        from airflow_provider_winsms.selecting import selection
+
         check_conn_id("sms_conn_id", self.sms_conn_id)
         if self.senders_variable is not None and not (
             isinstance(self.senders_variable, str) and self.senders_variable
@@ -236,6 +244,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         Airflow makes a watcher anew, every second, that raises or returns.
         """
+        from airflow_provider_winsms.watching import back_off
+
         complaints = 0
         while (problem := self._problem()) is not None:
             complaints += 1
@@ -244,6 +254,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     @asynccontextmanager
     async def _dial(self) -> AsyncIterator[Line]:
+        from airflow_provider_winsms.arrivals import Line
         from airflow_provider_winsms.hooks.awaited import async_hook
 
         hook = await async_hook(self.sms_conn_id)
@@ -277,24 +288,6 @@ class SmsIncomingTrigger(BaseEventTrigger):
             msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{why}."
             raise ConfigurationError(msg)
         return frozenset(numbers)
-
-
-class _Producer(SharedStreamProducer):
-    """What Airflow asks for messages, and tells that their events are stored."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    async def open_stream(self) -> AsyncIterator[tuple[Offer, Offer]]:
-        """Yield what is new; Airflow hands the first of each pair to all watchers, and the second back."""
-        async for offer in self._watch.offers():
-            yield offer, offer
-
-    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Take note of messages that every watcher is done with, whose events are stored."""
-        await self._watch.settle(
-            (item.broker_payload, not item.outcome.failed and not item.outcome.rejected) for item in batch
-        )
 
 
 class _AssetMemory:
@@ -382,6 +375,8 @@ def _stores(accessors: Any) -> dict[str, Any]:
 
 
 def _audience(key: Hashable) -> Audience:
+    from airflow_provider_winsms.watching import Audience
+
     return _audiences.setdefault((asyncio.get_running_loop(), key), Audience())
 
 

@@ -21,19 +21,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     SmsError,
 )
-from airflow_provider_winsms.packing import unpack
-from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
-from airflow_provider_winsms.waiting import (
-    REFUSALS,
-    SHORTEST_PAUSE,
-    DeliveryWait,
-    LedgerAddress,
-    Schedule,
-    Source,
-    back_off,
-    refusal,
-)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -44,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.waiting import DeliveryEvent
 
     T = TypeVar("T")
+    from airflow_provider_winsms.waiting import LedgerAddress, Source
 
 __all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
@@ -66,6 +55,8 @@ _log = logging.getLogger(__name__)
 
 
 def _check_source(name: str, source: object) -> None:
+    from airflow_provider_winsms.waiting import Source
+
     if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= Source.__annotations__.keys():
         msg = f"{name} must say where the ids of the texts are: one of {', '.join(Source.__annotations__)}."
         raise InvalidMessage(msg)
@@ -171,6 +162,8 @@ class SmsDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one ``DeliveryEvent``. An unforeseen error is raised with its traceback."""
+        from airflow_provider_winsms.waiting import REFUSALS, refusal
+
         not_before = time.time() + FIRST_POLL_AFTER
         try:
             event = await self._wait(max(self.first_at, not_before))
@@ -180,6 +173,9 @@ class SmsDeliveryTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self, first_at: float) -> DeliveryEvent:
+        from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
+        from airflow_provider_winsms.waiting import SHORTEST_PAUSE, DeliveryWait, LedgerAddress, Schedule
+
         texts = DeliveryWait(
             await self._message_ids(),
             min_delivered=self.min_delivered,
@@ -199,6 +195,8 @@ class SmsDeliveryTrigger(BaseTrigger):
         }
 
     async def _message_ids(self) -> Sequence[MessageId]:
+        from airflow_provider_winsms.packing import unpack
+
         match self.source:
             case {"message_ids": packed}:
                 return unpack(packed)
@@ -215,6 +213,8 @@ class SmsDeliveryTrigger(BaseTrigger):
 
         :raises SmsError: a permanent one, as it comes.
         """
+        from airflow_provider_winsms.waiting import back_off
+
         failures = 0
         while True:
             try:
@@ -233,6 +233,8 @@ class SmsDeliveryTrigger(BaseTrigger):
 
 def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
     from airflow.providers.common.compat.sdk import XCom
+
+    from airflow_provider_winsms.packing import unpack
 
     value: Any = XCom.get_one(**where)
     if value is None:

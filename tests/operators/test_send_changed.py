@@ -302,7 +302,7 @@ def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
     sandbox.add_fault(fault, operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
     with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", replace(SmsSendOperator.clock, sleep=die))
+        patch.setattr(SmsSendOperator, "clock", SmsSendOperator.clock._replace(sleep=die))
         runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
     assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
     assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
@@ -315,7 +315,7 @@ def test_who_is_gone_and_in_doubt_stays_unknown(
     sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
     with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", replace(SmsSendOperator.clock, sleep=die))
+        patch.setattr(SmsSendOperator, "clock", SmsSendOperator.clock._replace(sleep=die))
         runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
     sandbox.advance(120)
     error = runner.run(send([CAT, BEN], guarantee="exactly_once", **ledger)).error
@@ -428,7 +428,7 @@ def test_a_list_that_an_earlier_try_begins_to_send_meanwhile_is_left_to_a_later_
         return clock.now()
 
     with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", replace(clock, now=now))
+        patch.setattr(SmsSendOperator, "clock", clock._replace(now=now))
         assert isinstance(runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error, ClaimLost)
     assert numbers(sandbox) == [ANN, BEN]
     assert runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error is None
