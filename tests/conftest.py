@@ -67,12 +67,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def runner(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
-    """Airflow's task runner, with ``winsms_default`` leading to the sandbox, whose time is that of sends."""
+    """Airflow's task runner, with ``winsms_default`` leading to the sandbox, whose time operators go by."""
     from airflow_provider_winsms.operators import sms
     from tests.support.clock import clock_of
     from tests.support.task_runner import TaskRunner
 
-    for operator in (sms.SmsSendOperator, sms.SmsSendBatchOperator):
+    for operator in (sms.SmsSendOperator, sms.SmsSendBatchOperator, sms.SmsRefreshStatusOperator):
         monkeypatch.setattr(operator, "clock", clock_of(sandbox))
     connection = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key}
     return TaskRunner({"winsms_default": connection})

@@ -245,7 +245,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             self.unseal()
-            hook = SmsHook.of(self.sms_conn_id)
+            hook = self.hook_of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
                 sent, planned = self._send(hook, ledger, context)
             # Nothing can be taken back any more: the ledger is closed, and a kill must not fail the wait.
@@ -270,6 +270,11 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self._is_killed = True
         if self._submission is not None:
             self._submission.stop()
+
+    @staticmethod
+    def hook_of(sms_conn_id: str, /) -> SmsHook:
+        """Return the hook of the gateway that the connection names; like ``clock`` a seam for tests."""
+        return SmsHook.of(sms_conn_id)
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
         from airflow_provider_winsms.sending import Submission, open_batch

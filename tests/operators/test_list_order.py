@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pendulum
 import pytest
 
 from airflow_provider_winsms.clocks import Clock
-from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from tests.support.clock import clock_of
+from tests.support.hooks import narrow_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +29,17 @@ LOOKS_BEFORE = 10
 LIST, SEND, CANCEL = "getScheduledMessages", "smsSend", "deleteScheduledMessages"
 
 
+class Send(SmsSendOperator):
+    """A send whose requests have more recipients than a page of the list has rows."""
+
+    hook_of = narrow_hook(recipients=REQUEST, page_rows=PAGE)
+
+
 @pytest.fixture(autouse=True, params=[False, True], ids=["oldest first", "newest first"])
-def long_list(
-    request: pytest.FixtureRequest, sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Give a request more recipients than a page has rows, and put texts of another program beside them."""
-    limits = replace(WinSMSGateway.limits, recipients=REQUEST, page_rows=PAGE)
-    monkeypatch.setattr(WinSMSGateway, "limits", limits)
+def long_list(request: pytest.FixtureRequest, sandbox: Sandbox, runner: TaskRunner) -> None:
+    """Put texts of another program beside those of the send."""
     sandbox.set_scheduled_list(newest_first=request.param)
-    elsewhere = SmsSendOperator(
+    elsewhere = Send(
         task_id="elsewhere", text="Later", to=ELSEWHERE, send_at=pendulum.instance(sandbox.now()).add(hours=3)
     )
     assert runner.another().run(elsewhere).error is None
@@ -46,25 +47,25 @@ def long_list(
 
 
 @pytest.fixture
-def killed_at_its_first_wait(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have a send that waits killed, as Airflow kills tasks: once."""
+def killed_send(sandbox: Sandbox) -> Iterator[type[Send]]:
+    """Return a send that is killed at its first wait, as Airflow kills tasks, and at no other."""
     handler, signals = signal.getsignal(signal.SIGTERM), iter([signal.SIGTERM])
-    clock = clock_of(sandbox)
+    right = clock_of(sandbox)
 
     def sleep(seconds: float) -> None:
         for number in signals:
             signal.raise_signal(number)
-        clock.sleep(seconds)
+        right.sleep(seconds)
 
-    monkeypatch.setattr(SmsSendOperator, "clock", Clock(clock.now, sleep))
-    yield
+    class KilledSend(Send):
+        clock = Clock(right.now, sleep)
+
+    yield KilledSend
     signal.signal(signal.SIGTERM, handler)
 
 
-def send() -> SmsSendOperator:
-    return SmsSendOperator(
-        task_id="send", text="Hallo", to=TO, guarantee="exactly_once", retries=3, cancel_on_kill=True
-    )
+def send(kind: type[Send] = Send) -> Send:
+    return kind(task_id="send", text="Hallo", to=TO, guarantee="exactly_once", retries=3, cancel_on_kill=True)
 
 
 def texts(sandbox: Sandbox) -> Counter[str]:
@@ -85,17 +86,16 @@ def test_a_lost_answer_is_looked_up_and_each_text_goes_out_once(
     assert texts(sandbox) == Counter(TO)
 
 
-@pytest.mark.usefixtures("killed_at_its_first_wait")
 @pytest.mark.parametrize(
     ("fault", "cancelled"), [("lost-after-acceptance", REQUEST), ("503-before-acceptance", 0)]
 )
 def test_texts_whose_cancelling_was_not_answered_go_out_once(
-    fault: str, cancelled: int, sandbox: Sandbox, runner: TaskRunner
+    fault: str, cancelled: int, sandbox: Sandbox, runner: TaskRunner, killed_send: type[Send]
 ) -> None:
     sandbox.add_fault("503-before-acceptance", operation=SEND, skip=1)
     sandbox.add_fault(fault, operation=CANCEL)
     sandbox.add_fault("rows-between-pages", operation=LIST, probability=1)
-    assert runner.run(send()).error is not None
+    assert runner.run(send(killed_send)).error is not None
     assert sum(row["cancelled"] for row in sandbox.outbox()) == cancelled
-    assert runner.run(send()).error is None
+    assert runner.run(send(killed_send)).error is None
     assert texts(sandbox) == Counter(TO)

@@ -30,7 +30,6 @@ from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsS
 from airflow_provider_winsms.refreshing import PLACE_KEY
 from tests.gateways.stub import Stub, answer
 from tests.ledger.conftest import database, mariadb, postgres, postgres_database, sqlite
-from tests.support.clock import clock_of
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
@@ -58,10 +57,9 @@ NOTHING = {
 
 
 @pytest.fixture
-def night(runner: TaskRunner, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
-    """The task instance that refreshes, whose time is the sandbox's; the ledger is given by ``at``."""
+def night(runner: TaskRunner, sandbox: Sandbox) -> TaskRunner:
+    """The task instance that refreshes; the ledger is given by ``at``."""
     sandbox.set_account(credit_balance=100_000)
-    monkeypatch.setattr(SmsRefreshStatusOperator, "clock", clock_of(sandbox))
     return runner
 
 

@@ -15,6 +15,7 @@ from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.triggers import sms as triggers
+from tests.support.clock import on_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +39,11 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
     return kind
 
 
-def sending(to: Any = DELIVERED, text: Any = "Hi", **kwargs: Any) -> SmsSendOperator:
+def sending(
+    to: Any = DELIVERED, text: Any = "Hi", kind: type[SmsSendOperator] = SmsSendOperator, **kwargs: Any
+) -> SmsSendOperator:
     kwargs = {"poll_interval": 1, "delivery_timeout": 5, "wait_for_delivery": True, **kwargs}
-    return SmsSendOperator(task_id="send", text=text, to=to, **kwargs)
+    return kind(task_id="send", text=text, to=to, **kwargs)
 
 
 def run(runner: TaskRunner, task: Any) -> Any:
@@ -137,21 +140,16 @@ def test_going_on_after_the_deferral_sends_nothing(sandbox: Sandbox, runner: Tas
 
 
 @pytest.mark.parametrize("guarantee", ["at_most_once", "exactly_once"])
-def test_a_kill_ends_a_wait_and_cancels_nothing(
-    guarantee: str, sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_ends_a_wait_and_cancels_nothing(guarantee: str, sandbox: Sandbox, runner: TaskRunner) -> None:
     runner.retries = 1
-    clock = SmsSendOperator.clock
     terms: dict[str, Any] = {"guarantee": guarantee, "cancel_on_kill": True, "delivery_timeout": 600}
     if guarantee == "at_most_once":
         terms["send_at"] = sandbox.now() + timedelta(hours=1)
     handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(
-        SmsSendOperator, "clock", Clock(clock.now, lambda _: signal.raise_signal(signal.SIGTERM))
-    )
-    assert isinstance(runner.run(sending(**terms, deferrable=False)).error, SendStopped)
+    clock = Clock(SmsSendOperator.clock.now, lambda _: signal.raise_signal(signal.SIGTERM))
+    killed = sending(**terms, deferrable=False, kind=on_clock(SmsSendOperator, clock))
+    assert isinstance(runner.run(killed).error, SendStopped)
     signal.signal(signal.SIGTERM, handler)
-    monkeypatch.setattr(SmsSendOperator, "clock", clock)
     assert run(runner, sending(**terms, deferrable=False)).state == "success"
     signal.signal(signal.SIGTERM, handler)
     assert runner.result["delivery"] == ARRIVED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,13 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     OutOfCredits,
 )
-from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from tests.support import databases
+from tests.support.clock import on_clock
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
+from tests.support.hooks import narrow_hook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +43,19 @@ GUARANTEES = ["at_most_once", "exactly_once", "at_least_once"]
 RETRIES = 9
 
 
+class Send(SmsSendOperator):
+    """A send with two recipients a request."""
+
+    hook_of = narrow_hook(recipients=2)
+
+
+class SendBatch(SmsSendBatchOperator):
+    hook_of = narrow_hook(recipients=2)
+
+
 @pytest.fixture(autouse=True)
-def two_a_request(runner: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def retries(runner: TaskRunner) -> None:
     runner.retries = RETRIES
-    monkeypatch.setattr(WinSMSGateway, "limits", replace(WinSMSGateway.limits, recipients=2))
 
 
 @pytest.fixture(params=["store", "sqlite", "postgres", "hashed"])
@@ -65,15 +74,15 @@ def ledger(
     return {"ledger_conn_id": CONN_ID, "ledger_privacy": "keyed_hash", "ledger_text": "keep"}
 
 
-def send(to: Any, text: str = "Pay, please", **kwargs: Any) -> SmsSendOperator:
+def send(to: Any, text: str = "Pay, please", kind: type[Send] = Send, **kwargs: Any) -> Send:
     kwargs = {"on_changed": "send_the_rest", "retries": RETRIES, **kwargs}
-    return SmsSendOperator(task_id="send", text=text, to=to, **kwargs)
+    return kind(task_id="send", text=text, to=to, **kwargs)
 
 
 def send_batch(*rows: tuple[str, str], **kwargs: Any) -> SmsSendBatchOperator:
     messages = [{"text": text, "to": to} for text, to in rows]
     kwargs = {"on_changed": "send_the_rest", "retries": RETRIES, **kwargs}
-    return SmsSendBatchOperator(task_id="send", messages=messages, **kwargs)
+    return SendBatch(task_id="send", messages=messages, **kwargs)
 
 
 def refuse_after(sandbox: Sandbox, requests: int, operation: str = "smsSend") -> None:
@@ -165,7 +174,7 @@ def test_a_time_that_counts_from_now_is_no_change_of_a_text(
         return [{"text": "Come", "to": [ANN, BEN], "send_at": at} for at in times]
 
     def task() -> SmsSendBatchOperator:
-        return SmsSendBatchOperator(
+        return SendBatch(
             task_id="send", messages=rows(), retries=RETRIES, on_changed="send_the_rest", **ledger
         )
 
@@ -297,26 +306,23 @@ def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
     sandbox: Sandbox,
     runner: TaskRunner,
     ledger: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox.add_fault(fault, operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", SmsSendOperator.clock._replace(sleep=die))
-        runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
+    dying = on_clock(Send, Send.clock._replace(sleep=die))
+    runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
     assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
     assert numbers(sandbox) == [ANN, BEN, CAT, DAN]
 
 
 def test_who_is_gone_and_in_doubt_stays_unknown(
-    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
 ) -> None:
     sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", SmsSendOperator.clock._replace(sleep=die))
-        runner.run(send([ANN, BEN, CAT], guarantee="exactly_once", **ledger))
+    dying = on_clock(Send, Send.clock._replace(sleep=die))
+    runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     sandbox.advance(120)
     error = runner.run(send([CAT, BEN], guarantee="exactly_once", **ledger)).error
     assert isinstance(error, OutcomeUnknown)
@@ -420,16 +426,15 @@ def test_a_list_that_an_earlier_try_begins_to_send_meanwhile_is_left_to_a_later_
     runner.another().run(send([ANN, BEN, CAT], ledger_conn_id=CONN_ID))
     sandbox.clear_faults()
     sqlite.let_tasks_find_it(monkeypatch)
-    clock, moments = SmsSendOperator.clock, count()
+    clock, moments = Send.clock, count()
 
     def now() -> DateTime:
         if next(moments) == 0:
             copy(earlier, sqlite)
         return clock.now()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(SmsSendOperator, "clock", clock._replace(now=now))
-        assert isinstance(runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error, ClaimLost)
+    waking = on_clock(Send, clock._replace(now=now))
+    assert isinstance(runner.run(send([DAN, CAT, ANN], kind=waking, ledger_conn_id=CONN_ID)).error, ClaimLost)
     assert numbers(sandbox) == [ANN, BEN]
     assert runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error is None
     assert numbers(sandbox) == [ANN, BEN, CAT, DAN]

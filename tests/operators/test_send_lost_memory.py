@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
+from tests.support.hooks import narrow_hook
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
@@ -29,15 +28,19 @@ EVERY = ""
 RETRIES = 5
 
 
+class Send(SmsSendOperator):
+    """A send with two recipients a request."""
+
+    hook_of = narrow_hook(recipients=2)
+
+
 @pytest.fixture(autouse=True)
-def two_a_request(runner: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make three requests of six recipients."""
+def retries(runner: TaskRunner) -> None:
     runner.retries = RETRIES
-    monkeypatch.setattr(WinSMSGateway, "limits", replace(WinSMSGateway.limits, recipients=2))
 
 
 def send(**kwargs: Any) -> SmsSendOperator:
-    return SmsSendOperator(task_id="send", **{"text": "Hallo", "to": TO, "retries": RETRIES, **kwargs})
+    return Send(task_id="send", **{"text": "Hallo", "to": TO, "retries": RETRIES, **kwargs})
 
 
 def texts(sandbox: Sandbox) -> dict[str, int]:

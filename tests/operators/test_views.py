@@ -20,7 +20,7 @@ from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.views import VIEWS, Tables, create_views
 from scripts.demo_history import COLUMNS
-from tests.support.clock import clock_of
+from tests.support.clock import clock_of, on_clock
 from tests.support.database_fixtures import (
     duckdb,
     mariadb,
@@ -36,6 +36,7 @@ from tests.transfers.list_server import listing, row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_winsms.clocks import Clock
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -254,9 +255,7 @@ def test_the_views_answer_for_what_was_sent_and_loaded(
     runner: TaskRunner,
     sandbox: Sandbox,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(SmsToSqlOperator, "clock", clock_of(sandbox))
     gateway = {
         **runner.connections["winsms_default"],
         "extra": json.dumps({"hash_secret": "0123456789abcdef"}),
@@ -275,9 +274,7 @@ def test_the_views_answer_for_what_was_sent_and_loaded(
         sandbox.advance(3600)
 
     def load(dataset: str, **given: Any) -> None:
-        operator = SmsToSqlOperator(
-            task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, privacy=privacy, **given
-        )
+        operator = load_of(dataset, clock_of(sandbox), privacy=privacy, **given)
         assert runner.another().run(operator).error is None
 
     send("first", replies, leaves, is_silent)
@@ -314,10 +311,8 @@ def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
     runner: TaskRunner,
     sandbox: Sandbox,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = clock_of(sandbox)
-    monkeypatch.setattr(SmsToSqlOperator, "clock", clock)
     key = json.dumps({"hash_secret": "0123456789abcdef"})
     with listing() as lists:
         connections = {
@@ -334,8 +329,8 @@ def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
             SmsSendOperator(
                 task_id="send", text="Hi", to=ANN, ledger_conn_id="ledger", ledger_privacy=privacy
             ),
-            load_of("deliveries", ledger_conn_id="ledger", privacy=privacy),
-            load_of("opt_outs", sms_conn_id="lists", privacy=privacy),
+            load_of("deliveries", clock, ledger_conn_id="ledger", privacy=privacy),
+            load_of("opt_outs", clock, sms_conn_id="lists", privacy=privacy),
             views(incoming=None),
         ]
         assert [runner.another().run(operator).error for operator in run] == [None] * 4
@@ -344,8 +339,9 @@ def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
         assert list(sqlite.execute("SELECT number FROM {}opt_outs")) == [(ANN,)]
 
 
-def load_of(dataset: str, **given: Any) -> SmsToSqlOperator:
-    return SmsToSqlOperator(task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, **given)
+def load_of(dataset: str, clock: Clock, **given: Any) -> SmsToSqlOperator:
+    load = on_clock(SmsToSqlOperator, clock)
+    return load(task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, **given)
 
 
 def blocks() -> Iterator[str]:

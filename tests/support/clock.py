@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import new_class
+from typing import TYPE_CHECKING, TypeVar
 
 import pendulum
 
@@ -10,6 +11,8 @@ from airflow_provider_winsms.clocks import Clock
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
+
+Operator = TypeVar("Operator")
 
 
 def clock_of(sandbox: Sandbox) -> Clock:
@@ -19,3 +22,8 @@ def clock_of(sandbox: Sandbox) -> Clock:
         return pendulum.from_timestamp(sandbox.now().timestamp())
 
     return Clock(now, sandbox.advance)
+
+
+def on_clock(operator: type[Operator], clock: Clock) -> type[Operator]:
+    """Return an operator that goes by another clock."""
+    return new_class(operator.__name__, (operator,), exec_body=lambda body: body.update(clock=clock))
