@@ -13,13 +13,13 @@ from airflow_provider_winsms.ahead import Throttle, ahead
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, SendStopped
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from tests.transfers.list_server import listing, row
+from tests.support.lists import listing, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 SOON = 5.0
 """Seconds within which what is to happen at once has happened: a bound, not an expectation."""
@@ -277,14 +277,14 @@ class Counter:
 
 
 @pytest.fixture
-def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
+def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
     with listing() as server:
         server.rows = [row(1)]
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
         yield server
 
 
-def most_at_a_time(asking: Asking, server: ListServer, requests: int) -> int:
+def most_at_a_time(asking: Asking, server: Lists, requests: int) -> int:
     """Ask from more threads than may leave, and return how many requests were there at a time."""
     server.meanwhile = counter = Counter()
 
@@ -297,15 +297,15 @@ def most_at_a_time(asking: Asking, server: ListServer, requests: int) -> int:
     return counter.most
 
 
-def test_never_are_more_requests_on_their_way_than_allowed(lists: ListServer) -> None:
+def test_never_are_more_requests_on_their_way_than_allowed(lists: Lists) -> None:
     asking = Asking(most=4)
     assert most_at_a_time(asking, lists, 60) == 4
-    lists.breaking = 10**9
+    lists.box.add_fault("truncated-json", times=10**9)
     with pytest.raises(GatewayUnavailable):
         asking()
     assert asking.throttle.allowed == 1
     assert most_at_a_time(asking, lists, 10) == 1
-    lists.breaking = 0
+    lists.box.clear_faults()
     assert most_at_a_time(asking, lists, 60) == 4
     assert asking.throttle.allowed == 4
 

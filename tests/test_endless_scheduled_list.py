@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_winsms.gateways.transport import Endpoint, Transport
 from airflow_provider_winsms.reconciling import read_scheduled
-from tests.gateways.carriers import GATEWAY, KEY
-from tests.transfers.answering import answering
-from tests.transfers.list_server import waiting
+from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from tests.gateways.carriers import GATEWAY
+from tests.support.lists import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_winsms.sandbox import Sandbox
 
 IDS = [1, 2, 3, 4, 5]
 
@@ -31,22 +33,17 @@ PAGES: dict[str, Callable[[int, int], list[int]]] = {
 
 @pytest.mark.parametrize("pages", PAGES)
 @pytest.mark.parametrize("total", TOTALS)
-def test_a_list_with_a_false_total_is_read_and_proves_nothing(total: str, pages: str) -> None:
-    asked = []
+def test_a_list_with_a_false_total_is_read_and_proves_nothing(
+    total: str, pages: str, sandbox: Sandbox
+) -> None:
+    def page(asked: Asked) -> Listing:
+        found = PAGES[pages](asked.offset, asked.limit)
+        return Listing(list(map(waiting, found)), TOTALS[total](asked.offset))
 
-    def answer(_: str, query: dict[str, int]) -> dict[str, Any]:
-        asked.append(query["offset"])
-        page = PAGES[pages](query["offset"], query["limit"])
-        return {
-            "scheduledMessages": list(map(waiting, page)),
-            "resultsTotalAvailable": TOTALS[total](query["offset"]),
-        }
-
-    with answering() as gateway:
-        gateway.answer = answer
-        host = f"http://127.0.0.1:{gateway.port}/api/rest/v1"
-        with Transport(Endpoint("winsms_default", GATEWAY, host, KEY)) as transport:
-            rows, is_whole = read_scheduled(transport.send, GATEWAY)
+    sandbox.script("getScheduledMessages", page)
+    endpoint = Endpoint("winsms_default", GATEWAY, sandbox.base_url, sandbox.api_key)
+    with Transport(endpoint) as transport:
+        rows, is_whole = read_scheduled(transport.send, GATEWAY)
     assert not is_whole
     assert {row.message_id for row in rows} >= ({1} if pages == "short" else set(IDS))
-    assert len(asked) <= 60
+    assert len(sandbox.requests()) <= 60

@@ -35,6 +35,7 @@ _TIMES = frozenset({"scheduledTime", "statusTime", "receiveTime", "submitTime", 
 _CREDITS = frozenset({"creditCost", "creditBalance", "newCreditBalance"})
 _MINUTE = "%Y%m%d%H%M"
 _MINUTE_DIGITS = 12
+_MOST_DIGITS = 30
 
 # The GSM 7-bit default alphabet and its extension table (3GPP TS 23.038).
 _GSM_7 = frozenset(
@@ -166,7 +167,7 @@ def page(query: Mapping[str, str]) -> Page:
 
 
 def _digits(value: str) -> int:
-    return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MINUTE_DIGITS else -1
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS else -1
 
 
 def _is_integer(value: Any) -> bool:

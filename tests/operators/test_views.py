@@ -31,7 +31,7 @@ from tests.support.database_fixtures import (
     sqlite,
 )
 from tests.support.databases import CONN_ID
-from tests.transfers.list_server import listing, row
+from tests.support.lists import listing, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

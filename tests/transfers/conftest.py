@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -8,17 +7,15 @@ import pytest
 
 from tests.support.database_fixtures import duckdb, mariadb, portable, postgres, postgres_database, sqlite
 from tests.support.databases import KINDS
-from tests.transfers.list_server import ListServer, listing
+from tests.support.lists import PAGE_SIZE, Lists, connection_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
 
 __all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_database", "sqlite"]
-
-PAGE_SIZE = 10
 
 ALWAYS = ("sqlite", "postgres")
 """The databases that quick tests load into. The lane ``database`` has all kinds; some claims always do."""
@@ -52,23 +49,16 @@ def one_database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The sandbox behind the connection ``winsms_default``, read in pages of 10."""
-    extra = json.dumps({"page_size": PAGE_SIZE})
-    connection = {
-        "conn_type": "winsms",
-        "host": sandbox.base_url,
-        "password": sandbox.api_key,
-        "extra": extra,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=PAGE_SIZE))
     return sandbox
 
 
 @pytest.fixture
-def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
-    """A gateway that lists what it is told to, behind the connection ``winsms_default``."""
-    with listing() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
-        yield server
+def lists(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lists:
+    """The sandbox behind the connection ``winsms_default``, which lists what it is told to."""
+    found = Lists(sandbox)
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", found.connection)
+    return found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,19 +14,18 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.sandbox.scripts import Asked, Listing
 from airflow_provider_winsms.transfers import sql_table
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from tests.support.databases import CONN_ID
-from tests.transfers.answering import Answering, answering
-from tests.transfers.list_server import row as wire_row
+from tests.support.lists import connection_to, one_at_a_time
+from tests.support.lists import row as wire_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-
-    Row = dict[str, Any]
 
 EXAMPLES = int(os.environ.get("LIST_EXAMPLES", "0"))
 """How many lists are tried; 0: as many as each test has time for."""
@@ -183,8 +181,8 @@ class Source:
     def text(self, message_id: int) -> str:
         return f"{self._text} {message_id}"
 
-    def answer(self, _: str, query: dict[str, int]) -> Row:
-        offset, limit = query["offset"], query["limit"]
+    def answer(self, asked: Asked) -> Listing:
+        offset, limit, _ = asked
         request = len(self.asked)
         self.asked.append((offset, limit))
         self._given.append(range(offset, offset + min(limit, self._world.most)))
@@ -194,13 +192,7 @@ class Source:
             page, total = self._spoil(spoilt, page, total)
         if self._arrive(self._plan.between.get(request, [])) or spoilt:
             self.struck.append(request)
-        rows = [wire_row(each, text=self.text(each)) for each in page]
-        return {
-            "incomingMessages": rows,
-            "resultsOffset": offset,
-            "resultsLimit": limit,
-            "resultsTotalAvailable": total,
-        }
+        return Listing([wire_row(each, text=self.text(each)) for each in page], total)
 
     @property
     def last_reading(self) -> int:
@@ -362,18 +354,12 @@ class Life:
 
 
 @pytest.fixture
-def gateway() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
-
-
-@pytest.fixture
-def live(gateway: Answering, monkeypatch: pytest.MonkeyPatch) -> Callable[[World, Database], None]:
+def live(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[World, Database], None]:
     def live(world: World, database: Database) -> None:
         life = Life(world, database)
-        gateway.answer = life.source.answer
+        sandbox.script("getIncomingMessages", one_at_a_time(life.source.answer))
         extra = {"page_size": world.page_size, "max_concurrent_requests": world.ahead}
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", gateway.connection(**extra))
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, **extra))
         monkeypatch.setattr(sql_table, "MERGED_ROWS", world.merged_rows)
         life.run()
 
@@ -430,9 +416,7 @@ def test_whatever_the_sandbox_does_the_table_has_its_rows_each_once(
     sqlite: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    extra = json.dumps({"page_size": 10})
-    gateway = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(gateway))
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=10))
     sandbox.reset()
     sqlite.execute("DROP TABLE IF EXISTS replies")
     for news, strikes in rounds:
@@ -483,16 +467,15 @@ class Waiting:
         self.throughout, self.is_calm = set(self.ids), True
         self._between, self._asked = between, 0
 
-    def answer(self, _: str, query: dict[str, int]) -> Row:
-        offset = query["offset"]
-        page, total = self.ids[offset : offset + query["limit"]], len(self.ids)
+    def answer(self, asked: Asked) -> Listing:
+        page, total = self.ids[asked.offset : asked.offset + asked.limit], len(self.ids)
         if change := self._between.get(self._asked):
             self._change(change)
             self.throughout &= set(self.ids)
             self.is_calm = False
         self._asked += 1
         rows = [{"apiMessageId": each, "mobileNumber": "27825550101", "creditCost": 1} for each in page]
-        return {"scheduledMessages": rows, "resultsTotalAvailable": total}
+        return Listing(rows, total)
 
     def _change(self, change: Change) -> None:
         for place in change.leave:
@@ -526,9 +509,9 @@ def expected_after(before: Snapshot, listed: list[int], at: datetime) -> Snapsho
     return gone | {key: (before.get(key, (at,))[0], at, None) for key in listed}
 
 
-def watch(gateway: Answering, database: Database, steps: list[tuple[Change, dict[int, Change]]]) -> None:
+def watch(gateway: Sandbox, database: Database, steps: list[tuple[Change, dict[int, Change]]]) -> None:
     waiting, before, at = Waiting(), dict[int, Any](), BEGINNING
-    gateway.answer = waiting.answer
+    gateway.script("getScheduledMessages", one_at_a_time(waiting.answer))
     database.execute("DROP TABLE IF EXISTS {}replies")
     for change, between in [*steps, (Change([], 1), {})]:
         at += timedelta(minutes=1)
@@ -544,15 +527,15 @@ def watch(gateway: Answering, database: Database, steps: list[tuple[Change, dict
 
 
 @pytest.fixture
-def waiting_list(gateway: Answering, monkeypatch: pytest.MonkeyPatch) -> Answering:
-    """The gateway, asked for 4 rows at a time."""
+def waiting_list(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox, asked for 4 rows at a time."""
     extra = {"page_size": 4, "max_concurrent_requests": 1}
-    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", gateway.connection(**extra))
-    return gateway
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, **extra))
+    return sandbox
 
 
 def test_a_row_is_not_missed_that_moved_up_into_a_page_that_was_read_while_another_came(
-    waiting_list: Answering, sqlite: Database
+    waiting_list: Sandbox, sqlite: Database
 ) -> None:
     nothing = Change([], 0)
     watch(waiting_list, sqlite, [(nothing, {}), (nothing, {0: Change([0], 1)})])
@@ -562,6 +545,6 @@ def test_a_row_is_not_missed_that_moved_up_into_a_page_that_was_read_while_anoth
 @AT_LENGTH
 @given(steps=SNAPSHOTS)
 def test_whatever_leaves_a_list_meanwhile_the_table_says_what_is_still_on_it(
-    steps: list[tuple[Change, dict[int, Change]]], waiting_list: Answering, sqlite: Database
+    steps: list[tuple[Change, dict[int, Change]]], waiting_list: Sandbox, sqlite: Database
 ) -> None:
     watch(waiting_list, sqlite, steps)

@@ -22,12 +22,11 @@ from airflow_provider_winsms.transfers.datasets import OPT_OUTS, Load
 from airflow_provider_winsms.transfers.loading import load_stream
 from airflow_provider_winsms.transfers.shaping import Personal
 from airflow_provider_winsms.transfers.sql_table import TableName, open_table
-from tests.transfers.answering import BREAKS_OFF, Answering, answering
+from tests.support.lists import connection_to
 from tests.transfers.conftest import postgres, postgres_database, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
 
 __all__ = ["postgres", "postgres_database", "sqlite"]
@@ -182,7 +181,7 @@ def load(database: Database, at: int) -> None:
         load_stream(lambda: transport.stream(call), shaper, table, Throttle(1))
 
 
-def live(gateway: Answering, database: Database, plans: list[Plan]) -> None:
+def live(gateway: Sandbox, database: Database, plans: list[Plan]) -> None:
     for table in ("outs", "outs_history"):
         database.execute(f"DROP TABLE IF EXISTS {{}}{table}")
     expected, latest = Expected(), -1
@@ -202,23 +201,24 @@ def live(gateway: Answering, database: Database, plans: list[Plan]) -> None:
         assert found(database, "outs_history") == by_age
 
 
-def answer_with(gateway: Answering, plan: Plan) -> bool:
+def answer_with(gateway: Sandbox, plan: Plan) -> bool:
     """Let the gateway list what is planned, and tell whether it breaks off too often."""
-    answer = {"incomingOptoutMessages": [entry.wire() for entry in plan.entries]}
-    # A call is tried four times before its first part came, which is all of this answer.
-    broken = iter([BREAKS_OFF] * (plan.breaks_off * 4 if plan.breaks_off == ATTEMPTS else plan.breaks_off))
-    gateway.answer = lambda *_: {**answer, **next(broken, {})}
+    gateway.script_rows("getOptoutMessages", [entry.wire() for entry in plan.entries])
+    gateway.clear_faults()
+    if plan.breaks_off:
+        # A call is tried four times before its first part came, which is all of this answer.
+        times = plan.breaks_off * 4 if plan.breaks_off == ATTEMPTS else plan.breaks_off
+        gateway.add_fault("truncated-json", times=times)
     return plan.breaks_off == ATTEMPTS
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A gateway whose answers come in parts of 2 rows, of which 3 at a time are staged."""
     monkeypatch.setattr(of_rows, "PART_ROWS", 2)
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 3)
-    with answering() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection())
-        yield server
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox))
+    return sandbox
 
 
 SEQUENCES = st.lists(PLANS, min_size=1, max_size=5)
@@ -227,7 +227,7 @@ SEQUENCES = st.lists(PLANS, min_size=1, max_size=5)
 @QUICKLY
 @given(plans=SEQUENCES)
 def test_the_table_and_its_history_are_what_python_makes_of_any_lists(
-    plans: list[Plan], gateway: Answering, sqlite: Database
+    plans: list[Plan], gateway: Sandbox, sqlite: Database
 ) -> None:
     live(gateway, sqlite, plans)
 
@@ -235,19 +235,19 @@ def test_the_table_and_its_history_are_what_python_makes_of_any_lists(
 @pytest.mark.database
 @AT_LENGTH
 @given(plans=SEQUENCES)
-def test_so_they_are_in_many_more_cases(plans: list[Plan], gateway: Answering, sqlite: Database) -> None:
+def test_so_they_are_in_many_more_cases(plans: list[Plan], gateway: Sandbox, sqlite: Database) -> None:
     live(gateway, sqlite, plans)
 
 
 @pytest.mark.database
 @ON_A_SERVER
 @given(plans=SEQUENCES)
-def test_so_they_are_on_postgresql(plans: list[Plan], gateway: Answering, postgres: Database) -> None:
+def test_so_they_are_on_postgresql(plans: list[Plan], gateway: Sandbox, postgres: Database) -> None:
     live(gateway, postgres, plans)
 
 
 @pytest.mark.parametrize("columns", ["number VARCHAR(100) PRIMARY KEY", "number VARCHAR(100), text TEXT"])
-def test_a_table_by_hand_becomes_what_is_listed(columns: str, gateway: Answering, sqlite: Database) -> None:
+def test_a_table_by_hand_becomes_what_is_listed(columns: str, gateway: Sandbox, sqlite: Database) -> None:
     """Of numbers that were put in by hand, nobody knows since when they were on the list."""
     sqlite.execute(f"CREATE TABLE outs ({columns})")
     sqlite.execute("INSERT INTO outs (number) VALUES ('27825550100'), ('27825550199')")

@@ -14,8 +14,8 @@ from airflow_provider_winsms.exceptions import LoadFailed, SendStopped
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.transfers import sql_table
 from tests.support.databases import with_extra
+from tests.support.lists import row
 from tests.transfers.conftest import LOADED_INTO
-from tests.transfers.list_server import row
 from tests.transfers.loads import (
     arrive,
     create_table_that_refuses,
@@ -28,7 +28,7 @@ from tests.transfers.loads import (
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 AT_ONCE = tuple(kind for kind in LOADED_INTO if "duckdb" not in str(kind))
 """The databases that several programs may write at the same time."""
@@ -68,7 +68,7 @@ def test_a_row_that_is_refused_at_the_very_end_leaves_none_of_those_that_were_me
 
 @pytest.mark.database
 def test_so_does_one_behind_more_rows_than_are_merged_at_a_time(
-    lists: ListServer, any_database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists.extra = {}
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", lists.connection)
@@ -85,7 +85,7 @@ def test_so_does_one_behind_more_rows_than_are_merged_at_a_time(
 
 
 def test_an_opt_out_that_is_refused_changes_neither_the_table_nor_its_history(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     number = "27825550101"
     lists.opt_outs = [row(1, number)]
@@ -99,7 +99,7 @@ def test_an_opt_out_that_is_refused_changes_neither_the_table_nor_its_history(
     assert (everything(database), everything(database, "replies_history")) == before
 
 
-def test_a_task_that_is_killed_asks_no_more_and_leaves_nothing(lists: ListServer, database: Database) -> None:
+def test_a_task_that_is_killed_asks_no_more_and_leaves_nothing(lists: Lists, database: Database) -> None:
     lists.rows = [row(n) for n in range(1, 401)]
     loading = operator(database, prefetch=2)
 
@@ -129,7 +129,7 @@ def test_loads_of_replies_at_once_equal_the_source(gateway: Sandbox, shared: Dat
 
 @pytest.mark.parametrize("dataset", ["opt_outs", "scheduled"])
 def test_of_loads_of_lists_that_shrink_the_one_that_began_last_is_right(
-    dataset: str, lists: ListServer, shared: Database
+    dataset: str, lists: Lists, shared: Database
 ) -> None:
     """One that began earlier, and comes later to the table, says so and changes nothing."""
     run(shared, dataset)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from tests.transfers.answering import answering
-from tests.transfers.list_server import NAMES, row, waiting
+from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from tests.support.lists import connection_to, one_at_a_time, row, waiting
 from tests.transfers.loads import run, run_impatiently, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.answering import Answering
 
     Rows = Callable[[int, int], list[Any]]
     Total = Callable[[int], Any]
@@ -33,24 +33,23 @@ class Endless:
     :ivar total: takes the offset.
     """
 
-    def __init__(self, gateway: Answering) -> None:
+    def __init__(self, box: Sandbox) -> None:
         self.rows: Rows = lambda offset, limit: FIVE[offset : offset + limit]
         self.total: Total = lambda _: 5
         self.requests = 0
-        gateway.answer = self._answer
+        for operation in ("getIncomingMessages", "getScheduledMessages"):
+            box.script(operation, one_at_a_time(self._answer))
 
-    def _answer(self, path: str, query: dict[str, int]) -> dict[str, Any]:
+    def _answer(self, asked: Asked) -> Listing:
         self.requests += 1
         assert self.requests <= MOST_REQUESTS, "the load does not end"
-        page = self.rows(query["offset"], query["limit"])
-        return {NAMES[path]: page, "resultsTotalAvailable": self.total(query["offset"])}
+        return Listing(self.rows(asked.offset, asked.limit), self.total(asked.offset))
 
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
-    with answering() as gateway:
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", gateway.connection(page_size=10))
-        yield Endless(gateway)
+def endless(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Endless:
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=10))
+    return Endless(sandbox)
 
 
 def repeated(_: int, limit: int) -> list[Any]:

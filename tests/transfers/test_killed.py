@@ -18,8 +18,8 @@ from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 from tests.support.databases import CONN_ID
+from tests.support.lists import Lists, listing, row
 from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
-from tests.transfers.list_server import ListServer, listing, row
 from tests.transfers.load_process import Loaders, Order, loaders
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Source:
     mode = "incremental"
     now: str | None = None
 
-    def __init__(self, server: ListServer, folder: Path) -> None:
+    def __init__(self, server: Lists, folder: Path) -> None:
         self.server = server
         self.folder = folder
         self.round = 0
@@ -117,7 +117,7 @@ class OptOuts(Source):
 
     dataset = "opt_outs"
 
-    def __init__(self, server: ListServer, folder: Path) -> None:
+    def __init__(self, server: Lists, folder: Path) -> None:
         super().__init__(server, folder)
         self._seen: dict[str, tuple[bool, str]] = {}
         self._spells: list[tuple[str, bool, str]] = []
@@ -158,7 +158,7 @@ class Deliveries(Source):
     dataset = "deliveries"
     now = NOON.add(years=1).isoformat()
 
-    def __init__(self, server: ListServer, folder: Path) -> None:
+    def __init__(self, server: Lists, folder: Path) -> None:
         super().__init__(server, folder)
         self._rows: Rows = []
 

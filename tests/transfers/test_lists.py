@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.sandbox.scripts import Asked
 from airflow_provider_winsms.transfers import sql_table
-from tests.transfers.list_server import Asked, row
+from tests.support.lists import row
 from tests.transfers.loads import arrive, everything, run, run_impatiently, stored, was_read_again
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 PAGE = "getIncomingMessages"
 
@@ -83,7 +84,7 @@ def test_short_code_messages_are_loaded_as_replies_are(gateway: Sandbox, databas
 @pytest.mark.parametrize("news", [0, 1, 9])
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
 def test_no_news_and_few_news_take_two_requests(
-    dataset: str, news: int, lists: ListServer, one_database: Database
+    dataset: str, news: int, lists: Lists, one_database: Database
 ) -> None:
     lists.rows = lists.short_code = rows_of(*range(1, 501))
     run(one_database, dataset)
@@ -98,7 +99,7 @@ def test_no_news_and_few_news_take_two_requests(
 
 
 def test_ten_news_at_the_default_page_size_take_two_requests(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists.extra = {}
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", lists.connection)
@@ -109,7 +110,7 @@ def test_ten_news_at_the_default_page_size_take_two_requests(
     assert (result["requests"], result["rows_loaded"]) == (2, 10)
 
 
-def test_news_of_many_pages_are_all_read_and_little_else(lists: ListServer, database: Database) -> None:
+def test_news_of_many_pages_are_all_read_and_little_else(lists: Lists, database: Database) -> None:
     lists.rows = rows_of(*range(1, 101))
     run(database)
     lists.rows += rows_of(*range(101, 158))
@@ -118,9 +119,7 @@ def test_news_of_many_pages_are_all_read_and_little_else(lists: ListServer, data
     assert database.column("message_id", "replies") == list(range(1, 158))
 
 
-def test_one_row_in_the_list_is_neither_lost_nor_read_for_ever(
-    lists: ListServer, one_database: Database
-) -> None:
+def test_one_row_in_the_list_is_neither_lost_nor_read_for_ever(lists: Lists, one_database: Database) -> None:
     lists.rows = rows_of(7)
     assert run(one_database)["rows_loaded"] == 1
     assert run(one_database)["requests"] == 2
@@ -130,7 +129,7 @@ def test_one_row_in_the_list_is_neither_lost_nor_read_for_ever(
 
 @pytest.mark.parametrize(("prefetch", "most"), [(None, 3), (1, 1), (4, 4)])
 def test_as_many_requests_are_on_their_way_as_may_be(
-    prefetch: int | None, most: int, lists: ListServer, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+    prefetch: int | None, most: int, lists: Lists, sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists.extra = {"page_size": 10, "max_concurrent_requests": 3}
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", lists.connection)
@@ -151,7 +150,7 @@ def test_as_many_requests_are_on_their_way_as_may_be(
 
 
 def test_pages_that_come_in_another_order_than_asked_for_make_the_same_table(
-    lists: ListServer, sqlite: Database
+    lists: Lists, sqlite: Database
 ) -> None:
     lists.rows = rows_of(*range(1, 51))
     answered = {number: threading.Event() for number in range(2, 6)}
@@ -171,7 +170,7 @@ def test_pages_that_come_in_another_order_than_asked_for_make_the_same_table(
 # Rows that come late, that are gone, that are not the gateway's
 
 
-def test_rows_deleted_from_the_table_come_back(lists: ListServer, database: Database) -> None:
+def test_rows_deleted_from_the_table_come_back(lists: Lists, database: Database) -> None:
     lists.rows = rows_of(*range(1, 61))
     run(database)
     database.execute("DELETE FROM {}replies WHERE message_id < 6 OR message_id BETWEEN 30 AND 40")
@@ -180,7 +179,7 @@ def test_rows_deleted_from_the_table_come_back(lists: ListServer, database: Data
     assert database.column("message_id", "replies") == list(range(1, 61))
 
 
-def test_rows_that_the_gateway_has_forgotten_stay(lists: ListServer, database: Database) -> None:
+def test_rows_that_the_gateway_has_forgotten_stay(lists: Lists, database: Database) -> None:
     lists.rows = rows_of(*range(1, 61))
     run(database)
     lists.rows = [*lists.rows[30:], row(61)]
@@ -189,7 +188,7 @@ def test_rows_that_the_gateway_has_forgotten_stay(lists: ListServer, database: D
     assert database.column("message_id", "replies") == list(range(1, 62))
 
 
-def test_a_list_that_was_emptied_takes_no_row_away(lists: ListServer, one_database: Database) -> None:
+def test_a_list_that_was_emptied_takes_no_row_away(lists: Lists, one_database: Database) -> None:
     lists.rows = rows_of(*range(1, 31))
     run(one_database)
     lists.rows = []
@@ -198,9 +197,7 @@ def test_a_list_that_was_emptied_takes_no_row_away(lists: ListServer, one_databa
     assert one_database.count("replies") == 30
 
 
-def test_a_list_of_which_the_table_has_nothing_any_more_is_loaded(
-    lists: ListServer, database: Database
-) -> None:
+def test_a_list_of_which_the_table_has_nothing_any_more_is_loaded(lists: Lists, database: Database) -> None:
     """All that the table has is forgotten: the list begins behind it, as a descending one does."""
     lists.rows = rows_of(*range(1, 31))
     run(database)
@@ -209,7 +206,7 @@ def test_a_list_of_which_the_table_has_nothing_any_more_is_loaded(
     assert database.column("message_id", "replies") == [*range(1, 31), *range(40, 75)]
 
 
-def test_a_late_row_with_a_low_id_is_found_at_the_end(lists: ListServer, database: Database) -> None:
+def test_a_late_row_with_a_low_id_is_found_at_the_end(lists: Lists, database: Database) -> None:
     lists.rows = rows_of(*range(100, 160))
     run(database)
     lists.rows += rows_of(50, 160)
@@ -220,7 +217,7 @@ def test_a_late_row_with_a_low_id_is_found_at_the_end(lists: ListServer, databas
 
 
 def test_a_late_row_just_before_the_end_is_found_without_reading_all(
-    lists: ListServer, one_database: Database
+    lists: Lists, one_database: Database
 ) -> None:
     lists.rows = rows_of(*range(2, 202, 2))
     run(one_database)
@@ -231,7 +228,7 @@ def test_a_late_row_just_before_the_end_is_found_without_reading_all(
 
 @pytest.mark.parametrize(("late", "place"), [(5, 0), (101, 1), (101, 30)])
 def test_a_late_row_far_from_the_end_is_found_by_the_total(
-    late: int, place: int, lists: ListServer, one_database: Database, capfd: pytest.CaptureFixture[str]
+    late: int, place: int, lists: Lists, one_database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lists.rows = rows_of(*range(100, 220, 2))
     run(one_database)
@@ -244,7 +241,7 @@ def test_a_late_row_far_from_the_end_is_found_by_the_total(
 
 
 def test_a_late_row_is_found_though_the_table_has_more_rows_than_the_list(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     lists.rows = rows_of(*range(2, 162, 2))
     run(database)
@@ -256,7 +253,7 @@ BY_HAND = "INSERT INTO {}replies (message_id, number, loaded_at) VALUES (61, '27
 
 
 def test_a_row_by_hand_that_the_gateway_never_had_makes_each_load_read_all_and_say_so(
-    lists: ListServer, database: Database, capfd: pytest.CaptureFixture[str]
+    lists: Lists, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lists.rows = rows_of(*range(2, 122, 2))
     run(database)
@@ -271,7 +268,7 @@ def test_a_row_by_hand_that_the_gateway_never_had_makes_each_load_read_all_and_s
 
 
 def test_a_row_that_one_by_hand_makes_up_for_in_number_is_found_by_a_backfill(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     lists.rows = rows_of(*range(2, 122, 2))
     run(database)
@@ -297,7 +294,7 @@ def ordered(order: str, count: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
 @pytest.mark.parametrize("news", [0, 1, 35])
 def test_the_order_of_the_list_does_not_matter(
-    order: str, news: int, lists: ListServer, one_database: Database
+    order: str, news: int, lists: Lists, one_database: Database
 ) -> None:
     lists.rows = ordered(order, 60)
     run(one_database)
@@ -309,7 +306,7 @@ def test_the_order_of_the_list_does_not_matter(
     assert one_database.column("message_id", "replies") == list(range(1, 61 + news))
 
 
-def test_a_descending_list_takes_one_request_more(lists: ListServer, sqlite: Database) -> None:
+def test_a_descending_list_takes_one_request_more(lists: Lists, sqlite: Database) -> None:
     lists.rows = ordered("descending", 300)
     run(sqlite)
     lists.rows = ordered("descending", 309)
@@ -319,7 +316,7 @@ def test_a_descending_list_takes_one_request_more(lists: ListServer, sqlite: Dat
 
 
 def test_rows_that_arrive_at_the_front_while_a_descending_list_is_read_are_loaded(
-    lists: ListServer, sqlite: Database
+    lists: Lists, sqlite: Database
 ) -> None:
     lists.rows = ordered("descending", 60)
     run(sqlite)
@@ -336,7 +333,7 @@ def test_rows_that_arrive_at_the_front_while_a_descending_list_is_read_are_loade
 
 
 def test_a_list_whose_last_row_is_gone_when_it_is_asked_for_is_read_whole(
-    lists: ListServer, sqlite: Database
+    lists: Lists, sqlite: Database
 ) -> None:
     lists.rows = ordered("descending", 60)
     run(sqlite)
@@ -368,7 +365,7 @@ def test_a_spoilt_page_neither_loses_nor_doubles_a_row(
 
 
 def test_a_row_on_two_pages_is_there_once_also_where_the_table_has_no_key(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     database.execute("CREATE TABLE {}replies (message_id BIGINT, number VARCHAR(64))")
     lists.rows = rows_of(*range(1, 16), 15, 3, *range(16, 40))
@@ -411,7 +408,7 @@ def test_a_page_that_repeats_a_row_does_not_make_the_next_one_skip_one(
 
 
 def test_rows_that_do_not_add_up_are_read_once_more_and_the_log_says_so(
-    lists: ListServer, sqlite: Database, capfd: pytest.CaptureFixture[str]
+    lists: Lists, sqlite: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lists.rows = rows_of(*range(1, 26))
     lists.hidden = 2
@@ -423,7 +420,7 @@ def test_rows_that_do_not_add_up_are_read_once_more_and_the_log_says_so(
 
 
 def test_a_gateway_that_gives_shorter_pages_than_asked_for_is_read_whole(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     lists.rows = rows_of(*range(1, 61))
     lists.most = 7
@@ -434,7 +431,7 @@ def test_a_gateway_that_gives_shorter_pages_than_asked_for_is_read_whole(
 
 
 def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     lists.rows = rows_of(*range(300, 390), 5, 4, 380, *range(390, 440))
@@ -449,9 +446,7 @@ def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
 
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
-def test_a_backfill_reads_all_and_changes_no_row(
-    dataset: str, lists: ListServer, one_database: Database
-) -> None:
+def test_a_backfill_reads_all_and_changes_no_row(dataset: str, lists: Lists, one_database: Database) -> None:
     lists.rows = lists.short_code = rows_of(*range(1, 41))
     run(one_database, dataset)
     one_database.execute("UPDATE {}replies SET text = 'By hand' WHERE message_id = 7")
@@ -465,7 +460,7 @@ def test_a_backfill_reads_all_and_changes_no_row(
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
 def test_a_full_refresh_puts_right_what_is_wrong_and_only_that(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     lists.rows = lists.short_code = rows_of(*range(1, 41))
     run(one_database, dataset, run_id="first")
@@ -534,7 +529,7 @@ def test_an_unavailable_gateway_leaves_retries_to_airflow(gateway: Sandbox, sqli
 
 
 @pytest.mark.parametrize("stated", [0, 5, 24])
-def test_a_total_that_is_too_low_is_not_believed(stated: int, lists: ListServer, sqlite: Database) -> None:
+def test_a_total_that_is_too_low_is_not_believed(stated: int, lists: Lists, sqlite: Database) -> None:
     lists.rows = rows_of(*range(1, 26))
     lists.hidden = stated - 25
     if stated < 20:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_winsms.sandbox.scripts import Asked, Listing
 from tests.support.databases import CONN_ID
-from tests.transfers.answering import Answering, answering
+from tests.support.lists import connection_to, one_at_a_time, row
 from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
-from tests.transfers.list_server import row
 from tests.transfers.load_process import Ending, Loaders, Order, loaders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
 
 __all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
@@ -41,31 +42,26 @@ CONSTANTS = {
 class Lists:
     """What the gateway lists, slowly enough for two loads to be under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: Sandbox) -> None:
         self.rows = 0
         self.opt_outs: list[str] = []
+        gateway.script("getIncomingMessages", one_at_a_time(self._page))
+        gateway.script("getOptoutMessages", one_at_a_time(self._whole))
 
-    def answer(self, path: str, query: dict[str, int]) -> dict[str, Any]:
+    def _page(self, asked: Asked) -> Listing:
         time.sleep(0.005)
-        if path.endswith("/optout"):
-            return {"incomingOptoutMessages": [row(None, number) for number in self.opt_outs]}
-        offset = query["offset"]
-        end = min(offset + query["limit"], self.rows)
-        return {
-            "incomingMessages": [row(each + 1, text=f"Text {each + 1}") for each in range(offset, end)],
-            "resultsTotalAvailable": self.rows,
-        }
+        total = self.rows
+        places = range(asked.offset, min(asked.offset + asked.limit, total))
+        return Listing([row(each + 1, text=f"Text {each + 1}") for each in places], total)
+
+    def _whole(self, _: Asked) -> Listing:
+        time.sleep(0.005)
+        return Listing([row(None, number) for number in self.opt_outs])
 
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Loaders]:
     with loaders() as found:
-        yield found
-
-
-@pytest.fixture
-def gateway() -> Iterator[Answering]:
-    with answering() as found:
         yield found
 
 
@@ -75,9 +71,9 @@ def database(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-def order(gateway: Answering, database: Database, dataset: str = "incoming", **kwargs: Any) -> Order:
+def order(sandbox: Sandbox, database: Database, dataset: str = "incoming", **kwargs: Any) -> Order:
     task = {"dataset": dataset, "sql_conn_id": CONN_ID, "table": "loaded", "schema": database.schema}
-    connection = gateway.connection(page_size=PAGE)
+    connection = connection_to(sandbox, page_size=PAGE)
     environment = {**database.environment, "AIRFLOW_CONN_WINSMS_DEFAULT": connection}
     return Order({**task, **kwargs}, environment, constants=CONSTANTS)
 
@@ -106,22 +102,22 @@ def empty(database: Database) -> None:
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
 def test_two_first_loads_make_one_table(
-    delay: float, mode: str, gateway: Answering, database: Database, processes: Loaders
+    delay: float, mode: str, sandbox: Sandbox, database: Database, processes: Loaders
 ) -> None:
-    lists = Lists()
-    lists.rows, gateway.answer = ROWS, lists.answer
-    assert errors(twice(processes, order(gateway, database, mode=mode), delay)) == []
+    lists = Lists(sandbox)
+    lists.rows = ROWS
+    assert errors(twice(processes, order(sandbox, database, mode=mode), delay)) == []
     assert loaded(database) == listed(ROWS)
     assert database.tables() == ["loaded"]
 
 
 @pytest.mark.parametrize("delays", [DELAYS])
 def test_two_loads_of_the_same_news_bring_them_once(
-    delays: tuple[float, ...], gateway: Answering, database: Database, processes: Loaders
+    delays: tuple[float, ...], sandbox: Sandbox, database: Database, processes: Loaders
 ) -> None:
-    lists = Lists()
-    lists.rows, gateway.answer = ROWS, lists.answer
-    load = order(gateway, database)
+    lists = Lists(sandbox)
+    lists.rows = ROWS
+    load = order(sandbox, database)
     processes.run(load)
     for delay in delays:
         lists.rows += NEWS
@@ -130,11 +126,11 @@ def test_two_loads_of_the_same_news_bring_them_once(
 
 
 def test_rows_that_arrive_while_two_loads_read_are_loaded_by_the_next_one_at_the_latest(
-    gateway: Answering, database: Database, processes: Loaders
+    sandbox: Sandbox, database: Database, processes: Loaders
 ) -> None:
-    lists = Lists()
-    lists.rows, gateway.answer = ROWS, lists.answer
-    load, is_over = order(gateway, database), threading.Event()
+    lists = Lists(sandbox)
+    lists.rows = ROWS
+    load, is_over = order(sandbox, database), threading.Event()
 
     def grow() -> None:
         while not is_over.wait(0.02):
@@ -156,11 +152,10 @@ def test_rows_that_arrive_while_two_loads_read_are_loaded_by_the_next_one_at_the
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_two_loads_of_opt_outs_leave_one_row_and_one_spell_for_each_number(
-    gateway: Answering, database: Database, processes: Loaders, is_first: bool
+    sandbox: Sandbox, database: Database, processes: Loaders, is_first: bool
 ) -> None:
-    lists, spells = Lists(), 0
-    gateway.answer = lists.answer
-    load = order(gateway, database, "opt_outs")
+    lists, spells = Lists(sandbox), 0
+    load = order(sandbox, database, "opt_outs")
     ever: set[str] = set()
     for turn, delay in enumerate(DELAYS):
         before = set() if is_first else set(lists.opt_outs)
@@ -180,10 +175,10 @@ def test_two_loads_of_opt_outs_leave_one_row_and_one_spell_for_each_number(
 
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 def test_a_table_by_hand_is_completed_by_two_loads_at_once(
-    dataset: str, gateway: Answering, database: Database, processes: Loaders
+    dataset: str, sandbox: Sandbox, database: Database, processes: Loaders
 ) -> None:
-    lists = Lists()
-    lists.rows, gateway.answer = ROWS, lists.answer
+    lists = Lists(sandbox)
+    lists.rows = ROWS
     lists.opt_outs = [f"2782{each:07}" for each in range(ROWS)]
     key, kind = {"incoming": ("message_id", "BIGINT"), "opt_outs": ("number", "VARCHAR(100)")}[dataset]
     for delay in DELAYS:
@@ -191,7 +186,7 @@ def test_a_table_by_hand_is_completed_by_two_loads_at_once(
         known = [f"('{number}')" for number in lists.opt_outs[:50]]
         values = known if dataset == "opt_outs" else [f"({each})" for each in range(1, 51)]
         database.execute(f"INSERT INTO {{}}loaded VALUES {', '.join(values)}")  # noqa: S608 - a test's own
-        for error in errors(twice(processes, order(gateway, database, dataset), delay)):
+        for error in errors(twice(processes, order(sandbox, database, dataset), delay)):
             assert "began later" in error
         everything = lists.opt_outs if dataset == "opt_outs" else [each for each, _ in listed(ROWS)]
         assert database.column(key, "loaded") == everything
@@ -199,11 +194,11 @@ def test_a_table_by_hand_is_completed_by_two_loads_at_once(
 
 
 def test_a_duckdb_that_another_load_has_open_says_so_and_a_retry_completes_it(
-    gateway: Answering, duckdb: Database, processes: Loaders
+    sandbox: Sandbox, duckdb: Database, processes: Loaders
 ) -> None:
-    lists = Lists()
-    lists.rows, gateway.answer = ROWS, lists.answer
-    load = order(gateway, duckdb)
+    lists = Lists(sandbox)
+    lists.rows = ROWS
+    load = order(sandbox, duckdb)
     said = errors(twice(processes, load, 0.05))
     assert len(said) <= 1
     for error in said:

@@ -10,13 +10,13 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
 from airflow_provider_winsms.transfers import sql_table
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 ANN, BEN = "27825550101", "27825550102"
 BY_HAND = "* MANUALLY ADDED BY USER *"
@@ -24,6 +24,8 @@ DAYS = [datetime(2026, 5, day, 6, tzinfo=UTC) for day in range(1, 8)]
 """When loads begin."""
 
 BEGAN = datetime(2026, 5, 1, 12, tzinfo=UTC)
+MANY = 7000
+"""So many entries that parts of an answer were handed out when it breaks off in the middle."""
 
 
 def now(database: Database, *names: str) -> list[tuple[Any, ...]]:
@@ -74,7 +76,7 @@ def test_an_empty_list_makes_empty_tables(one_database: Database) -> None:
     assert (one_database.count("replies"), one_database.count("replies_history")) == (0, 0)
 
 
-def test_the_same_list_changes_only_when_it_was_last_seen(lists: ListServer, database: Database) -> None:
+def test_the_same_list_changes_only_when_it_was_last_seen(lists: Lists, database: Database) -> None:
     lists.opt_outs = [row(1, ANN), row(None, BEN, BY_HAND, receiveTime="")]
     load_on(database, 1)
     before = stored(database, "opt_outs"), stored(database, "opt_outs", "replies_history")
@@ -91,7 +93,7 @@ def test_the_same_list_changes_only_when_it_was_last_seen(lists: ListServer, dat
 
 
 def test_a_number_that_is_removed_and_opts_out_again_has_two_spells(
-    lists: ListServer, any_database: Database
+    lists: Lists, any_database: Database
 ) -> None:
     first, again, other = row(1, ANN), row(5, ANN, "quit", receiveTime="202605040800"), row(2, BEN)
     for day, listed, loaded, removed in (
@@ -124,7 +126,7 @@ def test_a_number_that_is_removed_and_opts_out_again_has_two_spells(
     ids=["id", "time", "no id"],
 )
 def test_an_entry_that_changes_between_two_loads_is_another_spell(
-    change: dict[str, Any], lists: ListServer, one_database: Database
+    change: dict[str, Any], lists: Lists, one_database: Database
 ) -> None:
     lists.opt_outs = [row(1, ANN), row(2, BEN)]
     load_on(one_database, 1)
@@ -141,7 +143,7 @@ def test_an_entry_that_changes_between_two_loads_is_another_spell(
     )
 
 
-def test_words_that_change_alone_are_no_other_spell(lists: ListServer, database: Database) -> None:
+def test_words_that_change_alone_are_no_other_spell(lists: Lists, database: Database) -> None:
     lists.opt_outs = [row(1, ANN, "Stop")]
     load_on(database, 1)
     lists.opt_outs = [row(1, ANN, "STOP")]
@@ -151,7 +153,7 @@ def test_words_that_change_alone_are_no_other_spell(lists: ListServer, database:
 
 
 def test_a_number_written_by_hand_that_is_not_listed_is_marked_as_removed(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     database.execute("CREATE TABLE {}replies (number VARCHAR(100) PRIMARY KEY)")
     database.execute(f"INSERT INTO {{}}replies VALUES ('{ANN}'), ('{BEN}')")  # noqa: S608 - a test's own
@@ -165,7 +167,7 @@ def test_a_number_written_by_hand_that_is_not_listed_is_marked_as_removed(
 
 
 def test_of_several_entries_for_a_number_the_oldest_counts_in_any_order(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     entries = [
         row(None, ANN, BY_HAND, receiveTime="202603030900"),
@@ -185,7 +187,7 @@ def test_of_several_entries_for_a_number_the_oldest_counts_in_any_order(
 
 
 def test_entries_for_one_number_that_are_far_apart_are_still_one_row(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come in different parts of the answer, and are staged apart."""
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
@@ -211,7 +213,7 @@ def test_entries_for_one_number_that_are_far_apart_are_still_one_row(
 # Lists that are old, or not whole
 
 
-def test_an_older_list_does_not_overwrite_a_newer_one(lists: ListServer, database: Database) -> None:
+def test_an_older_list_does_not_overwrite_a_newer_one(lists: Lists, database: Database) -> None:
     lists.opt_outs = [row(1, ANN)]
     load_on(database, 2)
     before = everything(database), everything(database, "replies_history")
@@ -223,7 +225,7 @@ def test_an_older_list_does_not_overwrite_a_newer_one(lists: ListServer, databas
 
 
 def test_an_older_list_does_nothing_either_where_the_newer_one_was_empty_but_once(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     lists.opt_outs = [row(1, ANN), row(2, BEN)]
     load_on(database, 1)
@@ -236,30 +238,30 @@ def test_an_older_list_does_nothing_either_where_the_newer_one_was_empty_but_onc
 
 
 def test_an_answer_that_breaks_off_in_the_middle_is_asked_for_again_and_doubles_nothing(
-    lists: ListServer, any_database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, any_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 500)
-    lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, 4001)]
-    lists.breaking = 2
+    lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, MANY + 1)]
+    lists.box.add_fault("truncated-json", times=2)
     result = run_impatiently(any_database, "opt_outs")
-    assert (result["rows_loaded"], result["rows_read"], result["requests"]) == (4000, 4000, 3)
+    assert (result["rows_loaded"], result["rows_read"], result["requests"]) == (MANY, MANY, 3)
     assert lists.requests == 3
-    assert any_database.count("replies") == any_database.count("replies_history") == 4000
+    assert any_database.count("replies") == any_database.count("replies_history") == MANY
 
 
 def test_an_answer_that_always_breaks_off_changes_nothing(
-    lists: ListServer, one_database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 500)
-    lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, 4001)]
+    lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, MANY + 1)]
     run(one_database, "opt_outs")
-    lists.opt_outs += [row(n, f"2782{n:07}") for n in range(4001, 4501)]
+    lists.opt_outs += [row(n, f"2782{n:07}") for n in range(MANY + 1, MANY + 501)]
     before = everything(one_database), everything(one_database, "replies_history")
-    lists.breaking = 100
+    lists.box.add_fault("truncated-json", times=100)
     with pytest.raises(GatewayUnavailable):
         run_impatiently(one_database, "opt_outs")
     assert (everything(one_database), everything(one_database, "replies_history")) == before
-    lists.breaking = 0
+    lists.box.clear_faults()
     result = run(one_database, "opt_outs")
     assert (result["rows_loaded"], result["rows_removed"]) == (500, 0)
 
@@ -289,7 +291,7 @@ def test_against_the_sandbox_a_number_goes_and_comes_back(gateway: Sandbox, one_
 
 @pytest.mark.parametrize("dataset", ["opt_outs", "scheduled"])
 def test_a_load_that_began_before_one_that_saw_an_empty_list_changes_nothing(
-    dataset: str, lists: ListServer, database: Database
+    dataset: str, lists: Lists, database: Database
 ) -> None:
     listed = [row(1, "27825550101")] if dataset == "opt_outs" else [waiting(1, "27825550101")]
     field = "opt_outs" if dataset == "opt_outs" else "scheduled"
@@ -304,7 +306,7 @@ def test_a_load_that_began_before_one_that_saw_an_empty_list_changes_nothing(
     assert everything(database) == before
 
 
-def test_spells_under_way_forget_texts_as_the_table_does(lists: ListServer, any_database: Database) -> None:
+def test_spells_under_way_forget_texts_as_the_table_does(lists: Lists, any_database: Database) -> None:
     lists.opt_outs = [row(1, "27825550101", "STOP, and call 0825550199")]
     run(any_database, "opt_outs", began=BEGAN)
     run(any_database, "opt_outs", text="drop", mode="full_refresh", began=BEGAN + timedelta(days=1))
@@ -314,7 +316,7 @@ def test_spells_under_way_forget_texts_as_the_table_does(lists: ListServer, any_
 
 
 def test_two_spellings_of_a_number_that_a_database_takes_for_one_are_one(
-    lists: ListServer, mariadb: Database
+    lists: Lists, mariadb: Database
 ) -> None:
     lists.opt_outs = [row(1, "27825550101"), row(2, "27825550101 ")]
     assert run(mariadb, "opt_outs")["rows_loaded"] == 1

@@ -10,14 +10,14 @@ import pytest
 from airflow_provider_winsms.exceptions import LedgerUnavailable, LoadFailed
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
 from tests.support.databases import mysql_server, run_on_mysql
-from tests.transfers.list_server import row
+from tests.support.lists import row
 from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 pytestmark = pytest.mark.alone
 
@@ -44,7 +44,7 @@ def packets_of(database: Database, size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_many_long_texts_are_loaded(dataset: str, text: str, lists: ListServer, narrow: Database) -> None:
+def test_many_long_texts_are_loaded(dataset: str, text: str, lists: Lists, narrow: Database) -> None:
     lists.extra["page_size"] = 1000
     lists.rows = lists.opt_outs = [row(n, f"2782{n:07}", text) for n in range(1, 2001)]
     assert run(narrow, dataset)["rows_loaded"] == 2000
@@ -59,12 +59,12 @@ def test_a_large_request_is_claimed_with_its_texts(text: str, narrow: Database) 
     assert narrow.count("sms_messages") == 1000
 
 
-def test_one_row_that_just_fits_is_loaded(lists: ListServer, narrow: Database) -> None:
+def test_one_row_that_just_fits_is_loaded(lists: Lists, narrow: Database) -> None:
     lists.rows = [row(1), row(2, text="x" * (PACKET * 3 // 4)), row(3)]
     assert run(narrow)["rows_loaded"] == 3
 
 
-def test_one_row_that_is_too_long_is_refused_with_the_variable(lists: ListServer, narrow: Database) -> None:
+def test_one_row_that_is_too_long_is_refused_with_the_variable(lists: Lists, narrow: Database) -> None:
     lists.rows = [row(1), row(2, text="x" * PACKET)]
     with pytest.raises(LoadFailed, match="SET GLOBAL max_allowed_packet") as caught:
         run(narrow)

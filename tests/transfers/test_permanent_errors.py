@@ -19,15 +19,15 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from scripts.warehouse import postgres_connection
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
 from tests.support.databases import CONN_ID, Database, with_extra
-from tests.transfers.list_server import row
+from tests.support.lists import row
 from tests.transfers.loads import create_table_that_refuses, run, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
+    from tests.support.lists import Lists
     from tests.support.task_runner import TaskRunner
-    from tests.transfers.list_server import ListServer
 
 EMOJI = "Thanks \U0001f600"
 
@@ -55,7 +55,7 @@ def latin1(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_a_character_that_the_database_lacks_is_refused_with_its_encoding(
-    lists: ListServer, latin1: Database
+    lists: Lists, latin1: Database
 ) -> None:
     lists.rows = [row(1, text="Caf\u00e9")]
     run(latin1)
@@ -77,9 +77,7 @@ def test_a_ledger_says_so_too(latin1: Database) -> None:
         assert "repeat is safe" not in str(caught.value)
 
 
-def test_a_column_of_another_character_set_is_named_as_the_cause(
-    lists: ListServer, mariadb: Database
-) -> None:
+def test_a_column_of_another_character_set_is_named_as_the_cause(lists: Lists, mariadb: Database) -> None:
     run(mariadb)
     mariadb.execute("ALTER TABLE replies MODIFY text TEXT CHARACTER SET latin1")
     lists.rows = [row(1, text=EMOJI)]
@@ -87,9 +85,7 @@ def test_a_column_of_another_character_set_is_named_as_the_cause(
         run(mariadb)
 
 
-def test_a_row_that_the_table_refuses_is_refused_at_each_repeat(
-    lists: ListServer, any_database: Database
-) -> None:
+def test_a_row_that_the_table_refuses_is_refused_at_each_repeat(lists: Lists, any_database: Database) -> None:
     create_table_that_refuses(any_database, "NO")
     lists.rows = [row(1, text="NO")]
     with pytest.raises(LoadFailed) as caught:
@@ -140,7 +136,7 @@ def test_codes_tell_what_passes_from_what_does_not(
 
 
 def test_a_load_without_rights_is_not_tried_again(
-    lists: ListServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists.rows = [row(1)]
     run(postgres)
@@ -192,7 +188,7 @@ def test_a_ledger_in_a_missing_schema_says_so_and_is_not_tried_again(
 
 
 def test_a_file_that_may_only_be_read_is_not_tried_again(
-    lists: ListServer, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(sqlite)
     lists.rows = [row(1)]
@@ -203,7 +199,7 @@ def test_a_file_that_may_only_be_read_is_not_tried_again(
 
 
 def test_a_standby_may_be_a_primary_in_a_moment(
-    lists: ListServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(postgres)
     lists.rows = [row(1)]

@@ -20,7 +20,7 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.privacy import KeyedHash
 from tests.conftest import API_KEY
 from tests.support.databases import CONN_ID
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import create_table_that_refuses, operator, run, stored
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
+    from tests.support.lists import Lists
     from tests.support.task_runner import TaskRunner
-    from tests.transfers.list_server import ListServer
 
 SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
 OLD_KEY, NEW_KEY = "an old key of sufficient length", "a new key of sufficient length"
@@ -38,13 +38,13 @@ LISTED = ("incoming", "short_code", "opt_outs", "scheduled")
 BEGAN = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-def use_key(lists: ListServer, monkeypatch: pytest.MonkeyPatch, key: str) -> KeyedHash:
+def use_key(lists: Lists, monkeypatch: pytest.MonkeyPatch, key: str) -> KeyedHash:
     lists.extra["hash_secret"] = key
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", lists.connection)
     return KeyedHash(key)
 
 
-def list_everywhere(lists: ListServer, *numbers: str, text: str = "YES") -> None:
+def list_everywhere(lists: Lists, *numbers: str, text: str = "YES") -> None:
     lists.rows = [row(n, number, text) for n, number in enumerate(numbers, 1)]
     lists.short_code = lists.opt_outs = lists.rows
     lists.scheduled = [waiting(n, number) for n, number in enumerate(numbers, 1)]
@@ -55,7 +55,7 @@ def list_everywhere(lists: ListServer, *numbers: str, text: str = "YES") -> None
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_numbers_are_keyed_hashes_if_that_is_asked_for(
-    dataset: str, lists: ListServer, one_database: Database, monkeypatch: pytest.MonkeyPatch
+    dataset: str, lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = use_key(lists, monkeypatch, OLD_KEY)
     list_everywhere(lists, SECRET_NUMBER, "27825550101", "")
@@ -91,7 +91,7 @@ def test_the_hash_of_a_number_is_the_same_as_in_the_ledger_and_in_every_table(
 
 
 def test_opt_outs_under_another_key_are_left_alone(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they are on the list still, nobody can tell."""
     list_everywhere(lists, "27825550101", "27825550102")
@@ -121,7 +121,7 @@ def test_opt_outs_under_another_key_are_left_alone(
 
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 def test_a_load_that_forgets_to_ask_for_hashes_is_refused_before_anything_is_read(
-    dataset: str, lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    dataset: str, lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list_everywhere(lists, "27825550101")
     use_key(lists, monkeypatch, NEW_KEY)
@@ -135,7 +135,7 @@ def test_a_load_that_forgets_to_ask_for_hashes_is_refused_before_anything_is_rea
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
 def test_a_full_refresh_hides_what_was_loaded_before(
-    dataset: str, lists: ListServer, one_database: Database, monkeypatch: pytest.MonkeyPatch
+    dataset: str, lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = use_key(lists, monkeypatch, OLD_KEY)
     list_everywhere(lists, SECRET_NUMBER, text=SECRET_TEXT)
@@ -147,7 +147,7 @@ def test_a_full_refresh_hides_what_was_loaded_before(
     assert SECRET_TEXT not in str(one_database.execute("SELECT * FROM {}replies"))
 
 
-def test_hashes_need_a_key_that_outlives_the_api_key(lists: ListServer, sqlite: Database) -> None:
+def test_hashes_need_a_key_that_outlives_the_api_key(lists: Lists, sqlite: Database) -> None:
     with pytest.raises(ConfigurationError, match=r"`hash_secret`.*'winsms_default'") as raised:
         run(sqlite, privacy="keyed_hash")
     assert isinstance(raised.value, AirflowFailException)
@@ -170,7 +170,7 @@ REDACTED = {
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code", "opt_outs"])
 def test_texts_may_be_loaded_without_numbers_or_not_at_all(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     lists.rows = [row(n, f"2782{n:07}", text) for n, text in enumerate(REDACTED, 1)]
     lists.short_code = lists.opt_outs = lists.rows
@@ -182,7 +182,7 @@ def test_texts_may_be_loaded_without_numbers_or_not_at_all(
 
 @pytest.mark.parametrize("given", [{"privacy": "keyed_hash"}, {"text": "drop"}, {"text": "redact_numbers"}])
 def test_the_whole_row_is_not_kept_where_something_is_to_be_hidden(
-    given: dict[str, Any], lists: ListServer, sqlite: Database
+    given: dict[str, Any], lists: Lists, sqlite: Database
 ) -> None:
     with pytest.raises(InvalidMessage, match="`include_raw` keeps the whole row") as raised:
         run(sqlite, include_raw=True, **given)
@@ -237,7 +237,7 @@ def test_no_error_and_no_log_quotes_a_row_whose_key_another_row_has(
 
 
 def test_no_log_quotes_a_row_whose_id_no_database_keeps(
-    lists: ListServer, database: Database, said: Callable[[], str]
+    lists: Lists, database: Database, said: Callable[[], str]
 ) -> None:
     lists.rows = [row(9_999_999_999_999_999_999, SECRET_NUMBER, SECRET_TEXT)]
     assert run(database)["unreadable"] == 1
@@ -247,7 +247,7 @@ def test_no_log_quotes_a_row_whose_id_no_database_keeps(
 @pytest.mark.parametrize("dataset", LISTED)
 def test_a_load_logs_no_row_and_no_key(
     dataset: str,
-    lists: ListServer,
+    lists: Lists,
     one_database: Database,
     said: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -262,7 +262,7 @@ def test_a_load_logs_no_row_and_no_key(
 
 
 def test_a_row_that_cannot_be_read_is_not_quoted(
-    lists: ListServer, sqlite: Database, said: Callable[[], str]
+    lists: Lists, sqlite: Database, said: Callable[[], str]
 ) -> None:
     unreadable = row(SECRET_NUMBER + "x", SECRET_NUMBER, SECRET_TEXT)  # type: ignore[arg-type] # what a gateway may do
     lists.rows = [row(1, "27825550101"), unreadable]

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.transfers.list_server import listing, row
+from tests.support.lists import listing, row
 from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 HALF = "\ud83d"
 TEXTS = st.text(st.characters(categories=None) | st.sampled_from(["\0", HALF, "\ude00", "\\", "u", '"']))
@@ -85,7 +85,7 @@ def test_postgresql_reads_each_row_as_json(values: list[Any], postgres: Database
     ids=repr,
 )
 def test_what_no_database_stores_is_mended_in_the_whole_row_too(
-    value: Any, lists: ListServer, postgres: Database
+    value: Any, lists: Lists, postgres: Database
 ) -> None:
     lists.rows = [strange(value)]
     run(postgres, include_raw=True)

@@ -10,12 +10,12 @@ import pytest
 
 from airflow_provider_winsms.database import DIALECTS, STANDARD
 from airflow_provider_winsms.transfers.datasets import DATASETS
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import run, stored
 
 if TYPE_CHECKING:
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROWS = 60
@@ -39,7 +39,7 @@ def referred_to(request: pytest.FixtureRequest) -> Database:
     return found
 
 
-def fill(lists: ListServer, version: int) -> None:
+def fill(lists: Lists, version: int) -> None:
     """List every second row otherwise in each version, and let the last of the first version be gone."""
     ids = range(1, ROWS + 1 - (version > 1))
     lists.rows = [row(n, f"2782{n:07}", f"Text {n} {n % 2 * version}") for n in ids]
@@ -87,7 +87,7 @@ def test_rows_that_change_keep_what_refers_to_them(
     dataset: str,
     table: str,
     on_delete: str,
-    lists: ListServer,
+    lists: Lists,
     referred_to: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,7 +104,7 @@ def test_rows_that_change_keep_what_refers_to_them(
 
 
 def test_columns_of_a_user_keep_their_values_in_rows_that_change(
-    lists: ListServer, any_database: Database
+    lists: Lists, any_database: Database
 ) -> None:
     fill(lists, 1)
     run(any_database, "scheduled", began=START)

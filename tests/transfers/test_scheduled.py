@@ -14,7 +14,7 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.transfers import sql_table
-from tests.transfers.list_server import waiting
+from tests.support.lists import waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 DAYS = [datetime(2026, 5, day, 6, tzinfo=UTC) for day in range(1, 8)]
 
@@ -66,7 +66,7 @@ def test_against_the_sandbox_texts_are_seen_waiting_cancelled_and_gone(
     hook.get_conn().close()
 
 
-def test_rows_are_followed_from_load_to_load(lists: ListServer, any_database: Database) -> None:
+def test_rows_are_followed_from_load_to_load(lists: Lists, any_database: Database) -> None:
     moved = waiting(1, scheduledSendTime="202603061800", creditCost=2)
     for day, rows, loaded, removed in (
         (1, listed(1, 2), 2, 0),
@@ -88,7 +88,7 @@ def test_rows_are_followed_from_load_to_load(lists: ListServer, any_database: Da
 
 
 def moves(
-    lists: ListServer, requests: set[int], change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+    lists: Lists, requests: set[int], change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:
     """Let the list change before some requests are answered."""
     first = lists.requests
@@ -101,7 +101,7 @@ def moves(
 
 
 def test_rows_that_move_up_while_the_list_is_read_are_not_taken_for_removed(
-    lists: ListServer, database: Database, capfd: pytest.CaptureFixture[str]
+    lists: Lists, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Rows vanish behind the reader, and others slip past it. Those that vanished were seen by this load."""
     lists.scheduled = listed(*range(1, 41))
@@ -116,7 +116,7 @@ def test_rows_that_move_up_while_the_list_is_read_are_not_taken_for_removed(
 
 
 def test_a_list_that_keeps_moving_marks_nothing_until_it_stands_still(
-    lists: ListServer, database: Database, capfd: pytest.CaptureFixture[str]
+    lists: Lists, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lists.scheduled = listed(*range(1, 61))
     load_on(database, 1)
@@ -129,16 +129,14 @@ def test_a_list_that_keeps_moving_marks_nothing_until_it_stands_still(
     assert database.column("message_id", "replies WHERE removed_at IS NULL") == list(range(9, 61))
 
 
-def test_rows_that_are_scheduled_while_the_list_is_read_are_loaded(
-    lists: ListServer, database: Database
-) -> None:
+def test_rows_that_are_scheduled_while_the_list_is_read_are_loaded(lists: Lists, database: Database) -> None:
     lists.scheduled = listed(*range(1, 31))
     moves(lists, {3}, lambda rows: [*rows, *listed(*range(31, 45))])
     assert load_on(database, 1)["rows_loaded"] == 44
 
 
 def test_rows_that_come_in_several_merges_keep_when_they_were_first_seen(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     lists.scheduled = listed(*range(1, 91))
@@ -151,7 +149,7 @@ def test_rows_that_come_in_several_merges_keep_when_they_were_first_seen(
     ]
 
 
-def test_an_older_list_does_not_overwrite_a_newer_one(lists: ListServer, database: Database) -> None:
+def test_an_older_list_does_not_overwrite_a_newer_one(lists: Lists, database: Database) -> None:
     lists.scheduled = listed(1)
     load_on(database, 2)
     before = everything(database)
@@ -175,7 +173,7 @@ def test_a_page_that_stays_away_marks_nothing(gateway: Sandbox, one_database: Da
 
 
 def test_a_text_that_leaves_is_marked_whatever_its_number_was_hashed_with(
-    lists: ListServer, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists.scheduled = [waiting(1, "27825550101")]
     run(database, "scheduled")

@@ -21,8 +21,8 @@ from tests.transfers.loads import operator, run
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
+    from tests.support.lists import Lists
     from tests.support.task_runner import TaskRunner
-    from tests.transfers.list_server import ListServer
 
 SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
 
@@ -51,7 +51,7 @@ SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
     ids=repr,
 )
 def test_a_parameter_that_makes_no_sense_is_refused_before_anything_is_asked(
-    given: dict[str, Any], words: str, lists: ListServer, sqlite: Database
+    given: dict[str, Any], words: str, lists: Lists, sqlite: Database
 ) -> None:
     with pytest.raises(InvalidMessage, match=words) as raised:
         run(sqlite, **given)

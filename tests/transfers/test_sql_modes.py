@@ -10,12 +10,12 @@ import pytest
 from airflow_provider_winsms.exceptions import LedgerUnavailable, LoadFailed
 from tests.ledger.batches import FIRST, accepted, batch, ledger, messages, record
 from tests.support.databases import with_extra
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import run, stored
 
 if TYPE_CHECKING:
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 ODD = "back\\slash, 'quote', \"double\", a || b, tab\t, line\n, % {} \\' \U0001f600"
 
@@ -55,7 +55,7 @@ def moody(request: pytest.FixtureRequest, mariadb: Database, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
-def test_texts_are_loaded_as_they_are(dataset: str, lists: ListServer, moody: Database) -> None:
+def test_texts_are_loaded_as_they_are(dataset: str, lists: Lists, moody: Database) -> None:
     lists.rows = lists.opt_outs = [row(1, "27825550101", ""), row(2, "27825550102", ODD)]
     run(moody, dataset)
     lists.opt_outs = [row(1, "27825550101", ODD), row(2, "27825550102", "")]
@@ -64,7 +64,7 @@ def test_texts_are_loaded_as_they_are(dataset: str, lists: ListServer, moody: Da
     assert [each["text"] for each in stored(moody, dataset)] == expected
 
 
-def test_a_row_without_a_number_is_loaded_with_an_empty_one(lists: ListServer, moody: Database) -> None:
+def test_a_row_without_a_number_is_loaded_with_an_empty_one(lists: Lists, moody: Database) -> None:
     lists.scheduled = [waiting(1, "")]
     run(moody, "scheduled")
     lists.scheduled = [waiting(1, "", creditCost=2)]
@@ -81,7 +81,7 @@ def test_texts_are_kept_in_a_ledger_as_they_are(text: str, moody: Database) -> N
     assert moody.column("text", "sms_messages") == [text]
 
 
-def test_what_is_too_long_is_refused(lists: ListServer, moody: Database) -> None:
+def test_what_is_too_long_is_refused(lists: Lists, moody: Database) -> None:
     run(moody)
     moody.execute("ALTER TABLE replies MODIFY text VARCHAR(5)")
     lists.rows = [row(1, "27825550101", "Too long")]

@@ -22,7 +22,7 @@ from airflow_provider_winsms.messages import Columns, IncomingMessage
 from airflow_provider_winsms.transfers import sql_table
 from airflow_provider_winsms.transfers.datasets import DATASETS
 from tests.support.databases import run_on_mysql
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import arrive, everything, opened, operator, run, stored
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 NUMBER, OTHER_NUMBER = "27825550101", "27825550102"
 HALF_PAST_TEN = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -38,7 +38,7 @@ LISTED = ("incoming", "short_code", "opt_outs", "scheduled")
 """The datasets that are read from the gateway."""
 
 
-def fill(lists: ListServer, count: int = 3) -> None:
+def fill(lists: Lists, count: int = 3) -> None:
     """Let every list have some rows."""
     lists.rows = [row(n, f"2782{n:07}", outgoingApiMessageId=n) for n in range(1, count + 1)]
     lists.short_code = lists.opt_outs = lists.rows
@@ -57,7 +57,7 @@ def loaded(found: dict[str, Any], began: datetime, run_id: str | None) -> dict[s
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
 def test_a_message_is_stored_as_the_gateway_said_it_and_in_utc(
-    dataset: str, lists: ListServer, any_database: Database
+    dataset: str, lists: Lists, any_database: Database
 ) -> None:
     reply = {"outgoingApiMessageId": 4} if dataset == "incoming" else {}
     texts = "Yes, \u00e9\u4e2d\U0001f600 \\N \t two\nlines 'quoted' \"twice\" %s {} ; --"
@@ -100,9 +100,7 @@ def test_a_message_is_stored_as_the_gateway_said_it_and_in_utc(
     }
 
 
-def test_an_opt_out_is_stored_as_the_gateway_said_it_and_in_utc(
-    lists: ListServer, any_database: Database
-) -> None:
+def test_an_opt_out_is_stored_as_the_gateway_said_it_and_in_utc(lists: Lists, any_database: Database) -> None:
     lists.opt_outs = [
         row(12, NUMBER, "Stop"),
         row(None, OTHER_NUMBER, "* MANUALLY ADDED BY USER *", receiveTime=None),
@@ -135,7 +133,7 @@ def test_an_opt_out_is_stored_as_the_gateway_said_it_and_in_utc(
 
 
 def test_a_scheduled_text_is_stored_as_the_gateway_said_it_and_in_utc(
-    lists: ListServer, any_database: Database
+    lists: Lists, any_database: Database
 ) -> None:
     lists.scheduled = [
         waiting(5, NUMBER, creditCost="12.50"),
@@ -170,7 +168,7 @@ def test_a_scheduled_text_is_stored_as_the_gateway_said_it_and_in_utc(
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_the_whole_row_is_kept_if_that_is_asked_for(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     fill(lists, 2)
     said = {"incoming": lists.rows, "scheduled": lists.scheduled}.get(dataset, lists.rows)
@@ -185,7 +183,7 @@ def test_the_whole_row_is_kept_if_that_is_asked_for(
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_the_types_are_the_ones_of_the_dialect_and_the_key_is_not_null(
-    dataset: str, lists: ListServer, postgres: Database
+    dataset: str, lists: Lists, postgres: Database
 ) -> None:
     fill(lists)
     run(postgres, dataset)
@@ -204,7 +202,7 @@ def test_the_types_are_the_ones_of_the_dialect_and_the_key_is_not_null(
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_the_table_that_is_created_refuses_the_same_key_twice(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     fill(lists, 1)
     run(one_database, dataset)
@@ -216,7 +214,7 @@ def test_the_table_that_is_created_refuses_the_same_key_twice(
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_nothing_is_left_behind_but_the_tables(
-    dataset: str, lists: ListServer, one_database: Database, monkeypatch: pytest.MonkeyPatch
+    dataset: str, lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     fill(lists, 45)
@@ -234,7 +232,7 @@ def test_nothing_is_left_behind_but_the_tables(
 # What is awkward to store
 
 
-def test_characters_that_databases_refuse_are_replaced(lists: ListServer, database: Database) -> None:
+def test_characters_that_databases_refuse_are_replaced(lists: Lists, database: Database) -> None:
     lists.rows = [row(1, text="a\0b"), row(2, text="half \ud83d"), row(3, text="whole \U0001f600")]
     lists.rows += [row(4, "2782\0", receiveTime="\0 \ud83d")]
     run(database)
@@ -246,13 +244,13 @@ def test_characters_that_databases_refuse_are_replaced(lists: ListServer, databa
 @pytest.mark.parametrize(
     "wire_time", ["000101010000", "209913010000", "", None, 202603021030, "9" * 400, [1]]
 )
-def test_no_time_on_the_wire_stops_a_load(wire_time: Any, lists: ListServer, sqlite: Database) -> None:
+def test_no_time_on_the_wire_stops_a_load(wire_time: Any, lists: Lists, sqlite: Database) -> None:
     lists.rows = [row(1, receiveTime=wire_time)]
     assert run(sqlite)["rows_loaded"] == 1
 
 
 def test_a_database_whose_default_is_another_character_set_keeps_all_of_unicode(
-    lists: ListServer, mariadb: Database
+    lists: Lists, mariadb: Database
 ) -> None:
     name = mariadb.connection["schema"]
     server = {key: mariadb.connection[key] for key in ("host", "port")}
@@ -292,9 +290,7 @@ def test_the_table_may_be_in_a_named_schema_or_in_none(gateway: Sandbox, sqlite:
 
 @pytest.mark.parametrize("name", ["order", "Select", "_x1", "a" * 55])
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
-def test_a_plain_name_may_be_any_word(
-    dataset: str, name: str, lists: ListServer, one_database: Database
-) -> None:
+def test_a_plain_name_may_be_any_word(dataset: str, name: str, lists: Lists, one_database: Database) -> None:
     fill(lists)
     run(one_database, dataset, table=name)
     run(one_database, dataset, table=name)
@@ -372,7 +368,7 @@ def made_by_the_former_version(database: Database, dataset: str) -> None:
 
 
 def test_an_older_table_of_replies_gains_its_columns_and_keeps_its_rows(
-    lists: ListServer, database: Database
+    lists: Lists, database: Database
 ) -> None:
     made_by_the_former_version(database, "incoming")
     lists.rows = [row(n, f"2782000000{n}") for n in (1, 2, 3)]
@@ -387,7 +383,7 @@ def test_an_older_table_of_replies_gains_its_columns_and_keeps_its_rows(
 
 
 def test_an_older_table_of_opt_outs_gains_a_history_that_begins_with_what_it_knows(
-    lists: ListServer, any_database: Database
+    lists: Lists, any_database: Database
 ) -> None:
     made_by_the_former_version(any_database, "opt_outs")
     lists.opt_outs = [row(n, f"2782000000{n}") for n in (1, 2, 3)]
@@ -405,7 +401,7 @@ def test_an_older_table_of_opt_outs_gains_a_history_that_begins_with_what_it_kno
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 def test_two_loads_at_once_may_add_the_columns(
     dataset: str,
-    lists: ListServer,
+    lists: Lists,
     postgres: Database,
     mariadb: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -428,7 +424,7 @@ def prepare(database: Database, dataset: str) -> None:
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_a_table_by_hand_that_has_but_the_key_gains_the_other_columns(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     fill(lists)
     key = DATASETS[dataset].key[0]
@@ -446,7 +442,7 @@ def test_a_table_by_hand_that_has_but_the_key_gains_the_other_columns(
 
 @pytest.mark.parametrize("is_unique", [False, True])
 def test_a_table_by_hand_is_completed_with_a_key_and_without(
-    is_unique: bool, lists: ListServer, database: Database
+    is_unique: bool, lists: Lists, database: Database
 ) -> None:
     key = "PRIMARY KEY" if is_unique else ""
     database.execute(f"CREATE TABLE {{}}replies (message_id BIGINT {key}, number VARCHAR(64))")
@@ -459,7 +455,7 @@ def test_a_table_by_hand_is_completed_with_a_key_and_without(
     assert database.column("message_id", "replies") == list(range(1, 38))
 
 
-def test_a_table_may_have_columns_of_its_own(lists: ListServer, database: Database) -> None:
+def test_a_table_may_have_columns_of_its_own(lists: Lists, database: Database) -> None:
     fill(lists)
     run(database)
     database.execute("ALTER TABLE {}replies ADD COLUMN handled_by VARCHAR(50)")
@@ -473,7 +469,7 @@ def test_a_table_may_have_columns_of_its_own(lists: ListServer, database: Databa
 
 @pytest.mark.parametrize("dataset", LISTED)
 def test_a_table_that_lacks_its_key_is_refused_before_anything_is_read(
-    dataset: str, lists: ListServer, one_database: Database
+    dataset: str, lists: Lists, one_database: Database
 ) -> None:
     one_database.execute("CREATE TABLE {}replies (id INTEGER, words VARCHAR(50))")
     with pytest.raises(ConfigurationError, match=r"is none of the dataset .* another table") as raised:
@@ -484,7 +480,7 @@ def test_a_table_that_lacks_its_key_is_refused_before_anything_is_read(
 
 
 def test_a_view_over_other_tables_is_never_taken_for_a_place_to_write_twice(
-    lists: ListServer, sqlite: Database
+    lists: Lists, sqlite: Database
 ) -> None:
     fill(lists)
     sqlite.execute("CREATE VIEW replies AS SELECT 1 AS message_id, 'x' AS number")
@@ -505,7 +501,7 @@ def _rights(postgres: Database) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_rights")
 def test_a_user_without_rights_is_told_which_are_needed(
-    lists: ListServer, postgres: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lists)
     run(postgres)

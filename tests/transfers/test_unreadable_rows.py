@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.transfers.list_server import row, waiting
+from tests.support.lists import row, waiting
 from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.databases import Database
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 STRANGER = "27825559871"
 BAD_IDS: list[Any] = [None, "A1", "", -1, 1.5, True, False, 10**30, [1], {}]
@@ -32,7 +32,7 @@ def replies(count: int, start: int = 1) -> list[Any]:
 @pytest.mark.parametrize("bad", BAD_REPLIES, ids=repr)
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
 def test_a_reply_that_cannot_be_read_is_left_out_and_counted(
-    dataset: str, bad: Any, lists: ListServer, sqlite: Database, said: Callable[[], str]
+    dataset: str, bad: Any, lists: Lists, sqlite: Database, said: Callable[[], str]
 ) -> None:
     lists.rows = lists.short_code = [*replies(15), bad, *replies(15, 16)]
     result = run(sqlite, dataset)
@@ -48,7 +48,7 @@ def test_a_reply_that_cannot_be_read_is_left_out_and_counted(
 @pytest.mark.parametrize("place", [0, 1, 5, 9, 10, 11, 250, 489, 490, 495, 499, 500])
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_a_later_load_is_cheap_and_exact_wherever_an_unreadable_row_is(
-    place: int, newest_first: bool, lists: ListServer, sqlite: Database, said: Callable[[], str]
+    place: int, newest_first: bool, lists: Lists, sqlite: Database, said: Callable[[], str]
 ) -> None:
     rows = replies(500)
     rows.insert(place, WITHOUT_ID)
@@ -69,7 +69,7 @@ def test_a_later_load_is_cheap_and_exact_wherever_an_unreadable_row_is(
     assert "add up" not in said()
 
 
-def test_a_list_of_nothing_but_an_unreadable_row_is_loaded(lists: ListServer, sqlite: Database) -> None:
+def test_a_list_of_nothing_but_an_unreadable_row_is_loaded(lists: Lists, sqlite: Database) -> None:
     lists.rows = [WITHOUT_ID]
     for _ in range(2):
         result = run(sqlite)
@@ -77,7 +77,7 @@ def test_a_list_of_nothing_but_an_unreadable_row_is_loaded(lists: ListServer, sq
         assert result["requests"] <= 3
 
 
-def test_a_row_that_can_be_read_again_is_loaded(lists: ListServer, sqlite: Database) -> None:
+def test_a_row_that_can_be_read_again_is_loaded(lists: Lists, sqlite: Database) -> None:
     lists.rows = [*replies(200), WITHOUT_ID, *replies(200, 202)]
     run(sqlite)
     lists.rows[200] = row(201)
@@ -87,7 +87,7 @@ def test_a_row_that_can_be_read_again_is_loaded(lists: ListServer, sqlite: Datab
 
 @pytest.mark.parametrize("more", [{"receiveTime": {}}, {"outgoingApiMessageId": "x"}, {"messageText": []}])
 def test_a_reply_with_an_id_is_loaded_whatever_else_is_wrong(
-    more: dict[str, Any], lists: ListServer, sqlite: Database
+    more: dict[str, Any], lists: Lists, sqlite: Database
 ) -> None:
     lists.rows = [row(1), row(2, **more) if "messageText" not in more else {**row(2), **more}, row(3)]
     assert (run(sqlite)["unreadable"], sqlite.column("message_id", "replies")) == (0, [1, 2, 3])
@@ -100,7 +100,7 @@ def test_a_reply_with_an_id_is_loaded_whatever_else_is_wrong(
     newest_first=st.booleans(),
 )
 def test_wherever_unreadable_rows_are_all_others_are_loaded_each_time(
-    counts: list[int], bad: set[int], newest_first: bool, lists: ListServer, sqlite: Database
+    counts: list[int], bad: set[int], newest_first: bool, lists: Lists, sqlite: Database
 ) -> None:
     sqlite.execute("DROP TABLE IF EXISTS {}replies")
     rows: list[Any] = []
@@ -121,7 +121,7 @@ def test_wherever_unreadable_rows_are_all_others_are_loaded_each_time(
 @pytest.mark.parametrize("bad", BAD_WAITING, ids=repr)
 @pytest.mark.parametrize("place", [0, 8, 9, 10, 25])
 def test_a_scheduled_row_that_cannot_be_read_is_left_out_and_no_other_is_taken_for_gone(
-    place: int, bad: Any, lists: ListServer, sqlite: Database
+    place: int, bad: Any, lists: Lists, sqlite: Database
 ) -> None:
     lists.scheduled = [waiting(n) for n in range(1, 26)]
     run(sqlite, "scheduled")
@@ -138,7 +138,7 @@ def test_a_scheduled_row_that_cannot_be_read_is_left_out_and_no_other_is_taken_f
 
 @pytest.mark.parametrize("bad", NO_ROWS, ids=repr)
 def test_an_opt_out_that_is_no_row_is_left_out_and_no_other_is_taken_for_gone(
-    bad: Any, lists: ListServer, sqlite: Database
+    bad: Any, lists: Lists, sqlite: Database
 ) -> None:
     lists.opt_outs = [row(n, f"2782555010{n}") for n in range(5)]
     run(sqlite, "opt_outs")
@@ -150,9 +150,7 @@ def test_an_opt_out_that_is_no_row_is_left_out_and_no_other_is_taken_for_gone(
 
 
 @pytest.mark.parametrize("bad", ["A1", -1, 1.5, True, {}], ids=repr)
-def test_an_opt_out_with_an_id_that_is_none_is_an_opt_out(
-    bad: Any, lists: ListServer, sqlite: Database
-) -> None:
+def test_an_opt_out_with_an_id_that_is_none_is_an_opt_out(bad: Any, lists: Lists, sqlite: Database) -> None:
     lists.opt_outs = [row(1, "27825550101"), {**row(2, "27825550102"), "incomingApiMessageId": bad}]
     assert run(sqlite, "opt_outs")["unreadable"] == 0
     assert sqlite.column("number", "replies") == ["27825550101", "27825550102"]

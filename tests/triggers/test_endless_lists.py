@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms import arrivals
-from tests.transfers.answering import answering
-from tests.transfers.list_server import NAMES, row
+from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from tests.support.lists import connection_to, one_at_a_time, row
 from tests.triggers.triggerer import Time, Triggerer, use
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
-    from tests.transfers.answering import Answering
+    from airflow_provider_winsms.sandbox import Sandbox
 
     Total = Callable[[int, int], Any]
 
@@ -30,28 +30,26 @@ class Endless:
     :ivar total: takes the offset and how many there are.
     """
 
-    def __init__(self, gateway: Answering) -> None:
+    def __init__(self, box: Sandbox) -> None:
         self.ids = list(FIVE)
         self.page: Callable[[list[int], int, int], list[int]] = lambda ids, offset, limit: ids[offset:][
             :limit
         ]
         self.total: Total = lambda _, count: count
         self.requests = 0
-        gateway.answer = self._answer
+        box.script("getIncomingMessages", one_at_a_time(self._answer))
 
-    def _answer(self, path: str, query: dict[str, int]) -> dict[str, Any]:
+    def _answer(self, asked: Asked) -> Listing:
         self.requests += 1
-        page = self.page(self.ids, query["offset"], query["limit"])
-        total = self.total(query["offset"], len(self.ids))
-        return {NAMES[path]: list(map(row, page)), "resultsTotalAvailable": total}
+        page = self.page(self.ids, asked.offset, asked.limit)
+        return Listing(list(map(row, page)), self.total(asked.offset, len(self.ids)))
 
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
+def endless(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Endless:
     monkeypatch.setattr(arrivals, "MOST_REQUESTS", MOST_REQUESTS)
-    with answering() as gateway:
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", gateway.connection(page_size=10))
-        yield Endless(gateway)
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=10))
+    return Endless(sandbox)
 
 
 @pytest.fixture

@@ -25,14 +25,14 @@ from airflow_provider_winsms.selecting import EXPOSABLE, selection
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.watching import LONGEST_BACK_OFF, MOST_IN_FLIGHT, SETTLING
 from tests.conftest import API_KEY
-from tests.transfers.list_server import listing, row
+from tests.support.lists import listing, row
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until, use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from tests.transfers.list_server import ListServer
+    from tests.support.lists import Lists
 
 NUMBER, OTHER = "27825559871", "27825559872"
 TEXT = "Yes, Quetzalcoatl it is"
@@ -45,7 +45,7 @@ def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture
-def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
+def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
     """A gateway that lists what the test says, in pages of 10."""
     with listing() as server:
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
@@ -53,7 +53,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
 
 
 @pytest.fixture
-def large_pages(listed: ListServer, monkeypatch: pytest.MonkeyPatch) -> ListServer:
+def large_pages(listed: Lists, monkeypatch: pytest.MonkeyPatch) -> Lists:
     """The same, in pages of the size that is asked for by default."""
     listed.extra = {}
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection)
@@ -127,7 +127,7 @@ class TestOneEventPerMessage:
     )
     async def test_a_row_that_cannot_be_read_holds_up_no_other_and_is_told_of_once(
         self,
-        listed: ListServer,
+        listed: Lists,
         triggerer: Triggerer,
         caplog: pytest.LogCaptureFixture,
         bad: Any,
@@ -402,7 +402,7 @@ class TestTheLastOfSeveral:
 
 
 class TestAnyOrder:
-    async def test_ids_that_come_late_are_noticed(self, listed: ListServer, triggerer: Triggerer) -> None:
+    async def test_ids_that_come_late_are_noticed(self, listed: Lists, triggerer: Triggerer) -> None:
         listed.rows = [row(number) for number in range(1000, 1040, 2)]
         triggerer.start("replies")
         await triggerer.begun()
@@ -413,7 +413,7 @@ class TestAnyOrder:
         assert triggerer.keys() == ["1045", "1050", "1035", "1047"]
 
     async def test_a_list_that_has_the_newest_first_is_read_from_its_beginning(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1099, 999, -1)]
         triggerer.start("replies")
@@ -430,9 +430,7 @@ class TestAnyOrder:
         triggerer.store()
         assert triggerer.keys() == [str(number) for number in range(1102, 1116)]
 
-    async def test_of_a_list_in_no_order_nothing_is_missed(
-        self, listed: ListServer, triggerer: Triggerer
-    ) -> None:
+    async def test_of_a_list_in_no_order_nothing_is_missed(self, listed: Lists, triggerer: Triggerer) -> None:
         ids = [(number * 7919) % 4999 + 1000 for number in range(60)]
         listed.rows = [row(number) for number in ids[:30]]
         triggerer.start("replies")
@@ -444,7 +442,7 @@ class TestAnyOrder:
         assert sorted(triggerer.keys()) == sorted(str(number) for number in ids[30:] if number > low)
 
     async def test_a_poll_reads_the_end_of_the_list_and_more_only_for_more_news(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1000, 1500)]
         triggerer.start("replies")
@@ -458,7 +456,7 @@ class TestAnyOrder:
         assert triggerer.keys() == [str(number) for number in range(1500, 1525)]
 
     async def test_a_list_that_forgets_its_oldest_rows_is_read_on(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1000, 1100)]
         triggerer.start("replies")
@@ -468,7 +466,7 @@ class TestAnyOrder:
         assert triggerer.keys() == ["1100", "1101"]
 
     async def test_an_empty_list_is_watched_from_its_first_row(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         triggerer.start("replies")
         await triggerer.begun()
@@ -496,7 +494,7 @@ class TestALateMessage:
     @pytest.mark.parametrize("newer", [1, 99, 101, 499])
     @pytest.mark.parametrize("newest_first", [False, True])
     async def test_is_told_once_whatever_leaves_meanwhile(
-        self, large_pages: ListServer, triggerer: Triggerer, case: str, newer: int, newest_first: bool
+        self, large_pages: Lists, triggerer: Triggerer, case: str, newer: int, newest_first: bool
     ) -> None:
         rows = [row(number) for number in range(2000, 5000, 2)]
         step = -1 if newest_first else 1
@@ -513,7 +511,7 @@ class TestALateMessage:
         assert triggerer.keys() == [str(late["incomingApiMessageId"]), "6000"]
 
     async def test_is_found_by_one_request_at_each_poll(
-        self, large_pages: ListServer, triggerer: Triggerer
+        self, large_pages: Lists, triggerer: Triggerer
     ) -> None:
         rows = [row(number) for number in range(2000, 5000, 2)]
         large_pages.rows = rows
@@ -530,7 +528,7 @@ class TestALateMessage:
         assert triggerer.keys() == [str(4999 - 80 * late) for late in range(1, 12)]
 
     async def test_is_found_in_pages_that_are_too_small_for_all_within_some_polls(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
         triggerer.start("replies")
@@ -541,7 +539,7 @@ class TestALateMessage:
         assert triggerer.keys() == ["2601"]
 
     async def test_with_another_late_one_is_found_at_once_in_small_pages_if_the_total_shows_it(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
         triggerer.start("replies")
@@ -554,7 +552,7 @@ class TestALateMessage:
 
     @pytest.mark.parametrize("newest_first", [False, True])
     async def test_is_told_by_a_watcher_that_has_just_begun_with_few_that_are_listed(
-        self, large_pages: ListServer, triggerer: Triggerer, newest_first: bool
+        self, large_pages: Lists, triggerer: Triggerer, newest_first: bool
     ) -> None:
         """None of them is so old that it would count as seen."""
         step = -1 if newest_first else 1
@@ -573,7 +571,7 @@ class TestALateMessage:
         assert triggerer.keys() == ["1998", "2041"]
 
     async def test_is_told_of_a_list_that_was_empty_and_grew_at_its_beginning(
-        self, large_pages: ListServer, triggerer: Triggerer
+        self, large_pages: Lists, triggerer: Triggerer
     ) -> None:
         """In which order a list is nobody can tell of one row, so it is looked at again."""
         triggerer.start("replies")
@@ -591,7 +589,7 @@ class TestALateMessage:
         assert triggerer.keys()[-1] == "9000"
 
     async def test_is_told_once_after_a_restart_in_which_it_came(
-        self, large_pages: ListServer, triggerer: Triggerer
+        self, large_pages: Lists, triggerer: Triggerer
     ) -> None:
         large_pages.rows = [row(number) for number in range(2000, 5000, 2)]
         triggerer.start("replies")
@@ -693,7 +691,7 @@ class TestOptOuts:
         assert triggerer.fired == []
 
     async def test_one_of_the_last_day_that_is_listed_late_fires_also_if_the_watcher_has_just_begun(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         def minutes_ago(minutes: int) -> dict[str, Any]:
             time = datetime.now(UTC) - timedelta(minutes=minutes)
@@ -723,7 +721,7 @@ class TestOptOuts:
         assert len(set(triggerer.keys())) == len(triggerer.keys()) == 2
 
     async def test_their_cursor_forgets_what_is_older_than_a_day_and_tells_it_no_more(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         triggerer.start("gone", dataset="opt_outs")
         await triggerer.begun()
@@ -738,7 +736,7 @@ class TestOptOuts:
         assert [event.payload["message_id"] for event in triggerer.stored] == [96, 73, 24]
 
     async def test_under_another_key_the_last_days_are_told_once_more(
-        self, listed: ListServer, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+        self, listed: Lists, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         triggerer.start("gone", dataset="opt_outs")
         await triggerer.begun()
@@ -746,14 +744,15 @@ class TestOptOuts:
             time = datetime.now(UTC) - timedelta(hours=hours)
             listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
             await triggerer.poll_and_store()
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection.replace('"any"', '"another"'))
+        listed.box.api_key = "another"
+        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection)
         for _ in range(2):
             await triggerer.poll_and_store()
         assert [event.payload["message_id"] for event in triggerer.stored] == [96, 24, 24]
         assert len(set(triggerer.keys())) == 3
 
     async def test_one_without_a_time_and_one_from_the_future_hide_no_others(
-        self, listed: ListServer, triggerer: Triggerer
+        self, listed: Lists, triggerer: Triggerer
     ) -> None:
         triggerer.start("gone", dataset="opt_outs")
         await triggerer.begun()
