@@ -78,23 +78,62 @@ def test_the_list_of_gateways_is_the_list_of_their_folders() -> None:
     assert set(GATEWAYS) == folders == types
 
 
-def test_public_modules_and_operators_load_no_client_and_no_database_driver() -> None:
-    """A DAG file is parsed again and again; what it imports is paid each time."""
+HEAVY = {
+    *("requests", "urllib3", "httpx", "aiohttp", "tenacity", "jsonschema", "msgspec"),
+    *("sqlalchemy", "sqlite3", "psycopg", "psycopg2", "duckdb", "pandas"),
+    *("phonenumbers", "re2", "difflib"),
+}
+"""Clients, drivers and tables that only a running task or trigger needs."""
+
+FOR_DAG_FILES = {
+    "airflow_provider_winsms.airflow_errors",
+    "airflow_provider_winsms.batches",
+    "airflow_provider_winsms.choices",
+    "airflow_provider_winsms.clocks",
+    "airflow_provider_winsms.gateways.winsms.connection",
+    "airflow_provider_winsms.hooks.base_urls",
+    "airflow_provider_winsms.hooks.connections",
+    "airflow_provider_winsms.ledger.store",
+    "airflow_provider_winsms.operators.cancel",
+    "airflow_provider_winsms.operators.refresh",
+    "airflow_provider_winsms.parameters",
+    "airflow_provider_winsms.privacy",
+    "airflow_provider_winsms.provider_info",
+    "airflow_provider_winsms.templating",
+    "airflow_provider_winsms.triggers.incoming",
+}
+"""The modules of this package that the public ones load: parameters and their checks, no work."""
+
+
+def _loaded(code: str) -> set[str]:
+    """Return the modules that code loads in a fresh interpreter, beyond those that every DAG file does."""
     script = (
         "import sys; from airflow.sdk import DAG, BaseOperator; base = set(sys.modules);"
-        f"import importlib; [importlib.import_module(name) for name in {public_modules()!r}];"
-        "from airflow_provider_winsms.operators.sms import SmsSendOperator;"
-        "SmsSendOperator(task_id='send', text='Hi', to='27825550101');"
-        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - base}));"
-        "print(*sorted(name for name in set(sys.modules) - base if name.startswith('airflow.providers')))"
+        f"{code}; print(*sorted(set(sys.modules) - base))"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    top_level, providers = found.stdout.splitlines()
-    heavy = {"requests", "psycopg", "psycopg2", "pandas", "aiohttp", "urllib3", "jsonschema", "sqlite3"}
-    heavy |= {"phonenumbers", "difflib"}
-    assert not heavy & set(top_level.split())
-    assert all(name.startswith("airflow.providers.common") for name in providers.split())
-    assert not [name for name in providers.split() if ".hooks" in name]
+    return set(found.stdout.split())
+
+
+def test_public_modules_and_operators_load_no_client_and_no_database_driver() -> None:
+    """A DAG file is parsed again and again; what it imports is paid each time."""
+    loaded = _loaded(
+        f"import {', '.join(public_modules())};"
+        "from airflow_provider_winsms.operators.sms import SmsSendOperator;"
+        "SmsSendOperator(task_id='send', text='Hi', to='27825550101')"
+    )
+    assert not HEAVY & {name.split(".")[0] for name in loaded}
+    providers = {name for name in loaded if name.startswith("airflow.providers")}
+    assert all(name.startswith("airflow.providers.common") for name in providers)
+    assert not [name for name in providers if ".hooks" in name]
+
+
+def test_public_modules_load_no_module_of_this_package_that_only_a_running_task_needs() -> None:
+    expected = FOR_DAG_FILES | set(public_modules())
+    packages = {name.rpartition(".")[0] for name in expected}
+    loaded = _loaded(f"import {', '.join(public_modules())}")
+    assert "airflow.triggers.shared_stream" not in loaded
+    assert {name for name in loaded if name.startswith("airflow_provider_winsms")} <= expected | packages
 
 
 @pytest.fixture(scope="module")
