@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
-
-import gsm0338
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+
+if TYPE_CHECKING:
+    import gsm0338
 
 __all__ = ["JOINED_SEGMENT", "SINGLE_SEGMENT", "segments", "septets", "transliterate"]
 
@@ -23,8 +25,6 @@ SINGLE_SEGMENT = 160
 
 JOINED_SEGMENT = 153
 """Septets in each part of a longer text; the part's header takes the other seven."""
-
-_CODEC = gsm0338.Codec()
 
 # The codec takes it, but alone it would turn the character behind it into another one.
 _ESCAPE = "\x1b"
@@ -150,7 +150,14 @@ def _fits(char: str) -> bool:
 def _width(char: str) -> int:
     if char == _ESCAPE:
         return 0
-    return len(_CODEC.encode(char, "ignore")[0])
+    return len(_codec().encode(char, "ignore")[0])
+
+
+@cache
+def _codec() -> gsm0338.Codec:
+    import gsm0338
+
+    return gsm0338.Codec()
 
 
 def _widths(text: str) -> list[int]:
