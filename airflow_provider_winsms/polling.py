@@ -15,8 +15,8 @@ import asyncio
 import math
 import random
 import time
-from collections import defaultdict
-from contextlib import AsyncExitStack, closing, suppress
+from collections import defaultdict, deque
+from contextlib import AsyncExitStack, aclosing, closing, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,7 +34,16 @@ from airflow_provider_winsms.messages import counted
 from airflow_provider_winsms.waiting import UnreadableIds, back_off
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Generator,
+        Hashable,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
 
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
@@ -58,7 +67,8 @@ LEDGER_PAUSE = 30.0
 _AT_A_STRETCH = 10_000
 """How many ids are gone through before others have their turn."""
 
-_REPORTS_AT_A_STRETCH = 1000
+_WAITERS_AT_A_STRETCH = 2000
+_REPORTS_AT_A_STRETCH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,21 +180,14 @@ class SharedPoll:
         :raises SmsError: a permanent one, as it comes.
         """
         self._waiters[waiter] = None
-        left = waiter.end_at + LAST_WORD - self._around.now()
-        timer = asyncio.get_running_loop().call_later(left, self._give_up, waiter)
         try:
             await self._join(waiter)
             await waiter.over
         finally:
-            timer.cancel()
             self._leave(waiter)
             if not self._waiters and self._task is not None:
                 # Until it has hung up: nothing may be left when the event loop ends.
                 await asyncio.wait({self._task})
-
-    def _give_up(self, waiter: Waiter) -> None:
-        waiter.trouble = waiter.trouble or self._trouble or "No answer came in time."
-        waiter.end()
 
     async def _join(self, waiter: Waiter) -> None:
         together: dict[Waiter | frozenset[Waiter], frozenset[Waiter]] = {}
@@ -200,7 +203,8 @@ class SharedPoll:
         if self._task is None:
             # In a context of its own, or it would log as if it were the first who came.
             self._task = asyncio.create_task(self._run(), context=Context())
-        if self._wakes_for(waiter) < self._wakes_at:
+        if (wakes_at := self._wakes_for(waiter)) < self._wakes_at:
+            self._wakes_at = wakes_at
             self._someone_came.set()
 
     def _leave(self, waiter: Waiter) -> None:
@@ -240,35 +244,48 @@ class SharedPoll:
         try:
             while True:
                 await self._until_due()
-                await self._tick()
+                # One timer for all: asyncio goes through all timers at a stretch when many were cancelled.
+                timer = asyncio.create_task(self._give_up_in_time())
+                try:
+                    await self._tick()
+                finally:
+                    timer.cancel()
         # A fault of ours: each of them shows it, with its traceback.
         except Exception as error:  # noqa: BLE001
             self._close()
-            await self._end(self._present(), error)
+            await self._end(_everybody, error)
         finally:
             await self._hang_up()
 
     async def _until_due(self) -> None:
         """Sleep until texts are due or a wait ends. One that comes meanwhile may be due earlier."""
-        while (pause := self._next_at() - self._around.now()) > 0:
+        while (pause := await self._next_at() - self._around.now()) > 0:
             self._someone_came.clear()
             # If it was woken too early, by a clock that another one does not keep up with, it sleeps on.
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if math.isinf(pause) else pause):
                     await self._someone_came.wait()
 
-    def _next_at(self) -> float:
-        self._wakes_at = min(map(self._wakes_for, self._present()), default=math.inf)
-        if self._missed:
-            self._wakes_at = min(self._wakes_at, self._not_before)
+    async def _next_at(self) -> float:
+        self._wakes_at = self._not_before if self._missed else math.inf
+        first = min([self._wakes_for(waiter) async for waiter in self._present()], default=math.inf)
+        # One that came meanwhile may be due earlier.
+        self._wakes_at = min(self._wakes_at, first)
         return self._wakes_at
 
     def _wakes_for(self, waiter: Waiter) -> float:
         return min(max(waiter.due_at, self._not_before), waiter.end_at)
 
-    def _present(self) -> Iterator[Waiter]:
-        """Walk through those whose wait is not over: they leave a moment after it is."""
-        return (waiter for waiter in self._waiters if not waiter.over.done())
+    async def _present(self) -> AsyncGenerator[Waiter, None]:
+        """Walk through those whose wait is not over, and let others have their turn meanwhile.
+
+        They leave a moment after it is.
+        """
+        for count, waiter in enumerate(_taken_from(deque(self._waiters)), start=1):
+            if not waiter.over.done():
+                yield waiter
+            if count % _WAITERS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
 
     async def _tick(self) -> None:
         """Ask for what is due, unless a pause is on, and end the waits whose time has come."""
@@ -276,18 +293,28 @@ class SharedPoll:
             try:
                 await self._ask_for_what_is_due()
                 self._failures, self._trouble = 0, ""
-                self._not_before = self._around.now() + self._spacing()
+                self._not_before = self._around.now() + await self._spacing()
             except GatewayUnavailable as error:
                 self._pause(error)
             except ConfigurationError as error:
                 await self._look_for_another_key(error)
             except SmsError as error:
-                await self._end(self._present(), error)
+                await self._end(_everybody, error)
         now = self._around.now()
-        await self._end(waiter for waiter in self._present() if waiter.end_at <= now)
+        await self._end(lambda waiter: waiter.end_at <= now)
 
-    def _spacing(self) -> float:
-        shortest = min((waiter.schedule.shortest for waiter in self._present()), default=TICK)
+    async def _give_up_in_time(self) -> None:
+        """End, while a tick lasts, the waits that can listen no longer for an answer."""
+        while True:
+            await self._end(self._is_late, trouble="No answer came in time.")
+            first = min([waiter.end_at async for waiter in self._present()], default=math.inf)
+            await asyncio.sleep(min(TICK, max(0.0, first + LAST_WORD - self._around.now())))
+
+    def _is_late(self, waiter: Waiter) -> bool:
+        return waiter.end_at + LAST_WORD <= self._around.now()
+
+    async def _spacing(self) -> float:
+        shortest = min([waiter.schedule.shortest async for waiter in self._present()], default=TICK)
         return min(TICK, shortest) * (1 + JITTER * self._around.chance())
 
     def _pause(self, error: GatewayUnavailable) -> None:
@@ -295,17 +322,24 @@ class SharedPoll:
         pause = back_off(TICK, self._failures, error.retry_after)
         self._not_before = self._around.now() + pause
         self._trouble = str(error)
-        waits = counted(sum(1 for _ in self._present()), "wait")
+        waits = counted(len(self._waiters), "wait")
         self._around.log.warning("%s Asking again in %.0f seconds; %s.", error, pause, waits)
 
-    async def _end(self, waiters: Iterable[Waiter], error: Exception | None = None) -> None:
-        """End waits one after the other: each wakes a task that has something to sum up."""
+    async def _end(
+        self, is_meant: Callable[[Waiter], bool], error: Exception | None = None, trouble: str = ""
+    ) -> None:
+        """End waits one after the other: each wakes a task that has something to sum up.
+
+        :param trouble: what was in the way, if nothing else is known of it.
+        """
         trace = None if error is None else error.__traceback__
-        for waiter in list(waiters):
-            waiter.trouble = waiter.trouble or self._trouble
-            # Each wait that raises it adds its own place to the traceback.
-            waiter.end(None if error is None else error.with_traceback(trace))
-            await asyncio.sleep(0)
+        async with aclosing(self._present()) as present:
+            async for waiter in present:
+                if is_meant(waiter):
+                    waiter.trouble = waiter.trouble or self._trouble or trouble
+                    # Each wait that raises it adds its own place to the traceback.
+                    waiter.end(None if error is None else error.with_traceback(trace))
+                    await asyncio.sleep(0)
 
     async def _opened(self) -> AsyncTransport:
         if self._transport is None:
@@ -326,7 +360,7 @@ class SharedPoll:
             return
         except SmsError:
             pass
-        await self._end(self._present(), error)
+        await self._end(_everybody, error)
 
     async def _was_mended(self) -> bool:
         used = self._transport
@@ -345,7 +379,9 @@ class SharedPoll:
         :raises SmsError: a permanent one, if there was one, or the first that was not.
         """
         transport = await self._opened()
-        requests = self._requests(transport.endpoint.gateway.limits.message_ids)
+        now = self._around.now()
+        due = deque([waiter async for waiter in self._present() if waiter.is_due(now)])
+        requests = self._requests(due, now, transport.endpoint.gateway.limits.message_ids)
         failures: list[tuple[Exception, Sequence[MessageId]]] = []
         async with asyncio.TaskGroup() as group:
             for _ in range(transport.endpoint.max_concurrent_requests):
@@ -373,25 +409,25 @@ class SharedPoll:
             if failures:
                 return
 
-    def _requests(self, size: int) -> Generator[Sequence[MessageId]]:
+    def _requests(self, due: deque[Waiter], now: float, size: int) -> Generator[Sequence[MessageId]]:
         """Cut the ids that are due into requests, one at a time: waits come and go meanwhile."""
-        ids = self._due_ids()
+        ids = self._due_ids(due, now)
         with closing(ids):
             while request := list(islice(ids, size)):
                 yield request
 
-    def _due_ids(self) -> Generator[MessageId]:
+    def _due_ids(self, due: deque[Waiter], now: float) -> Generator[MessageId]:
         """Walk through the ids that are due, each once.
 
         If it is closed early, the next tick goes on where it ends. What was missed before comes last: what
         the gateway cannot answer must not be in the way of the rest.
         """
-        now, owners = self._around.now(), self._owners
+        owners = self._owners
         missed, self._missed = dict.fromkeys(self._missed), []
         seen: set[MessageId] = set()
         rest: Iterator[MessageId] = iter(())
         try:
-            for waiter in list(self._present()):
+            for waiter in _taken_from(due):
                 if waiter.over.done() or not waiter.is_due(now):
                     continue
                 waiter.put_off(now)
@@ -435,7 +471,8 @@ class SharedPoll:
         await self._write(answers)
         now = self._around.now()
         handed_on = 0
-        for waiter, own in answers.items():
+        for waiter in _taken_from(deque(answers)):
+            own = answers.pop(waiter)
             waiter.absorb(own, now)
             handed_on += len(own)
             if waiter.over.done() or handed_on >= _REPORTS_AT_A_STRETCH:
@@ -489,10 +526,10 @@ class SharedPoll:
 
         :param lost: those whose answers do not count.
         """
-        waiters = [waiter for waiter in self._present() if waiter.ledger == ledger]
         if error.is_permanent:
-            await self._end(waiters, error)
+            await self._end(lambda waiter: waiter.ledger == ledger, error)
             return
+        waiters = [waiter for waiter in self._waiters if waiter.ledger == ledger and not waiter.over.done()]
         until = self._around.now() + LEDGER_PAUSE
         for waiter in waiters:
             waiter.hold(max(until, waiter.due_at), str(error))
@@ -502,6 +539,16 @@ class SharedPoll:
         self._around.log.warning(
             "%s Asking and writing again in %.0f seconds; %s.", error, LEDGER_PAUSE, waits
         )
+
+
+def _taken_from(waiters: deque[Waiter]) -> Iterator[Waiter]:
+    """Walk through waiters, and keep none: many that are over would be freed at a stretch in the end."""
+    while waiters:
+        yield waiters.popleft()
+
+
+def _everybody(_: Waiter) -> bool:
+    return True
 
 
 def _each(owner: Waiter | Iterable[Waiter]) -> Iterable[Waiter]:

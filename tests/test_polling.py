@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import Counter
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -28,8 +30,9 @@ from airflow_provider_winsms.polling import (
     TICK,
     SharedPoll,
     Surroundings,
+    Waiter,
 )
-from airflow_provider_winsms.waiting import LONGEST_BACK_OFF
+from airflow_provider_winsms.waiting import LONGEST_BACK_OFF, DeliveryWait
 from tests.support.memory_gateway import DELIVERED, FAILED, NOT_FOUND, WIDE, Asked, MemoryGateway
 from tests.support.virtual_time import BEGINNING, VirtualTimeLoop, in_virtual_time
 from tests.support.waits import (
@@ -381,9 +384,9 @@ class CountingPoll(SharedPoll):
 
     looks = 0
 
-    def _next_at(self) -> float:
+    async def _next_at(self) -> float:
         type(self).looks += 1
-        return super()._next_at()
+        return await super()._next_at()
 
 
 @in_virtual_time
@@ -421,6 +424,75 @@ def test_waits_that_end_at_once_end_one_after_the_other_and_others_have_their_tu
             ended.append(sum(task.done() for task in tasks))
         assert max(after - before for before, after in pairwise(ended)) <= 5
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    run()
+
+
+@dataclass
+class ByTurn:
+    """Counts what happens, by turn of the event loop."""
+
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    counts: Counter[int] = field(default_factory=Counter)
+
+    def count(self) -> None:
+        assert isinstance(self.loop, VirtualTimeLoop)
+        self.counts[self.loop.turns] += 1
+
+
+class CountedFuture(asyncio.Future[None]):
+    """Counts how often it is looked at."""
+
+    looks: ClassVar[ByTurn]
+
+    def done(self) -> bool:
+        self.looks.count()
+        return super().done()
+
+
+@in_virtual_time
+async def test_others_have_their_turn_while_the_poll_goes_through_many_waits() -> None:
+    """To go through a hundred thousand, of which few are due, would block the event loop for long."""
+    CountedFuture.looks = ByTurn()
+    there = MemoryGateway(WIDE, latency=lambda: 2 * TICK)
+    waits = [waiter([place], first_at=FIRST_AT + 300 * (place > 10), lasts=200.0) for place in range(10_000)]
+    for each in waits:
+        each.over = CountedFuture()
+    tasks = attending(there, *waits)
+    await until(FIRST_AT + 90)
+    assert len(there.requests) == 2
+    assert CountedFuture.looks.counts.total() > 10 * len(waits)
+    assert max(CountedFuture.looks.counts.values()) <= len(waits) / 2
+    await cancel(*tasks)
+
+
+class CountedWait(DeliveryWait):
+    """Counts how many are freed."""
+
+    freed: ClassVar[ByTurn]
+
+    def __del__(self) -> None:
+        self.freed.count()
+
+
+@pytest.mark.parametrize("are_delivered", [True, False])
+def test_waits_that_end_at_once_are_not_freed_in_one_go(are_delivered: bool) -> None:
+    """Of a hundred thousand, it would block the event loop for a tenth of a second."""
+
+    @in_virtual_time
+    async def run() -> None:
+        CountedWait.freed = ByTurn()
+        there = MemoryGateway(WIDE)
+        if are_delivered:
+            deliver(there, range(5000))
+        await asyncio.wait(attending(there, *(counted(place) for place in range(5000))))
+        assert CountedWait.freed.counts.total() >= 4990
+        assert max(CountedWait.freed.counts.values()) <= 100
+
+    def counted(place: int) -> Waiter:
+        one = waiter([place], lasts=50.0)
+        one.texts = CountedWait([place], min_delivered=1.0, grace_until=0.0, not_found_holds=0.0)
+        return one
 
     run()
 

@@ -18,8 +18,10 @@ class _Selector(selectors.DefaultSelector):
     """Passes over the time that nobody uses."""
 
     now = BEGINNING
+    turns = 0
 
     def select(self, timeout: float | None = None) -> Any:
+        self.turns += 1
         events = super().select(0)
         if not events:
             if timeout is None:
@@ -38,6 +40,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    @property
+    def turns(self) -> int:
+        """How often all who were ready have had their turn."""
+        return self._virtual.turns
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
