@@ -14,7 +14,7 @@ from airflow_provider_winsms.database import index_name
 from airflow_provider_winsms.transfers.datasets import DATASETS
 from tests.support import databases
 from tests.support.databases import CONN_ID
-from tests.transfers.list_server import listing
+from tests.support.lists import listing
 from tests.transfers.load_process import Order, loaders
 from tests.transfers.loads import opened
 
