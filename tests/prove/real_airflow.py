@@ -172,9 +172,13 @@ class RealAirflow:
         )
         return done.stdout.splitlines()[-1]
 
-    def until(self, condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+    def until(
+        self, condition: Callable[[], T | None], what: str, seconds: float = PATIENCE, pause: float = 0.2
+    ) -> T:
         """Return what the condition returns once that is true.
 
+        :param seconds: how long it may take.
+        :param pause: seconds between two looks.
         :raises TimeoutError: showing the ends of all logs.
         """
         deadline = time.monotonic() + seconds
@@ -184,7 +188,7 @@ class RealAirflow:
             if dead := [name for name, process in self._processes.items() if process.poll() is not None]:
                 msg = f"{', '.join(dead)} ended while waiting for {what}.\n{self._tails()}"
                 raise RuntimeError(msg)
-            time.sleep(0.2)
+            time.sleep(pause)
         msg = f"Waited {seconds:g} seconds for {what}.\n{self._tails()}"
         raise TimeoutError(msg)
 

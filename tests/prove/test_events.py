@@ -20,6 +20,7 @@ import pytest
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from scripts.run_examples import EXAMPLES
+from tests.prove.event_tables import EventTables, create_warehouse
 from tests.prove.real_airflow import RealAirflow, telltale
 from tests.support.task_runner import TaskRunner
 
@@ -50,7 +51,7 @@ class Story:
     def __init__(self, airflow: RealAirflow, box: Sandbox, warehouse: Path) -> None:
         self.airflow = airflow
         self.box = box
-        self.warehouse = warehouse
+        self.tables = EventTables(airflow, warehouse)
         self.ids: dict[str, str] = {}
         self.quiet_requests: Counter[str] = Counter()
         self.down = False
@@ -59,15 +60,6 @@ class Story:
         """Let a phone reply."""
         self.ids[name] = str(self.box.incoming(*TEXTS[name]))
 
-    def found(self, query: str) -> list[tuple[Any, ...]]:
-        """Return what a query finds in the warehouse."""
-        with closing(sqlite3.connect(self.warehouse)) as database:
-            return database.execute(query).fetchall()
-
-    def taken(self, dag_id: str) -> set[str]:
-        """Return the keys of the events that a DAG took in."""
-        return {key for dag, key in self.found("SELECT * FROM taken") if dag == dag_id}
-
     def until_stored(self, *names: str) -> None:
         """Wait until the events of replies are in Airflow's database."""
         keys = {self.ids[name] for name in names}
@@ -75,26 +67,13 @@ class Story:
 
     def until_remembered(self, *names: str) -> None:
         """Wait until replies are in the cursor of the watcher of all of them."""
-        self.airflow.until(lambda: {self.ids[name] for name in names} <= self.remembered(), f"cursor {names}")
-
-    def cursors(self) -> list[dict[str, Any]]:
-        """Return the rows with cursors, without those that say that there is one."""
-        rows = self.airflow.rows("asset_state_store")
-        return [row for row in rows if not row["key"].endswith(("-begun", "-probe"))]
-
-    def remembered(self) -> set[str]:
-        """Return what is in the cursor of the watcher of all replies."""
-        assets = {row["name"]: row["id"] for row in self.airflow.rows("asset")}
-        (cursor,) = (row["value"] for row in self.cursors() if row["asset_id"] == assets["sms_every"])
-        return set(json.loads(cursor)["seen"])
+        self.airflow.until(
+            lambda: {self.ids[name] for name in names} <= self.tables.remembered("every"), f"cursor {names}"
+        )
 
     def stored(self, dag_id: str) -> Counter[str]:
         """Return how often Airflow stored which event."""
-        assets = {row["id"]: row["name"] for row in self.airflow.rows("asset")}
-        events = [
-            row for row in self.airflow.rows("asset_event") if assets[row["asset_id"]] == f"sms_{dag_id}"
-        ]
-        return Counter(json.loads(row["extra"])["payload"]["event_key"] for row in events)
+        return Counter(self.tables.stored(dag_id))
 
     def asked(self) -> Counter[str]:
         """Return how often the gateway was asked for what."""
@@ -134,10 +113,8 @@ def remind(connections: dict[str, Any], warehouse: Path) -> None:
     sender = TaskRunner(connections)
     send = SmsSendOperator(task_id="remind", text=REMINDER, to=PATIENT, ledger_conn_id="warehouse")
     assert sender.run(send).error is None
+    create_warehouse(warehouse)
     with closing(sqlite3.connect(warehouse)) as database, database:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("CREATE TABLE given (dag_id TEXT, run_id TEXT, event_key TEXT)")
-        database.execute("CREATE TABLE taken (dag_id TEXT, event_key TEXT, PRIMARY KEY (dag_id, event_key))")
         database.execute("CREATE TABLE appointments (reminder_id BIGINT PRIMARY KEY, confirmed INTEGER)")
         (reminder,) = sender.result["message_ids"]
         database.execute("INSERT INTO appointments VALUES (?, 0)", [reminder])
@@ -145,7 +122,7 @@ def remind(connections: dict[str, Any], warehouse: Path) -> None:
 
 def tell(story: Story) -> None:
     airflow = story.airflow
-    airflow.until(lambda: len(story.cursors()) == WATCHERS, "every watcher to have begun")
+    airflow.until(lambda: len(story.tables.cursors()) == WATCHERS, "every watcher to have begun")
     story.reply("first")
     story.reply("same minute")
     story.until_remembered("first", "same minute")
@@ -160,8 +137,10 @@ def tell(story: Story) -> None:
     story.box.opt_out(BY_HAND)
     story.reply("confirms")
     airflow.start("triggerer")
-    airflow.until(lambda: set(story.ids.values()) <= story.taken("every"), "the replies to be taken in")
-    airflow.until(lambda: len(story.taken("gone")) == 2, "the opt-outs to be taken in")
+    airflow.until(
+        lambda: set(story.ids.values()) <= story.tables.taken("every"), "the replies to be taken in"
+    )
+    airflow.until(lambda: len(story.tables.taken("gone")) == 2, "the opt-outs to be taken in")
     airflow.until(lambda: thanked(story), "the patient to be thanked")
     count_requests(story)
 
@@ -183,7 +162,7 @@ def count_requests(story: Story) -> None:
 
 class TestAReply:
     def test_each_starts_its_dag_and_is_taken_in_once(self, story: Story) -> None:
-        assert story.taken("every") == set(story.ids.values())
+        assert story.tables.taken("every") == set(story.ids.values())
 
     def test_two_of_the_same_minute_and_number_are_two_events(self, story: Story) -> None:
         stored = story.stored("every")
@@ -200,16 +179,15 @@ class TestAReply:
         assert set(stored.values()) == {1}
 
     def test_what_airflow_stored_it_gave_to_runs_and_a_repeat_was_taken_in_once(self, story: Story) -> None:
-        given = Counter(key for dag_id, _, key in story.found("SELECT * FROM given") if dag_id == "every")
-        assert given == story.stored("every")
+        assert story.tables.given("every") == story.stored("every")
 
     def test_the_queue_of_common_messaging_tells_those_that_match(self, story: Story) -> None:
-        assert story.taken("yes_by_queue") == {
+        assert story.tables.taken("yes_by_queue") == {
             story.ids[name] for name in ("first", "while down", "at the kill", "confirms")
         }
 
     def test_the_example_confirms_the_appointment_and_thanks_once(self, story: Story) -> None:
-        assert story.found("SELECT confirmed FROM appointments") == [(1,)]
+        assert story.tables.found("SELECT confirmed FROM appointments") == [(1,)]
         thanks = [row["mobileNumber"] for row in story.box.outbox() if "Thank you" in row["message"]]
         assert thanks == [PATIENT]
 

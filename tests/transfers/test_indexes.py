@@ -218,7 +218,7 @@ def test_a_user_who_may_add_the_column_but_no_index_adds_the_column(
 # Killed
 
 
-@pytest.mark.slow
+@pytest.mark.database
 def test_a_load_that_is_killed_anywhere_leaves_no_table_without_its_index(
     indexing: Database, tmp_path: Path
 ) -> None:
