@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.gateways.numbers import decoded, scanned
+from airflow_provider_winsms.gateways.pauses import with_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,9 +90,13 @@ def _row_by_row(document: _Document) -> Any:
 
 def _object(document: _Document) -> dict[str, Any]:
     return {
-        name: [row for row, _ in document.values()] if document.peek() == "[" else document.value()[0]
+        name: list(_elements(document)) if document.peek() == "[" else document.value()[0]
         for name in document.names()
     }
+
+
+def _elements(document: _Document) -> Iterator[Any]:
+    return (row for row, _ in with_pauses(document.values()))
 
 
 def _parts(document: _Document) -> Iterator[list[Row]]:

@@ -37,6 +37,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.gateways.daemons import DaemonThreads
+from airflow_provider_winsms.gateways.pauses import reading_in_turn
 from airflow_provider_winsms.gateways.rows import DocumentError, document_of, parts_of
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Transport:
     :param attempts: how often a request is tried that may be tried again.
     :param sleep: how to wait; like ``clock`` a seam for tests.
     :param clock: monotonic seconds.
-    :param reading: entered while an answer is decoded.
+    :param reading: what it returns is entered while an answer is decoded.
     """
 
     def __init__(
@@ -175,13 +176,13 @@ class Transport:
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
-        reading: AbstractContextManager[object] | None = None,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.endpoint = endpoint
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
         self._clock = clock
-        self._reading = reading or nullcontext()
+        self._reading = reading
         self._pace = Pace(endpoint.requests_per_second, clock)
         self._session = _new_session(endpoint)
         self._last_used = clock()
@@ -259,7 +260,7 @@ class Transport:
         self._keep_pace()
         with leaving():
             answer = self._fetch(call)
-            with self._reading:
+            with self._reading():
                 return read_answer(call, answer, self.endpoint)
 
     def _read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> Reading | None:
@@ -380,11 +381,8 @@ class AsyncTransport:
     ) -> None:
         self.endpoint = endpoint
         self._is_over = threading.Event()
-        # A thread that decodes keeps an event loop from its turn for milliseconds; several at once, for many.
-        reading_in_turn = threading.Lock()
-        self._new_transport = partial(
-            Transport, endpoint, attempts, sleep or self._sleep, clock, reading_in_turn
-        )
+        reading = partial(reading_in_turn, threading.Lock())
+        self._new_transport = partial(Transport, endpoint, attempts, sleep or self._sleep, clock, reading)
         self._threads = DaemonThreads(endpoint.max_concurrent_requests, "sms-calls")
         self._transport: Transport
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
+from airflow_provider_winsms.gateways.daemons import DaemonThreads
+from airflow_provider_winsms.gateways.pauses import reading_in_turn
+from airflow_provider_winsms.gateways.rows import document_of
 from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint
 from tests.gateways.calls import BALANCE
 from tests.gateways.carriers import GATEWAY, KEY
 from tests.gateways.stub import Reply, Stub, answer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_winsms.messages import Answers, DeliveryReport
+
+T = TypeVar("T")
 
 CREDITS = answer(200, {"creditBalance": 5})
 SILENCE = Reply()
@@ -88,6 +97,70 @@ async def test_an_error_comes_as_it_comes_to_a_task() -> None:
         async with AsyncTransport(at(stub), attempts=1) as transport:
             with pytest.raises(GatewayUnavailable, match="HTTP 503"):
                 await transport.send(BALANCE)
+
+
+@pytest.fixture
+def threads_keep_their_turn() -> Iterator[None]:
+    """Python takes no thread's turn away."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    yield
+    sys.setswitchinterval(interval)
+
+
+class Turns:
+    """Counts the turns of an event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def of(self, task: asyncio.Future[T]) -> T:
+        while not task.done():
+            await asyncio.sleep(0)
+            self.count += 1
+        return await task
+
+    def during(self, work: Callable[[], object]) -> int:
+        before = self.count
+        work()
+        return self.count - before
+
+
+MANY = list(range(20_000))
+STATUSES = {"messageStatuses": [{"apiMessageId": each, "statusDelivered": True} for each in MANY]}
+
+
+@pytest.mark.alone
+@pytest.mark.usefixtures("threads_keep_their_turn")
+async def test_a_loop_has_its_turn_while_an_answer_is_read() -> None:
+    """Or it would wait for Python to take the turn from a thread, 5 milliseconds, several times in one go."""
+    turns, had = Turns(), list[int]()
+    call = GATEWAY.delivery_reports(MANY)
+
+    def parse(document: Any) -> Answers[DeliveryReport]:
+        had.append(turns.during(lambda: call.parse(document)))
+        return call.parse(document)
+
+    with Stub(answer(200, STATUSES)) as stub:
+        async with AsyncTransport(at(stub)) as transport:
+            sending = asyncio.create_task(transport.send(replace(call, parse=parse)))
+            reports = await turns.of(sending)
+    assert len(reports) == len(MANY)
+    assert had[0] > 10
+
+
+@pytest.mark.alone
+@pytest.mark.usefixtures("threads_keep_their_turn")
+async def test_a_loop_has_its_turn_while_a_long_answer_is_decoded() -> None:
+    body = json.dumps(STATUSES).encode()
+    turns, threads = Turns(), DaemonThreads(1, "reads")
+
+    def decode() -> int:
+        with reading_in_turn(threading.Lock()):
+            return turns.during(lambda: document_of(body))
+
+    assert await turns.of(asyncio.create_task(threads.run(decode))) > 10
+    await threads.end(10)
 
 
 ENDS = """

@@ -24,6 +24,7 @@ from pendulum import DateTime
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
 from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, price, whole
+from airflow_provider_winsms.gateways.pauses import with_pauses
 from airflow_provider_winsms.messages import (
     Answers,
     Balance,
@@ -568,7 +569,7 @@ def _answers(
     """Read the rows about ids, one by one: what cannot be read of one says nothing against the others."""
     found: dict[MessageId, list[_OfOneId]] = {message_id: [] for message_id in ids}
     unread = 0
-    for row in rows:
+    for row in with_pauses(rows):
         try:
             answer = parse_row(row)
         except _UNREADABLE:
