@@ -4,8 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
-# Of tests, that run side by side: as many as there are cores, or a number.
-WORKERS ?= logical
+# Of tests, that run side by side: one more than there are cores, as tests wait for disks and servers half the time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 # Of proofs: one marker, or some; ALL=1 runs every cell of the crash matrix, and a thousand waits at once.
 LANES ?= database or crash or airflow
 ALL ?=

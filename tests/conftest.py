@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             msg = f"{item.nodeid} is in {len(lanes)} lanes: {', '.join(sorted(lanes))}"
             raise pytest.UsageError(msg)
         if lanes == {"airflow"}:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True)
