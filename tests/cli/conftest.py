@@ -7,18 +7,18 @@ import pytest
 
 from tests.cli.commands import Commands
 from tests.cli.home import Home
+from tests.prove.real_airflow import migrated_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """An Airflow home with a migrated, empty database."""
-    home = Home(tmp_path_factory.mktemp("migrated"))
-    done = home.airflow("db", "migrate")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
+@pytest.fixture
+def migrated(tmp_path: Path) -> Home:
+    """An Airflow home with an empty database, whose commands are processes that begin as any does."""
+    shutil.copy(migrated_file(), tmp_path)
+    return Home(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 
 @pytest.fixture
-def home(migrated: Home, commands: Commands) -> Home:
+def home(commands: Commands) -> Home:
     """The Airflow home that all commands have, with an empty database."""
     for file in commands.home.glob("airflow.db*"):
         file.unlink()
-    shutil.copy(migrated.path / "airflow.db", commands.home)
+    shutil.copy(migrated_file(), commands.home)
     return Home(commands.home, commands=commands)
