@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import threading
 import time
 from contextlib import closing, suppress
@@ -13,13 +12,12 @@ from airflow_provider_winsms.ahead import Throttle, ahead
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, SendStopped
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from tests.support.lists import listing, row
+from tests.support.lists import Lists, connection_to, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from tests.support.lists import Lists
 
 SOON = 5.0
 """Seconds within which what is to happen at once has happened: a bound, not an expectation."""
@@ -214,8 +212,7 @@ class Asking:
 @pytest.fixture
 def asking(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Asking:
     """It asks the sandbox."""
-    connection = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key}
-    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox))
     return Asking()
 
 
@@ -277,11 +274,11 @@ class Counter:
 
 
 @pytest.fixture
-def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
-    with listing() as server:
-        server.rows = [row(1)]
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
-        yield server
+def lists(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lists:
+    found = Lists(sandbox)
+    found.rows = [row(1)]
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", found.connection)
+    return found
 
 
 def most_at_a_time(asking: Asking, server: Lists, requests: int) -> int:

@@ -25,14 +25,13 @@ from airflow_provider_winsms.selecting import EXPOSABLE, selection
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.watching import LONGEST_BACK_OFF, MOST_IN_FLIGHT, SETTLING
 from tests.conftest import API_KEY
-from tests.support.lists import listing, row
+from tests.support.lists import Lists, row
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until, use
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from tests.support.lists import Lists
 
 NUMBER, OTHER = "27825559871", "27825559872"
 TEXT = "Yes, Quetzalcoatl it is"
@@ -45,11 +44,11 @@ def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture
-def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
-    """A gateway that lists what the test says, in pages of 10."""
-    with listing() as server:
-        monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", server.connection)
-        yield server
+def listed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lists:
+    """The sandbox, which lists what the test says, in pages of 10."""
+    found = Lists(sandbox)
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", found.connection)
+    return found
 
 
 @pytest.fixture
