@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-import requests
-
 from scripts import warehouse
-from scripts.bench_loads_ways import DLT, OURS, WAREHOUSE, Figures, Task
-from scripts.list_server import FIRST_ID, text
+from scripts.bench_loads_ways import DLT, OURS, WAREHOUSE, WARM_UP_ROWS, Figures, Task
+from scripts.bulk_gateways import FIRST_ID, BulkGateways, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +44,11 @@ class Target:
     """A database that is loaded into.
 
     :param home: a folder for what goes with it.
-    :param gateways: the URL of the list server.
     """
 
     store: Warehouse
     home: Path
-    gateways: str
+    gateways: BulkGateways
     _numbers: Iterator[int] = field(default_factory=count)
 
     def prepare(self) -> None:
@@ -73,10 +70,11 @@ class Target:
         """Have ours load, new rows arrive, and ours load again: what that took, and how many requests."""
         task = self._task(Run(OURS), rows, 0)
         self._run(task)
-        _post(f"{task.gateway}/add?rows={new_rows}")
-        _post(f"{task.gateway}/count")
+        gateway = self.gateways.of(rows)
+        gateway.rows += new_rows
+        before = gateway.requests
         figures = self._run(task)
-        asked = _post(f"{task.gateway}/count")
+        asked = gateway.requests - before
         self._check(task, rows + new_rows)
         self._drop(task)
         return figures, asked
@@ -88,7 +86,8 @@ class Target:
     def _task(self, run: Run, rows: int, milliseconds: int, table: str | None = None) -> Task:
         name = table or f"load_{next(self._numbers)}"
         database = self._url() if run.way == DLT else self._database()
-        return Task(run.way, self.gateways, rows, milliseconds, run.ahead, database, name)
+        gateway, few = self.gateways.of(rows, milliseconds), self.gateways.of(WARM_UP_ROWS)
+        return Task(run.way, gateway.box.base_url, few.box.base_url, rows, run.ahead, database, name)
 
     def _database(self) -> str:
         if self._is_sqlite:
@@ -155,24 +154,13 @@ class Target:
 
 @contextmanager
 def opened(kind: str, rows: int = 500_000) -> Iterator[Target]:
-    """Give a database, ``sqlite`` or ``postgres``, and a list server with so many rows made beforehand."""
+    """Give a database, ``sqlite`` or ``postgres``, and gateways with so many rows made beforehand."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-bench-")))
         store = stack.enter_context(warehouse.opened(kind, home))
-        target = Target(store, home, stack.enter_context(gateways(rows)))
+        target = Target(store, home, stack.enter_context(BulkGateways(rows)))
         target.prepare()
         yield target
-
-
-@contextmanager
-def gateways(rows: int) -> Iterator[str]:
-    """Run the list server with so many rows made beforehand, and give its URL."""
-    command = [sys.executable, "-m", "scripts.list_server", str(rows)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip() if process.stdout else ""
-        finally:
-            process.terminate()
 
 
 @cache
@@ -198,12 +186,6 @@ def _has_dlt() -> bool:
 
 def _dlt_python() -> Path:
     return _DLT_FOLDER / "bin" / "python"
-
-
-def _post(url: str) -> int:
-    answer = requests.post(url, timeout=10)
-    answer.raise_for_status()
-    return int(answer.json() or 0)
 
 
 @cache

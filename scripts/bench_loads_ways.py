@@ -50,7 +50,9 @@ STAMPS = {"loaded_at": "2026-01-01 00:00:00+00:00", "load_run_id": "bench"}
 WAREHOUSE = "warehouse"
 """The id of the connection to the database."""
 
-_WARM_UP_ROWS = 3000
+WARM_UP_ROWS = 3000
+"""How many rows are loaded before a load is measured."""
+
 _PAGE = 1000
 _PAGES_OF_A_MERGE = 20
 _PAGES_AHEAD = 40
@@ -65,29 +67,26 @@ class Task:
     """What to load, from where, and into what.
 
     :param way: one of the names above.
-    :param gateways: the URL of the list server.
+    :param gateway: the URL of a gateway that lists the rows.
+    :param warm_up_gateway: the URL of one that lists a few.
     :param ahead: requests on their way at once; 0 for the way's default.
     :param database: a connection string of PostgreSQL, or the file of an SQLite.
     :param table: where the rows go. There is one of that name, and one for the warming up.
     """
 
     way: str
-    gateways: str
+    gateway: str
+    warm_up_gateway: str
     rows: int
-    milliseconds: int
     ahead: int
     database: str
     table: str
 
     @property
-    def gateway(self) -> str:
-        """The URL of the gateway that lists so many rows at that latency."""
-        return f"{self.gateways}/{self.rows}/{self.milliseconds}"
-
-    @property
     def warm_up(self) -> Task:
         """The same with few rows, and with a table of its own."""
-        return replace(self, rows=_WARM_UP_ROWS, milliseconds=0, table=f"{self.table}_warm_up")
+        few = replace(self, gateway=self.warm_up_gateway, rows=WARM_UP_ROWS)
+        return replace(few, table=f"{self.table}_warm_up")
 
 
 @dataclass(frozen=True, slots=True)

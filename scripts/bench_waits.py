@@ -1,7 +1,7 @@
 """What it costs a triggerer to wait: one poll for all triggers, beside one poll for each.
 
 What is measured is the event loop of the triggerer alone, in a process of its own: tasks that run triggers,
-and a stand-in for the gateway in another process. All texts are due at one instant, which is the worst case.
+and a sandbox for the gateway in another process. All texts are due at one instant, which is the worst case.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,10 @@ import structlog
 
 from airflow_provider_winsms.hooks.awaited import async_hook
 from airflow_provider_winsms.packing import pack
+from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
 from airflow_provider_winsms.waiting import DeliveryWait
+from scripts.bulk_gateways import TRAVEL, statuses_by_the_million
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,24 +132,22 @@ def measured(way: str, triggers: int, ids: int, *, latency: float = 0.0, pause: 
     :param latency: seconds that the gateway takes for an answer.
     :param pause: seconds between two ticks, in which one has to be over.
     """
-    with _gateway(latency) as url:
-        connection = {"conn_type": "winsms", "host": url, "password": "no-secret"}
+    _allow_many_connections()
+    with statuses_by_the_million(latency) as box:
+        connection = {"conn_type": "winsms", "host": box.base_url, "password": box.api_key}
         environment = {**os.environ, "AIRFLOW_CONN_WINSMS_DEFAULT": json.dumps(connection)}
-        command = [sys.executable, "-m", "scripts.bench_waits", way, url, str(triggers), str(ids), str(pause)]
+        controls = f"{box.base_url.removesuffix(BASE_PATH)}/_sandbox"
+        arguments = [way, controls, str(triggers), str(ids), str(pause)]
+        command = [sys.executable, "-m", "scripts.bench_waits", *arguments]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout)
     joining, tick, ending = (Phase(**found[phase]) for phase in ("joining", "tick", "ending"))
     return Figures(found["requests"], joining, tick, ending, found["memory"])
 
 
-@contextmanager
-def _gateway(latency: float) -> Iterator[str]:
-    command = [sys.executable, "-m", "scripts.status_server", str(latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip() if process.stdout else ""
-        finally:
-            process.terminate()
+def _allow_many_connections() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -156,11 +155,10 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    way, url, triggers, ids, pause = sys.argv[1:]
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    way, controls, triggers, ids, pause = sys.argv[1:]
+    _allow_many_connections()
     run = {ONE_FOR_ALL: _one_for_all, ONE_EACH: _one_each}[way]
-    figures = asyncio.run(run(url, int(triggers), int(ids), float(pause)))
+    figures = asyncio.run(run(controls, int(triggers), int(ids), float(pause)))
     print(json.dumps(asdict(figures)), file=answer)
 
 
@@ -212,7 +210,7 @@ class Watch:
         self._task.cancel()
 
 
-async def _one_for_all(url: str, triggers: int, ids: int, pause: float) -> Figures:
+async def _one_for_all(controls: str, triggers: int, ids: int, pause: float) -> Figures:
     await async_hook("winsms_default")
     start = _forget_peak()
     watch = Watch()
@@ -231,8 +229,8 @@ async def _one_for_all(url: str, triggers: int, ids: int, pause: float) -> Figur
     idle = watch.lap()
     await asyncio.sleep(first_at + pause - 0.5 - time.time())
     tick = watch.lap()
-    requests = await _told(url, "count")
-    await _told(url, "deliver")
+    requests = await _number_of_requests(controls)
+    await _deliver(controls)
     watch.lap()
     for task in tasks:
         # To gather them would itself block the loop, for longer than anything that is measured.
@@ -267,7 +265,7 @@ async def _fire(trigger: SmsDeliveryTrigger) -> None:
             raise RuntimeError(msg)
 
 
-async def _one_each(url: str, triggers: int, ids: int, pause: float) -> Figures:
+async def _one_each(controls: str, triggers: int, ids: int, pause: float) -> Figures:
     start = _forget_peak()
     watch = Watch()
     hook = await async_hook("winsms_default")
@@ -281,8 +279,8 @@ async def _one_each(url: str, triggers: int, ids: int, pause: float) -> Figures:
     watch.lap()
     await asyncio.gather(*map(_ask, waits, transports))
     tick = watch.lap()
-    requests = await _told(url, "count")
-    await _told(url, "deliver")
+    requests = await _number_of_requests(controls)
+    await _deliver(controls)
     watch.lap()
     await asyncio.gather(*map(_ask, waits, transports))
     await asyncio.gather(*(transport.__aexit__(None, None, None) for transport in transports))
@@ -302,9 +300,19 @@ def _ids(place: int, ids: int) -> list[int]:
     return list(range(first, first + ids))
 
 
-async def _told(url: str, what: str) -> Any:
+async def _number_of_requests(controls: str) -> int:
+    return len(await _told(f"{controls}/requests"))
+
+
+async def _deliver(controls: str) -> None:
+    """Have all texts arrive."""
+    await _told(f"{controls}/clock", {"advanceSeconds": TRAVEL.total_seconds()})
+
+
+async def _told(control: str, values: dict[str, float] | None = None) -> Any:
     def tell() -> Any:
-        with urllib.request.urlopen(f"{url}/{what}", data=b"") as answer:  # noqa: S310 - it is ours
+        body = None if values is None else json.dumps(values).encode()
+        with urllib.request.urlopen(control, data=body) as answer:  # noqa: S310 - it is ours
             return json.load(answer)
 
     return await asyncio.to_thread(tell)

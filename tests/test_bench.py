@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -14,6 +14,7 @@ from scripts import bench_loads_targets, bench_waits
 from scripts.bench_loads_targets import Run
 from scripts.bench_loads_ways import IN_TURN, INSERT_ROWS, OURS, OVERLAPPED, PREPARED
 from scripts.bench_sends import execute, gateway_variable, number
+from scripts.bulk_gateways import BulkGateway, BulkGateways, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,17 +55,25 @@ def test_every_way_to_load_that_is_measured_loads_what_is_listed(kind: str) -> N
 
 
 def test_the_measured_list_is_the_same_however_it_is_cut() -> None:
-    with bench_loads_targets.gateways(rows=1000) as url:
-        requests.post(f"{url}/2498/0/add?rows=2", timeout=10).raise_for_status()
-        whole = [row for offset in (0, 1000, 2000) for row in _listed(f"{url}/2498/0", offset, 1000)]
+    with BulkGateways(rows=1000) as gateways:
+        gateway = gateways.of(2498)
+        gateway.rows += 2
+        whole = [row for offset in (0, 1000, 2000) for row in _listed(gateway, offset, 1000)]
         assert [row["incomingApiMessageId"] % 10_000 for row in whole] == list(range(2500))
-        for offset, limit in ((0, 1), (1, 1000), (998, 3), (1999, 501), (2500, 1000)):
-            assert _listed(f"{url}/2498/0", offset, limit) == whole[offset : offset + limit]
-        assert requests.post(f"{url}/2498/0/count", timeout=10).json() == 8
+        assert [row["messageText"] for row in whole] == list(map(text, range(2500)))
+        for offset, limit in ((0, 1), (1, 1000), (998, 3), (1999, 501), (2500, 1000), (2600, 1)):
+            assert _listed(gateway, offset, limit) == whole[offset : offset + limit]
+        assert gateway.requests == 9
+        assert len(_asked(gateway, "/sms/incoming/optout")["incomingOptoutMessages"]) == 2500
 
 
-def _listed(gateway: str, offset: int, limit: int) -> list[dict[str, int]]:
-    answer = requests.get(f"{gateway}/sms/incoming?offset={offset}&limit={limit}", timeout=10).json()
+def _listed(gateway: BulkGateway, offset: int, limit: int) -> list[dict[str, Any]]:
+    answer = _asked(gateway, f"/sms/incoming?offset={offset}&limit={limit}")
     assert answer["resultsTotalAvailable"] == 2500
-    rows: list[dict[str, int]] = answer["incomingMessages"]
+    rows: list[dict[str, Any]] = answer["incomingMessages"]
     return rows
+
+
+def _asked(gateway: BulkGateway, path: str) -> Any:
+    headers = {"AUTHORIZATION": gateway.box.api_key}
+    return requests.get(f"{gateway.box.base_url}{path}", headers=headers, timeout=10).json()

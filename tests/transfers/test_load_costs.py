@@ -14,7 +14,9 @@ import pytest
 
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts import bench_memory
+from scripts.bulk_gateways import BulkGateways
 from tests.support.databases import CONN_ID
+from tests.support.lists import connection_to
 from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
 from tests.transfers.load_process import Order
 
@@ -40,15 +42,10 @@ FEWER, MORE, MILLION = 100_000, 300_000, 1_000_000
 ROOT = Path(__file__).parents[2]
 
 
-def connection(base_url: str, password: str = "any") -> str:  # noqa: S107 - the list server asks for none
-    extra = json.dumps({"page_size": 1000})
-    return json.dumps({"conn_type": "winsms", "host": base_url, "password": password, "extra": extra})
-
-
 def test_a_load_of_10_new_rows_among_500_000_makes_3_requests(
     sandbox: Sandbox, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection(sandbox.base_url, sandbox.api_key))
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=1000))
     task = SmsToSqlOperator(
         task_id="load", dataset="incoming", sql_conn_id=CONN_ID, table="replies", schema=postgres.schema
     )
@@ -63,22 +60,18 @@ def test_a_load_of_10_new_rows_among_500_000_makes_3_requests(
 
 
 @pytest.fixture(scope="module")
-def lists() -> Iterator[str]:
-    """The URL of a gateway that lists as many rows as are asked for."""
-    command = [sys.executable, "-m", "scripts.list_server", str(FEWER)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.kill()
+def gateways() -> Iterator[BulkGateways]:
+    with BulkGateways(FEWER) as opened:
+        yield opened
 
 
-def growth(database: Database, lists: str, dataset: str, rows: int) -> float:
+def growth(database: Database, gateways: BulkGateways, dataset: str, rows: int) -> float:
     """Load so many rows in a fresh process, and return by how many megabytes it grew at most."""
     table = f"loaded_{rows}"
     task = {"dataset": dataset, "sql_conn_id": CONN_ID, "table": table, "schema": database.schema}
     environment = {
         **database.environment,
-        "AIRFLOW_CONN_WINSMS_DEFAULT": connection(f"{lists}/{rows}/0"),
+        "AIRFLOW_CONN_WINSMS_DEFAULT": connection_to(gateways.of(rows).box, page_size=1000),
     }
     command = [
         sys.executable,
@@ -98,11 +91,11 @@ def growth(database: Database, lists: str, dataset: str, rows: int) -> float:
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 def test_memory_grows_by_the_same_few_megabytes_whatever_is_loaded(
-    kind: str, dataset: str, lists: str, request: pytest.FixtureRequest
+    kind: str, dataset: str, gateways: BulkGateways, request: pytest.FixtureRequest
 ) -> None:
     database: Database = request.getfixturevalue(kind)
     most = MILLION if kind == "postgres" else MORE
-    few, many = (growth(database, lists, dataset, rows) for rows in (FEWER, most))
+    few, many = (growth(database, gateways, dataset, rows) for rows in (FEWER, most))
     sys.stdout.write(f"{dataset} into {kind}: {few:.1f} MB and {many:.1f} MB\n")
     assert few < MOST_GROWTH
     assert many < MOST_GROWTH
