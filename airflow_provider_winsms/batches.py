@@ -12,7 +12,7 @@ from airflow_provider_winsms.messages import each_message_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.history import HistorySizes, SmsHistory
     from airflow_provider_winsms.messages import MessageId
 
 
@@ -64,13 +64,14 @@ def ids_of_batch(ledger_conn_id: str, ledger_prefix: str, batch: str) -> Sequenc
         return history.message_ids(batch.strip())
 
 
-def history_at(ledger_conn_id: str, ledger_prefix: str) -> SmsHistory:
+def history_at(ledger_conn_id: str, ledger_prefix: str, sizes: HistorySizes | None = None) -> SmsHistory:
     """Open the ledger's tables behind a connection.
 
+    :param sizes: how much is read at a time, if not as much as usual.
     :raises ConfigurationError: if the connection is none of a database that a ledger can be kept in.
     :raises LedgerUnavailable: if the database refuses something.
     """
     from airflow_provider_winsms.hooks.connections import sql_hook
     from airflow_provider_winsms.ledger.history import SmsHistory
 
-    return SmsHistory(sql_hook(ledger_conn_id), ledger_prefix)
+    return SmsHistory(sql_hook(ledger_conn_id), ledger_prefix, sizes)

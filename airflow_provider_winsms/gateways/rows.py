@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Row = Any
 
 PART_ROWS = 1000
-"""The most rows that are handed out together."""
+"""The most rows that are handed out together, unless a transport says otherwise."""
 
 LONGEST_VALUE = 1024 * 1024
 """Characters: the longest row that is read, and the longest value beside the rows."""
@@ -36,8 +36,8 @@ class DocumentError(Exception):
     """A document that is not what it must be. The text says so with a verb, and quotes nothing of it."""
 
 
-def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
-    """Yield the rows under ``key``: ``PART_ROWS`` at a time, or fewer if they are long.
+def parts_of(pieces: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterator[list[Row]]:
+    """Yield the rows under ``key``: ``most`` at a time, or fewer if they are long.
 
     Parts are handed out while the document arrives; the last one, only when the document is known to be
     whole.
@@ -56,7 +56,7 @@ def parts_of(pieces: Iterable[bytes], key: str) -> Iterator[list[Row]]:
             raise _no_rows(key)
         else:
             has_rows = True
-            for part in _parts(document):
+            for part in _parts(document, most):
                 if last:
                     yield last
                 last = part
@@ -99,13 +99,13 @@ def _elements(document: _Document) -> Iterator[Any]:
     return (row for row, _ in with_pauses(document.values()))
 
 
-def _parts(document: _Document) -> Iterator[list[Row]]:
+def _parts(document: _Document, most: int) -> Iterator[list[Row]]:
     part: list[Row] = []
     characters = 0
     for row, length in document.values():
         part.append(row)
         characters += length
-        if len(part) == PART_ROWS or characters > LONGEST_VALUE:
+        if len(part) == most or characters > LONGEST_VALUE:
             yield part
             part, characters = [], 0
     if part:

@@ -38,7 +38,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.daemons import DaemonThreads
 from airflow_provider_winsms.gateways.pauses import reading_in_turn
-from airflow_provider_winsms.gateways.rows import DocumentError, document_of, parts_of
+from airflow_provider_winsms.gateways.rows import PART_ROWS, DocumentError, document_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -168,6 +168,7 @@ class Transport:
     :param sleep: how to wait; like ``clock`` a seam for tests.
     :param clock: monotonic seconds.
     :param reading: what it returns is entered while an answer is decoded.
+    :param part_rows: the most rows of a part that ``stream`` yields.
     """
 
     def __init__(
@@ -177,8 +178,11 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+        *,
+        part_rows: int = PART_ROWS,
     ) -> None:
         self.endpoint = endpoint
+        self._part_rows = part_rows
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
         self._clock = clock
@@ -235,7 +239,7 @@ class Transport:
     def stream(self, call: Call[T], leaving: Leaving = nullcontext) -> Generator[T]:
         """Carry out a call, and yield what it returns in parts, as the answer arrives.
 
-        A part has at most ``PART_ROWS`` rows, and memory holds a few parts, however long the answer is. The
+        A part has at most ``part_rows`` rows, and memory holds a few parts, however long the answer is. The
         last part is handed out when the answer is known to be whole: what was made of the others must not
         be kept if the iterator raises. To stop early, close it. A call that does not name its ``rows`` is
         read whole, as its one part.
@@ -282,7 +286,7 @@ class Transport:
         with self._answering(call) as (response, pieces):
             if response.status_code != HTTPStatus.OK:
                 raise _failure(call, _whole_answer(response, pieces), self.endpoint)
-            yield from read_parts(call, key, pieces, self.endpoint)
+            yield from read_parts(call, key, pieces, self.endpoint, self._part_rows)
 
     def _fetch(self, call: Call[Any]) -> Answer:
         with self._answering(call) as (response, pieces):
@@ -445,14 +449,17 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     raise _failure(call, answer, endpoint)
 
 
-def read_parts(call: Call[T], key: str, pieces: Iterable[bytes], endpoint: Endpoint) -> Iterator[T]:
+def read_parts(
+    call: Call[T], key: str, pieces: Iterable[bytes], endpoint: Endpoint, most: int = PART_ROWS
+) -> Iterator[T]:
     """Yield what a successful answer says, part by part, or raise what it means.
 
     :param key: of the list of rows.
     :param pieces: the answer's body, cut anywhere; what iterating over it raises is passed on.
+    :param most: rows in one part.
     """
     try:
-        for rows in parts_of(pieces, key):
+        for rows in parts_of(pieces, key, most):
             yield _parsed(call, {key: rows}, endpoint)
     except DocumentError as error:
         raise _lost(call, f"its answer {error}", endpoint) from None

@@ -46,16 +46,6 @@ came too early for is met by the next one."""
 _REPORTS_AT_ONCE = 10_000
 """How many reports are written by one transaction."""
 
-_ROWS_AT_ONCE = 10_000
-"""How many messages a statement looks through for open ones."""
-
-_REQUESTS_AT_ONCE = 10_000
-"""How many requests are looked up by one statement, to read their messages."""
-
-_PAGE_ROWS = 5_000
-_PAGE_PARTS = 500
-"""How many messages are read for a load by one statement, and of how many requests, or by how many ids."""
-
 CHANGING_STATES = (MessageState.UNKNOWN, *OPEN_STATES)
 """The states of a text that may change without a trace in its request: by a report, by a cancellation, or as
 its request is given back, by which it vanishes. What is done to a text in another state, such as an answer
@@ -168,6 +158,36 @@ class RequestKey(NamedTuple):
 _BEFORE_ALL = RequestKey("", 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class HistorySizes:
+    """How much one statement reads.
+
+    :param window: messages that are looked through for open ones.
+    :param requests: requests that are looked up, to read their messages.
+    :param page_rows: messages that are read for a load,
+    :param page_parts: of so many requests, or by so many ids.
+    """
+
+    window: int = 10_000
+    requests: int = 10_000
+    page_rows: int = 5_000
+    page_parts: int = 500
+
+    def pages(self, requests: Iterable[tuple[RequestKey, int]]) -> Iterator[list[RequestKey]]:
+        """Cut requests into what is read at a time, by how many messages each has; without those of none."""
+        page: list[RequestKey] = []
+        rows = 0
+        for key, size in requests:
+            if page and (rows + size > self.page_rows or len(page) == self.page_parts):
+                yield page
+                page, rows = [], 0
+            if size:
+                page.append(key)
+                rows += size
+        if page:
+            yield page
+
+
 class SmsHistory(OnTables):
     """The ledger's tables, for all but sending. It holds a connection until it is closed.
 
@@ -175,11 +195,13 @@ class SmsHistory(OnTables):
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
     :param prefix: what the tables' names begin with.
+    :param sizes: how much one statement reads.
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
 
-    def __init__(self, hook: DbApiHook, prefix: str = "sms_") -> None:
+    def __init__(self, hook: DbApiHook, prefix: str = "sms_", sizes: HistorySizes | None = None) -> None:
         super().__init__(hook, prefix)
+        self._at_once = sizes or HistorySizes()
 
     def message_ids(self, batch_id: str, *, with_cancelled: bool = False) -> list[MessageId]:
         """Return the ids of all texts of a batch that the gateway took, in order.
@@ -282,7 +304,7 @@ class SmsHistory(OnTables):
         Ids that the tables do not have are left out.
         """
         ids = map(whole_id, message_ids)
-        while part := list(islice(ids, _PAGE_PARTS)):
+        while part := list(islice(ids, self._at_once.page_parts)):
             wanted = f"m.message_id IN ({listed(part)})"
             if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted)):
                 yield page
@@ -295,7 +317,7 @@ class SmsHistory(OnTables):
         Requests that the tables do not have are left out.
         """
         keys = (RequestKey(*key) for key in requests)
-        while part := list(islice(keys, _PAGE_PARTS)):
+        while part := list(islice(keys, self._at_once.page_parts)):
             sizes = self._tables.transact(partial(self._sizes, part))
             yield from self._deliveries_in(sms_conn_id, sizes)
 
@@ -341,7 +363,7 @@ class SmsHistory(OnTables):
             "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
             "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
         )
-        words = {"behind": _behind(after), "limit": str(_ROWS_AT_ONCE)}
+        words = {"behind": _behind(after), "limit": str(self._at_once.window)}
         ((last,),) = self._tables.read("look for open messages", query, **words)
         return None if last is None else int(last)
 
@@ -465,7 +487,7 @@ class SmsHistory(OnTables):
         )
         key = after.batch_id, after.batch_id, after.round, after.round, after.request
         between, instants = self._between(since, until)
-        words = {"between": between, "limit": str(_REQUESTS_AT_ONCE)}
+        words = {"between": between, "limit": str(self._at_once.requests)}
         rows = self._tables.read("look for requests to load", query, *key, *instants, **words)
         return [(RequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
 
@@ -489,7 +511,7 @@ class SmsHistory(OnTables):
     def _deliveries_in(
         self, sms_conn_id: str, requests: Iterable[tuple[RequestKey, int]]
     ) -> Iterator[list[Delivery]]:
-        for part in _pages(requests):
+        for part in self._at_once.pages(requests):
             wanted, values = self._wanted("m", part)
             if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted, values)):
                 yield page
@@ -601,21 +623,6 @@ def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _Sender) -> Delive
         _read_instant(state_at),
         reference,
     )
-
-
-def _pages(requests: Iterable[tuple[RequestKey, int]]) -> Iterator[list[RequestKey]]:
-    """Cut requests into what is read at a time, by how many messages each has; without those of none."""
-    page: list[RequestKey] = []
-    rows = 0
-    for key, size in requests:
-        if page and (rows + size > _PAGE_ROWS or len(page) == _PAGE_PARTS):
-            yield page
-            page, rows = [], 0
-        if size:
-            page.append(key)
-            rows += size
-    if page:
-        yield page
 
 
 def _behind(after: int | None) -> str:

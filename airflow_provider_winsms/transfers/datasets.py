@@ -15,6 +15,8 @@ from airflow_provider_winsms.database import Kind
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from airflow_provider_winsms.ledger.history import HistorySizes
+
 
 class Merging(Enum):
     """How rows that are read become rows of the table."""
@@ -93,6 +95,23 @@ class Load:
 
     at: datetime
     run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSizes:
+    """How much of a load is handled at a time, and how much of what a gateway states is believed.
+
+    :param merged_rows: so many rows are staged and merged at a time.
+    :param rows_arrive: so many rows, beside as many as there were, may come while a list is read once.
+    :param history: how much of a ledger is read at a time, if not as much as usual.
+    """
+
+    merged_rows: int = 10_000
+    rows_arrive: int = 10**6
+    history: HistorySizes | None = None
+
+
+USUAL_SIZES = LoadSizes()
 
 
 LOADED, LOAD_RUN = "loaded_at", "load_run_id"

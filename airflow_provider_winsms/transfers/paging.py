@@ -31,9 +31,6 @@ T = TypeVar("T")
 MOST_ROWS = 10**9
 """A list that states more than a billion rows states something else."""
 
-MOST_ROWS_ARRIVE = 10**6
-"""So many rows, beside as many as there were, may come while a list is read once."""
-
 MOST_REPEATED_PAGES = 100
 """So many pages may have no row to read, or begin with the row of an earlier one, as rows move meanwhile."""
 
@@ -151,6 +148,7 @@ class PagedList(Generic[T]):
     :param most_ahead: how many requests may be on their way.
     :param may_shrink: whether rows leave the list, so that others move up. Each page is then asked for with
         the row before it, to see whether that still is where it was.
+    :param rows_arrive: so many rows, beside as many as there were, may come while the list is read once.
     """
 
     def __init__(
@@ -162,12 +160,14 @@ class PagedList(Generic[T]):
         progress: Progress,
         *,
         may_shrink: bool = False,
+        rows_arrive: int = 10**6,
     ) -> None:
         self._fetch = fetch
         self._prepare = prepare
         self._most_ahead = most_ahead
         self._progress = progress
         self._may_shrink = may_shrink
+        self._rows_arrive = rows_arrive
         self._edges: dict[int, Any] = {}
         self._counting = threading.Lock()
         self._begin(0, None)
@@ -301,7 +301,7 @@ class PagedList(Generic[T]):
     def _refuse_endless(self, total: int) -> None:
         if self._first_total is None:
             self._first_total = total
-        if total > min(MOST_ROWS, 2 * self._first_total + MOST_ROWS_ARRIVE):
+        if total > min(MOST_ROWS, 2 * self._first_total + self._rows_arrive):
             msg = f"{_ENDLESS} states {total} rows, after {self._first_total} at first. {_LATER}"
             raise GatewayUnavailable(msg)
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ahead import Throttle
     from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.transfers.datasets import Dataset, Load
+    from airflow_provider_winsms.transfers.datasets import Dataset, Load, LoadSizes
     from airflow_provider_winsms.transfers.loading import Outcome
     from airflow_provider_winsms.transfers.paging import PagedList
     from airflow_provider_winsms.transfers.shaping import Personal, Shaper
@@ -139,6 +139,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     }
     ui_color = "#d6e6f5"
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    sizes: ClassVar[LoadSizes | None] = None
 
     def __init__(
         self,
@@ -185,9 +186,10 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             self.check_when_rendered()
             dataset = self._dataset()
             name = TableName(self.table, self.schema)
-            database, hook = sql_hook(self.sql_conn_id), SmsHook.of(self.sms_conn_id)
+            database, hook = sql_hook(self.sql_conn_id), self.hook_of(self.sms_conn_id)
             load = Load(self.clock.now().astimezone(UTC), context.get("run_id"))
-            with open_table(database, dataset, name, load, self._personal(hook)) as (table, shaper):
+            opening = open_table(database, dataset, name, load, self._personal(hook), sizes=self._sizes)
+            with opening as (table, shaper):
                 outcome = self._load(dataset, hook, table, shaper)
                 summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
         self.log.info("Loaded: %s", summary)
@@ -199,6 +201,11 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self._loaded = dataset, hook, database, summary
         self._tell_assets(context, summary, load)
         return summary
+
+    @staticmethod
+    def hook_of(sms_conn_id: str, /) -> SmsHook:
+        """Return the hook of the gateway that the connection names; like ``clock`` a seam for tests."""
+        return SmsHook.of(sms_conn_id)
 
     def on_kill(self) -> None:
         """Let no further request leave. A load that has read all it needs may still be committed."""
@@ -314,6 +321,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             throttle.most,
             Progress(self.log),
             may_shrink=may_shrink,
+            rows_arrive=self._sizes.rows_arrive,
         )
 
     def _load_deliveries(
@@ -322,7 +330,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
         from airflow_provider_winsms.transfers.loading import LedgerLoad
 
-        with history_at(str(self.ledger_conn_id), self.ledger_prefix) as history:
+        with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
             if self.refresh:
                 # A try that died begins anew: what became final is not asked for again.
                 refresh = StatusRefresh(hook, history, RefreshPlace(TaskStore({}), []), self.log, throttle)
@@ -331,6 +339,12 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             table.let_others_read()
             loading = LedgerLoad(history, self.sms_conn_id, shaper, table, self.clock.now())
             return loading.run(is_whole=self.mode != "incremental")
+
+    @property
+    def _sizes(self) -> LoadSizes:
+        from airflow_provider_winsms.transfers.datasets import USUAL_SIZES
+
+        return self.sizes or USUAL_SIZES
 
     def _tell_assets(self, context: Context, summary: dict[str, Any], load: Load) -> None:
         """Put the counts, and what its rows know the load by, into the event of each asset."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.choices import check_identifier
 from airflow_provider_winsms.database import Database
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
-from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, RAW, Merging
+from airflow_provider_winsms.transfers.datasets import DATASETS, FIRST_SEEN, NUMBER, RAW, USUAL_SIZES, Merging
 from airflow_provider_winsms.transfers.merging import PLACE, Statements
 from airflow_provider_winsms.transfers.shaping import Shaper
 from airflow_provider_winsms.views import HISTORY_SUFFIX
@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_winsms.database import Refusal
-    from airflow_provider_winsms.transfers.datasets import Column, Dataset, Load
+    from airflow_provider_winsms.transfers.datasets import Column, Dataset, Load, LoadSizes
     from airflow_provider_winsms.transfers.shaping import Personal, Piece
-
-MERGED_ROWS = 10_000
-"""So many rows are staged and merged at a time."""
 
 ATTEMPTS = 3
 """How often a merge is tried: where a database has no lock below, two at once may refuse one of them."""
@@ -119,16 +116,25 @@ class Merged:
 class LoadingTable:
     """The table, and the rows that are on their way into it. Every method raises ``LoadFailed``.
 
+    :param merged_rows: so many rows are staged and merged at a time.
     :param key_id: which key numbers are hashed with, if they are.
     """
 
     def __init__(
-        self, database: Database, dataset: Dataset, name: TableName, load: Load, key_id: str | None = None
+        self,
+        database: Database,
+        dataset: Dataset,
+        name: TableName,
+        load: Load,
+        *,
+        merged_rows: int,
+        key_id: str | None = None,
     ) -> None:
         self._database = database
         self._dataset = dataset
         self._load = load
         self._name = name
+        self._merged_rows = merged_rows
         self._key_id = key_id
         self._say = Statements(
             database,
@@ -212,7 +218,7 @@ class LoadingTable:
         self._keys.update(piece.keys)
         self._waiting.append(piece)
         self._rows_waiting += piece.packed.length
-        if self._rows_waiting >= MERGED_ROWS:
+        if self._rows_waiting >= self._merged_rows:
             self._stage() if self._dataset.has_history else self._merge()
 
     def finish(self, *, is_whole: bool = True) -> Merged:
@@ -501,7 +507,13 @@ class LoadingTable:
 
 @contextmanager
 def open_table(
-    hook: DbApiHook, dataset: Dataset, name: TableName, load: Load, personal: Personal
+    hook: DbApiHook,
+    dataset: Dataset,
+    name: TableName,
+    load: Load,
+    personal: Personal,
+    *,
+    sizes: LoadSizes = USUAL_SIZES,
 ) -> Iterator[tuple[LoadingTable, Shaper]]:
     """Connect and make the table ready, and what makes rows ready for it.
 
@@ -527,6 +539,8 @@ def open_table(
         raise ConfigurationError(msg)
     with closing(Database(hook, refused)) as database:
         database.open()
-        table = LoadingTable(database, dataset, name, load, personal.key_id)
+        table = LoadingTable(
+            database, dataset, name, load, merged_rows=sizes.merged_rows, key_id=personal.key_id
+        )
         table.prepare()
         yield table, Shaper(dataset, load, database, personal)

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.ledger.history import SmsHistory
+from airflow_provider_winsms.ledger.history import HistorySizes, SmsHistory
 from tests.ledger.batches import batch, ledger
 from tests.support.database_fixtures import mariadb, postgres_database, sqlite
 from tests.support.database_fixtures import postgres_by_path as postgres  # a ledger has no parameter for it
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
@@ -37,3 +38,10 @@ def tables(database: Database) -> Iterator[SqlLedger]:
 def history(database: Database) -> Iterator[SmsHistory]:
     with SmsHistory(database.hook()) as found:
         yield found
+
+
+@pytest.fixture
+def history_of(database: Database) -> Iterator[Callable[..., SmsHistory]]:
+    """Opens a history that reads the sizes that it is given at once."""
+    with ExitStack() as stack:
+        yield lambda **sizes: stack.enter_context(SmsHistory(database.hook(), sizes=HistorySizes(**sizes)))

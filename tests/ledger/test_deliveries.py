@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
-from airflow_provider_winsms.ledger import history as of_history
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import CHANGING_STATES, Delivery, SmsHistory
 from airflow_provider_winsms.ledger.schema import MessageState
@@ -115,11 +114,9 @@ def test_what_the_tables_do_not_have_is_left_out(tables: SqlLedger, history: Sms
 
 
 def test_pages_are_small_and_come_by_their_keys(
-    database: Database, history: SmsHistory, monkeypatch: pytest.MonkeyPatch
+    database: Database, history_of: Callable[..., SmsHistory]
 ) -> None:
-    monkeypatch.setattr(of_history, "_REQUESTS_AT_ONCE", 4)
-    monkeypatch.setattr(of_history, "_PAGE_ROWS", 7)
-    monkeypatch.setattr(of_history, "_PAGE_PARTS", 3)
+    history = history_of(requests=4, page_rows=7, page_parts=3)
     ids = count(1)
     for key in ("a", "b", "c"):
         with ledger(database, key) as tables:
@@ -143,9 +140,9 @@ def test_pages_are_small_and_come_by_their_keys(
 
 
 def test_between_pages_other_methods_may_be_called_and_rows_may_come(
-    tables: SqlLedger, history: SmsHistory, monkeypatch: pytest.MonkeyPatch
+    tables: SqlLedger, history_of: Callable[..., SmsHistory]
 ) -> None:
-    monkeypatch.setattr(of_history, "_REQUESTS_AT_ONCE", 1)
+    history = history_of(requests=1)
     sent(tables, place=Place(1, 1))
     found = []
     for page in history.deliveries_since(CONNECTION, None):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.ledger import history as of_history
 from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import OpenMessage, Parked, SmsHistory
 from airflow_provider_winsms.ledger.schema import REPORTED_FROM, MessageState
@@ -15,6 +14,8 @@ from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, Reje
 from tests.ledger.batches import FIRST, LATER, NOON, accepted, batch, counts, ledger, messages, record, sent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
@@ -140,9 +141,9 @@ def test_open_messages_come_by_their_ids_whatever_batch_they_are_of(
 
 
 def test_open_messages_are_read_in_parts_between_which_reports_are_written(
-    tables: SqlLedger, history: SmsHistory, monkeypatch: pytest.MonkeyPatch
+    tables: SqlLedger, history_of: Callable[..., SmsHistory]
 ) -> None:
-    monkeypatch.setattr(of_history, "_ROWS_AT_ONCE", 1000)
+    history = history_of(window=1000)
     sent(tables, size=2500, first_id=1)
     found = []
     for message in history.open_messages("winsms_default", since=NOON, now=NOON):

@@ -15,7 +15,7 @@ from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.triggers import sms as triggers
-from tests.support.clock import on_clock
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ def test_a_kill_ends_a_wait_and_cancels_nothing(guarantee: str, sandbox: Sandbox
         terms["send_at"] = sandbox.now() + timedelta(hours=1)
     handler = signal.getsignal(signal.SIGTERM)
     clock = Clock(SmsSendOperator.clock.now, lambda _: signal.raise_signal(signal.SIGTERM))
-    killed = sending(**terms, deferrable=False, kind=on_clock(SmsSendOperator, clock))
+    killed = sending(**terms, deferrable=False, kind=variant(SmsSendOperator, clock=clock))
     assert isinstance(runner.run(killed).error, SendStopped)
     signal.signal(signal.SIGTERM, handler)
     assert run(runner, sending(**terms, deferrable=False)).state == "success"

@@ -21,11 +21,11 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from tests.support import databases
-from tests.support.clock import on_clock
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
 from tests.support.hooks import narrow_hook
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -309,7 +309,7 @@ def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
 ) -> None:
     sandbox.add_fault(fault, operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    dying = on_clock(Send, Send.clock._replace(sleep=die))
+    dying = variant(Send, clock=Send.clock._replace(sleep=die))
     runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
     assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
@@ -321,7 +321,7 @@ def test_who_is_gone_and_in_doubt_stays_unknown(
 ) -> None:
     sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    dying = on_clock(Send, Send.clock._replace(sleep=die))
+    dying = variant(Send, clock=Send.clock._replace(sleep=die))
     runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     sandbox.advance(120)
     error = runner.run(send([CAT, BEN], guarantee="exactly_once", **ledger)).error
@@ -433,7 +433,7 @@ def test_a_list_that_an_earlier_try_begins_to_send_meanwhile_is_left_to_a_later_
             copy(earlier, sqlite)
         return clock.now()
 
-    waking = on_clock(Send, clock._replace(now=now))
+    waking = variant(Send, clock=clock._replace(now=now))
     assert isinstance(runner.run(send([DAN, CAT, ANN], kind=waking, ledger_conn_id=CONN_ID)).error, ClaimLost)
     assert numbers(sandbox) == [ANN, BEN]
     assert runner.run(send([DAN, CAT, ANN], ledger_conn_id=CONN_ID)).error is None

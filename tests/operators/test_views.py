@@ -20,7 +20,7 @@ from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.views import VIEWS, Tables, create_views
 from scripts.demo_history import COLUMNS
-from tests.support.clock import clock_of, on_clock
+from tests.support.clock import clock_of
 from tests.support.database_fixtures import (
     duckdb,
     mariadb,
@@ -32,6 +32,7 @@ from tests.support.database_fixtures import (
 )
 from tests.support.databases import CONN_ID
 from tests.support.lists import listing, row
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,7 +341,7 @@ def test_a_text_after_an_opt_out_is_found_however_the_gateway_spells_the_number(
 
 
 def load_of(dataset: str, clock: Clock, **given: Any) -> SmsToSqlOperator:
-    load = on_clock(SmsToSqlOperator, clock)
+    load = variant(SmsToSqlOperator, clock=clock)
     return load(task_id=dataset, dataset=dataset, table=dataset, sql_conn_id=CONN_ID, **given)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from types import new_class
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pendulum
 
 from airflow_provider_winsms.clocks import Clock
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.sandbox import Sandbox
+    from datetime import datetime
 
-Operator = TypeVar("Operator")
+    from airflow_provider_winsms.sandbox import Sandbox
 
 
 def clock_of(sandbox: Sandbox) -> Clock:
@@ -24,6 +23,11 @@ def clock_of(sandbox: Sandbox) -> Clock:
     return Clock(now, sandbox.advance)
 
 
-def on_clock(operator: type[Operator], clock: Clock) -> type[Operator]:
-    """Return an operator that goes by another clock."""
-    return new_class(operator.__name__, (operator,), exec_body=lambda body: body.update(clock=clock))
+def standing_clock(at: datetime) -> Clock:
+    """Return a clock that stands still: whoever waits for it waits in vain."""
+    moment = pendulum.instance(at)
+
+    def sleep(_: float) -> None:
+        raise AssertionError
+
+    return Clock(lambda: moment, sleep)

@@ -15,12 +15,16 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 
 PROVIDERS = sorted(map(str, (Path(__file__).parents[1] / "support").glob("*_provider")))
 """Folders in which Airflow finds the hooks of databases for tests."""
@@ -38,7 +42,9 @@ class Order:
     :param dies_after: seconds after which it is killed, wherever it is then.
     :param begins_after: seconds.
     :param now: the time, if it is not the present.
-    :param constants: values for constants of modules, by ``module:NAME``.
+    :param merged_rows: how many rows it merges at a time.
+    :param ledger_rows: how many rows of a ledger it reads at a time.
+    :param part_rows: how many rows of a long answer it takes at a time.
     """
 
     task: dict[str, Any]
@@ -48,7 +54,9 @@ class Order:
     dies_after: float | None = None
     begins_after: float = 0.0
     now: str | None = None
-    constants: dict[str, int] = field(default_factory=dict)
+    merged_rows: int = 10_000
+    ledger_rows: int = 5_000
+    part_rows: int = 1000
 
 
 @dataclass(frozen=True)
@@ -151,28 +159,41 @@ def begin(order: Order) -> tuple[int, int]:
 
 
 def carry_out(order: Order) -> Ending:
-    import pendulum
-
-    from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-
     os.environ.update(order.environment)
-    for name, value in order.constants.items():
-        module, _, constant = name.partition(":")
-        setattr(importlib.import_module(module), constant, value)
     time.sleep(order.begins_after)
     steps, error, began = Steps(order.dies_before), "", time.monotonic()
     steps.watch()
-    if order.now:
-        then = pendulum.parse(order.now)
-        SmsToSqlOperator.clock = Clock(lambda: then, time.sleep)  # type: ignore[arg-type, return-value] # a moment
     try:
-        SmsToSqlOperator(task_id="load", **order.task).execute({"run_id": "run"})
+        operator(order)(task_id="load", **order.task).execute({"run_id": "run"})
     except Exception as raised:  # noqa: BLE001 - it is told to whoever ordered the load
         error = f"{type(raised).__name__}: {raised}"
     if order.dies_at_end:
         die()
     return Ending(was_killed=False, error=error, steps=steps.taken, seconds=time.monotonic() - began)
+
+
+def operator(order: Order) -> type[SmsToSqlOperator]:
+    """Return the operator, on the clock and with the sizes that are ordered."""
+    from airflow_provider_winsms.clocks import SYSTEM_CLOCK
+    from airflow_provider_winsms.gateways.transport import Transport
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.history import HistorySizes
+    from airflow_provider_winsms.transfers.datasets import LoadSizes
+    from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+    from tests.support.clock import standing_clock
+    from tests.support.variants import variant
+
+    def hook_of(conn_id: str) -> SmsHook:
+        hook = SmsHook.of(conn_id)
+        hook._transport = Transport(hook.endpoint, part_rows=order.part_rows)
+        return hook
+
+    return variant(
+        SmsToSqlOperator,
+        clock=standing_clock(datetime.fromisoformat(order.now)) if order.now else SYSTEM_CLOCK,
+        hook_of=staticmethod(hook_of),
+        sizes=LoadSizes(order.merged_rows, history=HistorySizes(page_rows=order.ledger_rows)),
+    )
 
 
 def end(child: int, reading: int) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.clocks import SYSTEM_CLOCK
 from airflow_provider_winsms.database import DIALECTS, STANDARD, Kind, read_amount, read_instant
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers.datasets import DATASETS, Load
+from airflow_provider_winsms.transfers.datasets import DATASETS, USUAL_SIZES, Load, LoadSizes
 from airflow_provider_winsms.transfers.shaping import Personal
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+from tests.support.clock import standing_clock
 from tests.support.databases import CONN_ID
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,19 +29,22 @@ if TYPE_CHECKING:
 _READERS: dict[Kind, Callable[[Any], Any]] = {Kind.INSTANT: read_instant, Kind.AMOUNT: read_amount}
 
 
-@dataclass
-class StandingClock:
-    """A clock that stands still."""
+def operator(
+    database: Database | None,
+    dataset: str = "incoming",
+    *,
+    began: datetime | None = None,
+    sizes: LoadSizes = USUAL_SIZES,
+    **kwargs: Any,
+) -> SmsToSqlOperator:
+    """Return a load.
 
-    at: datetime
-
-    def now(self) -> Any:
-        return self.at
-
-
-def operator(database: Database | None, dataset: str = "incoming", **kwargs: Any) -> SmsToSqlOperator:
+    :param began: when it begins, if that is not now.
+    """
+    clock = SYSTEM_CLOCK if began is None else standing_clock(began)
     target = {"table": "replies", "schema": database.schema if database else None, "sql_conn_id": CONN_ID}
-    return SmsToSqlOperator(task_id="load", dataset=dataset, **{**target, **kwargs})
+    kind = variant(SmsToSqlOperator, clock=clock, sizes=sizes)
+    return kind(task_id="load", dataset=dataset, **{**target, **kwargs})
 
 
 def run(
@@ -47,17 +52,10 @@ def run(
     dataset: str = "incoming",
     *,
     run_id: str | None = None,
-    began: datetime | None = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """Load, and return what the task returns.
-
-    :param began: when the load begins, if that is not now.
-    """
-    loading = operator(database, dataset, **kwargs)
-    if began is not None:
-        loading.clock = StandingClock(began)  # type: ignore[misc,assignment] # as much of one as a load needs
-    return loading.execute({"run_id": run_id} if run_id else {})
+    """Load, and return what the task returns."""
+    return operator(database, dataset, **kwargs).execute({"run_id": run_id} if run_id else {})
 
 
 def opened(
@@ -67,18 +65,24 @@ def opened(
     began: datetime | None = None,
     table: str = "replies",
     schema: str | None = None,
+    sizes: LoadSizes = USUAL_SIZES,
 ) -> AbstractContextManager[tuple[LoadingTable, Shaper]]:
     load = Load(began or datetime.now(UTC), None)
     name = TableName(table, schema or database.schema)
-    return open_table(database.hook(), DATASETS[dataset], name, load, Personal("none", "keep", None))
+    personal = Personal("none", "keep", None)
+    return open_table(database.hook(), DATASETS[dataset], name, load, personal, sizes=sizes)
 
 
-def run_impatiently(database: Database, dataset: str = "incoming") -> dict[str, Any]:
+def run_impatiently(
+    database: Database, dataset: str = "incoming", *, sizes: LoadSizes = USUAL_SIZES
+) -> dict[str, Any]:
     """Load with a hook that tries again without waiting."""
     hook = SmsHook.of("winsms_default")
     hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
-    with opened(database, dataset) as (table, shaper):
-        return operator(database, dataset)._load(DATASETS[dataset], hook, table, shaper).summary()
+    with opened(database, dataset, sizes=sizes) as (table, shaper):
+        return (
+            operator(database, dataset, sizes=sizes)._load(DATASETS[dataset], hook, table, shaper).summary()
+        )
 
 
 def stored(database: Database, dataset: str = "incoming", table: str = "replies") -> list[dict[str, Any]]:

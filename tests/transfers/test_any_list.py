@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
-from airflow_provider_winsms.transfers import sql_table
-from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from tests.support.databases import CONN_ID
+from airflow_provider_winsms.transfers.datasets import USUAL_SIZES, LoadSizes
 from tests.support.lists import connection_to, one_at_a_time
 from tests.support.lists import row as wire_row
+from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,19 +282,10 @@ class Table:
         return found
 
 
-def load(database: Database, mode: str, at: datetime, dataset: str = "incoming") -> dict[str, Any]:
-    class Load(SmsToSqlOperator):
-        clock: ClassVar[Any] = type("At", (), {"now": staticmethod(lambda: at)})
-
-    task = Load(
-        task_id="load",
-        dataset=dataset,
-        sql_conn_id=CONN_ID,
-        table="replies",
-        schema=database.schema,
-        mode=mode,  # type: ignore[arg-type] # one of the three
-    )
-    return task.execute({"run_id": "run"})
+def load(
+    database: Database, mode: str, at: datetime, dataset: str = "incoming", sizes: LoadSizes = USUAL_SIZES
+) -> dict[str, Any]:
+    return run(database, dataset, run_id="run", began=at, mode=mode, sizes=sizes)
 
 
 class Life:
@@ -321,7 +311,7 @@ class Life:
         self._at += timedelta(minutes=1)
         before = dict(self._table.rows)
         self.source.begin(plan)
-        load(self._database, plan.mode, self._at)
+        load(self._database, plan.mode, self._at, sizes=LoadSizes(merged_rows=self._world.merged_rows))
         found = self._table.found()
         for each, row in found.items():
             assert row in self._possible(plan, each, before), "A row is not as it was."
@@ -360,7 +350,6 @@ def live(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[World, 
         sandbox.script("getIncomingMessages", one_at_a_time(life.source.answer))
         extra = {"page_size": world.page_size, "max_concurrent_requests": world.ahead}
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, **extra))
-        monkeypatch.setattr(sql_table, "MERGED_ROWS", world.merged_rows)
         life.run()
 
     return live

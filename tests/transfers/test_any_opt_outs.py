@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from airflow_provider_winsms.ahead import Throttle
 from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
-from airflow_provider_winsms.gateways import rows as of_rows
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers import sql_table
-from airflow_provider_winsms.transfers.datasets import OPT_OUTS, Load
+from airflow_provider_winsms.transfers.datasets import OPT_OUTS, Load, LoadSizes
 from airflow_provider_winsms.transfers.loading import load_stream
 from airflow_provider_winsms.transfers.shaping import Personal
 from airflow_provider_winsms.transfers.sql_table import TableName, open_table
@@ -169,13 +167,19 @@ def count_of(time: Any) -> int:
     return int(minutes)
 
 
+SIZES = LoadSizes(merged_rows=3)
+
+
 def load(database: Database, at: int) -> None:
     """Load, without the waits before what is tried again."""
     hook = SmsHook.of("winsms_default")
     name, personal = TableName("outs", database.schema), Personal("none", "keep", None)
     with (
-        Transport(hook.endpoint, sleep=lambda _: None) as transport,
-        open_table(database.hook(), OPT_OUTS, name, Load(moment(at), "run"), personal) as (table, shaper),
+        Transport(hook.endpoint, sleep=lambda _: None, part_rows=2) as transport,
+        open_table(database.hook(), OPT_OUTS, name, Load(moment(at), "run"), personal, sizes=SIZES) as (
+            table,
+            shaper,
+        ),
     ):
         call = hook.gateway.opt_outs()
         load_stream(lambda: transport.stream(call), shaper, table, Throttle(1))
@@ -215,8 +219,6 @@ def answer_with(gateway: Sandbox, plan: Plan) -> bool:
 @pytest.fixture
 def gateway(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A gateway whose answers come in parts of 2 rows, of which 3 at a time are staged."""
-    monkeypatch.setattr(of_rows, "PART_ROWS", 2)
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 3)
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox))
     return sandbox
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import LoadFailed, SendStopped
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers import sql_table
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from tests.support.databases import with_extra
 from tests.support.lists import row
 from tests.transfers.conftest import LOADED_INTO
@@ -52,17 +52,16 @@ def test_one_row_that_the_database_refuses_leaves_none(gateway: Sandbox, databas
 
 
 def test_a_row_that_is_refused_at_the_very_end_leaves_none_of_those_that_were_merged_before(
-    gateway: Sandbox, any_database: Database, monkeypatch: pytest.MonkeyPatch
+    gateway: Sandbox, any_database: Database
 ) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     create_table_that_refuses(any_database, "Reply 99")
     ids = arrive(gateway, 30)
-    run(any_database)
+    run(any_database, sizes=LoadSizes(merged_rows=20))
     any_database.execute(f"DELETE FROM {{}}replies WHERE message_id IN ({ids[3]}, {ids[29]})")  # noqa: S608 - a test's own ids
     before = everything(any_database)
     arrive(gateway, 100)
     with pytest.raises(LoadFailed):
-        run(any_database, mode="backfill")
+        run(any_database, mode="backfill", sizes=LoadSizes(merged_rows=20))
     assert everything(any_database) == before
 
 
@@ -213,16 +212,15 @@ def test_a_load_waits_for_another_writer(gateway: Sandbox, sqlite: Database) -> 
 
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 def test_a_long_load_makes_another_one_wait_and_nobody_who_reads(
-    kind: str, gateway: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    kind: str, gateway: Sandbox, request: pytest.FixtureRequest
 ) -> None:
     database: Database = request.getfixturevalue(kind)
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 5)
     ids = arrive(gateway, 12)
     rows: Any = SmsHook.of("winsms_default").get_incoming(0, 12).rows
     with ThreadPoolExecutor(1) as pool:
-        with opened(database) as (table, shaper):
+        with opened(database, sizes=LoadSizes(merged_rows=5)) as (table, shaper):
             table.add(shaper.piece(rows))
-            loading = pool.submit(run, database)
+            loading = pool.submit(run, database, sizes=LoadSizes(merged_rows=5))
             time.sleep(0.3)
             assert not loading.done()
             assert database.count("replies") == 0

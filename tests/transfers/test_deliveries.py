@@ -17,11 +17,13 @@ from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import SmsHistory
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from tests.conftest import API_KEY
 from tests.support import databases
 from tests.support.databases import CONN_ID, Database
 from tests.support.task_runner import TaskRunner
+from tests.transfers.loads import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,14 +73,8 @@ def send_batch(runner: TaskRunner, *messages: dict[str, Any]) -> None:
 
 
 def load(database: Database, **kwargs: Any) -> dict[str, Any]:
-    return SmsToSqlOperator(
-        task_id="load",
-        dataset="deliveries",
-        sql_conn_id=CONN_ID,
-        table="texts",
-        schema=database.schema,
-        **{"ledger_conn_id": "ledger", **kwargs},
-    ).execute({"run_id": "nightly"})
+    given = {"table": "texts", "ledger_conn_id": "ledger", **kwargs}
+    return run(database, "deliveries", run_id="nightly", **given)
 
 
 def states(database: Database) -> list[tuple[Any, ...]]:
@@ -224,8 +220,7 @@ def test_the_ledger_may_be_in_the_same_database(
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(database.connection))
     runner.connections = {**runner.connections, "ledger": database.connection}
     send(runner, *(f"2782{n:07}" for n in range(1500)))
-    monkeypatch.setattr("airflow_provider_winsms.transfers.sql_table.MERGED_ROWS", 500)
-    assert load(database, refresh=False)["rows_loaded"] == 1500
+    assert load(database, sizes=LoadSizes(merged_rows=500), refresh=False)["rows_loaded"] == 1500
 
 
 def test_a_gateway_that_is_away_changes_nothing(

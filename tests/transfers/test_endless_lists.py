@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from tests.support.lists import connection_to, one_at_a_time, row, waiting
 from tests.transfers.loads import run, run_impatiently, stored
 
@@ -100,12 +101,11 @@ def test_pages_that_repeat_without_end_end_the_load_with_an_error(
 
 @pytest.mark.parametrize("total", ["10**18", "2**63-1", "growing fast", "doubling"])
 def test_a_total_that_no_list_has_ends_the_load_with_an_error(
-    sqlite: Database, endless: Endless, total: str, monkeypatch: pytest.MonkeyPatch
+    sqlite: Database, endless: Endless, total: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_winsms.transfers.paging.MOST_ROWS_ARRIVE", 1000)
     endless.rows, endless.total = distinct, TOTALS[total]
     with pytest.raises(GatewayUnavailable, match=r"The list does not end.*Nothing was loaded"):
-        run_impatiently(sqlite)
+        run_impatiently(sqlite, sizes=LoadSizes(rows_arrive=1000))
 
 
 @pytest.mark.parametrize("total", ["10**9", "10**18"])

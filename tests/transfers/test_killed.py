@@ -45,11 +45,7 @@ STRIDES = {"postgres": 8, "mariadb": 8, "sqlite": 25, "duckdb": 30}
 NO_WAIT = 20.0
 """Seconds that a load may take: one that waits for a lock that stayed takes a minute or more."""
 
-CONSTANTS = {
-    "airflow_provider_winsms.transfers.sql_table:MERGED_ROWS": 20,
-    "airflow_provider_winsms.gateways.rows:PART_ROWS": 10,
-    "airflow_provider_winsms.ledger.history:_PAGE_ROWS": 10,
-}
+SIZES: dict[str, Any] = {"merged_rows": 20, "part_rows": 10, "ledger_rows": 10}
 
 
 class Source:
@@ -231,9 +227,7 @@ class Cell:
             "prefetch": 1,
             **source.more,
         }
-        self.order = Order(
-            task, {**database.environment, **source.environment}, now=source.now, constants=CONSTANTS
-        )
+        self.order = Order(task, {**database.environment, **source.environment}, now=source.now, **SIZES)
 
     def run(self, **changes: Any) -> Ending:
         (ending,) = self._processes.run(replace(self.order, **changes))

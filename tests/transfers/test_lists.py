@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.sandbox.scripts import Asked
-from airflow_provider_winsms.transfers import sql_table
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from tests.support.lists import row
 from tests.transfers.loads import arrive, everything, run, run_impatiently, stored, was_read_again
 
@@ -431,15 +431,14 @@ def test_a_gateway_that_gives_shorter_pages_than_asked_for_is_read_whole(
 
 
 def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
-    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database
 ) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     lists.rows = rows_of(*range(300, 390), 5, 4, 380, *range(390, 440))
-    assert run(database)["rows_loaded"] == 142
+    assert run(database, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 142
     assert database.column("message_id", "replies") == [4, 5, *range(300, 440)]
     lists.rows += rows_of(*range(500, 590))
-    assert run(database, mode="backfill")["rows_loaded"] == 90
-    assert run(database)["rows_loaded"] == 0
+    assert run(database, mode="backfill", sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 90
+    assert run(database, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 0
 
 
 # Modes
@@ -501,16 +500,15 @@ def test_a_page_that_stays_away_leaves_the_table_as_it_was(
 
 
 def test_a_page_that_stays_away_leaves_none_of_what_was_merged_before(
-    gateway: Sandbox, database: Database, monkeypatch: pytest.MonkeyPatch
+    gateway: Sandbox, database: Database
 ) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     arrive(gateway, 100)
     gateway.add_fault("500-before-acceptance", operation=PAGE, skip=8, times=30)
     with pytest.raises(GatewayUnavailable):
-        run_impatiently(database)
+        run_impatiently(database, sizes=LoadSizes(merged_rows=20))
     assert database.count("replies") == 0
     gateway.clear_faults()
-    assert run(database)["rows_loaded"] == 100
+    assert run(database, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 100
 
 
 def test_a_page_that_comes_at_the_second_try_does_no_harm(gateway: Sandbox, one_database: Database) -> None:

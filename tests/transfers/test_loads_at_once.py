@@ -33,11 +33,6 @@ PAGE = 100
 MERGED = 400
 """So many rows are merged at a time: a load of all of them has a long transaction."""
 
-CONSTANTS = {
-    "airflow_provider_winsms.transfers.sql_table:MERGED_ROWS": MERGED,
-    "airflow_provider_winsms.gateways.rows:PART_ROWS": PAGE,
-}
-
 
 class Lists:
     """What the gateway lists, slowly enough for two loads to be under way."""
@@ -75,7 +70,7 @@ def order(sandbox: Sandbox, database: Database, dataset: str = "incoming", **kwa
     task = {"dataset": dataset, "sql_conn_id": CONN_ID, "table": "loaded", "schema": database.schema}
     connection = connection_to(sandbox, page_size=PAGE)
     environment = {**database.environment, "AIRFLOW_CONN_WINSMS_DEFAULT": connection}
-    return Order({**task, **kwargs}, environment, constants=CONSTANTS)
+    return Order({**task, **kwargs}, environment, merged_rows=MERGED, part_rows=PAGE)
 
 
 def twice(processes: Loaders, load: Order, delay: float) -> list[Ending]:

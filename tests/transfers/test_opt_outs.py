@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
-from airflow_provider_winsms.transfers import sql_table
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from tests.support.lists import row, waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 
@@ -51,8 +51,8 @@ def spells(database: Database) -> list[tuple[Any, ...]]:
     )
 
 
-def load_on(database: Database, day: int) -> dict[str, Any]:
-    return run(database, "opt_outs", began=DAYS[day - 1], run_id=f"day {day}")
+def load_on(database: Database, day: int, **kwargs: Any) -> dict[str, Any]:
+    return run(database, "opt_outs", began=DAYS[day - 1], run_id=f"day {day}", **kwargs)
 
 
 # The list
@@ -187,26 +187,25 @@ def test_of_several_entries_for_a_number_the_oldest_counts_in_any_order(
 
 
 def test_entries_for_one_number_that_are_far_apart_are_still_one_row(
-    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database
 ) -> None:
     """They come in different parts of the answer, and are staged apart."""
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     others = [row(n, f"2782{n:07}") for n in range(1, 2600)]
     lists.opt_outs = [
         row(5000, ANN, receiveTime="202603030900"),
         *others,
         row(4000, ANN, receiveTime="202603021030"),
     ]
-    assert load_on(database, 1)["rows_loaded"] == 2600
+    assert load_on(database, 1, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 2600
     assert [found for found in now(database, "message_id") if found[0] == ANN] == [(ANN, 4000)]
     lists.opt_outs.pop()
-    assert load_on(database, 2)["rows_loaded"] == 1
+    assert load_on(database, 2, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 1
     assert [found for found in spells(database) if found[0] == ANN] == [
         (ANN, 1, 1, 2, 4000),
         (ANN, 2, 2, None, 5000),
     ]
     lists.opt_outs = lists.opt_outs[:2000]
-    assert load_on(database, 3)["rows_removed"] == 600
+    assert load_on(database, 3, sizes=LoadSizes(merged_rows=20))["rows_removed"] == 600
     assert database.count("replies_history WHERE removed_at IS NULL") == 2000
 
 
@@ -238,31 +237,27 @@ def test_an_older_list_does_nothing_either_where_the_newer_one_was_empty_but_onc
 
 
 def test_an_answer_that_breaks_off_in_the_middle_is_asked_for_again_and_doubles_nothing(
-    lists: Lists, any_database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, any_database: Database
 ) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 500)
     lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, MANY + 1)]
     lists.box.add_fault("truncated-json", times=2)
-    result = run_impatiently(any_database, "opt_outs")
+    result = run_impatiently(any_database, "opt_outs", sizes=LoadSizes(merged_rows=500))
     assert (result["rows_loaded"], result["rows_read"], result["requests"]) == (MANY, MANY, 3)
     assert lists.requests == 3
     assert any_database.count("replies") == any_database.count("replies_history") == MANY
 
 
-def test_an_answer_that_always_breaks_off_changes_nothing(
-    lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 500)
+def test_an_answer_that_always_breaks_off_changes_nothing(lists: Lists, one_database: Database) -> None:
     lists.opt_outs = [row(n, f"2782{n:07}") for n in range(1, MANY + 1)]
-    run(one_database, "opt_outs")
+    run(one_database, "opt_outs", sizes=LoadSizes(merged_rows=500))
     lists.opt_outs += [row(n, f"2782{n:07}") for n in range(MANY + 1, MANY + 501)]
     before = everything(one_database), everything(one_database, "replies_history")
     lists.box.add_fault("truncated-json", times=100)
     with pytest.raises(GatewayUnavailable):
-        run_impatiently(one_database, "opt_outs")
+        run_impatiently(one_database, "opt_outs", sizes=LoadSizes(merged_rows=500))
     assert (everything(one_database), everything(one_database, "replies_history")) == before
     lists.box.clear_faults()
-    result = run(one_database, "opt_outs")
+    result = run(one_database, "opt_outs", sizes=LoadSizes(merged_rows=500))
     assert (result["rows_loaded"], result["rows_removed"]) == (500, 0)
 
 

@@ -79,7 +79,11 @@ def test_the_hash_of_a_number_is_the_same_as_in_the_ledger_and_in_every_table(
     )
     assert runner.another().run(send).error is None
     sandbox.incoming(SECRET_NUMBER, "Stop")
-    kinds = {"incoming": {}, "opt_outs": {}, "deliveries": {"ledger_conn_id": "ledger"}}
+    kinds: dict[str, dict[str, Any]] = {
+        "incoming": {},
+        "opt_outs": {},
+        "deliveries": {"ledger_conn_id": "ledger"},
+    }
     for dataset, given in kinds.items():
         load = operator(database, dataset, table=dataset, privacy="keyed_hash", **given)
         assert runner.another().run(load).error is None

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.transfers import sql_table
+from airflow_provider_winsms.transfers.datasets import LoadSizes
 from tests.support.lists import waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 DAYS = [datetime(2026, 5, day, 6, tzinfo=UTC) for day in range(1, 8)]
 
 
-def load_on(database: Database, day: int) -> dict[str, Any]:
-    return run(database, "scheduled", began=DAYS[day - 1], run_id=f"day {day}")
+def load_on(database: Database, day: int, **kwargs: Any) -> dict[str, Any]:
+    return run(database, "scheduled", began=DAYS[day - 1], run_id=f"day {day}", **kwargs)
 
 
 def known(database: Database, *names: str) -> list[tuple[Any, ...]]:
@@ -136,13 +136,12 @@ def test_rows_that_are_scheduled_while_the_list_is_read_are_loaded(lists: Lists,
 
 
 def test_rows_that_come_in_several_merges_keep_when_they_were_first_seen(
-    lists: Lists, database: Database, monkeypatch: pytest.MonkeyPatch
+    lists: Lists, database: Database
 ) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
     lists.scheduled = listed(*range(1, 91))
-    assert load_on(database, 1)["rows_loaded"] == 90
+    assert load_on(database, 1, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 90
     lists.scheduled = [waiting(n, creditCost=3) for n in range(31, 121)]
-    result = load_on(database, 2)
+    result = load_on(database, 2, sizes=LoadSizes(merged_rows=20))
     assert (result["rows_loaded"], result["rows_removed"]) == (90, 30)
     assert known(database, "first_seen_at", "removed_at") == [
         (n, DAYS[0] if n < 91 else DAYS[1], DAYS[1] if n < 31 else None) for n in range(1, 121)

@@ -97,7 +97,7 @@ def test_a_task_run_renders_its_fields_and_returns_counts(
 ) -> None:
     sandbox.incoming(SECRET_NUMBER, SECRET_TEXT)
     runner.connections = {**runner.connections, CONN_ID: sqlite.connection}
-    given = {
+    given: dict[str, Any] = {
         "table": "replies_{{ run_id }}",
         "schema": "{{ 'main' }}",
         "mode": "{{ 'back' }}fill",

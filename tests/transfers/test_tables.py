@@ -19,8 +19,7 @@ from airflow_provider_winsms.exceptions import (
     UnsupportedCapability,
 )
 from airflow_provider_winsms.messages import Columns, IncomingMessage
-from airflow_provider_winsms.transfers import sql_table
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.transfers.datasets import DATASETS, LoadSizes
 from tests.support.databases import run_on_mysql
 from tests.support.lists import row, waiting
 from tests.transfers.loads import arrive, everything, opened, operator, run, stored
@@ -213,14 +212,11 @@ def test_the_table_that_is_created_refuses_the_same_key_twice(
 
 
 @pytest.mark.parametrize("dataset", LISTED)
-def test_nothing_is_left_behind_but_the_tables(
-    dataset: str, lists: Lists, one_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sql_table, "MERGED_ROWS", 20)
+def test_nothing_is_left_behind_but_the_tables(dataset: str, lists: Lists, one_database: Database) -> None:
     fill(lists, 45)
-    run(one_database, dataset)
+    run(one_database, dataset, sizes=LoadSizes(merged_rows=20))
     fill(lists, 47)
-    run(one_database, dataset, mode="full_refresh")
+    run(one_database, dataset, mode="full_refresh", sizes=LoadSizes(merged_rows=20))
     tables = ["replies", "replies_history"] if dataset == "opt_outs" else ["replies"]
     if one_database.kind == "portable":
         # It is not known to have temporary tables.
