@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
@@ -15,7 +16,7 @@ from airflow_provider_winsms.choices import check_choice
 from airflow_provider_winsms.exceptions import GatewayUnavailable, UnsupportedCapability
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_winsms.gateways.base import Call, Gateway
     from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Page
@@ -78,9 +79,20 @@ Overlap: TypeAlias = "Callable[[Sequence[int]], float]"
 """Returns, of ascending ranks, the one up to which all rows count as seen; minus infinity for none."""
 
 
-def newest_rows(ranks: Sequence[int]) -> float:
-    """Return the rank that lies below the newest ``KEYS_KEPT``."""
-    return ranks[-KEYS_KEPT - 1] if len(ranks) > KEYS_KEPT else -math.inf
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a list that grows is told apart and read; each as the constant of that name says."""
+
+    keys_kept: int = KEYS_KEPT
+    rows_read_again: int = ROWS_READ_AGAIN
+    most_requests: int = MOST_REQUESTS
+
+    def newest_rows(self, ranks: Sequence[int]) -> float:
+        """Return the rank that lies below the newest that are kept."""
+        return ranks[-self.keys_kept - 1] if len(ranks) > self.keys_kept else -math.inf
+
+
+USUAL_BOUNDS = Bounds()
 
 
 def newest_minutes(ranks: Sequence[int]) -> float:
@@ -136,7 +148,8 @@ class TailReader:
     :param call: describes the request for a page.
     """
 
-    def __init__(self, call: PageCall) -> None:
+    def __init__(self, call: PageCall, bounds: Bounds = USUAL_BOUNDS) -> None:
+        self._bounds = bounds
         self.unlisted = 0
         self.is_behind = False
         self._call = call
@@ -153,12 +166,21 @@ class TailReader:
 
     async def read(self, line: Line, need: Need) -> list[Entry]:
         """Read one page, and more if there may be more news; at the first reading, one from each end."""
-        is_deep = self._is_deep_look()
-        reading = _Reading(line, self._call, need, self._total, self._unreadable, is_deep=is_deep)
+        begin = partial(
+            _Reading,
+            line,
+            self._call,
+            need,
+            self._bounds,
+            known_total=self._total,
+            known_unreadable=self._unreadable,
+            is_deep=self._is_deep_look(),
+        )
+        reading = begin()
         try:
             self._is_newest_first, self._end = await self._read(reading)
         except _TooLongError:
-            reading = _Reading(line, self._call, need, self._total, self._unreadable, is_deep=is_deep)
+            reading = begin()
             self._end = await self._read_oldest(reading)
         self._total = max(self._end, reading.stated)
         self.unlisted = 0 if reading.is_cut else self._total - self._end
@@ -169,7 +191,7 @@ class TailReader:
     async def _read_oldest(self, reading: _Reading) -> int:
         """Read from the oldest news on, where there are too many for one poll."""
         if self._is_newest_first or reading.need.floor == math.inf:
-            raise _TooLongError
+            raise _TooLongError(self._bounds)
         await reading.page(0)
         start = await reading.first_place(lambda rows: not rows or rank_of(rows[0]) > reading.need.floor)
         return await reading.to_end(start, await reading.page(start))
@@ -197,7 +219,7 @@ class TailReader:
             await reading.backwards(start, last)
         elif self._total is None:
             # What is older was not read before, and must be told before what is newer.
-            raise _TooLongError
+            raise _TooLongError(self._bounds)
         return False, end
 
     async def _last_page(self, reading: _Reading) -> tuple[int, list[Entry]]:
@@ -217,10 +239,10 @@ class TailReader:
 class _TooLongError(GatewayUnavailable):
     """One poll is not enough to read the list."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         super().__init__(
-            f"{MOST_REQUESTS} requests did not reach the end of what is new in the list. No message is "
-            "passed over; a later poll asks again."
+            f"{bounds.most_requests} requests did not reach the end of what is new in the list. No message "
+            "is passed over; a later poll asks again."
         )
 
 
@@ -232,9 +254,10 @@ class _Reading:
         line: Line,
         call: PageCall,
         need: Need,
+        bounds: Bounds,
+        *,
         known_total: int | None,
         known_unreadable: Collection[int],
-        *,
         is_deep: bool,
     ) -> None:
         self.entries: dict[str, Entry] = {}
@@ -251,6 +274,7 @@ class _Reading:
         self.need = need
         self._line = line
         self._call = call
+        self._bounds = bounds
         self._requests = 0
         self._met = 0
         self._repeated = 0
@@ -261,12 +285,12 @@ class _Reading:
         self._known = 0
         # Of one row nobody can tell in which order the list is.
         self._size = max(2, line.page_size)
-        self.overlap = min(ROWS_READ_AGAIN, self._size)
+        self.overlap = min(bounds.rows_read_again, self._size)
 
     async def page(self, offset: int, limit: int | None = None) -> list[Entry]:
         """Read a page."""
         if self._is_spent:
-            raise _TooLongError
+            raise _TooLongError(self._bounds)
         self._requests += 1
         call = self._call(self._line.gateway, offset, limit or self._size)
         page = await self._line.carry(call)
@@ -300,7 +324,7 @@ class _Reading:
 
     @property
     def _is_spent(self) -> bool:
-        return self._requests >= MOST_REQUESTS
+        return self._requests >= self._bounds.most_requests
 
     @property
     def _only_repeats(self) -> bool:
@@ -354,7 +378,7 @@ class _Reading:
             return False
         if not rows:
             return True
-        has_all_kept = self._known > KEYS_KEPT
+        has_all_kept = self._known > self._bounds.keys_kept
         if self.need.has_beginners and not has_all_kept:
             return True
         highest = max(map(rank_of, rows))
@@ -451,27 +475,29 @@ class WatchedList:
     reader: Callable[[], Reader]
 
 
-LISTS = {
-    each.name: each
-    for each in (
+def lists_within(bounds: Bounds) -> Mapping[str, WatchedList]:
+    """Return every list by its name. Opt-outs are asked for less often, as each answer holds all of them."""
+    lists = (
         WatchedList(
             "incoming",
             "incoming message",
             30.0,
-            newest_rows,
-            lambda: TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit)),
+            bounds.newest_rows,
+            lambda: TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit), bounds),
         ),
         WatchedList(
             "short_code",
             "short code message",
             30.0,
-            newest_rows,
-            lambda: TailReader(lambda gateway, offset, limit: gateway.short_code(offset, limit)),
+            bounds.newest_rows,
+            lambda: TailReader(lambda gateway, offset, limit: gateway.short_code(offset, limit), bounds),
         ),
         WatchedList("opt_outs", "opt-out", 300.0, newest_minutes, SnapshotReader),
     )
-}
-"""Every list by its name. Opt-outs are asked for less often, as each answer holds all of them."""
+    return {each.name: each for each in lists}
+
+
+LISTS = lists_within(USUAL_BOUNDS)
 
 
 def list_named(name: object) -> WatchedList:

@@ -199,6 +199,7 @@ class Follower:
         assets: Sequence[str] = (),
         turns: Turns | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        lists: Mapping[str, WatchedList] = LISTS,
     ) -> None:
         self.name = name
         self.selection = selected
@@ -210,7 +211,7 @@ class Follower:
         self.looks_back = True
         """Whether the list must be read down to its cursor, however little has arrived."""
         self._memory = memory
-        self._overlap = LISTS[selected.dataset].overlap
+        self._overlap = lists[selected.dataset].overlap
         self._stages: dict[str, _Stage] = {}
         self._held: dict[str, int] = {}
         self._fetch_senders = senders

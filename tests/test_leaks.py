@@ -10,7 +10,6 @@ from argparse import Namespace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pendulum
 import pytest
 
@@ -36,8 +35,8 @@ from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.datasets import DATASETS
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.triggers import sms as triggers
 from tests.conftest import API_KEY
+from tests.support.send_world import broken_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,14 +217,7 @@ def _passed(runner: TaskRunner, sandbox: Sandbox) -> None:
 
 def _unrecorded(runner: TaskRunner, sandbox: Sandbox) -> None:
     """Let the store take the claim and nothing after it."""
-    really = runner._answer
-
-    def answer(request: Any) -> Any:
-        is_record = request.method == "PUT" and b'"ids"' in request.content
-        return httpx.Response(403, json={"detail": "no"}) if is_record else really(request)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_answer", answer)
+    with broken_store(runner, when=r'PUT /store.*"ids"'):
         assert isinstance(runner.run(send()).error, LedgerUnavailable)
     assert sandbox.outbox()
     runner.run(send())
@@ -379,9 +371,7 @@ def test_no_key_number_or_text_comes_out(
     sandbox: Sandbox,
     everything_written: Callable[[], str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
     warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     runner.connections = {**runner.connections, "warehouse": warehouse}
     scenario(runner, sandbox)

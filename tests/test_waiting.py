@@ -14,7 +14,6 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
 from airflow_provider_winsms.packing import pack
-from airflow_provider_winsms.triggers import sms as triggers
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
 from airflow_provider_winsms.waiting import (
     LONGEST_BACK_OFF,
@@ -24,6 +23,7 @@ from airflow_provider_winsms.waiting import (
     Schedule,
     back_off,
 )
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -255,14 +255,11 @@ def test_the_back_off_is_no_shorter_than_the_pause_nor_than_what_the_gateway_ask
 
 
 @pytest.mark.parametrize(("pause", "left"), [(0.01, 3600), (30, 1), (0.01, -5)])
-async def test_a_trigger_never_fires_in_its_first_ten_seconds(
-    pause: float, left: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_trigger_never_fires_in_its_first_ten_seconds(pause: float, left: float) -> None:
     """Whatever is left to wait, and though its connection is missing."""
-    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.3)
-    monkeypatch.setattr(triggers, "_LOOK_AGAIN_AFTER", (0.0, 0.0))
+    assert SmsDeliveryTrigger.first_poll_after == 10
     now = time.time()
-    trigger = SmsDeliveryTrigger(
+    trigger = variant(SmsDeliveryTrigger, first_poll_after=0.3, look_again_after=(0.0, 0.0))(
         sms_conn_id="nowhere",
         source={"message_ids": pack([1])},
         min_delivered=1,

@@ -15,12 +15,12 @@ from airflow_provider_winsms.arrivals import (
     KEYS_KEPT,
     LISTS,
     MINUTES_KEPT,
+    USUAL_BOUNDS,
     Entry,
     Line,
     Need,
     TailReader,
     newest_minutes,
-    newest_rows,
 )
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, UnsupportedCapability
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
@@ -110,13 +110,13 @@ class TestACursor:
         self, seen: set[int], held: set[int]
     ) -> None:
         cursor = Cursor(0, {str(each): each for each in seen})
-        cursor.compact(newest_rows, held - seen)
+        cursor.compact(USUAL_BOUNDS.newest_rows, held - seen)
         assert all(cursor.has(entry(each)) for each in seen)
         assert not any(cursor.has(entry(each)) for each in held - seen)
 
     def test_keeps_the_newest_rows_apart(self) -> None:
         cursor = Cursor(None, {str(each): each for each in range(1, 2001)})
-        cursor.compact(newest_rows, ())
+        cursor.compact(USUAL_BOUNDS.newest_rows, ())
         assert (cursor.low, len(cursor.seen)) == (2000 - KEYS_KEPT, KEYS_KEPT)
 
     def test_of_opt_outs_keeps_a_day_apart_and_all_without_a_time(self) -> None:

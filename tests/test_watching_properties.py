@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pendulum
-import pytest
 from hypothesis import example, given, settings
 
-from airflow_provider_winsms import arrivals
-from airflow_provider_winsms.arrivals import LISTS, POLLS_PER_DEEP_LOOK, Line
+from airflow_provider_winsms.arrivals import POLLS_PER_DEEP_LOOK, Bounds, Line, lists_within
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from airflow_provider_winsms.privacy import KeyedHash
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
 KEYS_KEPT = 8
 ROWS_READ_AGAIN = 12
+LISTS = lists_within(Bounds(KEYS_KEPT, ROWS_READ_AGAIN))
 NOON = pendulum.datetime(2026, 3, 2, 12, tz="Africa/Johannesburg")
 
 Change = tuple[str, int]
@@ -123,7 +122,7 @@ async def watch(changing: ChangingList, memory: InMemory, life: list[list[Change
         pass
 
     audience = Audience()
-    follower = Follower("name", selection("incoming", None, None, ()), memory, pause=hold)
+    follower = Follower("name", selection("incoming", None, None, ()), memory, pause=hold, lists=LISTS)
     audience.join(follower)
     log = logging.getLogger("quiet")
     watching = Watch(LISTS["incoming"], audience, changing.dial, poll_interval=30.0, log=log, pause=pause)
@@ -156,10 +155,7 @@ def told_of(
 ) -> tuple[list[int], list[int]]:
     """Return what had to be told of a list, and what was."""
     changing = ChangingList(page_size, newest_first, [1000 * number for number in range(1, size + 1)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrivals, "KEYS_KEPT", KEYS_KEPT)
-        patch.setattr(arrivals, "ROWS_READ_AGAIN", ROWS_READ_AGAIN)
-        told = asyncio.run(live(changing, lives))
+    told = asyncio.run(live(changing, lives))
     return changing.ever[size:], told
 
 

@@ -19,11 +19,11 @@ from airflow_provider_winsms.clocks import pause
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
     from airflow.triggers.shared_stream import SharedStreamProducer
 
-    from airflow_provider_winsms.arrivals import Line
+    from airflow_provider_winsms.arrivals import Line, WatchedList
     from airflow_provider_winsms.choices import ExposableField, WatchedDataset
     from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch
 
@@ -85,6 +85,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     turns: ClassVar[Turns | None] = None
     """When which asset had its last event; ``None`` for ``TURNS``. A seam for tests."""
+
+    lists: ClassVar[Mapping[str, WatchedList] | None] = None
+    """What can be watched, by its name; ``None`` for ``LISTS``. A seam for tests."""
 
     def __init__(
         self,
@@ -170,11 +173,10 @@ class SmsIncomingTrigger(BaseEventTrigger):
             audience.leave(follower)
 
     def _watch(self, audience: Audience | None = None) -> Watch:
-        from airflow_provider_winsms.arrivals import list_named
         from airflow_provider_winsms.watching import Watch
 
         return Watch(
-            list_named(self.dataset),
+            self._lists[self.dataset],
             audience or _audience(self.shared_stream_key()),
             self._dial,
             poll_interval=self._seconds(),
@@ -196,6 +198,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
             assets=sorted(stores) or [str(id(self))],
             turns=self.turns or TURNS,
             pause=self.hold,
+            lists=self._lists,
         )
         self._joined = audience, follower
         audience.join(follower)
@@ -207,9 +210,16 @@ class SmsIncomingTrigger(BaseEventTrigger):
         return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
 
     def _seconds(self) -> float:
+        interval = (
+            self._lists[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval
+        )
+        return float(interval)
+
+    @property
+    def _lists(self) -> Mapping[str, WatchedList]:
         from airflow_provider_winsms.arrivals import LISTS
 
-        return float(LISTS[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval)
+        return self.lists or LISTS
 
     def _check(self) -> None:
         """Hold the arguments against what they may be.

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -24,7 +24,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.gateways.transport import AsyncTransport
@@ -36,21 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
-FIRST_POLL_AFTER = 10.0
-"""Seconds between deferring and the first poll, and so the first event.
-
-A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the executor's
-late word of the first run's end meets the task when it is queued again (apache/airflow #66374, #67287,
-#71580). The task has looked once before it deferred, so nothing is missed.
-"""
-
 _RETRY_READING_AFTER = 5.0
-_LOOK_AGAIN_AFTER = (2.0, 8.0)
 
 _ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
 """For ledgers alone: a database that hangs must not take the threads that all triggers share."""
 
-_pause = asyncio.sleep
 _log = logging.getLogger(__name__)
 
 
@@ -108,6 +98,20 @@ class SmsDeliveryTrigger(BaseTrigger):
         started again begins them again.
     """
 
+    first_poll_after: ClassVar[float] = 10.0
+    """Seconds between deferring and the first poll, and so the first event; a seam for tests.
+
+    A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the
+    executor's late word of the first run's end meets the task when it is queued again (apache/airflow #66374,
+    #67287, #71580). The task has looked once before it deferred, so nothing is missed.
+    """
+
+    look_again_after: ClassVar[Sequence[float]] = (2.0, 8.0)
+    """Seconds between looks at a connection that is not found; a seam for tests."""
+
+    pause: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(asyncio.sleep)
+    """Waits for seconds; a seam for tests."""
+
     def __init__(
         self,
         *,
@@ -164,12 +168,12 @@ class SmsDeliveryTrigger(BaseTrigger):
         """Wait, and fire one ``DeliveryEvent``. An unforeseen error is raised with its traceback."""
         from airflow_provider_winsms.waiting import REFUSALS, refusal
 
-        not_before = time.time() + FIRST_POLL_AFTER
+        not_before = time.time() + self.first_poll_after
         try:
             event = await self._wait(max(self.first_at, not_before))
         except REFUSALS as error:
             event = refusal(error)
-        await _pause(max(0.0, not_before - time.time()))
+        await self.pause(max(0.0, not_before - time.time()))
         yield TriggerEvent(event)
 
     async def _wait(self, first_at: float) -> DeliveryEvent:
@@ -186,7 +190,8 @@ class SmsDeliveryTrigger(BaseTrigger):
         schedule = Schedule(self.begins_at, max(self.shortest_pause, SHORTEST_PAUSE), self.longest_pause)
         waiter = Waiter(texts, schedule, first_at, self.end_at, ledger)
         if not texts.is_settled:
-            around = Surroundings(partial(_open_transport, self.sms_conn_id), _write, _log)
+            dial = partial(_open_transport, self.sms_conn_id, self.pause, self.look_again_after)
+            around = Surroundings(dial, _write, _log)
             await SharedPoll.of(self.sms_conn_id, around).attend(waiter)
         return {
             "ended": "settled" if texts.is_settled else "timed_out",
@@ -228,7 +233,7 @@ class SmsDeliveryTrigger(BaseTrigger):
                 self.log.warning(
                     "The ids could not be read (%s). Again in %.0f seconds.", type(error).__name__, pause
                 )
-                await _pause(pause)
+                await self.pause(pause)
 
 
 def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
@@ -244,12 +249,14 @@ def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
     return unpack(ids) if isinstance(ids, str) else ids
 
 
-async def _open_transport(sms_conn_id: str) -> AsyncTransport:
+async def _open_transport(
+    sms_conn_id: str, rest: Callable[[float], Awaitable[None]], pauses: Sequence[float]
+) -> AsyncTransport:
     """Look a connection up, more than once: Airflow calls missing, too, what it cannot read for a moment."""
-    for pause in _LOOK_AGAIN_AFTER:
+    for pause in pauses:
         with suppress(SmsError):
             return await _transport(sms_conn_id)
-        await _pause(pause)
+        await rest(pause)
     return await _transport(sms_conn_id)
 
 

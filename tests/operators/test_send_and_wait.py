@@ -14,7 +14,6 @@ from airflow.sdk import DAG
 from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from airflow_provider_winsms.triggers import sms as triggers
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 DELIVERED, FAILED, STAYS_SENT = "27000000010", "27000000011", "27000000013"
 NOT_A_PHONE = "27000000005"
 ARRIVED = {"total": 1, "delivered": 1, "states": {"delivered": 1}, "cost": "1.0"}
-
-
-@pytest.fixture(autouse=True)
-def _no_pause_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["on the worker", "deferred"])

@@ -18,7 +18,6 @@ from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFaile
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
-from airflow_provider_winsms.triggers import sms as triggers
 from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 
 DELIVERED, FAILED, NEVER_SENT, STAYS_SENT = "27000000010", "27000000011", "27000000012", "27000000013"
 UNKNOWN_STATE = "27000000015"
-
-
-@pytest.fixture(autouse=True)
-def _no_pause_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
 
 
 @pytest.fixture(params=["poke", "deferrable"])
@@ -202,7 +196,7 @@ def test_a_connection_that_cannot_be_found_for_a_moment_is_looked_for_again(
         pauses.append(seconds)
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(there))
 
-    monkeypatch.setattr(triggers, "_pause", pause)
+    runner.trigger_attributes["pause"] = staticmethod(pause)
     event = runner.fire()
     assert event["ended"] == "timed_out"
     assert event["outcome"]["states"] == {"sent": 1}

@@ -11,7 +11,6 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
-from airflow_provider_winsms.triggers import sms as triggers
 from tests.support import databases
 from tests.support.databases import CONN_ID
 
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from tests.support.task_runner import TaskRunner
 
 DELIVERED, FAILED, NEVER_SENT, STAYS_SENT = "27000000010", "27000000011", "27000000012", "27000000013"
-
-
-@pytest.fixture(autouse=True)
-def _no_pause_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "FIRST_POLL_AFTER", 0.0)
 
 
 @pytest.fixture

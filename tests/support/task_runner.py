@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ class TaskRunner:
     :param retries: how often the task may be tried again.
     :param results: what other tasks returned, by their ids.
     :param map_index: which instance of a mapped task it is, counted from 0; -1 if the task is not mapped.
+    :param trigger_attributes: class attributes of the triggers that it rebuilds.
     :param stand_in: answers requests in the API's place; the API answers those that it returns ``None`` for.
     """
 
@@ -54,6 +56,7 @@ class TaskRunner:
     requests: list[str] = field(default_factory=list)
     tries_until_clear: int = 0
     first_reschedule: str | None = None
+    trigger_attributes: dict[str, Any] = field(default_factory=lambda: {"first_poll_after": 0.0})
     stand_in: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     reported: dict[str, Any] = field(default_factory=dict)
     _resume: dict[str, Any] = field(default_factory=dict)
@@ -102,9 +105,9 @@ class TaskRunner:
         from airflow.sdk._shared.module_loading import import_string
         from airflow.sdk.serde import deserialize
 
-        kind: Callable[..., BaseTrigger] = import_string(self.reported["classpath"])
+        kind: type[BaseTrigger] = import_string(self.reported["classpath"])
         kwargs: Any = deserialize(self.reported["trigger_kwargs"])
-        return kind(**kwargs)
+        return variant(kind, **self.trigger_attributes)(**kwargs)
 
     def fire(self) -> Any:
         """Run the trigger to its first event, and return the event's payload."""

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import hypothesis.strategies as st
 import pendulum
-import pytest
 from hypothesis import example, given, settings
 
-from airflow_provider_winsms import arrivals
-from airflow_provider_winsms.arrivals import Line
+from airflow_provider_winsms.arrivals import Bounds, Line, lists_within
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from airflow_provider_winsms.privacy import KeyedHash
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
-from airflow_provider_winsms.watching import Turns
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until
 
 if TYPE_CHECKING:
@@ -39,8 +36,7 @@ class FromMemory(SmsIncomingTrigger):
     """A watcher of a list in this process."""
 
     ids: ClassVar[list[int]]
-    pause: ClassVar[Any]
-    hold: ClassVar[Any]
+    lists = lists_within(Bounds(keys_kept=KEYS_KEPT))
 
     @asynccontextmanager
     async def _dial(self) -> AsyncIterator[Line]:
@@ -66,9 +62,6 @@ class World:
         self.may_repeat: set[tuple[str, str]] = set()
         self.down: set[str] = set()
         FromMemory.ids = [10 * number for number in range(1, 12)]
-        FromMemory.pause = staticmethod(self.time.pause)
-        FromMemory.hold = staticmethod(self.time.hold)
-        FromMemory.turns = Turns()
         self.listed_at_first = set(FromMemory.ids)
         self.triggerer = self._triggerer()
 
@@ -216,9 +209,7 @@ async def live(steps: list[tuple[Any, int]]) -> World:
 def test_each_message_is_stored_for_each_watcher_and_once_unless_all_ended_before_its_cursor_was_written(
     steps: list[tuple[Any, int]],
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrivals, "KEYS_KEPT", KEYS_KEPT)
-        world = asyncio.run(live(steps))
+    world = asyncio.run(live(steps))
     due = [str(each) for each in FromMemory.ids if each not in world.listed_at_first]
     for name in WATCHERS:
         told = [key for watcher, key in world.stored if watcher == name]

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms import arrivals
+from airflow_provider_winsms.arrivals import Bounds, lists_within
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.support.lists import connection_to, one_at_a_time, row
-from tests.triggers.triggerer import Time, Triggerer, use
+from tests.support.variants import variant
+from tests.triggers.triggerer import Time, Triggerer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,16 +49,18 @@ class Endless:
 
 @pytest.fixture
 def endless(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Endless:
-    monkeypatch.setattr(arrivals, "MOST_REQUESTS", MOST_REQUESTS)
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", connection_to(sandbox, page_size=10))
     return Endless(sandbox)
 
 
+def bounded(**bounds: int) -> type[SmsIncomingTrigger]:
+    return variant(SmsIncomingTrigger, lists=lists_within(Bounds(**bounds)))
+
+
 @pytest.fixture
-async def triggerer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Triggerer]:
+async def triggerer() -> AsyncIterator[Triggerer]:
     time = Time()
-    use(time, monkeypatch)
-    yield Triggerer({}, time)
+    yield Triggerer({}, time, kind=bounded(most_requests=MOST_REQUESTS))
     for each in time.triggerers:
         await each.kill()
 
@@ -110,16 +114,16 @@ async def test_a_list_without_end_is_read_on_from_poll_to_poll(
 
 
 async def test_more_news_than_one_poll_reads_are_all_told_in_their_order(
-    endless: Endless, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+    endless: Endless, triggerer: Triggerer
 ) -> None:
-    monkeypatch.setattr(arrivals, "MOST_REQUESTS", 16)
-    monkeypatch.setattr(arrivals, "KEYS_KEPT", 20)
-    triggerer.start("replies")
-    await triggerer.begun()
-    await triggerer.poll_and_store()
-    dead, endless.ids = triggerer, list(range(1, 301))
+    patient = bounded(most_requests=16, keys_kept=20)
+    dead = Triggerer({}, triggerer.time, kind=patient)
+    dead.start("replies")
+    await dead.begun()
+    await dead.poll_and_store()
+    endless.ids = list(range(1, 301))
     await dead.kill()
-    after = Triggerer(dead.stores, dead.time)
+    after = Triggerer(dead.stores, dead.time, kind=patient)
     after.start("replies")
     for _ in range(6):
         await after.poll_and_store()

@@ -26,7 +26,7 @@ from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.watching import LONGEST_BACK_OFF, MOST_IN_FLIGHT, SETTLING
 from tests.conftest import API_KEY
 from tests.support.lists import Lists, row
-from tests.triggers.triggerer import Store, Time, Triggerer, settled, until, use
+from tests.triggers.triggerer import Store, Time, Triggerer, settled, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,9 +65,8 @@ def connect(monkeypatch: pytest.MonkeyPatch, host: str, key: str) -> None:
 
 
 @pytest.fixture
-async def time(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Time]:
+async def time() -> AsyncIterator[Time]:
     made = Time()
-    use(made, monkeypatch)
     yield made
     for triggerer in made.triggerers:
         await triggerer.kill()
@@ -1086,7 +1085,7 @@ class TestAlone:
     async def test_a_watcher_tells_what_comes_from_now_on_and_warns(
         self, gateway: Sandbox, time: Time, caplog: pytest.LogCaptureFixture
     ) -> None:
-        trigger = SmsIncomingTrigger(keywords=["YES"])
+        trigger = time.watchers()(keywords=["YES"])
         events = trigger.run()
         gateway.incoming(NUMBER, "YES")
         first = asyncio.ensure_future(anext(events))
@@ -1106,7 +1105,7 @@ class TestAlone:
     async def test_its_cursor_is_written_once_it_asks_for_more(
         self, gateway: Sandbox, time: Time, stores: dict[str, Store]
     ) -> None:
-        trigger = SmsIncomingTrigger()
+        trigger = time.watchers()()
         stores["asset"] = Store()
         trigger.asset_state_store = stores["asset"].accessor(lambda: True)  # type: ignore[assignment]
         events = trigger.run()

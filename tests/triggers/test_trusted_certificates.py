@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ async def test_a_poll_needs_no_more_than_requests_ca_bundle(
     with Stub(DELIVERED, tls=identity.server) as stub:
         connection = {"conn_type": "winsms", "host": stub.base_url, "password": "key-for-tests"}
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
-        async with await _open_transport("winsms_default") as transport:
+        async with await _open_transport("winsms_default", asyncio.sleep, ()) as transport:
             (report,) = await transport.send(transport.endpoint.gateway.delivery_reports([2316]))
     assert report.message_id == 2316
     assert len(stub.requests) == 1

@@ -18,11 +18,10 @@ from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.watching import GATHERING, Turns
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-
-    import pytest
 
 PATIENCE = 20.0
 """Seconds that anything may take: a bound for a busy machine, not an expectation."""
@@ -38,7 +37,12 @@ class Time:
         self.lasts: asyncio.Event | None = None
         """Until when they are."""
         self.triggerers: list[Triggerer] = []
+        self.turns = Turns()
         self._turn = asyncio.Event()
+
+    def watchers(self, kind: type[SmsIncomingTrigger] = SmsIncomingTrigger) -> type[SmsIncomingTrigger]:
+        """Return watchers that pause as the test says."""
+        return variant(kind, pause=self.pause, hold=self.hold, turns=self.turns)
 
     async def pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
         if seconds == GATHERING:
@@ -148,7 +152,7 @@ class Triggerer:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stores = stores
-        self.kind = kind
+        self.kind = pauses.watchers(kind)
         self.time = pauses
         self.fired: list[Fired] = []
         """Handed to Airflow, and not yet stored."""
@@ -282,10 +286,3 @@ async def settled(rounds: int = 50) -> None:
     await asyncio.to_thread(bool)
     for _ in range(rounds):
         await asyncio.sleep(0)
-
-
-def use(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have watchers pause as the test says."""
-    monkeypatch.setattr(SmsIncomingTrigger, "pause", time.pause)
-    monkeypatch.setattr(SmsIncomingTrigger, "hold", time.hold)
-    monkeypatch.setattr(SmsIncomingTrigger, "turns", Turns())
