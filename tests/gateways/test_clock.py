@@ -15,7 +15,7 @@ from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import BALANCE
 from tests.gateways.carriers import KEY, Time
 from tests.gateways.stub import Reply, Stub, answer, refusal
-from tests.gateways.test_any_answer import WHERE
+from tests.gateways.test_answers_properties import WHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from airflow_provider_winsms.gateways import rows
 from airflow_provider_winsms.gateways.rows import DocumentError, document_of
 from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Stub, answer
-from tests.gateways.test_any_answer import DOCUMENTS
+from tests.gateways.test_answers_properties import DOCUMENTS
 
 if TYPE_CHECKING:
     from tests.gateways.carriers import Carrier

@@ -15,7 +15,7 @@ from airflow_provider_winsms.gateways.transport import Answer, read_answer
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
 from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Reply, Stub, answer, cut, refusal, refusal_document
-from tests.gateways.test_any_answer import WHERE
+from tests.gateways.test_answers_properties import WHERE
 
 if TYPE_CHECKING:
     from tests.gateways.carriers import Carrier

@@ -34,7 +34,7 @@ from tests.gateways.calls import ANN, BALANCE
 from tests.gateways.carriers import CALLERS, GATEWAY, KEY, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, cut
 from tests.gateways.stub import closing as closed
-from tests.gateways.test_any_answer import DOCUMENTS, spoilt
+from tests.gateways.test_answers_properties import DOCUMENTS, spoilt
 from tests.gateways.test_contract import LOST, REFUSED
 
 if TYPE_CHECKING:

@@ -4,12 +4,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import SmsHistory
-from airflow_provider_winsms.ledger.schema import TABLES, VIEWS, MessageState
+from airflow_provider_winsms.ledger.schema import TABLES, VIEWS
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
     FIRST,
@@ -17,7 +14,6 @@ from tests.ledger.batches import (
     NOON,
     accepted,
     batch,
-    counts,
     declined,
     ledger,
     messages,
@@ -25,8 +21,6 @@ from tests.ledger.batches import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.databases import Database
 
 
@@ -92,98 +86,3 @@ def test_views_show_known_figures(database: Database) -> None:
         (day, "etl", 8, 2, 0.25),
         (day, "marketing", 1, 0, 0),
     ]
-
-
-_RECEIPTS = st.one_of(
-    st.decimals("0.1", "9.9", places=1).map(lambda cost: ("accepted", cost)),
-    st.sampled_from([RejectReason.OPTED_OUT, RejectReason.NO_CREDITS]).map(
-        lambda reason: (reason, Decimal(0))
-    ),
-)
-_STEP = st.one_of(
-    st.tuples(st.just("record"), st.dictionaries(st.integers(0, 4), _RECEIPTS)),
-    st.tuples(st.just("take back"), st.sets(st.integers(0, 4))),
-    st.tuples(st.just("cancel"), st.sets(st.integers(0, 4))),
-    st.tuples(st.just("report"), st.dictionaries(st.integers(0, 4), st.sampled_from(DeliveryState))),
-    st.tuples(st.just("resolve"), st.booleans()),
-    st.tuples(st.just("withdraw"), st.none()),
-)
-
-
-class Play:
-    """A batch of three requests, to which anything may happen."""
-
-    def __init__(self, database: Database) -> None:
-        self.tables, self.history = ledger(database), SmsHistory(database.hook())
-        self.tables.open(batch())
-        self.ids = 0
-
-    def step(self, place: Place, what: str, detail: Any) -> None:
-        claim = self.tables.find(place)
-        if claim is None:
-            self.tables.intend(place, record(5), messages(5))
-            return
-        getattr(self, f"_{what.replace(' ', '_')}")(place, claim, detail)
-
-    def _record(self, place: Place, claim: Any, detail: Any) -> None:
-        news = {}
-        for position, (word, cost) in detail.items():
-            if position in claim.in_doubt:
-                self.ids += 1
-                news[position] = accepted(self.ids, str(cost)) if word == "accepted" else declined(word)
-        claim.learn(news)
-        self.tables.record(place, claim, news)
-        assert self.tables.find(place) == claim
-
-    def _take_back(self, place: Place, claim: Any, detail: Any) -> None:
-        claim.cancelling_at = LATER
-        self.tables.cancelling(place, claim)
-        claim.cancelling_at = None
-        news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in detail if p in claim.ids}
-        claim.learn(news)
-        self.tables.record(place, claim, news)
-        assert self.tables.find(place) == claim
-
-    def _cancel(self, place: Place, claim: Any, detail: Any) -> None:
-        ids = [claim.ids[position] for position in detail if position in claim.ids]
-        self.history.cancelling(ids)
-        self.history.cancelled(dict.fromkeys(ids[::2], Decimal("0.7")))
-        self.history.not_cancelled(dict.fromkeys(ids[1::2], DeliveryState.SENT))
-        assert self.tables.find(place) == claim
-
-    def _report(self, place: Place, claim: Any, detail: Any) -> None:
-        reports = [DeliveryReport(claim.ids[p], state) for p, state in detail.items() if p in claim.ids]
-        self.history.delivered(reports)
-        assert self.tables.find(place) == claim
-
-    def _resolve(self, place: Place, claim: Any, detail: Any) -> None:
-        if not claim.in_doubt:
-            return
-        ids = [self.ids + n for n in range(1, len(claim.in_doubt) + 1)]
-        self.ids += len(ids)
-        self.history.resolve(batch().id, place, ids if detail else None)
-
-    def _withdraw(self, place: Place, claim: Any, _detail: Any) -> None:
-        self.tables.withdraw(place, claim)
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(steps=st.lists(st.tuples(st.integers(1, 3), _STEP), max_size=25))
-def test_counts_and_costs_always_say_what_the_rows_say(
-    sqlite: Database, tmp_path: Path, steps: list[tuple[int, tuple[str, Any]]]
-) -> None:
-    (tmp_path / "ledger.db").unlink(missing_ok=True)
-    play = Play(sqlite)
-    with play.tables, play.history:
-        for request, (what, detail) in steps:
-            play.step(Place(1, request), what, detail)
-            rows = sqlite.execute("SELECT state, cost, refund FROM sms_messages")
-            of_state = [MessageState(row[0]).counter for row in rows]
-            names = ("accepted", "declined", "unknown", "cancelled")
-            sums = [sum((Decimal(str(row[n])) for row in rows), Decimal(0)) for n in (1, 2)]
-            assert counts(sqlite) == [*map(of_state.count, names), *sums]
