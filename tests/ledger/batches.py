@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,13 @@ def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, place: Place = F
     claim.learn(news)
     tables.record(place, claim, news)
     return claim
+
+
+def sent_through_another_connection(database: Database) -> None:
+    """Send a batch through ``winsms_other``, with ids from 200 on."""
+    with ledger(database, "other") as other:
+        other.open(replace(batch("other"), sms_conn_id="winsms_other"))
+        sent(other, first_id=200)
 
 
 def counts(database: Database) -> list[Any]:

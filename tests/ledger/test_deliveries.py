@@ -33,6 +33,7 @@ from tests.ledger.batches import (
     number,
     record,
     sent,
+    sent_through_another_connection,
 )
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def test_every_reader_returns_the_texts_of_its_connection_only(
     database: Database, tables: SqlLedger, history: SmsHistory
 ) -> None:
     sent(tables)
-    with ledger(database, "other") as other:
-        other.open(replace(batch("other"), sms_conn_id="winsms_other"))
-        sent(other, first_id=200)
+    sent_through_another_connection(database)
     places = [(BATCH, 1, 1), (batch("other").id, 1, 1)]
     for name, ids in ((CONNECTION, [100, 101, 102]), ("winsms_other", [200, 201, 202])):
         for pages in (

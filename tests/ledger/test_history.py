@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,19 @@ from airflow_provider_winsms.ledger.base import Place
 from airflow_provider_winsms.ledger.history import OpenMessage, Parked, SmsHistory
 from airflow_provider_winsms.ledger.schema import REPORTED_FROM, MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
-from tests.ledger.batches import FIRST, LATER, NOON, accepted, batch, counts, ledger, messages, record, sent
+from tests.ledger.batches import (
+    FIRST,
+    LATER,
+    NOON,
+    accepted,
+    batch,
+    counts,
+    ledger,
+    messages,
+    record,
+    sent,
+    sent_through_another_connection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,9 +169,7 @@ def test_open_messages_are_of_one_connection(
     database: Database, tables: SqlLedger, history: SmsHistory
 ) -> None:
     sent(tables)
-    with ledger(database, "other") as other:
-        other.open(replace(batch("other"), sms_conn_id="winsms_other"))
-        sent(other, first_id=200)
+    sent_through_another_connection(database)
     assert opened(history) == [100, 101, 102]
 
 

@@ -22,29 +22,21 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
-from tests.support import databases
+from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_winsms.gateways.base import Call, Leaving
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
+__all__ = ["ledger"]
+
 T = TypeVar("T")
 
 DELETE = "deleteScheduledMessages"
 LOST = ["lost-after-acceptance", "500-after-acceptance", "truncated-json", "html-answer"]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database for the ledger, which the tasks find."""
-    database = databases.sqlite(tmp_path / "ledger.db")
-    database.let_tasks_find_it(monkeypatch)
-    return database
 
 
 @pytest.fixture

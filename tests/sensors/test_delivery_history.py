@@ -12,6 +12,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFaile
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.support import databases
+from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
+__all__ = ["ledger"]
+
 DELIVERED, FAILED, NEVER_SENT, STAYS_SENT = "27000000010", "27000000011", "27000000012", "27000000013"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database for the ledger, which the tasks and triggers find."""
-    database = databases.sqlite(tmp_path / "ledger.db")
-    database.let_tasks_find_it(monkeypatch)
-    return database
 
 
 @pytest.fixture

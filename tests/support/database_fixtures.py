@@ -74,3 +74,11 @@ def _connect(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     inherited = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (*PROVIDERS, inherited))))
     return database
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A database for the ledger, which the tasks and triggers find."""
+    database = databases.sqlite(tmp_path / "ledger.db")
+    database.let_tasks_find_it(monkeypatch)
+    return database

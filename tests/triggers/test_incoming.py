@@ -83,6 +83,14 @@ def triggerer(stores: dict[str, Store], time: Time) -> Triggerer:
     return Triggerer(stores, time)
 
 
+@pytest.fixture
+async def watching(triggerer: Triggerer) -> Triggerer:
+    """A triggerer with a watcher of replies that has begun, of what the gateway of the test lists."""
+    triggerer.start("replies")
+    await triggerer.begun()
+    return triggerer
+
+
 async def restarted(dead: Triggerer) -> Triggerer:
     """Kill a triggerer, and return the next one."""
     await dead.kill()
@@ -158,13 +166,11 @@ class TestOneEventPerMessage:
         assert triggerer.keys() == [str(new)]
 
     async def test_two_in_the_same_minute_from_the_same_number_fire_twice(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         ids = [gateway.incoming(NUMBER, "YES") for _ in range(2)]
-        await triggerer.poll_and_store()
-        assert triggerer.keys() == list(map(str, ids))
+        await watching.poll_and_store()
+        assert watching.keys() == list(map(str, ids))
 
     async def test_messages_of_the_short_code_are_told_likewise(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -179,30 +185,26 @@ class TestOneEventPerMessage:
 
 class TestRestarts:
     async def test_an_event_that_was_not_stored_fires_again(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         message_id = gateway.incoming(NUMBER, "YES")
-        await triggerer.poll()
-        assert len(triggerer.fired) == 1
-        again = await restarted(triggerer)
+        await watching.poll()
+        assert len(watching.fired) == 1
+        again = await restarted(watching)
         again.start("replies")
         await again.begun()
         again.store()
         assert again.keys() == [str(message_id)]
 
-    async def test_what_a_cursor_has_never_fires_again(self, gateway: Sandbox, triggerer: Triggerer) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
+    async def test_what_a_cursor_has_never_fires_again(self, gateway: Sandbox, watching: Triggerer) -> None:
         gateway.incoming(NUMBER, "YES")
-        await triggerer.poll_and_store()
+        await watching.poll_and_store()
         for _ in range(2):
-            triggerer = await restarted(triggerer)
-            triggerer.start("replies")
-            await triggerer.begun()
-            await triggerer.poll_and_store()
-            assert triggerer.keys() == []
+            watching = await restarted(watching)
+            watching.start("replies")
+            await watching.begun()
+            await watching.poll_and_store()
+            assert watching.keys() == []
 
     async def test_what_comes_while_the_triggerer_is_down_fires_when_it_is_back(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -217,19 +219,17 @@ class TestRestarts:
         assert triggerer.keys() == list(map(str, ids))
 
     async def test_an_event_stored_right_before_the_end_is_repeated_under_its_key(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         gateway.incoming(NUMBER, "YES")
-        await triggerer.poll()
-        triggerer.store_and_die()
-        first = triggerer.stored
-        triggerer = await restarted(triggerer)
-        triggerer.start("replies")
-        await triggerer.begun()
-        triggerer.store()
-        assert [event.payload for event in triggerer.stored] == [event.payload for event in first]
+        await watching.poll()
+        watching.store_and_die()
+        first = watching.stored
+        watching = await restarted(watching)
+        watching.start("replies")
+        await watching.begun()
+        watching.store()
+        assert [event.payload for event in watching.stored] == [event.payload for event in first]
 
     async def test_a_watcher_that_is_cut_off_while_it_hands_its_event_over_fires_it_again(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -252,16 +252,14 @@ class TestRestarts:
         assert sorted(event.watcher for event in triggerer.stored) == ["cut off", "stays"]
 
     async def test_a_paused_watcher_goes_on_where_it_stopped(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        await triggerer.stop("replies")
+        await watching.stop("replies")
         message_id = gateway.incoming(NUMBER, "meanwhile")
-        triggerer.start("replies")
-        await triggerer.begun(2)
-        triggerer.store()
-        assert triggerer.keys() == [str(message_id)]
+        watching.start("replies")
+        await watching.begun(2)
+        watching.store()
+        assert watching.keys() == [str(message_id)]
 
     async def test_a_watcher_with_other_arguments_begins_anew(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -358,18 +356,16 @@ class TestTheLastOfSeveral:
     """Airflow hands it on only with a later event, if it is stored while the first ones are being queued."""
 
     async def test_is_fired_some_seconds_after_the_others(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         gateway.incoming(NUMBER, "alone")
-        await triggerer.poll()
-        assert triggerer.time.held == []
+        await watching.poll()
+        assert watching.time.held == []
         gateway.add_incoming([(NUMBER, "YES")] * 5)
-        await triggerer.poll()
-        (seconds,) = triggerer.time.held
+        await watching.poll()
+        (seconds,) = watching.time.held
         assert SETTLING - 1 < seconds <= SETTLING
-        assert len(triggerer.fired) == 6
+        assert len(watching.fired) == 6
 
     async def test_is_the_last_of_all_watchers_of_an_asset(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -384,19 +380,17 @@ class TestTheLastOfSeveral:
         assert SETTLING - 1 < seconds <= SETTLING
         assert len(triggerer.fired) == 3
 
-    async def test_is_not_lost_while_it_is_held_back(self, gateway: Sandbox, triggerer: Triggerer) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
+    async def test_is_not_lost_while_it_is_held_back(self, gateway: Sandbox, watching: Triggerer) -> None:
         ids = gateway.add_incoming([(NUMBER, "YES")] * 2)
-        triggerer.time.lasts = asyncio.Event()
-        await triggerer.poll_and_store()
-        assert triggerer.keys() == [str(ids[0])]
-        triggerer.time.lasts = None
-        triggerer = await restarted(triggerer)
-        triggerer.start("replies")
-        await triggerer.begun()
-        triggerer.store()
-        assert triggerer.keys() == [str(ids[1])]
+        watching.time.lasts = asyncio.Event()
+        await watching.poll_and_store()
+        assert watching.keys() == [str(ids[0])]
+        watching.time.lasts = None
+        watching = await restarted(watching)
+        watching.start("replies")
+        await watching.begun()
+        watching.store()
+        assert watching.keys() == [str(ids[1])]
 
 
 class TestAnyOrder:
@@ -464,13 +458,11 @@ class TestAnyOrder:
         assert triggerer.keys() == ["1100", "1101"]
 
     async def test_an_empty_list_is_watched_from_its_first_row(
-        self, listed: Lists, triggerer: Triggerer
+        self, listed: Lists, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         listed.rows = [row(7)]
-        await triggerer.poll_and_store()
-        assert triggerer.keys() == ["7"]
+        await watching.poll_and_store()
+        assert watching.keys() == ["7"]
 
 
 def leaving(rows: list[dict[str, Any]], place: int) -> dict[str, list[dict[str, Any]]]:
@@ -569,22 +561,20 @@ class TestALateMessage:
         assert triggerer.keys() == ["1998", "2041"]
 
     async def test_is_told_of_a_list_that_was_empty_and_grew_at_its_beginning(
-        self, large_pages: Lists, triggerer: Triggerer
+        self, large_pages: Lists, watching: Triggerer
     ) -> None:
         """In which order a list is nobody can tell of one row, so it is looked at again."""
-        triggerer.start("replies")
-        await triggerer.begun()
 
         def has_stored(size: int) -> bool:
-            return len(triggerer.stored) == size
+            return len(watching.stored) == size
 
         for size in (1, 700, 1400):
             large_pages.rows = [row(number) for number in range(2000 + size, 2000, -1)]
-            triggerer.time.turn()
-            await triggerer.store_until(partial(has_stored, size))
+            watching.time.turn()
+            await watching.store_until(partial(has_stored, size))
         large_pages.rows = [row(9000), *large_pages.rows[:-1]]
-        await triggerer.poll_and_store()
-        assert triggerer.keys()[-1] == "9000"
+        await watching.poll_and_store()
+        assert watching.keys()[-1] == "9000"
 
     async def test_is_told_once_after_a_restart_in_which_it_came(
         self, large_pages: Lists, triggerer: Triggerer
@@ -605,23 +595,21 @@ class TestALateMessage:
 
 class TestABacklog:
     async def test_thousands_are_told_in_order_and_never_too_many_at_a_time(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        writes = triggerer.stores["replies"].writes
+        writes = watching.stores["replies"].writes
         ids = gateway.add_incoming([(NUMBER, "YES")] * 3000)
-        triggerer.time.turn()
+        watching.time.turn()
         most = 0
-        while len(triggerer.stored) < len(ids):
+        while len(watching.stored) < len(ids):
             await asyncio.sleep(0.001)
-            most = max(most, len(triggerer.fired))
-            triggerer.store()
+            most = max(most, len(watching.fired))
+            watching.store()
         await settled()
-        assert triggerer.keys() == list(map(str, ids))
+        assert watching.keys() == list(map(str, ids))
         assert most <= MOST_IN_FLIGHT
-        assert triggerer.stores["replies"].writes - writes <= len(ids) / (MOST_IN_FLIGHT - 1) + 2
-        cursor = triggerer.stores["replies"].cursor()
+        assert watching.stores["replies"].writes - writes <= len(ids) / (MOST_IN_FLIGHT - 1) + 2
+        cursor = watching.stores["replies"].cursor()
         assert len(cursor["seen"]) <= 500
         assert cursor["low"] == ids[-501]
 
@@ -629,44 +617,40 @@ class TestABacklog:
         "kills", [(81, 81, 81), (1, 2, 3), (16, 16, 16), (15, 16, 17), (40, 1, 90), (199, 5, 5)]
     )
     async def test_a_kill_in_a_burst_repeats_no_more_than_were_in_flight(
-        self, gateway: Sandbox, triggerer: Triggerer, kills: tuple[int, ...]
+        self, gateway: Sandbox, watching: Triggerer, kills: tuple[int, ...]
     ) -> None:
         """Airflow tells of events only once all are stored that it took over together."""
-        triggerer.start("replies")
-        await triggerer.begun()
         ids = gateway.add_incoming([(NUMBER, "YES")] * 300)
-        triggerer.time.turn()
+        watching.time.turn()
         told: list[str] = []
         for kill in kills:
-            while await fired(triggerer) < kill - len(triggerer.stored):
-                triggerer.store()
-            triggerer.store_and_die(kill - len(triggerer.stored))
-            told += triggerer.keys()
-            triggerer = await restarted(triggerer)
-            triggerer.start("replies")
-        while str(ids[-1]) not in triggerer.keys():  # noqa: SIM118 - not a mapping
-            await fired(triggerer)
-            triggerer.store()
-        told += triggerer.keys()
+            while await fired(watching) < kill - len(watching.stored):
+                watching.store()
+            watching.store_and_die(kill - len(watching.stored))
+            told += watching.keys()
+            watching = await restarted(watching)
+            watching.start("replies")
+        while str(ids[-1]) not in watching.keys():  # noqa: SIM118 - not a mapping
+            await fired(watching)
+            watching.store()
+        told += watching.keys()
         assert sorted(set(told)) == sorted(map(str, ids))
         assert len(told) - len(ids) <= len(kills) * MOST_IN_FLIGHT
 
     async def test_nothing_more_is_fired_until_the_cursor_of_what_was_stored_is_written(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
         gateway.add_incoming([(NUMBER, "YES")] * 200)
-        store = triggerer.stores["replies"]
+        store = watching.stores["replies"]
         store.answers.clear()
-        triggerer.time.turn()
-        await until(lambda: triggerer.fired)
+        watching.time.turn()
+        await until(lambda: watching.fired)
         await settled()
-        triggerer.store()
+        watching.store()
         await settled()
-        assert triggerer.fired == []
+        assert watching.fired == []
         store.answers.set()
-        await until(lambda: triggerer.fired)
+        await until(lambda: watching.fired)
 
 
 class TestOptOuts:
@@ -928,51 +912,45 @@ class TestErrors:
         assert len(triggerer.stored) == 1
 
     async def test_a_cursor_that_cannot_be_written_is_written_later(
-        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+        self, gateway: Sandbox, watching: Triggerer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        store = triggerer.stores["replies"]
+        store = watching.stores["replies"]
         store.is_broken = True
         message_id = str(gateway.incoming(NUMBER, "YES"))
-        await triggerer.poll_and_store()
+        await watching.poll_and_store()
         assert "could not be saved" in caplog.text
-        assert triggerer.failed == {}
+        assert watching.failed == {}
         store.is_broken = False
-        await triggerer.poll_and_store()
+        await watching.poll_and_store()
         assert message_id in store.cursor()["seen"]
-        assert triggerer.keys() == [message_id]
+        assert watching.keys() == [message_id]
 
     async def test_a_cursor_that_cannot_be_read_is_read_later(
-        self, gateway: Sandbox, triggerer: Triggerer
+        self, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        triggerer = await restarted(triggerer)
+        watching = await restarted(watching)
         message_id = gateway.incoming(NUMBER, "YES")
-        triggerer.stores["replies"].is_broken = True
-        triggerer.start("replies")
-        await triggerer.begun()
-        triggerer.stores["replies"].is_broken = False
+        watching.stores["replies"].is_broken = True
+        watching.start("replies")
+        await watching.begun()
+        watching.stores["replies"].is_broken = False
         for _ in range(2):
-            await triggerer.poll_and_store()
-        assert triggerer.keys() == [str(message_id)]
+            await watching.poll_and_store()
+        assert watching.keys() == [str(message_id)]
 
     async def test_a_cursor_that_is_none_is_not_overwritten(
-        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+        self, gateway: Sandbox, watching: Triggerer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        (key,) = triggerer.stores["replies"].cursors
-        triggerer.stores["replies"].rows[key] = '"mine"'
-        triggerer = await restarted(triggerer)
-        triggerer.start("replies")
-        await triggerer.begun()
+        (key,) = watching.stores["replies"].cursors
+        watching.stores["replies"].rows[key] = '"mine"'
+        watching = await restarted(watching)
+        watching.start("replies")
+        await watching.begun()
         gateway.incoming(NUMBER, "YES")
-        await triggerer.poll()
-        assert triggerer.stores["replies"].rows[key] == '"mine"'
+        await watching.poll()
+        assert watching.stores["replies"].rows[key] == '"mine"'
         assert "to start from now" in caplog.text
-        assert triggerer.fired == []
+        assert watching.fired == []
 
 
 CURSOR, BEGUN, ANY = "0123456789abcdef", ("-begun",), ("",)
@@ -984,42 +962,38 @@ class TestAStoreThatDoesNotFindWhatItHas:
     @pytest.mark.parametrize("reads", [1, 2, 3])
     @pytest.mark.parametrize("hidden", [tuple(CURSOR), BEGUN, ANY], ids=["cursor", "witness", "every key"])
     async def test_replies_that_came_while_no_triggerer_ran_are_told_in_the_end(
-        self, hidden: tuple[str, ...], reads: int, gateway: Sandbox, triggerer: Triggerer
+        self, hidden: tuple[str, ...], reads: int, gateway: Sandbox, watching: Triggerer
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        triggerer = await restarted(triggerer)
+        watching = await restarted(watching)
         ids = [gateway.incoming(NUMBER, "YES") for _ in range(50)]
-        store = triggerer.stores["replies"]
+        store = watching.stores["replies"]
         store.hidden, store.hidden_reads = hidden, reads
-        triggerer.start("replies")
+        watching.start("replies")
         for _ in range(40):
-            await triggerer.poll_and_store()
-            if len(triggerer.keys()) == len(ids):
+            await watching.poll_and_store()
+            if len(watching.keys()) == len(ids):
                 break
-        assert sorted(triggerer.keys()) == sorted(map(str, ids))
+        assert sorted(watching.keys()) == sorted(map(str, ids))
 
     async def test_a_watcher_without_its_cursor_watches_nothing_until_a_person_decides(
-        self, gateway: Sandbox, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
+        self, gateway: Sandbox, watching: Triggerer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        triggerer.start("replies")
-        await triggerer.begun()
-        rows = triggerer.stores["replies"].rows
-        (key,) = triggerer.stores["replies"].cursors
+        rows = watching.stores["replies"].rows
+        (key,) = watching.stores["replies"].cursors
         del rows[key]
-        triggerer = await restarted(triggerer)
-        triggerer.start("replies")
-        await triggerer.begun()
+        watching = await restarted(watching)
+        watching.start("replies")
+        await watching.begun()
         gateway.incoming(NUMBER, "YES")
-        await triggerer.poll_and_store()
-        assert triggerer.stored == []
+        await watching.poll_and_store()
+        assert watching.stored == []
         assert f"has {key}-begun, but not its cursor" in caplog.text
         del rows[f"{key}-begun"]
         for _ in range(20):
-            await triggerer.poll_and_store()
+            await watching.poll_and_store()
         new = gateway.incoming(NUMBER, "NO")
-        await triggerer.poll_and_store()
-        assert triggerer.keys() == [str(new)]
+        await watching.poll_and_store()
+        assert watching.keys() == [str(new)]
 
 
 BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 """Seconds that anything may take: a bound for a busy machine, not an expectation."""
 
+TEXTS_AT_A_POLL = 4
+"""So many texts at the most come in at once where there is a pattern."""
+
 
 class Time:
     """Pauses that last until the test says so, or somebody joins."""
@@ -280,9 +283,13 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def settled(rounds: int = 50) -> None:
-    """Let everything run that can, also in the thread that ``start`` makes, which works in order."""
-    for _ in range(rounds):
-        await asyncio.sleep(0)
-    await asyncio.to_thread(bool)
+    """Let everything run that can, also in the thread that ``start`` makes, which works in order.
+
+    Each text that a pattern is searched for in takes the thread once more.
+    """
+    for _ in range(TEXTS_AT_A_POLL):
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await asyncio.to_thread(bool)
     for _ in range(rounds):
         await asyncio.sleep(0)
