@@ -25,7 +25,6 @@ from airflow_provider_winsms.planning import Changes
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts.docs import pages
-from tests.support.clock import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,9 +146,8 @@ def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tm
 
 
 def test_the_refresh_that_is_shown_notes_deliveries(
-    sandbox: Sandbox, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(SmsRefreshStatusOperator, "clock", clock_of(sandbox))
     runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
     runner.run(SmsSendOperator(task_id="send", text="Hallo", to="27000000010", ledger_conn_id="warehouse"))
     sandbox.advance(3600)
