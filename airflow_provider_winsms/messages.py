@@ -7,19 +7,12 @@ texts and raw rows are personal data: no ``repr`` shows them.
 
 from __future__ import annotations
 
-import ast
-import json
-import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
-
-from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +30,6 @@ MessageIds: TypeAlias = "MessageId | Iterable[MessageIds] | Mapping[str, Any] | 
 _SHOWN_IN_FRONT = 2
 _SHOWN_BEHIND = 3
 _TENTH = Decimal("0.1")
-_SEPARATORS = re.compile(r"[,;\n]+")
 
 
 def mask_number(number: str) -> str:
@@ -69,7 +61,7 @@ def is_table(value: object) -> bool:
     )
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     """Return ``1 request``, ``2 requests``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
@@ -457,60 +449,9 @@ class Page(Generic[T]):
         return [each for each in places if each not in self.unreadable_at] if self.unreadable_at else places
 
 
-def each_message_id(value: object) -> Iterator[object]:
-    """Walk through the ids in whatever an operator was given.
+def instants_of(time: DateTime | None) -> set[DateTime]:
+    """Return what a time on a clock may stand for, in UTC: two instants, where clocks were put back.
 
-    Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
-    text of any of them (from a template).
-
-    :raises InvalidMessage: if there is none, unless one of the sends says that it had none accepted.
+    One that could not be read stands for none that is known.
     """
-    try:
-        found = list(_walk(value))
-    except RecursionError:
-        msg = "The message ids are nested too deeply. Give a list of ids."
-        raise InvalidMessage(msg) from None
-    if not found:
-        msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
-        raise InvalidMessage(msg)
-    yield from (item for item in found if item is not _NONE_ACCEPTED)
-
-
-_NONE_ACCEPTED = object()
-"""Stands for the ids of a send that had none accepted."""
-
-
-def _walk(value: object) -> Iterator[object]:
-    if isinstance(value, str):
-        items = items_of_text(value, "message_ids")
-        yield from items if all(isinstance(item, str) for item in items) else _walk(items)
-    elif isinstance(value, Mapping):
-        ids = value.get("message_ids")
-        is_empty = isinstance(ids, (list, tuple)) and not ids
-        yield from [_NONE_ACCEPTED] if is_empty else _walk(ids)
-    elif isinstance(value, Iterable):
-        for item in value:
-            yield from _walk(item)
-    elif value is not None:
-        yield value
-
-
-def items_of_text(text: str, field: str) -> list[Any]:
-    """Return what a text lists.
-
-    Takes a list in Python's or JSON's spelling, as a template renders it, and items with commas, semicolons
-    or line ends between them.
-
-    :param field: the name of the field that holds the text, for the error.
-    :raises InvalidMessage: if it begins as a list and is not one.
-    """
-    if text.lstrip()[:1] not in {"[", "{"}:
-        return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
-    # As decimals, amounts and numbers keep what they were written with: an exponent drops digits of a phone.
-    for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
-        # What is nested too deeply is no list either.
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            items = read(text)
-            return items if isinstance(items, list) else [items]
-    msg = f"`{field}` is text that begins as a list and is none."
-    raise InvalidMessage(msg)
+    return set() if time is None else {time.replace(fold=fold).in_timezone("UTC") for fold in (0, 1)}

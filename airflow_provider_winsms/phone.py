@@ -24,7 +24,7 @@ from airflow_provider_winsms.messages import is_missing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_winsms.choices import CheckNumbers
+    from airflow_provider_winsms.options import CheckNumbers
 
 # E.164: at most 15 digits, and no country code begins with 0. Seven is the shortest subscriber number in use
 # with its country code.
@@ -289,3 +289,20 @@ def _doubtful_zero() -> NotANumber:
 
 def _exponent() -> NotANumber:
     return _refusal("is written with an exponent, which drops digits. Write the column as text")
+
+
+_PLAIN_NUMBER = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
+_SPELT_NUMBER = re.compile(r"[0-9+()\s-]*", re.ASCII)
+_NO_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+_SHARED_DIGITS = 7  # however a number is spelt, its last digits are the same
+
+
+def is_plain(number: str) -> bool:
+    """Tell whether a number is international digits, so that it can be compared."""
+    return _PLAIN_NUMBER.fullmatch(number) is not None
+
+
+def last_digits(number: str) -> str:
+    """Return the digits that a number ends with however it is spelt; none, if it may be any number."""
+    digits = _NO_DIGITS.sub("", number) if _SPELT_NUMBER.fullmatch(number) else ""
+    return digits[-_SHARED_DIGITS:] if len(digits) >= _SHARED_DIGITS else ""

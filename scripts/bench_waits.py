@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from airflow_provider_winsms.delivery.packed_ids import pack
+from airflow_provider_winsms.delivery.tracker import DeliveryWait
 from airflow_provider_winsms.hooks.awaited import async_hook
-from airflow_provider_winsms.packing import pack
 from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
-from airflow_provider_winsms.waiting import DeliveryWait
 from scripts.bulk_gateways import TRAVEL, statuses_by_the_million
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ async def _one_each(controls: str, triggers: int, ids: int, pause: float) -> Fig
 
 async def _ask(wait: DeliveryWait, transport: AsyncTransport) -> None:
     for call in wait.calls(transport.endpoint.gateway):
-        reports = await transport.send(call)
+        reports = await transport.execute(call)
         wait.absorb(reports, time.time())
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.context import ForkProcess
 
-    from airflow_provider_winsms.clocks import Clock
+    from airflow_provider_winsms.runtime import Clock
     from scripts.warehouse import Warehouse
 
 SPEED = 20
@@ -465,9 +465,9 @@ def _reported() -> int:
 
 
 def _operator(job: Job, options: Options, clock: Clock) -> Any:
-    from airflow_provider_winsms.choices import Guarantee
     from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
     from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+    from airflow_provider_winsms.options import Guarantee
 
     WinSMSGateway.limits = replace(WinSMSGateway.limits, recipients=options.per_request)
     SmsSendOperator.clock = SmsSendBatchOperator.clock = clock
@@ -764,7 +764,7 @@ class Controls:
         """Return the sandbox's clock: its time passes evenly, so it need be asked only once."""
         import pendulum
 
-        from airflow_provider_winsms.clocks import Clock
+        from airflow_provider_winsms.runtime import Clock
 
         before = time.monotonic()
         shown = pendulum.parse(self.get("/clock")["now"])

@@ -14,15 +14,15 @@ from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.database import DIALECTS
+from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.schema import MessageState
-from airflow_provider_winsms.privacy import KeyedHash
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from airflow_provider_winsms.database import Kind
+    from airflow_provider_winsms.sql.dialects import ColumnType
 
     Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ _DATASETS = {
     "opt_outs_history": "opt_outs",
 }
 
-COLUMNS: Mapping[str, Mapping[str, Kind]] = {
+COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     table: {column.name: column.kind for column in DATASETS[dataset].columns}
     for table, dataset in _DATASETS.items()
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_winsms.provider_info import get_provider_info
+from airflow_provider_winsms.get_provider_info import get_provider_info
 
-VOCABULARY = ("exceptions", "messages", "text")
+VOCABULARY = ("exceptions", "messages", "gsm7")
 
 
 def public_modules() -> list[str]:

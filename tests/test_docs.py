@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.cli.cli_parser import get_parser
 
-from airflow_provider_winsms.choices import Guarantee
 from airflow_provider_winsms.operators.sms import (
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
-from airflow_provider_winsms.planning import Changes
+from airflow_provider_winsms.options import Guarantee
+from airflow_provider_winsms.sending.plan import Changes
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts.docs import pages

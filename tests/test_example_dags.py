@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 from scripts import warehouse
 from scripts.airflow_process import AirflowProcess
 from scripts.run_examples import EXAMPLES

@@ -33,8 +33,8 @@ from airflow_provider_winsms.operators.sms import (
 )
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
-from airflow_provider_winsms.transfers.datasets import DATASETS
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.conftest import API_KEY
 from tests.support.send_world import broken_store
 

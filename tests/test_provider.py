@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 import airflow_provider_winsms
-from airflow_provider_winsms.provider_info import GATEWAYS, get_provider_info
+from airflow_provider_winsms.get_provider_info import GATEWAYS, get_provider_info
 from scripts.public_modules import public_modules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,20 +86,20 @@ HEAVY = {
 """Clients, drivers and tables that only a running task or trigger needs."""
 
 FOR_DAG_FILES = {
-    "airflow_provider_winsms.airflow_errors",
-    "airflow_provider_winsms.batches",
-    "airflow_provider_winsms.choices",
-    "airflow_provider_winsms.clocks",
+    "airflow_provider_winsms.utils.errors",
+    "airflow_provider_winsms.utils.batches",
+    "airflow_provider_winsms.options",
+    "airflow_provider_winsms.runtime",
     "airflow_provider_winsms.gateways.winsms.connection",
     "airflow_provider_winsms.hooks.base_urls",
     "airflow_provider_winsms.hooks.connections",
-    "airflow_provider_winsms.ledger.store",
+    "airflow_provider_winsms.utils.task_store",
     "airflow_provider_winsms.operators.cancel",
     "airflow_provider_winsms.operators.refresh",
-    "airflow_provider_winsms.parameters",
-    "airflow_provider_winsms.privacy",
-    "airflow_provider_winsms.provider_info",
-    "airflow_provider_winsms.templating",
+    "airflow_provider_winsms.utils.parameters",
+    "airflow_provider_winsms.hashing",
+    "airflow_provider_winsms.get_provider_info",
+    "airflow_provider_winsms.utils.templates",
     "airflow_provider_winsms.triggers.incoming",
 }
 """The modules of this package that the public ones load: parameters and their checks, no work."""

@@ -18,7 +18,7 @@ from airflow_provider_winsms.hooks.winsms import WinSMSHook
 from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.sending import Outcome
+from airflow_provider_winsms.sending.outcome import SendOutcome
 
 if TYPE_CHECKING:
     from tests.support.task_runner import TaskRunner
@@ -80,7 +80,7 @@ def test_each_connection_shown_can_be_read(line: str, monkeypatch: pytest.Monkey
 def test_the_result_shown_has_the_keys_of_a_result() -> None:
     (shown,) = blocks("json")
     result = json.loads(shown)
-    assert list(result) == ["batch", *Outcome().summary()]
+    assert list(result) == ["batch", *SendOutcome().summary()]
     assert set(result["rejected"]) <= {str(reason) for reason in RejectReason}
 
 

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
 import airflow_provider_winsms
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.sandbox.plan import Magic
 
 PERSONAL = {
@@ -27,24 +27,31 @@ PERSONAL = {
 
 PLAIN = {
     # What a gateway, a table, a view, a list, a field of a template, an operation or a fault is called.
-    *("Endpoint.name", "Table.name", "View.name", "Column.name", "Dataset.name", "WatchedList.name"),
-    *("_Within.name", "Operation.name", "Fault.name"),
+    *(
+        "Endpoint.name",
+        "LedgerTable.name",
+        "LedgerView.name",
+        "View.name",
+        "Column.name",
+        "LedgerColumn.name",
+    ),
+    *("Dataset.name", "WatchedList.name", "_Within.name", "Operation.name", "Fault.name"),
     # Names of columns, and paths of the API.
-    *("Table.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
+    *("LedgerTable.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
     # Digests, and a hash or an id.
-    *("Contents.texts", "Contents.numbers", "Batch.contents", "Entry.key"),
+    *("BatchDigest.texts", "BatchDigest.numbers", "Batch.contents", "FeedRow.key"),
     # Counts.
-    *("Contents.recipients", "Parked.recipients", "Plan.recipients", "Limits.recipients"),
-    *("Outcome.recipients", "_Filling.recipients", "Place.number", "Armed.rows", "Armed.key"),
-    *("Entry.message", "Entry.recipient"),
+    *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
+    *("SendOutcome.recipients", "_Filling.recipients", "RequestKey.number", "Armed.rows", "Armed.key"),
+    *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
-    *("View.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
+    *("View.texts", "LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
     # Names that Airflow gave, and values of the task state store, which hold digests and ids.
-    *("Batch.key", "_Row.key", "_Row.value"),
+    *("Batch.key", "_StoredRow.key", "_StoredRow.value"),
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
     *("Call.query", "Duplicates.first", "Magic.number"),
     # Objects that hide what is personal in them.
-    *("Page.rows", "Waiter.texts", "Stretch.pieces"),
+    *("Page.rows", "Subscription.texts", "PageRange.chunks"),
 }
 """Fields of such a name that hold nothing of the kind, and may be shown."""
 
@@ -94,5 +101,5 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:
     assert len(records()) > 90
-    assert "<number>" in repr(seeded(Place))
+    assert "<number>" in repr(seeded(RequestKey))
     assert "<number>" in repr(seeded(Magic))

@@ -15,15 +15,15 @@ from airflow.utils.providers_configuration_loader import providers_configuration
 from airflow_provider_winsms.cli.instances import is_under_way, state_of
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hooks.connections import sql_hook
-from airflow_provider_winsms.ledger.base import Place
-from airflow_provider_winsms.messages import counted
+from airflow_provider_winsms.ledger.base import RequestKey
+from airflow_provider_winsms.messages import pluralize
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator, Sequence
 
     from airflow_provider_winsms.cli.task_state import TaskStateHistory
-    from airflow_provider_winsms.ledger.history import Parked
+    from airflow_provider_winsms.ledger.history import UnresolvedRequest
     from airflow_provider_winsms.messages import MessageId
 
 _DEFAULT_PREFIX = "sms_"
@@ -32,10 +32,10 @@ _DEFAULT_PREFIX = "sms_"
 class History(Protocol):
     """A ledger, for a person who resolves requests."""
 
-    def unresolved(self) -> list[Parked]:
+    def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt."""
 
-    def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Record whether the gateway accepted the texts to the recipients in doubt of a request."""
 
 
@@ -67,13 +67,13 @@ def resolve(args: Namespace) -> None:
     """Record whether the gateway accepted the texts of one request."""
     with _errors_end_it(), _history(args) as history:
         accepted = _accepted(args)
-        place = Place(args.round, args.request)
+        place = RequestKey(args.round, args.request)
         parked = _find(history.unresolved(), args, place)
         _refuse_while_under_way(parked)
         if accepted is not None and len(accepted) != parked.recipients:
             msg = (
-                f"{_named(place)} has {counted(parked.recipients, 'recipient')} in doubt, and --accepted "
-                f"has {counted(len(accepted), 'id')}. Give one id for each recipient, in their order."
+                f"{_named(place)} has {pluralize(parked.recipients, 'recipient')} in doubt, and --accepted "
+                f"has {pluralize(len(accepted), 'id')}. Give one id for each recipient, in their order."
             )
             raise InvalidMessage(msg)
         _say(_announcement(parked, is_accepted=accepted is not None))
@@ -117,12 +117,12 @@ def _task_state_history() -> TaskStateHistory:
 def _warn_of_unreadable(history: History) -> None:
     if count := getattr(history, "unreadable", 0):
         sys.stderr.write(
-            f"{counted(count, 'send')} cannot be read here, because the task state store keeps its values "
+            f"{pluralize(count, 'send')} cannot be read here, because the task state store keeps its values "
             "elsewhere ([workers] state_store_backend).\n"
         )
 
 
-def _row(parked: Parked, args: Namespace) -> dict[str, Any]:
+def _row(parked: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
     command = _command(parked, args)
     return {
         "batch_id": parked.batch_id,
@@ -133,14 +133,14 @@ def _row(parked: Parked, args: Namespace) -> dict[str, Any]:
         "round": parked.place.round,
         "request": parked.place.number,
         "recipients": parked.recipients,
-        "submitted_at": parked.intended_at.isoformat(timespec="seconds"),
+        "submitted_at": parked.claimed_at.isoformat(timespec="seconds"),
         "due_at": parked.send_at and parked.send_at.isoformat(timespec="seconds"),
         "if_not_accepted": f"{command} --not-accepted",
         "if_accepted": f"{command} --accepted {_placeholders(parked.recipients)}",
     }
 
 
-def _command(parked: Parked, args: Namespace) -> str:
+def _command(parked: UnresolvedRequest, args: Namespace) -> str:
     words = ["airflow", "sms", "resolve", parked.batch_id, "--request", str(parked.place.number)]
     if parked.place.round > 1:
         words += ["--round", str(parked.place.round)]
@@ -171,7 +171,7 @@ def _accepted(args: Namespace) -> list[MessageId] | None:
     return [int(text) for text in args.accepted]
 
 
-def _find(parked: Sequence[Parked], args: Namespace, place: Place) -> Parked:
+def _find(parked: Sequence[UnresolvedRequest], args: Namespace, place: RequestKey) -> UnresolvedRequest:
     of_batch = {each.place: each for each in parked if each.batch_id == args.batch_id}
     if place in of_batch:
         return of_batch[place]
@@ -192,13 +192,13 @@ def _find(parked: Sequence[Parked], args: Namespace, place: Place) -> Parked:
     raise InvalidMessage(msg)
 
 
-def _refuse_while_under_way(parked: Parked) -> None:
+def _refuse_while_under_way(parked: UnresolvedRequest) -> None:
     if is_under_way(state := state_of(parked)):
         msg = f"{_task(parked)} is {state}, and may still resolve the request itself. Wait until it ends."
         raise InvalidMessage(msg[0].upper() + msg[1:])
 
 
-def _announcement(parked: Parked, *, is_accepted: bool) -> str:
+def _announcement(parked: UnresolvedRequest, *, is_accepted: bool) -> str:
     each = "the 1 recipient" if parked.recipients == 1 else f"each of the {parked.recipients} recipients"
     what = (
         f"ACCEPTED the text to {each} in doubt. They are not sent to again."
@@ -219,11 +219,11 @@ def _is_confirmed() -> bool:
         return False
 
 
-def _named(place: Place) -> str:
+def _named(place: RequestKey) -> str:
     return f"Request {place.number}" + (f" of round {place.round}" if place.round > 1 else "")
 
 
-def _task(parked: Parked) -> str:
+def _task(parked: UnresolvedRequest) -> str:
     index = "" if parked.map_index < 0 else f"[{parked.map_index}]"
     return f"the task {parked.dag_id}.{parked.task_id}{index} of the run {parked.run_id}"
 

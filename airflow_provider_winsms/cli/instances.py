@@ -11,12 +11,12 @@ from sqlalchemy import select
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from airflow_provider_winsms.ledger.history import Parked
+    from airflow_provider_winsms.ledger.history import UnresolvedRequest
 
 _UNDER_WAY = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule")
 
 
-def state_of(parked: Parked, session: Session | None = None) -> str | None:
+def state_of(parked: UnresolvedRequest, session: Session | None = None) -> str | None:
     """Return the state of the task instance that sends a batch; ``None`` if this Airflow has none."""
     if session is None:
         with create_session() as own:

@@ -15,32 +15,32 @@ from sqlalchemy import select, update
 
 from airflow_provider_winsms.cli.instances import is_under_way, state_of
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
-from airflow_provider_winsms.ledger.base import Place
-from airflow_provider_winsms.ledger.history import Parked
+from airflow_provider_winsms.ledger.base import RequestKey
+from airflow_provider_winsms.ledger.history import UnresolvedRequest
 from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
-    END_OF_NAME,
     batch_of,
     record_of,
     request_key,
     row_of_record,
 )
-from airflow_provider_winsms.messages import Receipt, RejectReason, counted
+from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
+from airflow_provider_winsms.utils.task_store import END_OF_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
-    from airflow_provider_winsms.ledger.base import Batch, Record
+    from airflow_provider_winsms.ledger.base import Batch, RequestRecord
     from airflow_provider_winsms.messages import MessageId
 
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _StoredRow:
     """One row of the store, as it was read."""
 
     id: int
@@ -52,10 +52,10 @@ class _Row:
 class _Seen:
     """A request in doubt, as it was shown."""
 
-    parked: Parked
-    batch: _Row
-    request: _Row
-    record: Record
+    parked: UnresolvedRequest
+    batch: _StoredRow
+    request: _StoredRow
+    record: RequestRecord
 
 
 class TaskStateHistory:
@@ -64,7 +64,7 @@ class TaskStateHistory:
     def __init__(self) -> None:
         self.unreadable = 0
         """The number of batches that could not be read, because Airflow may keep their values elsewhere."""
-        self._seen: dict[tuple[str, Place], _Seen] = {}
+        self._seen: dict[tuple[str, RequestKey], _Seen] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,21 +72,21 @@ class TaskStateHistory:
     def __exit__(self, *_: object) -> None:
         """Close nothing: each step has a session of its own."""
 
-    def unresolved(self) -> list[Parked]:
+    def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
         self.unreadable = 0
         with create_session() as session:
             for rows in _sends(session):
                 self._look(rows)
-        return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.intended_at)
+        return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.claimed_at)
 
-    def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Record whether the gateway accepted the texts of a request, if it is still as it was shown.
 
         :raises InvalidMessage: if it was not in doubt, or if the ids do not fit.
         :raises ClaimLost: if it has changed since.
         """
-        seen = self._seen.get((batch_id, Place(*place)))
+        seen = self._seen.get((batch_id, RequestKey(*place)))
         if seen is None:
             msg = f"Request {place.number} of round {place.round} of the batch {batch_id!r} is not in doubt."
             raise InvalidMessage(msg)
@@ -98,7 +98,7 @@ class TaskStateHistory:
             # Other values of a record, such as its connection, stay.
             _replace(session, seen, json.dumps({**json.loads(seen.request.value), **row_of_record(record)}))
 
-    def _look(self, rows: Mapping[str, _Row]) -> None:
+    def _look(self, rows: Mapping[str, _StoredRow]) -> None:
         batch_row = rows.get(BATCH_KEY)
         try:
             batch = batch_of(json.loads(batch_row.value)) if batch_row is not None else None
@@ -113,13 +113,13 @@ class TaskStateHistory:
             if key.startswith(beginning):
                 self._look_at(batch, batch_row, row)
 
-    def _look_at(self, batch: Batch, batch_row: _Row, row: _Row) -> None:
+    def _look_at(self, batch: Batch, batch_row: _StoredRow, row: _StoredRow) -> None:
         round_, number = row.key.rsplit(".", 2)[1:]
-        place, record = Place(int(round_), int(number)), record_of(json.loads(row.value))
+        place, record = RequestKey(int(round_), int(number)), record_of(json.loads(row.value))
         if not record.in_doubt or row.key != request_key(batch.generation, place):
             return
         sender = batch.sender
-        parked = Parked(
+        parked = UnresolvedRequest(
             batch.id,
             sender.dag_id,
             sender.run_id,
@@ -127,13 +127,13 @@ class TaskStateHistory:
             sender.map_index,
             place,
             len(record.in_doubt),
-            record.intended_at,
+            record.claimed_at,
             record.send_at,
         )
         self._seen[batch.id, place] = _Seen(parked, batch_row, row, record)
 
 
-def _sends(session: Session) -> Iterator[Mapping[str, _Row]]:
+def _sends(session: Session) -> Iterator[Mapping[str, _StoredRow]]:
     """Yield the rows of each send. A task instance may have several sends."""
     model = TaskStateStoreModel
     whose = (model.dag_run_id, model.task_id, model.map_index)
@@ -144,10 +144,10 @@ def _sends(session: Session) -> Iterator[Mapping[str, _Row]]:
         .execution_options(yield_per=_AT_ONCE)
     )
     for _, rows in groupby(session.execute(query), key=lambda row: tuple(row[:3])):
-        sends: defaultdict[str, dict[str, _Row]] = defaultdict(dict)
+        sends: defaultdict[str, dict[str, _StoredRow]] = defaultdict(dict)
         for *_, row_id, key, value in rows:
             name, _, own_key = key.rpartition(END_OF_NAME)
-            sends[name][own_key] = _Row(row_id, own_key, value)
+            sends[name][own_key] = _StoredRow(row_id, own_key, value)
         yield from sends.values()
 
 
@@ -167,17 +167,17 @@ def _replace(session: Session, seen: _Seen, value: str) -> None:
         raise ClaimLost(msg)
 
 
-def _check_ids(accepted: Sequence[MessageId] | None, record: Record) -> None:
+def _check_ids(accepted: Sequence[MessageId] | None, record: RequestRecord) -> None:
     if accepted is None:
         return
     in_doubt = len(record.in_doubt)
     if len(accepted) != in_doubt:
-        msg = f"{counted(in_doubt, 'recipient')} in doubt, and {counted(len(accepted), 'id')} given."
+        msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
         raise InvalidMessage(msg)
     ids = list(map(whole_id, accepted))
     taken = len(ids) - len(set(ids)) + len(set(ids).intersection(record.ids.values()))
     if taken:
-        msg = f"{taken} of the {counted(len(ids), 'id')} belong to another recipient."
+        msg = f"{taken} of the {pluralize(len(ids), 'id')} belong to another recipient."
         raise InvalidMessage(msg)
 
 

@@ -6,7 +6,7 @@ A gateway does no I/O: each of its methods returns a ``Call``, which the transpo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Leaving: TypeAlias = "Callable[[], AbstractContextManager[None]]"
+BeforeSend: TypeAlias = "Callable[[], AbstractContextManager[None]]"
 """What is entered right before a request leaves, and left when it was answered."""
 
 _MEGABYTE = 1024 * 1024
@@ -196,3 +196,10 @@ class Gateway:
     def _refuse(self, operation: str) -> NoReturn:
         msg = f"The gateway {self.name} has no operation {operation}."
         raise UnsupportedCapability(msg)
+
+
+class Execute(Protocol):
+    """Carries out a call, as ``Transport.execute`` does."""
+
+    def __call__(self, call: Call[T], before_send: BeforeSend = ..., /) -> T:
+        """Return what the gateway answered."""

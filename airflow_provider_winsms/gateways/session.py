@@ -189,7 +189,7 @@ def has_no_connection(error: Exception) -> bool:
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
-class _Answer(HTTPResponse):
+class _BoundedResponse(HTTPResponse):
     """Reads an answer within the bounds of its exchange."""
 
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
@@ -244,9 +244,9 @@ def _bound_answers_of(manager: Any) -> None:
 @cache
 def _bounded(pool: Any) -> Any:
     """Return a class of pools whose connections read answers within their bounds."""
-    if pool.ConnectionCls.response_class is _Answer:
+    if pool.ConnectionCls.response_class is _BoundedResponse:
         return pool
-    connection = type("Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+    connection = type("Connection", (pool.ConnectionCls,), {"response_class": _BoundedResponse})
     return type("Pool", (pool,), {"ConnectionCls": connection})
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_winsms.choices import nearest
 from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.options import nearest
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -142,7 +142,7 @@ def _missing_hook(conn_type: str) -> str:
 
     It goes on after the name of the type.
     """
-    from airflow_provider_winsms.database import PACKAGES, how_to_install
+    from airflow_provider_winsms.sql.names import PACKAGES, how_to_install
 
     if hook_class := _declared_hook(conn_type):
         missing = _missing_module(hook_class)
@@ -164,7 +164,7 @@ def _declared_hook(conn_type: str) -> str:
 
 def _missing_module(hook_class: str) -> str:
     """Return the Python module that is missing for a class; empty if the class can be imported."""
-    from airflow_provider_winsms.database import missing_module
+    from airflow_provider_winsms.sql.names import missing_module
 
     try:
         import_module(hook_class.rpartition(".")[0])

@@ -11,17 +11,17 @@ import pendulum
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_winsms.choices import CheckNumbers, check_choice, check_conn_id
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
     SmsError,
     UnsupportedCapability,
 )
+from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.hooks.base_urls import base_url_of
 from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_behind
 from airflow_provider_winsms.messages import credits_text
-from airflow_provider_winsms.privacy import KeyedHash
+from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
     from pendulum import DateTime
 
-    from airflow_provider_winsms.clocks import Reading
-    from airflow_provider_winsms.gateways.base import Call, Gateway, Leaving
-    from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint, Transport
+    from airflow_provider_winsms.gateways.base import BeforeSend, Call, Gateway
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
+    from airflow_provider_winsms.gateways.transport import AsyncTransport, Transport
     from airflow_provider_winsms.messages import (
         Balance,
         Cancellation,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ScheduledMessage,
         SubAccount,
     )
+    from airflow_provider_winsms.runtime import ClockReading
 
 T = TypeVar("T")
 
@@ -61,8 +62,8 @@ class SmsHook(BaseHook):
 
     Each method makes one request and returns what the gateway answered, in the words of ``messages``. All
     of them raise ``ConfigurationError`` for a connection that is missing or malformed, ``InvalidMessage``,
-    before any request, for what one request cannot hold, and what ``Transport.send`` raises. Lists are read
-    by ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
+    before any request, for what one request cannot hold, and what ``Transport.execute`` raises. Lists are
+    read by ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
     """
 
     conn_name_attr: ClassVar[str] = "sms_conn_id"
@@ -134,9 +135,9 @@ class SmsHook(BaseHook):
 
         return AsyncTransport(self.endpoint)
 
-    def carry(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
-        """Carry out a call that the gateway described. Takes and raises what ``Transport.send`` does."""
-        return self.get_conn().send(call, leaving)
+    def execute(self, call: Call[T], before_send: BeforeSend = nullcontext) -> T:
+        """Carry out a call that the gateway described. Takes and raises what ``Transport.execute`` does."""
+        return self.get_conn().execute(call, before_send)
 
     def send(self, message: Message, *, check_numbers: CheckNumbers = "possible") -> tuple[Receipt, ...]:
         """Send one text to as many recipients as one request takes.
@@ -150,53 +151,53 @@ class SmsHook(BaseHook):
         :raises OutcomeUnknown: if the answer was lost.
         """
         (checked,) = self._one_request([message], check_numbers)
-        return self.carry(self.gateway.send(checked))
+        return self.execute(self.gateway.send(checked))
 
     def send_batch(
         self, messages: Sequence[Message], *, check_numbers: CheckNumbers = "possible"
     ) -> tuple[Receipt, ...]:
         """Send different texts in one request. Takes, returns and raises what ``send`` does."""
-        return self.carry(self.gateway.send_batch(self._one_request(messages, check_numbers)))
+        return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask how far texts have come, for as many ids as one request takes."""
         self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
-        return self.carry(self.gateway.delivery_reports(message_ids))
+        return self.execute(self.gateway.delivery_reports(message_ids))
 
     def cancel_scheduled(self, message_ids: Sequence[MessageId]) -> tuple[Cancellation, ...]:
         """Cancel scheduled texts that have not gone out, for as many ids as one request takes."""
         self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
-        return self.carry(self.gateway.cancel(message_ids))
+        return self.execute(self.gateway.cancel(message_ids))
 
     def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
         """List texts that wait for their time."""
-        return self.carry(self.gateway.scheduled(*self._window(offset, limit)))
+        return self.execute(self.gateway.scheduled(*self._window(offset, limit)))
 
     def get_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account: oldest first in the one example, not by promise."""
-        return self.carry(self.gateway.incoming(*self._window(offset, limit)))
+        return self.execute(self.gateway.incoming(*self._window(offset, limit)))
 
     def get_short_code_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account's short or long code."""
-        return self.carry(self.gateway.short_code(*self._window(offset, limit)))
+        return self.execute(self.gateway.short_code(*self._window(offset, limit)))
 
     def get_opt_outs(self) -> Columns[OptOut]:
         """List every number that may not be texted."""
-        return self.carry(self.gateway.opt_outs())
+        return self.execute(self.gateway.opt_outs())
 
-    def stream_opt_outs(self, leaving: Leaving = nullcontext) -> Generator[Columns[OptOut]]:
+    def stream_opt_outs(self, before_send: BeforeSend = nullcontext) -> Generator[Columns[OptOut]]:
         """List what ``get_opt_outs`` does in parts, as they arrive: however many there are, in little memory.
 
         Takes, yields and raises what ``Transport.stream`` does. Only an iterator that has ended has given
         them all.
         """
-        return self.get_conn().stream(self.gateway.opt_outs(), leaving)
+        return self.get_conn().stream(self.gateway.opt_outs(), before_send)
 
     def get_balance(self) -> Balance:
         """Ask for the credits left: ``None`` where the gateway states no amount that can be read."""
-        return self.carry(self.gateway.balance())
+        return self.execute(self.gateway.balance())
 
-    def read_clock(self, now: Callable[[], DateTime]) -> Reading | None:
+    def read_clock(self, now: Callable[[], DateTime]) -> ClockReading | None:
         """Ask for the balance, and return what the answer tells of the gateway's clock.
 
         :param now: this machine's clock.
@@ -214,11 +215,11 @@ class SmsHook(BaseHook):
         if any(type(number) is not int or number < 1 for number in (sender, receiver, quantity)):
             msg = "Account numbers and the quantity of credits must be whole numbers above 0."
             raise InvalidMessage(msg)
-        return self.carry(self.gateway.transfer_credits(sender, receiver, quantity))
+        return self.execute(self.gateway.transfer_credits(sender, receiver, quantity))
 
     def get_sub_accounts(self) -> tuple[SubAccount, ...]:
         """List the accounts that this one owns."""
-        return self.carry(self.gateway.sub_accounts())
+        return self.execute(self.gateway.sub_accounts())
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the balance, once, which costs nothing. The message holds no secret."""
@@ -226,7 +227,7 @@ class SmsHook(BaseHook):
 
         try:
             with Transport(self.endpoint, attempts=1) as transport:
-                balance = transport.send(self.gateway.balance())
+                balance = transport.execute(self.gateway.balance())
         except SmsError as error:
             return False, str(error)
         if balance.credits is None:
@@ -238,7 +239,7 @@ class SmsHook(BaseHook):
 
         :raises ConfigurationError: saying which part is wrong, and never showing a secret.
         """
-        from airflow_provider_winsms.gateways.transport import Endpoint
+        from airflow_provider_winsms.gateways.endpoint import Endpoint
 
         where = f"The connection {connection.conn_id!r}"
         settings = _settings(extras_of(connection), self.connection_fields, where)
@@ -262,8 +263,8 @@ class SmsHook(BaseHook):
         return offset, rows
 
     def _one_request(self, messages: Sequence[Message], check_numbers: CheckNumbers) -> tuple[Message, ...]:
-        from airflow_provider_winsms.composing import Composer
-        from airflow_provider_winsms.planning import plan
+        from airflow_provider_winsms.sending.composer import Composer
+        from airflow_provider_winsms.sending.plan import plan
 
         check_choice("check_numbers", check_numbers, CheckNumbers)
         composer = Composer(self.gateway, pendulum.now, check_numbers)

@@ -10,18 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.clocks import Reading
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, RejectReason, ScheduledMessage
+    from airflow_provider_winsms.runtime import ClockReading
 
 
-class Place(NamedTuple):
+class RequestKey(NamedTuple):
     """Where a request stands: in which round of its batch, and the how-manyth of that. Both count from 1."""
 
     round: int
@@ -31,11 +31,11 @@ class Place(NamedTuple):
 HOLDING_DIGITS = 16
 """So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
 
-NOT_SUBMITTED = Place(0, 1)
+NOT_SUBMITTED = RequestKey(0, 1)
 """Where tables have those who are in no request."""
 
 
-Sources: TypeAlias = "Mapping[Place, Sequence[int]]"
+ResendPlan: TypeAlias = "Mapping[RequestKey, Sequence[int]]"
 """Whom a later round sends to: recipients of earlier requests, by their positions in them."""
 
 
@@ -94,7 +94,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class BatchDigest:
     """What a batch sends: counts, and digests that tell whether another one is the same.
 
     :param texts: digest of the texts, their times and segments.
@@ -122,7 +122,7 @@ class Batch:
 
     key: str
     sender: Sender
-    contents: Contents
+    contents: BatchDigest
     sms_conn_id: str
     guarantee: str
     max_tries: int
@@ -151,17 +151,17 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Record:
+class RequestRecord:
     """What is known of one request, by the position of each recipient in it, from 0.
 
     :param size: how many recipients the request has.
-    :param intended_at: when it was claimed; it leaves shortly after, or not at all.
+    :param claimed_at: when it was claimed; it leaves shortly after, or not at all.
     :param owner: the process that claimed it.
     :param send_at: the minute it is held for, of those messages in it that name no time of their own.
     """
 
     size: int
-    intended_at: DateTime
+    claimed_at: DateTime
     owner: str
     send_at: DateTime | None = None
     ids: dict[int, MessageId] = field(default_factory=dict)
@@ -226,6 +226,35 @@ def positions_in(spans: str) -> list[int]:
     return [place for first, _, last in pairs for place in range(int(first), int(last or first) + 1)]
 
 
+class TaskStore(Protocol):
+    """A small memory of a task instance, which outlives its tries, and what is known of these."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is written outlives the process."""
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether a person cleared the task instance; a retry does not."""
+
+    @property
+    def has_earlier_try(self) -> bool:
+        """Whether the task instance was tried before."""
+
+    @property
+    def is_wiped_on_success(self) -> bool:
+        """Whether Airflow wipes the store when the task succeeds."""
+
+    def get(self, key: str) -> Any:
+        """Return what is kept under a key, or ``None``."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a JSON value. It is committed when this returns."""
+
+    def delete(self, key: str) -> None:
+        """Keep nothing under a key."""
+
+
 class Ledger(Protocol):
     """Remembers what a task sends, beyond the life of its process. What returns has been committed.
 
@@ -247,7 +276,7 @@ class Ledger(Protocol):
     def take_over(self) -> None:
         """Let no other process claim, or decide about, requests of the open batch from now on."""
 
-    def revise(self, contents: Contents) -> None:
+    def revise(self, contents: BatchDigest) -> None:
         """Write what the open batch, which was taken over, sends from now on.
 
         :raises ClaimLost: if another process has taken it over since.
@@ -259,54 +288,56 @@ class Ledger(Protocol):
     def kept(self, part: str) -> str:
         """Return what a holding has for a number, or for a text."""
 
-    def holdings(self, place: Place) -> Sequence[Holding] | None:
+    def holdings(self, place: RequestKey) -> Sequence[Holding] | None:
         """Return whom a claimed request of the open batch holds; ``None`` if that was not kept."""
 
-    def find(self, place: Place) -> Record | None:
+    def find(self, place: RequestKey) -> RequestRecord | None:
         """Return what is known of a request of the open batch; ``None`` if nobody claimed it.
 
         :raises ClaimLost: if another process has taken the batch over.
         """
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request, before it leaves.
 
         :raises ClaimLost: if another process claimed it, or the batch was superseded.
         """
 
-    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Write another instant of a claim, for a request that had to wait before it could leave.
 
         :raises ClaimLost: if another process has given the request up meanwhile.
         """
 
-    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt of a claimed request.
 
         :param record: all that is known now.
         :param news: the part that is new, by position.
         """
 
-    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached, and tell whether that was done.
 
         It is not if the claim was renewed meanwhile, or any of them is not in doubt any more: then the
         process that claimed it is still at it, and the record is to be read again.
         """
 
-    def rounds(self) -> list[Sources]:
+    def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to, in their order."""
 
-    def open_round(self, number: int, sources: Sources) -> Sources:
+    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, once and for all.
 
         :returns: it, or what another process was faster to write.
         """
 
-    def cancelling(self, place: Place, record: Record) -> None:
+    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         """Write ``record.cancelling_at``: what was accepted of a request is about to be taken back."""
 
-    def withdraw(self, place: Place, record: Record) -> None:
+    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, if it is this one: the request provably was not carried out."""
 
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
@@ -317,10 +348,10 @@ class Ledger(Protocol):
         minute, as far as these can be compared.
         """
 
-    def read_clock(self) -> Reading | None:
+    def read_clock(self) -> ClockReading | None:
         """Return what the memory's clock showed; ``None`` if it has none of its own, or does not tell."""
 
-    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request, too, may have scheduled a text to, for that minute.
 
         Those are in doubt there, or were taken not to have been reached, as ``at_least_once`` does.

@@ -14,9 +14,8 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.database import read_amount, read_instant
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.schema import (
     ACCEPTED_STATES,
     CANCELLABLE,
@@ -26,7 +25,8 @@ from airflow_provider_winsms.ledger.schema import (
     quoted,
 )
 from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_moment, whole_id
-from airflow_provider_winsms.messages import DeliveryState, RejectReason, counted
+from airflow_provider_winsms.messages import DeliveryState, RejectReason, pluralize
+from airflow_provider_winsms.sql.values import read_amount, read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.tables import Row
+    from airflow_provider_winsms.ledger.tables import MessageRow
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 NOT_FOUND_MAY_PASS = timedelta(days=2)
@@ -70,7 +70,7 @@ _AS_TAKEN = f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{Me
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class UnresolvedRequest:
     """A request with recipients of whom nobody knows whether the gateway took their texts.
 
     :param recipients: how many of them.
@@ -81,9 +81,9 @@ class Parked:
     run_id: str
     task_id: str
     map_index: int
-    place: Place
+    place: RequestKey
     recipients: int
-    intended_at: DateTime
+    claimed_at: DateTime
     send_at: DateTime | None
 
 
@@ -137,7 +137,7 @@ class Delivery(NamedTuple):
         return f"Delivery({self.batch_id!r}, {self.round}, {self.request}, {self.position}, {self.state!r})"
 
 
-class _Sender(NamedTuple):
+class _BatchSender(NamedTuple):
     """What the batch of a text says of it."""
 
     dag_id: str
@@ -147,7 +147,7 @@ class _Sender(NamedTuple):
     key_id: str
 
 
-class RequestKey(NamedTuple):
+class BatchRequestKey(NamedTuple):
     """Names a request among those of all batches."""
 
     batch_id: str
@@ -155,7 +155,7 @@ class RequestKey(NamedTuple):
     request: int
 
 
-_BEFORE_ALL = RequestKey("", 0, 0)
+_BEFORE_ALL = BatchRequestKey("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ class HistorySizes:
     page_rows: int = 5_000
     page_parts: int = 500
 
-    def pages(self, requests: Iterable[tuple[RequestKey, int]]) -> Iterator[list[RequestKey]]:
+    def pages(self, requests: Iterable[tuple[BatchRequestKey, int]]) -> Iterator[list[BatchRequestKey]]:
         """Cut requests into what is read at a time, by how many messages each has; without those of none."""
-        page: list[RequestKey] = []
+        page: list[BatchRequestKey] = []
         rows = 0
         for key, size in requests:
             if page and (rows + size > self.page_rows or len(page) == self.page_parts):
@@ -316,16 +316,16 @@ class SmsHistory(OnTables):
 
         Requests that the tables do not have are left out.
         """
-        keys = (RequestKey(*key) for key in requests)
+        keys = (BatchRequestKey(*key) for key in requests)
         while part := list(islice(keys, self._at_once.page_parts)):
             sizes = self._tables.transact(partial(self._sizes, part))
             yield from self._deliveries_in(sms_conn_id, sizes)
 
-    def unresolved(self) -> list[Parked]:
+    def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
         return self._tables.transact(self._unresolved)
 
-    def resolve(self, batch_id: str, place: Place, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Write what a person found out about the recipients in doubt of a request.
 
         :param accepted: their ids, in their order; ``None`` if the gateway did not take them, so that a later
@@ -334,7 +334,7 @@ class SmsHistory(OnTables):
             doubt, or if an id belongs to another recipient.
         """
         ids = None if accepted is None else list(map(whole_id, accepted))
-        self._tables.transact(lambda: self._resolve(batch_id, Place(*place), ids))
+        self._tables.transact(lambda: self._resolve(batch_id, RequestKey(*place), ids))
 
     def _message_ids(self, batch_id: str, *, with_cancelled: bool) -> list[MessageId]:
         batch = "SELECT batch_id FROM {batches} WHERE batch_id = {p}"
@@ -473,8 +473,8 @@ class SmsHistory(OnTables):
         return changed
 
     def _requests(
-        self, sms_conn_id: str, since: datetime | None, until: datetime | None, after: RequestKey
-    ) -> list[tuple[RequestKey, int]]:
+        self, sms_conn_id: str, since: datetime | None, until: datetime | None, after: BatchRequestKey
+    ) -> list[tuple[BatchRequestKey, int]]:
         """Return the next requests after one, with how many messages of the connection each has."""
         # By the first condition every planner finds its place in the primary key. The connection is looked at
         # afterwards: a planner that expects few rows of it would sort the whole table for each page.
@@ -489,34 +489,34 @@ class SmsHistory(OnTables):
         between, instants = self._between(since, until)
         words = {"between": between, "limit": str(self._at_once.requests)}
         rows = self._tables.read("look for requests to load", query, *key, *instants, **words)
-        return [(RequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
+        return [(BatchRequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
 
     def _between(self, since: datetime | None, until: datetime | None) -> tuple[str, list[Any]]:
         """Return a condition on when requests were submitted or answered, with its parameters."""
         p, condition, instants = self._tables.placeholder, "", []
         if since is not None:
-            condition = f" AND (r.intended_at >= {p} OR r.answered_at >= {p} OR r.answered_at IS NULL)"
+            condition = f" AND (r.claimed_at >= {p} OR r.answered_at >= {p} OR r.answered_at IS NULL)"
             instants = [since, since]
         if until is not None:
-            condition += f" AND r.intended_at <= {p}"
+            condition += f" AND r.claimed_at <= {p}"
             instants.append(until)
         return condition, list(map(self._tables.instant, instants))
 
-    def _sizes(self, requests: Iterable[RequestKey]) -> list[tuple[RequestKey, int]]:
+    def _sizes(self, requests: Iterable[BatchRequestKey]) -> list[tuple[BatchRequestKey, int]]:
         query = "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE {wanted}"
         wanted, values = self._wanted("r", requests)
         rows = self._tables.read("look for requests to load", query, *values, wanted=wanted)
-        return sorted((RequestKey(*row[:3]), row[3]) for row in rows)
+        return sorted((BatchRequestKey(*row[:3]), row[3]) for row in rows)
 
     def _deliveries_in(
-        self, sms_conn_id: str, requests: Iterable[tuple[RequestKey, int]]
+        self, sms_conn_id: str, requests: Iterable[tuple[BatchRequestKey, int]]
     ) -> Iterator[list[Delivery]]:
         for part in self._at_once.pages(requests):
             wanted, values = self._wanted("m", part)
             if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted, values)):
                 yield page
 
-    def _wanted(self, table: str, requests: Iterable[RequestKey]) -> tuple[str, list[str]]:
+    def _wanted(self, table: str, requests: Iterable[BatchRequestKey]) -> tuple[str, list[str]]:
         """Return a condition on the requests, with its parameters. Most are the first of their batches."""
         batches = defaultdict(list)
         for batch_id, round_, request in requests:
@@ -539,32 +539,32 @@ class SmsHistory(OnTables):
         senders = self._senders(sms_conn_id, sorted({row[0] for row in rows}))
         return [_delivery(row, sms_conn_id, senders[row[0]]) for row in rows if row[0] in senders]
 
-    def _senders(self, sms_conn_id: str, batch_ids: Sequence[str]) -> dict[str, _Sender]:
+    def _senders(self, sms_conn_id: str, batch_ids: Sequence[str]) -> dict[str, _BatchSender]:
         query = (
             "SELECT batch_id, dag_id, run_id, task_id, map_index, key_id FROM {batches} "
             "WHERE batch_id IN ({ids}) AND sms_conn_id = {p}"
         )
         return {
-            row[0]: _Sender(*row[1:])
+            row[0]: _BatchSender(*row[1:])
             for part, ids in self._tables.in_parts(batch_ids)
             for row in self._tables.read("read the batches to load", query, *part, sms_conn_id, ids=ids)
         }
 
-    def _unresolved(self) -> list[Parked]:
+    def _unresolved(self) -> list[UnresolvedRequest]:
         query = (
             "SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
-            "COUNT(*) AS recipients, r.intended_at, r.send_at "
+            "COUNT(*) AS recipients, r.claimed_at, r.send_at "
             "FROM {messages} m "
             "INNER JOIN {requests} r "
             "ON r.batch_id = m.batch_id AND r.round = m.round AND r.request = m.request "
             "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
             "WHERE m.state = 'unknown' AND b.unknown > 0 AND b.superseded_at IS NULL "
             "GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
-            "r.intended_at, r.send_at ORDER BY r.intended_at, b.batch_id, r.round, r.request"
+            "r.claimed_at, r.send_at ORDER BY r.claimed_at, b.batch_id, r.round, r.request"
         )
         return list(map(_parked, self._tables.read("read what is in doubt", query)))
 
-    def _resolve(self, batch_id: str, place: Place, accepted: Sequence[int] | None) -> None:
+    def _resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[int] | None) -> None:
         self._tables.lock(batch_id)
         rows = self._tables.rows_of(batch_id, place)
         in_doubt = [row for row in rows if row.state is MessageState.UNKNOWN]
@@ -582,14 +582,14 @@ class SmsHistory(OnTables):
 
     def _check_ids(self, batch_id: str, accepted: Sequence[int], in_doubt: int) -> None:
         if len(accepted) != in_doubt:
-            msg = f"{counted(in_doubt, 'recipient')} in doubt, and {counted(len(accepted), 'id')} given."
+            msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
             raise InvalidMessage(msg)
         query = "SELECT sms_conn_id FROM {batches} WHERE batch_id = {p}"
         ((sms_conn_id,),) = self._tables.read("read the batch", query, batch_id)
         others = {text.message_id for text in self._tables.sent_as(accepted, sms_conn_id)}
         taken = len(accepted) - len(set(accepted)) + len(others)
         if taken:
-            msg = f"{taken} of the {counted(len(accepted), 'id')} belong to another recipient."
+            msg = f"{taken} of the {pluralize(len(accepted), 'id')} belong to another recipient."
             raise InvalidMessage(msg)
 
 
@@ -598,7 +598,7 @@ _read_amount = lru_cache(maxsize=1024)(read_amount)
 _read_instant = lru_cache(maxsize=1024)(read_instant)
 
 
-def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _Sender) -> Delivery:
+def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _BatchSender) -> Delivery:
     batch_id, round_, request, position, message_id, number, state, reason, cost, refund, *rest = row
     submitted_at, send_at, state_at, reference = rest
     return Delivery(
@@ -629,22 +629,22 @@ def _behind(after: int | None) -> str:
     return "IS NOT NULL" if after is None else f"> {int(after)}"
 
 
-def _resolved(row: Row, message_id: int | None) -> Row:
+def _resolved(row: MessageRow, message_id: int | None) -> MessageRow:
     if message_id is None:
         return row.declined(RejectReason.NOT_RECEIVED)
     return row.accepted(message_id, Decimal(0))
 
 
-def _parked(row: tuple[Any, ...]) -> Parked:
-    batch_id, dag_id, run_id, task_id, map_index, round_, request, recipients, intended_at, send_at = row
-    return Parked(
+def _parked(row: tuple[Any, ...]) -> UnresolvedRequest:
+    batch_id, dag_id, run_id, task_id, map_index, round_, request, recipients, claimed_at, send_at = row
+    return UnresolvedRequest(
         batch_id,
         dag_id,
         run_id,
         task_id,
         map_index,
-        Place(round_, request),
+        RequestKey(round_, request),
         recipients,
-        read_moment(intended_at),
+        read_moment(claimed_at),
         None if send_at is None else read_moment(send_at),
     )

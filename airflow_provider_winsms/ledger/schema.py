@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_winsms.database import Kind
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.messages import DeliveryState, RejectReason
+from airflow_provider_winsms.sql.dialects import ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from airflow_provider_winsms.database import Database
+    from airflow_provider_winsms.sql.connection import Database
 
 
 class MessageState(StrEnum):
@@ -105,17 +105,17 @@ def quoted(states: Iterable[MessageState]) -> str:
     return ", ".join(f"'{state}'" for state in states)
 
 
-class Column(NamedTuple):
+class LedgerColumn(NamedTuple):
     """One column of a table."""
 
     name: str
-    kind: Kind
+    kind: ColumnType
     meaning: str
     is_required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LedgerTable:
     """One table.
 
     :param name: what follows the prefix.
@@ -126,7 +126,7 @@ class Table:
 
     name: str
     meaning: str
-    columns: tuple[Column, ...]
+    columns: tuple[LedgerColumn, ...]
     key: tuple[str, ...]
     unique: tuple[str, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -138,7 +138,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class LedgerView:
     """One view; each has a row for each day (in UTC) and DAG.
 
     :param columns: what each means, besides ``day`` and ``dag_id``, which come first.
@@ -159,60 +159,78 @@ class View:
         return ("day", "dag_id", *self.columns)
 
 
-BATCHES = Table(
+BATCHES = LedgerTable(
     "batches",
     "One row for each batch: all texts of one send of one task.",
     columns=(
-        Column("batch_id", Kind.WORD, "32 hexadecimal digits, from the key and the generation"),
-        Column("key_digest", Kind.WORD, "SHA-256 of the key, in hexadecimal digits"),
-        Column("batch_key", Kind.TEXT, "the idempotency key, or DAG/run/task/map index"),
-        Column("generation", Kind.COUNT, "how often it was sent on purpose, from 1; a clear may raise it"),
-        Column("dag_id", Kind.NAME, "the DAG that sends"),
-        Column("run_id", Kind.NAME, "its run"),
-        Column("task_id", Kind.NAME, "its task"),
-        Column("map_index", Kind.COUNT, "the index of a mapped task; -1 for any other"),
-        Column("owner", Kind.TEXT, "the owner of the task, as Airflow has it"),
-        Column("sms_conn_id", Kind.NAME, "the connection of the gateway"),
-        Column("guarantee", Kind.WORD, "the guarantee of the task, for answers that are lost"),
-        Column("texts_digest", Kind.TEXT, "keyed digest of the texts, their times and segments"),
-        Column("numbers_digest", Kind.TEXT, "keyed digest of the numbers, in their order"),
-        Column("key_id", Kind.WORD, "the id of the key of the digests and the hashes"),
-        Column("recipients", Kind.COUNT, "number of planned texts to one recipient each"),
-        Column("requests", Kind.COUNT, "number of planned requests"),
-        Column("duplicates", Kind.COUNT, "recipients left out, because the same text goes to them already"),
-        Column("max_tries", Kind.COUNT, "`max_tries` of the task instance; a clear raises it"),
-        Column("revision", Kind.COUNT, "how often a later try took over the batch, with another list"),
-        Column("accepted", Kind.COUNT, "texts that the gateway accepted and that were not cancelled"),
-        Column("declined", Kind.COUNT, "texts that the gateway declined, in all rounds"),
-        Column("unknown", Kind.COUNT, "texts whose outcome is unknown"),
-        Column("cancelled", Kind.COUNT, "accepted texts that were cancelled"),
-        Column(
-            "cost", Kind.AMOUNT, "credits for all accepted texts, including texts that were cancelled later"
+        LedgerColumn("batch_id", ColumnType.WORD, "32 hexadecimal digits, from the key and the generation"),
+        LedgerColumn("key_digest", ColumnType.WORD, "SHA-256 of the key, in hexadecimal digits"),
+        LedgerColumn("batch_key", ColumnType.TEXT, "the idempotency key, or DAG/run/task/map index"),
+        LedgerColumn(
+            "generation", ColumnType.COUNT, "how often it was sent on purpose, from 1; a clear may raise it"
         ),
-        Column("refunded", Kind.AMOUNT, "credits that the gateway gave back for cancelled texts"),
-        Column("opened_at", Kind.INSTANT, "when the first try began"),
-        Column("updated_at", Kind.INSTANT, "when its requests or counts last changed"),
-        Column("superseded_at", Kind.INSTANT, "when a later generation replaced it", is_required=False),
+        LedgerColumn("dag_id", ColumnType.NAME, "the DAG that sends"),
+        LedgerColumn("run_id", ColumnType.NAME, "its run"),
+        LedgerColumn("task_id", ColumnType.NAME, "its task"),
+        LedgerColumn("map_index", ColumnType.COUNT, "the index of a mapped task; -1 for any other"),
+        LedgerColumn("owner", ColumnType.TEXT, "the owner of the task, as Airflow has it"),
+        LedgerColumn("sms_conn_id", ColumnType.NAME, "the connection of the gateway"),
+        LedgerColumn("guarantee", ColumnType.WORD, "the guarantee of the task, for answers that are lost"),
+        LedgerColumn("texts_digest", ColumnType.TEXT, "keyed digest of the texts, their times and segments"),
+        LedgerColumn("numbers_digest", ColumnType.TEXT, "keyed digest of the numbers, in their order"),
+        LedgerColumn("key_id", ColumnType.WORD, "the id of the key of the digests and the hashes"),
+        LedgerColumn("recipients", ColumnType.COUNT, "number of planned texts to one recipient each"),
+        LedgerColumn("requests", ColumnType.COUNT, "number of planned requests"),
+        LedgerColumn(
+            "duplicates", ColumnType.COUNT, "recipients left out, because the same text goes to them already"
+        ),
+        LedgerColumn("max_tries", ColumnType.COUNT, "`max_tries` of the task instance; a clear raises it"),
+        LedgerColumn(
+            "revision", ColumnType.COUNT, "how often a later try took over the batch, with another list"
+        ),
+        LedgerColumn(
+            "accepted", ColumnType.COUNT, "texts that the gateway accepted and that were not cancelled"
+        ),
+        LedgerColumn("declined", ColumnType.COUNT, "texts that the gateway declined, in all rounds"),
+        LedgerColumn("unknown", ColumnType.COUNT, "texts whose outcome is unknown"),
+        LedgerColumn("cancelled", ColumnType.COUNT, "accepted texts that were cancelled"),
+        LedgerColumn(
+            "cost",
+            ColumnType.AMOUNT,
+            "credits for all accepted texts, including texts that were cancelled later",
+        ),
+        LedgerColumn("refunded", ColumnType.AMOUNT, "credits that the gateway gave back for cancelled texts"),
+        LedgerColumn("opened_at", ColumnType.INSTANT, "when the first try began"),
+        LedgerColumn("updated_at", ColumnType.INSTANT, "when its requests or counts last changed"),
+        LedgerColumn(
+            "superseded_at", ColumnType.INSTANT, "when a later generation replaced it", is_required=False
+        ),
     ),
     key=("batch_id",),
     unique=("key_digest", "generation"),
 )
 
-REQUESTS = Table(
+REQUESTS = LedgerTable(
     "requests",
     "One row for each claimed request. A request is submitted at most once.",
     columns=(
-        Column("batch_id", Kind.WORD, "the batch"),
-        Column("round", Kind.COUNT, "1, plus one each time that texts had to be sent again"),
-        Column("request", Kind.COUNT, "the index of the request in its round, from 1"),
-        Column("recipients", Kind.COUNT, "number of texts to one recipient each in it"),
-        Column("process", Kind.NAME, "the process that claimed it: host, process id and a random part"),
-        Column("intended_at", Kind.INSTANT, "when it was claimed; it left shortly after, or never"),
-        Column("send_at", Kind.INSTANT, "the minute until which it was held", is_required=False),
-        Column("answered_at", Kind.INSTANT, "when its outcome was last recorded", is_required=False),
-        Column(
+        LedgerColumn("batch_id", ColumnType.WORD, "the batch"),
+        LedgerColumn("round", ColumnType.COUNT, "1, plus one each time that texts had to be sent again"),
+        LedgerColumn("request", ColumnType.COUNT, "the index of the request in its round, from 1"),
+        LedgerColumn("recipients", ColumnType.COUNT, "number of texts to one recipient each in it"),
+        LedgerColumn(
+            "process", ColumnType.NAME, "the process that claimed it: host, process id and a random part"
+        ),
+        LedgerColumn(
+            "claimed_at", ColumnType.INSTANT, "when it was claimed; it left shortly after, or never"
+        ),
+        LedgerColumn("send_at", ColumnType.INSTANT, "the minute until which it was held", is_required=False),
+        LedgerColumn(
+            "answered_at", ColumnType.INSTANT, "when its outcome was last recorded", is_required=False
+        ),
+        LedgerColumn(
             "cancelling_at",
-            Kind.INSTANT,
+            ColumnType.INSTANT,
             "when its killed task began to cancel it; null again after the outcome is recorded",
             is_required=False,
         ),
@@ -220,53 +238,65 @@ REQUESTS = Table(
     key=("batch_id", "round", "request"),
 )
 
-MESSAGES = Table(
+MESSAGES = LedgerTable(
     "messages",
     "One row for each text to one recipient, in each request that contained it.",
     columns=(
-        Column("batch_id", Kind.WORD, "the batch"),
-        Column(
-            "round", Kind.COUNT, "the round of the request; 0 for invalid recipients, which are in no request"
+        LedgerColumn("batch_id", ColumnType.WORD, "the batch"),
+        LedgerColumn(
+            "round",
+            ColumnType.COUNT,
+            "the round of the request; 0 for invalid recipients, which are in no request",
         ),
-        Column("request", Kind.COUNT, "the request"),
-        Column("position", Kind.COUNT, "the position in the request, from 0"),
-        Column(
-            "number", Kind.NUMBER, 'international digits; with `ledger_privacy="keyed_hash"` their keyed hash'
+        LedgerColumn("request", ColumnType.COUNT, "the request"),
+        LedgerColumn("position", ColumnType.COUNT, "the position in the request, from 0"),
+        LedgerColumn(
+            "number",
+            ColumnType.NUMBER,
+            'international digits; with `ledger_privacy="keyed_hash"` their keyed hash',
         ),
-        Column("text", Kind.TEXT, 'the keyed hash of the text; with `ledger_text="keep"` the text'),
-        Column("state", Kind.WORD, "its state: a value of `MessageState`"),
-        Column("reason", Kind.WORD, "why it was declined: a value of `RejectReason`", is_required=False),
-        Column(
+        LedgerColumn(
+            "text", ColumnType.TEXT, 'the keyed hash of the text; with `ledger_text="keep"` the text'
+        ),
+        LedgerColumn("state", ColumnType.WORD, "its state: a value of `MessageState`"),
+        LedgerColumn(
+            "reason", ColumnType.WORD, "why it was declined: a value of `RejectReason`", is_required=False
+        ),
+        LedgerColumn(
             "message_id",
-            Kind.ID,
+            ColumnType.ID,
             "the gateway's id, a whole number; join it with `in_reply_to` of the replies",
             is_required=False,
         ),
-        Column(
+        LedgerColumn(
             "cost",
-            Kind.AMOUNT,
+            ColumnType.AMOUNT,
             "credits; 0 if it was not accepted, if a person resolved it, or if the gateway stated no amount "
             "that can be read",
         ),
-        Column("refund", Kind.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
-        Column("submitted_at", Kind.INSTANT, "when its request was claimed"),
-        Column("send_at", Kind.INSTANT, "when it is to go out; null: at once", is_required=False),
-        Column("state_at", Kind.INSTANT, "when it entered its state; for `delivered`, the gateway's time"),
-        Column("reference", Kind.NAME, "the sender's own name for the text, as given", is_required=False),
+        LedgerColumn("refund", ColumnType.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
+        LedgerColumn("submitted_at", ColumnType.INSTANT, "when its request was claimed"),
+        LedgerColumn("send_at", ColumnType.INSTANT, "when it is to go out; null: at once", is_required=False),
+        LedgerColumn(
+            "state_at", ColumnType.INSTANT, "when it entered its state; for `delivered`, the gateway's time"
+        ),
+        LedgerColumn(
+            "reference", ColumnType.NAME, "the sender's own name for the text, as given", is_required=False
+        ),
     ),
     key=("batch_id", "round", "request", "position"),
     indexes=(("message_id",), ("number",), ("reference",)),
 )
 
-ROUNDS = Table(
+ROUNDS = LedgerTable(
     "rounds",
     "The recipients of each later round: one row for each earlier request that contained some of them.",
     columns=(
-        Column("batch_id", Kind.WORD, "the batch"),
-        Column("round", Kind.COUNT, "the round that sends again, from 2"),
-        Column("of_round", Kind.COUNT, "the round of the earlier request"),
-        Column("of_request", Kind.COUNT, "the earlier request"),
-        Column("positions", Kind.TEXT, "the recipients' positions in it, such as 0-4,7"),
+        LedgerColumn("batch_id", ColumnType.WORD, "the batch"),
+        LedgerColumn("round", ColumnType.COUNT, "the round that sends again, from 2"),
+        LedgerColumn("of_round", ColumnType.COUNT, "the round of the earlier request"),
+        LedgerColumn("of_request", ColumnType.COUNT, "the earlier request"),
+        LedgerColumn("positions", ColumnType.TEXT, "the recipients' positions in it, such as 0-4,7"),
     ),
     key=("batch_id", "round", "of_round", "of_request"),
 )
@@ -279,7 +309,7 @@ _DELIVERED = "SUM(CASE WHEN m.state = 'delivered' THEN 1 ELSE 0 END)"
 _OPTED_OUT = "SUM(CASE WHEN m.reason = 'opted_out' THEN 1 ELSE 0 END)"
 
 VIEWS = (
-    View(
+    LedgerView(
         "delivery_rate",
         "How many of the accepted texts arrived.",
         columns={
@@ -290,7 +320,7 @@ VIEWS = (
         figures=f"COUNT(*) AS accepted, {_DELIVERED} AS delivered, {_DELIVERED} * 1.0 / COUNT(*) AS rate",
         texts=_TAKEN,
     ),
-    View(
+    LedgerView(
         "time_to_deliver",
         "How long texts took to arrive, counted from their `send_at` or, without one, from their submission.",
         columns={
@@ -301,7 +331,7 @@ VIEWS = (
         figures="COUNT(*) AS delivered, AVG({late}) AS avg_seconds, MAX({late}) AS max_seconds",
         texts="m.state = 'delivered'",
     ),
-    View(
+    LedgerView(
         "cost_per_delivered",
         "The cost of one delivered text, where the cost of undelivered texts is included.",
         columns={
@@ -313,7 +343,7 @@ VIEWS = (
         f" SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0) AS cost_per_delivered",
         texts=_TAKEN,
     ),
-    View(
+    LedgerView(
         "opt_out_rate",
         "How many recipients had opted out. A recipient that is sent to again counts once.",
         columns={
@@ -332,7 +362,7 @@ _VIEW = """{create} {view} AS SELECT {day} AS day, b.dag_id AS dag_id, {figures}
 
 
 @dataclass(frozen=True, slots=True)
-class _Flavour:
+class _SchemaDialect:
     """How a database says what the schema needs.
 
     :param day: the day of a moment, which is in UTC.
@@ -348,18 +378,18 @@ class _Flavour:
 
 
 _FLAVOURS = {
-    "postgres": _Flavour(
+    "postgres": _SchemaDialect(
         day="CAST({moment} AT TIME ZONE 'UTC' AS DATE)",
         seconds="EXTRACT(EPOCH FROM ({end} - {start}))",
         create_view="CREATE OR REPLACE VIEW",
         epoch="FLOOR(EXTRACT(EPOCH FROM clock_timestamp()))",
     ),
-    "sqlite": _Flavour(
+    "sqlite": _SchemaDialect(
         day="DATE({moment})",
         seconds="((JULIANDAY({end}) - JULIANDAY({start})) * 86400)",
         create_view="CREATE VIEW IF NOT EXISTS",
     ),
-    "mysql": _Flavour(
+    "mysql": _SchemaDialect(
         day="DATE({moment})",
         seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
         create_view="CREATE OR REPLACE VIEW",
@@ -398,7 +428,7 @@ class Schema:
         """The present by the server's clock, in whole seconds since 1970; empty, if there is no server."""
         return self._flavour.epoch
 
-    def name(self, part: Table | View) -> str:
+    def name(self, part: LedgerTable | LedgerView) -> str:
         """Return the name of a table or a view as it stands in a statement."""
         return self._database.quoted(self._prefix + part.name)
 
@@ -414,7 +444,7 @@ class Schema:
             self._check(table, self._columns(table))
         return is_new
 
-    def _is_there(self, part: Table | View) -> bool:
+    def _is_there(self, part: LedgerTable | LedgerView) -> bool:
         try:
             self._columns(part)
         except LedgerUnavailable:
@@ -423,11 +453,11 @@ class Schema:
             return False
         return True
 
-    def _columns(self, part: Table | View) -> set[str]:
+    def _columns(self, part: LedgerTable | LedgerView) -> set[str]:
         step = f"read the columns of {self._prefix}{part.name}"
         return self._database.transact(lambda: self._database.columns(step, self.name(part)))
 
-    def _check(self, table: Table, found: set[str]) -> None:
+    def _check(self, table: LedgerTable, found: set[str]) -> None:
         missing = [name for name in table.column_names if name not in found]
         if missing:
             msg = (
@@ -449,7 +479,7 @@ class Schema:
         for view in VIEWS:
             yield self._view(view)
 
-    def _table(self, table: Table) -> str:
+    def _table(self, table: LedgerTable) -> str:
         parts = [*map(self._column, table.columns), f"PRIMARY KEY ({self._listed(table.key)})"]
         if table.unique:
             parts.append(f"UNIQUE ({self._listed(table.unique)})")
@@ -458,14 +488,14 @@ class Schema:
         options = self._database.dialect.options
         return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){options}"
 
-    def _column(self, column: Column) -> str:
+    def _column(self, column: LedgerColumn) -> str:
         null = " NOT NULL" if column.is_required else " NULL"
         return f"{self._database.quoted(column.name)} {self._database.dialect.types[column.kind]}{null}"
 
-    def _index(self, table: Table, columns: tuple[str, ...]) -> str:
+    def _index(self, table: LedgerTable, columns: tuple[str, ...]) -> str:
         return self._database.index((self._prefix + table.name,), columns)
 
-    def _view(self, view: View) -> str:
+    def _view(self, view: LedgerView) -> str:
         late = self._flavour.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
         return _VIEW.format(
             create=self._flavour.create_view,

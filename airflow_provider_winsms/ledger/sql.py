@@ -17,17 +17,15 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.choices import Privacy, StoredText, check_choice, check_prefix
-from airflow_provider_winsms.database import storable
 from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
     HOLDING_DIGITS,
     NOT_SUBMITTED,
     Batch,
-    Contents,
+    BatchDigest,
     Holding,
-    Place,
-    Record,
+    RequestKey,
+    RequestRecord,
     Sender,
     positions_in,
     spans_of,
@@ -41,9 +39,11 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     quoted,
 )
-from airflow_provider_winsms.ledger.tables import OnTables, Row, read_moment, whole_id
-from airflow_provider_winsms.messages import Receipt, RejectReason
-from airflow_provider_winsms.reconciling import instants_of, is_plain
+from airflow_provider_winsms.ledger.tables import MessageRow, OnTables, read_moment, whole_id
+from airflow_provider_winsms.messages import Receipt, RejectReason, instants_of
+from airflow_provider_winsms.options import Privacy, StoredText, check_choice, check_prefix
+from airflow_provider_winsms.phone import is_plain
+from airflow_provider_winsms.sql.values import storable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
-    from airflow_provider_winsms.clocks import Reading
-    from airflow_provider_winsms.ledger.base import Rejected, Sources
-    from airflow_provider_winsms.ledger.tables import Sent
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
+    from airflow_provider_winsms.ledger.tables import SentMessage
     from airflow_provider_winsms.messages import Message, MessageId, ScheduledMessage
-    from airflow_provider_winsms.privacy import KeyedHash
+    from airflow_provider_winsms.runtime import ClockReading
 
 _BATCH = (
     "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
@@ -172,11 +172,11 @@ class SqlLedger(OnTables):
         """Let no other process claim, or decide about, requests of the open batch from now on."""
         self._revision = self._tables.transact(self._take_over)
 
-    def revise(self, contents: Contents) -> None:
+    def revise(self, contents: BatchDigest) -> None:
         """Write what the open batch sends from now on."""
         self._tables.transact(lambda: self._revise(contents))
 
-    def holdings(self, place: Place) -> list[Holding]:
+    def holdings(self, place: RequestKey) -> list[Holding]:
         """Return whom a claimed request holds."""
         return self._tables.transact(lambda: self._holdings(place))
 
@@ -188,46 +188,48 @@ class SqlLedger(OnTables):
         """Return a hash of a number or a text: how the tables keep it may be told otherwise by each try."""
         return self._hashes.of(part)[:HOLDING_DIGITS]
 
-    def find(self, place: Place) -> Record | None:
+    def find(self, place: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
         return self._tables.transact(lambda: self._find(place))
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
         rows = list(self._rows(place, record, messages))
-        self._tables.transact(lambda: self._intend(place, record, rows))
+        self._tables.transact(lambda: self._write_claim(place, record, rows))
 
-    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
-        self._tables.transact(lambda: self._renew(place, record, intended_at))
+        self._tables.transact(lambda: self._renew(place, record, claimed_at))
 
-    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt of a request."""
         self._tables.transact(lambda: self._record(place, record, news))
 
-    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached."""
         try:
-            self._tables.transact(lambda: self._give_up(place, record, news))
+            self._tables.transact(lambda: self._write_not_received(place, record, news))
         except _StillAtIt:
             return False
         return True
 
-    def rounds(self) -> list[Sources]:
+    def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to."""
         return self._tables.transact(self._rounds)
 
-    def open_round(self, number: int, sources: Sources) -> Sources:
+    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, unless another process was faster."""
         return self._tables.transact(lambda: self._open_round(number, sources))
 
-    def cancelling(self, place: Place, record: Record) -> None:
+    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         """Write that what was accepted of a request is about to be taken back."""
         self._tables.transact(lambda: self._cancelling(place, record))
 
-    def withdraw(self, place: Place, record: Record) -> None:
+    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
-        self._tables.transact(lambda: self._withdraw(place, record))
+        self._tables.transact(lambda: self._delete_claim(place, record))
 
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of those rows that are of recipients of any batch in the tables."""
@@ -242,7 +244,7 @@ class SqlLedger(OnTables):
             if any(self._is_same(text, row) for text in sent.get(whole_id(row.message_id), ()))
         }
 
-    def _is_same(self, text: Sent, row: ScheduledMessage) -> bool:
+    def _is_same(self, text: SentMessage, row: ScheduledMessage) -> bool:
         """Tell whether a text is the one of a row, as far as number and minute can be compared."""
         times = instants_of(row.send_at)
         if text.send_at is None or (times and text.send_at not in times):
@@ -252,11 +254,11 @@ class SqlLedger(OnTables):
         is_comparable = is_plain(row.number) and text.key_id == self._hashes.key_id
         return not is_comparable or text.number == self._hashes.of(row.number)
 
-    def read_clock(self) -> Reading | None:
+    def read_clock(self) -> ClockReading | None:
         """Return what the database's clock showed; SQLite has this machine's."""
         return self._tables.transact(self._tables.read_clock)
 
-    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
         return self._tables.transact(lambda: self._rivals(place, send_at, numbers))
 
@@ -285,7 +287,7 @@ class SqlLedger(OnTables):
         query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
         return int(self._tables.read("read the revision", query, self._batch_id)[0][0])
 
-    def _revise(self, contents: Contents) -> None:
+    def _revise(self, contents: BatchDigest) -> None:
         self._lock_in_force()
         statement = (
             "UPDATE {batches} SET texts_digest = {p}, numbers_digest = {p}, recipients = {p}, "
@@ -323,7 +325,7 @@ class SqlLedger(OnTables):
         difference = Counter({"declined": len(rows) - before})
         self._tables.change_counts(self._batch_id, difference, Decimal(0), Decimal(0))
 
-    def _holdings(self, place: Place) -> list[Holding]:
+    def _holdings(self, place: RequestKey) -> list[Holding]:
         query = (
             "SELECT m.number, m.text, CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
             "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
@@ -389,21 +391,21 @@ class SqlLedger(OnTables):
             "superseded_at": None,
         }
 
-    def _find(self, place: Place) -> Record | None:
+    def _find(self, place: RequestKey) -> RequestRecord | None:
         query = (
-            "SELECT b.revision, r.recipients, r.intended_at, r.process, r.send_at, r.cancelling_at "
+            "SELECT b.revision, r.recipients, r.claimed_at, r.process, r.send_at, r.cancelling_at "
             "FROM {requests} r INNER JOIN {batches} b ON b.batch_id = r.batch_id "
             "WHERE r.batch_id = {p} AND r.round = {p} AND r.request = {p}"
         )
         found = self._tables.read("read a request", query, self._batch_id, *place)
         if not found:
             return None
-        revision, size, intended_at, process, send_at, cancelling_at = found[0]
+        revision, size, claimed_at, process, send_at, cancelling_at = found[0]
         if revision != self._revision:
             raise _superseded()
-        record = Record(
+        record = RequestRecord(
             size=size,
-            intended_at=read_moment(intended_at),
+            claimed_at=read_moment(claimed_at),
             owner=process,
             send_at=None if send_at is None else read_moment(send_at),
             cancelling_at=None if cancelling_at is None else read_moment(cancelling_at),
@@ -416,15 +418,17 @@ class SqlLedger(OnTables):
         )
         return record
 
-    def _rows(self, place: Place, record: Record, messages: Sequence[Message]) -> Iterator[tuple[Any, ...]]:
+    def _rows(
+        self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]
+    ) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of messages without an outcome, as their columns stand."""
-        intended_at, nothing = self._tables.instant(record.intended_at), self._tables.amount(Decimal(0))
+        claimed_at, nothing = self._tables.instant(record.claimed_at), self._tables.amount(Decimal(0))
         first, positions = (self._batch_id, *place), count()
         for message in messages:
             text = self._stored_text(message.text)
             send_at = self._tables.instant(message.send_at or record.send_at)
             outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing)
-            known = (text, *outcome, intended_at, send_at, intended_at)
+            known = (text, *outcome, claimed_at, send_at, claimed_at)
             for recipient in message.recipients:
                 yield (
                     *first,
@@ -434,10 +438,10 @@ class SqlLedger(OnTables):
                     recipient.reference,
                 )
 
-    def _intend(self, place: Place, record: Record, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write_claim(self, place: RequestKey, record: RequestRecord, rows: Sequence[tuple[Any, ...]]) -> None:
         self._lock_in_force()
         claimant = self._claimant(place)
-        if claimant == (record.owner, record.intended_at):
+        if claimant == (record.owner, record.claimed_at):
             return  # written before, by a commit whose answer was lost
         if claimant is not None:
             msg = f"Request {place.number} was claimed by another process."
@@ -448,7 +452,7 @@ class SqlLedger(OnTables):
             "request": place.number,
             "recipients": record.size,
             "process": record.owner,
-            "intended_at": self._tables.instant(record.intended_at),
+            "claimed_at": self._tables.instant(record.claimed_at),
             "send_at": self._tables.instant(record.send_at),
         }
         self._tables.insert(REQUESTS, [tuple(map(values.get, REQUESTS.column_names))])
@@ -467,12 +471,12 @@ class SqlLedger(OnTables):
         if not self._tables.lock(self._batch_id, self._revision):
             raise _superseded()
 
-    def _claimant(self, place: Place) -> tuple[str, DateTime] | None:
-        query = "SELECT process, intended_at FROM {requests} WHERE {here}"
+    def _claimant(self, place: RequestKey) -> tuple[str, DateTime] | None:
+        query = "SELECT process, claimed_at FROM {requests} WHERE {here}"
         found = self._tables.read("read a request", query, self._batch_id, *place)
         return (found[0][0], read_moment(found[0][1])) if found else None
 
-    def _renew(self, place: Place, record: Record, renewed_at: DateTime) -> None:
+    def _renew(self, place: RequestKey, record: RequestRecord, renewed_at: DateTime) -> None:
         self._lock_in_force()
         claimant = self._claimant(place)
         rows = self._tables.rows_of(self._batch_id, place)
@@ -480,20 +484,20 @@ class SqlLedger(OnTables):
         if claimant is None or claimant[0] != record.owner or is_given_up:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        intended_at = self._tables.instant(renewed_at)
+        claimed_at = self._tables.instant(renewed_at)
         for statement in (
-            "UPDATE {requests} SET intended_at = {p} WHERE {here}",
+            "UPDATE {requests} SET claimed_at = {p} WHERE {here}",
             "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
         ):
-            self._tables.execute("claim a request anew", statement, intended_at, self._batch_id, *place)
+            self._tables.execute("claim a request anew", statement, claimed_at, self._batch_id, *place)
 
-    def _record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def _record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         self._tables.lock(self._batch_id)
         if not self._settle_in_doubt(place, news):
             self._record_again(place, record, news)
         self._tables.mark_answered(self._batch_id, place, ends_cancelling=record.cancelling_at is None)
 
-    def _settle_in_doubt(self, place: Place, news: Mapping[int, Receipt]) -> bool:
+    def _settle_in_doubt(self, place: RequestKey, news: Mapping[int, Receipt]) -> bool:
         """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
         known = {position: receipt for position, receipt in news.items() if receipt.is_known}
         if any(receipt.reason is RejectReason.CANCELLED for receipt in known.values()):
@@ -501,37 +505,42 @@ class SqlLedger(OnTables):
         is_whole = self._tables.settle(self._batch_id, place, known) == len(known)
         return is_whole and not self._is_being_cancelled(place)
 
-    def _record_again(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def _record_again(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Take news in on top of what is known of a request."""
         rows = self._tables.rows_of(self._batch_id, place)
         if not rows:
             msg = f"The ledger has no claim of request {place.number}, so its outcome cannot be recorded."
             raise LedgerUnavailable(msg)
         was_taken_back = self._is_being_cancelled(place) and record.cancelling_at is None
-        settle = Row.not_cancelled if was_taken_back else _left_as_it_is
+        settle = MessageRow.not_cancelled if was_taken_back else _left_as_it_is
         learnt = [row.learnt(news[row.position]) if row.position in news else settle(row) for row in rows]
         self._tables.update(self._batch_id, place, rows, learnt)
 
-    def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def _write_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> None:
         self._lock_in_force()
         claimant = self._claimant(place)
-        is_as_read = claimant is not None and claimant[1] == record.intended_at
+        is_as_read = claimant is not None and claimant[1] == record.claimed_at
         if not is_as_read or self._tables.settle(self._batch_id, place, news) != len(news):
             raise _StillAtIt
         self._tables.mark_answered(self._batch_id, place)
 
-    def _rounds(self) -> list[Sources]:
+    def _rounds(self) -> list[ResendPlan]:
         query = (
             "SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = {p} "
             "ORDER BY round, of_round, of_request"
         )
         rows = self._tables.read("read the rounds", query, self._batch_id)
         return [
-            {Place(of_round, of_request): positions_in(spans) for _, of_round, of_request, spans in alike}
+            {
+                RequestKey(of_round, of_request): positions_in(spans)
+                for _, of_round, of_request, spans in alike
+            }
             for _, alike in groupby(rows, key=itemgetter(0))
         ]
 
-    def _open_round(self, number: int, sources: Sources) -> Sources:
+    def _open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         self._lock_in_force()
         stored = self._rounds()
         if number - 2 < len(stored):
@@ -540,12 +549,12 @@ class SqlLedger(OnTables):
         self._tables.insert(ROUNDS, rows)
         return sources
 
-    def _is_being_cancelled(self, place: Place) -> bool:
+    def _is_being_cancelled(self, place: RequestKey) -> bool:
         query = "SELECT cancelling_at FROM {requests} WHERE {here}"
         found = self._tables.read("read a request", query, self._batch_id, *place)
         return bool(found) and found[0][0] is not None
 
-    def _cancelling(self, place: Place, record: Record) -> None:
+    def _cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)
         now = self._tables.instant(record.cancelling_at)
         mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
@@ -555,7 +564,7 @@ class SqlLedger(OnTables):
         self._tables.execute("mark a request", mark, now, self._batch_id, *place)
         self._tables.execute("mark messages", move, now, self._batch_id, *place, waiting=quoted(CANCELLABLE))
 
-    def _withdraw(self, place: Place, record: Record) -> None:
+    def _delete_claim(self, place: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)
         rows = self._tables.rows_of(self._batch_id, place)
         claimant = self._claimant(place)
@@ -570,17 +579,19 @@ class SqlLedger(OnTables):
             self._tables.execute("give a request back", statement, self._batch_id, *place)
         self._count_unknown(-len(rows))
 
-    def _rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def _rivals(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         minute = send_at.replace(second=0, microsecond=0)
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
-        if self._tables.read("look for rivals", _OTHER_FORMS, *between, self._batch_id, *self._other_forms()):
+        if self._tables.read(
+            "look for conflicts", _OTHER_FORMS, *between, self._batch_id, *self._other_forms()
+        ):
             return set(numbers)
         plain = {self._stored_number(number): number for number in numbers}
         return {
             plain.get(row[0], row[0])
             for part, listed in self._tables.in_parts(list(plain))
             for row in self._tables.read(
-                "look for rivals",
+                "look for conflicts",
                 _RIVALS,
                 *part,
                 *between,
@@ -619,7 +630,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
     return Batch(
         key=key,
         sender=Sender(*rest[:5]),
-        contents=Contents(*rest[5:]),
+        contents=BatchDigest(*rest[5:]),
         sms_conn_id=sms_conn_id,
         guarantee=guarantee,
         max_tries=max_tries,
@@ -629,7 +640,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
     )
 
 
-def _learn(record: Record, row: Row) -> None:
+def _learn(record: RequestRecord, row: MessageRow) -> None:
     """Take a row in. What was cancelled on purpose, not as its task was killed, is not sent again."""
     if row.reason is not None:
         record.declined[row.position] = row.reason
@@ -637,5 +648,5 @@ def _learn(record: Record, row: Row) -> None:
         record.ids[row.position], record.costs[row.position] = row.message_id, row.cost
 
 
-def _left_as_it_is(row: Row) -> Row:
+def _left_as_it_is(row: MessageRow) -> MessageRow:
     return row

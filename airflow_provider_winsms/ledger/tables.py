@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import pendulum
 
-from airflow_provider_winsms.choices import check_prefix
-from airflow_provider_winsms.clocks import Reading
-from airflow_provider_winsms.database import Database, read_amount, read_instant
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     LedgerUnavailable,
@@ -32,6 +29,10 @@ from airflow_provider_winsms.ledger.schema import (
     check_kind,
 )
 from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.options import check_prefix
+from airflow_provider_winsms.runtime import ClockReading
+from airflow_provider_winsms.sql.connection import Database
+from airflow_provider_winsms.sql.values import read_amount, read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
-    from airflow_provider_winsms.database import Refusal
-    from airflow_provider_winsms.ledger.base import Place
-    from airflow_provider_winsms.ledger.schema import Table
+    from airflow_provider_winsms.ledger.base import RequestKey
+    from airflow_provider_winsms.ledger.schema import LedgerTable
     from airflow_provider_winsms.messages import MessageId, Receipt
+    from airflow_provider_winsms.sql.errors import Refusal
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ _RIGHTS = (
 _SAFE = "What is in the ledger stands; a repeat is safe."
 
 
-class Row(NamedTuple):
+class MessageRow(NamedTuple):
     """What the row of a message says of its outcome. Number and text never change, and are not read."""
 
     position: int
@@ -77,7 +78,7 @@ class Row(NamedTuple):
     cost: Decimal = Decimal(0)
     refund: Decimal = Decimal(0)
 
-    def learnt(self, receipt: Receipt) -> Row:
+    def learnt(self, receipt: Receipt) -> MessageRow:
         """Return the row after a receipt. What is known already stands, with what was reported since."""
         if receipt.reason is None:
             is_known = receipt.message_id is None or receipt.message_id == self.message_id
@@ -86,15 +87,15 @@ class Row(NamedTuple):
             return self._cancelled(_kept(receipt.cost))
         return self.declined(receipt.reason)
 
-    def accepted(self, message_id: int, cost: Decimal) -> Row:
+    def accepted(self, message_id: int, cost: Decimal) -> MessageRow:
         """Return the row of a text that the gateway took."""
-        return Row(self.position, self.is_held, self._as_taken, None, message_id, cost)
+        return MessageRow(self.position, self.is_held, self._as_taken, None, message_id, cost)
 
-    def declined(self, reason: RejectReason) -> Row:
+    def declined(self, reason: RejectReason) -> MessageRow:
         """Return the row of a text that the gateway did not take."""
-        return Row(self.position, self.is_held, MessageState.DECLINED, reason)
+        return MessageRow(self.position, self.is_held, MessageState.DECLINED, reason)
 
-    def not_cancelled(self) -> Row:
+    def not_cancelled(self) -> MessageRow:
         """Return the row of a text that, if it was to be taken back, was not."""
         return self._replace(state=self._as_taken) if self.state is MessageState.CANCELLING else self
 
@@ -102,13 +103,13 @@ class Row(NamedTuple):
     def _as_taken(self) -> MessageState:
         return MessageState.SCHEDULED if self.is_held else MessageState.ACCEPTED
 
-    def _cancelled(self, refund: Decimal) -> Row:
+    def _cancelled(self, refund: Decimal) -> MessageRow:
         if self.state is MessageState.CANCELLED:
             return self
         return self._replace(state=MessageState.CANCELLED, reason=RejectReason.CANCELLED, refund=refund)
 
 
-class Sent(NamedTuple):
+class SentMessage(NamedTuple):
     """A text in the tables.
 
     :param number: as it is kept: digits, or a hash of them.
@@ -125,7 +126,7 @@ class Sent(NamedTuple):
         return f"Sent({self.message_id!r}, send_at={self.send_at!r})"
 
 
-class Tables:
+class LedgerTables:
     """The tables under one prefix, over one connection. What is missing of them is created.
 
     Where a setting of the server may lose what was committed, a warning names it.
@@ -167,7 +168,7 @@ class Tables:
         """Return this moment as the driver takes it."""
         return self.instant(datetime.now(UTC))
 
-    def read_clock(self) -> Reading | None:
+    def read_clock(self) -> ClockReading | None:
         """Return what the server's clock showed, by this machine's; ``None`` if there is no server."""
         if not self._epoch:
             return None
@@ -175,7 +176,7 @@ class Tables:
         ((seconds,),) = self.read("read the clock", "SELECT {epoch}", epoch=self._epoch)
         shown = datetime.fromtimestamp(int(seconds), UTC)
         clock = "the clock of the ledger's database"
-        return Reading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
+        return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
 
     def instant(self, moment: datetime | None) -> Any:
         """Return a moment as the driver takes it."""
@@ -197,7 +198,7 @@ class Tables:
         """Run a query, with words in braces as above, and return its rows."""
         return self._database.rows(step, statement.format(**self._words, **words), parameters)
 
-    def insert(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows, whose values stand as the table's columns do."""
         name = self._words[table.name]
         self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
@@ -219,7 +220,7 @@ class Tables:
             self.execute("lock the batch", any_batch, self.now(), batch_id)
         return is_in_force
 
-    def rows_of(self, batch_id: str, place: Place) -> list[Row]:
+    def rows_of(self, batch_id: str, place: RequestKey) -> list[MessageRow]:
         """Return the rows of a request, in their order."""
         query = (
             "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
@@ -227,7 +228,7 @@ class Tables:
         )
         return list(map(_row, self.read("read the messages of a request", query, batch_id, *place)))
 
-    def mark_answered(self, batch_id: str, place: Place, *, ends_cancelling: bool = False) -> None:
+    def mark_answered(self, batch_id: str, place: RequestKey, *, ends_cancelling: bool = False) -> None:
         """Write that the outcome of a request was recorded.
 
         :param ends_cancelling: whether that ends a taking back.
@@ -241,7 +242,7 @@ class Tables:
             cancelling_at="NULL" if ends_cancelling else "cancelling_at",
         )
 
-    def settle(self, batch_id: str, place: Place, news: Mapping[int, Receipt]) -> int:
+    def settle(self, batch_id: str, place: RequestKey, news: Mapping[int, Receipt]) -> int:
         """Write the first outcome of rows in doubt, without reading them; return how many there were.
 
         :param news: receipts of texts that were accepted or declined, by position.
@@ -263,7 +264,7 @@ class Tables:
     def _settle_alike(
         self,
         batch_id: str,
-        place: Place,
+        place: RequestKey,
         reason: RejectReason | None,
         price: Decimal,
         *,
@@ -288,7 +289,9 @@ class Tables:
             positions=listed(ids),
         )
 
-    def update(self, batch_id: str, place: Place, old: Sequence[Row], new: Sequence[Row]) -> None:
+    def update(
+        self, batch_id: str, place: RequestKey, old: Sequence[MessageRow], new: Sequence[MessageRow]
+    ) -> None:
         """Write what changed in the rows of a request, and count it.
 
         :param old: the rows as they are.
@@ -305,7 +308,7 @@ class Tables:
         if changes:
             self._count(batch_id, [row for row, _ in changes], [row for _, row in changes])
 
-    def _update_alike(self, batch_id: str, place: Place, rows: Sequence[Row], now: Any) -> None:
+    def _update_alike(self, batch_id: str, place: RequestKey, rows: Sequence[MessageRow], now: Any) -> None:
         statement = (
             "UPDATE {messages} SET state = {p}, reason = {p}, cost = {p}, refund = {p}, state_at = {p}, "
             "message_id = {ids} WHERE {here} AND position IN ({positions})"
@@ -326,7 +329,7 @@ class Tables:
             positions=listed(row.position for row in rows),
         )
 
-    def _count(self, batch_id: str, old: Iterable[Row], new: Iterable[Row]) -> None:
+    def _count(self, batch_id: str, old: Iterable[MessageRow], new: Iterable[MessageRow]) -> None:
         """Write the difference that rows make to the counts of their batch."""
         counts, cost, refund = Counter[str](), Decimal(0), Decimal(0)
         for rows, sign in ((old, -1), (new, 1)):
@@ -348,7 +351,7 @@ class Tables:
         amounts = self.amount(cost), self.amount(refund)
         self.execute("count the messages", statement, *differences, *amounts, self.now(), batch_id)
 
-    def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[Sent]:
+    def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[SentMessage]:
         """Return what was sent through a connection under some ids, by any batch."""
         query = (
             "SELECT m.message_id, m.number, m.send_at, b.key_id FROM {messages} m "
@@ -356,7 +359,7 @@ class Tables:
             "WHERE m.message_id IN ({ids}) AND b.sms_conn_id = {p}"
         )
         return [
-            Sent(message_id, number, None if send_at is None else read_moment(send_at), key_id)
+            SentMessage(message_id, number, None if send_at is None else read_moment(send_at), key_id)
             for part in parts(list(message_ids))
             for message_id, number, send_at, key_id in self.read(
                 "look message ids up", query, sms_conn_id, ids=listed(part)
@@ -389,7 +392,7 @@ class OnTables:
     """What works on the tables. It holds a connection until it is closed."""
 
     def __init__(self, hook: DbApiHook, prefix: str) -> None:
-        self._tables = Tables(hook, prefix)
+        self._tables = LedgerTables(hook, prefix)
 
     @property
     def is_new(self) -> bool:
@@ -451,9 +454,9 @@ def _kept(amount: Decimal | None) -> Decimal:
     return Decimal(0) if amount is None else amount
 
 
-def _row(values: tuple[Any, ...]) -> Row:
+def _row(values: tuple[Any, ...]) -> MessageRow:
     position, is_held, state, reason, message_id, cost, refund = values
-    return Row(
+    return MessageRow(
         position,
         bool(is_held),
         MessageState(state),

@@ -18,42 +18,35 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
     HOLDING_DIGITS,
     Batch,
-    Contents,
+    BatchDigest,
     Holding,
-    Place,
-    Record,
+    RequestKey,
+    RequestRecord,
     Sender,
     positions_in,
     spans_of,
 )
-from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.messages import RejectReason
-from airflow_provider_winsms.reconciling import instants_of
+from airflow_provider_winsms.messages import RejectReason, instants_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from airflow.providers.common.compat.sdk import Context
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Rejected, Sources
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.ledger.base import Rejected, ResendPlan, TaskStore
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
-    from airflow_provider_winsms.privacy import KeyedHash
 
 BATCH_KEY = "sms_send"
 """The key of the batch; a request's has its generation, round and number behind it."""
 
 ROUND_KEY = "sms_round"
 """The key of whom a later round sends to; its generation and number stand behind it."""
-
-END_OF_NAME = ":"
-"""Stands between the name of a send within a task and its keys."""
 
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
@@ -68,26 +61,23 @@ _FORGOTTEN = (
 class TaskStateLedger:
     """The send ledger of one task instance.
 
-    :param context: the task's context.
+    :param store: of the task instance; its keys begin with the name of the send, if it has one.
     :param hashes: makes the hashes that tell whom a request holds.
     :param keeps_holdings: whether those are written down; they take 16 bytes for each recipient.
     :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
-    :param name: tells the send from others of the same task instance; empty for the task's own.
-    :param is_of_one_try: whether the name is that of one try, so that no earlier one can have sent.
+    :param is_of_one_try: whether the store's name is that of one try, so that no earlier one can have sent.
     """
 
     def __init__(
         self,
-        context: Context,
+        store: TaskStore,
         *,
         hashes: KeyedHash,
         keeps_holdings: bool = False,
         may_resend: bool = False,
-        name: str = "",
         is_of_one_try: bool = False,
     ) -> None:
-        self._store = TaskStore(context, f"{name}{END_OF_NAME}" if name else "")
-        self._instance: Any = context["ti"]
+        self._store = store
         self._hashes = hashes
         self._keeps_holdings = keeps_holdings
         self._may_resend = may_resend
@@ -119,13 +109,13 @@ class TaskStateLedger:
     def take_over(self) -> None:
         """Do nothing: the store takes no write of another try than the one that runs."""
 
-    def revise(self, contents: Contents) -> None:
+    def revise(self, contents: BatchDigest) -> None:
         """Write what the batch sends from now on."""
         batch = batch_of(self._store.get(BATCH_KEY))
         revised = replace(batch, contents=contents, revision=batch.revision + 1)
         self._store.set(BATCH_KEY, row_of_batch(revised))
 
-    def holdings(self, place: Place) -> Sequence[Holding] | None:
+    def holdings(self, place: RequestKey) -> Sequence[Holding] | None:
         """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""
         record = self.find(place)
         return None if record is None else record.holdings
@@ -137,12 +127,12 @@ class TaskStateLedger:
         """Return a hash of a number or a text."""
         return self._hashes.of(part)[:HOLDING_DIGITS]
 
-    def find(self, place: Place) -> Record | None:
+    def find(self, place: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
         row = self._store.get(self._key(place))
         return None if row is None else record_of(row)
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
         if self._keeps_holdings:
             record.holdings = tuple(self._holdings_of(messages, record.send_at))
@@ -155,41 +145,43 @@ class TaskStateLedger:
             for recipient in message.recipients:
                 yield Holding(self.kept(recipient.number), text, send_at)
 
-    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
         if self.find(place) != record:
             msg = f"Request {place.number} was given up by another process."
             raise ClaimLost(msg)
-        self._write(place, replace(record, intended_at=intended_at))
+        self._write(place, replace(record, claimed_at=claimed_at))
 
-    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what is known of a request."""
         self._write(place, record)
         if "_recorded" in self.__dict__:
             for message_id in {record.ids[position] for position in news.keys() & record.ids.keys()}:
                 self._recorded[message_id].append(record.due)
 
-    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached."""
         found = self.find(place)
-        if found is None or found.intended_at != record.intended_at or not news.keys() <= set(found.in_doubt):
+        if found is None or found.claimed_at != record.claimed_at or not news.keys() <= set(found.in_doubt):
             return False
         found.learn(news)
         self._write(place, found)
         return True
 
-    def rounds(self) -> list[Sources]:
+    def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to."""
         return list(self._rounds())
 
-    def _rounds(self) -> Iterator[Sources]:
+    def _rounds(self) -> Iterator[ResendPlan]:
         for number in count(2):
             row = self._store.get(self._round_key(number))
             if row is None:
                 return
-            yield {Place(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
+            yield {RequestKey(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
 
-    def open_round(self, number: int, sources: Sources) -> Sources:
+    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         """Write whom a round sends to."""
         row = {f"{at.round}.{at.number}": spans_of(positions) for at, positions in sources.items()}
         self._store.set(self._round_key(number), row)
@@ -198,11 +190,11 @@ class TaskStateLedger:
     def _round_key(self, number: int) -> str:
         return f"{ROUND_KEY}.{self._generation}.{number}"
 
-    def cancelling(self, place: Place, record: Record) -> None:
+    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         """Write that a request is being taken back."""
         self._write(place, record)
 
-    def withdraw(self, place: Place, record: Record) -> None:  # noqa: ARG002 - no other process can have claimed
+    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:  # noqa: ARG002 - no other process can have claimed
         """Delete the claim."""
         self._store.delete(self._key(place))
 
@@ -240,7 +232,7 @@ class TaskStateLedger:
         """Yield the records of a generation, as they are kept; they have no gaps, being claimed in order."""
         for of_round in count(1):
             for number in count(1):
-                row = self._found(request_key(generation, Place(of_round, number)))
+                row = self._found(request_key(generation, RequestKey(of_round, number)))
                 if row is None:
                     break
                 yield row
@@ -252,34 +244,32 @@ class TaskStateLedger:
         row = self._store.get(key)
         return self._store.get(key) if row is None else row
 
-    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
+    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
         """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""
         return set(numbers) if self._was_in_doubt else set()
 
-    def _write(self, place: Place, record: Record) -> None:
+    def _write(self, place: RequestKey, record: RequestRecord) -> None:
         self._store.set(self._key(place), {**row_of_record(record), "sms_conn_id": self._sms_conn_id})
 
-    def _key(self, place: Place) -> str:
+    def _key(self, place: RequestKey) -> str:
         return request_key(self._generation, place)
 
     def _refuse_if_forgotten(self) -> None:
         """Refuse where the store may have held something.
 
-        A setting of Airflow's wipes it after a success. A clear raises ``max_tries``; retries do not.
+        A setting of Airflow's wipes it after a success.
         """
         if self._is_of_one_try:
             return
         if not self._store.is_kept:
-            if self._instance.try_number > 1:
+            if self._store.has_earlier_try:
                 raise OutcomeUnknown(_NO_MEMORY + _NO_STORE)
             return
-        was_cleared = self._instance.max_tries > (self._instance.task.retries or 0)
-        is_wiped = conf.getboolean("state_store", "clear_on_success", fallback=False)
-        if was_cleared and is_wiped and not self._may_resend:
+        if self._store.was_cleared and self._store.is_wiped_on_success and not self._may_resend:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
 
 
-def request_key(generation: int, place: Place) -> str:
+def request_key(generation: int, place: RequestKey) -> str:
     """Return the key of a request's record."""
     return f"{BATCH_KEY}.{generation}.{place.round}.{place.number:06d}"
 
@@ -295,17 +285,17 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
         **{
             **row,
             "sender": Sender(**row["sender"]),
-            "contents": Contents(**row["contents"]),
+            "contents": BatchDigest(**row["contents"]),
             "opened_at": _instant(row["opened_at"]),
         }
     )
 
 
-def row_of_record(record: Record) -> dict[str, Any]:
+def row_of_record(record: RequestRecord) -> dict[str, Any]:
     """Return a record as JSON values, about 10 kB for 1,000 recipients."""
     row: dict[str, Any] = {
         "size": record.size,
-        "intended_at": record.intended_at.isoformat(),
+        "claimed_at": record.claimed_at.isoformat(),
         "owner": record.owner,
         "send_at": record.send_at and record.send_at.isoformat(),
     }
@@ -349,14 +339,14 @@ def holdings_of(row: Mapping[str, Any]) -> tuple[Holding, ...]:
     )
 
 
-def record_of(row: Mapping[str, Any]) -> Record:
+def record_of(row: Mapping[str, Any]) -> RequestRecord:
     """Return the record that JSON values are of."""
     ids = {place: message_id for place, message_id in enumerate(row.get("ids", ())) if message_id is not None}
     costs = row.get("costs")
     each: list[Any] = costs if isinstance(costs, list) else [costs] * row["size"]
-    return Record(
+    return RequestRecord(
         size=row["size"],
-        intended_at=_instant(row["intended_at"]),
+        claimed_at=_instant(row["claimed_at"]),
         owner=row["owner"],
         send_at=row["send_at"] and _instant(row["send_at"]),
         ids=ids,

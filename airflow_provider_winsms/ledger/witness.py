@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from airflow_provider_winsms.exceptions import LedgerUnavailable, OutcomeUnknown
-from airflow_provider_winsms.ledger.base import Place, positions_in, spans_of
-from airflow_provider_winsms.ledger.store import TaskStore
+from airflow_provider_winsms.ledger.base import RequestKey, positions_in, spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_winsms.ledger.base import Batch, Ledger, Record, Sources
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, RequestRecord, ResendPlan, TaskStore
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from airflow_provider_winsms.ledger.task_state import TaskStateLedger
     from airflow_provider_winsms.messages import Message
@@ -56,17 +53,16 @@ class Witness:
 
     Without a task state store (before Airflow 3.3) it knows those of this try.
 
-    :param context: the task's context.
+    :param store: of the task instance.
     :param key: of the batch.
     :raises LedgerUnavailable: from every method, if the store cannot be reached.
     """
 
-    def __init__(self, context: Context, key: str) -> None:
-        self._store = TaskStore(context)
-        self._instance: Any = context["ti"]
+    def __init__(self, store: TaskStore, key: str) -> None:
+        self._store = store
         self._key = blake2b(key.encode(), digest_size=8).hexdigest()
         self._others: dict[str, Any] = {}
-        self._claims: set[tuple[int, Place]] = set()
+        self._claims: set[tuple[int, RequestKey]] = set()
 
     @property
     def is_kept(self) -> bool:
@@ -75,13 +71,13 @@ class Witness:
 
     @property
     def was_cleared(self) -> bool:
-        """Whether a person cleared the task instance, which raises ``max_tries``; retries do not."""
-        return bool(self._instance.max_tries > (self._instance.task.retries or 0))
+        """Whether a person cleared the task instance; a retry does not."""
+        return self._store.was_cleared
 
     @property
     def has_earlier_try(self) -> bool:
         """Whether the task instance was tried before."""
-        return self.was_cleared or self._instance.try_number > 1
+        return self._store.has_earlier_try
 
     def load(self) -> None:
         """Read what earlier tries have claimed.
@@ -103,20 +99,20 @@ class Witness:
         """Return the last round of a generation with a claim, or 0."""
         return max((place.round for of, place in self._claims if of == generation), default=0)
 
-    def has(self, generation: int, place: Place) -> bool:
+    def has(self, generation: int, place: RequestKey) -> bool:
         """Tell whether a request was claimed."""
         return (generation, place) in self._claims
 
-    def learn(self, generation: int, place: Place) -> None:
+    def learn(self, generation: int, place: RequestKey) -> None:
         """Take in that a request was claimed; it is written with the next claim."""
         self._claims.add((generation, place))
 
-    def add(self, generation: int, place: Place) -> None:
+    def add(self, generation: int, place: RequestKey) -> None:
         """Write that a request was claimed."""
         self.learn(generation, place)
         self._write()
 
-    def remove(self, generation: int, place: Place) -> None:
+    def remove(self, generation: int, place: RequestKey) -> None:
         """Write that a request is not claimed any more."""
         self._claims.discard((generation, place))
         self._write()
@@ -154,9 +150,13 @@ class WitnessedLedger:
         self._is_new = is_new
         self._way_out = way_out
         self._generation = 1
-        self.renew, self.record, self.give_up = ledger.renew, ledger.record, ledger.give_up
+        self.renew, self.record, self.mark_not_received = (
+            ledger.renew,
+            ledger.record,
+            ledger.mark_not_received,
+        )
         self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
-        self.claimed, self.rivals, self.read_clock = ledger.claimed, ledger.rivals, ledger.read_clock
+        self.claimed, self.conflicts, self.read_clock = ledger.claimed, ledger.conflicts, ledger.read_clock
         self.take_over, self.revise, self.holdings = ledger.take_over, ledger.revise, ledger.holdings
         self.reject, self.kept = ledger.reject, ledger.kept
 
@@ -183,7 +183,7 @@ class WitnessedLedger:
         self._generation = opened.generation
         return opened
 
-    def find(self, place: Place) -> Record | None:
+    def find(self, place: RequestKey) -> RequestRecord | None:
         """Return what is known of a request.
 
         :raises LedgerUnavailable: if the ledger lacks it.
@@ -195,17 +195,17 @@ class WitnessedLedger:
             self._refuse(f"request {place.number} of round {place.round}")
         return found
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request, in the ledger first: a claim without a witness has not left."""
-        self._ledger.intend(place, record, messages)
+        self._ledger.claim(place, record, messages)
         self._witness.add(self._generation, place)
 
-    def withdraw(self, place: Place, record: Record) -> None:
+    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
         """Give a claim back."""
         self._witness.remove(self._generation, place)
-        self._ledger.withdraw(place, record)
+        self._ledger.release_claim(place, record)
 
-    def rounds(self) -> list[Sources]:
+    def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to.
 
         :raises LedgerUnavailable: if the ledger lacks one of them.
@@ -229,28 +229,28 @@ class WitnessedLedger:
         raise LedgerUnavailable(msg)
 
 
-def beside_tables(ledger: SqlLedger, context: Context, key: str, *, resends: bool) -> WitnessedLedger:
+def beside_tables(ledger: SqlLedger, store: TaskStore, key: str, *, resends: bool) -> WitnessedLedger:
     """Return a ledger in tables that is held against its witness."""
-    witness = Witness(context, key)
+    witness = Witness(store, key)
     return WitnessedLedger(ledger, witness, resends=resends, is_new=ledger.is_new, way_out=_TABLES_LACK)
 
 
-def beside_store(ledger: TaskStateLedger, context: Context, key: str) -> WitnessedLedger:
+def beside_store(ledger: TaskStateLedger, store: TaskStore, key: str) -> WitnessedLedger:
     """Return a ledger in the task state store that is held against its witness, which is in the store too."""
     # Its records may be there although its batch is not: only all of them together can be forgotten.
-    return WitnessedLedger(ledger, Witness(context, key), resends=False, is_new=False, way_out=_STORE_LACKS)
+    return WitnessedLedger(ledger, Witness(store, key), resends=False, is_new=False, way_out=_STORE_LACKS)
 
 
-def _claims(rows: Any) -> list[tuple[int, Place]]:
+def _claims(rows: Any) -> list[tuple[int, RequestKey]]:
     return [
-        (int(generation), Place(int(number), position))
+        (int(generation), RequestKey(int(number), position))
         for generation, rounds in rows.items()
         for number, spans in rounds.items()
         for position in positions_in(spans)
     ]
 
 
-def _rows(claims: set[tuple[int, Place]]) -> dict[str, dict[str, str]]:
+def _rows(claims: set[tuple[int, RequestKey]]) -> dict[str, dict[str, str]]:
     """Return claims as JSON values."""
     numbers = defaultdict[tuple[int, int], list[int]](list)
     for generation, place in claims:

@@ -8,38 +8,39 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import (
+from airflow_provider_winsms.exceptions import NotCancelled
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import credits_text, pluralize
+from airflow_provider_winsms.options import (
+    Tolerance,
+    check_choice,
+    check_conn_id,
+    check_prefix,
+    each_message_id,
+    is_intolerable,
+    optional,
+)
+from airflow_provider_winsms.utils.batches import (
     check_batch_id,
     check_ids_or_batch,
     check_message_ids,
     history_at,
 )
-from airflow_provider_winsms.choices import (
-    Tolerance,
-    check_choice,
-    check_conn_id,
-    check_prefix,
-    is_intolerable,
-    optional,
-)
-from airflow_provider_winsms.exceptions import NotCancelled
-from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.messages import counted, credits_text, each_message_id
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.cancelling import CancelOutcome, Memory
-    from airflow_provider_winsms.choices import Check
     from airflow_provider_winsms.ledger.history import SmsHistory
     from airflow_provider_winsms.messages import MessageId, MessageIds
-    from airflow_provider_winsms.templating import Templated
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.sending.cancellation import CancelMemory, CancelOutcome
+    from airflow_provider_winsms.utils.templates import Templated
 
 T = TypeVar("T")
 
@@ -131,17 +132,17 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             return hook.gateway.message_ids(each_message_id(self.message_ids))
         return history.message_ids(str(self.batch).strip(), with_cancelled=True)
 
-    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: Memory) -> dict[str, Any]:
-        from airflow_provider_winsms.cancelling import Canceller
+    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: CancelMemory) -> dict[str, Any]:
+        from airflow_provider_winsms.sending.cancellation import Canceller
 
-        outcome = Canceller(hook.gateway, hook.carry, memory, self.log).run(ids)
+        outcome = Canceller(hook.gateway, hook.execute, memory, self.log).run(ids)
         self.log.info(
             "Cancelled %d of %s, %d of them before; %s credits back%s.",
             outcome.cancelled,
-            counted(len(ids), "scheduled text"),
+            pluralize(len(ids), "scheduled text"),
             outcome.before,
             credits_text(outcome.refund),
-            f", and those for {counted(outcome.refund_unknown, 'text')} whose answer was lost"
+            f", and those for {pluralize(outcome.refund_unknown, 'text')} whose answer was lost"
             if outcome.refund_unknown
             else "",
         )
@@ -151,14 +152,14 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
     def _judge(self, outcome: CancelOutcome) -> None:
         if outcome.not_cancelled and is_intolerable(self.on_not_cancelled, outcome.cancelled):
             msg = (
-                f"{counted(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
+                f"{pluralize(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
                 f"out, {outcome.not_found} unknown to the gateway. {outcome.cancelled} were."
             )
             raise NotCancelled(msg, outcome.not_cancelled)
 
 
-def _memory(context: Context, history: SmsHistory | None) -> Memory:
-    from airflow_provider_winsms.cancelling import SqlMemory, StoreMemory
+def _memory(context: Context, history: SmsHistory | None) -> CancelMemory:
+    from airflow_provider_winsms.sending.cancellation import SqlMemory, StoreCancelMemory
 
-    memory = StoreMemory(TaskStore(context))
+    memory = StoreCancelMemory(AirflowTaskStore(context))
     return memory if history is None else SqlMemory(history, memory)

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import history_at
-from airflow_provider_winsms.choices import STATUS_LASTS, check_conn_id, check_prefix, shown
-from airflow_provider_winsms.clocks import SYSTEM_CLOCK
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.options import STATUS_LASTS, check_conn_id, check_prefix, shown
+from airflow_provider_winsms.runtime import SYSTEM_CLOCK
+from airflow_provider_winsms.utils.batches import history_at
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.refreshing import StatusRefresh
+    from airflow_provider_winsms.delivery.refresh import StatusRefresh
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.runtime import Clock
 
 
 def _check_max_age(name: str, max_age: object) -> None:
@@ -94,13 +94,13 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, write, and return what was learnt, in counts."""
-        from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
+        from airflow_provider_winsms.delivery.refresh import RefreshPlace, StatusRefresh
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = SmsHook.of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
-                place = RefreshPlace(TaskStore(context), self._identity(context))
+                place = RefreshPlace(AirflowTaskStore(context), self._identity(context))
                 self._refresh = StatusRefresh(hook, history, place, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)

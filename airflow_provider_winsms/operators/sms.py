@@ -24,8 +24,23 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.choices import (
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    InvalidMessage,
+    NothingToSend,
+    OutcomeUnknown,
+    OutOfCredits,
+    SendRejected,
+    SendStopped,
+    SmsError,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import Message, Recipient, RejectReason, is_table, pluralize
+from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
+from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
+from airflow_provider_winsms.options import (
     CLAIM_LASTS,
     NOT_FOUND_GRACE,
     CheckNumbers,
@@ -47,42 +62,30 @@ from airflow_provider_winsms.choices import (
     optional,
     seconds,
 )
-from airflow_provider_winsms.clocks import SYSTEM_CLOCK, check_agreement
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    InvalidMessage,
-    NothingToSend,
-    OutcomeUnknown,
-    OutOfCredits,
-    SendRejected,
-    SendStopped,
-    SmsError,
-    UnsupportedCapability,
-)
-from airflow_provider_winsms.hooks.connections import sql_hook
-from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import Message, Recipient, RejectReason, counted, is_table
-from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
-from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import SealedFields, is_computed, sealed
+from airflow_provider_winsms.runtime import SYSTEM_CLOCK, check_agreement
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.templates import SealedFields, is_computed, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.composing import Composer, Rejects
-    from airflow_provider_winsms.deliveries import Terms, WorkerWait
+    from airflow_provider_winsms.delivery.events import DeliveryEvent
+    from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
     from airflow_provider_winsms.messages import Receipt
-    from airflow_provider_winsms.planning import Plan
-    from airflow_provider_winsms.sending import Outcome, Policy, Submission
-    from airflow_provider_winsms.templating import Templated
-    from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.runtime import Clock
+    from airflow_provider_winsms.sending.composer import Composer, Rejects
+    from airflow_provider_winsms.sending.outcome import SendOutcome
+    from airflow_provider_winsms.sending.plan import Plan
+    from airflow_provider_winsms.sending.policy import Policy
+    from airflow_provider_winsms.sending.submission import Submission
+    from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait
+    from airflow_provider_winsms.utils.templates import Templated
 
 __all__ = [
     "SmsCancelScheduledOperator",
@@ -115,7 +118,7 @@ def _check_idempotency_key(name: str, key: object) -> None:
 
 
 def _check_text(_: str, text: object) -> None:
-    from airflow_provider_winsms.composing import spelt_text
+    from airflow_provider_winsms.sending.composer import spelt_text
 
     spelt_text(text)
 
@@ -128,7 +131,7 @@ def _check_to(name: str, to: object) -> None:
 
 
 def _check_send_at(_: str, send_at: object) -> None:
-    from airflow_provider_winsms.composing import instant_of
+    from airflow_provider_winsms.sending.composer import instant_of
 
     instant_of(send_at)
 
@@ -254,8 +257,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Judge the delivery that the trigger found, of texts that were sent before the task deferred."""
-        from airflow_provider_winsms.deliveries import xcom_of
-        from airflow_provider_winsms.waiting import read_delivery_event
+        from airflow_provider_winsms.delivery.events import read_delivery_event
+        from airflow_provider_winsms.utils.delivery_wait import xcom_of
 
         with permanent_errors_fail_at_once():
             outcome, timed_out, trouble = read_delivery_event(event)
@@ -277,7 +280,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return SmsHook.of(sms_conn_id)
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
-        from airflow_provider_winsms.sending import Submission, open_batch
+        from airflow_provider_winsms.sending.batch import open_batch
+        from airflow_provider_winsms.sending.submission import Submission
 
         policy = self._policy(hook)
         rounds, wanted, resumed = self._planned(hook, ledger, policy, context)
@@ -292,7 +296,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self._submission = Submission(
             rounds,
             hook.gateway,
-            hook.carry,
+            hook.execute,
             ledger,
             clock=self.clock,
             policy=policy,
@@ -318,7 +322,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _check_clocks(self, hook: SmsHook, ledger: Ledger) -> None:
         """Refuse where the clocks are known to differ that a held send relies on."""
-        from airflow_provider_winsms.sending import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE
+        from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE
 
         gateway, store = hook.read_clock(self.clock.now), ledger.read_clock()
         for reading, tolerance in ((gateway, GATEWAY_CLOCK_TOLERANCE), (store, LEDGER_CLOCK_TOLERANCE)):
@@ -329,7 +333,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _wait(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
         """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""
-        from airflow_provider_winsms.deliveries import WorkerWait
+        from airflow_provider_winsms.utils.delivery_wait import WorkerWait
 
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
         wait = WorkerWait(
@@ -357,7 +361,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise SendStopped(msg)
 
     def _defer(self, wait: WorkerWait, context: Context) -> NoReturn:
-        from airflow_provider_winsms.deliveries import xcom_of
+        from airflow_provider_winsms.utils.delivery_wait import xcom_of
 
         self.log.info("Sent; waiting for delivery in the triggerer.")
         self.defer(
@@ -374,8 +378,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return max(now, min(times, default=now)).timestamp(), max((now, *times)).timestamp()
 
     def _terms(self, first_due: float, last_due: float) -> Terms:
-        from airflow_provider_winsms.deliveries import Terms, ledger_address
-        from airflow_provider_winsms.waiting import SHORTEST_PAUSE, Schedule
+        from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE, Schedule
+        from airflow_provider_winsms.utils.delivery_wait import Terms, ledger_address
 
         shortest = max(SHORTEST_PAUSE, seconds("poll_interval", self.poll_interval))
         longest = seconds("max_poll_interval", self.max_poll_interval)
@@ -393,11 +397,11 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return self.clock.now().timestamp()
 
     def _judge_delivery(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
-        from airflow_provider_winsms.deliveries import judged
+        from airflow_provider_winsms.utils.delivery_wait import result_or_raise
 
         limit = seconds("delivery_timeout", self.delivery_timeout)
         ran_out = f"{limit:g} seconds of when they were due" if timed_out else None
-        return judged(
+        return result_or_raise(
             outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
         )
 
@@ -408,8 +412,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
         A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
         """
-        from airflow_provider_winsms.planning import plan
-        from airflow_provider_winsms.sending import FIRST_PLACE
+        from airflow_provider_winsms.sending.plan import plan
+        from airflow_provider_winsms.sending.submission import FIRST_PLACE
 
         found = ledger.latest()
         resumed = None if found is not None and self._is_resent(found, context) else found
@@ -432,8 +436,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     ) -> tuple[list[Plan], Batch, Batch]:
         """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
         # Cut as it was at first: records know requests by their place.
-        from airflow_provider_winsms.planning import has_room_for_times, plan
-        from airflow_provider_winsms.replanning import replan
+        from airflow_provider_winsms.sending.plan import has_room_for_times, plan
+        from airflow_provider_winsms.sending.replan import replan
 
         is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
         sends_the_rest = self._sends_the_rest(resumed, context)
@@ -485,6 +489,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         """Open the ledger: tables if there is a connection for them, else Airflow's task state store."""
         from airflow_provider_winsms.ledger.task_state import TaskStateLedger
         from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
+        from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 
         if self.ledger_conn_id is not None:
             from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
@@ -498,18 +503,17 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 raise ConfigurationError(msg)
             key = self._key(context)
             with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
-                yield beside_tables(tables, context, key, resends=self.on_clear == "resend")
+                yield beside_tables(tables, AirflowTaskStore(context), key, resends=self.on_clear == "resend")
             return
         within = _within(self, context)
-        store = TaskStateLedger(
-            context,
+        ledger = TaskStateLedger(
+            AirflowTaskStore(context, within.name),
             hashes=hook.hashes,
             keeps_holdings=self._may_change(context),
             may_resend=self.on_clear == "resend",
-            name=within.name,
             is_of_one_try=within.is_of_one_try,
         )
-        yield beside_store(store, context, self._key(context))
+        yield beside_store(ledger, AirflowTaskStore(context), self._key(context))
 
     def _key(self, context: Context) -> str:
         if self.idempotency_key is None:
@@ -533,7 +537,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise InvalidMessage(msg)
 
     def _policy(self, hook: SmsHook) -> Policy:
-        from airflow_provider_winsms.sending import Policy
+        from airflow_provider_winsms.sending.policy import Policy
 
         endpoint, gateway = hook.endpoint, hook.gateway
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
@@ -543,14 +547,14 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return Policy(Guarantee(self.guarantee), self.hold, in_flight)
 
     def _is_resent(self, found: Batch, context: Context) -> bool:
-        from airflow_provider_winsms.sending import is_cleared
+        from airflow_provider_winsms.sending.batch import is_cleared
 
         was_cleared = is_cleared(found, _sender(self, context), context["ti"].max_tries)
         return self.on_clear == "resend" and was_cleared
 
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
         """Return a composer, for which a time is past that was past when the batch began."""
-        from airflow_provider_winsms.composing import Composer, Rejects
+        from airflow_provider_winsms.sending.composer import Composer, Rejects
 
         now = self.clock.now if resumed is None else lambda: resumed.opened_at
         self._rejects = Rejects()
@@ -581,7 +585,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         """Return the request for messages that fit into one."""
 
-    def _judge(self, outcome: Outcome, batch: Batch) -> None:
+    def _judge(self, outcome: SendOutcome, batch: Batch) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
         so_far = (
             f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
@@ -595,7 +599,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             msg = f"The gateway declined recipients ({so_far})."
             raise SendRejected(msg, outcome.reasons)
 
-    def _leave_partial_result(self, context: Context, outcome: Outcome, batch: Batch) -> None:
+    def _leave_partial_result(self, context: Context, outcome: SendOutcome, batch: Batch) -> None:
         if not outcome.requests:
             return
         self._log_outcome(outcome)
@@ -609,10 +613,10 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self.log.info(
             "%s %s in %s, %s; %s left out. Batch %s.",
             "Sending to" if is_new else "Resuming, nothing that was accepted is sent again:",
-            counted(planned.recipients, "recipient"),
-            counted(len(planned.requests), "request"),
+            pluralize(planned.recipients, "recipient"),
+            pluralize(len(planned.requests), "request"),
             str(self.guarantee).replace("_", " "),
-            counted(planned.duplicates, "duplicate"),
+            pluralize(planned.duplicates, "duplicate"),
             batch.id,
         )
         if planned.changes is not None:
@@ -625,13 +629,13 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if self._rejects.recipients:
             self.log.warning(
                 "Rejected before anything was sent, as they are invalid: %s. The first of them: %s",
-                counted(len(self._rejects.recipients), "recipient"),
+                pluralize(len(self._rejects.recipients), "recipient"),
                 " ".join(self._rejects.shown),
             )
         if planned.left_out:
             self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
 
-    def _log_outcome(self, outcome: Outcome) -> None:
+    def _log_outcome(self, outcome: SendOutcome) -> None:
         if outcome.accepted_before:
             earlier = "an earlier try" if self.idempotency_key is None else "an earlier try or task"
             self.log.info(
@@ -816,14 +820,14 @@ class SmsSendOperator(_SendOperator):
         self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
-        from airflow_provider_winsms.text import segments
+        from airflow_provider_winsms.gsm7 import segments
 
         text = self.unsealed("text")
         message = composer.compose(text, self.unsealed("to"), self.send_at, self.max_segments)
         if message.text != text:
             self.log.info(
                 "The text was spelt in the GSM 7-bit alphabet; it takes %s.",
-                counted(segments(message.text), "segment"),
+                pluralize(segments(message.text), "segment"),
             )
         return [message]
 
@@ -952,7 +956,7 @@ def _within(operator: BaseOperator, context: Context) -> _Within:
     )
 
 
-def _account_error(outcome: Outcome, so_far: str) -> SmsError:
+def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
     beginning = f"The account cannot send: {so_far}. Nothing more was submitted."
     if RejectReason.NO_CREDITS in outcome.rejected:
         return OutOfCredits(
@@ -962,11 +966,11 @@ def _account_error(outcome: Outcome, so_far: str) -> SmsError:
     return ConfigurationError(f"{beginning} Ask the gateway, then clear the task: it sends to the rest.")
 
 
-def _what_is_unknown(outcome: Outcome, batch: Batch, so_far: str) -> str:
+def _what_is_unknown(outcome: SendOutcome, batch: Batch, so_far: str) -> str:
     shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
     more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
     return (
-        f"Nobody knows whether {counted(outcome.unknown, 'recipient')} got the text ({shown}"
+        f"Nobody knows whether {pluralize(outcome.unknown, 'recipient')} got the text ({shown}"
         f"{f'; and in {more} more of them' if more > 0 else ''}): an answer was lost, and a repeat could "
         f"text them twice. In all: {so_far}. What was accepted is in the XCom {PARTIAL_RESULT_KEY} and in "
         "the ledger. Find out from the gateway what became of them; `airflow sms unresolved` (with "

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.choices import check_conn_id, check_identifier, optional
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.options import check_conn_id, check_identifier, optional
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.views import Tables
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.warehouse.views import SourceTables
 
 
 def _check_view_prefix(name: str, prefix: object) -> None:
@@ -93,15 +93,15 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         if set(known) == self.parameter_checks.keys():
             self._tables()
 
-    def _tables(self) -> Tables:
-        from airflow_provider_winsms.views import Tables
+    def _tables(self) -> SourceTables:
+        from airflow_provider_winsms.warehouse.views import SourceTables
 
-        return Tables(self.deliveries, self.incoming, self.opt_outs, self.schema)
+        return SourceTables(self.deliveries, self.incoming, self.opt_outs, self.schema)
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
         """Make the views, and return their names."""
         from airflow_provider_winsms.hooks.connections import sql_hook
-        from airflow_provider_winsms.views import create_views
+        from airflow_provider_winsms.warehouse.views import create_views
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.sandbox.operations import BY_PATH
-from airflow_provider_winsms.sandbox.wire import MAX_BODY, Refusal
+from airflow_provider_winsms.sandbox.wire import MAX_BODY, RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _NO_KEY = (
 _WRONG_KEY = "The API Key in the 'AUTHORIZATION' request header is not valid."
 
 
-class Request(NamedTuple):
+class RawRequest(NamedTuple):
     """A request as it came from the socket.
 
     :param api_key: the whole value of the ``AUTHORIZATION`` header; ``None`` if there is none.
@@ -39,16 +39,18 @@ class Request(NamedTuple):
         return f"Request({self.method!r}, size={self.size})"
 
 
-def admitted(request: Request, api_key: str) -> Operation:
+def admitted(request: RawRequest, api_key: str) -> Operation:
     """Return the operation that a request may perform.
 
     :raises Refusal: 404, 405, 401, 415 or 413.
     """
     operation = BY_PATH.get(request.path)
     if operation is None:
-        raise Refusal(404, _NO_SUCH_PATH)
+        raise RequestRefused(404, _NO_SUCH_PATH)
     if request.method != operation.method:
-        raise Refusal(405, f"Request method should be set to '{operation.method}', not '{request.method}'.")
+        raise RequestRefused(
+            405, f"Request method should be set to '{operation.method}', not '{request.method}'."
+        )
     _check_key(request.api_key, api_key)
     if operation.method == "POST":
         _check_type(request.content_type)
@@ -58,18 +60,22 @@ def admitted(request: Request, api_key: str) -> Operation:
 
 def _check_key(given: str | None, expected: str) -> None:
     if given is None:
-        raise Refusal(401, _NO_KEY)
+        raise RequestRefused(401, _NO_KEY)
     if given != expected:
-        raise Refusal(401, _WRONG_KEY)
+        raise RequestRefused(401, _WRONG_KEY)
 
 
 def _check_type(content_type: str) -> None:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Refusal(415, f"Request content-type should be set to 'application/json', not '{media_type}'.")
+        raise RequestRefused(
+            415, f"Request content-type should be set to 'application/json', not '{media_type}'."
+        )
 
 
 def _check_size(size: int) -> None:
     if size > MAX_BODY:
         kilobytes = -(-size // 1000)
-        raise Refusal(413, f"Request POST data is: {kilobytes}kb. The maximum POST size allowed is 200kb.")
+        raise RequestRefused(
+            413, f"Request POST data is: {kilobytes}kb. The maximum POST size allowed is 200kb."
+        )

@@ -8,14 +8,14 @@ from airflow_provider_winsms.sandbox import controls
 from airflow_provider_winsms.sandbox.vendor import Vendor
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.sandbox.admission import Request
+    from airflow_provider_winsms.sandbox.admission import RawRequest
     from airflow_provider_winsms.sandbox.faults import Reply
 
 
 class Sandbox(Vendor):
     """A ``Vendor``, and takes its parameters, whose socket has the control surface as well."""
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: RawRequest) -> Reply:
         """Answer one request."""
         if controls.is_control(request.path):
             return controls.answer(self, request)

@@ -56,19 +56,23 @@ class BulkRows:
             yield chunk.rows if is_whole else chunk.rows[chunk.begins[first] : chunk.begins[last]]
             begin = place * _CHUNK + last
 
-    def _encoded(self, place: int) -> _Chunk:
+    def _encoded(self, place: int) -> _BulkPage:
         rows, begins = bytearray(), array("I", [0])
         for row in range(place * _CHUNK, (place + 1) * _CHUNK):
             rows += f"{self._encode(row)},".encode()
             begins.append(len(rows))
-        return _Chunk(bytes(rows), begins)
+        return _BulkPage(bytes(rows), begins)
 
 
-class _Chunk(NamedTuple):
+class _BulkPage(NamedTuple):
     """Rows with a comma after each; where each begins, and where the last one ends."""
 
     rows: bytes
     begins: array[int]
+
+    def __repr__(self) -> str:
+        """Show no row."""
+        return f"_BulkPage({len(self.begins) - 1} rows)"
 
 
 def statuses(state: Callable[[], str]) -> Script:

@@ -16,7 +16,7 @@ SAST = timezone(timedelta(hours=2), "SAST")
 _CENTURY = 100 * 365.25 * 86_400
 
 
-class Clock:
+class SandboxClock:
     """Seconds since the epoch, as the sandbox has them.
 
     :param start: the time it shows now.

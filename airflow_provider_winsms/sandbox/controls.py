@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.sandbox.faults import FAULTS, Reply
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
-from airflow_provider_winsms.sandbox.wire import Refusal, document
+from airflow_provider_winsms.sandbox.wire import RequestRefused, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_winsms.sandbox.admission import Request
+    from airflow_provider_winsms.sandbox.admission import RawRequest
     from airflow_provider_winsms.sandbox.vendor import Vendor
 
 ROOT = "/_sandbox"
@@ -202,7 +202,7 @@ def is_control(path: str) -> bool:
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
-def answer(box: Vendor, request: Request) -> Reply:
+def answer(box: Vendor, request: RawRequest) -> Reply:
     """Do what a control asks for."""
     path = request.path.rstrip("/")
     control = _BY_PLACE.get((request.method, path))
@@ -210,7 +210,7 @@ def answer(box: Vendor, request: Request) -> Reply:
         return _missing(request.method, path)
     try:
         return Reply(200, control.act(box, _values(control, request.body)))
-    except (ValueError, Refusal) as error:
+    except (ValueError, RequestRefused) as error:
         return Reply(400, {"error": str(error)})
 
 

@@ -105,7 +105,7 @@ def _opt_outs(work: Work) -> Row:
     return {"incomingOptoutMessages": work.inbox.opt_outs()}
 
 
-def _paged(key: str, page: wire.Page, rows: list[Row], total: int) -> Row:
+def _paged(key: str, page: wire.PageQuery, rows: list[Row], total: int) -> Row:
     paging = {"resultsOffset": page.offset, "resultsLimit": page.limit, "resultsTotalAvailable": total}
     return {key: rows, **paging}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_winsms.gsm7 import segments, septets
 from airflow_provider_winsms.sandbox.plan import (
     BADDEST,
     DELIVERED,
@@ -19,7 +20,6 @@ from airflow_provider_winsms.sandbox.plan import (
     plan_for,
     price,
 )
-from airflow_provider_winsms.text import segments, septets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ MAX_SEPTETS = 918
 """The longest text that is taken (REST document, ``TOOLONG``)."""
 
 
-class Submission(NamedTuple):
+class TextOrder(NamedTuple):
     """One text for many recipients, as it was asked for.
 
     :param recipients: pairs of number and client id.
@@ -58,7 +58,7 @@ class Submission(NamedTuple):
         return f"Submission(send_at={self.send_at}, max_segments={self.max_segments})"
 
 
-class Fate(NamedTuple):
+class AcceptedText(NamedTuple):
     """One accepted text."""
 
     id: int
@@ -109,7 +109,7 @@ class Outbox:
         self._seed = seed
         self.newest_first = newest_first
 
-    def submit(self, submission: Submission, now: float) -> list[Row]:
+    def submit(self, submission: TextOrder, now: float) -> list[Row]:
         """Accept or decline each recipient in turn, charge for it, and return one row for each.
 
         A text that needs more than ``maxSegments`` is declined with ``TOOLONG``: the document does not say
@@ -118,7 +118,7 @@ class Outbox:
         """
         codes = self._codes(submission)
         parts = segments(submission.message)
-        batch = _Batch(submission, now, parts, self._account.balance, self._seed)
+        batch = _RecipientBatch(submission, now, parts, self._account.balance, self._seed)
         ids = self._state.take_ids("message_id", _FIRST_ID, len(submission.recipients))
         rows = [
             batch.row(key, number, client_id, codes[number])
@@ -127,7 +127,7 @@ class Outbox:
         self._keep(batch)
         return rows
 
-    def _codes(self, submission: Submission) -> dict[str, str]:
+    def _codes(self, submission: TextOrder) -> dict[str, str]:
         """Return the ``acceptError`` of each number, blank where only the price can still stop it."""
         numbers = {number for number, _ in submission.recipients}
         too_long = is_too_long(submission.message, submission.max_segments)
@@ -153,7 +153,7 @@ class Outbox:
         magic = {number for number, magic in MAGIC_NUMBERS.items() if magic.declines == WASPADNC}
         return self._inbox.do_not_contact(numbers) | (magic & numbers)
 
-    def _keep(self, batch: _Batch) -> None:
+    def _keep(self, batch: _RecipientBatch) -> None:
         self._account.balance = batch.balance
         self._db.executemany(
             """INSERT INTO messages (id, number, message, client_id, submitted, send_at, sent_at, final_at,
@@ -197,21 +197,21 @@ class Outbox:
     def everything(self, now: float) -> list[Row]:
         """Return every text that was ever accepted."""
         found = self._db.execute(f"SELECT {_FATE} FROM messages ORDER BY id")  # noqa: S608 - our own columns
-        return [_outbox_row(Fate(*row), now) for row in found]
+        return [_outbox_row(AcceptedText(*row), now) for row in found]
 
-    def _found(self, ids: Sequence[int]) -> dict[int, Fate]:
+    def _found(self, ids: Sequence[int]) -> dict[int, AcceptedText]:
         known = json.dumps([key for key in ids if 0 < key < 2**63])
         found = self._db.execute(
             f"SELECT {_FATE} FROM messages WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (known,),
         )
-        return {row[0]: Fate(*row) for row in found}
+        return {row[0]: AcceptedText(*row) for row in found}
 
 
-class _Batch:
+class _RecipientBatch:
     """The recipients of one submission, taken one after the other from one balance."""
 
-    def __init__(self, submission: Submission, now: float, parts: int, balance: int, seed: int) -> None:
+    def __init__(self, submission: TextOrder, now: float, parts: int, balance: int, seed: int) -> None:
         self._message = submission.message
         self._now = now
         self._seed = seed
@@ -262,7 +262,7 @@ def is_too_long(message: str, max_segments: int) -> bool:
     return septets(message) > MAX_SEPTETS or segments(message) > max_segments
 
 
-def _status_row(key: int, fate: Fate | None, now: float) -> Row:
+def _status_row(key: int, fate: AcceptedText | None, now: float) -> Row:
     if fate is None or not fate.is_known(now):
         return _status(key, None, NOTFOUND, None, 0)
     code, since = fate.status(now)
@@ -280,7 +280,7 @@ def _status(key: int, number: str | None, code: str, since: float | None, cost: 
     }
 
 
-def _cancel_row(key: int, fate: Fate | None, cancelled: Fate | None) -> Row:
+def _cancel_row(key: int, fate: AcceptedText | None, cancelled: AcceptedText | None) -> Row:
     return {
         "apiMessageId": key,
         "mobileNumber": fate.number if fate else None,
@@ -290,7 +290,7 @@ def _cancel_row(key: int, fate: Fate | None, cancelled: Fate | None) -> Row:
     }
 
 
-def _outbox_row(fate: Fate, now: float) -> Row:
+def _outbox_row(fate: AcceptedText, now: float) -> Row:
     status, since = fate.status(now)
     return {
         "apiMessageId": fate.id,

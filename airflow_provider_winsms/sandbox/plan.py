@@ -36,7 +36,7 @@ _UNIT = 2**32
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeliveryPlan:
     """How a text fares: seconds until it goes to the network and until its last status; ``None`` is never."""
 
     sent_after: float | None
@@ -56,11 +56,11 @@ class Magic:
     number: str
     meaning: str
     declines: str | None = None
-    plan: Plan | None = None
+    plan: DeliveryPlan | None = None
     answers: str | None = None
 
 
-_AT_ONCE = Plan(0, 0, DELIVERED)
+_AT_ONCE = DeliveryPlan(0, 0, DELIVERED)
 
 MAGIC_NUMBERS = {
     magic.number: magic
@@ -74,12 +74,14 @@ MAGIC_NUMBERS = {
         Magic("27000000007", "declined: WASPADNC, unless the account is transactional", declines=WASPADNC),
         Magic("27000000009", "declined: QUOTAREACHED, a code no document knows", declines="QUOTAREACHED"),
         Magic("27000000010", "delivered at once", plan=_AT_ONCE),
-        Magic("27000000011", "FAILED at once", plan=Plan(0, 0, FAILED)),
-        Magic("27000000012", "SENDINGFAILED at once", plan=Plan(None, 0, SENDINGFAILED)),
-        Magic("27000000013", "stays SENT for ever", plan=Plan(0, None, SENT)),
-        Magic("27000000014", "stays INQUEUE for ever", plan=Plan(None, None, INQUEUE)),
-        Magic("27000000015", "REROUTED at once, a status no document knows", plan=Plan(0, 0, "REROUTED")),
-        Magic("27000000016", "BADDEST at once, as in an example", plan=Plan(None, 0, BADDEST)),
+        Magic("27000000011", "FAILED at once", plan=DeliveryPlan(0, 0, FAILED)),
+        Magic("27000000012", "SENDINGFAILED at once", plan=DeliveryPlan(None, 0, SENDINGFAILED)),
+        Magic("27000000013", "stays SENT for ever", plan=DeliveryPlan(0, None, SENT)),
+        Magic("27000000014", "stays INQUEUE for ever", plan=DeliveryPlan(None, None, INQUEUE)),
+        Magic(
+            "27000000015", "REROUTED at once, a status no document knows", plan=DeliveryPlan(0, 0, "REROUTED")
+        ),
+        Magic("27000000016", "BADDEST at once, as in an example", plan=DeliveryPlan(None, 0, BADDEST)),
         Magic("27000000020", 'delivered, answers "YES" after 5 seconds', plan=_AT_ONCE, answers="YES"),
         Magic("27000000021", 'delivered, answers "STOP" after 5 seconds', plan=_AT_ONCE, answers="STOP"),
     )
@@ -97,17 +99,17 @@ def price(number: str) -> int:
     return _HOME_PRICE if number.startswith(_HOME) else _ABROAD_PRICE
 
 
-def plan_for(number: str, seed: int, message_id: int) -> Plan:
+def plan_for(number: str, seed: int, message_id: int) -> DeliveryPlan:
     """Return how the text with this id to this number fares."""
     magic = MAGIC_NUMBERS.get(number)
     return (magic and magic.plan) or _ordinary(seed, message_id)
 
 
-def _ordinary(seed: int, message_id: int) -> Plan:
+def _ordinary(seed: int, message_id: int) -> DeliveryPlan:
     fate, queued, travelled = _draws(seed, message_id)
     sent_after = 1 + 4 * queued
     final_after = sent_after + 1 + 114 * travelled**3
-    return Plan(sent_after, final_after, DELIVERED if fate < _DELIVERED_SHARE else FAILED)
+    return DeliveryPlan(sent_after, final_after, DELIVERED if fate < _DELIVERED_SHARE else FAILED)
 
 
 def _draws(seed: int, message_id: int) -> tuple[float, float, float]:

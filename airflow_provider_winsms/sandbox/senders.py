@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from airflow_provider_winsms.sandbox.wire import Refusal
+from airflow_provider_winsms.sandbox.wire import RequestRefused
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -30,14 +30,14 @@ def check_sender(target: SplitResult, headers: Message) -> None:
     """
     hosts = headers.get_all("Host", [])
     if len(hosts) != 1:
-        raise Refusal(400, "The sandbox takes requests with exactly one Host header.")
+        raise RequestRefused(400, "The sandbox takes requests with exactly one Host header.")
     if not _is_here(hosts[0]) or (target.netloc and not _is_here(target.netloc)):
-        raise Refusal(
+        raise RequestRefused(
             403, "The sandbox is for localhost and loopback addresses; the request names another host."
         )
     for name in _PAGE_HEADERS:
         if not all(_is_page_here(url) for url in headers.get_all(name, [])):
-            raise Refusal(
+            raise RequestRefused(
                 403, f"The sandbox takes no requests from pages of other hosts; {name} names another."
             )
 

@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from airflow_provider_winsms.sandbox.admission import Request
+from airflow_provider_winsms.sandbox.admission import RawRequest
 from airflow_provider_winsms.sandbox.faults import Ending, Reply
 from airflow_provider_winsms.sandbox.senders import check_sender, is_loopback
-from airflow_provider_winsms.sandbox.wire import Refusal
+from airflow_provider_winsms.sandbox.wire import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request of any method."""
         try:
             reply = self.server.answer(self._request())
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             self.close_connection = True
             reply = Reply(refusal.status, {"error": refusal.text})
         self._send(reply)
@@ -64,13 +64,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.serve
         raise AttributeError(name)
 
-    def _request(self) -> Request:
+    def _request(self) -> RawRequest:
         """Read the request to its end, so that a client which still writes gets to see a refusal.
 
         :raises Refusal: if it cannot be read, or comes from elsewhere.
         """
         target, size = self._target(), self._size()
-        request = Request(
+        request = RawRequest(
             method=self.command,
             path=target.path,
             query=dict(parse_qsl(target.query, keep_blank_values=True)),
@@ -86,14 +86,14 @@ class Handler(BaseHTTPRequestHandler):
         try:
             return urlsplit(self.path)
         except ValueError:
-            raise Refusal(400, "The target of the request is neither a path nor a URL.") from None
+            raise RequestRefused(400, "The target of the request is neither a path nor a URL.") from None
 
     def _size(self) -> int:
         if "Transfer-Encoding" in self.headers:
-            raise Refusal(411, "The sandbox reads bodies with a Content-Length only.")
+            raise RequestRefused(411, "The sandbox reads bodies with a Content-Length only.")
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdecimal() and len(length) < 16):  # noqa: PLR2004
-            raise Refusal(400, "The Content-Length is not a number.")
+            raise RequestRefused(400, "The Content-Length is not a number.")
         return int(length)
 
     def _body(self, size: int) -> bytes:
@@ -164,7 +164,7 @@ class Server(ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        answer: Callable[[Request], Reply],
+        answer: Callable[[RawRequest], Reply],
         now: Callable[[], float] = time.time,
     ) -> None:
         _check_loopback(address[0])

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.sandbox.account import Account
 from airflow_provider_winsms.sandbox.admission import admitted
-from airflow_provider_winsms.sandbox.clock import Clock, instant, resumed
+from airflow_provider_winsms.sandbox.clock import SandboxClock, instant, resumed
 from airflow_provider_winsms.sandbox.faults import Faults, Reply, Waits
 from airflow_provider_winsms.sandbox.inbox import Inbox
 from airflow_provider_winsms.sandbox.operations import BASE_PATH, BY_PATH, Work, named, row_count
-from airflow_provider_winsms.sandbox.outbox import Outbox, Submission
+from airflow_provider_winsms.sandbox.outbox import Outbox, TextOrder
 from airflow_provider_winsms.sandbox.scripts import Scripts, of_rows
 from airflow_provider_winsms.sandbox.server import Server
 from airflow_provider_winsms.sandbox.state import State
-from airflow_provider_winsms.sandbox.wire import Refusal, credit, document, envelope, minute, rendered
+from airflow_provider_winsms.sandbox.wire import RequestRefused, credit, document, envelope, minute, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import EllipsisType, TracebackType
     from typing import Any, Self, Unpack
 
-    from airflow_provider_winsms.sandbox.admission import Request
+    from airflow_provider_winsms.sandbox.admission import RawRequest
     from airflow_provider_winsms.sandbox.faults import Armed, Choices
     from airflow_provider_winsms.sandbox.operations import Operation
     from airflow_provider_winsms.sandbox.scripts import Script
@@ -84,7 +84,7 @@ class Vendor:
         self.api_key = api_key
         self._wire: Generation = wire
         self._address = (host, port)
-        self._clock = Clock(start, speed)
+        self._clock = SandboxClock(start, speed)
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._faults = Faults()
@@ -96,7 +96,7 @@ class Vendor:
         self._inbox = Inbox(self._state, optouts_in_incoming=optouts_in_incoming)
         self._outbox = Outbox(self._state, self._account, self._inbox, seed, newest_first=newest_first)
         if seen := self._state.clock():
-            self._clock = Clock(resumed(*seen, speed), speed)
+            self._clock = SandboxClock(resumed(*seen, speed), speed)
 
     def __enter__(self) -> Self:
         """Start to listen."""
@@ -326,7 +326,7 @@ class Vendor:
             self._scripts.clear()
             self._requests.clear()
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: RawRequest) -> Reply:
         """Answer one request to a vendor path."""
         operation = BY_PATH.get(request.path)
         armed = self._struck(operation, request.method)
@@ -347,17 +347,17 @@ class Vendor:
         with self._lock:
             return self._faults.strike(operation)
 
-    def _worked(self, request: Request, armed: Armed | None) -> tuple[Reply, int]:
+    def _worked(self, request: RawRequest, armed: Armed | None) -> tuple[Reply, int]:
         if armed and armed.fault.refuses:
             return Reply(200, envelope(200, self._clock.now())), 0
         self._wait(armed, Waits.BEFORE)
         try:
             return self._performed(request, armed)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             error = envelope(refusal.status, self._clock.now()) | {"errorMessage": refusal.text}
             return Reply(refusal.status, error), 0
 
-    def _performed(self, request: Request, armed: Armed | None) -> tuple[Reply, int]:
+    def _performed(self, request: RawRequest, armed: Armed | None) -> tuple[Reply, int]:
         operation = admitted(request, self.api_key)
         body = document(request.body) if operation.method == "POST" else None
         if scripted := self._scripts.answer(operation, request.query, body):
@@ -374,14 +374,14 @@ class Vendor:
     def _add_rows(self, operation: Operation, count: int, now: float) -> None:
         """Let rows come into the list that was asked for: texts of another program, or replies."""
         if operation.name == "getScheduledMessages":
-            later = Submission("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _A_DAY)
+            later = TextOrder("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _A_DAY)
             self._outbox.submit(later, now)
             return
         on_short_code = operation.name == "getShortCodeMessages"
         receive = self._inbox.receive_on_short_code if on_short_code else self._inbox.receive
         receive([(_BETWEEN_PAGES, f"Between two pages, {each + 1} of {count}", now) for each in range(count)])
 
-    def _note(self, request: Request, operation: Operation | None, reply: Reply, rows: int) -> None:
+    def _note(self, request: RawRequest, operation: Operation | None, reply: Reply, rows: int) -> None:
         with self._lock:
             self._requests.append(
                 {

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from airflow_provider_winsms.sandbox.clock import SAST, instant
-from airflow_provider_winsms.sandbox.outbox import Submission
+from airflow_provider_winsms.sandbox.outbox import TextOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ _GSM_7 = frozenset(
 )
 
 
-class Refusal(Exception):  # noqa: N818 - it names what happened
+class RequestRefused(Exception):  # noqa: N818 - it names what happened
     """A request that is answered with an error."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -53,7 +53,7 @@ class Refusal(Exception):  # noqa: N818 - it names what happened
         self.text = text
 
 
-class Page(NamedTuple):
+class PageQuery(NamedTuple):
     """The part of a list that is asked for."""
 
     offset: int
@@ -87,17 +87,17 @@ def document(body: bytes) -> Any:
     try:
         return json.loads(body.decode())
     except (ValueError, RecursionError):
-        raise Refusal(400, "Invalid JSON payload received") from None
+        raise RequestRefused(400, "Invalid JSON payload received") from None
 
 
-def submission(body: Any) -> Submission:
+def submission(body: Any) -> TextOrder:
     """Read the body of a send."""
     one = _submission(body, _BAD_RECIPIENTS)
     _demand(len(one.recipients) <= MAX_ROWS, _BAD_RECIPIENTS)
     return one
 
 
-def submissions(body: Any) -> list[Submission]:
+def submissions(body: Any) -> list[TextOrder]:
     """Read the body of a send of many; the recipients of all messages together may be 1000."""
     messages = body.get("messages") if isinstance(body, dict) else None
     _demand(isinstance(messages, list) and bool(messages), "There is an error in the 'messages' array.")
@@ -106,12 +106,12 @@ def submissions(body: Any) -> list[Submission]:
     return read
 
 
-def _submission(body: Any, bad_recipients: str) -> Submission:
+def _submission(body: Any, bad_recipients: str) -> TextOrder:
     _demand(isinstance(body, dict), bad_recipients)
     message, recipients = body.get("message"), body.get("recipients")
     _demand(_is_text(message) and bool(message), "The 'message' must be a text.")
     _demand(isinstance(recipients, list) and bool(recipients), bad_recipients)
-    return Submission(
+    return TextOrder(
         gsm(message),
         [_recipient(recipient, bad_recipients) for recipient in recipients],
         _send_at(body["scheduledTime"]) if "scheduledTime" in body else None,
@@ -133,7 +133,7 @@ def _send_at(value: Any) -> float:
     try:
         return datetime.strptime(digits, _MINUTE).replace(tzinfo=SAST).timestamp()
     except ValueError:
-        raise Refusal(422, bad) from None
+        raise RequestRefused(422, bad) from None
 
 
 def _max_segments(value: Any) -> int:
@@ -158,12 +158,12 @@ def transfer(body: Any) -> Transfer:
     return Transfer(sender, receiver, quantity * 10)
 
 
-def page(query: Mapping[str, str]) -> Page:
+def page(query: Mapping[str, str]) -> PageQuery:
     """Read ``offset`` and ``limit``; without them, the first 100 rows."""
     offset, limit = _digits(query.get("offset", "0")), _digits(query.get("limit", "100"))
     _demand(offset >= 0, _BAD_OFFSET)
     _demand(1 <= limit <= MAX_ROWS, _BAD_LIMIT)
-    return Page(offset, limit)
+    return PageQuery(offset, limit)
 
 
 def _digits(value: str) -> int:
@@ -180,7 +180,7 @@ def _is_text(value: Any) -> bool:
 
 def _demand(holds: bool, otherwise: str) -> None:  # noqa: FBT001
     if not holds:
-        raise Refusal(422, otherwise)
+        raise RequestRefused(422, otherwise)
 
 
 def gsm(text: str) -> str:

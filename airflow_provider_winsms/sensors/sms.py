@@ -14,38 +14,39 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_winsms.airflow_errors import as_sensor_timeout, permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import (
-    check_batch_id,
-    check_ids_or_batch,
-    check_message_ids,
-    ids_of_batch,
-)
-from airflow_provider_winsms.choices import (
+from airflow_provider_winsms.exceptions import DeliveryFailed
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.options import (
     NOT_FOUND_GRACE,
     check_conn_id,
     check_flag,
     check_prefix,
     check_share,
+    each_message_id,
     optional,
     seconds,
 )
-from airflow_provider_winsms.exceptions import DeliveryFailed
-from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import each_message_id
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.utils.batches import (
+    check_batch_id,
+    check_ids_or_batch,
+    check_message_ids,
+    ids_of_batch,
+)
+from airflow_provider_winsms.utils.errors import as_sensor_timeout, permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.deliveries import WorkerWait
+    from airflow_provider_winsms.delivery.events import DeliveryEvent, IdSource
+    from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
     from airflow_provider_winsms.messages import MessageId, MessageIds
-    from airflow_provider_winsms.templating import Templated
-    from airflow_provider_winsms.waiting import DeliveryEvent, DeliveryOutcome, Source
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.utils.delivery_wait import WorkerWait
+    from airflow_provider_winsms.utils.templates import Templated
 
 
 class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
@@ -152,16 +153,16 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Judge what the trigger found."""
-        from airflow_provider_winsms.waiting import read_delivery_event
+        from airflow_provider_winsms.delivery.events import read_delivery_event
 
         with permanent_errors_fail_at_once():
             outcome, timed_out, trouble = read_delivery_event(event)
             return self._judge(outcome, timed_out=timed_out, trouble=trouble)
 
     def _begun(self, context: Context) -> WorkerWait:
-        from airflow_provider_winsms.deliveries import Terms, WorkerWait, ledger_address
+        from airflow_provider_winsms.delivery.schedule import Schedule
         from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
-        from airflow_provider_winsms.waiting import Schedule
+        from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait, ledger_address
 
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         began_at = first.timestamp() if isinstance(first, datetime) else time.time()
@@ -205,11 +206,11 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
     def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
-        from airflow_provider_winsms.deliveries import judged
+        from airflow_provider_winsms.utils.delivery_wait import result_or_raise
 
         ran_out = f"{self.timeout:g} seconds" if timed_out else None
         try:
-            return judged(
+            return result_or_raise(
                 outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
             )
         except DeliveryFailed as error:
@@ -226,8 +227,8 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             timeout=wait.terms.deferral_timeout(time.time()),
         )
 
-    def _source(self, wait: WorkerWait, context: Context) -> Source:
-        from airflow_provider_winsms.deliveries import WAITING_FOR_KEY, xcom_of
+    def _source(self, wait: WorkerWait, context: Context) -> IdSource:
+        from airflow_provider_winsms.utils.delivery_wait import WAITING_FOR_KEY, xcom_of
 
         if self.batch is not None:
             return {"batch": cast("str", self.batch).strip()}

@@ -22,8 +22,8 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
-from airflow_provider_winsms.database import DIALECTS, STANDARD
 from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from openlineage.client.facet_v2 import DatasetFacet
 
     from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.transfers.datasets import Dataset
-    from airflow_provider_winsms.transfers.sql_table import TableName
+    from airflow_provider_winsms.warehouse.datasets import Dataset
+    from airflow_provider_winsms.warehouse.table import TableName
 
 _FILES = {"duckdb", "sqlite"}
 """Types of connections whose host is a file."""
@@ -41,7 +41,7 @@ _WITHOUT_SCHEMAS = {"mysql"}
 """Types of connections whose databases have tables right below them: what is called a schema is one."""
 
 
-class Ledger(NamedTuple):
+class LedgerInput(NamedTuple):
     """Where a ledger is, which was read.
 
     :param prefix: what the names of its tables begin with.
@@ -65,7 +65,7 @@ class Loaded:
     hook: SmsHook
     database: DbApiHook
     table: TableName
-    ledger: Ledger | None
+    ledger: LedgerInput | None
     asks_gateway: bool
     rows_read: int
     rows_loaded: int
@@ -87,7 +87,7 @@ class Loaded:
         rows = None if self.ledger else self.rows_read
         return _input(namespace, f"{endpoint.name}.{self.dataset.name}", rows)
 
-    def _ledger_tables(self, ledger: Ledger) -> list[InputDataset]:
+    def _ledger_tables(self, ledger: LedgerInput) -> list[InputDataset]:
         is_there = ledger.conn_id == self.database.get_conn_id()
         place = DatabasePlace.of(self.database if is_there else sql_hook(ledger.conn_id))
         parts = [column.wire.partition(".")[0] for column in self.dataset.columns if column.wire]

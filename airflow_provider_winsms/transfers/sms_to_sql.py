@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.airflow_errors import permanent_errors_fail_at_once
-from airflow_provider_winsms.batches import history_at
-from airflow_provider_winsms.choices import (
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.options import (
     STATUS_LASTS,
     LoadedDataset,
     LoadedText,
@@ -23,14 +25,12 @@ from airflow_provider_winsms.choices import (
     check_prefix,
     optional,
 )
-from airflow_provider_winsms.clocks import SYSTEM_CLOCK
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
-from airflow_provider_winsms.hooks.connections import sql_hook
-from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.store import TaskStore
-from airflow_provider_winsms.messages import counted
-from airflow_provider_winsms.parameters import CheckedParameters
-from airflow_provider_winsms.templating import TemplatedFields
+from airflow_provider_winsms.runtime import SYSTEM_CLOCK
+from airflow_provider_winsms.utils.batches import history_at
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_winsms.ahead import Throttle
-    from airflow_provider_winsms.choices import Check
-    from airflow_provider_winsms.clocks import Clock
-    from airflow_provider_winsms.transfers.datasets import Dataset, Load, LoadSizes
-    from airflow_provider_winsms.transfers.loading import Outcome
-    from airflow_provider_winsms.transfers.paging import PagedList
-    from airflow_provider_winsms.transfers.shaping import Personal, Shaper
-    from airflow_provider_winsms.transfers.sql_table import LoadingTable
+    from airflow_provider_winsms.gateways.throttle import Throttle
+    from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.runtime import Clock
+    from airflow_provider_winsms.warehouse.datasets import Dataset, Load, LoadSizes
+    from airflow_provider_winsms.warehouse.load import LoadOutcome
+    from airflow_provider_winsms.warehouse.mapping import Personal, RowMapper
+    from airflow_provider_winsms.warehouse.reader import PagedList
+    from airflow_provider_winsms.warehouse.table import TargetTable
 
 Mode = Literal["incremental", "backfill", "full_refresh"]
 """What is read, and what becomes of rows that the table has already."""
@@ -179,8 +179,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return what was done, in counts."""
-        from airflow_provider_winsms.transfers.datasets import Load
-        from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+        from airflow_provider_winsms.warehouse.datasets import Load
+        from airflow_provider_winsms.warehouse.table import TableName, open_table
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
@@ -189,14 +189,14 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             database, hook = sql_hook(self.sql_conn_id), self.hook_of(self.sms_conn_id)
             load = Load(self.clock.now().astimezone(UTC), context.get("run_id"))
             opening = open_table(database, dataset, name, load, self._personal(hook), sizes=self._sizes)
-            with opening as (table, shaper):
-                outcome = self._load(dataset, hook, table, shaper)
+            with opening as (table, mapper):
+                outcome = self._load(dataset, hook, table, mapper)
                 summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
         self.log.info("Loaded: %s", summary)
         if outcome.unreadable:
             self.log.warning(
                 "%s of the gateway's list cannot be read, and were left out. All others are loaded.",
-                counted(outcome.unreadable, "row"),
+                pluralize(outcome.unreadable, "row"),
             )
         self._loaded = dataset, hook, database, summary
         self._tell_assets(context, summary, load)
@@ -216,8 +216,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         """Return what was read and what was written, for OpenLineage. Of a load that failed, nothing was."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
-        from airflow_provider_winsms.transfers.lineage import Ledger, Loaded
-        from airflow_provider_winsms.transfers.sql_table import TableName
+        from airflow_provider_winsms.transfers.lineage import LedgerInput, Loaded
+        from airflow_provider_winsms.warehouse.table import TableName
 
         if self._loaded is None:
             return OperatorLineage()
@@ -227,7 +227,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             hook,
             database,
             TableName(self.table, self.schema),
-            Ledger(self.ledger_conn_id, self.ledger_prefix) if self.ledger_conn_id else None,
+            LedgerInput(self.ledger_conn_id, self.ledger_prefix) if self.ledger_conn_id else None,
             asks_gateway=self.ledger_conn_id is None or self.refresh,
             rows_read=summary["rows_read"],
             rows_loaded=summary["rows_loaded"],
@@ -235,7 +235,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def check_together(self, known: Collection[str]) -> None:
         """Refuse what a dataset does not have, and what must not be beside ``include_raw``."""
-        from airflow_provider_winsms.transfers.datasets import dataset_named
+        from airflow_provider_winsms.warehouse.datasets import dataset_named
 
         if {"dataset", "table", "ledger_conn_id"} <= set(known):
             dataset = dataset_named(self.dataset)
@@ -244,7 +244,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 self._check_raw(dataset)
 
     def _dataset(self) -> Dataset:
-        from airflow_provider_winsms.transfers.datasets import dataset_named
+        from airflow_provider_winsms.warehouse.datasets import dataset_named
 
         dataset = dataset_named(self.dataset)
         dataset = dataset.with_raw() if self.include_raw else dataset
@@ -278,7 +278,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             raise InvalidMessage(msg)
 
     def _personal(self, hook: SmsHook) -> Personal:
-        from airflow_provider_winsms.transfers.shaping import Personal
+        from airflow_provider_winsms.warehouse.mapping import Personal
 
         if self.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
             msg = (
@@ -288,61 +288,65 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             raise ConfigurationError(msg)
         return Personal(self.privacy, self.text, hook.hashes)
 
-    def _load(self, dataset: Dataset, hook: SmsHook, table: LoadingTable, shaper: Shaper) -> Outcome:
-        from airflow_provider_winsms.ahead import Throttle
-        from airflow_provider_winsms.transfers.datasets import OPT_OUTS, SCHEDULED
-        from airflow_provider_winsms.transfers.loading import ListLoad, load_scheduled, load_stream
+    def _load(self, dataset: Dataset, hook: SmsHook, table: TargetTable, mapper: RowMapper) -> LoadOutcome:
+        from airflow_provider_winsms.gateways.throttle import Throttle
+        from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, SCHEDULED
+        from airflow_provider_winsms.warehouse.load import ListLoad, load_scheduled, load_stream
 
         self._throttle = throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
         try:
             if dataset.is_from_ledger:
-                return self._load_deliveries(hook, table, shaper, throttle)
+                return self._load_deliveries(hook, table, mapper, throttle)
             if dataset.name == OPT_OUTS.name:
-                return load_stream(lambda: hook.stream_opt_outs(throttle.leaving), shaper, table, throttle)
-            pages = self._pages(dataset, hook, shaper, throttle)
+                return load_stream(lambda: hook.stream_opt_outs(throttle.slot), mapper, table, throttle)
+            pages = self._pages(dataset, hook, mapper, throttle)
             if dataset.name == SCHEDULED.name:
                 return load_scheduled(pages, table, self.log)
             return ListLoad(pages, table, self.log).run(is_whole=self.mode != "incremental")
         finally:
             throttle.stop()
 
-    def _pages(self, dataset: Dataset, hook: SmsHook, shaper: Shaper, throttle: Throttle) -> PagedList[Any]:
-        from airflow_provider_winsms.transfers.datasets import Merging
-        from airflow_provider_winsms.transfers.paging import PagedList, Progress
+    def _pages(
+        self, dataset: Dataset, hook: SmsHook, mapper: RowMapper, throttle: Throttle
+    ) -> PagedList[Any]:
+        from airflow_provider_winsms.warehouse.datasets import WriteDisposition
+        from airflow_provider_winsms.warehouse.reader import PagedList, ProgressLog
 
         hook.get_conn()
         describe = getattr(hook.gateway, dataset.name)
-        may_shrink = dataset.merging is Merging.SNAPSHOT
+        may_shrink = dataset.merging is WriteDisposition.SNAPSHOT
         return PagedList(
-            lambda offset, limit: hook.carry(describe(offset, limit), throttle.leaving),
-            shaper.piece,
+            lambda offset, limit: hook.execute(describe(offset, limit), throttle.slot),
+            mapper.chunk,
             # There a page is asked for with one row more.
             min(hook.page_size, hook.gateway.limits.page_rows - may_shrink),
             throttle.most,
-            Progress(self.log),
+            ProgressLog(self.log),
             may_shrink=may_shrink,
             rows_arrive=self._sizes.rows_arrive,
         )
 
     def _load_deliveries(
-        self, hook: SmsHook, table: LoadingTable, shaper: Shaper, throttle: Throttle
-    ) -> Outcome:
-        from airflow_provider_winsms.refreshing import RefreshPlace, StatusRefresh
-        from airflow_provider_winsms.transfers.loading import LedgerLoad
+        self, hook: SmsHook, table: TargetTable, mapper: RowMapper, throttle: Throttle
+    ) -> LoadOutcome:
+        from airflow_provider_winsms.delivery.refresh import RefreshPlace, StatusRefresh
+        from airflow_provider_winsms.warehouse.load import LedgerLoad
 
         with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
             if self.refresh:
                 # A try that died begins anew: what became final is not asked for again.
-                refresh = StatusRefresh(hook, history, RefreshPlace(TaskStore({}), []), self.log, throttle)
+                refresh = StatusRefresh(
+                    hook, history, RefreshPlace(AirflowTaskStore({}), []), self.log, throttle
+                )
                 refresh.run(now=self.clock.now(), max_age=STATUS_LASTS).log_to(self.log)
             # The ledger may be in the same file.
             table.let_others_read()
-            loading = LedgerLoad(history, self.sms_conn_id, shaper, table, self.clock.now())
+            loading = LedgerLoad(history, self.sms_conn_id, mapper, table, self.clock.now())
             return loading.run(is_whole=self.mode != "incremental")
 
     @property
     def _sizes(self) -> LoadSizes:
-        from airflow_provider_winsms.transfers.datasets import USUAL_SIZES
+        from airflow_provider_winsms.warehouse.datasets import USUAL_SIZES
 
         return self.sizes or USUAL_SIZES
 

@@ -14,18 +14,20 @@ from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_winsms.choices import check_conn_id, shown
-from airflow_provider_winsms.clocks import pause
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
+from airflow_provider_winsms.options import check_conn_id, shown
+from airflow_provider_winsms.runtime import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 
     from airflow.triggers.shared_stream import SharedStreamProducer
 
-    from airflow_provider_winsms.arrivals import Line, WatchedList
-    from airflow_provider_winsms.choices import ExposableField, WatchedDataset
-    from airflow_provider_winsms.watching import Audience, Follower, Turns, Watch
+    from airflow_provider_winsms.inbound.feeds import FeedConnection, WatchedList
+    from airflow_provider_winsms.inbound.spacing import EventSpacer
+    from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
+    from airflow_provider_winsms.inbound.watcher import Watcher
+    from airflow_provider_winsms.options import ExposableField, WatchedDataset
 
 SHORTEST_POLL_INTERVAL = 1.0
 """Seconds: an interval of 0 would ask without pause."""
@@ -37,7 +39,7 @@ _BEGUN = "begun"
 
 _log = logging.getLogger(__name__)
 
-_audiences: WeakValueDictionary[tuple[object, Hashable], Audience] = WeakValueDictionary()
+_audiences: WeakValueDictionary[tuple[object, Hashable], Subscribers] = WeakValueDictionary()
 """Those who share a poll, by event loop and shared stream, as long as one of them or their poll is there."""
 
 
@@ -83,7 +85,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
     hold: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(asyncio.sleep)
     """Waits for seconds before an event is fired; a seam for tests."""
 
-    turns: ClassVar[Turns | None] = None
+    spacer: ClassVar[EventSpacer | None] = None
     """When which asset had its last event; ``None`` for ``TURNS``. A seam for tests."""
 
     lists: ClassVar[Mapping[str, WatchedList] | None] = None
@@ -108,7 +110,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
         self.senders_variable = senders_variable
         self.poll_interval = poll_interval
         self.exposed_fields = exposed_fields
-        self._joined: tuple[Audience, Follower] | None = None
+        self._joined: tuple[Subscribers, Subscriber] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and arguments that the trigger is rebuilt from.
@@ -145,64 +147,65 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Join those who share a poll, and fire events for what it offers."""
-        audience = _audience(self.shared_stream_key())
-        follower = self._join(audience)
+        subscribers = _subscribers(self.shared_stream_key())
+        subscriber = self._join(subscribers)
         try:
-            async for payload in follower.payloads(shared_stream):
+            async for payload in subscriber.payloads(shared_stream):
                 yield TriggerEvent(payload)
         finally:
-            audience.leave(follower)
+            subscribers.leave(subscriber)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Do the same alone: before Airflow 3.3, and in ``dag.test()``.
 
         A message counts as told once its event is handed to Airflow, before it is stored.
         """
-        from airflow_provider_winsms.watching import Audience
+        from airflow_provider_winsms.inbound.subscriber import Subscribers
 
         await self._complain()
-        audience = Audience()
-        follower = self._join(audience)
-        async for payload in follower.payloads(self._watch(audience).settled()):
+        subscribers = Subscribers()
+        subscriber = self._join(subscribers)
+        async for payload in subscriber.payloads(self._watch(subscribers).settled()):
             yield TriggerEvent(payload)
 
     async def cleanup(self) -> None:
         """Leave the others."""
         if self._joined is not None:
-            audience, follower = self._joined
-            audience.leave(follower)
+            subscribers, subscriber = self._joined
+            subscribers.leave(subscriber)
 
-    def _watch(self, audience: Audience | None = None) -> Watch:
-        from airflow_provider_winsms.watching import Watch
+    def _watch(self, subscribers: Subscribers | None = None) -> Watcher:
+        from airflow_provider_winsms.inbound.watcher import Watcher
 
-        return Watch(
+        return Watcher(
             self._lists[self.dataset],
-            audience or _audience(self.shared_stream_key()),
-            self._dial,
+            subscribers or _subscribers(self.shared_stream_key()),
+            self._connect,
             poll_interval=self._seconds(),
             log=_log,
             pause=self.pause,
         )
 
-    def _join(self, audience: Audience) -> Follower:
-        from airflow_provider_winsms.selecting import selection
-        from airflow_provider_winsms.watching import TURNS, Follower
+    def _join(self, subscribers: Subscribers) -> Subscriber:
+        from airflow_provider_winsms.inbound.filters import selection
+        from airflow_provider_winsms.inbound.spacing import TURNS
+        from airflow_provider_winsms.inbound.subscriber import Subscriber
 
         stores = _stores(getattr(self, "asset_state_store", None))
         key = self._store_key()
-        follower = Follower(
+        subscriber = Subscriber(
             (key, *sorted(stores)),
             selection(self.dataset, self.keywords, self.pattern, self.exposed_fields),
             _AssetMemory(list(stores.values()), key) if stores else None,
             self._senders if self.senders_variable else None,
             assets=sorted(stores) or [str(id(self))],
-            turns=self.turns or TURNS,
+            spacer=self.spacer or TURNS,
             pause=self.hold,
             lists=self._lists,
         )
-        self._joined = audience, follower
-        audience.join(follower)
-        return follower
+        self._joined = subscribers, subscriber
+        subscribers.join(subscriber)
+        return subscriber
 
     def _store_key(self) -> str:
         """Return what tells this watcher from others of the same asset, and the same after a restart."""
@@ -217,7 +220,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     @property
     def _lists(self) -> Mapping[str, WatchedList]:
-        from airflow_provider_winsms.arrivals import LISTS
+        from airflow_provider_winsms.inbound.feeds import LISTS
 
         return self.lists or LISTS
 
@@ -226,7 +229,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         :raises InvalidMessage: naming the one that is wrong.
         """
-        from airflow_provider_winsms.selecting import selection
+        from airflow_provider_winsms.inbound.filters import selection
 
         check_conn_id("sms_conn_id", self.sms_conn_id)
         if self.senders_variable is not None and not (
@@ -254,7 +257,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         Airflow makes a watcher anew, every second, that raises or returns.
         """
-        from airflow_provider_winsms.watching import back_off
+        from airflow_provider_winsms.inbound.watcher import back_off
 
         complaints = 0
         while (problem := self._problem()) is not None:
@@ -263,13 +266,13 @@ class SmsIncomingTrigger(BaseEventTrigger):
             await self.pause(back_off(_COMPLAIN_EVERY, complaints))
 
     @asynccontextmanager
-    async def _dial(self) -> AsyncIterator[Line]:
-        from airflow_provider_winsms.arrivals import Line
+    async def _connect(self) -> AsyncIterator[FeedConnection]:
         from airflow_provider_winsms.hooks.awaited import async_hook
+        from airflow_provider_winsms.inbound.feeds import FeedConnection
 
         hook = await async_hook(self.sms_conn_id)
         async with hook.get_async_conn() as transport:
-            yield Line(hook.gateway, transport.send, hook.page_size, hook.hashes)
+            yield FeedConnection(hook.gateway, transport.execute, hook.page_size, hook.hashes)
 
     async def _senders(self, country_code: str) -> Collection[str]:
         """Fetch the numbers that the Variable lists.
@@ -279,7 +282,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow.providers.common.compat.sdk import Variable
         from asgiref.sync import sync_to_async
 
-        from airflow_provider_winsms.messages import items_of_text
+        from airflow_provider_winsms.options import items_of_text
         from airflow_provider_winsms.phone import NotANumber, NumberReader
 
         where = f"The Variable {self.senders_variable!r} (senders_variable)"
@@ -366,8 +369,10 @@ class _AssetMemory:
 def _progress(value: Any) -> tuple[int, ...]:
     """Return what grows as a cursor goes on; nothing for what is no cursor, which is refused when read."""
     try:
-        ranks = [rank for rank in (value["low"], *value["seen"].values()) if rank is not None]
-        return (max(ranks, default=0), len(ranks))
+        sequences = [
+            sequence for sequence in (value["watermark"], *value["seen"].values()) if sequence is not None
+        ]
+        return (max(sequences, default=0), len(sequences))
     except (TypeError, KeyError, AttributeError, ValueError):
         return ()
 
@@ -384,10 +389,10 @@ def _stores(accessors: Any) -> dict[str, Any]:
     return apart or {"": accessors}
 
 
-def _audience(key: Hashable) -> Audience:
-    from airflow_provider_winsms.watching import Audience
+def _subscribers(key: Hashable) -> Subscribers:
+    from airflow_provider_winsms.inbound.subscriber import Subscribers
 
-    return _audiences.setdefault((asyncio.get_running_loop(), key), Audience())
+    return _audiences.setdefault((asyncio.get_running_loop(), key), Subscribers())
 
 
 def _plain(values: Any) -> Any:

@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
     from airflow.triggers.shared_stream import AdvanceItem
 
-    from airflow_provider_winsms.watching import Offer, Watch
+    from airflow_provider_winsms.inbound.subscriber import Envelope
+    from airflow_provider_winsms.inbound.watcher import Watcher
 
 
 class Producer(SharedStreamProducer):
     """What Airflow asks for messages, and tells that their events are stored."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watcher) -> None:
         self._watch = watch
 
-    async def open_stream(self) -> AsyncIterator[tuple[Offer, Offer]]:
+    async def open_stream(self) -> AsyncIterator[tuple[Envelope, Envelope]]:
         """Yield what is new; Airflow hands the first of each pair to all watchers, and the second back."""
         async for offer in self._watch.offers():
             yield offer, offer

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_winsms.batches import history_at, ids_of_batch
-from airflow_provider_winsms.choices import NOT_FOUND_GRACE, check_conn_id, check_number, check_share
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -21,18 +19,20 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     SmsError,
 )
+from airflow_provider_winsms.options import NOT_FOUND_GRACE, check_conn_id, check_number, check_share
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
+from airflow_provider_winsms.utils.batches import history_at, ids_of_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from airflow_provider_winsms.choices import Check
+    from airflow_provider_winsms.delivery.events import DeliveryEvent
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
-    from airflow_provider_winsms.waiting import DeliveryEvent
+    from airflow_provider_winsms.options import Check
 
     T = TypeVar("T")
-    from airflow_provider_winsms.waiting import LedgerAddress, Source
+    from airflow_provider_winsms.delivery.events import IdSource, LedgerAddress
 
 __all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
@@ -45,10 +45,14 @@ _log = logging.getLogger(__name__)
 
 
 def _check_source(name: str, source: object) -> None:
-    from airflow_provider_winsms.waiting import Source
+    from airflow_provider_winsms.delivery.events import IdSource
 
-    if not isinstance(source, dict) or len(source) != 1 or not source.keys() <= Source.__annotations__.keys():
-        msg = f"{name} must say where the ids of the texts are: one of {', '.join(Source.__annotations__)}."
+    if (
+        not isinstance(source, dict)
+        or len(source) != 1
+        or not source.keys() <= IdSource.__annotations__.keys()
+    ):
+        msg = f"{name} must say where the ids of the texts are: one of {', '.join(IdSource.__annotations__)}."
         raise InvalidMessage(msg)
 
 
@@ -116,7 +120,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         self,
         *,
         sms_conn_id: str,
-        source: Source,
+        source: IdSource,
         min_delivered: float,
         begins_at: float,
         shortest_pause: float,
@@ -166,7 +170,7 @@ class SmsDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one ``DeliveryEvent``. An unforeseen error is raised with its traceback."""
-        from airflow_provider_winsms.waiting import REFUSALS, refusal
+        from airflow_provider_winsms.delivery.events import REFUSALS, refusal
 
         not_before = time.time() + self.first_poll_after
         try:
@@ -177,8 +181,10 @@ class SmsDeliveryTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self, first_at: float) -> DeliveryEvent:
-        from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
-        from airflow_provider_winsms.waiting import SHORTEST_PAUSE, DeliveryWait, LedgerAddress, Schedule
+        from airflow_provider_winsms.delivery.events import LedgerAddress
+        from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
+        from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE, Schedule
+        from airflow_provider_winsms.delivery.tracker import DeliveryWait
 
         texts = DeliveryWait(
             await self._message_ids(),
@@ -188,11 +194,11 @@ class SmsDeliveryTrigger(BaseTrigger):
         )
         ledger = None if self.ledger is None else LedgerAddress(*self.ledger)
         schedule = Schedule(self.begins_at, max(self.shortest_pause, SHORTEST_PAUSE), self.longest_pause)
-        waiter = Waiter(texts, schedule, first_at, self.end_at, ledger)
+        waiter = Subscription(texts, schedule, first_at, self.end_at, ledger)
         if not texts.is_settled:
             dial = partial(_open_transport, self.sms_conn_id, self.pause, self.look_again_after)
-            around = Surroundings(dial, _write, _log)
-            await SharedPoll.of(self.sms_conn_id, around).attend(waiter)
+            around = PollerDependencies(dial, _write, _log)
+            await SharedPoll.of(self.sms_conn_id, around).wait(waiter)
         return {
             "ended": "settled" if texts.is_settled else "timed_out",
             "outcome": texts.outcome().to_json(),
@@ -200,7 +206,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         }
 
     async def _message_ids(self) -> Sequence[MessageId]:
-        from airflow_provider_winsms.packing import unpack
+        from airflow_provider_winsms.delivery.packed_ids import unpack
 
         match self.source:
             case {"message_ids": packed}:
@@ -218,7 +224,7 @@ class SmsDeliveryTrigger(BaseTrigger):
 
         :raises SmsError: a permanent one, as it comes.
         """
-        from airflow_provider_winsms.waiting import back_off
+        from airflow_provider_winsms.gateways.backoff import back_off
 
         failures = 0
         while True:
@@ -239,7 +245,7 @@ class SmsDeliveryTrigger(BaseTrigger):
 def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
     from airflow.providers.common.compat.sdk import XCom
 
-    from airflow_provider_winsms.packing import unpack
+    from airflow_provider_winsms.delivery.packed_ids import unpack
 
     value: Any = XCom.get_one(**where)
     if value is None:

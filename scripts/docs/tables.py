@@ -8,15 +8,15 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.schema import TABLES, VIEWS, MessageState
-from airflow_provider_winsms.transfers.datasets import DATASETS, RAW
-from airflow_provider_winsms.transfers.sql_table import WITHOUT_TRANSACTIONS
+from airflow_provider_winsms.warehouse.datasets import DATASETS, RAW
+from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS
 from scripts.docs.markdown import grid, names, paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_winsms.ledger.schema import Table, View
-    from airflow_provider_winsms.transfers.datasets import Dataset
+    from airflow_provider_winsms.ledger.schema import LedgerTable, LedgerView
+    from airflow_provider_winsms.warehouse.datasets import Dataset
 
 
 def blocks() -> dict[str, str]:
@@ -30,7 +30,7 @@ def blocks() -> dict[str, str]:
     }
 
 
-def _table(table: Table) -> str:
+def _table(table: LedgerTable) -> str:
     rows = (
         (f"`{c.name}`", c.kind, c.meaning + ("" if c.is_required else " (may be null)"))
         for c in table.columns
@@ -52,7 +52,7 @@ def _states() -> Iterator[tuple[str, str]]:
                 yield f"`{MessageState[name]}`", meaning.replace("``", "`")
 
 
-def _view(view: View) -> str:
+def _view(view: LedgerView) -> str:
     rows = [("`day`", "the day, in UTC, that the text was submitted"), ("`dag_id`", "the DAG that sent it")]
     rows += [(f"`{name}`", meaning) for name, meaning in view.columns.items()]
     return f"{paragraph(view.meaning)}\n\n{grid(('column', 'meaning'), rows)}"

@@ -45,7 +45,7 @@ def put_in_doubt(database: Database, name: str) -> None:
     """Write a request of unknown outcome, of a DAG, a run and a task of that name."""
     with ledger(database) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(1), messages(1))
+        tables.claim(FIRST, record(1), messages(1))
     update = "UPDATE {}sms_batches SET dag_id = ?, run_id = ?, task_id = ?"
     connection = database.connect()
     with connection:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import SmsError
-from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, Endpoint, Transport
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Carrier:
     caller: Caller
     time: Time = field(default_factory=Time)
 
-    def carry(self, base_url: str, *calls: Call[Any], **options: Any) -> list[Any]:
+    def execute(self, base_url: str, *calls: Call[Any], **options: Any) -> list[Any]:
         """Carry out calls one after the other over one transport, and return what they return."""
         results = []
         for outcome in self.outcomes(base_url, *calls, **options):
@@ -85,7 +86,7 @@ class Carrier:
         with Transport(where, attempts, self.time.sleep, self.time.clock) as transport:
             for call in calls:
                 try:
-                    outcomes.append(transport.send(call))
+                    outcomes.append(transport.execute(call))
                 except SmsError as error:
                     outcomes.append(error)
                 between()
@@ -98,7 +99,7 @@ class Carrier:
         async with AsyncTransport(where, attempts, self.time.sleep, self.time.clock) as transport:
             for call in calls:
                 try:
-                    outcomes.append(await transport.send(call))
+                    outcomes.append(await transport.execute(call))
                 except SmsError as error:
                     outcomes.append(error)
                 between()

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.messages import Columns, DeliveryState, Page, Receipt, RejectReason
 from tests.gateways.calls import OPERATIONS
 from tests.gateways.carriers import GATEWAY, KEY

@@ -20,7 +20,7 @@ from tests.gateways.test_answers_properties import WHERE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_winsms.clocks import Reading
+    from airflow_provider_winsms.runtime import ClockReading
 
 NOON = pendulum.datetime(2026, 3, 2, 12)
 DATE = {"Date": "Mon, 02 Mar 2026 12:00:07 GMT"}
@@ -28,7 +28,7 @@ STAMP = {"creditBalance": 1, "timeStamp": "20260302140009250"}
 NOTHING = {"creditBalance": 1}
 
 
-def read(*replies: Reply, now: Callable[[], pendulum.DateTime] = lambda: NOON) -> Reading | None:
+def read(*replies: Reply, now: Callable[[], pendulum.DateTime] = lambda: NOON) -> ClockReading | None:
     time = Time()
     with (
         Stub(*replies) as stub,

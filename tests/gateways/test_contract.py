@@ -115,7 +115,7 @@ def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(carrier: Carr
 def test_too_many_requests_are_made_fewer_whatever_the_operation(carrier: Carrier, operation: str) -> None:
     call, success = OPERATIONS[operation]
     with Stub(answer(429, headers={"Retry-After": "7"}), answer(200, success)) as stub:
-        carrier.carry(stub.base_url, call)
+        carrier.execute(stub.base_url, call)
     assert len(stub.requests) == 2
     assert carrier.time.waits == [7.0]
 
@@ -142,7 +142,7 @@ def test_what_costs_nothing_is_repeated_when_its_answer_is_lost(carrier: Carrier
     call, success = OPERATIONS[operation]
     script = [reply for lost in LOST.values() for reply in (lost, answer(200, success))]
     with Stub(*script) as stub:
-        carrier.carry(stub.base_url, *[call] * len(LOST))
+        carrier.execute(stub.base_url, *[call] * len(LOST))
     assert len(stub.requests) == len(script)
 
 
@@ -160,7 +160,7 @@ def test_a_repeatable_call_ends_as_unavailable_after_the_last_attempt(carrier: C
 def test_a_success_is_a_success_at_once(carrier: Carrier, operation: str) -> None:
     call, success = OPERATIONS[operation]
     with Stub(answer(200, success)) as stub:
-        carrier.carry(stub.base_url, call)
+        carrier.execute(stub.base_url, call)
     assert len(stub.requests) == 1
     assert carrier.time.waits == []
 
@@ -186,7 +186,7 @@ def test_a_wait_the_gateway_asks_for_is_kept(
 ) -> None:
     busy = answer(status, {}, headers={"Retry-After": given})
     with Stub(busy, answer(200, {"creditBalance": 1})) as stub:
-        carrier.carry(stub.base_url, BALANCE)
+        carrier.execute(stub.base_url, BALANCE)
     (wait,) = carrier.time.waits
     assert wait == waited if waited else 0 < wait <= 1
 
@@ -248,7 +248,7 @@ def test_whether_it_was_carried_out_or_not_a_send_without_an_answer_is_unknown(
     with Sandbox(api_key=KEY, speed=0) as box:
         box.add_fault(fault)
         with pytest.raises(kind):
-            carrier.carry(box.base_url, SEND)
+            carrier.execute(box.base_url, SEND)
         assert len(box.requests()) == 1
         assert len(box.outbox()) == texts
 
@@ -262,7 +262,7 @@ def test_a_row_too_many_or_too_few_leaves_the_receipts_of_the_others(
 ) -> None:
     with Sandbox(api_key=KEY, speed=0) as box:
         box.add_fault(fault)
-        (receipts,) = carrier.carry(box.base_url, GATEWAY.send(replace(TO_THREE, send_at=None)))
+        (receipts,) = carrier.execute(box.base_url, GATEWAY.send(replace(TO_THREE, send_at=None)))
         texts = {text["mobileNumber"]: text["apiMessageId"] for text in box.outbox()}
         assert len(box.requests()) == 1
     assert [receipt.is_known for receipt in receipts] == known
@@ -272,7 +272,7 @@ def test_a_row_too_many_or_too_few_leaves_the_receipts_of_the_others(
 def test_a_send_that_was_asked_to_wait_goes_out_once(carrier: Carrier) -> None:
     with Sandbox(api_key=KEY, speed=0) as box:
         box.add_fault("429-too-many-requests", times=3, retry_after=5)
-        carrier.carry(box.base_url, SEND)
+        carrier.execute(box.base_url, SEND)
         assert carrier.time.waits == [5.0] * 3
         assert len(box.outbox()) == 1
 
@@ -280,15 +280,15 @@ def test_a_send_that_was_asked_to_wait_goes_out_once(carrier: Carrier) -> None:
 def test_a_wrong_key_is_told_from_a_wrong_path(carrier: Carrier) -> None:
     with Sandbox(api_key="another", speed=0) as box:
         with pytest.raises(ConfigurationError, match="Check the API key"):
-            carrier.carry(box.base_url, SEND)
+            carrier.execute(box.base_url, SEND)
         with pytest.raises(ConfigurationError, match="Check the base URL"):
-            carrier.carry(box.base_url.upper().replace("HTTP:", "http:"), SEND)
+            carrier.execute(box.base_url.upper().replace("HTTP:", "http:"), SEND)
         assert box.outbox() == []
 
 
 def test_the_stub_and_the_sandbox_agree_on_what_a_success_is(carrier: Carrier) -> None:
     with Stub(answer(200, SENT)) as stub, Sandbox(api_key=KEY, speed=0) as box:
-        ((from_stub,),) = carrier.carry(stub.base_url, SEND)
-        ((from_box,),) = carrier.carry(box.base_url, SEND)
+        ((from_stub,),) = carrier.execute(stub.base_url, SEND)
+        ((from_box,),) = carrier.execute(box.base_url, SEND)
     assert from_stub.accepted
     assert from_box.accepted

@@ -28,7 +28,7 @@ def test_an_authority_that_only_the_environment_names_is_trusted(
 ) -> None:
     monkeypatch.setenv(name, str(identity.certificate))
     with Stub(CREDITS, tls=identity.server) as stub:
-        (balance,) = carrier.carry(stub.base_url, BALANCE)
+        (balance,) = carrier.execute(stub.base_url, BALANCE)
     assert balance.credits == 5
 
 
@@ -40,7 +40,7 @@ def test_a_network_without_proxy_is_reached_directly(
     monkeypatch.setenv("NO_PROXY", no_proxy)
     with Stub(CREDITS, tls=identity.server) as stub, Stub(answer(403)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        carrier.carry(stub.base_url, BALANCE)
+        carrier.execute(stub.base_url, BALANCE)
     assert (len(stub.requests), proxy.connections) == (1, 0)
 
 

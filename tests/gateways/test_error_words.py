@@ -7,7 +7,8 @@ import json
 import pytest
 
 from airflow_provider_winsms.exceptions import SmsError
-from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from tests.gateways.calls import ANN, OPERATIONS, TEXT
 from tests.gateways.carriers import GATEWAY, KEY, Carrier
 from tests.gateways.stub import Stub, refusal, refusal_document

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
-from airflow_provider_winsms.gateways.daemons import DaemonThreads
+from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.pauses import reading_in_turn
-from airflow_provider_winsms.gateways.rows import document_of
-from airflow_provider_winsms.gateways.transport import AsyncTransport, Endpoint
+from airflow_provider_winsms.gateways.streaming import document_of
+from airflow_provider_winsms.gateways.threads import DaemonThreads
+from airflow_provider_winsms.gateways.transport import AsyncTransport
 from tests.gateways.calls import BALANCE
 from tests.gateways.carriers import GATEWAY, KEY
 from tests.gateways.stub import Reply, Stub, answer, refusal
@@ -40,10 +41,10 @@ def at(stub: Stub, **options: float) -> Endpoint:
 async def test_a_call_that_hangs_delays_no_other() -> None:
     with Stub(SILENCE, SILENCE, SILENCE, CREDITS) as stub:
         async with AsyncTransport(at(stub, max_concurrent_requests=4)) as transport:
-            hanging = [asyncio.create_task(transport.send(BALANCE)) for _ in range(3)]
+            hanging = [asyncio.create_task(transport.execute(BALANCE)) for _ in range(3)]
             await until(lambda: len(stub.requests) == 3)
             for _ in range(5):
-                assert (await transport.send(BALANCE)).credits == 5
+                assert (await transport.execute(BALANCE)).credits == 5
             assert not any(task.done() for task in hanging)
     for task in hanging:
         with pytest.raises(SmsError):
@@ -65,7 +66,7 @@ async def test_a_call_that_is_given_up_ends_with_its_transport(reply: Reply) -> 
 
         async def ask() -> None:
             async with AsyncTransport(at(stub)) as transport:
-                await transport.send(BALANCE)
+                await transport.execute(BALANCE)
 
         task = asyncio.create_task(ask())
         await until(lambda: len(stub.requests) == 1)
@@ -83,7 +84,7 @@ async def test_a_call_that_is_given_up_ends_with_its_transport(reply: Reply) -> 
 async def test_no_more_calls_are_on_their_way_than_the_connection_allows() -> None:
     with Stub(SILENCE) as stub:
         async with AsyncTransport(at(stub, max_concurrent_requests=2)) as transport:
-            tasks = [asyncio.create_task(transport.send(BALANCE)) for _ in range(6)]
+            tasks = [asyncio.create_task(transport.execute(BALANCE)) for _ in range(6)]
             await until(lambda: len(stub.requests) == 2)
             await asyncio.sleep(0.05)
             assert stub.connections == 2
@@ -96,7 +97,7 @@ async def test_an_error_comes_as_it_comes_to_a_task() -> None:
     with Stub(refusal(503)) as stub:
         async with AsyncTransport(at(stub), attempts=1) as transport:
             with pytest.raises(GatewayUnavailable, match="HTTP 503"):
-                await transport.send(BALANCE)
+                await transport.execute(BALANCE)
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ async def test_a_loop_has_its_turn_while_an_answer_is_read() -> None:
 
     with Stub(answer(200, STATUSES)) as stub:
         async with AsyncTransport(at(stub)) as transport:
-            sending = asyncio.create_task(transport.send(replace(call, parse=parse)))
+            sending = asyncio.create_task(transport.execute(replace(call, parse=parse)))
             reports = await turns.of(sending)
     assert len(reports) == len(MANY)
     assert had[0] > 10
@@ -165,7 +166,7 @@ async def test_a_loop_has_its_turn_while_a_long_answer_is_decoded() -> None:
 
 ENDS = """
 import asyncio, sys, threading
-from airflow_provider_winsms.gateways.daemons import DaemonThreads
+from airflow_provider_winsms.gateways.threads import DaemonThreads
 
 async def main():
     threads = DaemonThreads(1, "held-up")

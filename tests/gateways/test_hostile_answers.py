@@ -253,7 +253,7 @@ USABLE: dict[str, Reply] = {
 @pytest.mark.parametrize("name", USABLE)
 def test_an_answer_that_is_only_unusual_is_read(carrier: Carrier, name: str) -> None:
     with Stub(USABLE[name]) as stub:
-        for receipts in carrier.carry(stub.base_url, SEND, SEND):
+        for receipts in carrier.execute(stub.base_url, SEND, SEND):
             assert [receipt.message_id for receipt in receipts] == [2316]
 
 

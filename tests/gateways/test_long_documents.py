@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.gateways import rows
-from airflow_provider_winsms.gateways.rows import DocumentError, document_of
+from airflow_provider_winsms.gateways import streaming as rows
+from airflow_provider_winsms.gateways.streaming import DocumentError, document_of
 from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Stub, answer
 from tests.gateways.test_answers_properties import DOCUMENTS
@@ -68,7 +68,7 @@ def test_a_long_page_is_read(carrier: Carrier) -> None:
     ]
     page = {"resultsOffset": 0, "resultsTotalAvailable": 1000, "incomingMessages": texts}
     with Stub(answer(200, page)) as stub:
-        (read,) = carrier.carry(stub.base_url, GATEWAY.incoming(0, 1000))
+        (read,) = carrier.execute(stub.base_url, GATEWAY.incoming(0, 1000))
     assert len(read.rows) == 1000
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, OutcomeUnknown, SmsError
-from airflow_provider_winsms.gateways.transport import Answer, read_answer
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
 from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Reply, Stub, answer, cut, refusal, refusal_document

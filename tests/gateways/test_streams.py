@@ -19,15 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
-from airflow_provider_winsms.gateways.rows import LONGEST_VALUE, PART_ROWS
-from airflow_provider_winsms.gateways.transport import (
-    ATTEMPTS,
-    Answer,
-    Endpoint,
-    Transport,
-    read_answer,
-    read_parts,
-)
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer, read_parts
+from airflow_provider_winsms.gateways.streaming import LONGEST_VALUE, PART_ROWS
+from airflow_provider_winsms.gateways.transport import ATTEMPTS, Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import ANN, BALANCE
@@ -96,7 +91,7 @@ class TestWholeLists:
     def test_the_parts_make_the_list_that_one_reading_makes(self, count: int) -> None:
         with Stub(answer(200, body=listed(count))) as stub, transport(stub) as carrying:
             parts = list(carrying.stream(CALL))
-            whole = carrying.send(CALL)
+            whole = carrying.execute(CALL)
         streamed = [entry for part in parts for entry in part]
         assert streamed == list(whole)
         assert [entry.raw for entry in streamed] == [entry.raw for entry in whole]
@@ -329,7 +324,7 @@ class TestStopping:
             rows = len(next(parts))
             for _ in range(3):
                 time.now += 10
-                assert carrying.send(BALANCE).credits == 5
+                assert carrying.execute(BALANCE).credits == 5
             assert rows + sum(map(len, parts)) == 5000
 
 
@@ -444,7 +439,7 @@ def both_ways(body: bytes, cuts: Iterable[int], least: int) -> tuple[list[Any] |
     """Return what is read in parts, and what is read whole; ``None`` for what cannot be."""
     with pytest.MonkeyPatch.context() as patch:
         # A document of megabytes for each example would take minutes.
-        patch.setattr("airflow_provider_winsms.gateways.rows._LEAST_READ", least)
+        patch.setattr("airflow_provider_winsms.gateways.streaming._LEAST_READ", least)
         parts = outcome(
             lambda: [e for part in read_parts(CALL, NAME, pieces(body, cuts), WHERE) for e in part]
         )
@@ -556,7 +551,7 @@ def peak():
 
 gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
 with Transport(Endpoint("winsms_default", gateway, sys.argv[1], "any")) as transport:
-    transport.send(gateway.balance())
+    transport.execute(gateway.balance())
     before = peak()
     rows = sum(map(len, transport.stream(gateway.opt_outs())))
 print(rows, peak() - before)

@@ -22,13 +22,8 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     SmsError,
 )
-from airflow_provider_winsms.gateways.transport import (
-    ATTEMPTS,
-    AsyncTransport,
-    Endpoint,
-    Pace,
-    Transport,
-)
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, Pace, Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sandbox import Sandbox
@@ -75,7 +70,7 @@ class TestWhatNeverLeft:
         stub = Stub(ACCEPTED)
         carrier.time.on_wait = lambda: stub.listen() if len(carrier.time.waits) == 1 else None
         try:
-            ((receipt,),) = carrier.carry(stub.base_url, SEND)
+            ((receipt,),) = carrier.execute(stub.base_url, SEND)
         finally:
             stub.stop()
         assert receipt.accepted
@@ -244,7 +239,7 @@ class TestWhatMayHaveArrived:
     ) -> None:
         trust(monkeypatch, identities["127.0.0.1"])
         with Stub(ACCEPTED, tls=identities["127.0.0.1"].server) as stub:
-            ((receipt,),) = carrier.carry(stub.base_url, SEND)
+            ((receipt,),) = carrier.execute(stub.base_url, SEND)
         assert receipt.message_id == 2316
 
 
@@ -281,13 +276,13 @@ class TestBounds:
     def test_a_packed_answer_is_unpacked(self, carrier: Carrier) -> None:
         packed = gzip.compress(json.dumps(SENT).encode())
         with Stub(answer(200, body=packed, headers={"Content-Encoding": "gzip"})) as stub:
-            ((receipt,),) = carrier.carry(stub.base_url, SEND)
+            ((receipt,),) = carrier.execute(stub.base_url, SEND)
         assert receipt.accepted
 
     def test_an_answer_of_exactly_the_bound_is_read(self, carrier: Carrier) -> None:
         size = len(json.dumps(SENT))
         with Stub(ACCEPTED) as stub:
-            carrier.carry(stub.base_url, replace(SEND, max_answer_bytes=size))
+            carrier.execute(stub.base_url, replace(SEND, max_answer_bytes=size))
             error = failure_of(carrier, stub.base_url, replace(SEND, max_answer_bytes=size - 1))
         assert type(error) is OutcomeUnknown
 
@@ -351,7 +346,7 @@ class TestSecrets:
         trust(monkeypatch, identities["127.0.0.1"])
         for tls in (None, identities["127.0.0.1"].server):
             with Stub(ACCEPTED, tls=tls) as stub:
-                carrier.carry(stub.base_url, SEND)
+                carrier.execute(stub.base_url, SEND)
             assert stub.requests[0].headers["authorization"] == KEY
 
     def test_a_gateway_on_this_machine_is_not_reached_through_a_proxy(
@@ -360,12 +355,12 @@ class TestSecrets:
         with Stub(ACCEPTED) as stub, Stub(ACCEPTED) as proxy:
             monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
             monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
-            carrier.carry(stub.base_url, SEND)
+            carrier.execute(stub.base_url, SEND)
         assert (len(stub.requests), proxy.connections) == (1, 0)
 
     def test_the_key_goes_into_one_header_and_nowhere_else(self, carrier: Carrier) -> None:
         with Stub(ACCEPTED) as stub:
-            carrier.carry(stub.base_url, SEND)
+            carrier.execute(stub.base_url, SEND)
         (request,) = stub.requests
         assert [name for name, value in request.headers.items() if KEY in value] == ["authorization"]
         assert KEY not in request.target
@@ -463,7 +458,7 @@ class TestConnections:
     def test_an_answer_that_nobody_asked_for_is_not_taken_for_that_to_a_send(self) -> None:
         twice = Reply(CREDITS.wire + answer(422, {"errorMessage": "Nothing was sent."}).wire)
         with Stub(twice, ACCEPTED) as stub:
-            balance, (receipt,) = Carrier("task").carry(stub.base_url, BALANCE, SEND)
+            balance, (receipt,) = Carrier("task").execute(stub.base_url, BALANCE, SEND)
         assert balance.credits == 5
         assert receipt.accepted
 
@@ -472,7 +467,7 @@ class TestConnections:
         with Sandbox(api_key=KEY, speed=0, credits=1000) as box:
             where = Endpoint("winsms_default", GATEWAY, box.base_url, KEY)
             with Transport(where) as transport, ThreadPoolExecutor(8) as pool:
-                results = list(pool.map(lambda message: transport.send(GATEWAY.send(message)), messages))
+                results = list(pool.map(lambda message: transport.execute(GATEWAY.send(message)), messages))
             assert [
                 text["mobileNumber"]
                 for (receipt,) in results
@@ -504,7 +499,7 @@ class TestConnections:
 class TestPace:
     def test_requests_keep_their_distance(self, carrier: Carrier) -> None:
         with Stub(CREDITS) as stub:
-            carrier.carry(stub.base_url, *[BALANCE] * 5, requests_per_second=4)
+            carrier.execute(stub.base_url, *[BALANCE] * 5, requests_per_second=4)
         assert carrier.time.slept == [0.25] * 4
 
     def test_attempts_keep_it_too(self, carrier: Carrier) -> None:
@@ -515,7 +510,7 @@ class TestPace:
 
     def test_without_a_rate_nobody_waits(self, carrier: Carrier) -> None:
         with Stub(CREDITS) as stub:
-            carrier.carry(stub.base_url, *[BALANCE] * 5)
+            carrier.execute(stub.base_url, *[BALANCE] * 5)
         assert carrier.time.waits == []
 
     @given(

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.messages import DeliveryState
-from airflow_provider_winsms.reconciling import read_scheduled
+from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from tests.gateways.carriers import GATEWAY, KEY
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def test_a_list_with_a_row_that_cannot_be_read_proves_no_absence(total: int) -> 
     rows: list[Any] = [{**SCHEDULED, "apiMessageId": each} for each in range(1, total)]
     rows.insert(0, {**SCHEDULED, "apiMessageId": None})
 
-    def carry(call: Call[Any], *_: Any) -> Any:
+    def execute(call: Call[Any], *_: Any) -> Any:
         offset, limit = call.query["offset"], call.query["limit"]
         document = {
             "scheduledMessages": rows[offset : offset + limit],
@@ -175,7 +176,7 @@ def test_a_list_with_a_row_that_cannot_be_read_proves_no_absence(total: int) -> 
         }
         return read(call, document)
 
-    assert not read_scheduled(carry, GATEWAY)[1]
+    assert not read_scheduled(execute, GATEWAY)[1]
 
 
 ANYTHING = st.recursive(

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import InvalidMessage, OutcomeUnknown
-from airflow_provider_winsms.gateways.transport import Answer, Endpoint, Transport, read_answer
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
+from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.messages import Message, Receipt, Recipient
 from tests.gateways.carriers import GATEWAY, KEY
 from tests.gateways.stub import Stub, answer
@@ -129,7 +131,7 @@ def sent(body: str, call: Call[Any] | None = None) -> tuple[Receipt, ...]:
     with Stub(answer(200, body=body.encode())) as stub:
         where = Endpoint("winsms_default", GATEWAY, stub.base_url, KEY)
         with Transport(where) as transport:
-            receipts: tuple[Receipt, ...] = transport.send(call or GATEWAY.send(FIVE))
+            receipts: tuple[Receipt, ...] = transport.execute(call or GATEWAY.send(FIVE))
         assert len(stub.requests) == 1
     return receipts
 

@@ -644,7 +644,7 @@ def test_what_can_be_read_of_a_sends_answer_is_kept_and_only_the_rest_is_in_doub
 ) -> None:
     call, document, ids = HALF_READABLE[label]
     with Stub(answer(200, document)) as stub:
-        (receipts,) = carrier.carry(stub.base_url, call)
+        (receipts,) = carrier.execute(stub.base_url, call)
     assert [receipt.message_id for receipt in receipts] == ids
     assert [receipt.is_known for receipt in receipts] == [message_id is not None for message_id in ids]
 
@@ -652,7 +652,7 @@ def test_what_can_be_read_of_a_sends_answer_is_kept_and_only_the_rest_is_in_doub
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=[exchange.label for exchange in EXCHANGES])
 def test_what_is_asked_and_what_the_answer_means(carrier: Carrier, exchange: Exchange) -> None:
     with Stub(answer(200, {**ENVELOPE, **exchange.answer})) as stub:
-        (result,) = carrier.carry(stub.base_url, exchange.call)
+        (result,) = carrier.execute(stub.base_url, exchange.call)
     (request,) = stub.requests
     assert (request.method, request.target) == (exchange.method, f"/api/rest/v1{exchange.target}")
     assert request.document == exchange.body

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-from airflow_provider_winsms.database import Database
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
 from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.sql.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Record, Sender
+from airflow_provider_winsms.hashing import KeyedHash
+from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, RequestRecord, Sender
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.messages import Message, Receipt, Recipient, RejectReason
-from airflow_provider_winsms.privacy import KeyedHash
 
 if TYPE_CHECKING:
     from pendulum import DateTime
@@ -22,7 +22,7 @@ KEY = "etl/manual__1/send/-1"
 TEXT = "Our little secret"
 NOON = pendulum.datetime(2026, 3, 2, 12, 0, 0, 123456)
 LATER = pendulum.datetime(2026, 3, 2, 15, 30)
-FIRST = Place(1, 1)
+FIRST = RequestKey(1, 1)
 HASHES = KeyedHash("seeded-hash-key")
 
 
@@ -34,7 +34,7 @@ def batch(key: str = KEY, generation: int = 1, dag_id: str = "etl", recipients: 
     return Batch(
         key=key,
         sender=Sender(dag_id, "manual__1", "send", -1, "data-team"),
-        contents=Contents("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
+        contents=BatchDigest("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
         sms_conn_id="winsms_default",
         guarantee="exactly_once",
         max_tries=1 + generation,
@@ -53,8 +53,8 @@ def messages(size: int = 3, text: str = TEXT, send_at: DateTime | None = None) -
 
 def record(
     size: int = 3, owner: str = "host:1:a", at: DateTime = NOON, send_at: DateTime | None = None
-) -> Record:
-    return Record(size, at, owner, send_at)
+) -> RequestRecord:
+    return RequestRecord(size, at, owner, send_at)
 
 
 def accepted(message_id: int, cost: str = "1.5") -> Receipt:
@@ -65,10 +65,10 @@ def declined(reason: RejectReason, refund: str = "0") -> Receipt:
     return Receipt("", False, None, reason, "", Decimal(refund), None)  # noqa: FBT003 - as on the wire
 
 
-def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, place: Place = FIRST) -> Record:
+def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, place: RequestKey = FIRST) -> RequestRecord:
     """Claim a request, and record that all of it was accepted, with ids that count up."""
     claim = record(size)
-    tables.intend(place, claim, messages(size))
+    tables.claim(place, claim, messages(size))
     news = {position: accepted(first_id + position) for position in range(size)}
     claim.learn(news)
     tables.record(place, claim, news)

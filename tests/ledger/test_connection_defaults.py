@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.database import Database as Connected
 from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+from airflow_provider_winsms.sql.connection import Database as Connected
 from tests.ledger.batches import FIRST, HASHES, KEY, LATER, accepted, batch, messages, record
 from tests.support.databases import with_extra
 
@@ -79,7 +79,7 @@ def assert_remembers(database: Database, hook: Any = None) -> None:
     claim = record(send_at=LATER)
     with SqlLedger(hook or database.hook(), KEY, HASHES, options) as tables:
         tables.open(batch())
-        tables.intend(FIRST, claim, messages(text=ODD))
+        tables.claim(FIRST, claim, messages(text=ODD))
         news = {position: accepted(100 + position) for position in range(3)}
         claim.learn(news)
         tables.record(FIRST, claim, news)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.history import CHANGING_STATES, Delivery, SmsHistory
 from airflow_provider_winsms.ledger.schema import MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
@@ -39,7 +39,7 @@ from tests.ledger.batches import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_winsms.ledger.base import Record
+    from airflow_provider_winsms.ledger.base import RequestRecord
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
 
@@ -62,7 +62,7 @@ def keys(pages: Iterable[list[Delivery]]) -> list[tuple[Any, ...]]:
 
 
 def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: SmsHistory) -> None:
-    tables.intend(FIRST, record(3), [*messages(2), *messages(1, send_at=LATER)])
+    tables.claim(FIRST, record(3), [*messages(2), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(3), {0: accepted(100), 1: declined(RejectReason.OPTED_OUT)})
     history.delivered([DeliveryReport(100, DeliveryState.DELIVERED, time=LATER)])
     first, second, third = everything(history)
@@ -120,7 +120,13 @@ def test_pages_are_small_and_come_by_their_keys(
     for key in ("a", "b", "c"):
         with ledger(database, key) as tables:
             tables.open(batch(key))
-            for place in (Place(1, 1), Place(1, 2), Place(1, 10), Place(2, 1), Place(2, 2)):
+            for place in (
+                RequestKey(1, 1),
+                RequestKey(1, 2),
+                RequestKey(1, 10),
+                RequestKey(2, 1),
+                RequestKey(2, 2),
+            ):
                 sent(tables, size=3, first_id=100 * next(ids), place=place)
     for pages in (
         list(history.deliveries_since(CONNECTION, None)),
@@ -142,12 +148,12 @@ def test_between_pages_other_methods_may_be_called_and_rows_may_come(
     tables: SqlLedger, history_of: Callable[..., SmsHistory]
 ) -> None:
     history = history_of(requests=1)
-    sent(tables, place=Place(1, 1))
+    sent(tables, place=RequestKey(1, 1))
     found = []
     for page in history.deliveries_since(CONNECTION, None):
         found += page
         if len(found) < 30:
-            sent(tables, first_id=100 * len(found), place=Place(1, 1 + len(found)))
+            sent(tables, first_id=100 * len(found), place=RequestKey(1, 1 + len(found)))
         assert history.delivered([DeliveryReport(page[0].message_id or 0, DeliveryState.SENT)]) == 1
     assert len(found) == 30
 
@@ -169,17 +175,17 @@ def test_what_is_read_was_submitted_or_answered_since_or_waits_for_its_answer(
 ) -> None:
     """The first and the last request are answered, now; the last is from a clock that is far ahead."""
     for request, at in enumerate((NOON, NOON, FAR_OFF), start=1):
-        tables.intend(Place(1, request), record(1, at=at), messages(1))
+        tables.claim(RequestKey(1, request), record(1, at=at), messages(1))
     for request in (1, 3):
-        tables.record(Place(1, request), record(1), {0: accepted(request)})
+        tables.record(RequestKey(1, request), record(1), {0: accepted(request)})
     pages = history.deliveries_since(CONNECTION, since, until)
     assert [delivery.request for delivery in all_of(pages)] == found
 
 
 def test_an_answer_to_what_was_given_up_is_read_as_news(tables: SqlLedger, history: SmsHistory) -> None:
     claim = record(1)
-    tables.intend(FIRST, claim, messages(1))
-    assert tables.give_up(FIRST, claim, {0: declined(RejectReason.NOT_RECEIVED)})
+    tables.claim(FIRST, claim, messages(1))
+    assert tables.mark_not_received(FIRST, claim, {0: declined(RejectReason.NOT_RECEIVED)})
     began = datetime.now(UTC)
     assert all_of(history.deliveries_since(CONNECTION, began)) == []
     tables.record(FIRST, claim, {0: accepted(100)})
@@ -193,9 +199,9 @@ def test_of_a_copy_that_is_up_to_date_only_what_is_open_and_the_end_are_read_aga
     copy = Copy(history, CONNECTION)
     for request, size in enumerate((30, 1), start=1):
         claim = record(size, at=pendulum.now("UTC"))
-        tables.intend(Place(1, request), claim, messages(size))
+        tables.claim(RequestKey(1, request), claim, messages(size))
         news = {position: accepted(100 * request + position) for position in range(size)}
-        tables.record(Place(1, request), claim, news)
+        tables.record(RequestKey(1, request), claim, news)
     history.delivered([DeliveryReport(key, DeliveryState.DELIVERED) for key in range(100, 128)])
     assert copy.load() == 31
     assert copy.load() == (2 + 1) + 1
@@ -214,16 +220,16 @@ def test_only_texts_in_changing_states_change_without_a_trace(
     history.cancelled({111: Decimal(1), 112: Decimal(1)})
     history.not_cancelled({113: DeliveryState.SENT, 114: DeliveryState.UNKNOWN})
     tables.cancelling(FIRST, replace(record(), cancelling_at=LATER))
-    tables.withdraw(FIRST, record())
+    tables.release_claim(FIRST, record())
     assert (everything(history) != before) is (word in CHANGING_STATES)
 
 
 def test_a_request_that_was_given_back_is_not_there_any_more(tables: SqlLedger, history: SmsHistory) -> None:
     copy = Copy(history, CONNECTION)
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     copy.load()
     assert len(copy.rows) == 3
-    tables.withdraw(FIRST, record())
+    tables.release_claim(FIRST, record())
     copy.load()
     assert copy.rows == {}
 
@@ -288,21 +294,21 @@ class Chaos:
         self._generation += 1
         self._batch = replace(batch(self.name, self._generation), sms_conn_id=self.name)
         self.tables.open(self._batch)
-        self._claims: dict[Place, Record] = {}
+        self._claims: dict[RequestKey, RequestRecord] = {}
 
-    def intend(self, choice: int) -> None:
+    def claim(self, choice: int) -> None:
         """Claim a request, perhaps one that was given back, or long after its clock was read."""
         size, late = 1 + choice % 3, timedelta(days=choice % 2)
-        places = (Place(1 + choice % 2, request) for request in count(1))
+        places = (RequestKey(1 + choice % 2, request) for request in count(1))
         place = next(place for place in places if place not in self._claims)
         claim = record(size, at=pendulum.now("UTC") - late, send_at=LATER if choice % 5 == 0 else None)
-        self.tables.intend(place, claim, messages(size))
+        self.tables.claim(place, claim, messages(size))
         self._claims[place] = claim
 
     def send(self, choice: int) -> None:
         """Claim a request, all of which is accepted."""
         before = set(self._claims)
-        self.intend(choice)
+        self.claim(choice)
         for place in self._claims.keys() - before:
             claim = self._claims[place]
             news = {position: accepted(self._new_id()) for position in range(claim.size)}
@@ -328,17 +334,17 @@ class Chaos:
             now = pendulum.now("UTC")
             with suppress(ClaimLost):
                 self.tables.renew(place, claim, now)
-                claim.intended_at = now
+                claim.claimed_at = now
 
-    def withdraw(self, choice: int) -> None:
+    def release_claim(self, choice: int) -> None:
         for place, claim in self._chosen(choice):
-            self.tables.withdraw(place, claim)
+            self.tables.release_claim(place, claim)
             if self.tables.find(place) is None:
                 del self._claims[place]
 
-    def give_up(self, choice: int) -> None:
+    def mark_not_received(self, choice: int) -> None:
         for place, claim in self._chosen(choice):
-            self.tables.give_up(
+            self.tables.mark_not_received(
                 place, claim, dict.fromkeys(claim.in_doubt, declined(RejectReason.NOT_RECEIVED))
             )
 
@@ -384,17 +390,17 @@ class Chaos:
         else:
             self.copy.load(lambda: what(self, choice))
 
-    def _rows(self, place: Place) -> list[Delivery]:
+    def _rows(self, place: RequestKey) -> list[Delivery]:
         return all_of(self.history.deliveries_in(self.name, [(self._batch.id, *place)]))
 
-    def _chosen(self, choice: int) -> list[tuple[Place, Record]]:
+    def _chosen(self, choice: int) -> list[tuple[RequestKey, RequestRecord]]:
         claims = list(self._claims.items())
         return [claims[choice % len(claims)]] if claims else []
 
     def _some(self, choice: int) -> list[int]:
         return [key for key in self._given if (key + choice) % 3]
 
-    def _id_of(self, claim: Record, position: int) -> int:
+    def _id_of(self, claim: RequestRecord, position: int) -> int:
         known = claim.ids.get(position)
         return known if isinstance(known, int) else self._new_id()
 
@@ -404,9 +410,16 @@ class Chaos:
 
 
 EVENTS: list[Callable[[Chaos, int], None]] = [
-    *(Chaos.load, Chaos.load, Chaos.load, Chaos.send, Chaos.send, Chaos.intend, Chaos.answer),
+    *(Chaos.load, Chaos.load, Chaos.load, Chaos.send, Chaos.send, Chaos.claim, Chaos.answer),
     *(Chaos.report, Chaos.report),
-    *(Chaos.renew, Chaos.withdraw, Chaos.give_up, Chaos.take_back, Chaos.resolve, Chaos.supersede),
+    *(
+        Chaos.renew,
+        Chaos.release_claim,
+        Chaos.mark_not_received,
+        Chaos.take_back,
+        Chaos.resolve,
+        Chaos.supersede,
+    ),
     *(Chaos.ask_to_cancel, Chaos.cancel, Chaos.not_cancel),
 ]
 
@@ -447,7 +460,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(sqlite: Database) -> None:
     with ledger(sqlite) as tables:
         tables.open(batch())
         for request in range(1, 41):
-            sent(tables, size=1000, first_id=1000 * request, place=Place(1, request))
+            sent(tables, size=1000, first_id=1000 * request, place=RequestKey(1, request))
     tracemalloc.start()
     try:
         much = peak()

@@ -44,7 +44,7 @@ def setting_of_a_claim(postgres: Database, setting: str) -> str:
             "CREATE TRIGGER see AFTER INSERT ON {}sms_requests "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {postgres.schema}.see()"
         )
-        tables.intend(FIRST, record(), messages())
+        tables.claim(FIRST, record(), messages())
     (value,) = postgres.column("value", "seen")
     return str(value)
 
@@ -96,7 +96,7 @@ def test_a_server_that_may_lose_commits_is_named_once_for_each_opening(
 ) -> None:
     with flushing_its_log(mariadb, value), ledger(mariadb) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(), messages())
+        tables.claim(FIRST, record(), messages())
     warnings = [entry.message for entry in caplog.records if WARNING in entry.message]
     assert len(warnings) == (0 if is_safe else 1)
     assert all(f"innodb_flush_log_at_trx_commit={value}." in warning for warning in warnings)

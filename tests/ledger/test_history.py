@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.ledger.base import Place
-from airflow_provider_winsms.ledger.history import OpenMessage, Parked, SmsHistory
+from airflow_provider_winsms.ledger.base import RequestKey
+from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory, UnresolvedRequest
 from airflow_provider_winsms.ledger.schema import REPORTED_FROM, MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
@@ -40,7 +40,7 @@ def state(history: SmsHistory, message_id: int) -> str:
 
 
 def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: SmsHistory) -> None:
-    sent(tables, first_id=200, place=Place(1, 2))
+    sent(tables, first_id=200, place=RequestKey(1, 2))
     sent(tables, first_id=100, place=FIRST)
     history.cancelled({101: Decimal(0)})
     assert history.message_ids(BATCH) == [100, 102, 200, 201, 202]
@@ -76,7 +76,7 @@ def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, hist
 def test_a_text_of_which_nothing_is_said_stands_as_it_was_taken(
     tables: SqlLedger, history: SmsHistory
 ) -> None:
-    tables.intend(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
+    tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
     history.cancelling([100, 101])
     assert state(history, 100) == "cancelling"
@@ -197,7 +197,7 @@ def test_open_messages_are_those_of_which_there_may_be_news(
 def test_a_message_is_due_when_it_was_submitted_or_at_its_time(
     tables: SqlLedger, history: SmsHistory, since: DateTime, now: DateTime, found: list[int]
 ) -> None:
-    tables.intend(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
+    tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
     assert opened(history, since=since, now=now) == found
 
@@ -205,7 +205,7 @@ def test_a_message_is_due_when_it_was_submitted_or_at_its_time(
 def test_a_message_may_be_forgotten_that_was_submitted_before_the_first_moment(
     tables: SqlLedger, history: SmsHistory
 ) -> None:
-    tables.intend(FIRST, record(2), messages(2, send_at=LATER))
+    tables.claim(FIRST, record(2), messages(2, send_at=LATER))
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
     for since, may_be_forgotten in ((NOON, False), (NOON.add(seconds=1), True)):
         first, _ = history.open_messages("winsms_default", since=since, now=LATER)
@@ -215,11 +215,11 @@ def test_a_message_may_be_forgotten_that_was_submitted_before_the_first_moment(
 def test_what_is_in_doubt_is_listed_until_it_is_resolved(
     tables: SqlLedger, history: SmsHistory, database: Database
 ) -> None:
-    tables.intend(FIRST, record(send_at=LATER), messages())
+    tables.claim(FIRST, record(send_at=LATER), messages())
     tables.record(FIRST, record(send_at=LATER), {1: accepted(101)})
-    sent(tables, first_id=200, place=Place(1, 2))
+    sent(tables, first_id=200, place=RequestKey(1, 2))
     assert history.unresolved() == [
-        Parked(BATCH, "etl", "manual__1", "send", -1, FIRST, 2, NOON, LATER),
+        UnresolvedRequest(BATCH, "etl", "manual__1", "send", -1, FIRST, 2, NOON, LATER),
     ]
     for wrong in ([1], [1, 1], [1, 101], [1, 200]):
         with pytest.raises(InvalidMessage):
@@ -233,7 +233,7 @@ def test_what_is_in_doubt_is_listed_until_it_is_resolved(
 
 
 def test_a_wrong_count_of_ids_is_told_with_both_numbers(tables: SqlLedger, history: SmsHistory) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     with pytest.raises(InvalidMessage, match=r"3 recipients in doubt, and 1 id given\."):
         history.resolve(BATCH, FIRST, [1])
 
@@ -241,7 +241,7 @@ def test_a_wrong_count_of_ids_is_told_with_both_numbers(tables: SqlLedger, histo
 def test_what_was_not_accepted_is_for_a_later_try(
     tables: SqlLedger, history: SmsHistory, database: Database
 ) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     history.resolve(BATCH, FIRST, None)
     found = tables.find(FIRST)
     assert found is not None
@@ -252,6 +252,6 @@ def test_what_was_not_accepted_is_for_a_later_try(
 
 
 def test_a_superseded_batch_is_not_listed(tables: SqlLedger, history: SmsHistory) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     tables.open(batch(generation=2))
     assert history.unresolved() == []

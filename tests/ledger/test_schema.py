@@ -58,7 +58,7 @@ def test_views_show_known_figures(database: Database) -> None:
     with ledger(database) as tables, SmsHistory(database.hook()) as history:
         tables.open(batch())
         claim = record(10)
-        tables.intend(FIRST, claim, messages(10))
+        tables.claim(FIRST, claim, messages(10))
         news = {position: accepted(100 + position) for position in range(7)}
         news |= {7: declined(RejectReason.OPTED_OUT), 8: declined(RejectReason.OPTED_OUT)}
         news |= {9: declined(RejectReason.NO_CREDITS)}
@@ -70,7 +70,7 @@ def test_views_show_known_figures(database: Database) -> None:
         )
         with ledger(database, key="other") as others:
             others.open(batch("other", dag_id="marketing"))
-            others.intend(FIRST, record(1), messages(1, send_at=LATER))
+            others.claim(FIRST, record(1), messages(1, send_at=LATER))
             others.record(FIRST, record(1), {0: accepted(500, "2")})
     day = "2026-03-02"
     assert figures(database, "delivery_rate") == [

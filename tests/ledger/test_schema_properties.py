@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.history import SmsHistory
 from airflow_provider_winsms.ledger.schema import MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
@@ -54,14 +54,14 @@ class Play:
         self.tables.open(batch())
         self.ids = 0
 
-    def step(self, place: Place, what: str, detail: Any) -> None:
+    def step(self, place: RequestKey, what: str, detail: Any) -> None:
         claim = self.tables.find(place)
         if claim is None:
-            self.tables.intend(place, record(5), messages(5))
+            self.tables.claim(place, record(5), messages(5))
             return
         getattr(self, f"_{what.replace(' ', '_')}")(place, claim, detail)
 
-    def _record(self, place: Place, claim: Any, detail: Any) -> None:
+    def _record(self, place: RequestKey, claim: Any, detail: Any) -> None:
         news = {}
         for position, (word, cost) in detail.items():
             if position in claim.in_doubt:
@@ -71,36 +71,38 @@ class Play:
         self.tables.record(place, claim, news)
         assert self.tables.find(place) == claim
 
-    def _take_back(self, place: Place, claim: Any, detail: Any) -> None:
+    def _take_back(self, place: RequestKey, claim: Any, detail: Any) -> None:
         claim.cancelling_at = LATER
         self.tables.cancelling(place, claim)
         claim.cancelling_at = None
-        news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in detail if p in claim.ids}
+        # Texts that somebody cancelled on purpose are not cancelled again.
+        own = detail & (claim.ids.keys() - claim.taken_back)
+        news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in own}
         claim.learn(news)
         self.tables.record(place, claim, news)
         assert self.tables.find(place) == claim
 
-    def _cancel(self, place: Place, claim: Any, detail: Any) -> None:
+    def _cancel(self, place: RequestKey, claim: Any, detail: Any) -> None:
         ids = [claim.ids[position] for position in detail if position in claim.ids]
         self.history.cancelling(ids)
         self.history.cancelled(dict.fromkeys(ids[::2], Decimal("0.7")))
         self.history.not_cancelled(dict.fromkeys(ids[1::2], DeliveryState.SENT))
         assert self.tables.find(place) == claim
 
-    def _report(self, place: Place, claim: Any, detail: Any) -> None:
+    def _report(self, place: RequestKey, claim: Any, detail: Any) -> None:
         reports = [DeliveryReport(claim.ids[p], state) for p, state in detail.items() if p in claim.ids]
         self.history.delivered(reports)
         assert self.tables.find(place) == claim
 
-    def _resolve(self, place: Place, claim: Any, detail: Any) -> None:
+    def _resolve(self, place: RequestKey, claim: Any, detail: Any) -> None:
         if not claim.in_doubt:
             return
         ids = [self.ids + n for n in range(1, len(claim.in_doubt) + 1)]
         self.ids += len(ids)
         self.history.resolve(batch().id, place, ids if detail else None)
 
-    def _withdraw(self, place: Place, claim: Any, _detail: Any) -> None:
-        self.tables.withdraw(place, claim)
+    def _withdraw(self, place: RequestKey, claim: Any, _detail: Any) -> None:
+        self.tables.release_claim(place, claim)
 
 
 @settings(
@@ -117,7 +119,7 @@ def test_counts_and_costs_always_say_what_the_rows_say(
     play = Play(sqlite)
     with play.tables, play.history:
         for request, (what, detail) in steps:
-            play.step(Place(1, request), what, detail)
+            play.step(RequestKey(1, request), what, detail)
             rows = sqlite.execute("SELECT state, cost, refund FROM sms_messages")
             of_state = [MessageState(row[0]).counter for row in rows]
             names = ("accepted", "declined", "unknown", "cancelled")

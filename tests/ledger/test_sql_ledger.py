@@ -19,7 +19,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.ledger.base import Contents, Holding, Place
+from airflow_provider_winsms.ledger.base import BatchDigest, Holding, RequestKey
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.messages import Message, RejectReason, ScheduledMessage
@@ -94,9 +94,9 @@ def test_a_later_generation_supersedes_the_claims_of_an_earlier(
 ) -> None:
     with ledger(database) as other:
         other.open(batch(generation=2))
-        other.intend(FIRST, record(), messages())
+        other.claim(FIRST, record(), messages())
         with pytest.raises(ClaimLost):
-            tables.intend(FIRST, record(), messages())
+            tables.claim(FIRST, record(), messages())
         assert other.latest() == batch(generation=2)
     assert tables.find(FIRST) is None
 
@@ -107,22 +107,22 @@ def test_a_later_generation_supersedes_the_claims_of_an_earlier(
 def test_a_try_whose_batch_was_taken_over_claims_and_decides_nothing(
     tables: SqlLedger, database: Database
 ) -> None:
-    claim, in_doubt, second = record(), {0: declined(RejectReason.NOT_RECEIVED)}, Place(1, 2)
-    tables.intend(FIRST, claim, messages())
+    claim, in_doubt, second = record(), {0: declined(RejectReason.NOT_RECEIVED)}, RequestKey(1, 2)
+    tables.claim(FIRST, claim, messages())
     with ledger(database) as later:
         later.latest()
         later.take_over()
         for refused in (
-            lambda: tables.intend(second, record(), messages()),
+            lambda: tables.claim(second, record(), messages()),
             lambda: tables.renew(FIRST, claim, LATER),
-            lambda: tables.give_up(FIRST, claim, in_doubt),
+            lambda: tables.mark_not_received(FIRST, claim, in_doubt),
             lambda: tables.open_round(2, {FIRST: [0]}),
             lambda: tables.find(FIRST),
             lambda: tables.revise(batch().contents),
         ):
             with pytest.raises(ClaimLost):
                 refused()
-        later.intend(second, record(owner="host:2:b"), messages())
+        later.claim(second, record(owner="host:2:b"), messages())
         assert later.find(second) == record(owner="host:2:b")
 
 
@@ -130,7 +130,7 @@ def test_a_try_whose_batch_was_taken_over_still_records_what_it_learns(
     tables: SqlLedger, database: Database
 ) -> None:
     claim = record()
-    tables.intend(FIRST, claim, messages())
+    tables.claim(FIRST, claim, messages())
     with ledger(database) as later:
         later.latest()
         later.take_over()
@@ -143,7 +143,7 @@ def test_a_try_whose_batch_was_taken_over_still_records_what_it_learns(
 def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
     tables: SqlLedger, database: Database
 ) -> None:
-    revised = Contents("u" * 64, "m" * 64, HASHES.key_id, 5, 2, 1)
+    revised = BatchDigest("u" * 64, "m" * 64, HASHES.key_id, 5, 2, 1)
     tables.take_over()
     tables.revise(revised)
     with ledger(database) as later:
@@ -154,14 +154,14 @@ def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
 def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
     tables: SqlLedger, database: Database
 ) -> None:
-    second = Place(1, 2)
-    tables.intend(FIRST, record(), messages())
-    tables.intend(second, record(), messages())
-    tables.withdraw(FIRST, record())
+    second = RequestKey(1, 2)
+    tables.claim(FIRST, record(), messages())
+    tables.claim(second, record(), messages())
+    tables.release_claim(FIRST, record())
     with ledger(database) as later:
         later.latest()
         later.take_over()
-        tables.withdraw(second, record())
+        tables.release_claim(second, record())
         for place in (FIRST, second):
             found = later.find(place)
             assert found is not None
@@ -170,14 +170,14 @@ def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
 
 
 def test_a_batch_with_a_gap_is_not_taken_over(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(), messages())
-    tables.withdraw(FIRST, record())
-    tables.intend(Place(1, 2), record(), messages())
+    tables.claim(FIRST, record(), messages())
+    tables.release_claim(FIRST, record())
+    tables.claim(RequestKey(1, 2), record(), messages())
     with ledger(database) as later:
         later.latest()
         with pytest.raises(IdempotencyConflict, match="given back"):
             later.take_over()
-    assert tables.find(Place(1, 2)) == record()
+    assert tables.find(RequestKey(1, 2)) == record()
 
 
 @pytest.mark.parametrize("options", [{}, {"privacy": "keyed_hash", "text": "keep"}], ids=["plain", "hashed"])
@@ -188,7 +188,7 @@ def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
     held = [replace(message, send_at=message.send_at or LATER) for message in given]
     with ledger(database, **options) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(3, send_at=LATER), held)
+        tables.claim(FIRST, record(3, send_at=LATER), held)
         assert tables.holdings(FIRST) == [
             Holding(tables.kept(recipient.number), tables.kept(message.text), message.send_at)
             for message in given
@@ -201,29 +201,29 @@ def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
 
 def test_a_claim_is_found_as_it_was_made(tables: SqlLedger) -> None:
     claim = record(send_at=LATER)
-    tables.intend(FIRST, claim, messages())
+    tables.claim(FIRST, claim, messages())
     assert tables.find(FIRST) == claim
-    assert tables.find(Place(1, 2)) is None
+    assert tables.find(RequestKey(1, 2)) is None
 
 
 def test_a_claimed_request_cannot_be_claimed_again(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     with ledger(database) as other:
         other.latest()
         with pytest.raises(ClaimLost):
-            other.intend(FIRST, record(owner="host:2:b"), messages())
+            other.claim(FIRST, record(owner="host:2:b"), messages())
     assert counts(database) == [0, 0, 3, 0, 0, 0]
 
 
 def test_a_claim_may_be_written_twice_by_its_process(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(), messages())
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     assert counts(database) == [0, 0, 3, 0, 0, 0]
 
 
 def test_positions_count_over_all_messages_of_a_request(tables: SqlLedger, database: Database) -> None:
     mixed = [*messages(1, "One"), *messages(2, "Two", LATER)]
-    tables.intend(FIRST, record(), mixed)
+    tables.claim(FIRST, record(), mixed)
     rows = database.execute("SELECT position, number, text FROM {}sms_messages ORDER BY 1")
     assert [tuple(row) for row in rows] == [
         (0, number(0), HASHES.of("One")),
@@ -235,32 +235,32 @@ def test_positions_count_over_all_messages_of_a_request(tables: SqlLedger, datab
 
 
 def test_a_withdrawn_claim_leaves_nothing_and_can_be_made_anew(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(), messages())
-    tables.withdraw(FIRST, record())
-    tables.withdraw(FIRST, record())
+    tables.claim(FIRST, record(), messages())
+    tables.release_claim(FIRST, record())
+    tables.release_claim(FIRST, record())
     assert tables.find(FIRST) is None
     assert states(database) == []
     assert counts(database) == [0, 0, 0, 0, 0, 0]
-    tables.intend(FIRST, record(owner="host:2:b"), messages())
+    tables.claim(FIRST, record(owner="host:2:b"), messages())
 
 
 def test_what_was_answered_is_not_withdrawn(tables: SqlLedger) -> None:
-    tables.withdraw(FIRST, sent(tables))
+    tables.release_claim(FIRST, sent(tables))
     assert tables.find(FIRST) is not None
 
 
 def test_the_claim_of_another_process_is_not_withdrawn(tables: SqlLedger) -> None:
-    tables.intend(FIRST, record(), messages())
-    tables.withdraw(FIRST, record(owner="host:2:b"))
+    tables.claim(FIRST, record(), messages())
+    tables.release_claim(FIRST, record(owner="host:2:b"))
     assert tables.find(FIRST) is not None
 
 
 def test_a_claim_is_renewed_unless_it_was_given_up(tables: SqlLedger) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     tables.renew(FIRST, record(), LATER)
     found = tables.find(FIRST)
     assert found is not None
-    assert found.intended_at == LATER
+    assert found.claimed_at == LATER
     tables.record(FIRST, record(), {0: declined(RejectReason.NOT_RECEIVED)})
     with pytest.raises(ClaimLost):
         tables.renew(FIRST, record(at=LATER), NOON)
@@ -325,7 +325,7 @@ def test_of_two_processes_exactly_one_claims_each_request(database: Database) ->
 
 def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Database) -> None:
     claim = record()
-    tables.intend(FIRST, claim, messages())
+    tables.claim(FIRST, claim, messages())
     news = {0: accepted(100), 2: declined(RejectReason.OPTED_OUT)}
     claim.learn(news)
     tables.record(FIRST, claim, news)
@@ -363,8 +363,8 @@ def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, datab
 
 def test_a_tenth_adds_up_exactly(tables: SqlLedger, database: Database) -> None:
     for request in range(1, 31):
-        place, claim = Place(1, request), record(1)
-        tables.intend(place, claim, messages(1))
+        place, claim = RequestKey(1, request), record(1)
+        tables.claim(place, claim, messages(1))
         tables.record(place, claim, {0: accepted(request, "0.1")})
     assert counts(database) == [30, 0, 0, 0, Decimal("3.0"), 0]
 
@@ -399,7 +399,7 @@ def test_a_row_is_known_by_id_number_and_minute_as_far_as_they_can_be_read(
 ) -> None:
     with ledger(database, privacy=privacy) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(send_at=LATER), messages())
+        tables.claim(FIRST, record(send_at=LATER), messages())
         tables.record(FIRST, record(send_at=LATER), {p: accepted(100 + p) for p in range(3)})
     with ledger(database, key="another", privacy=privacy) as other:
         other.open(batch(key="another"))
@@ -408,7 +408,7 @@ def test_a_row_is_known_by_id_number_and_minute_as_far_as_they_can_be_read(
 
 
 def test_a_row_is_not_known_by_an_id_of_another_connection(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(send_at=LATER), messages())
+    tables.claim(FIRST, record(send_at=LATER), messages())
     tables.record(FIRST, record(send_at=LATER), {0: accepted(100)})
     assert tables.claimed([listed(100, 0)]) == {100}
     with ledger(database, key="real") as other:
@@ -425,13 +425,13 @@ def test_a_text_that_was_sent_at_once_has_no_row(tables: SqlLedger) -> None:
 def test_rivals_are_other_requests_in_doubt_for_the_same_minute(database: Database, privacy: Any) -> None:
     with ledger(database, privacy=privacy) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(send_at=LATER), messages())
+        tables.claim(FIRST, record(send_at=LATER), messages())
         wanted = [number(1), number(2), number(8)]
-        assert tables.rivals(FIRST, LATER, wanted) == set()
-        assert tables.rivals(Place(1, 2), LATER, wanted) == {number(1), number(2)}
-        assert tables.rivals(Place(1, 2), LATER.add(minutes=1), wanted) == set()
+        assert tables.conflicts(FIRST, LATER, wanted) == set()
+        assert tables.conflicts(RequestKey(1, 2), LATER, wanted) == {number(1), number(2)}
+        assert tables.conflicts(RequestKey(1, 2), LATER.add(minutes=1), wanted) == set()
         tables.record(FIRST, record(send_at=LATER), {1: accepted(5)})
-        assert tables.rivals(Place(1, 2), LATER, wanted) == {number(2)}
+        assert tables.conflicts(RequestKey(1, 2), LATER, wanted) == {number(2)}
 
 
 def test_with_keyed_hashes_no_number_and_no_text_is_kept(database: Database) -> None:
@@ -448,7 +448,7 @@ def test_a_text_is_kept_if_that_is_asked_for(database: Database) -> None:
     odd = "Tab\t, line\n, back\\slash, quote ', emoji \U0001f600, \\N"
     with ledger(database, text="keep") as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(1), messages(1, odd))
+        tables.claim(FIRST, record(1), messages(1, odd))
         tables.record(FIRST, record(1), {0: accepted(1)})
     assert database.column("text", "sms_messages") == [odd]
 
@@ -499,13 +499,13 @@ def assert_says_nothing(error: BaseException) -> None:
 
 
 def test_a_dropped_table_is_no_leak(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(), messages())
+    tables.claim(FIRST, record(), messages())
     if database.kind == "postgres":
         database.execute("DROP TABLE {}sms_messages CASCADE")
     else:
         database.execute("DROP TABLE {}sms_messages")
     with pytest.raises(LedgerUnavailable) as caught:
-        tables.intend(Place(1, 2), record(), messages())
+        tables.claim(RequestKey(1, 2), record(), messages())
     assert_says_nothing(caught.value)
     with pytest.raises(LedgerUnavailable) as caught:
         tables.record(FIRST, record(), {0: accepted(1)})
@@ -514,7 +514,7 @@ def test_a_dropped_table_is_no_leak(tables: SqlLedger, database: Database) -> No
 
 @pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
 def test_what_does_not_fit_is_no_leak_and_leaves_nothing(tables: SqlLedger, database: Database) -> None:
-    tables.intend(FIRST, record(1), messages(1))
+    tables.claim(FIRST, record(1), messages(1))
     with pytest.raises(LedgerUnavailable) as caught:
         tables.record(FIRST, record(1), {0: accepted(1, "1e12")})
     assert_says_nothing(caught.value)
@@ -532,7 +532,7 @@ def test_a_text_that_is_too_long_is_no_leak(mariadb: Database) -> None:
         tables.open(batch())
         mariadb.execute("ALTER TABLE sms_messages MODIFY text VARCHAR(20) NOT NULL")
         with pytest.raises(LedgerUnavailable, match="insert into the messages") as caught:
-            tables.intend(FIRST, record(), messages(text=TEXT * 10))
+            tables.claim(FIRST, record(), messages(text=TEXT * 10))
         assert_says_nothing(caught.value)
         assert tables.find(FIRST) is None
 
@@ -552,7 +552,7 @@ def test_a_user_who_may_only_read_is_told_what_is_needed(
         with ledger(postgres) as reader:
             assert reader.latest() == batch()
             with pytest.raises(LedgerUnavailable, match="needs SELECT, INSERT, UPDATE and DELETE") as caught:
-                reader.intend(FIRST, record(), messages())
+                reader.claim(FIRST, record(), messages())
             assert_says_nothing(caught.value)
     finally:
         postgres.execute(f"DROP OWNED BY {role}")
@@ -570,7 +570,7 @@ def test_a_database_that_is_away_is_an_error_that_passes(
 def test_a_connection_that_was_lost_is_made_anew(postgres: Database) -> None:
     with ledger(postgres) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(), messages())
+        tables.claim(FIRST, record(), messages())
         postgres.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -586,7 +586,7 @@ def test_a_lost_connection_to_mariadb_is_made_anew(mariadb: Database) -> None:
             "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         ):
             mariadb.execute(f"KILL {process}")
-        tables.intend(FIRST, record(), messages())
+        tables.claim(FIRST, record(), messages())
         assert counts(mariadb)[2] == 3
 
 
@@ -602,7 +602,7 @@ def test_rows_come_into_postgresql_through_copy(postgres: Database) -> None:
             "CREATE TRIGGER see AFTER INSERT ON {}sms_messages "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {postgres.schema}.see()"
         )
-        tables.intend(FIRST, record(1000), messages(1000))
+        tables.claim(FIRST, record(1000), messages(1000))
     (seen,) = postgres.column("query", "seen")
     assert seen.startswith("COPY ")
 
@@ -630,7 +630,7 @@ def test_psycopg_2_copies_too(postgres: Database) -> None:
     odd = "Tab\t, line\n, back\\slash, \\N"
     with SqlLedger(OlderHook(hook.get_conn_id()), batch().key, HASHES, SqlOptions(text="keep")) as tables:
         tables.open(batch())
-        tables.intend(FIRST, record(), messages(3, odd, LATER))
+        tables.claim(FIRST, record(), messages(3, odd, LATER))
         tables.record(FIRST, record(), {0: accepted(1)})
     assert set(postgres.column("text", "sms_messages")) == {odd}
     assert counts(postgres) == [1, 0, 2, 0, Decimal("1.5"), 0]
@@ -647,5 +647,5 @@ def test_a_ledger_is_not_kept_where_keys_are_not_known_to_hold(sqlite: Database)
 
 
 def test_a_message_to_nobody_takes_no_position(tables: SqlLedger) -> None:
-    tables.intend(FIRST, record(3), [Message("Nobody", ()), *messages()])
+    tables.claim(FIRST, record(3), [Message("Nobody", ()), *messages()])
     assert tables.find(FIRST) == record(3)

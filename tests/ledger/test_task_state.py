@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import ScheduledMessage
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 
 
@@ -33,7 +34,7 @@ class Lying:
 def ledger(store: Lying) -> TaskStateLedger:
     instance = SimpleNamespace(try_number=2, max_tries=1, task=SimpleNamespace(retries=1))
     context: Any = {"ti": instance, "task_state_store": store}
-    return TaskStateLedger(context, hashes=HASHES)
+    return TaskStateLedger(AirflowTaskStore(context), hashes=HASHES)
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def store() -> Lying:
     first = ledger(made)
     first.open(batch(generation=1))
     for number in (1, 2):
-        place, claim = Place(1, number), record(1)
-        first.intend(place, claim, messages(1))
+        place, claim = RequestKey(1, number), record(1)
+        first.claim(place, claim, messages(1))
         if number == 1:
             claim.learn({0: accepted(100)})
             first.record(place, claim, {0: accepted(100)})
@@ -57,7 +58,7 @@ def test_one_false_not_found_does_not_end_the_records_of_a_generation(store: Lyi
     store.lies = {f"sms_send.1.1.{number:06d}"}
     later = ledger(store)
     assert later.latest() is not None
-    assert later.rivals(Place(1, 1), NOON, ["27825550000"]) == {"27825550000"}
+    assert later.conflicts(RequestKey(1, 1), NOON, ["27825550000"]) == {"27825550000"}
     assert not store.lies
 
 

@@ -102,7 +102,7 @@ def test_the_highest_id_and_the_highest_price_are_kept_and_added_up(
 ) -> None:
     news = {place: accepted(ID_END - 1 - place, str(price)) for place, price in enumerate(PRICES)}
     claim = record(5)
-    tables.intend(FIRST, claim, messages(5))
+    tables.claim(FIRST, claim, messages(5))
     claim.learn(news)
     tables.record(FIRST, claim, news)
     assert counts(database)[4] == sum(PRICES)

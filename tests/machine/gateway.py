@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.ledger.base import Place
+    from airflow_provider_winsms.ledger.base import RequestKey
 
 SAST = timezone(timedelta(hours=2))
 STRANGER = "27830000009"
@@ -33,7 +33,7 @@ class Post(NamedTuple):
     """One request for one place, as it left."""
 
     batch_id: str
-    place: Place
+    place: RequestKey
 
 
 class Fate(StrEnum):

@@ -9,16 +9,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
-from airflow_provider_winsms.ledger.base import Holding, Record
-from airflow_provider_winsms.messages import RejectReason
-from airflow_provider_winsms.reconciling import instants_of, is_plain
+from airflow_provider_winsms.ledger.base import Holding, RequestRecord
+from airflow_provider_winsms.messages import RejectReason, instants_of
+from airflow_provider_winsms.phone import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Rejected, Sources
+    from airflow_provider_winsms.ledger.base import Batch, BatchDigest, Rejected, RequestKey, ResendPlan
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 T = TypeVar("T")
@@ -61,16 +61,16 @@ class Claim:
     """One claimed request."""
 
     owner: str
-    intended_at: DateTime
+    claimed_at: DateTime
     send_at: DateTime | None
     rows: list[Row]
     cancelling_at: DateTime | None = None
 
-    def record(self) -> Record:
+    def record(self) -> RequestRecord:
         """Return what is known, as a copy."""
-        found = Record(
+        found = RequestRecord(
             len(self.rows),
-            self.intended_at,
+            self.claimed_at,
             self.owner,
             self.send_at,
             cancelling_at=self.cancelling_at,
@@ -88,15 +88,15 @@ class Tables:
     """What all ledgers share."""
 
     batches: dict[str, list[Batch]] = field(default_factory=dict)
-    claims: dict[str, dict[Place, Claim]] = field(default_factory=dict)
-    rounds: dict[str, list[Sources]] = field(default_factory=dict)
+    claims: dict[str, dict[RequestKey, Claim]] = field(default_factory=dict)
+    rounds: dict[str, list[ResendPlan]] = field(default_factory=dict)
     revisions: Counter[str] = field(default_factory=Counter)
 
-    def of(self, batch_id: str) -> dict[Place, Claim]:
+    def of(self, batch_id: str) -> dict[RequestKey, Claim]:
         """Return the claims of a batch."""
         return self.claims.setdefault(batch_id, {})
 
-    def rows(self) -> Iterator[tuple[str, Place, Row]]:
+    def rows(self) -> Iterator[tuple[str, RequestKey, Row]]:
         """Walk through all rows."""
         for batch_id, claims in self.claims.items():
             for place, claim in claims.items():
@@ -147,9 +147,9 @@ class Lost:
     """
 
     batch: Batch
-    claims: dict[Place, Claim]
-    rounds: list[Sources]
-    places: set[Place]
+    claims: dict[RequestKey, Claim]
+    rounds: list[ResendPlan]
+    places: set[RequestKey]
 
 
 def _is_cleared(found: Batch, batch: Batch) -> bool:
@@ -168,7 +168,7 @@ class MemoryLedger:
         self._step = step
         self.batch: Batch | None = None
         self._revision = 0
-        self.place: Place | None = None
+        self.place: RequestKey | None = None
         """The place that was claimed last, which the next request is for."""
 
     @property
@@ -198,11 +198,11 @@ class MemoryLedger:
             found.append(batch)
         return same[0] if same else batch
 
-    def find(self, place: Place) -> Record | None:
+    def find(self, place: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
         return self._done("find", lambda: self._find(place))
 
-    def _find(self, place: Place) -> Record | None:
+    def _find(self, place: RequestKey) -> RequestRecord | None:
         claim = self._claims.get(place)
         if claim is None:
             return None
@@ -218,18 +218,18 @@ class MemoryLedger:
         self._check_in_force()
         self._tables.revisions[self.batch_id] += 1
 
-    def revise(self, contents: Contents) -> None:
+    def revise(self, contents: BatchDigest) -> None:
         """Write what is sent from now on."""
         self._done("revise", lambda: self._revise(contents))
 
-    def _revise(self, contents: Contents) -> None:
+    def _revise(self, contents: BatchDigest) -> None:
         self._check_in_force()
         assert self.batch is not None
         self.batch = self._tables.batches[self._key][-1] = replace(
             self.batch, contents=contents, revision=self._revision
         )
 
-    def holdings(self, place: Place) -> list[Holding]:
+    def holdings(self, place: RequestKey) -> list[Holding]:
         """Return whom a claimed request holds."""
         return [Holding(row.number, row.words, row.own_time) for row in self._claims[place].rows]
 
@@ -240,12 +240,12 @@ class MemoryLedger:
         """Return the number, or the text."""
         return part
 
-    def intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
-        self._done("intend", lambda: self._intend(place, record, messages))
+        self._done("claim", lambda: self._write_claim(place, record, messages))
         self.place = place
 
-    def _intend(self, place: Place, record: Record, messages: Sequence[Message]) -> None:
+    def _write_claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         self._check_in_force()
         if place in self._claims:
             msg = "claimed"
@@ -256,25 +256,25 @@ class MemoryLedger:
             for r in m.recipients
         ]
         assert len(rows) == record.size
-        self._claims[place] = Claim(record.owner, record.intended_at, record.send_at, rows)
+        self._claims[place] = Claim(record.owner, record.claimed_at, record.send_at, rows)
 
-    def renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
-        self._done("renew", lambda: self._renew(place, record, intended_at))
+        self._done("renew", lambda: self._renew(place, record, claimed_at))
 
-    def _renew(self, place: Place, record: Record, intended_at: DateTime) -> None:
+    def _renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         self._check_in_force()
         claim = self._claims.get(place)
         if claim is None or claim.owner != record.owner or not all(row.is_unknown for row in claim.rows):
             msg = "given up"
             raise ClaimLost(msg)
-        claim.intended_at = intended_at
+        claim.claimed_at = claimed_at
 
-    def record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt."""
         self._done("record", lambda: self._record(place, record, news))
 
-    def _record(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> None:
+    def _record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         claim = self._claims.get(place)
         if claim is None:
             msg = "no claim"
@@ -283,47 +283,51 @@ class MemoryLedger:
             claim.rows[position].learn(receipt)
         claim.cancelling_at = claim.cancelling_at and record.cancelling_at
 
-    def give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached."""
-        return self._done("give_up", lambda: self._give_up(place, record, news))
+        return self._done("mark_not_received", lambda: self._write_not_received(place, record, news))
 
-    def _give_up(self, place: Place, record: Record, news: Mapping[int, Receipt]) -> bool:
+    def _write_not_received(
+        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> bool:
         self._check_revision()
         claim = self._claims.get(place)
-        if claim is None or claim.intended_at != record.intended_at:
+        if claim is None or claim.claimed_at != record.claimed_at:
             return False
         if not all(claim.rows[position].is_unknown for position in news):
             return False
         self._record(place, record, news)
         return True
 
-    def rounds(self) -> list[Sources]:
+    def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to."""
         return self._done("rounds", lambda: list(self._tables.rounds.get(self.batch_id, ())))
 
-    def open_round(self, number: int, sources: Sources) -> Sources:
+    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, unless another process was faster."""
         return self._done("open_round", lambda: self._open_round(number, sources))
 
-    def _open_round(self, number: int, sources: Sources) -> Sources:
+    def _open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
         self._check_revision()
         stored = self._tables.rounds.setdefault(self.batch_id, [])
         if number - 2 == len(stored):
             stored.append(sources)
         return stored[number - 2]
 
-    def cancelling(self, place: Place, record: Record) -> None:
+    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         """Write that a request is about to be taken back."""
         self._done("cancelling", lambda: self._cancelling(place, record))
 
-    def _cancelling(self, place: Place, record: Record) -> None:
+    def _cancelling(self, place: RequestKey, record: RequestRecord) -> None:
         self._claims[place].cancelling_at = record.cancelling_at
 
-    def withdraw(self, place: Place, record: Record) -> None:
+    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, unless it is another's, or something was learnt of it."""
-        self._done("withdraw", lambda: self._withdraw(place, record))
+        self._done("release_claim", lambda: self._write_release(place, record))
 
-    def _withdraw(self, place: Place, record: Record) -> None:
+    def _write_release(self, place: RequestKey, record: RequestRecord) -> None:
         claim = self._claims.get(place)
         if claim is None or claim.owner != record.owner:
             return
@@ -347,10 +351,10 @@ class MemoryLedger:
     def read_clock(self) -> None:
         """Return nothing: there is one clock for all."""
 
-    def rivals(self, place: Place, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
         return self._done(
-            "rivals",
+            "conflicts",
             lambda: {
                 row.number
                 for batch_id, other, row in self._tables.rows()
@@ -369,7 +373,7 @@ class MemoryLedger:
         return row.reason is RejectReason.NOT_RECEIVED and guarantees[batch_id] == "at_least_once"
 
     @property
-    def _claims(self) -> dict[Place, Claim]:
+    def _claims(self) -> dict[RequestKey, Claim]:
         return self._tables.of(self.batch_id)
 
     def _check_in_force(self) -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from airflow_provider_winsms.choices import Guarantee
 from airflow_provider_winsms.messages import Message, Recipient
+from airflow_provider_winsms.options import Guarantee
 from tests.machine.gateway import Fate
 from tests.machine.world import Fault, Happening, Luck, Process, Task, World
 

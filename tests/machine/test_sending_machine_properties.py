@@ -34,13 +34,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from airflow_provider_winsms.choices import Guarantee
 from airflow_provider_winsms.messages import Message, Recipient
+from airflow_provider_winsms.options import Guarantee
 from tests.machine.gateway import ELSEWHERE, Fate, Listing
 from tests.machine.world import Fault, Happening, Luck, Process, Task, World
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.ledger.base import Place
+    from airflow_provider_winsms.ledger.base import RequestKey
     from tests.machine.gateway import Text
     from tests.machine.ledger import Row
 
@@ -310,7 +310,7 @@ class Sending(RuleBasedStateMachine):
 
     def _final_rows(self, batch_id: str) -> dict[tuple[str, str], Row]:
         """Return what the ledger knows of each recipient, from the last round that had it."""
-        claims: dict[Place, list[Row]] = {
+        claims: dict[RequestKey, list[Row]] = {
             place: claim.rows for place, claim in self.world.tables.of(batch_id).items()
         }
         return {(row.words, row.number): row for place in sorted(claims) for row in claims[place]}

@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 
-from airflow_provider_winsms.clocks import Clock, Reading, check_agreement
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.ledger.base import Batch, Contents, Place, Sender, positions_in
+from airflow_provider_winsms.hashing import KeyedHash
+from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
-from airflow_provider_winsms.planning import plan
-from airflow_provider_winsms.privacy import KeyedHash
-from airflow_provider_winsms.replanning import replan
-from airflow_provider_winsms.sending import (
-    GATEWAY_CLOCK_TOLERANCE,
-    LEDGER_CLOCK_TOLERANCE,
-    Policy,
-    Submission,
-    is_cleared,
-    open_batch,
-)
+from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
+from airflow_provider_winsms.sending.batch import is_cleared, open_batch
+from airflow_provider_winsms.sending.plan import plan
+from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
+from airflow_provider_winsms.sending.replan import replan
+from airflow_provider_winsms.sending.submission import Submission
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
 from tests.machine.ledger import Claim, MemoryLedger, Row, Tables
 from tests.machine.store import Store, StoreOfTry
@@ -38,10 +34,10 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.choices import Guarantee
-    from airflow_provider_winsms.gateways.base import Call, Leaving
+    from airflow_provider_winsms.gateways.base import BeforeSend, Call
     from airflow_provider_winsms.messages import Message
-    from airflow_provider_winsms.sending import Outcome
+    from airflow_provider_winsms.options import Guarantee
+    from airflow_provider_winsms.sending.outcome import SendOutcome
     from tests.machine.gateway import Account
     from tests.machine.ledger import Lost
 
@@ -169,12 +165,12 @@ class World:
         self.turns = Turns(slices)
         self.turns.run(*(process.run for process in processes))
 
-    def witnessed(self, name: str) -> set[tuple[int, Place]]:
+    def witnessed(self, name: str) -> set[tuple[int, RequestKey]]:
         """Return the claims of a task, with their generations, that its store bears witness to."""
         store = (self.stores or {}).get(name)
         rows = (store.rows if store else {}).get(CLAIMS_KEY) or {}
         return {
-            (int(generation), Place(int(number), position))
+            (int(generation), RequestKey(int(number), position))
             for of_key in rows.values()
             for generation, rounds in of_key.items()
             for number, spans in rounds.items()
@@ -200,13 +196,13 @@ class World:
 
     def remember_ids_of_another_connection(self, numbers: Sequence[str], send_at: Sequence[DateTime]) -> None:
         """Let the ledger have the first ids already, through another connection, for the same numbers."""
-        key, contents = "sandbox", Contents("", "", "", 0, 0, 0)
+        key, contents = "sandbox", BatchDigest("", "", "", 0, 0, 0)
         sender, opened_at = Sender("dag", "run", key), pendulum.from_timestamp(self.account.now)
         batch = Batch(key, sender, contents, key, "exactly_once", 0, opened_at)
         pairs = zip(cycle(numbers), cycle(send_at), range(1, 61), strict=False)
         rows = [Row(number, key, at, message_id=message_id) for number, at, message_id in pairs]
         self.tables.batches[key] = [batch]
-        self.tables.of(batch.id)[Place(1, 1)] = Claim("another process", opened_at, None, rows)
+        self.tables.of(batch.id)[RequestKey(1, 1)] = Claim("another process", opened_at, None, rows)
 
     def schedule_elsewhere(self, number: str, ahead: float) -> None:
         """Let another program schedule a text."""
@@ -228,7 +224,7 @@ class Process:
         self.world = world
         self.task = task
         self.messages = task.messages
-        self.outcome: Outcome | None = None
+        self.outcome: SendOutcome | None = None
         self.error: SmsError | None = None
         self.was_killed = False
         self._luck = luck
@@ -283,7 +279,7 @@ class Process:
         self._submission = Submission(
             rounds,
             GATEWAY,
-            self.carry,
+            self.execute,
             ledger,
             clock=Clock(self.now, self.sleep),
             policy=policy,
@@ -307,7 +303,7 @@ class Process:
         if stores is not None:
             store = stores.setdefault(task.name, Store())
             context["task_state_store"] = StoreOfTry(store, self.name, self._luck.lies, self.step)
-        witness = Witness(context, task.name)
+        witness = Witness(AirflowTaskStore(context), task.name)
         resends = task.on_clear == "resend"
         return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, way_out="")
 
@@ -320,7 +316,7 @@ class Process:
     def _check_clocks(self) -> None:
         """Hold the clock of the process against that of the gateway and the ledger, as the operator does."""
         shown, now = pendulum.from_timestamp(int(self.world.account.now)), self.now()
-        reading = Reading("another clock", shown, now, now, timedelta(seconds=1))
+        reading = ClockReading("another clock", shown, now, now, timedelta(seconds=1))
         for tolerance in (GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE):
             check_agreement(reading, tolerance)
 
@@ -366,11 +362,11 @@ class Process:
 
     # The gateway.
 
-    def carry(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
+    def execute(self, call: Call[T], before_send: BeforeSend = nullcontext) -> T:
         """Carry out a call as the transport does, with what is in store for it."""
         self.step("gateway")
         if call.operation in _SENDS:
-            return self._carry_send(call, leaving)
+            return self._carry_send(call, before_send)
         return self._carry_other(call)
 
     def _carry_other(self, call: Call[T]) -> T:
@@ -384,13 +380,13 @@ class Process:
             raise _unavailable()
         return call.parse(decimals(answer))
 
-    def _carry_send(self, call: Call[T], leaving: Leaving) -> T:
+    def _carry_send(self, call: Call[T], before_send: BeforeSend) -> T:
         fault = self._sends.popleft() if self._sends else Fault.NONE
         if fault is Fault.TURNED_AWAY:
-            self._turned_away(leaving)
+            self._turned_away(before_send)
             self.world.account.pass_time(IN_FLIGHT.total_seconds() - 5)
             self.step("turned away")
-        with self._leaving(), leaving():
+        with self._leaving(), before_send():
             return self._answered(call, fault)
 
     def _answered(self, call: Call[T], fault: Fault) -> T:
@@ -406,8 +402,8 @@ class Process:
         except ValueError as error:
             raise OutcomeUnknown(str(error)) from None
 
-    def _turned_away(self, leaving: Leaving) -> None:
-        with suppress(GatewayUnavailable), self._leaving(), leaving():
+    def _turned_away(self, before_send: BeforeSend) -> None:
+        with suppress(GatewayUnavailable), self._leaving(), before_send():
             raise _unavailable()
 
     def _reach(self, body: Any, fault: Fault) -> Any:

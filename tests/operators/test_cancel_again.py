@@ -12,7 +12,6 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_winsms.cancelling import Canceller, StoreMemory
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -22,11 +21,12 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
+from airflow_provider_winsms.sending.cancellation import Canceller, StoreCancelMemory
 from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.gateways.base import Call, Leaving
+    from airflow_provider_winsms.gateways.base import BeforeSend, Call
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -443,13 +443,13 @@ def test_a_text_that_the_answers_leave_out_and_that_still_waits_is_neither() -> 
         "smsStatus": {"messageStatuses": [{"apiMessageId": 7, "statusErrorCode": "INQUEUE"}]},
     }
 
-    def carry(call: Call[T], _leaving: Leaving = nullcontext) -> T:
+    def execute(call: Call[T], _leaving: BeforeSend = nullcontext) -> T:
         return call.parse(answers[call.operation])
 
     kept: dict[str, Any] = {}
-    memory = StoreMemory(Kept(kept))
+    memory = StoreCancelMemory(Kept(kept))
     gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-    outcome = Canceller(gateway, carry, memory, logging.getLogger("cancel")).run([7])
+    outcome = Canceller(gateway, execute, memory, logging.getLogger("cancel")).run([7])
     assert (outcome.cancelled, outcome.not_cancelled, outcome.gone_out) == (0, 1, 0)
     assert kept == {"sms_cancel.000001": {"refund": "0", "asked": [7]}}
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pendulum
 import pytest
 
-from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.runtime import Clock
 from tests.support.clock import clock_of
 from tests.support.hooks import narrow_hook
 

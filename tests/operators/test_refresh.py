@@ -20,6 +20,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_winsms.delivery.refresh import PLACE_KEY
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -27,7 +28,6 @@ from airflow_provider_winsms.exceptions import (
     SendStopped,
 )
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
-from airflow_provider_winsms.refreshing import PLACE_KEY
 from tests.gateways.stub import Stub, answer
 from tests.ledger.conftest import database, mariadb, postgres, postgres_database, sqlite
 from tests.support.databases import CONN_ID

@@ -11,9 +11,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG
 
-from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.runtime import Clock
 from tests.support.variants import variant
 
 if TYPE_CHECKING:

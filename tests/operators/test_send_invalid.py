@@ -14,7 +14,7 @@ from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.choices import Tolerance
+    from airflow_provider_winsms.options import Tolerance
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner

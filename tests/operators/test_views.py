@@ -13,12 +13,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.common.sql.operators.sql import SQLCheckOperator
 
-from airflow_provider_winsms.database import DIALECTS, STANDARD
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.views import VIEWS, Tables, create_views
+from airflow_provider_winsms.warehouse.views import VIEWS, SourceTables, create_views
 from scripts.demo_history import COLUMNS
 from tests.support.clock import clock_of
 from tests.support.database_fixtures import (
@@ -37,7 +37,7 @@ from tests.support.variants import variant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_winsms.clocks import Clock
+    from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
@@ -242,7 +242,7 @@ def test_two_that_make_them_at_once_both_succeed(kind: str, request: pytest.Fixt
     """DuckDB is not among them: one process has the file."""
     database: Database = request.getfixturevalue(kind)
     make_tables(database)
-    tables = Tables(**ALL_TABLES)
+    tables = SourceTables(**ALL_TABLES)
     with ThreadPoolExecutor(4) as pool:
         made = [pool.submit(create_views, database.hook(), tables, "sms_") for _ in range(8)]
     assert [list(each.result()) for each in made] == [NAMES] * 8

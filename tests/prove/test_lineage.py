@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.prove.real_airflow import RealAirflow, Run, telltale
 from tests.support.databases import postgres_database, scratch_postgres
 from tests.support.task_runner import TaskRunner

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from airflow_provider_winsms.sandbox.admission import Request
+    from airflow_provider_winsms.sandbox.admission import RawRequest
     from airflow_provider_winsms.sandbox.faults import Reply
 
 pytestmark = [pytest.mark.airflow, pytest.mark.alone]
@@ -100,7 +100,7 @@ class Gateway:
         self._stack.callback(server.stop)
         return server
 
-    def _answer(self, door: str, request: Request) -> Reply:
+    def _answer(self, door: str, request: RawRequest) -> Reply:
         if request.path.endswith("/status"):
             self.polls[door].append(Poll(time.monotonic(), tuple(json.loads(request.body))))
         return self.box.answer(request)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_winsms import text
+from airflow_provider_winsms import gsm7 as text
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS

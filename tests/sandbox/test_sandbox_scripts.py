@@ -11,7 +11,7 @@ import requests
 
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
-from airflow_provider_winsms.sandbox.wire import Encoded, Refusal
+from airflow_provider_winsms.sandbox.wire import Encoded, RequestRefused
 from tests.sandbox.sandbox_api import AT_ONCE, PHONE, Api, ask
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_a_script_is_asked_for_valid_requests_alone(api: Api) -> None:
 
 def test_a_script_may_refuse_as_the_gateway_does(api: Api) -> None:
     def script(_: Asked) -> Listing:
-        raise Refusal(400, "Not today.")
+        raise RequestRefused(400, "Not today.")
 
     api.box.script("smsStatus", script)
     answer = api.call("POST", "/sms/outgoing/status", [1])

@@ -14,9 +14,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+from airflow_provider_winsms.delivery.packed_ids import unpack
 from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.packing import unpack
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.gateways.stub import Stub, answer
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
-from airflow_provider_winsms.clocks import Clock
+from airflow_provider_winsms.runtime import Clock
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.gateways.transport import Answer, Endpoint, read_answer
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class MemoryTransport:
         await asyncio.sleep(self._there.closing)
         self._there.transports.remove(self)
 
-    async def send(self, call: Call[T]) -> T:
+    async def execute(self, call: Call[T]) -> T:
         """Answer as the gateway would, by way of the real gateway's code."""
         there = self._there
         assert self in there.transports, "It is closed."

@@ -18,20 +18,20 @@ import pytest
 import requests
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.operators.sms import (
     SmsCancelScheduledOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
+from airflow_provider_winsms.runtime import Clock
 from tests.support.hooks import narrow_hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_winsms.gateways.base import Call, Leaving
+    from airflow_provider_winsms.gateways.base import BeforeSend, Call
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
@@ -95,11 +95,11 @@ class SendWorld:
         world = self
 
         class CountedTransport(Transport):
-            def send(self, call: Call[T], leaving: Leaving = nullcontext) -> T:
+            def execute(self, call: Call[T], leaving: BeforeSend = nullcontext) -> T:
                 if not call.operation.startswith("smsSend"):
-                    return super().send(call, leaving)
+                    return super().execute(call, leaving)
                 with world.at_a_request(call, leaving):
-                    return super().send(call, leaving)
+                    return super().execute(call, leaving)
 
         class CountedHook(narrow_hook(**self.limits)):  # type: ignore[misc] # a class that is made here
             def get_conn(self) -> Transport:
@@ -110,7 +110,7 @@ class SendWorld:
         return hook
 
     @contextmanager
-    def at_a_request(self, call: Call[Any], leaving: Leaving) -> Iterator[None]:
+    def at_a_request(self, call: Call[Any], leaving: BeforeSend) -> Iterator[None]:
         """Let happen what is to happen before a request, as it leaves, and after it."""
         self.sends += 1
         number = self.sends

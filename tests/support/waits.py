@@ -7,8 +7,10 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.polling import SharedPoll, Surroundings, Waiter
-from airflow_provider_winsms.waiting import DeliveryWait, LedgerAddress, Schedule
+from airflow_provider_winsms.delivery.events import LedgerAddress
+from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
+from airflow_provider_winsms.delivery.schedule import Schedule
+from airflow_provider_winsms.delivery.tracker import DeliveryWait
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING
 
@@ -44,12 +46,12 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def around(there: MemoryGateway, books: Books | None = None, chance: float = 0.0) -> Surroundings:
+def around(there: MemoryGateway, books: Books | None = None, chance: float = 0.0) -> PollerDependencies:
     write = (books or Books()).write
-    return Surroundings(there.open_transport, write, LOG, now=now, chance=lambda: chance)
+    return PollerDependencies(there.open_transport, write, LOG, now=now, chance=lambda: chance)
 
 
-def waiter(
+def subscription(
     ids: Iterable[MessageId],
     *,
     first_at: float = FIRST_AT,
@@ -59,14 +61,18 @@ def waiter(
     begins_at: float = BEGINNING,
     needs: float = 1.0,
     ledger: LedgerAddress | None = None,
-) -> Waiter:
+) -> Subscription:
     texts = DeliveryWait(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
-    return Waiter(texts, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
+    return Subscription(texts, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
 
 
-def attending(there: MemoryGateway, *waiters: Waiter, books: Books | None = None) -> list[asyncio.Task[None]]:
-    surroundings = around(there, books)
-    return [asyncio.create_task(SharedPoll.of("winsms_default", surroundings).attend(one)) for one in waiters]
+def attending(
+    there: MemoryGateway, *subscriptions: Subscription, books: Books | None = None
+) -> list[asyncio.Task[None]]:
+    dependencies = around(there, books)
+    return [
+        asyncio.create_task(SharedPoll.of("winsms_default", dependencies).wait(one)) for one in subscriptions
+    ]
 
 
 async def until(instant: float) -> None:

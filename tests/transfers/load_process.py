@@ -126,8 +126,8 @@ class Steps:
 
     def watch(self) -> None:
         """Count each request, and each thing that is said to a database."""
-        from airflow_provider_winsms.database import Database
         from airflow_provider_winsms.hooks.sms import SmsHook
+        from airflow_provider_winsms.sql.connection import Database
 
         def counted(kind: Any, name: str, what: Callable[..., str]) -> None:
             original = getattr(kind, name)
@@ -139,7 +139,7 @@ class Steps:
             setattr(kind, name, step)
 
         counted(Database, "_without_its_words", lambda step, _: str(step))
-        counted(SmsHook, "carry", lambda *_: "ask the gateway")
+        counted(SmsHook, "execute", lambda *_: "ask the gateway")
         counted(SmsHook, "stream_opt_outs", lambda *_: "ask the gateway")
 
 
@@ -174,12 +174,12 @@ def carry_out(order: Order) -> Ending:
 
 def operator(order: Order) -> type[SmsToSqlOperator]:
     """Return the operator, on the clock and with the sizes that are ordered."""
-    from airflow_provider_winsms.clocks import SYSTEM_CLOCK
     from airflow_provider_winsms.gateways.transport import Transport
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.history import HistorySizes
-    from airflow_provider_winsms.transfers.datasets import LoadSizes
+    from airflow_provider_winsms.runtime import SYSTEM_CLOCK
     from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+    from airflow_provider_winsms.warehouse.datasets import LoadSizes
     from tests.support.clock import standing_clock
     from tests.support.variants import variant
 
@@ -249,9 +249,9 @@ if __name__ == "__main__":
             "airflow.providers.sqlite.hooks.sqlite",
             "airflow_provider_winsms.gateways.transport",
             "airflow_provider_winsms.hooks.winsms",
-            "airflow_provider_winsms.transfers.loading",
+            "airflow_provider_winsms.warehouse.load",
             "airflow_provider_winsms.transfers.sms_to_sql",
-            "airflow_provider_winsms.transfers.sql_table",
+            "airflow_provider_winsms.warehouse.table",
             "duckdb",
             "requests",
         ],

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.clocks import SYSTEM_CLOCK
-from airflow_provider_winsms.database import DIALECTS, STANDARD, Kind, read_amount, read_instant
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers.datasets import DATASETS, USUAL_SIZES, Load, LoadSizes
-from airflow_provider_winsms.transfers.shaping import Personal
+from airflow_provider_winsms.runtime import SYSTEM_CLOCK
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+from airflow_provider_winsms.warehouse.datasets import DATASETS, USUAL_SIZES, Load, LoadSizes
+from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.table import TableName, open_table
 from tests.support.clock import standing_clock
 from tests.support.databases import CONN_ID
 from tests.support.variants import variant
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from airflow_provider_winsms.sandbox import Sandbox
-    from airflow_provider_winsms.transfers.shaping import Shaper
-    from airflow_provider_winsms.transfers.sql_table import LoadingTable
+    from airflow_provider_winsms.warehouse.mapping import RowMapper
+    from airflow_provider_winsms.warehouse.table import TargetTable
     from tests.support.databases import Database
 
-_READERS: dict[Kind, Callable[[Any], Any]] = {Kind.INSTANT: read_instant, Kind.AMOUNT: read_amount}
+_READERS: dict[ColumnType, Callable[[Any], Any]] = {
+    ColumnType.INSTANT: read_instant,
+    ColumnType.AMOUNT: read_amount,
+}
 
 
 def operator(
@@ -66,7 +70,7 @@ def opened(
     table: str = "replies",
     schema: str | None = None,
     sizes: LoadSizes = USUAL_SIZES,
-) -> AbstractContextManager[tuple[LoadingTable, Shaper]]:
+) -> AbstractContextManager[tuple[TargetTable, RowMapper]]:
     load = Load(began or datetime.now(UTC), None)
     name = TableName(table, schema or database.schema)
     personal = Personal("none", "keep", None)
@@ -79,9 +83,9 @@ def run_impatiently(
     """Load with a hook that tries again without waiting."""
     hook = SmsHook.of("winsms_default")
     hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
-    with opened(database, dataset, sizes=sizes) as (table, shaper):
+    with opened(database, dataset, sizes=sizes) as (table, mapper):
         return (
-            operator(database, dataset, sizes=sizes)._load(DATASETS[dataset], hook, table, shaper).summary()
+            operator(database, dataset, sizes=sizes)._load(DATASETS[dataset], hook, table, mapper).summary()
         )
 
 

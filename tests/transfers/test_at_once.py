@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import LoadFailed, SendStopped
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.databases import with_extra
 from tests.support.lists import row
 from tests.transfers.conftest import LOADED_INTO
@@ -160,8 +160,8 @@ def test_loads_at_once_into_a_table_without_a_key_double_nothing(
     are_ready, may_merge = Barrier(3), Barrier(3)
 
     def merge(_: int) -> int:
-        with opened(postgres) as (table, shaper):
-            table.add(shaper.piece(rows))
+        with opened(postgres) as (table, mapper):
+            table.add(mapper.chunk(rows))
             are_ready.wait(timeout=10)
             may_merge.wait(timeout=10)
             return table.finish().loaded
@@ -218,8 +218,8 @@ def test_a_long_load_makes_another_one_wait_and_nobody_who_reads(
     ids = arrive(gateway, 12)
     rows: Any = SmsHook.of("winsms_default").get_incoming(0, 12).rows
     with ThreadPoolExecutor(1) as pool:
-        with opened(database, sizes=LoadSizes(merged_rows=5)) as (table, shaper):
-            table.add(shaper.piece(rows))
+        with opened(database, sizes=LoadSizes(merged_rows=5)) as (table, mapper):
+            table.add(mapper.chunk(rows))
             loading = pool.submit(run, database, sizes=LoadSizes(merged_rows=5))
             time.sleep(0.3)
             assert not loading.done()

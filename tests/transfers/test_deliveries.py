@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
 
-from airflow_provider_winsms.database import DIALECTS, read_amount, read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.history import SmsHistory
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.conftest import API_KEY
 from tests.support import databases
 from tests.support.databases import CONN_ID, Database
@@ -189,7 +190,7 @@ def test_what_a_person_found_out_comes_in(sandbox: Sandbox, runner: TaskRunner, 
     load(database)
     with SmsHistory(BaseHook.get_connection("ledger").get_hook()) as history:
         (parked,) = history.unresolved()
-        history.resolve(parked.batch_id, Place(*parked.place), [4711])
+        history.resolve(parked.batch_id, RequestKey(*parked.place), [4711])
     assert load(database, refresh=False)["rows_loaded"] == 1
     assert database.execute("SELECT message_id, state FROM {}texts") == [(4711, "accepted")]
 

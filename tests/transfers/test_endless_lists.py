@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import connection_to, one_at_a_time, row, waiting
 from tests.transfers.loads import run, run_impatiently, stored
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.database import index_name
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.sql.names import index_name
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.support import databases
 from tests.support.databases import CONN_ID
 from tests.support.lists import listing

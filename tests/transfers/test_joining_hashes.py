@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.privacy import KeyedHash
 from tests.support.databases import CONN_ID
 from tests.transfers.loads import operator
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 from tests.support.databases import CONN_ID
@@ -176,12 +176,14 @@ class Deliveries(Source):
             for request in (1, 2, 3):
                 first = self.round * 100 + request * 20
                 claim = record(12, at=NOON.add(days=self.round))
-                ledger.intend(Place(1, request), claim, messages(12))
-                ledger.record(Place(1, request), claim, {each: accepted(first + each) for each in range(12)})
+                ledger.claim(RequestKey(1, request), claim, messages(12))
+                ledger.record(
+                    RequestKey(1, request), claim, {each: accepted(first + each) for each in range(12)}
+                )
                 self._rows += [(first + each, "accepted") for each in range(12)]
         with closing(sqlite3.connect(self.folder / "sms.db")) as ledger_file:
             # As if answers had come on that day, and not just now.
-            ledger_file.execute("UPDATE sms_requests SET answered_at = intended_at")
+            ledger_file.execute("UPDATE sms_requests SET answered_at = claimed_at")
             ledger_file.commit()
 
     def forget(self) -> None:

@@ -13,11 +13,11 @@ from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from airflow.sdk import Asset, AssetAlias
 from openlineage.client.serde import Serde
 
-from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.transfers.datasets import DELIVERIES, INCOMING
+from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.transfers.lineage import DatabasePlace
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.warehouse.datasets import DELIVERIES, INCOMING
 from tests.conftest import API_KEY
 from tests.support.databases import CONN_ID
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.sandbox.scripts import Asked
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import row
 from tests.transfers.loads import arrive, everything, run, run_impatiently, stored, was_read_again
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
-from airflow_provider_winsms.transfers.datasets import USUAL_SIZES, LoadSizes
+from airflow_provider_winsms.sql.values import read_instant
+from airflow_provider_winsms.warehouse.datasets import USUAL_SIZES, LoadSizes
 from tests.support.lists import connection_to, one_at_a_time
 from tests.support.lists import row as wire_row
 from tests.transfers.loads import run

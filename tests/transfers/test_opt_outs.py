@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import row, waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.ahead import Throttle
-from airflow_provider_winsms.database import read_instant
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
+from airflow_provider_winsms.gateways.throttle import Throttle
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.transfers.datasets import OPT_OUTS, Load, LoadSizes
-from airflow_provider_winsms.transfers.loading import load_stream
-from airflow_provider_winsms.transfers.shaping import Personal
-from airflow_provider_winsms.transfers.sql_table import TableName, open_table
+from airflow_provider_winsms.sql.values import read_instant
+from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, Load, LoadSizes
+from airflow_provider_winsms.warehouse.load import load_stream
+from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.table import TableName, open_table
 from tests.support.lists import connection_to
 from tests.transfers.conftest import postgres, postgres_database, sqlite
 

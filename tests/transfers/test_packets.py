@@ -55,7 +55,7 @@ def test_many_long_texts_are_loaded(dataset: str, text: str, lists: Lists, narro
 def test_a_large_request_is_claimed_with_its_texts(text: str, narrow: Database) -> None:
     with ledger(narrow, text="keep") as tables:
         tables.open(batch(recipients=1000))
-        tables.intend(FIRST, record(1000), messages(1000, text))
+        tables.claim(FIRST, record(1000), messages(1000, text))
     assert narrow.count("sms_messages") == 1000
 
 
@@ -72,4 +72,4 @@ def test_one_row_that_is_too_long_is_refused_with_the_variable(lists: Lists, nar
     with ledger(narrow, text="keep") as tables:
         tables.open(batch(recipients=1))
         with pytest.raises(LedgerUnavailable, match="SET GLOBAL max_allowed_packet"):
-            tables.intend(FIRST, record(1), messages(1, "x" * PACKET))
+            tables.claim(FIRST, record(1), messages(1, "x" * PACKET))

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_winsms.database import NotOpened, Refusal
 from airflow_provider_winsms.exceptions import LedgerUnavailable, LoadFailed
 from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.sql.errors import NotOpened, Refusal
 from scripts.warehouse import postgres_connection
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
 from tests.support.databases import CONN_ID, Database, with_extra
@@ -73,7 +73,7 @@ def test_a_ledger_says_so_too(latin1: Database) -> None:
     with ledger(latin1, text="keep") as tables:
         tables.open(batch(recipients=1))
         with pytest.raises(LedgerUnavailable, match="encoding LATIN1") as caught:
-            tables.intend(FIRST, record(1), messages(1, EMOJI))
+            tables.claim(FIRST, record(1), messages(1, EMOJI))
         assert "repeat is safe" not in str(caught.value)
 
 

@@ -16,8 +16,8 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     LoadFailed,
 )
+from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.privacy import KeyedHash
 from tests.conftest import API_KEY
 from tests.support.databases import CONN_ID
 from tests.support.lists import row, waiting

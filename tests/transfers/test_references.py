@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.database import DIALECTS, STANDARD
-from airflow_provider_winsms.transfers.datasets import DATASETS
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
+from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.support.lists import row, waiting
 from tests.transfers.loads import run, stored
 

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LoadFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.transfers.datasets import LoadSizes
+from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import waiting
 from tests.transfers.loads import everything, run, run_impatiently, stored
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from airflow_provider_winsms.database import Database as Connection
 from airflow_provider_winsms.exceptions import LoadFailed
+from airflow_provider_winsms.sql.connection import Database as Connection
 from scripts import warehouse
 from tests.support import databases
 from tests.transfers.loads import run

@@ -11,10 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
-from airflow_provider_winsms.transfers.datasets import DATASETS, INCOMING, Load
-from airflow_provider_winsms.transfers.shaping import Personal
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.transfers.sql_table import WITHOUT_TRANSACTIONS, TableName, open_table
+from airflow_provider_winsms.warehouse.datasets import DATASETS, INCOMING, Load
+from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS, TableName, open_table
 from tests.support.databases import CONN_ID
 from tests.transfers.loads import operator, run
 

@@ -76,7 +76,7 @@ def test_a_row_without_a_number_is_loaded_with_an_empty_one(lists: Lists, moody:
 def test_texts_are_kept_in_a_ledger_as_they_are(text: str, moody: Database) -> None:
     with ledger(moody, text="keep") as tables:
         tables.open(batch(recipients=1))
-        tables.intend(FIRST, record(1), messages(1, text))
+        tables.claim(FIRST, record(1), messages(1, text))
         tables.record(FIRST, record(1), {0: accepted(1)})
     assert moody.column("text", "sms_messages") == [text]
 
@@ -91,7 +91,7 @@ def test_what_is_too_long_is_refused(lists: Lists, moody: Database) -> None:
         tables.open(batch(recipients=1))
         moody.execute("ALTER TABLE sms_messages MODIFY text VARCHAR(5)")
         with pytest.raises(LedgerUnavailable, match="22001"):
-            tables.intend(FIRST, record(1), messages(1, "Too long"))
+            tables.claim(FIRST, record(1), messages(1, "Too long"))
     assert (moody.count("replies"), moody.count("sms_messages")) == (0, 0)
 
 

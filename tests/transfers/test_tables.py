@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_winsms.database import DIALECTS, STANDARD, Kind
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
@@ -19,7 +18,8 @@ from airflow_provider_winsms.exceptions import (
     UnsupportedCapability,
 )
 from airflow_provider_winsms.messages import Columns, IncomingMessage
-from airflow_provider_winsms.transfers.datasets import DATASETS, LoadSizes
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.warehouse.datasets import DATASETS, LoadSizes
 from tests.support.databases import run_on_mysql
 from tests.support.lists import row, waiting
 from tests.transfers.loads import arrive, everything, opened, operator, run, stored
@@ -186,8 +186,17 @@ def test_the_types_are_the_ones_of_the_dialect_and_the_key_is_not_null(
 ) -> None:
     fill(lists)
     run(postgres, dataset)
-    names = {Kind.NUMBER: "text", Kind.TEXT: "text", Kind.NAME: "text", Kind.WORD: "text"}
-    names |= {Kind.ID: "bigint", Kind.INSTANT: "timestamp with time zone", Kind.AMOUNT: "numeric"}
+    names = {
+        ColumnType.NUMBER: "text",
+        ColumnType.TEXT: "text",
+        ColumnType.NAME: "text",
+        ColumnType.WORD: "text",
+    }
+    names |= {
+        ColumnType.ID: "bigint",
+        ColumnType.INSTANT: "timestamp with time zone",
+        ColumnType.AMOUNT: "numeric",
+    }
     replies = f"table_schema = '{postgres.schema}' AND table_name = 'replies'"
     found = postgres.execute(
         "SELECT column_name, data_type, is_nullable FROM information_schema.columns "  # noqa: S608 - a test's own name
@@ -271,8 +280,8 @@ def test_ids_that_are_not_whole_numbers_are_refused(sqlite: Database) -> None:
         "text": ["Yes"],
     }
     columns |= {"in_reply_to": [None], "raw": [{}], "received_at_wire": [None]}
-    with opened(sqlite) as (_, shaper), pytest.raises(UnsupportedCapability):
-        shaper.piece(Columns(IncomingMessage, columns))
+    with opened(sqlite) as (_, mapper), pytest.raises(UnsupportedCapability):
+        mapper.chunk(Columns(IncomingMessage, columns))
 
 
 # Names
@@ -343,13 +352,13 @@ def made_by_the_former_version(database: Database, dataset: str) -> None:
         " first_seen_at INSTANT NOT NULL, last_seen_at INSTANT NOT NULL, removed_at INSTANT,"
         " loaded_at INSTANT NOT NULL, run_id NAME",
     }[dataset]
-    for kind in Kind:
+    for kind in ColumnType:
         columns = columns.replace(f" {kind.name} ", f" {types[kind]} ").replace(
             f" {kind.name},", f" {types[kind]},"
         )
-    columns = columns.removesuffix("NAME") + types[Kind.NAME]
+    columns = columns.removesuffix("NAME") + types[ColumnType.NAME]
     database.execute(f"CREATE TABLE {{}}replies ({columns})")
-    zone = "+00:00" if "ZONE" in types[Kind.INSTANT] or database.kind == "sqlite" else ""
+    zone = "+00:00" if "ZONE" in types[ColumnType.INSTANT] or database.kind == "sqlite" else ""
     separator = "T" if database.kind == "sqlite" else " "
     heard = f"2026-03-02{separator}08:30:00{zone}"
     then = f"2026-04-01{separator}06:00:00{zone}"
@@ -425,7 +434,7 @@ def test_a_table_by_hand_that_has_but_the_key_gains_the_other_columns(
     fill(lists)
     key = DATASETS[dataset].key[0]
     types = DIALECTS.get(one_database.connection["conn_type"], STANDARD).types
-    kind = types[Kind.NUMBER if key == "number" else Kind.ID]
+    kind = types[ColumnType.NUMBER if key == "number" else ColumnType.ID]
     one_database.execute(f"CREATE TABLE {{}}replies ({key} {kind} PRIMARY KEY, handled_by INTEGER)")
     by_hand = "('27820000002', 5)" if key == "number" else "(2, 5)"
     one_database.execute(f"INSERT INTO {{}}replies VALUES {by_hand}")  # noqa: S608 - a test's own row

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from airflow_provider_winsms.database import DIALECTS, STANDARD, Kind, read_instant
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, REQUESTS, ROUNDS, MessageState
 from airflow_provider_winsms.ledger.schema import VIEWS as LEDGER_VIEWS
-from airflow_provider_winsms.views import NEEDED_COLUMNS, VIEWS, Tables, ViewSet
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.values import read_instant
+from airflow_provider_winsms.warehouse.views import NEEDED_COLUMNS, VIEWS, SourceTables, ViewSet
 from scripts.demo_history import COLUMNS
 from tests.support import databases
 from tests.support.databases import postgres_database
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["postgres_database"]
 
-TABLES = Tables("deliveries", "incoming", "opt_outs")
+TABLES = SourceTables("deliveries", "incoming", "opt_outs")
 START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAGS = ("bills", "offers")
@@ -73,7 +74,7 @@ class Place:
 
     conn_type: str
     connection: Any
-    types: Mapping[Kind, str]
+    types: Mapping[ColumnType, str]
     instant: Callable[[datetime], Any]
     mark: str
     quote: str
@@ -161,7 +162,7 @@ def duck(instant_type: str) -> Iterator[Place]:
     with closing(duckdb.connect()) as connection:
         # A cursor is a connection of its own.
         connection.execute("SET GLOBAL TimeZone = 'Pacific/Auckland'")
-        types = {**STANDARD.types, Kind.INSTANT: instant_type}
+        types = {**STANDARD.types, ColumnType.INSTANT: instant_type}
         instant = (lambda at: at.isoformat()) if "ZONE" in instant_type else naive
         yield Place("duckdb", connection, types, instant, "?", '"{}"')
 
@@ -660,13 +661,16 @@ def test_every_state_is_either_judged_or_left_aside_on_purpose() -> None:
 @pytest.mark.parametrize(
     ("tables", "views"),
     [
-        (Tables("d"), ["delivery_by_day", "delivery_time_by_day", "cost_by_day"]),
-        (Tables("d", "i"), ["delivery_by_day", "delivery_time_by_day", "cost_by_day", "replies_by_campaign"]),
+        (SourceTables("d"), ["delivery_by_day", "delivery_time_by_day", "cost_by_day"]),
+        (
+            SourceTables("d", "i"),
+            ["delivery_by_day", "delivery_time_by_day", "cost_by_day", "replies_by_campaign"],
+        ),
         (TABLES, [view.name for view in VIEWS]),
     ],
     ids=["deliveries", "and incoming", "and opt-outs"],
 )
-def test_only_views_are_made_whose_tables_there_are(tables: Tables, views: list[str]) -> None:
+def test_only_views_are_made_whose_tables_there_are(tables: SourceTables, views: list[str]) -> None:
     assert [view.name for view in ViewSet("sqlite", "{}".format, tables, "sms_").views] == views
 
 
@@ -687,9 +691,9 @@ def test_a_prefix_that_cannot_begin_a_name_is_refused(prefix: Any) -> None:
 @pytest.mark.parametrize("names", [("a b",), ("d", "i-"), ("d", "i", "o" * 60), ("d", "i", "o", "s.t")])
 def test_a_name_that_is_no_plain_name_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(InvalidMessage, match="plain name"):
-        Tables(*names)
+        SourceTables(*names)
 
 
 def test_a_view_never_takes_the_name_of_a_table() -> None:
     with pytest.raises(InvalidMessage, match="name of a table"):
-        ViewSet("sqlite", "{}".format, Tables("SMS_cost_by_day"), "sms_")
+        ViewSet("sqlite", "{}".format, SourceTables("SMS_cost_by_day"), "sms_")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.arrivals import Bounds, lists_within
+from airflow_provider_winsms.inbound.feeds import Bounds, lists_within
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.support.lists import connection_to, one_at_a_time, row

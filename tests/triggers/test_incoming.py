@@ -18,12 +18,14 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_provider_winsms.arrivals import KEYS_KEPT, POLLS_PER_DEEP_LOOK, ROWS_READ_AGAIN, Entry
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.inbound.feeds import KEYS_KEPT, POLLS_PER_DEEP_LOOK, ROWS_READ_AGAIN, FeedRow
+from airflow_provider_winsms.inbound.filters import EXPOSABLE, selection
+from airflow_provider_winsms.inbound.spacing import SETTLING
+from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT
+from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF
 from airflow_provider_winsms.messages import IncomingMessage
-from airflow_provider_winsms.selecting import EXPOSABLE, selection
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
-from airflow_provider_winsms.watching import LONGEST_BACK_OFF, MOST_IN_FLIGHT, SETTLING
 from tests.conftest import API_KEY
 from tests.support.lists import Lists, row
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until
@@ -430,8 +432,8 @@ class TestAnyOrder:
         for place, number in enumerate(ids[30:]):
             listed.rows.insert((place * 37) % len(listed.rows), row(number))
         await triggerer.poll_and_store()
-        low = min(ids[:30])
-        assert sorted(triggerer.keys()) == sorted(str(number) for number in ids[30:] if number > low)
+        watermark = min(ids[:30])
+        assert sorted(triggerer.keys()) == sorted(str(number) for number in ids[30:] if number > watermark)
 
     async def test_a_poll_reads_the_end_of_the_list_and_more_only_for_more_news(
         self, listed: Lists, triggerer: Triggerer
@@ -611,7 +613,7 @@ class TestABacklog:
         assert watching.stores["replies"].writes - writes <= len(ids) / (MOST_IN_FLIGHT - 1) + 2
         cursor = watching.stores["replies"].cursor()
         assert len(cursor["seen"]) <= 500
-        assert cursor["low"] == ids[-501]
+        assert cursor["watermark"] == ids[-501]
 
     @pytest.mark.parametrize(
         "kills", [(81, 81, 81), (1, 2, 3), (16, 16, 16), (15, 16, 17), (40, 1, 90), (199, 5, 5)]
@@ -1130,7 +1132,7 @@ class TestThePage:
         assert len(triggerer.stored) == 1
 
     async def test_it_lists_what_a_payload_has(self) -> None:
-        row = Entry("1", 1, IncomingMessage(1, NUMBER, None, TEXT))
+        row = FeedRow("1", 1, IncomingMessage(1, NUMBER, None, TEXT))
         payload = await selection("incoming", None, None, EXPOSABLE).payload(row, None)
         listed = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
         assert payload is not None

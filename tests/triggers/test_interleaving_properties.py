@@ -10,10 +10,10 @@ import hypothesis.strategies as st
 import pendulum
 from hypothesis import example, given, settings
 
-from airflow_provider_winsms.arrivals import Bounds, Line, lists_within
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.hashing import KeyedHash
+from airflow_provider_winsms.inbound.feeds import Bounds, FeedConnection, lists_within
 from airflow_provider_winsms.messages import IncomingMessage, Page
-from airflow_provider_winsms.privacy import KeyedHash
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until
 
@@ -39,11 +39,11 @@ class FromMemory(SmsIncomingTrigger):
     lists = lists_within(Bounds(keys_kept=KEYS_KEPT))
 
     @asynccontextmanager
-    async def _dial(self) -> AsyncIterator[Line]:
+    async def _connect(self) -> AsyncIterator[FeedConnection]:
         gateway = WinSMSGateway(time_zone="UTC", country_code="27")
-        yield Line(gateway, self._carry, PAGE_SIZE, KeyedHash("key"))
+        yield FeedConnection(gateway, self._execute, PAGE_SIZE, KeyedHash("key"))
 
-    async def _carry(self, call: Call[Any]) -> Page[IncomingMessage]:
+    async def _execute(self, call: Call[Any]) -> Page[IncomingMessage]:
         await asyncio.sleep(0)
         offset, limit = call.query["offset"], call.query["limit"]
         found = self.ids[offset : offset + limit]
@@ -79,7 +79,7 @@ class World:
         """Start a watcher. What is stored, or about to be, and not in its cursor, it may repeat."""
         if name in self.stores:
             seen = set(self.stores[name].cursor()["seen"])
-            low = self.stores[name].cursor()["low"]
+            watermark = self.stores[name].cursor()["watermark"]
             events = [
                 *self.stored,
                 *((each.watcher, each.payload["event_key"]) for each in self.triggerer.fired),
@@ -87,7 +87,7 @@ class World:
             self.may_repeat |= {
                 (watcher, key)
                 for watcher, key in events
-                if watcher == name and key not in seen and int(key) > low
+                if watcher == name and key not in seen and int(key) > watermark
             }
         self.triggerer.start(name, **WATCHERS[name])
 

@@ -32,6 +32,6 @@ async def test_a_poll_needs_no_more_than_requests_ca_bundle(
         connection = {"conn_type": "winsms", "host": stub.base_url, "password": "key-for-tests"}
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
         async with await _open_transport("winsms_default", asyncio.sleep, ()) as transport:
-            (report,) = await transport.send(transport.endpoint.gateway.delivery_reports([2316]))
+            (report,) = await transport.execute(transport.endpoint.gateway.delivery_reports([2316]))
     assert report.message_id == 2316
     assert len(stub.requests) == 1

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.shared_stream import SharedStreamManager
 
+from airflow_provider_winsms.inbound.spacing import EventSpacer
+from airflow_provider_winsms.inbound.watcher import GATHERING
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
-from airflow_provider_winsms.watching import GATHERING, Turns
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Time:
         self.lasts: asyncio.Event | None = None
         """Until when they are."""
         self.triggerers: list[Triggerer] = []
-        self.turns = Turns()
+        self.turns = EventSpacer()
         self._turn = asyncio.Event()
 
     def watchers(self, kind: type[SmsIncomingTrigger] = SmsIncomingTrigger) -> type[SmsIncomingTrigger]:

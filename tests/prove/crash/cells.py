@@ -329,7 +329,7 @@ AT_GATEWAY = (Moment.HALF_SENT, Moment.SENT, Moment.NO_ANSWER, Moment.HALF_ANSWE
 def points_of_request(number: int) -> list[Point]:
     """Every boundary that one request of the first round passes."""
     return [
-        *(Point("intend", moment, number) for moment in COMMITS),
+        *(Point("claim", moment, number) for moment in COMMITS),
         *(Point("send", moment, number) for moment in AT_GATEWAY),
         *(Point("record", moment, number) for moment in COMMITS),
     ]
@@ -348,7 +348,7 @@ LOOK_UP = [
 ]
 DECISION = [Point("record", moment, 2) for moment in COMMITS]
 SECOND_ROUND = [
-    *(Point("intend", moment, 1, 2) for moment in COMMITS),
+    *(Point("claim", moment, 1, 2) for moment in COMMITS),
     *(Point("send", moment, 4) for moment in AT_GATEWAY),
     *(Point("record", moment, 1, 2) for moment in COMMITS),
 ]

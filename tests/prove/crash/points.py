@@ -45,7 +45,7 @@ class Moment(StrEnum):
 class Point:
     """One boundary of the protocol.
 
-    :param step: of the ledger: ``open``, ``intend``, ``record``; of the gateway: ``send``, ``list``,
+    :param step: of the ledger: ``open``, ``claim``, ``record``; of the gateway: ``send``, ``list``,
         ``cancel``.
     :param number: which request of the round; of ``list``, which look.
     :param round: of the request; a gateway counts its requests through.

@@ -48,8 +48,8 @@ def judged(cell: Cell, texts: str, unknown: int, *, ledger_knows_more: bool = Fa
 
 # A worker that dies with the second of three requests: ab, cd, ef.
 
-BEFORE_CLAIM = Point("intend", Moment.BEFORE_COMMIT, 2)
-CLAIMED = Point("intend", Moment.AFTER_COMMIT, 2)
+BEFORE_CLAIM = Point("claim", Moment.BEFORE_COMMIT, 2)
+CLAIMED = Point("claim", Moment.AFTER_COMMIT, 2)
 HALF_SENT = Point("send", Moment.HALF_SENT, 2)
 ACCEPTED = Point("send", Moment.NO_ANSWER, 2)
 ANSWERED = Point("record", Moment.BEFORE_COMMIT, 2)
@@ -132,7 +132,7 @@ ZOMBIES = [
     (changed(guarantee, ledger, point, Blow.STOP, "abcdef", "gCa"), texts, unknown)
     for (guarantee, point, texts, unknown), ledger in product(
         (
-            (EXACTLY_ONCE, Point("intend", Moment.ABOUT, 2), "abCg", 0),
+            (EXACTLY_ONCE, Point("claim", Moment.ABOUT, 2), "abCg", 0),
             (AT_MOST_ONCE, CLAIMED, "abg", 2),
         ),
         LEDGERS,

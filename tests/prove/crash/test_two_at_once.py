@@ -41,7 +41,7 @@ ZOMBIES = [
         [
             Point(step, moment, number)
             for number in (1, 3)
-            for step in ("intend", "record")
+            for step in ("claim", "record")
             for moment in (Moment.ABOUT, Moment.AFTER_COMMIT)
         ],
         GUARANTEES,

@@ -27,9 +27,9 @@ import pendulum
 import psycopg
 from airflow.sdk import Connection
 
-from airflow_provider_winsms.clocks import Clock
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
+from airflow_provider_winsms.runtime import Clock
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.prove.crash.points import Blow, Moment, Point
 from tests.support.task_runner import TaskRunner
@@ -141,20 +141,20 @@ class WatchedLedger:
             self._watch.reach(Moment.AFTER_COMMIT)
         return opened
 
-    def intend(self, place: Any, *rest: Any) -> None:
-        with self._watch.during("intend", *place):
+    def claim(self, place: Any, *rest: Any) -> None:
+        with self._watch.during("claim", *place):
             self._watch.reach(Moment.ABOUT)
-            self._ledger.intend(place, *rest)
+            self._ledger.claim(place, *rest)
 
     def record(self, place: Any, *rest: Any) -> None:
         with self._watch.during("record", *place):
             self._watch.reach(Moment.ABOUT)
             self._ledger.record(place, *rest)
 
-    def give_up(self, place: Any, *rest: Any) -> Any:
+    def mark_not_received(self, place: Any, *rest: Any) -> Any:
         with self._watch.during("record", *place):
             self._watch.reach(Moment.ABOUT)
-            return self._ledger.give_up(place, *rest)
+            return self._ledger.mark_not_received(place, *rest)
 
 
 class _Watched:

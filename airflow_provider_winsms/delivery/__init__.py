@@ -1,0 +1,1 @@
+"""Wait for delivery: track, poll, refresh. It does not know Airflow."""

@@ -1,0 +1,204 @@
+"""Waiting for delivery: which ids are still open, what is settled, when to ask again, and when to stop.
+
+One judge for the task that holds a worker and for the trigger that does not. It knows neither Airflow nor
+HTTP; the present is always handed in, in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from decimal import Decimal
+from itertools import compress, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, pluralize
+from airflow_provider_winsms.options import check_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.messages import Answers, MessageId
+
+    StatusCall = Call[Answers[DeliveryReport]]
+
+IDS_NAMED = 20
+"""So many ids of unreadable rows stand in one line of a log."""
+
+
+class _Standing(NamedTuple):
+    """What a report says of a text, as far as it is remembered. Many texts stand alike."""
+
+    state: DeliveryState
+    code: str = ""
+    cost: Decimal | None = Decimal(0)
+
+
+_UNHEARD_OF = _Standing(DeliveryState.UNKNOWN)
+
+
+class DeliveryWait:
+    """Follows texts until each is settled, or too few can still arrive. It takes 13 bytes for each.
+
+    A gateway may know a text, lose it for a moment, and know it again. So an unknown id is final only once
+    its grace is over and all answers of some time, ``not_found_holds``, said that it is unknown.
+
+    :param message_ids: all integers, or all texts; in any order.
+    :param min_delivered: the share, 0 to 1, of the texts that must arrive.
+    :param grace_until: until then an id that the gateway does not know may be one that it has just made;
+        seconds since the epoch.
+    :param not_found_holds: so many seconds must lie between the first answer that an id is unknown and the
+        last one, with no other answer between them.
+    :raises InvalidMessage: if ``min_delivered`` is no share.
+    """
+
+    def __init__(
+        self,
+        message_ids: Iterable[MessageId],
+        *,
+        min_delivered: float,
+        grace_until: float,
+        not_found_holds: float,
+    ) -> None:
+        check_share("min_delivered", min_delivered)
+        self._ids = _compact(sorted(set(message_ids)))
+        self._is_open = bytearray(b"\x01") * len(self._ids)
+        self._standings = array("I", bytes(4 * len(self._ids)))
+        self._place_of = {_UNHEARD_OF: 0}
+        self._grace_until = grace_until
+        self._not_found_holds = not_found_holds
+        self._not_found_since: dict[int, float] = {}
+        # The subtraction takes back what binary fractions add: 0.07 * 100 is 7.000000000000001.
+        self._needed = math.ceil(min_delivered * len(self._ids) - 1e-9)
+        self._open = len(self._ids)
+        self._lost = 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def message_ids(self) -> Sequence[MessageId]:
+        """All ids, in their order."""
+        return self._ids
+
+    def open_ids(self) -> Iterator[MessageId]:
+        """Walk through the ids that are still open, in their order."""
+        return compress(self._ids, self._is_open)
+
+    def is_open(self, message_id: MessageId) -> bool:
+        """Whether it is an id that is still open."""
+        return self._find(message_id) is not None
+
+    def calls(self, gateway: Gateway) -> Iterator[StatusCall]:
+        """Describe the requests of one poll: all open ids, in as few requests as the limit allows.
+
+        Stops in the middle of a poll if its answers have settled the wait.
+        """
+        ids, size = list(self.open_ids()), gateway.limits.message_ids
+        for start in range(0, len(ids), size):
+            if self.is_settled:
+                return
+            yield gateway.delivery_reports(ids[start : start + size])
+
+    def news(self, reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
+        """Return those reports of open texts that say something else than the last one did."""
+        return [report for report in reports if self._is_news(report)]
+
+    def absorb(self, reports: Iterable[DeliveryReport], now: float) -> None:
+        """Take note of what the gateway answered."""
+        for report in reports:
+            at = self._find(report.message_id)
+            if at is not None:
+                self._absorb(at, report, now)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether waiting longer changes nothing: every id is final, or too few can still arrive."""
+        return not self._open or len(self._ids) - self._lost < self._needed
+
+    def outcome(self) -> DeliveryOutcome:
+        """Return how things stand."""
+        standings = list(self._place_of)
+        counts = Counter[DeliveryState]()
+        cost: Decimal | None = Decimal(0)
+        for place, count in Counter(self._standings).items():
+            counts[standings[place].state] += count
+            price = standings[place].cost
+            cost = None if cost is None or price is None else cost + price * count
+        return DeliveryOutcome(
+            total=len(self._ids),
+            needed=self._needed,
+            states={state.value: counts[state] for state in DeliveryState if counts[state]},
+            cost=cost,
+            undelivered=tuple(self._undelivered(standings)),
+        )
+
+    def _undelivered(self, standings: Sequence[_Standing]) -> Iterator[DeliveryReport]:
+        lost = {place for place, standing in enumerate(standings) if not standing.state.is_delivered}
+        pairs = zip(self._ids, self._standings, strict=True)
+        undelivered = (pair for pair in pairs if pair[1] in lost)
+        for message_id, place in islice(undelivered, REPORTS_KEPT):
+            yield DeliveryReport(message_id, *standings[place])
+
+    def _is_news(self, report: DeliveryReport) -> bool:
+        at = self._find(report.message_id)
+        return at is not None and self._standings[at] != self._place_of.get(_standing(report), -1)
+
+    def _find(self, message_id: MessageId) -> int | None:
+        """Return the place of an open id."""
+        at = bisect_left(self._ids, message_id)
+        is_there = at < len(self._ids) and self._ids[at] == message_id and self._is_open[at]
+        return at if is_there else None
+
+    def _absorb(self, at: int, report: DeliveryReport, now: float) -> None:
+        self._standings[at] = self._place_of.setdefault(_standing(report), len(self._place_of))
+        if report.state is not DeliveryState.NOT_FOUND:
+            self._not_found_since.pop(at, None)
+            is_final = report.state.is_final
+        else:
+            is_final = self._is_lost(at, now)
+        if is_final:
+            self._not_found_since.pop(at, None)
+            self._is_open[at] = 0
+            self._open -= 1
+            self._lost += not report.state.is_delivered
+
+    def _is_lost(self, at: int, now: float) -> bool:
+        """Tell whether a text that the gateway does not know now was unknown to it for long enough."""
+        since = self._not_found_since.setdefault(at, now)
+        return now >= max(self._grace_until, since + self._not_found_holds)
+
+
+class UnreadableIds:
+    """Says in a log which ids have rows that cannot be read: each id once."""
+
+    def __init__(self) -> None:
+        self._named: set[MessageId] = set()
+
+    def name(self, ids: Iterable[MessageId], log: Any) -> None:
+        """Name those ids that were not named before."""
+        new = [message_id for message_id in ids if message_id not in self._named]
+        if new:
+            self._named.update(new)
+            shown = ", ".join(map(str, new[:IDS_NAMED])) + (", ..." if len(new) > IDS_NAMED else "")
+            log.warning(
+                "The gateway's status of %s cannot be read: %s. They stay as they were.",
+                pluralize(len(new), "text"),
+                shown,
+            )
+
+
+def _standing(report: DeliveryReport) -> _Standing:
+    return _Standing(report.state, report.code, report.cost)
+
+
+def _compact(ids: list[MessageId]) -> Sequence[MessageId]:
+    """Return ids in little memory, where they are whole numbers of 64 bits."""
+    try:
+        return array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
+    except (TypeError, OverflowError):
+        return ids

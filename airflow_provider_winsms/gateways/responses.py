@@ -1,0 +1,258 @@
+"""What an answer means: a result, or the error that says what the caller does next."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    GatewayUnavailable,
+    InvalidMessage,
+    OutcomeUnknown,
+    SmsError,
+)
+from airflow_provider_winsms.gateways.streaming import PART_ROWS, DocumentError, document_of, parts_of
+from airflow_provider_winsms.runtime import ClockReading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    import requests
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
+    from airflow_provider_winsms.gateways.transport import T
+
+_LONGEST_RETRY_AFTER = 24 * 3600.0
+LONGEST_HEAD = 1024 * 1024
+# A chunk of one byte takes six on the wire.
+MOST_FRAMING = 8
+_LONGEST_REFUSAL = 1024 * 1024
+_HIDDEN_REASON = "its reason is not shown, as it may quote a text, a number or the key"
+_PERSONAL_DIGITS = re.compile(r"\d{7,}")
+_REFUSED = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Body:
+    """A request's body, which knows whether a connection ever took it.
+
+    The body is asked for after the connection stands and the head is written. A request whose body nobody
+    asked for was not carried out, whatever went wrong.
+    """
+
+    def __init__(self, content: bytes | None) -> None:
+        self._content = content or b""
+        self._was_taken = False
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._was_taken = True
+        yield self._content
+
+    @property
+    def never_left(self) -> bool:
+        """Whether it is certain that the request never left; of a request without a body, it never is."""
+        return bool(self._content) and not self._was_taken
+
+
+def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
+    """Return what an answer says, or raise what it means.
+
+    A 200 that cannot be read and a 5xx may come after the request was carried out. So may a 4xx or a redirect
+    that is not the gateway's own refusal: a proxy, a firewall or a portal answers with those too.
+    """
+    if answer.status == HTTPStatus.OK:
+        return _read_success(call, answer, endpoint)
+    raise failure_of(call, answer, endpoint)
+
+
+def read_parts(
+    call: Call[T], key: str, pieces: Iterable[bytes], endpoint: Endpoint, most: int = PART_ROWS
+) -> Iterator[T]:
+    """Yield what a successful answer says, part by part, or raise what it means.
+
+    :param key: of the list of rows.
+    :param pieces: the answer's body, cut anywhere; what iterating over it raises is passed on.
+    :param most: rows in one part.
+    """
+    try:
+        for rows in parts_of(pieces, key, most):
+            yield _parsed(call, {key: rows}, endpoint)
+    except DocumentError as error:
+        raise lost_answer(call, f"its answer {error}", endpoint) from None
+
+
+def whole_answer(response: requests.Response, pieces: Iterable[bytes]) -> Answer:
+    """Read a body to its end."""
+    return Answer(response.status_code, response.headers, b"".join(pieces))
+
+
+def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
+    try:
+        document = document_of(answer.body)
+    except DocumentError as error:
+        raise lost_answer(call, f"its answer of {len(answer.body)} bytes {error}", endpoint) from None
+    return _parsed(call, document, endpoint)
+
+
+def _parsed(call: Call[T], document: Any, endpoint: Endpoint) -> T:
+    try:
+        return call.parse(document)
+    except SmsError:
+        raise
+    # Whatever is wrong with an answer, the request behind it was carried out.
+    except Exception as error:  # noqa: BLE001
+        what = f"its answer does not have the promised shape ({_shape_error(error)})"
+        raise lost_answer(call, what, endpoint) from None
+
+
+def _shape_error(error: Exception) -> str:
+    return _PERSONAL_DIGITS.sub("***", str(error)) if type(error) is ValueError else type(error).__name__
+
+
+def failure_of(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
+    """Return the error that an answer other than success means."""
+    status, document = answer.status, _document_of(answer)
+    reason = _reason(document, endpoint.gateway)
+    where = f"{call.operation}: HTTP {status}{reason}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        msg = f"{where}. The {endpoint.where} asks for fewer requests."
+        return GatewayUnavailable(msg, _retry_after(answer))
+    if _may_have_been_carried_out(status):
+        return lost_answer(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
+    if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
+        what = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
+        return lost_answer(call, what, endpoint)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return ConfigurationError(
+            f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
+        )
+    if status in _REFUSED:
+        return InvalidMessage(f"{where}. The gateway refused the request as a whole; nothing was sent.")
+    return ConfigurationError(
+        f"{where}. Check the base URL, which is the host of the connection {endpoint.name!r}."
+    )
+
+
+def _may_have_been_carried_out(status: int) -> bool:
+    return (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or status < HTTPStatus.MULTIPLE_CHOICES
+        or status in {HTTPStatus.SEE_OTHER, HTTPStatus.REQUEST_TIMEOUT}
+    )
+
+
+def _document_of(answer: Answer) -> Any:
+    """Return the JSON of an answer, or ``None`` if it is none."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reason(document: Any, gateway: Gateway) -> str:
+    """Return the gateway's own words as far as it documents them: what else it says may quote anything."""
+    words = " ".join(gateway.error_text(document).split())
+    known = (text for text in gateway.error_texts if words.startswith(text))
+    return f" ({next(known, _HIDDEN_REASON).rstrip('.')})" if words else ""
+
+
+def lost_answer(
+    call: Call[Any],
+    what: str,
+    endpoint: Endpoint,
+    *,
+    never_left: bool = False,
+    retry_after: float | None = None,
+) -> SmsError:
+    """Return the error of a request without an answer."""
+    if never_left:
+        return GatewayUnavailable(f"{call.operation}: the {endpoint.where} could not be reached ({what}).")
+    if call.is_repeatable:
+        return GatewayUnavailable(
+            f"{call.operation}: no usable answer from the {endpoint.where} ({what}).", retry_after
+        )
+    return OutcomeUnknown(
+        f"{call.operation}: submitted to the {endpoint.where}, and then {what}. "
+        "It may have been carried out; it is not repeated."
+    )
+
+
+def malformed_answer(call: Call[Any], error: Exception, body: Body, endpoint: Endpoint) -> SmsError:
+    """Tell a request that cannot be made from one that may have left; the error's text may not be shown."""
+    what = type(error).__name__
+    if body.never_left or not body:
+        return ConfigurationError(
+            f"{call.operation}: the request to the {endpoint.where} cannot be made ({what}). "
+            "Check the base URL and the API key."
+        )
+    return lost_answer(call, what, endpoint)
+
+
+def longest_body(call: Call[Any], status: int) -> int:
+    """Return how many bytes of an answer are read: of one that is no success, little is to be said."""
+    most = call.max_answer_bytes
+    return most if status == HTTPStatus.OK else min(most, _LONGEST_REFUSAL)
+
+
+def clock_reading(
+    answer: Answer, gateway: Gateway, asked_at: DateTime, answered_at: DateTime
+) -> ClockReading | None:
+    """Read ``Date``, which is in GMT (RFC 9110, section 6.6.1), or else the gateway's own time."""
+    # The answer of a cache is as old as it says (RFC 9111, section 5.1), or older.
+    if answer.headers.get("Age", "0").strip() != "0":
+        return None
+    clock = f"the clock of {gateway.name}"
+    if date := _date(answer):
+        return ClockReading(clock, date, asked_at, answered_at, timedelta(seconds=1))
+    stamp = gateway.answered_at(_document_of(answer))
+    return ClockReading(clock, stamp, asked_at, answered_at, is_zone_known=False) if stamp else None
+
+
+def _date(answer: Answer) -> datetime | None:
+    """Return the most bytes that the body of an answer may have."""
+    try:
+        date = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return date if date.tzinfo else None
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3)."""
+    value = answer.headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value) if value.isdecimal() else _seconds_until(value)
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float:
+    """Return what the gateway's clock showed, if the answer says it."""
+    return email.utils.parsedate_to_datetime(date).timestamp() - time.time()

@@ -1,0 +1,335 @@
+"""What the operators let a DAG choose from, and what refuses every other value."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Check: TypeAlias = Callable[[str, Any], object]
+    """Takes the name of a parameter and its value, and raises ``InvalidMessage`` if the value is wrong."""
+
+OnInvalid = Literal["fail", "reject"]
+"""What a send does whose list has invalid rows: send nothing, or send to everybody else."""
+
+OnEmpty = Literal["fail", "skip"]
+"""What a send does that has nobody to send to."""
+
+OnChanged = Literal["refuse", "send_the_rest"]
+"""What a later try does whose list differs from the one of an earlier try that has sent."""
+
+Tolerance = Literal["fail_if_all", "fail", "ignore"]
+"""When declined items fail the task: only if all were, if any was, or never."""
+
+OnClear = Literal["resume", "resend"]
+"""What a task does that a person cleared."""
+
+
+Privacy = Literal["none", "keyed_hash"]
+"""How the ledger's tables hold a number: as it is, or as its keyed hash."""
+
+StoredText = Literal["digest", "keep"]
+"""How they hold a text: its keyed hash, or as it is."""
+
+
+LoadedText = Literal["keep", "drop", "redact_numbers"]
+"""What becomes of a text: it is loaded, left out, or loaded without what may be phone numbers."""
+
+
+LoadedDataset = Literal["incoming", "opt_outs", "short_code", "scheduled", "deliveries"]
+"""What can be loaded into a table."""
+
+WatchedDataset = Literal["incoming", "short_code", "opt_outs"]
+"""The lists of a gateway that can be watched."""
+
+ExposableField = Literal["number", "text"]
+"""The fields of a row that an event has only where they are asked for."""
+
+CheckNumbers = Literal["possible", "valid", "off"]
+"""What the number plan of its country must say of a number; ``"off"`` does not ask it."""
+
+LONGEST_HOLD = timedelta(days=1)
+"""The longest that texts are held back."""
+
+CLAIM_LASTS = timedelta(seconds=30)
+"""A request leaves within this time of its claim, or claims anew."""
+
+DUE_MARGIN = timedelta(seconds=30)
+"""So long before a text is due, the gateway's list is no proof any more: clocks differ."""
+
+STATUS_LASTS = timedelta(days=89)
+"""So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
+
+NOT_FOUND_GRACE = 120.0
+"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made; and for so
+long an id must be unknown, whenever that begins, until it counts as lost."""
+
+_LONGEST_DURATION = timedelta(days=3653)
+
+# Airflow's own form takes up to 200 characters. An at sign stands in a URI, which may hold a password.
+_CONN_ID = re.compile(r"[^\s@]{1,200}")
+
+# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+
+_LONGEST_PREFIX = 30
+"""PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
+
+_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
+
+_MOST_CHARACTERS_SHOWN = 60
+_FEWEST_DIGITS_HIDDEN = 7
+
+
+class Guarantee(StrEnum):
+    """How often a text may go out, if an answer is lost or a worker dies."""
+
+    AT_MOST_ONCE = "at_most_once"
+    """Never again: what is unknown stays unknown until a person decides."""
+
+    EXACTLY_ONCE = "exactly_once"
+    """Texts are scheduled a little ahead, and looked up before they are submitted again."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Again: a recipient may get the same text several times."""
+
+
+def check_choice(name: str, choice: object, choices: Any) -> None:
+    """Hold a parameter against what it may be.
+
+    :param choices: a ``Literal``, an enumeration of texts, or a mapping whose keys they are.
+    :raises InvalidMessage: if it is none of them.
+    """
+    known = get_args(choices) or tuple(choices)
+    if not isinstance(choice, str) or choice not in known:
+        msg = f"{name} must be one of {', '.join(known)}; got {shown(choice)}.{nearest(choice, known)}"
+        raise InvalidMessage(msg)
+
+
+def check_flag(name: str, flag: object) -> None:
+    """Hold a parameter against yes and no; a text is neither, as ``"false"`` counts as true.
+
+    :raises InvalidMessage: if it is neither ``True`` nor ``False``.
+    """
+    if not isinstance(flag, bool):
+        msg = f"{name} must be True or False; got {shown(flag)}."
+        raise InvalidMessage(msg)
+
+
+def check_count(name: str, count: object, least: int, most: int) -> None:
+    """Hold a parameter against the whole numbers that it may be.
+
+    :raises InvalidMessage: if it is none of them.
+    """
+    if type(count) is not int or not least <= count <= most:
+        msg = f"{name} must be a whole number from {least} to {most}; got {shown(count)}."
+        raise InvalidMessage(msg)
+
+
+def check_share(name: str, share: object) -> None:
+    """Hold a parameter against the shares of a whole.
+
+    :raises InvalidMessage: if it is no number from 0 to 1.
+    """
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        msg = f"{name} must be a share, a number from 0 to 1; got {shown(share)}."
+        raise InvalidMessage(msg)
+
+
+def check_number(name: str, number: object) -> None:
+    """Hold a parameter against the finite numbers that are not negative.
+
+    :raises InvalidMessage: if it is none of them.
+    """
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+        msg = f"{name} must be a number, 0 or more; got {shown(number)}."
+        raise InvalidMessage(msg)
+
+
+def check_conn_id(name: str, conn_id: object) -> None:
+    """Hold a parameter against what can be the id of a connection.
+
+    Other text is not shown, as it may hold a password.
+
+    :raises InvalidMessage: if it is none.
+    """
+    if not isinstance(conn_id, str) or not _CONN_ID.fullmatch(conn_id):
+        msg = (
+            f"{name} must be the id of a connection, of 1 to 200 characters without blanks and @; got "
+            f"{'such text' if isinstance(conn_id, str) else shown(conn_id)}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_identifier(what: str, name: object) -> None:
+    """Hold a name against what every database takes.
+
+    :raises InvalidMessage: if it is not a plain identifier.
+    """
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+        msg = (
+            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
+            f"not beginning with a digit; got {name!r}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_prefix(name: str, prefix: object) -> None:
+    """Hold a prefix against what every database takes in front of the tables' names.
+
+    :raises InvalidMessage: if it cannot begin a name.
+    """
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        msg = (
+            f"`{name}` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
+            f"underscores, not beginning with a digit; got {prefix!r}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_hold(name: str, hold: object) -> None:
+    """Hold a duration against how far ahead texts can be scheduled, whatever the time-outs of a connection.
+
+    :raises InvalidMessage: if no connection allows it.
+    """
+    least = CLAIM_LASTS + 2 * DUE_MARGIN
+    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
+        msg = (
+            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
+            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
+        )
+        raise InvalidMessage(msg)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that takes ``None`` besides."""
+
+    def check_if_given(name: str, value: object) -> None:
+        if value is not None:
+            check(name, value)
+
+    return check_if_given
+
+
+def seconds(name: str, value: object) -> float:
+    """Return a duration in seconds.
+
+    :param value: a ``timedelta``, or seconds.
+    :raises InvalidMessage: if it is none, negative, or more than ten years.
+    """
+    duration = value if isinstance(value, timedelta) else _timedelta(value)
+    if duration is None or not timedelta(0) <= duration <= _LONGEST_DURATION:
+        msg = (
+            f"{name} must be a timedelta or a number of seconds, from 0 to those of ten years; "
+            f"got {shown(value)}."
+        )
+        raise InvalidMessage(msg)
+    return duration.total_seconds()
+
+
+def _timedelta(value: object) -> timedelta | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return timedelta(seconds=value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def shown(value: object) -> str:
+    """Return what an error shows of a value: a short one that is no phone number itself, or else its type."""
+    is_plain = value is None or isinstance(value, (str, float, timedelta))
+    is_small = isinstance(value, int) and abs(value) < 10**_FEWEST_DIGITS_HIDDEN
+    words = repr(value) if is_plain or is_small else ""
+    digits = 0 if isinstance(value, timedelta) else sum(map(str.isdecimal, words))
+    if not 0 < len(words) <= _MOST_CHARACTERS_SHOWN or digits >= _FEWEST_DIGITS_HIDDEN:
+        return f"a value of type {type(value).__name__}"
+    return words
+
+
+def nearest(given: object, known: Iterable[str]) -> str:
+    """Return the question whether one of the known words was meant; empty if none is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(given.lower().replace("-", "_"), known, 1) if isinstance(given, str) else []
+    return f" Did you mean {str(found[0])!r}?" if found else ""
+
+
+def is_intolerable(policy: str, succeeded: int) -> bool:
+    """Tell whether items that failed fail the task."""
+    return policy == "fail" or (policy == "fail_if_all" and not succeeded)
+
+
+_SEPARATORS = re.compile(r"[,;\n]+")
+
+
+def each_message_id(value: object) -> Iterator[object]:
+    """Walk through the ids in whatever an operator was given.
+
+    Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
+    text of any of them (from a template).
+
+    :raises InvalidMessage: if there is none, unless one of the sends says that it had none accepted.
+    """
+    try:
+        found = list(_walk(value))
+    except RecursionError:
+        msg = "The message ids are nested too deeply. Give a list of ids."
+        raise InvalidMessage(msg) from None
+    if not found:
+        msg = "There are no message ids. Give ids, or what a send operator returned, such as `send.output`."
+        raise InvalidMessage(msg)
+    yield from (item for item in found if item is not _NONE_ACCEPTED)
+
+
+_NONE_ACCEPTED = object()
+"""Stands for the ids of a send that had none accepted."""
+
+
+def _walk(value: object) -> Iterator[object]:
+    if isinstance(value, str):
+        items = items_of_text(value, "message_ids")
+        yield from items if all(isinstance(item, str) for item in items) else _walk(items)
+    elif isinstance(value, Mapping):
+        ids = value.get("message_ids")
+        is_empty = isinstance(ids, (list, tuple)) and not ids
+        yield from [_NONE_ACCEPTED] if is_empty else _walk(ids)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _walk(item)
+    elif value is not None:
+        yield value
+
+
+def items_of_text(text: str, field: str) -> list[Any]:
+    """Return what a text lists.
+
+    Takes a list in Python's or JSON's spelling, as a template renders it, and items with commas, semicolons
+    or line ends between them.
+
+    :param field: the name of the field that holds the text, for the error.
+    :raises InvalidMessage: if it begins as a list and is not one.
+    """
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
+    # As decimals, amounts and numbers keep what they were written with: an exponent drops digits of a phone.
+    for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
+        # What is nested too deeply is no list either.
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            items = read(text)
+            return items if isinstance(items, list) else [items]
+    msg = f"`{field}` is text that begins as a list and is none."
+    raise InvalidMessage(msg)

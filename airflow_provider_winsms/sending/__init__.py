@@ -1,0 +1,1 @@
+"""Send: compose, plan, submit, reconcile, cancel. It does not know Airflow."""

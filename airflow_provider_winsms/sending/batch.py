@@ -1,0 +1,78 @@
+"""The batch that a send opens in its ledger, or finds there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict
+from airflow_provider_winsms.messages import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
+
+
+def is_cleared(found: Batch, sender: Sender, max_tries: int) -> bool:
+    """Tell whether a person cleared the task since it began a batch. Another task with its key was not."""
+    return found.sender.is_same_task(sender) and found.max_tries != max_tries
+
+
+def open_batch(
+    ledger: Ledger,
+    wanted: Batch,
+    resumed: Batch | None,
+    *,
+    sends_the_rest: Callable[[Batch], bool] = lambda _: False,
+) -> Batch:
+    """Return the batch to send: a new one, or the one that an earlier try, or another task, began.
+
+    :param resumed: the one to go on with, if there is one.
+    :param sends_the_rest: tells of a batch whether one with another list goes on with it.
+    :raises ClaimLost: if an earlier try, which still runs, has begun a batch with another list meanwhile.
+    :raises IdempotencyConflict: if it has other texts or recipients.
+    """
+    found = resumed or ledger.open(wanted)
+    if found.sends_the_same(wanted):
+        return found
+    if found.has_another_list(wanted) and sends_the_rest(found):
+        msg = (
+            "An earlier try, which still runs, has begun to send another list meanwhile. This try sent "
+            "nothing. A later one sends the rest of its list."
+        )
+        raise ClaimLost(msg)
+    raise IdempotencyConflict(_conflict(found, wanted))
+
+
+def _conflict(found: Batch, wanted: Batch) -> str:
+    if found.contents.key_id != wanted.contents.key_id:
+        return (
+            f"The batch {_named(found)} was begun with another API key (or hash_secret), so that nobody can "
+            "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
+            "sent."
+        )
+    differing = [
+        words
+        for words, is_other in (
+            ("text, time or segments", found.contents.texts != wanted.contents.texts),
+            ("recipients", found.contents.numbers != wanted.contents.numbers),
+            (f"connection ({found.sms_conn_id})", found.sms_conn_id != wanted.sms_conn_id),
+        )
+        if is_other
+    ]
+    return (
+        f"The batch {_named(found)} has other {' and other '.join(differing)} than this one, "
+        f"{_named(wanted)}, under the same key. Nothing was sent. Give what was given then. To send to those "
+        'whom an earlier try of the same task has not sent to, give on_changed="send_the_rest". To send all '
+        'of this one, clear the task with on_clear="resend", start a new DAG run, or choose another '
+        "idempotency_key."
+    )
+
+
+def _named(batch: Batch) -> str:
+    contents = batch.contents
+    return (
+        f"{batch.id[:8]} of {batch.sender.key} at {batch.opened_at.isoformat()} "
+        f"({pluralize(contents.recipients, 'recipient')}, texts {contents.texts[:8]}, numbers "
+        f"{contents.numbers[:8]})"
+    )

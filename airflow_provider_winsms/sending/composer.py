@@ -1,0 +1,355 @@
+"""From what a DAG says to what a gateway can be told: texts spelt, numbers written out, times checked.
+
+All that is wrong is found here, before anything is sent. Errors name what is wrong by its place and type, and
+numbers masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import pendulum
+
+from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
+from airflow_provider_winsms.gsm7 import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
+from airflow_provider_winsms.ledger.base import Rejected
+from airflow_provider_winsms.messages import (
+    Message,
+    Recipient,
+    Recipients,
+    RejectReason,
+    is_missing,
+    is_table,
+    mask_number,
+    pluralize,
+)
+from airflow_provider_winsms.options import items_of_text
+from airflow_provider_winsms.phone import NotANumber, NumberReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.options import CheckNumbers
+
+    Now = Callable[[], pendulum.DateTime]
+
+REFERENCE_CHARACTERS = 150
+"""The longest reference."""
+
+# Of a whole number that is small enough to be written out.
+_DIGITS = 9
+_NEEDED_KEYS = {"text", "to"}
+_MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
+
+_NOBODY = Message("", ())
+
+PROBLEMS_SHOWN = 20
+"""How many invalid rows an error describes; the count is of all."""
+
+
+class _Problems:
+    """What is wrong with the rows of a list: every row is counted, the first ones are described."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+        self._count = 0
+
+    def add(self, error: InvalidMessage, place: str = "") -> None:
+        several = error if isinstance(error, InvalidRows) else InvalidRows([str(error)], 1)
+        room = PROBLEMS_SHOWN - len(self._shown)
+        self._shown += [f"{place}{words}" for words in several.problems[:room]]
+        self._count += several.count
+
+    def raise_if_any(self) -> None:
+        """Refuse the list, if any of its rows is invalid."""
+        if self._count == 1:
+            raise InvalidMessage(self._shown[0])
+        if self._count:
+            raise InvalidRows(self._shown, self._count)
+
+
+class Rejects:
+    """Whom a list has that cannot be sent to: each of them, and the first ones described."""
+
+    def __init__(self) -> None:
+        self.recipients: list[Rejected] = []
+        self.shown: list[str] = []
+
+    def add(self, error: InvalidMessage, place: str, recipients: Iterable[Rejected]) -> None:
+        """Take recipients in for whom something is wrong."""
+        self.recipients += recipients
+        if len(self.shown) < PROBLEMS_SHOWN:
+            self.shown.append(f"{place}{error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Turns what a DAG says into messages that the gateway can be told.
+
+    :param now: the present, which a scheduled time must lie behind.
+    :param check_numbers: what the number plan must say of a number.
+    :param rejects: takes those who cannot be sent to, and everybody else is composed; ``None``: they are
+        refused, and nobody is.
+    """
+
+    gateway: Gateway
+    now: Now
+    check_numbers: CheckNumbers = "possible"
+    rejects: Rejects | None = None
+
+    def compose(
+        self,
+        text: object,
+        to: object,
+        send_at: object = None,
+        max_segments: object = None,
+        reference: object = None,
+        *,
+        where: str = "",
+    ) -> Message:
+        """Return a message, spelt, numbered and timed as the gateway takes it.
+
+        :param to: a number, several in one text with commas between them, or an iterable of numbers or
+            ``Recipient``.
+        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None``, an empty text, or
+            the NaT, NA or NaN of a data frame: now.
+        :param max_segments: 1 to the gateway's most, 2.0 is 2; ``None``, NA or NaN: as many as the text
+            needs.
+        :param reference: of every recipient that has none of its own; text of at most
+            ``REFERENCE_CHARACTERS``, or a whole number.
+        :param where: begins what is said of recipients who are rejected.
+        :raises InvalidMessage: saying which of them is wrong, why, and what to do.
+        """
+        spelt = self._text(text)
+        at, allowed, own = self._time(send_at), self._segments(spelt, max_segments), _reference(reference)
+        # Last, as it takes invalid recipients out one by one.
+        return Message(spelt, Recipients(self._recipients(to, own, where)), at, allowed)
+
+    def compose_rows(self, rows: Iterable[object]) -> list[Message]:
+        """Return a message for each row, a mapping of the parameters of ``compose``.
+
+        :raises InvalidMessage: saying what is wrong with the only invalid row, or that there are no rows.
+        :raises InvalidRows: describing the first of several invalid rows.
+        """
+        messages, problems, place = [], _Problems(), 0
+        for place, row in enumerate(rows, start=1):
+            where = f"Message {place}: "
+            try:
+                messages.append(self.compose(**_checked_row(row), where=where))
+            except InvalidMessage as error:
+                if self.rejects is None:
+                    problems.add(error, where)
+                else:
+                    self.rejects.add(error, where, _all_rejected(row))
+                    messages.append(_NOBODY)
+        problems.raise_if_any()
+        if not place:
+            msg = "`messages` is empty. Give at least one message."
+            raise NothingToSend(msg)
+        return messages
+
+    def check(self, message: Message) -> Message:
+        """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
+        return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
+
+    def _text(self, text: object) -> str:
+        spelt = spelt_text(text)
+        length, most = septets(spelt), self.gateway.limits.septets
+        if length > most or segments(spelt) > self.gateway.limits.segments:
+            msg = (
+                f"The text takes {length} septets in {segments(spelt)} segments; {self.gateway.name} sends "
+                f"at most {most} in {self.gateway.limits.segments}. Shorten it, or send two texts."
+            )
+            raise InvalidMessage(msg)
+        return spelt
+
+    def _segments(self, text: str, wanted: object) -> int:
+        needed, most = segments(text), self.gateway.limits.segments
+        if is_missing(wanted):
+            return needed
+        allowed = _whole_number(wanted)
+        if allowed is None or not 1 <= allowed <= most:
+            msg = f"max_segments must be a whole number from 1 to {most}."
+            raise InvalidMessage(msg)
+        if allowed < needed:
+            msg = (
+                f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
+                f"what one segment holds ({SINGLE_SEGMENT} septets, or {JOINED_SEGMENT} of several), or "
+                "allow more."
+            )
+            raise InvalidMessage(msg)
+        return allowed
+
+    def _time(self, send_at: object) -> pendulum.DateTime | None:
+        instant = instant_of(send_at)
+        if instant is None:
+            return None
+        # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
+        try:
+            utc = instant.astimezone(UTC)
+        except (OverflowError, ValueError):
+            msg = "send_at is not a time that can be sent at. Give one of this century."
+            raise InvalidMessage(msg) from None
+        exact = pendulum.datetime(*utc.timetuple()[:6], utc.microsecond)
+        if exact <= self.now():
+            msg = (
+                f"send_at is past ({instant.isoformat()}). {self.gateway.name} sends a text with a past time "
+                "at once. Give a future time, or none to send now."
+            )
+            raise InvalidMessage(msg)
+        return self.gateway.first_possible_time(exact)
+
+    def _recipients(self, to: object, reference: str | None, where: str) -> Iterator[Recipient]:
+        place, problems = 0, _Problems()
+        reader = NumberReader(self.gateway.country_code, self.check_numbers)
+        for place, value in enumerate(_each(to), start=1):
+            try:
+                yield _recipient(reader, value, place, reference)
+            except InvalidMessage as error:
+                if self.rejects is None:
+                    problems.add(error)
+                else:
+                    self.rejects.add(error, where, [_rejected(value, RejectReason.BAD_NUMBER, reference)])
+        problems.raise_if_any()
+        if not place:
+            msg = "There are no recipients. Give at least one number in `to`."
+            raise NothingToSend(msg)
+
+
+def _recipient(reader: NumberReader, value: object, place: int, reference: str | None) -> Recipient:
+    given = value.number if isinstance(value, Recipient) else value
+    try:
+        number = reader.read(given)
+    except NotANumber as error:
+        msg = f"Recipient {place}{_masked(given)} {error}."
+        raise InvalidMessage(msg) from None
+    own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
+    return Recipient(number, own or reference)
+
+
+def _all_rejected(row: object) -> list[Rejected]:
+    """Return all recipients of an invalid row, or one, if it does not tell them."""
+    given = row if isinstance(row, Mapping) else {}
+    try:
+        recipients = list(_each(given.get("to")))
+    except InvalidMessage:
+        recipients = []
+    reference = _reference_if_valid(given.get("reference"))
+    return [_rejected(recipient, RejectReason.INVALID, reference) for recipient in recipients or [None]]
+
+
+def _rejected(recipient: object, reason: RejectReason, reference: str | None) -> Rejected:
+    own = _reference_if_valid(recipient.reference) if isinstance(recipient, Recipient) else None
+    return Rejected(reason, own or reference)
+
+
+def _reference_if_valid(given: object) -> str | None:
+    try:
+        return _reference(given)
+    except InvalidMessage:
+        return None
+
+
+def _reference(given: object, whose: str = "") -> str | None:
+    if is_missing(given) or given == "":
+        return None
+    reference = str(given) if isinstance(given, Integral) and not isinstance(given, bool) else given
+    if not isinstance(reference, str) or not reference.isprintable() or len(reference) > REFERENCE_CHARACTERS:
+        msg = (
+            f"The reference{whose} is not text of at most {REFERENCE_CHARACTERS} printable characters, nor a "
+            "whole number."
+        )
+        raise InvalidMessage(msg)
+    return reference
+
+
+def _masked(given: object) -> str:
+    """Return the digits of what is no number, masked, in brackets; nothing if it has none."""
+    if isinstance(given, bool) or not isinstance(given, (str, Integral, Decimal)):
+        return ""
+    try:
+        digits = "".join(filter(str.isdecimal, str(given)))
+    # Python writes no integer of more than 4300 digits.
+    except ValueError:
+        return ""
+    return f" ({mask_number(digits)})" if len(digits) > 1 else ""
+
+
+def _checked_row(row: object) -> Mapping[str, object]:
+    if not isinstance(row, Mapping):
+        msg = f"The row is of type {type(row).__name__}. Give {{'text': ..., 'to': ...}}."
+        raise InvalidMessage(msg)
+    if not _NEEDED_KEYS <= set(row) <= _MESSAGE_KEYS:
+        missing = ", ".join(sorted(_NEEDED_KEYS - set(row))) or "none"
+        unknown = pluralize(len(set(row) - _MESSAGE_KEYS), "key")
+        msg = (
+            "The row must have text and to, and may have send_at, max_segments and reference. Missing here: "
+            f"{missing}; unknown: {unknown}."
+        )
+        raise InvalidMessage(msg)
+    return row
+
+
+def _each(to: object) -> Iterable[object]:
+    if isinstance(to, str):
+        return items_of_text(to, "to")
+    if isinstance(to, (Integral, Decimal, float, Recipient)):
+        return [to]
+    if is_table(to):
+        msg = f"`to` is a {type(to).__name__}. Give one column as a list: frame['number'].tolist()."
+        raise InvalidMessage(msg)
+    try:
+        return iter(to)  # type: ignore[call-overload, no-any-return]
+    except TypeError:
+        msg = f"`to` is of type {type(to).__name__}. Give a number or a list of numbers."
+        raise InvalidMessage(msg) from None
+
+
+def spelt_text(text: object) -> str:
+    """Return a text spelt in the GSM 7-bit alphabet.
+
+    :raises InvalidMessage: if it is none, or empty, or has characters that cannot be spelt.
+    """
+    if not isinstance(text, str) or not text.strip():
+        what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
+        msg = f"The text is {what}. Give the words to send."
+        raise InvalidMessage(msg)
+    return transliterate(text)
+
+
+def instant_of(send_at: object) -> datetime | None:
+    """Return when a text is to go out; ``None``: now.
+
+    :raises InvalidMessage: if it is no time, or has no time zone.
+    """
+    if is_missing(send_at) or send_at == "":
+        return None
+    try:
+        instant = send_at if isinstance(send_at, datetime) else datetime.fromisoformat(str(send_at))
+    except ValueError:
+        msg = "send_at is not a time. Use an aware datetime or ISO 8601 text such as 2027-01-31T09:00+02:00."
+        raise InvalidMessage(msg) from None
+    if instant.utcoffset() is None:
+        msg = (
+            "send_at has no time zone, so it does not say when. Use an aware time, such as "
+            "pendulum.datetime(2027, 1, 31, 9, tz='Africa/Johannesburg')."
+        )
+        raise InvalidMessage(msg)
+    return instant
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    is_whole = number.is_finite() and number.adjusted() < _DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else None

@@ -1,0 +1,128 @@
+"""What became of a plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.messages import Receipt, RejectReason, credits_text, mask_number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
+    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.sending.plan import Changes
+
+DECLINED_SHOWN = 20
+"""How many declined recipients an outcome names; the counts are of all."""
+
+
+@dataclass(slots=True)
+class SendOutcome:
+    """What became of a plan so far: ids, counts and amounts; neither texts nor whole numbers."""
+
+    recipients: int = 0
+    duplicates: int = 0
+    changes: Changes | None = None
+    message_ids: list[MessageId] = field(default_factory=list)
+    rejected: Counter[RejectReason] = field(default_factory=Counter)
+    unknown: int = 0
+    cost: Decimal = Decimal(0)
+    """Of those texts whose cost is known."""
+    unpriced: int = 0
+    """How many texts were accepted for an amount that cannot be read."""
+    balance: Decimal | None = None
+    requests: int = 0
+    repeated: int = 0
+    """Texts that were accepted after all, to recipients who are sent to again."""
+    accepted_before: int = 0
+    """Texts that were accepted of requests that this try found in the ledger."""
+    declined: list[str] = field(default_factory=list)
+    """The first declined recipients, masked, with the reason; for logs."""
+    unknown_requests: list[str] = field(default_factory=list)
+    """Which requests have recipients of whom nobody knows; for errors."""
+
+    @property
+    def accepted(self) -> int:
+        """How many recipients were accepted; under ``AT_LEAST_ONCE`` there may be more texts."""
+        return len(self.message_ids) - self.repeated
+
+    @property
+    def sent_now(self) -> int:
+        """How many texts were accepted of requests that this try submitted."""
+        return len(self.message_ids) - self.accepted_before
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many recipients were declined, for each reason."""
+        return {str(reason): count for reason, count in sorted(self.rejected.items()) if count}
+
+    @property
+    def not_tried(self) -> int:
+        """How many recipients no request was submitted for."""
+        return self.recipients - self.accepted - self.rejected.total() - self.unknown
+
+    def add(
+        self,
+        place: RequestKey,
+        record: RequestRecord,
+        sent_again: Collection[int],
+        gone: Collection[int] = (),
+    ) -> None:
+        """Count one request.
+
+        :param sent_again: the positions that a later round sends, which counts them.
+        :param gone: the positions that are not to be sent to any more; those not accepted do not count.
+        """
+        self.requests += 1
+        left_out = record.for_later.keys() & gone
+        self.recipients -= len(left_out)
+        self.message_ids += (record.ids[position] for position in sorted(record.ids))
+        self.repeated += len(record.ids.keys() & sent_again)
+        self.rejected.update(
+            why for place, why in record.declined.items() if place not in sent_again and place not in left_out
+        )
+        self.cost += record.cost
+        self.unpriced += record.unpriced
+        if in_doubt := len(record.in_doubt):
+            self.unknown += in_doubt
+            again = f" of round {place.round}" if place.round > 1 else ""
+            self.unknown_requests.append(f"{in_doubt} in request {place.number}{again}")
+
+    def reject(self, reasons: Iterable[RejectReason]) -> None:
+        """Count recipients who are in no request."""
+        before = self.rejected.total()
+        self.rejected.update(reasons)
+        self.recipients += self.rejected.total() - before
+
+    def note(self, receipts: Iterable[Receipt]) -> None:
+        """Keep what is worth a line in the log."""
+        for receipt in receipts:
+            if receipt.balance is not None:
+                self.balance = receipt.balance
+            if receipt.reason is not None and len(self.declined) < DECLINED_SHOWN:
+                self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
+
+    def send_again(self, reasons: Iterable[RejectReason]) -> None:
+        """Take those out of the count who are sent again: their next request counts them."""
+        self.rejected.subtract(reasons)
+        self.rejected += Counter()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the outcome as JSON values; amounts are decimal strings, in credits."""
+        changes = {} if self.changes is None else {"changes": asdict(self.changes)}
+        return {
+            "message_ids": list(self.message_ids),
+            "accepted": self.accepted,
+            "rejected": self.reasons,
+            "unknown": self.unknown,
+            "not_tried": self.not_tried,
+            "duplicates": self.duplicates,
+            "cost": None if self.unpriced else credits_text(self.cost),
+            "balance": None if self.balance is None else credits_text(self.balance),
+            "requests": self.requests,
+            **changes,
+        }

@@ -1,0 +1,281 @@
+"""Planning: the fewest requests that hold the messages, the same ones each time.
+
+A plan keeps the recipients in a few bytes each, and makes a request's messages when they are asked for, so
+that a million recipients fit into little memory.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pendulum
+
+from airflow_provider_winsms.ledger.base import BatchDigest
+from airflow_provider_winsms.messages import Message, Recipient, Recipients, mask_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.ledger.base import ResendPlan
+
+_NUMBER_BITS = 50  # for 15 digits
+_UNTIMED_MESSAGES = 50
+"""So many messages of a request may be given a time that it was not cut for: the limits leave room."""
+
+DUPLICATES_SHOWN = 10
+"""How many of the recipients that are left out a plan names."""
+
+_SOME_TIME = pendulum.datetime(2000, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePart:
+    """Some neighbouring recipients of a message."""
+
+    message: Message = field(repr=False)
+    start: int
+    end: int
+
+    @property
+    def recipients(self) -> Sequence[Recipient]:
+        """The recipients themselves."""
+        return self.message.recipients[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one request will hold, or, if it was claimed, holds.
+
+    :param listed: its recipients as the list has them by now, where that was read again since.
+    :param gone: the positions of those whom it has no more.
+    """
+
+    parts: tuple[MessagePart, ...]
+    listed: tuple[MessagePart, ...] = ()
+    gone: frozenset[int] = frozenset()
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether an earlier try claimed it, with another list."""
+        return bool(self.listed)
+
+    @property
+    def size(self) -> int:
+        """How many recipients it has."""
+        return sum(part.end - part.start for part in self.parts)
+
+    def messages(self, held_until: DateTime | None = None) -> tuple[Message, ...]:
+        """Return its messages.
+
+        :param held_until: when those go out that name no time of their own; ``None``: at once.
+        """
+        return tuple(
+            replace(part.message, recipients=part.recipients, send_at=part.message.send_at or held_until)
+            for part in self.parts
+        )
+
+    def only(self, positions: Iterable[int]) -> Iterator[Message]:
+        """Return messages to those of its recipients that stand at the positions and are not gone."""
+        wanted, start = set(positions) - self.gone, 0
+        for part in self.listed or self.parts:
+            chosen = [r for place, r in enumerate(part.recipients, start) if place in wanted]
+            start += part.end - part.start
+            if chosen:
+                yield replace(part.message, recipients=tuple(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in a list since an earlier try, in numbers of recipients.
+
+    :param kept: claimed by an earlier try, and still in the list.
+    :param added: to be sent to: new in the list, or left by the earlier try.
+    :param gone: claimed by an earlier try, and in the list no more.
+    :param changed: not sent to, as another text to the same number was claimed that is in the list no more.
+    """
+
+    kept: int
+    added: int
+    gone: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be submitted: requests that each fit the gateway's limits.
+
+    :param requests: in their order.
+    :param recipients: texts to be sent in all.
+    :param duplicates: recipients left out because the same text goes to them already.
+    :param is_held: whether it was cut so that each message has room for a time.
+    :param left_out: the first of the duplicates, masked, with their places.
+    :param changes: what changed in the list, if it did since an earlier try.
+    """
+
+    requests: tuple[Request, ...]
+    recipients: int
+    duplicates: int
+    is_held: bool = False
+    left_out: tuple[str, ...] = ()
+    changes: Changes | None = None
+
+    def contents(self, hashes: KeyedHash) -> BatchDigest:
+        """Return what it sends, in counts and digests, which know where one request ends."""
+        return BatchDigest(
+            texts=hashes.of_parts(*("".join(map(_described, request.parts)) for request in self.requests)),
+            numbers=hashes.of_parts(*(",".join(map(_numbers, request.parts)) for request in self.requests)),
+            key_id=hashes.key_id,
+            recipients=self.recipients,
+            requests=len(self.requests),
+            duplicates=self.duplicates,
+        )
+
+
+def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False) -> Plan:
+    """Leave out duplicates, and cut what remains into as few requests as the gateway's limits allow.
+
+    A duplicate is the same text to the same number at the same time. Order is kept, so that a plan made
+    again from the same input is the same plan.
+
+    :param is_held: whether messages without a time are going to be given one.
+    """
+    unique, duplicates = without_duplicates(messages)
+    recipients = sum(len(message.recipients) for message in unique)
+    requests = cut(unique, gateway, is_held=is_held)
+    return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
+
+
+def has_room_for_times(planned: Plan) -> bool:
+    """Tell whether each message of a plan may be given a time without exceeding the gateway's limits."""
+    most = max((len(request.parts) for request in planned.requests), default=0)
+    return planned.is_held or most <= _UNTIMED_MESSAGES
+
+
+def plan_again(rounds: Sequence[Plan], sources: ResendPlan, gateway: Gateway) -> Plan:
+    """Return the round that sends again to recipients of earlier ones.
+
+    :param rounds: the plans of all earlier rounds.
+    """
+    first = rounds[0]
+    messages = (
+        message
+        for place, positions in sorted(sources.items())
+        for message in rounds[place.round - 1].requests[place.number - 1].only(positions)
+    )
+    recipients = sum(map(len, sources.values()))
+    requests = cut(joined(messages), gateway, is_held=first.is_held)
+    return Plan(tuple(requests), recipients, 0, first.is_held)
+
+
+def _described(part: MessagePart) -> str:
+    message = part.message
+    send_at = message.send_at and message.send_at.isoformat()
+    return json.dumps([message.text, send_at, message.max_segments, part.end - part.start])
+
+
+def _numbers(part: MessagePart) -> str:
+    return ",".join(recipient.number for recipient in part.recipients)
+
+
+def joined(messages: Iterable[Message]) -> Iterator[Message]:
+    """Put neighbouring messages that say the same into one."""
+    for _, alike in groupby(messages, key=lambda m: (m.text, m.send_at, m.max_segments)):
+        first, *others = alike
+        recipients = (recipient for message in (first, *others) for recipient in message.recipients)
+        yield replace(first, recipients=Recipients(recipients))
+
+
+@dataclass(slots=True)
+class Duplicates:
+    """Recipients that are left out: how many, and the first of them as they may be logged."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, number: str, message: int, recipient: int) -> None:
+        """Count one, which stands at a place in a message, both counted from 1."""
+        self.count += 1
+        if len(self.first) < DUPLICATES_SHOWN:
+            self.first.append(f"{mask_number(number)} (message {message}, recipient {recipient})")
+
+
+def without_duplicates(messages: Iterable[Message]) -> tuple[list[Message], Duplicates]:
+    """Return messages without recipients that get the same text at the same time already, and those."""
+    duplicates = Duplicates()
+    return list(_unique(messages, duplicates)), duplicates
+
+
+def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Message]:
+    texts: dict[tuple[str, object], int] = {}
+    seen: set[int] = set()
+    for number, message in enumerate(messages, start=1):
+        text = texts.setdefault((message.text, message.send_at), len(texts)) << _NUMBER_BITS
+        kept = Recipients()
+        for place, recipient in enumerate(message.recipients, start=1):
+            before = len(seen)
+            seen.add(text | int(recipient.number))
+            if len(seen) > before:
+                kept.append(recipient)
+            else:
+                duplicates.add(recipient.number, number, place)
+        yield replace(message, recipients=kept)
+
+
+@dataclass(slots=True)
+class _Filling:
+    """A request that is being filled."""
+
+    limit_recipients: int
+    limit_bytes: int
+    parts: list[MessagePart] = field(default_factory=list)
+    recipients: int = 0
+    size: int = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.recipients < self.limit_recipients and self.size + size <= self.limit_bytes
+
+    def add(self, size: int) -> None:
+        self.recipients += 1
+        self.size += size
+
+    def finished(self) -> Request:
+        return Request(tuple(self.parts))
+
+
+def cut(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+    """Yield as few requests as the gateway's limits allow, in the order of the messages.
+
+    :param is_held: whether messages without a time need room for one.
+    """
+    limits = gateway.limits
+
+    def fresh() -> _Filling:
+        return _Filling(limits.recipients, limits.body_bytes - limits.envelope_bytes)
+
+    request = fresh()
+    for message in messages:
+        start, head = 0, gateway.message_bytes(_timed(message) if is_held else message)
+        for place, recipient in enumerate(message.recipients):
+            size = gateway.recipient_bytes(recipient)
+            if not request.has_room(size if place > start else head + size):
+                if place > start:
+                    request.parts.append(MessagePart(message, start, place))
+                yield request.finished()
+                request, start = fresh(), place
+            request.add(size if place > start else head + size)
+        if start < len(message.recipients):
+            request.parts.append(MessagePart(message, start, len(message.recipients)))
+    if request.recipients:
+        yield request.finished()
+
+
+def _timed(message: Message) -> Message:
+    """Give a message a time, if it has none, to know its length on the wire."""
+    return message if message.send_at else replace(message, send_at=_SOME_TIME)

@@ -1,0 +1,290 @@
+"""Planning anew, as the list has changed since an earlier try of the same task.
+
+What that try claimed stays as it is, at its place. Each of its recipients is looked for in the list of today:
+by number, text and time, or by number and text, of several the one whose time is nearest. Behind the claimed
+requests come new ones, with all that is in the list and was not found. They leave out a number to which
+another text was claimed that is in the list no more, as that text may have changed; so does what sends again
+to those who were declined.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import count, groupby
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+
+from airflow_provider_winsms.exceptions import IdempotencyConflict
+from airflow_provider_winsms.ledger.base import Holding, RequestKey
+from airflow_provider_winsms.messages import Message, Recipient, Recipients
+from airflow_provider_winsms.sending.plan import (
+    Changes,
+    MessagePart,
+    Plan,
+    Request,
+    cut,
+    joined,
+    without_duplicates,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.ledger.base import Ledger, RequestRecord, ResendPlan
+
+Spot: TypeAlias = "tuple[RequestKey, int]"
+"""A position in a claimed request."""
+
+_NOT_TOLD = (
+    "The list has changed since an earlier try, which did not write down whom it sent to, so that the rest "
+    'cannot be told. Nothing more was sent. Clear the task with on_clear="resend" to send to everybody in '
+    "the list, or start a new DAG run."
+)
+
+_NOBODY = Message("", (), None)
+_NO_NUMBER = Recipient("0")
+"""Stands for a recipient who is in the list no more, of whom only a hash is known."""
+
+
+class ListedRecipient(NamedTuple):
+    """A recipient in the list: the how-manyth of which message, both from 0."""
+
+    holding: Holding
+    message: int
+    recipient: int
+
+
+class ResentRecipient(NamedTuple):
+    """A recipient of an earlier round, whom a later one sends to."""
+
+    holding: Holding
+    spot: Spot
+
+
+Waiting = TypeVar("Waiting", ListedRecipient, ResentRecipient)
+"""Who may be the one that a position holds."""
+
+
+def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_held: bool) -> list[Plan]:
+    """Return the rounds that send the rest of a list, of which an earlier try has claimed a part.
+
+    :param ledger: the batch is open in it, and taken over.
+    :param is_held: whether messages without a time are going to be given one.
+    :returns: a plan for each round that the ledger has, and the first; that one has the ``changes``.
+    :raises IdempotencyConflict: if the ledger does not tell whom a claimed request holds.
+    """
+    unique, duplicates = without_duplicates(messages)
+    claims = _Claims(ledger)
+    found = _Found(claims, unique, ledger)
+    rest = list(cut(found.rest(), gateway, is_held=is_held))
+    requests = (*(found.request(place) for place in claims.places(1)), *rest)
+    first = Plan(
+        requests,
+        sum(request.size for request in requests),
+        duplicates.count,
+        is_held,
+        tuple(duplicates.first),
+        found.changes(sum(request.size for request in rest)),
+    )
+    rounds = [first]
+    for number, sources in enumerate(claims.sources, start=2):
+        left = cut(joined(claims.left(rounds, sources)), gateway, is_held=is_held)
+        requests = (*(found.request(place) for place in claims.places(number)), *left)
+        rounds.append(Plan(requests, sum(request.size for request in requests), 0, is_held))
+    return rounds
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    record: RequestRecord
+    holdings: Sequence[Holding]
+
+
+class _Claims:
+    """The claimed requests of a batch, and which of their recipients a later round holds again."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.sources = ledger.rounds()
+        self._claims: dict[RequestKey, _Claim] = {}
+        self._origins: dict[Spot, Spot] = {}
+        self._sent_again: dict[Spot, Spot] = {}
+        for number in range(1, len(self.sources) + 2):
+            self._read_round(ledger, number)
+        for number, sources in enumerate(self.sources, start=2):
+            self._trace(number, sources)
+
+    def places(self, number: int) -> list[RequestKey]:
+        """Return the claimed places of a round, in order."""
+        return [place for place in self._claims if place.round == number]
+
+    def holdings(self, place: RequestKey) -> Sequence[Holding]:
+        """Return whom a request holds."""
+        return self._claims[place].holdings
+
+    def first_round(self) -> dict[Spot, Holding]:
+        """Return whom each position of the first round holds."""
+        return dict(self._round(1))
+
+    def origin(self, spot: Spot) -> Spot:
+        """Return where in the first round a recipient stood."""
+        while spot in self._origins:
+            spot = self._origins[spot]
+        return spot
+
+    def is_sent_again(self, spot: Spot) -> bool:
+        """Tell whether a later round has claimed the recipient again."""
+        return spot in self._sent_again
+
+    def was_texted(self, spot: Spot) -> bool:
+        """Tell whether the recipient was accepted, or may have been, in the last round that holds it."""
+        while spot in self._sent_again:
+            spot = self._sent_again[spot]
+        place, position = spot
+        return position not in self._claims[place].record.declined
+
+    def left(self, rounds: Sequence[Plan], sources: ResendPlan) -> Iterator[Message]:
+        """Yield messages to those of a round whom none of its requests has claimed yet."""
+        for place, positions in sorted(sources.items()):
+            request = rounds[place.round - 1].requests[place.number - 1]
+            yield from request.only(p for p in positions if not self.is_sent_again((place, p)))
+
+    def _round(self, number: int) -> Iterator[tuple[Spot, Holding]]:
+        for place in self.places(number):
+            for position, holding in enumerate(self.holdings(place)):
+                yield (place, position), holding
+
+    def _read_round(self, ledger: Ledger, number: int) -> None:
+        for place in (RequestKey(number, of) for of in count(1)):
+            record = ledger.find(place)
+            if record is None:
+                return
+            holdings = ledger.holdings(place)
+            if holdings is None or len(holdings) != record.size:
+                raise IdempotencyConflict(_NOT_TOLD)
+            self._claims[place] = _Claim(record, holdings)
+
+    def _trace(self, number: int, sources: ResendPlan) -> None:
+        """Find out where the recipients of a round were before.
+
+        They may stand in another order there: who was gone for a while comes behind the others.
+        """
+        waiting = defaultdict[str, list[ResentRecipient]](list)
+        for place, positions in sorted(sources.items()):
+            holdings = self.holdings(place)
+            for position in positions:
+                waiting[holdings[position].number].append(
+                    ResentRecipient(holdings[position], (place, position))
+                )
+        held = dict(self._round(number))
+        found = _paired(held, waiting)
+        if len(found) < len(held):
+            raise IdempotencyConflict(_NOT_TOLD)
+        for spot, source in found.items():
+            self._origins[spot], self._sent_again[source.spot] = source.spot, spot
+
+
+class _Found:
+    """Which recipients of the list hold which positions of claimed requests."""
+
+    def __init__(self, claims: _Claims, messages: Sequence[Message], ledger: Ledger) -> None:
+        self._claims = claims
+        self._messages = messages
+        self._waiting = _by_number(messages, ledger)
+        held = claims.first_round()
+        self._entries = _paired(held, self._waiting)
+        lost = [(spot, holding) for spot, holding in held.items() if spot not in self._entries]
+        self._gone = len(lost)
+        texted = {holding.number for spot, holding in lost if claims.was_texted(spot)}
+        declined = [
+            spot for spot in self._entries if held[spot].number in texted and not claims.was_texted(spot)
+        ]
+        for spot in declined:
+            del self._entries[spot]
+        self._changed = len(declined) + sum(len(self._waiting.pop(number, ())) for number in texted)
+
+    def changes(self, added: int) -> Changes:
+        """Return the counts of what changed."""
+        return Changes(len(self._entries), added, self._gone, self._changed)
+
+    def rest(self) -> Iterator[Message]:
+        """Yield messages to those in the list that are to be sent to, in its order."""
+        entries = sorted((e.message, e.recipient) for waiting in self._waiting.values() for e in waiting)
+        for index, alike in groupby(entries, key=lambda entry: entry[0]):
+            message = self._messages[index]
+            yield replace(message, recipients=Recipients(message.recipients[place] for _, place in alike))
+
+    def request(self, place: RequestKey) -> Request:
+        """Return a claimed request, with those of its recipients who are in the list."""
+        holdings = self._claims.holdings(place)
+        spots = [(place, position) for position in range(len(holdings))]
+        entries = [self._entries.get(self._claims.origin(spot)) for spot in spots]
+        parts = list(self._parts(entries, holdings))
+        return Request(
+            parts=tuple(part for part, _ in parts),
+            listed=tuple(part for _, part in parts),
+            gone=frozenset(
+                position
+                for (_, position), entry in zip(spots, entries, strict=True)
+                if entry is None and not self._claims.is_sent_again((place, position))
+            ),
+        )
+
+    def _parts(
+        self, entries: Iterable[ListedRecipient | None], holdings: Iterable[Holding]
+    ) -> Iterator[tuple[MessagePart, MessagePart]]:
+        """Yield neighbours of one message, with the time that was claimed and with the one of the list."""
+        pairs = zip(entries, holdings, strict=True)
+        for (index, send_at), alike in groupby(pairs, key=lambda pair: (_message(pair[0]), pair[1].send_at)):
+            message = _NOBODY if index is None else self._messages[index]
+            recipients = Recipients(self._recipient(entry) for entry, _ in alike)
+            listed = replace(message, recipients=recipients)
+            end = len(recipients)
+            yield MessagePart(replace(listed, send_at=send_at), 0, end), MessagePart(listed, 0, end)
+
+    def _recipient(self, entry: ListedRecipient | None) -> Recipient:
+        return _NO_NUMBER if entry is None else self._messages[entry.message].recipients[entry.recipient]
+
+
+def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, list[ListedRecipient]]:
+    entries = defaultdict[str, list[ListedRecipient]](list)
+    for index, message in enumerate(messages):
+        text, send_at = ledger.kept(message.text), message.send_at and message.send_at.in_timezone("UTC")
+        for place, recipient in enumerate(message.recipients):
+            holding = Holding(ledger.kept(recipient.number), text, send_at)
+            entries[holding.number].append(ListedRecipient(holding, index, place))
+    return entries
+
+
+def _message(entry: ListedRecipient | None) -> int | None:
+    return None if entry is None else entry.message
+
+
+def _paired(held: Mapping[Spot, Holding], waiting: Mapping[str, list[Waiting]]) -> dict[Spot, Waiting]:
+    """Find who is held at positions, by number, text and time, or the nearest time; take them out."""
+    found: dict[Spot, Waiting] = {}
+    for choose in (_the_same, _nearest):
+        for spot, holding in held.items():
+            some = waiting.get(holding.number)
+            if some and spot not in found and (one := choose(holding, some)) is not None:
+                some.remove(one)
+                found[spot] = one
+    return found
+
+
+def _the_same(holding: Holding, some: list[Waiting]) -> Waiting | None:
+    return next((one for one in some if one.holding == holding), None)
+
+
+def _nearest(holding: Holding, some: list[Waiting]) -> Waiting | None:
+    alike = [one for one in some if one.holding.text == holding.text]
+    return min(alike, key=lambda one: _seconds_between(one.holding.send_at, holding.send_at), default=None)
+
+
+def _seconds_between(one: DateTime | None, other: DateTime | None) -> float:
+    """Return how far two times are apart; a text without one is nearest to another without one."""
+    if one is None or other is None:
+        return 0.0 if one is other else float("inf")
+    return abs((one - other).total_seconds())

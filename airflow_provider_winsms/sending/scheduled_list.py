@@ -1,0 +1,102 @@
+"""Reads the gateway's list of scheduled texts, and proves whether it was read whole."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_winsms.gateways.base import Execute, Gateway
+    from airflow_provider_winsms.messages import MessageId, Page, ScheduledMessage
+
+_READS = 3
+_MOST_PAGES = 2000
+_MOST_REPEATED_PAGES = 3  # in a row: as many pages of a list that states a false total, or has no end
+_OVERLAP = 10  # every page shares a tenth of its rows with the next one
+
+
+def read_scheduled(execute: Execute, gateway: Gateway) -> tuple[list[ScheduledMessage], bool]:
+    """Read the list, and tell whether all that was in it throughout is in what was read.
+
+    Rows enter and leave while pages are read, so that a row can move from a page that is still to be read to
+    one that was read. Either of two proofs shows that none did; without one, the list is read again.
+    """
+    pages: list[Page[ScheduledMessage]] = []
+    is_whole = False
+    for _ in range(_READS):
+        reading = _read_once(execute, gateway)
+        pages += reading
+        if any(page.unreadable for page in pages):
+            # Without an id it may be anybody's, and a gateway need not count it in its total.
+            break
+        is_whole = _is_chained(reading[1:], gateway.limits.page_rows) or _shows_a_moment(pages)
+        if is_whole:
+            break
+    return list({row.message_id: row for page in pages for row in page.rows}.values()), is_whole
+
+
+def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage]]:
+    """Return the first page, and, of a list that has more, all pages from its end to its beginning.
+
+    Where the gateway states more rows than it lists, pages bring nothing new. A reading that stops at such
+    pages does not reach the beginning, and proves nothing.
+    """
+    size = gateway.limits.page_rows
+    first = execute(gateway.scheduled(0, size))
+    if first.total <= size:
+        return [first]
+    step = size - max(size // _OVERLAP, 1) or size
+    pages, ids, repeated = [first], {row.message_id for row in first.rows}, 0
+    for start in reversed(range(0, first.total, step)):
+        pages.append(execute(gateway.scheduled(start, size)))
+        found = {row.message_id for row in pages[-1].rows} - ids
+        ids |= found
+        repeated = 0 if found or not start else repeated + 1
+        if repeated == _MOST_REPEATED_PAGES or len(pages) == _MOST_PAGES:
+            break
+    return pages
+
+
+def _shows_a_moment(pages: Sequence[Page[ScheduledMessage]]) -> bool:
+    """Tell whether, when one of the pages was read, the ids known to be in the list were all that it had.
+
+    An id is in the list from the page where it was first read until the page where it was last read, as no
+    id comes back that has left. The total of a page counts what is in the list at its moment. Where both
+    numbers are the same, nothing else was in the list, in whatever order it is.
+    """
+    first: dict[MessageId, int] = {}
+    last: dict[MessageId, int] = {}
+    for moment, page in enumerate(pages):
+        for row in page.rows:
+            first.setdefault(row.message_id, moment)
+            last[row.message_id] = moment
+    changes = [0] * (len(pages) + 1)
+    for message_id, moment in first.items():
+        changes[moment] += 1
+        changes[last[message_id] + 1] -= 1
+    return any(known == page.total for known, page in zip(accumulate(changes), pages, strict=False))
+
+
+def _is_chained(pages: Sequence[Page[ScheduledMessage]], size: int) -> bool:
+    """Tell whether pages, read from the end of the list to its beginning, leave no gap between them.
+
+    Each shares a row with the one before it. Rows that stay keep their order, so that what stands between a
+    shared row and the end of the list was read already, and what stands before it is on this page or on
+    those that follow. That the list has an order is seen by the ids, which ascend or descend.
+    """
+    if not pages or pages[-1].offset or not all(_is_full(page, size) for page in pages):
+        return False
+    ids = [[row.message_id for row in page.rows] for page in pages]
+    reaches_end = pages[0].offset + len(ids[0]) >= pages[0].total
+    is_ordered = all(map(_ascends, ids)) or all(_ascends(each[::-1]) for each in ids)
+    return reaches_end and is_ordered and not any(set(a).isdisjoint(b) for a, b in pairwise(ids))
+
+
+def _is_full(page: Page[ScheduledMessage], size: int) -> bool:
+    return len(page.rows) >= min(size, page.total - page.offset)
+
+
+def _ascends(ids: Sequence[Any]) -> bool:
+    return all(one < next_one for one, next_one in pairwise(ids))

@@ -1,0 +1,618 @@
+"""Submitting a plan: every request remembered before it leaves, none of them submitted twice.
+
+Pure logic over a gateway, a ledger, a clock and a way to carry calls; it knows neither Airflow nor HTTP.
+
+A request is claimed in the ledger, submitted, and its receipts are recorded, before the next one. What a
+lost answer leaves in doubt is decided by the guarantee: it stays unknown, or is looked up in the gateway's
+list of scheduled texts, or is taken not to have been accepted. What is to be sent again makes a further
+round, of requests of its own, so that no request is submitted twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    GatewayUnavailable,
+    IdempotencyConflict,
+    InvalidMessage,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    SendStopped,
+    SmsError,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
+from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
+from airflow_provider_winsms.options import CLAIM_LASTS, DUE_MARGIN, STATUS_LASTS, Guarantee
+from airflow_provider_winsms.sending.outcome import SendOutcome
+from airflow_provider_winsms.sending.plan import plan_again
+from airflow_provider_winsms.sending.reconciliation import (
+    Expected,
+    Look,
+    Target,
+    conclude,
+    not_due,
+    targets_of,
+)
+from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Call, Execute, Gateway
+    from airflow_provider_winsms.ledger.base import Ledger, ResendPlan
+    from airflow_provider_winsms.messages import Cancellation, Message, MessageId, ScheduledMessage
+    from airflow_provider_winsms.runtime import Clock, Log
+    from airflow_provider_winsms.sending.plan import Plan, Request
+    from airflow_provider_winsms.sending.policy import Policy
+
+FIRST_PLACE = RequestKey(1, 1)
+"""Requests are claimed in order: where this one was not, nothing was submitted."""
+
+STATUS_SETTLES = timedelta(minutes=10)
+ROUNDS_PER_TRY = 3
+"""How often one try submits what did not reach the gateway."""
+
+LOST_IN_A_ROW = 2
+"""After so many lost answers nothing more is submitted that could become unknown."""
+
+LOOKING_LASTS = timedelta(hours=1)
+"""So long after a request cannot arrive any more, a list that proves nothing is read again."""
+
+_LOOKS = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
+_LATER_LOOKS = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
+_RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
+
+
+class Submission:
+    """Submits a plan, through whatever happens, as often as it takes over several tries.
+
+    :param rounds: what is planned: the first round, and those later ones that are planned already.
+    :param process: names this process among those that may send the same.
+    :param is_resumed: whether the ledger may hold records of the batch.
+    :param check_clocks: called once, before anything is submitted or decided of a held send; what it raises
+        prevents that.
+    """
+
+    def __init__(
+        self,
+        rounds: Sequence[Plan],
+        gateway: Gateway,
+        execute: Execute,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        policy: Policy,
+        process: str,
+        log: Log,
+        call_for: Callable[[Sequence[Message]], Call[tuple[Receipt, ...]]],
+        is_resumed: bool = True,
+        cancels_on_stop: bool = False,
+        check_clocks: Callable[[], None] = lambda: None,
+    ) -> None:
+        first = rounds[0]
+        self.outcome = SendOutcome(first.recipients, first.duplicates, first.changes)
+        self._gateway = gateway
+        self._execute = execute
+        self._ledger = ledger
+        self._clock = clock
+        self._policy = policy
+        self._process = process
+        self._log = log
+        self._call_for = call_for
+        self._is_resumed = is_resumed
+        self._cancels_on_stop = cancels_on_stop
+        self._check_clocks = check_clocks
+        self._has_checked_clocks = False
+        self._is_halted = False
+        self._was_unreceived = False
+        self._rounds = list(rounds)
+        self._sources: list[ResendPlan] = []
+        self._for_later: dict[RequestKey, dict[int, RejectReason]] = {}
+        self._is_stopped = False
+        self._is_running = False
+        self._lost_in_a_row = 0
+        self._done: list[tuple[RequestKey, Request]] = []
+
+    def run(self) -> None:
+        """Submit what was not, and decide what is in doubt, in order; ``outcome`` grows as it goes on.
+
+        After an account-level rejection nothing more is submitted, as every further recipient would be
+        declined too; nor after ``LOST_IN_A_ROW`` answers that were lost one after the other.
+
+        :raises GatewayUnavailable: like all errors below, but for the last two, it leaves a ledger from which
+            a later try goes on where this one stopped.
+        :raises LedgerUnavailable: nothing leaves without a claim.
+        :raises ClocksDiffer: a held send could not tell by the clocks what became of a request.
+        :raises ClaimLost: another process has the request, or the batch was superseded.
+        :raises SendStopped: ``stop`` was called.
+        :raises IdempotencyConflict: the ledger has a request of another size.
+        :raises InvalidMessage: if the time of texts that are still to be submitted has passed.
+        """
+        self._is_running = True
+        try:
+            self._run()
+            if self._cancels_on_stop:
+                self._heed_stop()
+        finally:
+            self._is_running = False
+
+    def stop(self) -> None:
+        """Have nothing more submitted, and cancel what still can be, if that was asked for.
+
+        Called on the thread of ``run``: in its middle, which then ends soon, or after it was interrupted.
+        """
+        self._is_stopped = True
+        if self._is_running or not self._cancels_on_stop:
+            return
+        try:
+            self._take_back()
+        except SmsError as error:
+            self._log.warning("What is not due yet could not all be cancelled: %s", error)
+
+    def _run(self) -> None:
+        self._sources = self._ledger.rounds() if self._is_resumed else []
+        unreceived = 0
+        for number in count(1):
+            if number > 1:
+                sources = self._sources_of(number, unreceived)
+                if not sources:
+                    return
+                if number > len(self._rounds):
+                    self._rounds.append(plan_again(self._rounds, sources, self._gateway))
+            self._run_round(number)
+            if self._is_halted:
+                return
+            unreceived += self._was_unreceived
+
+    def _sources_of(self, number: int, unreceived: int) -> ResendPlan:
+        """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before.
+
+        :param unreceived: how many rounds of this try had texts that did not reach the gateway.
+        """
+        if number - 2 < len(self._sources):
+            return self._sources[number - 2]
+        wanted = {place: sorted(reasons) for place, reasons in self._for_later.items() if reasons}
+        if not wanted:
+            return {}
+        if unreceived >= ROUNDS_PER_TRY:
+            msg = (
+                f"{pluralize(sum(map(len, wanted.values())), 'text')} did not reach the gateway in "
+                f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
+            )
+            raise GatewayUnavailable(msg)
+        sources = self._ledger.open_round(number, wanted)
+        self._sources.append(sources)
+        for place, positions in sources.items():
+            reasons = self._for_later.get(place, {})
+            self.outcome.repeated += sum(position not in reasons for position in positions)
+            self.outcome.send_again([reasons.pop(p) for p in positions if p in reasons])
+        return sources
+
+    def _run_round(self, number: int) -> None:
+        self._was_unreceived = False
+        for of, request in enumerate(self._rounds[number - 1].requests, start=1):
+            place = RequestKey(number, of)
+            record = self._settled(place, request)
+            sent_again = {p for sources in self._sources for p in sources.get(place, ())}
+            self.outcome.add(place, record, sent_again, request.gone)
+            is_over = sent_again | request.gone
+            self._for_later[place] = {p: why for p, why in record.for_later.items() if p not in is_over}
+            if self._is_halted or self._has_lost_too_many(record):
+                self._is_halted = True
+                break
+
+    def _has_lost_too_many(self, record: RequestRecord) -> bool:
+        if self._lost_in_a_row < LOST_IN_A_ROW:
+            return False
+        if record.in_doubt:
+            return True
+        msg = f"{LOST_IN_A_ROW} requests in a row did not reach the gateway. A later try submits them again."
+        raise GatewayUnavailable(msg)
+
+    def _settled(self, place: RequestKey, request: Request) -> RequestRecord:
+        """Return all there is to know of a request, which is submitted if nobody did."""
+        record = self._ledger.find(place) if self._is_resumed else None
+        if record is not None and record.size != request.size:
+            msg = (
+                f"The ledger has a request {place.number} of {pluralize(record.size, 'recipient')}; this one "
+                f"has {request.size}. Nothing more was sent. Start a new DAG run, or clear the task with "
+                'on_clear="resend".'
+            )
+            raise IdempotencyConflict(msg)
+        if record is not None and record.cancelling_at is not None:
+            self._finish_cancelling(place, request, record)
+        if record is None or record.in_doubt:
+            self._trust_clocks()
+        is_found = record is not None
+        if record is None:
+            self._heed_stop()
+            if request.is_claimed:
+                raise _given_back(place)
+            record = self._submitted(place, request)
+        self._done.append((place, request))
+        if record.in_doubt:
+            self._clarify(place, request, record)
+        self.outcome.accepted_before += len(record.ids) if is_found else 0
+        if record.size == len(record.ids):
+            self._lost_in_a_row = 0
+        return record
+
+    def _trust_clocks(self) -> None:
+        if self._policy.is_held and not self._has_checked_clocks:
+            self._check_clocks()
+            self._has_checked_clocks = True
+
+    def _submitted(self, place: RequestKey, request: Request) -> RequestRecord:
+        if self._lost_in_a_row:
+            self._check_that_it_answers()
+        now = self._clock.now()
+        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
+        messages = request.messages(held)
+        self._refuse_past(messages, now)
+        due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
+        record = RequestRecord(request.size, now, self._process, held, due=due)
+        try:
+            self._ledger.claim(place, record, messages)
+        except ClaimLost:
+            claimed = self._ledger.find(place)
+            if claimed is None:
+                raise
+            return claimed
+        except LedgerUnavailable:
+            with suppress(LedgerUnavailable):
+                self._ledger.release_claim(place, record)  # it may have been written, and its answer lost
+            raise
+        self._receive(place, record, messages)
+        return record
+
+    def _receive(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+        """Submit a request that was claimed, and record its answer. One that cannot be out is given back."""
+        is_out = False
+
+        @contextmanager
+        def before_send() -> Iterator[None]:
+            nonlocal is_out
+            self._check_claim(place, record)
+            is_out = True
+            try:
+                yield
+            except OutcomeUnknown:
+                raise
+            except SmsError:
+                is_out = False
+                raise
+
+        try:
+            receipts = self._execute(self._call_for(messages), before_send)
+        except OutcomeUnknown as error:
+            self._lost_in_a_row += 1
+            self._log.warning("Request %d: %s", place.number, error)
+            return
+        except BaseException:  # a time-out strikes anywhere
+            if not is_out:
+                with suppress(LedgerUnavailable):
+                    self._ledger.release_claim(place, record)
+            raise
+        self._lost_in_a_row = 0
+        self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
+        if unpriced := sum(r.accepted and r.cost is None for r in receipts):
+            self._log.warning(
+                "Request %d: the gateway states no amount that can be read for %s.",
+                place.number,
+                pluralize(unpriced, "accepted text"),
+            )
+        self.outcome.note(receipts)
+        self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
+
+    def _check_that_it_answers(self) -> None:
+        """Ask for what costs nothing, before a request that could be lost as the last one was."""
+        with suppress(UnsupportedCapability):
+            self._execute(self._gateway.balance())
+
+    def _check_claim(self, place: RequestKey, record: RequestRecord) -> None:
+        """Claim anew what had to wait before it could leave; another process may have given it up."""
+        now = self._clock.now()
+        if now - record.claimed_at < CLAIM_LASTS:
+            return
+        if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
+            # It would be due before a lost answer could be looked up; a later try holds it anew.
+            msg = "The request had to wait too long to be held as it should. A later try submits it."
+            raise ClaimLost(msg)
+        self._ledger.renew(place, record, now)
+        record.claimed_at = now
+
+    def _refuse_past(self, messages: Iterable[Message], now: DateTime) -> None:
+        late = sum(len(m.recipients) for m in messages if m.send_at is not None and m.send_at <= now)
+        if late:
+            msg = (
+                f"The time of {pluralize(late, 'text')} has passed before they could be submitted; the "
+                "gateway would send them at once. Neither these nor those after them were submitted."
+            )
+            raise InvalidMessage(msg)
+
+    def _learn(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+        """Take receipts in and write them down. The ids are logged if even a repeat of that fails."""
+        record.learn(news)
+        try:
+            self._write_down(place, record, news)
+        except BaseException:  # a time-out strikes anywhere
+            self._log.exception(
+                "Request %d was answered and could not be recorded. Its ids, by position: %s",
+                place.number,
+                record.ids,
+            )
+            raise
+
+    def _write_down(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+        for pause in _RECORD_PAUSES:
+            with suppress(LedgerUnavailable):
+                self._ledger.record(place, record, news)
+                return
+            self._clock.sleep(pause)
+        self._ledger.record(place, record, news)
+
+    # What is in doubt.
+
+    def _clarify(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+        """Decide about those in doubt, as far as it can be decided."""
+        guarantee = self._policy.guarantee
+        if targets_of(request.messages(record.send_at)):
+            self._look_up(place, request, record)
+        if record.owner != self._process:
+            self._wait_for_other(place, record)
+        if guarantee is Guarantee.AT_LEAST_ONCE:
+            self._send_in_doubt_again(place, request, record)
+
+    def _send_in_doubt_again(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+        while record.in_doubt:
+            self._log.warning(
+                "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
+                place.number,
+                pluralize(len(record.in_doubt), "recipient"),
+            )
+            if not self._mark_not_received(place, request, record, record.in_doubt):
+                self._wait_for_other(place, record)
+
+    def _wait_for_other(self, place: RequestKey, record: RequestRecord) -> None:
+        """Wait until another process, which may be at it, records the answer, or cannot get one any more."""
+        until = record.claimed_at + self._policy.in_flight
+        if self._clock.now() < until:
+            self._log.info(
+                "Request %d was claimed by another process or try; waiting until %s for its answer.",
+                place.number,
+                until.isoformat(timespec="seconds"),
+            )
+        self._refresh(place, record)
+        while record.in_doubt and self._clock.now() < record.claimed_at + self._policy.in_flight:
+            self._sleep(_LOOKS[-1])
+            self._refresh(place, record)
+
+    def _refresh(self, place: RequestKey, record: RequestRecord) -> None:
+        """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
+        fresh = self._ledger.find(place)
+        if fresh is None:
+            raise _given_back(place)
+        record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
+        record.claimed_at = fresh.claimed_at
+
+    def _look_up(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+        """Look for held texts in the gateway's list, until all are found or cannot be there any more.
+
+        A list that does not prove who is absent leaves them in doubt, after ``LOOKING_LASTS``.
+        """
+        targets = {
+            position: target
+            for position, target in targets_of(request.messages(record.send_at)).items()
+            if position not in request.gone
+        }
+        pauses, later_pauses = iter(_LOOKS), iter(_LATER_LOOKS)
+        while True:
+            self._refresh(place, record)
+            began, proven_at = self._clock.now(), record.claimed_at + self._policy.in_flight
+            open_targets = not_due(record, targets, began)
+            if not open_targets:
+                self._log_due(place, record)
+                return
+            look = self._look(place, record, open_targets)
+            if look.adopted:
+                self._adopt(place, record, look.adopted)
+            if began >= proven_at and look.absent:
+                self._conclude_absence(place, request, record, look.absent)
+            is_last = began >= proven_at and (look.is_whole or began >= proven_at + LOOKING_LASTS)
+            if not record.in_doubt or is_last:
+                return
+            left = (proven_at - self._clock.now()).total_seconds()
+            is_proven = left <= 0
+            pause = next(later_pauses, _LATER_LOOKS[-1]) if is_proven else next(pauses, _LOOKS[-1])
+            self._sleep(pause if is_proven else min(pause, left))
+
+    def _look(self, place: RequestKey, record: RequestRecord, targets: Mapping[int, Target]) -> Look:
+        """Compare recipients with the list, but for what is known to be of others."""
+        try:
+            rows, is_whole = read_scheduled(self._execute, self._gateway)
+        except GatewayUnavailable as error:
+            self._log.warning("The list of scheduled texts could not be read: %s", error)
+            return Look(is_whole=False)
+        expected = Expected(targets.values(), record.claimed_at)
+        candidates = [row for row in rows if expected.may_be(row)]
+        taken = self._ledger.claimed(candidates)
+        found = expected.match(row for row in candidates if row.message_id not in taken)
+        conflicts = self._rivals(place, found.certain)
+        # Reading took time: what became due meanwhile may have left the list.
+        still_open = not_due(record, targets, self._clock.now())
+        return conclude(targets, found, is_whole=is_whole, still_open=still_open, conflicts=conflicts)
+
+    def _rivals(self, place: RequestKey, targets: Iterable[Target]) -> set[Target]:
+        """Return those targets that another request in doubt may have reached, too."""
+        numbers = defaultdict(set)
+        for number, send_at in targets:
+            numbers[send_at].add(number)
+        return {
+            Target(number, send_at)
+            for send_at, some in numbers.items()
+            for number in self._ledger.conflicts(place, send_at, some)
+        }
+
+    def _log_due(self, place: RequestKey, record: RequestRecord) -> None:
+        if record.in_doubt:
+            self._log.warning(
+                "Request %d: %s in doubt, due or never held, so the list of scheduled texts proves nothing.",
+                place.number,
+                pluralize(len(record.in_doubt), "recipient"),
+            )
+
+    def _adopt(self, place: RequestKey, record: RequestRecord, rows: Mapping[int, ScheduledMessage]) -> None:
+        self._log.info(
+            "Request %d: its answer was lost, and %s of %d in doubt stand in the list of scheduled texts "
+            "with their number, minute and time of submission: accepted.",
+            place.number,
+            pluralize(len(rows), "recipient"),
+            len(record.in_doubt),
+        )
+        news = {
+            position: Receipt(
+                number=row.number,
+                accepted=True,
+                message_id=row.message_id,
+                reason=None,
+                code="",
+                cost=row.refund,
+                balance=None,
+                send_at=row.send_at,
+            )
+            for position, row in rows.items()
+        }
+        self._learn(place, record, news)
+
+    def _conclude_absence(
+        self, place: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
+    ) -> None:
+        is_resubmitted = self._policy.guarantee is not Guarantee.AT_MOST_ONCE
+        if is_resubmitted and not self._mark_not_received(place, request, record, positions):
+            self._refresh(place, record)
+            return
+        self._log.info(
+            "Request %d: its answer was lost, and %s in doubt are not in the list of scheduled texts, %.0f "
+            "seconds after it was claimed, when it cannot reach the gateway any more: not accepted%s.",
+            place.number,
+            pluralize(len(positions), "recipient"),
+            (self._clock.now() - record.claimed_at).total_seconds(),
+            ", and submitted again" if is_resubmitted else ", it seems; a person decides",
+        )
+
+    def _mark_not_received(
+        self, place: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
+    ) -> bool:
+        """Have recipients sent to again, unless the process that claimed their request is still at it."""
+        recipients = [recipient for part in request.parts for recipient in part.recipients]
+        news = {p: Receipt.declined(RejectReason.NOT_RECEIVED, recipients[p].number) for p in positions}
+        if not self._ledger.mark_not_received(place, record, news):
+            return False
+        self._was_unreceived = True
+        record.learn(news)
+        return True
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, and notice within a second that the task is being killed."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        while (left := (until - self._clock.now()).total_seconds()) > 0:
+            self._heed_stop()
+            self._clock.sleep(min(1.0, left))
+
+    # What is taken back.
+
+    def _heed_stop(self) -> None:
+        if not self._is_stopped:
+            return
+        if self._cancels_on_stop:
+            self._take_back()
+        msg = "The task is being killed; nothing more is submitted."
+        raise SendStopped(msg)
+
+    def _take_back(self) -> None:
+        """Cancel what was accepted and is not due yet."""
+        while self._done:
+            place, request = self._done.pop()
+            record = self._ledger.find(place)
+            if record is not None and record.ids:
+                self._take_back_one(place, request, record)
+
+    def _take_back_one(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+        now = self._clock.now()
+        targets = targets_of(request.messages(record.send_at))
+        ids = [
+            record.ids[position]
+            for position in sorted(record.ids.keys() - record.taken_back)
+            if position in targets and targets[position].send_at > now
+        ]
+        if not ids:
+            return
+        record.cancelling_at = now
+        self._ledger.cancelling(place, record)
+        # Not repeated: of a second answer nobody could tell who cancelled what.
+        call = replace(self._gateway.cancel(ids), is_repeatable=False)
+        answers: Answers[Cancellation] = Answers()
+        try:
+            answers = self._execute(call)
+        except OutcomeUnknown as error:
+            self._log.warning("Request %d: %s", place.number, error)
+        if {answer.message_id for answer in answers}.issuperset(ids):
+            self._note_cancelled(place, record, {a.message_id for a in answers if a.cancelled})
+        else:
+            self._finish_cancelling(place, request, record)
+
+    def _finish_cancelling(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+        """Find out what a kill cancelled unrecorded; the request for that may still be under way.
+
+        What is neither scheduled nor has a status was cancelled: what has gone out has one, for 90 days.
+        """
+        began = record.cancelling_at or self._clock.now()
+        while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
+            self._clock.sleep(min(1.0, left))
+        rows, is_whole = read_scheduled(self._execute, self._gateway)
+        targets = targets_of(request.messages(record.send_at))
+        waiting = {row.message_id for row in rows}
+        gone = {
+            message_id: targets[position].send_at
+            for position, message_id in record.ids.items()
+            if position in targets and position not in record.taken_back and message_id not in waiting
+        }
+        reports = self._execute(self._gateway.delivery_reports(list(gone))) if gone else ()
+        unknown = {
+            r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND and r.message_id in gone
+        }
+        is_answered = gone.keys() <= {report.message_id for report in reports}
+        now = self._clock.now()
+        if not (is_whole and is_answered) or any(
+            gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown
+        ):
+            msg = f"What was cancelled of request {place.number} cannot be told yet. A later try asks again."
+            raise GatewayUnavailable(msg)
+        self._note_cancelled(place, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
+
+    def _note_cancelled(
+        self, place: RequestKey, record: RequestRecord, cancelled: Collection[MessageId]
+    ) -> None:
+        self._log.info("Request %d: %s cancelled.", place.number, pluralize(len(cancelled), "text"))
+        record.cancelling_at = None
+        news = {
+            position: Receipt.declined(RejectReason.CANCELLED, cost=record.costs.get(position, Decimal(0)))
+            for position, message_id in record.ids.items()
+            if message_id in cancelled
+        }
+        self._learn(place, record, news)
+
+
+def _given_back(place: RequestKey) -> ClaimLost:
+    return ClaimLost(f"Request {place.number} was given back by the process that had claimed it. Try again.")

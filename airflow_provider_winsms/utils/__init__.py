@@ -1,0 +1,1 @@
+"""Airflow glue: templates, parameters, errors, the task state store."""

@@ -1,0 +1,220 @@
+"""A task that waits for delivery: on its own worker, or, deferred, in the triggerer.
+
+The sensor waits and does nothing else, a send operator waits after it has sent; here is what both do alike.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.delivery.events import LedgerAddress
+from airflow_provider_winsms.delivery.packed_ids import pack
+from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
+from airflow_provider_winsms.delivery.tracker import DeliveryWait, UnreadableIds
+from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
+from airflow_provider_winsms.gateways.backoff import back_off
+from airflow_provider_winsms.options import NOT_FOUND_GRACE
+from airflow_provider_winsms.utils.batches import history_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_winsms.delivery.events import IdSource
+    from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
+    from airflow_provider_winsms.delivery.schedule import Schedule
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
+
+IDS_IN_A_TRIGGER = 1000
+"""So many ids stand in the arguments of a trigger; if there are more, these say where the ids are."""
+
+IDS_SHOWN = 10
+"""How many ids of texts that did not arrive stand in the log; the counts are of all."""
+
+WAITING_FOR_KEY = "waiting_for"
+"""The XCom key under which a task that defers leaves the ids that it waits for, if they are many."""
+
+_BACKSTOP = timedelta(minutes=10)
+"""How much longer than the trigger's own end Airflow waits for it: a triggerer may be restarting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to wait. Instants are in seconds since the epoch.
+
+    :param first_at: when to ask first.
+    :param end_at: when to stop.
+    :param grace_until: until when an id that the gateway does not know may be one that it has just made.
+    :param ledger: where reports are written before they count.
+    :param not_found_holds: seconds for which an id must be unknown until it counts as lost.
+    """
+
+    sms_conn_id: str
+    min_delivered: float
+    schedule: Schedule
+    first_at: float
+    end_at: float
+    grace_until: float
+    ledger: LedgerAddress | None = None
+    not_found_holds: float = NOT_FOUND_GRACE
+
+    def trigger(self, source: IdSource) -> SmsDeliveryTrigger:
+        """Return the trigger that waits so."""
+        from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
+
+        return SmsDeliveryTrigger(
+            sms_conn_id=self.sms_conn_id,
+            source=source,
+            min_delivered=self.min_delivered,
+            begins_at=self.schedule.begins_at,
+            shortest_pause=self.schedule.shortest,
+            longest_pause=self.schedule.longest,
+            first_at=self.first_at,
+            end_at=self.end_at,
+            grace_until=self.grace_until,
+            ledger=None if self.ledger is None else list(self.ledger),
+            not_found_holds=self.not_found_holds,
+        )
+
+    def deferral_timeout(self, now: float) -> timedelta:
+        """Return how long Airflow is to wait for the trigger."""
+        # Not a pendulum.Duration: those do not pass from a task to its supervisor (Airflow 3.3.2).
+        return timedelta(seconds=max(0.0, self.end_at - now)) + _BACKSTOP
+
+
+class WorkerWait:
+    """The wait of one try on its worker, from its first look on.
+
+    :param now: seconds since the epoch.
+    :raises InvalidMessage: if the terms make no sense.
+    """
+
+    def __init__(
+        self,
+        hook: SmsHook,
+        message_ids: Iterable[MessageId],
+        terms: Terms,
+        now: Callable[[], float],
+        log: Any,
+    ) -> None:
+        self.terms = terms
+        self._texts = DeliveryWait(
+            message_ids,
+            min_delivered=terms.min_delivered,
+            grace_until=terms.grace_until,
+            not_found_holds=terms.not_found_holds,
+        )
+        self._hook = hook
+        self._now = now
+        self._log = log
+        self._failures = 0
+        self._unreadable = UnreadableIds()
+        self._not_before = terms.first_at
+        self.trouble = ""
+        """What was in the way of the last look."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether waiting longer changes nothing."""
+        return self._texts.is_settled
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is settled, or its end has come."""
+        return self.is_settled or self._now() >= self.terms.end_at
+
+    @property
+    def outcome(self) -> DeliveryOutcome:
+        """How things stand."""
+        return self._texts.outcome()
+
+    def pause(self) -> float:
+        """Return the seconds until the next look."""
+        now = self._now()
+        next_at = max(now + self.terms.schedule.pause(now), self._not_before)
+        return max(0.0, min(next_at, self.terms.end_at) - now)
+
+    def look(self) -> None:
+        """Ask for what is open, unless looks that failed ask for a longer pause.
+
+        :raises SmsError: a permanent one, as it comes.
+        """
+        if self._now() < self._not_before:
+            return
+        try:
+            self._look()
+        except (GatewayUnavailable, LedgerUnavailable) as error:
+            if error.is_permanent:
+                raise
+            self._failures += 1
+            self.trouble = str(error)
+            retry_after = error.retry_after if isinstance(error, GatewayUnavailable) else None
+            pause = back_off(max(self.terms.schedule.shortest, SHORTEST_PAUSE), self._failures, retry_after)
+            self._log.warning("%s Asking again in %.0f seconds.", error, pause)
+            self._not_before = self._now() + pause
+        else:
+            self._failures, self.trouble = 0, ""
+
+    def _look(self) -> None:
+        with ExitStack() as stack:
+            history = None
+            if self.terms.ledger is not None:
+                history = stack.enter_context(history_at(*self.terms.ledger))
+            for call in self._texts.calls(self._hook.gateway):
+                reports = self._hook.execute(call)
+                self._unreadable.name(reports.unreadable, self._log)
+                if history is not None and (news := self._texts.news(reports)):
+                    history.delivered(news)
+                self._texts.absorb(reports, self._now())
+
+    def source(self, leave: Callable[[str], dict[str, Any]]) -> IdSource:
+        """Return where a trigger finds the ids.
+
+        :param leave: is called if they are many, with all of them packed; returns what leads to an XCom that
+            has them.
+        """
+        packed = pack(self._texts.message_ids)
+        return {"message_ids": packed} if len(self._texts) <= IDS_IN_A_TRIGGER else {"xcom": leave(packed)}
+
+
+def xcom_of(context: Context, key: str) -> dict[str, Any]:
+    """Return what leads to an XCom of the running task, for ``XCom.get_one``."""
+    instance = context["ti"]
+    return {
+        "key": key,
+        "dag_id": instance.dag_id,
+        "run_id": instance.run_id,
+        "task_id": instance.task_id,
+        "map_index": instance.map_index,
+    }
+
+
+def result_or_raise(
+    outcome: DeliveryOutcome, *, min_delivered: float, ran_out: str | None, trouble: str, log: Any
+) -> dict[str, Any]:
+    """Return how a wait ended, in counts, if enough texts arrived.
+
+    :param ran_out: the time that ran out before it was settled, if one did.
+    :param trouble: what was in the way of the last question.
+    :raises DeliveryFailed: if too few arrived. The log then has the first of the others.
+    """
+    log.info("Delivery: %s", outcome.summary())
+    if outcome.is_success:
+        return outcome.summary()
+    first = ", ".join(f"{report.message_id} {report.state}" for report in outcome.undelivered[:IDS_SHOWN])
+    log.info("Not delivered, the first of them: %s.", first)
+    why = f"Too few texts arrived for min_delivered={min_delivered:g}"
+    if ran_out is not None:
+        why = f"Not settled within {ran_out}"
+    raise outcome.failure(why, trouble)
+
+
+def ledger_address(conn_id: str | None, prefix: str) -> LedgerAddress | None:
+    """Return where reports are written to, if there is a ledger for them."""
+    return None if conn_id is None else LedgerAddress(conn_id, prefix)

@@ -1,0 +1,181 @@
+"""What a DAG gives an operator is held against what each parameter may be, as early as it is known.
+
+That is when the DAG is read: a wrong value is an import error of the DAG. What a template, a function or
+another task gives is known once the task's fields are rendered, and is checked before anything is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import cache
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, MappedOperator
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.messages import is_missing
+from airflow_provider_winsms.options import nearest
+from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from airflow_provider_winsms.options import Check
+
+    _Operator = BaseOperator
+else:
+    # A base between an operator and Airflow's sensor must leave the sensor's constructor in its place.
+    _Operator = object
+
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+class CheckedParameters(_Operator):
+    """An operator that refuses wrong parameters.
+
+    Its constructor ends with ``check_when_read``, its ``execute`` begins with ``check_when_rendered``. Both
+    raise ``InvalidMessage``, which fails a task for good.
+    """
+
+    parameter_checks: ClassVar[Mapping[str, Check]] = {}
+    """For each parameter, what refuses a wrong value of it."""
+
+    sealed_fields: ClassVar[tuple[str, ...]] = ()
+    """Template fields that are checked where they are unsealed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        _refuse_unknown(type(self), kwargs)
+        self._check_known(kwargs)
+        super().__init__(**kwargs)
+
+    if not TYPE_CHECKING:  # a type checker knows Airflow's own, with all its arguments
+
+        @classmethod
+        def partial(cls, **kwargs: Any) -> Any:
+            """Return what Airflow does, unless a value is wrong. Airflow itself looks at the names alone."""
+            cls._check_known(kwargs)
+            return super().partial(**kwargs)
+
+    def check_when_read(self) -> None:
+        """Refuse what is wrong and known already.
+
+        :raises InvalidMessage: naming the task and the parameter.
+        """
+        given = {"task_id": self.task_id, "dag": self.get_dag()}
+        given.update((name, getattr(self, name)) for name in self.parameter_checks)
+        known = self._check_known(given)
+        with _naming(self.task_id):
+            self.check_together(known)
+
+    def check_when_rendered(self) -> None:
+        """Refuse what is wrong, now that everything is known but for what is sealed.
+
+        :raises InvalidMessage: naming the parameter.
+        """
+        known = [name for name in self.parameter_checks if name not in self.sealed_fields]
+        for name in known:
+            self.parameter_checks[name](name, getattr(self, name))
+        self.check_together(known)
+
+    def check_together(self, known: Collection[str]) -> None:
+        """Hold parameters against one another.
+
+        :param known: those whose values are known.
+        :raises InvalidMessage: if some do not go together.
+        """
+
+    @classmethod
+    def _check_known(cls, given: Mapping[str, Any]) -> list[str]:
+        """Check those of the given values that are known when the DAG is read, and return their names."""
+        delimiters_differ = bool(getattr(given.get("dag"), "jinja_environment_kwargs", None))
+        with _naming(given.get("task_id")):
+            return [
+                name
+                for name in cls.parameter_checks
+                if name in given and cls._check_one(name, given[name], delimiters_differ=delimiters_differ)
+            ]
+
+    @classmethod
+    def _check_one(cls, name: str, value: object, *, delimiters_differ: bool) -> bool:
+        """Check a value if it is known, and tell whether it is."""
+        try:
+            _refuse_task(name, value)
+            if name not in cls.template_fields:
+                _refuse_template(name, value)
+            elif not _is_known(value) or (delimiters_differ and isinstance(value, str)):
+                return False
+            cls.parameter_checks[name](name, value)
+        except InvalidMessage:
+            raise
+        except Exception as error:  # noqa: BLE001 - an object of the DAG file's may raise whatever it likes
+            kind = type(error).__name__
+        else:
+            return True
+        # Raised here, it has no context with the words of the other.
+        msg = f"`{name}` cannot be looked at ({kind}; its text is not shown, as it may hold numbers)."
+        raise InvalidMessage(msg)
+
+
+@contextmanager
+def _naming(task_id: object) -> Iterator[None]:
+    """Let the error name the task, and fail it at once where it is one of a mapped task on a worker."""
+    with permanent_errors_fail_at_once():
+        try:
+            yield
+        except InvalidMessage as error:
+            msg = f"Task {task_id!r}: {error}"
+            raise InvalidMessage(msg) from None
+
+
+def _refuse_unknown(kind: type, given: Mapping[str, Any]) -> None:
+    """Refuse names that are no parameter's. Airflow does so too, and shows their values, such as numbers.
+
+    :raises TypeError: naming them.
+    """
+    known = _parameters_of(kind)
+    if unknown := [name for name in given if name not in known]:
+        msg = (
+            f"{kind.__name__} got unexpected keyword arguments: {', '.join(unknown)} (task_id: "
+            f"{given.get('task_id')}).{nearest(unknown[0], known)}"
+        )
+        raise TypeError(msg)
+
+
+@cache
+def _parameters_of(kind: type) -> frozenset[str]:
+    """Return the names that a constructor takes, or one that it calls."""
+    constructors = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
+    # Airflow hands this one to every constructor that it wraps.
+    return frozenset({"default_args"}.union(*(signature(each).parameters for each in constructors)))
+
+
+def _refuse_task(name: str, value: object) -> None:
+    """Refuse a task in place of its result; as a function, it would fail somewhere inside Airflow."""
+    if isinstance(value, (BaseOperator, MappedOperator)):
+        way_out = f"Give what it returns, such as {value.task_id}.output."
+    elif hasattr(type(value), "expand_kwargs"):
+        way_out = "Call it, so that it becomes a task whose result is given: `my_task()`, not `my_task`."
+    else:
+        return
+    msg = f"`{name}` is a task itself. {way_out}"
+    raise InvalidMessage(msg)
+
+
+def _refuse_template(name: str, value: object) -> None:
+    if not _is_known(value) and not is_missing(value):
+        msg = f"{name} is no template field. Give a value that is known when the DAG is read."
+        raise InvalidMessage(msg)
+
+
+def _is_known(value: object) -> bool:
+    """Whether rendering leaves the value of a template field as it is."""
+    if isinstance(value, str):
+        return "{" not in value or not any(mark in value for mark in _TEMPLATE_MARKS)
+    if isinstance(value, Mapping):
+        return all(map(_is_known, value.values()))
+    if isinstance(value, (list, tuple, set)):
+        return all(map(_is_known, value))
+    # What another task returns can be resolved; a missing value of a data frame becomes None.
+    return value is None or not (callable(value) or hasattr(value, "resolve") or is_missing(value))

@@ -1,0 +1,420 @@
+"""Template fields, above all those that hold personal data: rendered for the task, kept out of view and log.
+
+Airflow stores the rendered value of each template field for its web page, and logs the template when
+rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``. It
+renders when ``execute`` first asks for it.
+
+A template stands in the DAG file. What another task returned is data, in whichever way it comes, and is never
+rendered: a customer who is called ``{{ conn.winsms_default.password }}`` must not be sent the password.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+import jinja2
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    MappedOperator,
+    TaskDeferred,
+)
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from jinja2.nativetypes import native_concat
+
+from airflow_provider_winsms.exceptions import InvalidMessage, TemplateFailed
+from airflow_provider_winsms.messages import is_missing, is_table
+from airflow_provider_winsms.utils.errors import as_airflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from airflow.providers.common.compat.sdk import DAG, Context, XComArg
+
+    from airflow_provider_winsms.exceptions import SmsError
+
+    T = TypeVar("T")
+
+    Templated: TypeAlias = T | XComArg | Callable[..., T]
+    """A value, what another task returned, or a function that Airflow calls when it renders the task."""
+
+    _Operator = BaseOperator
+else:
+    # A base between an operator and Airflow's sensor must leave the sensor's constructor in its place.
+    _Operator = object
+
+_UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
+_OF_THE_LOGICAL_DATE = ("ds", "ts", "logical_date", "data_interval")
+
+_LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(__file__).parent))
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
+_MOST_DIGITS_OF_A_NAME = 4
+_NOT_FOUND = re.compile(r"Variable (.+) not found")
+_NOT_DEFINED = re.compile(r"The conn_id `(.+)` isn't defined")
+
+_OF_THE_TASK = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, GeneratorExit)
+"""What ends a task from outside, and is no failure of what was given."""
+
+_END: Any = object()
+
+
+class Sealed:
+    """A template field whose text shows nothing of it, and that renders when its value is first asked for.
+
+    Airflow renders the fields of a task that resumes, too, which asks for none of its values.
+    """
+
+    def __init__(self, field: str, given: Any, render: Callable[[], Any]) -> None:
+        self._field = field
+        self._given = given
+        self._render = render
+
+    @cached_property
+    def value(self) -> Any:
+        """The rendered value. If it is an iterator, what it raises later is sealed too.
+
+        :raises InvalidMessage: if the template is wrong.
+        :raises TemplateFailed: if the function, or what a template calls, fails.
+        """
+        rendered = self._sealed(self._render)
+        return self._each(rendered) if isinstance(rendered, Iterator) else rendered
+
+    def _each(self, items: Iterator[T]) -> Iterator[T]:
+        while (item := self._sealed(lambda: next(items, _END))) is not _END:
+            yield item
+
+    def _sealed(self, act: Callable[[], Any]) -> Any:
+        return sealed(act, f"`{self._field}`", self._given)
+
+    def __repr__(self) -> str:
+        return "(not shown)"
+
+
+def sealed(
+    act: Callable[[], T], field: str, given: object = None, passing: tuple[type[SmsError], ...] = ()
+) -> T:
+    """Return what a call returns, which runs code of a DAG file.
+
+    An error of it says where it was raised, and nothing of its own words, causes and notes: they may quote
+    numbers or a text. Whether it skips the task, or fails it for good, stays.
+
+    :param field: the name of what is computed, for the error.
+    :param given: what the DAG file gave for it.
+    :param passing: errors that are raised as they are.
+    :raises InvalidMessage: if a template is wrong.
+    :raises TemplateFailed: if anything else is.
+    """
+    try:
+        return act()
+    except passing:
+        raise
+    except BaseException as error:  # noqa: BLE001 - also what is no Exception has words
+        wrong = _without_words(error, field, given)
+    raise wrong
+
+
+def _without_words(error: BaseException, field: str, given: object) -> BaseException:
+    """Return what to raise in place of an error. Raised later, it has no context."""
+    if isinstance(error, _OF_THE_TASK):
+        error.__cause__ = error.__context__ = None
+        return error
+    # A template that is nested too deeply is as wrong as any other.
+    is_nested = isinstance(error, RecursionError) and not inspect.isroutine(given)
+    if isinstance(error, jinja2.TemplateError) or is_nested:
+        return as_airflow(InvalidMessage(_wrong_template(error, field)), AirflowFailException)
+    what = f"The function {given.__name__!r}" if inspect.isroutine(given) else "The value"
+    subject, place = f"{what} given for {field}", _place(error, given)
+    if isinstance(error, AirflowSkipException):
+        return AirflowSkipException(f"{subject} skips the task ({place}).")
+    failed = TemplateFailed(
+        f"{subject} failed{_reason(error)} ({place}; its text is not shown, as it may hold numbers). A "
+        "function is called with context= and jinja_env=; the run's values are in context, such as "
+        "context['dag_run']."
+    )
+    return as_airflow(failed, AirflowFailException) if isinstance(error, AirflowFailException) else failed
+
+
+def _wrong_template(error: BaseException, field: str) -> str:
+    """Name the error; its own text may quote the template, or a key that was looked up."""
+    undefined = _UNDEFINED.fullmatch(str(error)) if isinstance(error, jinja2.UndefinedError) else None
+    where = f": {undefined[0]}" if undefined else ""
+    where = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else where
+    hint = ""
+    if undefined and undefined[1].startswith(_OF_THE_LOGICAL_DATE):
+        hint = " A run without a logical date, as a manual one, has none; use dag_run.run_after."
+    kind = type(error).__name__
+    return f"The template of {field} could not be rendered ({kind}{where}).{hint}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return the kind of an error, and the name that was looked up in vain, if it may be shown."""
+    if isinstance(error, AirflowRuntimeError) and error.error.error == ErrorType.VARIABLE_NOT_FOUND:
+        detail = error.error.detail or {}
+        found = _NOT_FOUND.fullmatch(str(detail.get("message", "")))
+        return f": there is no Variable{_shown(found[1] if found else detail.get('key'))}"
+    if isinstance(error, AirflowNotFoundException) and (found := _NOT_DEFINED.fullmatch(str(error))):
+        return f": there is no connection{_shown(found[1])}"
+    key = error.args[0] if type(error) is KeyError and len(error.args) == 1 else None
+    return f" with {type(error).__name__}{_shown(key) if _stands_in_code(key, error) else ''}"
+
+
+def _shown(name: object) -> str:
+    """Return a name to append, if it can be neither a number nor a text."""
+    is_plain = type(name) is str and _PLAIN_NAME.fullmatch(name)
+    is_shown = is_plain and sum(map(str.isdigit, str(name))) <= _MOST_DIGITS_OF_A_NAME
+    return f" {name!r}" if is_shown else ""
+
+
+def _stands_in_code(key: object, error: BaseException) -> bool:
+    """Tell whether a key stands in the functions that ran, and does not come from data."""
+    consts = (
+        const for frame, _ in traceback.walk_tb(error.__traceback__) for const in frame.f_code.co_consts
+    )
+    return type(key) is str and any(
+        key == const or (type(const) is tuple and key in const) for const in consts
+    )
+
+
+def _place(error: BaseException, given: object) -> str:
+    """Return the file and line of a DAG's own code that failed; they hold nothing personal."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file = given.__code__.co_filename if inspect.isfunction(given) else None
+    own = (
+        frame
+        for frame in reversed(frames)
+        if frame.filename == file
+        or not ("site-packages" in frame.filename or frame.filename.startswith(_LIBRARIES))
+    )
+    place = next(own, frames[-1])
+    return f"{Path(place.filename).name}, line {place.lineno}"
+
+
+class _Template:
+    """What Airflow's templating calls in place of a field's own template, which it would log on an error."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        self._sealed = sealed
+
+    def __call__(self, **_: Any) -> Sealed:
+        return self._sealed
+
+    def __repr__(self) -> str:
+        return repr(self._sealed)
+
+
+class TemplatedFields(_Operator):
+    """The way in which our operators render: once, and a text stays the text that it is.
+
+    Airflow renders the fields again when a deferred task resumes. By then their functions may give something
+    else, or fail, though nothing is left to do with it, so a task that resumes keeps what was rendered.
+    """
+
+    text_fields: ClassVar[tuple[str, ...]] = ("batch", "idempotency_key", "ledger_conn_id", "sms_conn_id")
+    """Template fields, and keys of dicts in them, that are text even where Airflow renders objects."""
+
+    # The two that follow are Airflow's own means for an operator that renders in its own way; private, and
+    # checked on 3.3.2.
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        if _is_resumed(context):
+            # Airflow then leaves the view of the rendered fields as the task left it.
+            parent.template_fields = ()
+            return
+        if parent is self:
+            seen_oids.update(id(getattr(self, name)) for name in _fields_of_data(self, context))
+            self._seal(context, jinja_env, seen_oids)
+        _put_none_for_missing(parent, template_fields)
+        for field in set(template_fields).intersection(self.text_fields):
+            value = getattr(parent, field)
+            if isinstance(value, str) and id(value) not in seen_oids:
+                setattr(parent, field, _TextTemplate(value, jinja_env))
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        _put_none_for_missing(parent, template_fields)
+
+    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+        """Put in place of personal fields what shows nothing of them."""
+
+    def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
+        rendered = _rendered(template, context)
+        if not self._is_native(dag):
+            return str(rendered)
+        # Airflow's own native rendering reads any text as Python: 012 and 'Quoted' would be other texts then.
+        return _collection_or_text(rendered) if isinstance(rendered, str) else rendered
+
+    def _is_native(self, dag: DAG | None) -> bool:
+        of_dag = getattr(dag or self.get_dag(), "render_template_as_native_obj", False)
+        own: bool | None = getattr(self, "render_template_as_native_obj", None)
+        return of_dag if own is None else own
+
+
+class SealedFields(TemplatedFields):
+    """The same for an operator of whose ``template_fields`` the ``sealed_fields`` are personal.
+
+    It is no operator itself: Airflow would give it a constructor with ``BaseOperator``'s own defaults, which
+    are not those of a mapped task, and no mapped send could run.
+    """
+
+    sealed_fields: ClassVar[tuple[str, ...]] = ()
+
+    # Airflow 3.3.2 reads the defaults of a mapped task from the constructors of its classes (apache/airflow
+    # #72589), and from an inherited one None for `inlets`, which fails the task before it begins.
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def unsealed(self, field: str) -> Any:
+        """Return the value of a sealed field: rendered, or as given where Airflow did not render."""
+        value = getattr(self, field)
+        return value.value if isinstance(value, Sealed) else value
+
+    def unseal(self) -> None:
+        """Render all sealed fields, so that one that is wrong, or skips the task, does so before all else."""
+        for field in self.sealed_fields:
+            self.unsealed(field)
+
+    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+        def rendered(field: str, value: Any) -> Any:
+            if callable(value):
+                return value(context=context, jinja_env=jinja_env)
+            if _is_plain(value):
+                return value
+            templates = _Templates(seen_oids, self.text_fields, jinja_env)
+            return self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
+
+        for field in self.sealed_fields:
+            value = getattr(self, field)
+            if value is not None and not isinstance(value, Sealed):
+                setattr(self, field, _Template(Sealed(field, value, partial(rendered, field, value))))
+
+
+class _TextTemplate:
+    """A template of text. Airflow resolves it as it does what another task returned."""
+
+    def __init__(self, template: str, jinja_env: jinja2.Environment) -> None:
+        self._template = template
+        self._jinja_env = jinja_env
+
+    def __repr__(self) -> str:
+        return repr(self._template)
+
+    def resolve(self, context: Context) -> Any:
+        """Return the text, or nothing or a collection, which are refused later."""
+        value = _rendered(self._jinja_env.from_string(self._template), context)
+        return value if value is None or isinstance(value, (list, tuple, dict, set)) else str(value)
+
+
+def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
+    """Spare Airflow the values of data frames: NA refuses to be true or false, and NaN to be JSON."""
+    for field in fields:
+        if is_missing(getattr(parent, field)):
+            setattr(parent, field, None)
+
+
+def _fields_of_data(operator: BaseOperator, context: Context) -> Collection[str]:
+    """Return the template fields whose values another task returned for ``expand_kwargs``.
+
+    Airflow would render them, other than those that came by ``expand``.
+    """
+    mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
+    rows: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if not isinstance(mapped, MappedOperator) or isinstance(rows, Mapping):
+        return ()
+    index: Any = context["ti"].map_index
+    row = rows[index] if isinstance(rows, Sequence) else rows
+    if isinstance(row, Mapping):
+        return ()
+    return set(operator.template_fields).difference(mapped.partial_kwargs)
+
+
+def _is_resumed(context: Context) -> bool:
+    """Whether the task was deferred and goes on. Airflow gives no public word of it; none means: no."""
+    from_server = getattr(context["ti"], "_ti_context_from_server", None)
+    return bool(getattr(from_server, "next_method", None))
+
+
+def _rendered(template: jinja2.Template, context: Context) -> Any:
+    """Render a template to text, or to the one value that a native environment has for it.
+
+    It does so as Airflow does: the context is not to be made a dict.
+    """
+    environment = template.environment
+    values: Any = copy.copy(context)
+    values.update((name, value) for name, value in template.globals.items() if name not in values)
+    root = environment.context_class(environment, values, template.name, template.blocks)
+    try:
+        nodes = list(template.root_render_func(root))
+    except Exception:  # noqa: BLE001 - it raises again, with a traceback that points into the template
+        environment.handle_exception()
+    if len(nodes) == 1 and not isinstance(nodes[0], jinja2.Undefined):
+        return nodes[0]
+    return "".join(map(str, nodes))
+
+
+def _collection_or_text(text: str) -> Any:
+    """Return the list, tuple, dict or set that a text spells out, and every other text as it is."""
+    if not text.lstrip().startswith(("[", "{", "(")):
+        return text
+    value = native_concat([text])
+    return value if isinstance(value, (list, tuple, dict, set)) else text
+
+
+def is_computed(given: object) -> bool:
+    """Tell whether a parameter is found out as the task runs, by a function, a task or a template."""
+    if isinstance(given, str):
+        return "{{" in given or "{%" in given
+    if isinstance(given, Mapping):
+        return any(map(is_computed, given.values()))
+    if isinstance(given, (list, tuple)):
+        return any(map(is_computed, given))
+    return callable(given) or hasattr(given, "resolve") or hasattr(given, "__next__")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a list holds text without a template: rendering 100,000 numbers one by one takes seconds."""
+    return isinstance(value, list) and all(isinstance(item, str) and "{" not in item for item in value)
+
+
+class _Templates(NamedTuple):
+    """Puts lists and dicts for whatever else can be walked through: Airflow renders nothing in a generator.
+
+    :param resolved: the ids of values that came from other tasks, which hold no templates.
+    :param text_fields: fields, and keys of dicts, whose templates are of text.
+    """
+
+    resolved: set[int]
+    text_fields: tuple[str, ...]
+    jinja_env: jinja2.Environment
+
+    def of(self, value: Any, field: object = None) -> Any:
+        """Return what Airflow can render of a value that is in a field, or under a key."""
+        if (
+            id(value) in self.resolved
+            or isinstance(value, bytes)
+            or hasattr(value, "resolve")
+            or is_table(value)
+        ):
+            return value
+        if isinstance(value, str):
+            return _TextTemplate(value, self.jinja_env) if field in self.text_fields else value
+        if isinstance(value, Mapping):
+            return {key: self.of(item, key) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return tuple(self.of(item) for item in value)
+        return [self.of(item) for item in value] if isinstance(value, Iterable) else value

@@ -1,0 +1,1 @@
+"""Load lists into tables, and create views over them. It does not know Airflow."""

@@ -1,0 +1,315 @@
+"""What to read, of each kind of dataset, so that the table has every row once.
+
+The table is the only memory. What was read and what the table has must together make up what the gateway
+states; if they do not, everything is read once more.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
+from airflow_provider_winsms.ledger.schema import quoted
+from airflow_provider_winsms.messages import Columns
+from airflow_provider_winsms.options import STATUS_LASTS
+from airflow_provider_winsms.sql.values import read_instant
+from airflow_provider_winsms.warehouse.reader import Ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from datetime import datetime
+
+    from airflow_provider_winsms.gateways.throttle import Throttle
+    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.runtime import Log
+    from airflow_provider_winsms.warehouse.mapping import Chunk, RowMapper
+    from airflow_provider_winsms.warehouse.reader import PagedList
+    from airflow_provider_winsms.warehouse.table import Merged, TargetTable
+
+MAY_CHANGE_FOR = STATUS_LASTS + timedelta(days=3)
+"""So long after it was due, a text may still get another state."""
+
+_LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
+_OPEN_IDS = (
+    "SELECT {message_id} FROM {table} WHERE {sms_conn_id} = {p} AND {message_id} IS NOT NULL "
+    "AND {state} IN (CHANGING) AND COALESCE({send_at}, {submitted_at}) >= {p}"
+).replace("CHANGING", quoted(CHANGING_STATES))
+_WITHOUT_ID = (
+    "SELECT {batch_id}, {round}, {request}, {position} FROM {table} "
+    "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
+).replace("CHANGING", quoted(CHANGING_STATES))
+_STREAM_ATTEMPTS = 3
+_MOST_PROBES = 64
+"""So many requests look for rows that cannot be read, before the whole list is read instead."""
+_OVERLAP_OF_A_PAGE = 10
+"""A tenth of a page is read again, or more, to fill the last page: rows may come late."""
+
+
+@dataclass(slots=True)
+class LoadOutcome:
+    """What a load read and did.
+
+    :param requests: without those of a refresh.
+    :param total: how many rows the gateway states; how many were read, where it does not say.
+    :param unreadable: how many rows were left out because they could not be read.
+    """
+
+    merged: Merged
+    rows_read: int
+    requests: int
+    total: int
+    high_water_mark: int | None = None
+    unreadable: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a task returns of it."""
+        return {
+            "rows_read": self.rows_read,
+            "rows_loaded": self.merged.loaded,
+            "rows_removed": self.merged.removed,
+            "unreadable": self.unreadable,
+            "requests": self.requests,
+            "total": self.total,
+            "high_water_mark": self.high_water_mark,
+        }
+
+
+class ListLoad:
+    """Loads a list that only grows.
+
+    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on.
+    """
+
+    def __init__(self, pages: PagedList[Any], table: TargetTable, log: Log) -> None:
+        self._pages = pages
+        self._table = table
+        self._log = log
+        self._ids = Ids()
+
+    def run(self, *, is_whole: bool) -> LoadOutcome:
+        """Read what is new, or all; and all in any case if the table is empty, or rows do not add up."""
+        if is_whole or self._table.highest() is None:
+            if not self._reads_all():
+                self._read_all_again()
+        elif not self._reads_news():
+            self._read_all_again()
+        return _outcome(self._pages, self._table, self._table.finish())
+
+    def _read_all_again(self) -> None:
+        self._log.warning(
+            "The rows do not add up to the %d that the gateway states. Reading the whole list once more.",
+            self._pages.total,
+        )
+        if not self._reads_all():
+            self._log.warning(
+                "The gateway states %d rows and lists %d, which are loaded. The next load looks again.",
+                self._pages.total,
+                self._ids.count(),
+            )
+
+    def _reads_all(self) -> bool:
+        """Read the whole list, and tell whether it was whole."""
+        self._take(self._pages.to_end(0))
+        return self._ids.count() + self._pages.unreadable >= self._pages.total
+
+    def _reads_news(self) -> bool:
+        """Read the end of the list where the news are, and tell whether nothing is missing."""
+        first, pages = self._pages.first(), self._pages
+        if not first.rows:
+            return pages.total == pages.unreadable
+        low = first.rows[0].message_id
+        is_descending = low >= (self._table.highest() or 0) and pages.total > 1
+        if is_descending:
+            if not (last := pages.last().rows):
+                return False
+            low = last[-1].message_id
+        missing = max(0, pages.total - self._table.count(low))
+        reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
+        if is_descending:
+            older = range(min(reach, pages.total), pages.total)
+            self._take(pages.between(0, older.start))
+        else:
+            older = range(max(0, pages.total - reach))
+            self._take(pages.to_end(older.stop))
+        if (missing := self._missing(low)) > pages.unreadable and self._ids.low is not None:
+            part = _ListPart(older.start, older.stop, low, self._ids.low)
+            _Search(pages, self._table, is_descending=is_descending).run(part)
+        return missing == pages.unreadable
+
+    def _missing(self, low: int) -> int:
+        """Return how many rows are listed that the table, with what was read, does not have."""
+        low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
+        return self._pages.total - self._table.count(low, high) - self._table.lacking(self._ids.each())
+
+    def _take(self, chunks: Generator[Chunk]) -> None:
+        _take(chunks, self._table, self._ids)
+
+
+class _ListPart(NamedTuple):
+    """A part of a list: its places, and from which id up to which, not included, its rows are."""
+
+    start: int
+    stop: int
+    low: int
+    end: int
+
+
+class _Search:
+    """Looks for rows that cannot be read among those that earlier loads read.
+
+    Nothing remembers where they are. But where ids follow the list, the table has too few ids between those
+    of two places with such a row between: so the parts of the list that lack nothing are passed over.
+    """
+
+    def __init__(self, pages: PagedList[Any], table: TargetTable, *, is_descending: bool) -> None:
+        self._pages = pages
+        self._table = table
+        self._is_descending = is_descending
+
+    def run(self, part: _ListPart) -> None:
+        """Look through a part of the list; what is found, the pages count."""
+        parts = [part]
+        for _ in range(_MOST_PROBES):
+            while parts and not self._lacks(parts[-1]):
+                parts.pop()
+            if not parts:
+                return
+            part = parts.pop()
+            if part.stop - part.start <= self._pages.page_size:
+                self._pages.look_at(part.start, part.stop - part.start)
+            else:
+                parts += self._halves(part)
+
+    def _lacks(self, part: _ListPart) -> bool:
+        found = self._table.count(part.low, part.end - 1) if part.low < part.end else 0
+        return found + self._pages.unreadable_in(part.start, part.stop) < part.stop - part.start
+
+    def _halves(self, part: _ListPart) -> Iterable[_ListPart]:
+        middle = (part.start + part.stop) // 2
+        page = self._pages.readable_from(middle)
+        if not page.rows:
+            return ()
+        place, found = middle + page.places()[0], page.rows[0].message_id
+        if place >= part.stop:
+            return (part._replace(stop=middle),)
+        if self._is_descending:
+            return (part._replace(stop=place, low=found + 1), part._replace(start=place, end=found + 1))
+        return (part._replace(stop=place, end=found), part._replace(start=place, low=found))
+
+
+def load_scheduled(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadOutcome:
+    """Load a snapshot of a paged list from which rows vanish, so that a page may skip some that moved up."""
+    if not (is_whole := _takes_all(pages, table)):
+        log.warning("Rows of the list moved while it was read. Reading the whole list once more.")
+        is_whole = _takes_all(pages, table)
+    if not is_whole:
+        log.warning(
+            "They moved again. What is listed is loaded; what is not listed any more, the next load marks."
+        )
+    # A row that cannot be read may be any that the table has: none is taken for gone.
+    return _outcome(pages, table, table.finish(is_whole=is_whole and not pages.unreadable))
+
+
+def _takes_all(pages: PagedList[Any], table: TargetTable) -> bool:
+    ids = Ids()
+    _take(pages.to_end(0), table, ids)
+    return ids.count() + pages.unreadable >= pages.total and not pages.has_moved
+
+
+def _take(chunks: Generator[Chunk], table: TargetTable, ids: Ids) -> None:
+    with closing(chunks):
+        for chunk in chunks:
+            ids.add(chunk.keys)
+            table.add(chunk)
+
+
+def _outcome(pages: PagedList[Any], table: TargetTable, merged: Merged) -> LoadOutcome:
+    return LoadOutcome(
+        merged, pages.rows_read, pages.requests, pages.total, table.highest(), pages.unreadable
+    )
+
+
+def load_stream(
+    read: Callable[[], Generator[Columns[Any]]], mapper: RowMapper, table: TargetTable, throttle: Throttle
+) -> LoadOutcome:
+    """Load a snapshot of a list that comes as one answer of any length.
+
+    :param read: asks for it, and yields it in parts.
+    """
+    for attempt in range(1, _STREAM_ATTEMPTS + 1):
+        rows = unreadable = 0
+        try:
+            with closing(read()) as parts:
+                for part in parts:
+                    throttle.raise_if_stopped()
+                    rows += len(part)
+                    unreadable += part.unreadable
+                    table.add(mapper.chunk(part))
+            break
+        except GatewayUnavailable:
+            # An answer that broke off in the middle says nothing of what is missing from it.
+            table.restart()
+            if attempt == _STREAM_ATTEMPTS:
+                raise
+    # A row that cannot be read may be any that the table has: none is taken for gone.
+    merged = table.finish(is_whole=not unreadable)
+    return LoadOutcome(merged, rows, attempt, rows + unreadable, unreadable=unreadable)
+
+
+class LedgerLoad:
+    """Loads texts, and what became of them, from the ledger's tables.
+
+    It is exact, as ``SmsHistory.deliveries_since`` explains.
+
+    :param now: the moment up to which they are loaded.
+    """
+
+    def __init__(
+        self, history: SmsHistory, sms_conn_id: str, mapper: RowMapper, table: TargetTable, now: datetime
+    ) -> None:
+        self._history = history
+        self._sms_conn_id = sms_conn_id
+        self._shaper = mapper
+        self._table = table
+        self._now = now
+        self._rows = 0
+
+    def run(self, *, is_whole: bool) -> LoadOutcome:
+        """Read what is new or may have changed; or all."""
+        since = None if is_whole else self._latest()
+        without_id: set[tuple[Any, ...]] = set()
+        if since is not None:
+            self._take(self._history.deliveries_of(self._sms_conn_id, self._open_ids()))
+            without_id = self._without_id()
+            requests = sorted({key[:3] for key in without_id})
+            self._take(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
+            since -= LATEST_COMMIT
+        self._take(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
+        # What is left was given back: its request never left.
+        self._table.drop(without_id)
+        return LoadOutcome(self._table.finish(), self._rows, 0, self._rows)
+
+    def _take(self, pages: Iterable[list[Delivery]], awaited: set[tuple[Any, ...]] | None = None) -> None:
+        for page in pages:
+            self._rows += len(page)
+            values = map(list, zip(*page, strict=True))
+            rows = Columns(Delivery, dict(zip(Delivery._fields, values, strict=True)))
+            self._table.add(self._shaper.chunk(rows))
+            if awaited:
+                awaited.difference_update(row[:4] for row in page)
+
+    def _latest(self) -> datetime | None:
+        ((latest,),) = self._table.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
+        return None if latest is None else read_instant(latest)
+
+    def _open_ids(self) -> list[int]:
+        found = self._table.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
+        return [row[0] for row in found]
+
+    def _without_id(self) -> set[tuple[Any, ...]]:
+        """Return the keys of texts of which the table does not know whether they left."""
+        return set(self._table.select(_WITHOUT_ID, self._sms_conn_id))

@@ -1,0 +1,271 @@
+"""Which texts are open, what is settled, and when to ask again; the trigger's first ten seconds."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
+from airflow_provider_winsms.delivery.packed_ids import pack
+from airflow_provider_winsms.delivery.schedule import Schedule
+from airflow_provider_winsms.delivery.tracker import DeliveryWait
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.backoff import LONGEST_BACK_OFF, back_off
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
+from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
+from tests.support.variants import variant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_winsms.messages import MessageId
+
+GATEWAY = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
+DAY = 24 * 3600
+NOW = 1000.0
+
+
+def wait(ids: Iterable[MessageId], needs: float = 1.0, grace: float = 0.0) -> DeliveryWait:
+    return DeliveryWait(ids, min_delivered=needs, grace_until=NOW + grace, not_found_holds=grace)
+
+
+def reports(
+    ids: Iterable[MessageId], state: DeliveryState, code: str = "", cost: str = "0"
+) -> list[DeliveryReport]:
+    return [DeliveryReport(each, state, code, Decimal(cost)) for each in ids]
+
+
+# What is open
+
+
+def test_ids_are_followed_once_each_in_their_order() -> None:
+    followed = wait([3, 1, 2, 3, 1])
+    assert len(followed) == 3
+    assert list(followed.message_ids) == list(followed.open_ids()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ids", [["b", "a"], [10**30, 1], [2**63, 2**64]])
+def test_ids_that_are_no_small_numbers_are_followed_too(ids: list[MessageId]) -> None:
+    followed = wait(ids)
+    followed.absorb(reports(ids[:1], DeliveryState.DELIVERED), NOW)
+    assert list(followed.open_ids()) == ids[1:]
+
+
+def test_what_is_final_is_not_asked_for_again_and_stays_as_it_was() -> None:
+    followed = wait([1, 2, 3], needs=0.0)
+    followed.absorb(reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.FAILED), NOW)
+    followed.absorb(reports([1], DeliveryState.SENT), NOW)
+    assert list(followed.open_ids()) == [3]
+    assert followed.outcome().states == {"delivered": 1, "failed": 1, "unknown": 1}
+
+
+def test_reports_of_others_are_passed_over() -> None:
+    followed = wait([2, 4])
+    followed.absorb(reports([1, 3, 5], DeliveryState.DELIVERED), NOW)
+    assert list(followed.open_ids()) == [2, 4]
+    assert followed.news(reports([1, 3, 5], DeliveryState.DELIVERED)) == []
+
+
+def test_only_what_has_changed_is_news() -> None:
+    followed = wait([1, 2])
+    first = reports([1, 2], DeliveryState.SENT)
+    assert followed.news(first) == first
+    followed.absorb(first, NOW)
+    assert followed.news(first) == []
+    then = reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.SENT)
+    assert followed.news(then) == then[:1]
+    assert followed.news(reports([1], DeliveryState.SENT, code="X")) == reports(
+        [1], DeliveryState.SENT, code="X"
+    )
+
+
+def test_an_id_that_the_gateway_never_knew_stays_open_for_its_grace() -> None:
+    followed = wait([1], grace=60)
+    for seconds in (0, 30, 59):
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + seconds)
+        assert list(followed.open_ids()) == [1]
+    followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + 60)
+    assert followed.is_settled
+    assert followed.outcome().states == {"not_found": 1}
+
+
+@pytest.mark.parametrize("between", [DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UNKNOWN])
+def test_an_id_that_is_unknown_for_a_moment_long_after_its_grace_stays_open(between: DeliveryState) -> None:
+    followed = wait([1], grace=60)
+    followed.absorb(reports([1], between), NOW + 1000)
+    for later in range(2000, 10_000, 1000):
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later)
+        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later + 59)
+        followed.absorb(reports([1], between), NOW + later + 61)
+    assert list(followed.open_ids()) == [1]
+    followed.absorb(reports([1], DeliveryState.DELIVERED), NOW + 10_000)
+    assert followed.outcome().is_success
+
+
+SAID = st.tuples(st.floats(0, 100), st.sampled_from([*DeliveryState]))
+
+
+@given(said=st.lists(SAID, max_size=12), grace=st.floats(0, 200), begins=st.floats(0, 200))
+def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
+    said: list[tuple[float, DeliveryState]], grace: float, begins: float
+) -> None:
+    followed = DeliveryWait([1], min_delivered=1.0, grace_until=begins, not_found_holds=grace)
+    now, since = 0.0, None
+    for passed, state in said:
+        now += passed
+        if state is not DeliveryState.NOT_FOUND:
+            since = None
+        elif since is None:
+            since = now
+        followed.absorb(reports([1], state), now)
+        is_lost = since is not None and now >= begins and now >= since + grace
+        is_final = state.is_final and state is not DeliveryState.NOT_FOUND
+        assert followed.is_settled == (is_lost or is_final)
+        if followed.is_settled:
+            break
+
+
+def test_a_poll_asks_for_all_that_is_open_in_as_few_requests_as_hold_it_and_stops_when_settled() -> None:
+    followed = wait(range(2500))
+    followed.absorb(reports(range(500), DeliveryState.DELIVERED), NOW)
+    assert len(list(followed.calls(GATEWAY))) == 2
+    calls = followed.calls(GATEWAY)
+    next(calls)
+    followed.absorb(reports([700], DeliveryState.FAILED), NOW)
+    assert list(calls) == [], "All were needed, and one is lost."
+
+
+# What is settled
+
+
+@pytest.mark.parametrize(
+    ("total", "needs", "needed"), [(100, 0.07, 7), (3, 0.5, 2), (10, 0.0, 0), (10, 1.0, 10), (0, 1.0, 0)]
+)
+def test_a_share_of_the_texts_is_rounded_up_but_not_by_what_binary_fractions_add(
+    total: int, needs: float, needed: int
+) -> None:
+    assert wait(range(total), needs).outcome().needed == needed
+
+
+@pytest.mark.parametrize("needs", [-0.1, 1.1, "1", None, float("nan")])
+def test_what_is_no_share_is_refused(needs: Any) -> None:
+    with pytest.raises(InvalidMessage, match="a share, a number from 0 to 1"):
+        wait([1], needs)
+
+
+@given(
+    said=st.dictionaries(st.integers(0, 20), st.sampled_from([*DeliveryState])),
+    total=st.integers(1, 21),
+    needs=st.floats(0, 1),
+)
+def test_a_wait_is_settled_when_waiting_longer_changes_nothing(
+    said: dict[int, DeliveryState], total: int, needs: float
+) -> None:
+    followed = wait(range(total), needs)
+    followed.absorb([DeliveryReport(each, state) for each, state in said.items()], NOW)
+    known = {each: state for each, state in said.items() if each < total}
+    final = [state for state in known.values() if state.is_final]
+    arrived = sum(state.is_delivered for state in final)
+    can_still = total - len(final) + arrived
+    outcome = followed.outcome()
+    assert followed.is_settled == (len(final) == total or can_still < outcome.needed)
+    assert outcome.delivered == arrived
+    assert outcome.is_success == (arrived >= outcome.needed)
+    assert sum(outcome.states.values()) == total
+    assert {report.message_id for report in outcome.undelivered} == {
+        each for each in range(total) if not (each in known and known[each].is_delivered)
+    }
+
+
+def test_an_outcome_counts_and_adds_up_over_all_and_names_a_thousand() -> None:
+    followed = wait(range(100_000))
+    followed.absorb(reports(range(50_000), DeliveryState.DELIVERED, cost="0.5"), NOW)
+    followed.absorb(reports(range(50_000, 100_000), DeliveryState.FAILED, code="FAILED"), NOW)
+    outcome = followed.outcome()
+    assert outcome.summary() == {
+        "total": 100_000,
+        "delivered": 50_000,
+        "states": {"delivered": 50_000, "failed": 50_000},
+        "cost": "25000.0",
+    }
+    assert [report.message_id for report in outcome.undelivered] == list(range(50_000, 50_000 + REPORTS_KEPT))
+    assert {report.code for report in outcome.undelivered} == {"FAILED"}
+
+
+def test_an_outcome_survives_the_event_that_carries_it() -> None:
+    followed = wait([1, 2, 3])
+    followed.absorb(reports([1], DeliveryState.DELIVERED, cost="1.0"), NOW)
+    followed.absorb(reports([2], DeliveryState.FAILED, code="FAILED", cost="0.0"), NOW)
+    outcome = followed.outcome()
+    assert DeliveryOutcome.from_json(outcome.to_json()) == outcome
+
+
+# When to ask again
+
+
+def questions(schedule: Schedule, until: float) -> list[float]:
+    """Return the ages at which a text is asked for, the first of them its shortest pause."""
+    ages = [schedule.shortest]
+    while (age := ages[-1] + schedule.pause(schedule.begins_at + ages[-1])) < until:
+        ages.append(age)
+    return ages
+
+
+def test_a_text_of_a_day_was_asked_for_about_90_times() -> None:
+    ages = questions(Schedule(NOW, 10.0, 3600.0), DAY)
+    assert ages[:3] == [10.0, 20.0, 30.0]
+    assert 80 <= len(ages) <= 100
+    assert len(questions(Schedule(NOW, 10.0, 3600.0), 2 * DAY)) - len(ages) == pytest.approx(24, abs=1)
+
+
+@given(age=st.floats(0, 30 * DAY), shortest=st.floats(1, DAY), longest=st.floats(0, DAY))
+def test_the_pause_is_a_tenth_of_the_age_within_its_bounds(
+    age: float, shortest: float, longest: float
+) -> None:
+    pause = Schedule(0.0, shortest, longest).pause(age)
+    assert shortest <= pause <= max(shortest, longest)
+    assert pause in {shortest, longest} or pause == pytest.approx(age / 10)
+
+
+def test_texts_that_are_due_to_leave_later_are_asked_for_at_the_shortest_pause() -> None:
+    assert Schedule(NOW + DAY, 10.0, 3600.0).pause(NOW) == 10.0
+
+
+def test_the_back_off_is_bounded() -> None:
+    pauses = [back_off(30, failures, None) for failures in range(1, 200)]
+    assert all(30 <= pause <= LONGEST_BACK_OFF for pause in pauses)
+
+
+def test_the_back_off_is_no_shorter_than_the_pause_nor_than_what_the_gateway_asks_for() -> None:
+    assert back_off(1000, 5, None) == 1000
+    assert back_off(5, 1, 700.0) == 700
+
+
+# The trigger
+
+
+@pytest.mark.parametrize(("pause", "left"), [(0.01, 3600), (30, 1), (0.01, -5)])
+async def test_a_trigger_never_fires_in_its_first_ten_seconds(pause: float, left: float) -> None:
+    """Whatever is left to wait, and though its connection is missing."""
+    assert SmsDeliveryTrigger.first_poll_after == 10
+    now = time.time()
+    trigger = variant(SmsDeliveryTrigger, first_poll_after=0.3, look_again_after=(0.0, 0.0))(
+        sms_conn_id="nowhere",
+        source={"message_ids": pack([1])},
+        min_delivered=1,
+        begins_at=now,
+        shortest_pause=pause,
+        longest_pause=pause,
+        first_at=now,
+        end_at=now + left,
+        grace_until=now,
+    )
+    events = [event async for event in trigger.run()]
+    assert events[0].payload["ended"] == "refused"
+    assert time.time() - now >= 0.3

@@ -1,0 +1,236 @@
+"""The parts of watching, each alone: no Airflow, no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+import pendulum
+import pytest
+from hypothesis import given
+
+from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, UnsupportedCapability
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.hashing import KeyedHash
+from airflow_provider_winsms.inbound.cursor import Cursor
+from airflow_provider_winsms.inbound.feeds import (
+    KEYS_KEPT,
+    LISTS,
+    MINUTES_KEPT,
+    USUAL_BOUNDS,
+    FeedConnection,
+    FeedRow,
+    Need,
+    TailReader,
+    newest_minutes,
+)
+from airflow_provider_winsms.inbound.filters import first_word, selection
+from airflow_provider_winsms.inbound.spacing import LONGEST_HOLD, SETTLING, EventSpacer
+from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber
+from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF, back_off, described
+from airflow_provider_winsms.messages import IncomingMessage, Page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from airflow_provider_winsms.gateways.base import Call
+
+NOON = pendulum.datetime(2026, 3, 2, 12, tz="Africa/Johannesburg")
+
+
+def entry(message_id: int, text: str = "YES") -> FeedRow:
+    return FeedRow(str(message_id), message_id, IncomingMessage(message_id, "27825559871", NOON, text))
+
+
+class InMemory:
+    """Where a cursor is kept, as its JSON."""
+
+    def __init__(self, kept: Any = None) -> None:
+        self.kept = json.dumps(kept)
+
+    async def load(self) -> Any:
+        return json.loads(self.kept)
+
+    async def save(self, value: dict[str, Any]) -> None:
+        self.kept = json.dumps(value)
+
+
+class TestTheFirstWord:
+    @pytest.mark.parametrize(
+        ("text", "word"),
+        [
+            ("YES", "YES"),
+            ("  yes!!", "yes"),
+            ("Yes,please", "Yes"),
+            ("Yes.Thanks", "Yes"),
+            ("\u00a1S\u00ed! gracias", "S\u00ed"),
+            ('"yes" she said', "yes"),
+            ("opt-in please", "opt-in"),
+            ("don't", "don't"),
+            ("yes/no", "yes/no"),
+            ("\N{THUMBS UP SIGN}", ""),
+            ("", ""),
+        ],
+    )
+    def test_is_bare_of_punctuation(self, text: str, word: str) -> None:
+        assert first_word(text) == word
+
+    @given(st.text())
+    def test_is_its_own_first_word(self, text: str) -> None:
+        assert first_word(first_word(text)) == first_word(text)
+
+
+class TestACursor:
+    @given(
+        st.none() | st.integers(0, 10**9),
+        st.dictionaries(st.text(max_size=20), st.none() | st.integers(0, 10**9), max_size=20),
+    )
+    def test_is_read_as_it_was_written(self, watermark: int | None, seen: dict[str, int | None]) -> None:
+        written = json.loads(json.dumps(Cursor(watermark, seen).to_json()))
+        assert Cursor.from_json(written).to_json() == written
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "x",
+            5,
+            [],
+            {},
+            {"watermark": 1},
+            {"watermark": "1", "seen": {}},
+            {"watermark": 1, "seen": {"a": "b"}},
+        ],
+    )
+    def test_that_is_none_is_refused(self, value: Any) -> None:
+        with pytest.raises(ConfigurationError, match="to start from now"):
+            Cursor.from_json(value)
+
+    @given(st.sets(st.integers(1, 3000), min_size=1), st.sets(st.integers(1, 3000)))
+    def test_forgets_no_row_that_it_has_and_takes_in_none_that_is_held(
+        self, seen: set[int], held: set[int]
+    ) -> None:
+        cursor = Cursor(0, {str(each): each for each in seen})
+        cursor.compact(USUAL_BOUNDS.newest_rows, held - seen)
+        assert all(cursor.has(entry(each)) for each in seen)
+        assert not any(cursor.has(entry(each)) for each in held - seen)
+
+    def test_keeps_the_newest_rows_apart(self) -> None:
+        cursor = Cursor(None, {str(each): each for each in range(1, 2001)})
+        cursor.compact(USUAL_BOUNDS.newest_rows, ())
+        assert (cursor.watermark, len(cursor.seen)) == (2000 - KEYS_KEPT, KEYS_KEPT)
+
+    def test_of_opt_outs_keeps_a_day_apart_and_all_without_a_time(self) -> None:
+        cursor = Cursor(None, {"old": 10, "young": 20_000, "newest": 20_001, "timeless": None})
+        cursor.compact(newest_minutes, ())
+        assert cursor.to_json() == {
+            "watermark": 20_001 - MINUTES_KEPT,
+            "seen": {"young": 20_000, "newest": 20_001, "timeless": None},
+        }
+
+
+class TestAFollower:
+    async def test_does_not_count_as_seen_what_it_told_and_nobody_wrote_down(self) -> None:
+        """However much that is newer is written down: the next one of its name tells it again."""
+        memory = InMemory({"watermark": 0, "seen": {}})
+        subscriber = Subscriber("name", selection("incoming", None, None, ()), memory)
+        await subscriber.prepare("27", 0)
+        entries = [entry(each) for each in range(1, 1000)]
+        assert len([each for each in entries if subscriber.wants(each)]) == len(entries)
+        offers = [*map(Envelope, entries), Envelope(None)]
+        assert len([payload async for payload in subscriber.payloads(each_of(offers))]) == len(entries)
+        subscriber.settle(entries[0], is_written=False)
+        for each in entries[1:]:
+            subscriber.settle(each, is_written=True)
+        await subscriber.save()
+        successor = Subscriber("name", selection("incoming", None, None, ()), memory)
+        await successor.prepare("27", 0)
+        assert [each.key for each in entries if successor.wants(each)] == ["1"]
+        assert subscriber.wants(entries[0])
+        assert subscriber.looks_back
+
+
+async def each_of(offers: Iterable[Envelope]) -> AsyncIterator[Envelope]:
+    for offer in offers:
+        yield offer
+
+
+class TestBackingOff:
+    @pytest.mark.parametrize("failures", [1, 2, 5, 1000])
+    def test_is_longer_after_more_failures_up_to_a_bound(self, failures: int) -> None:
+        seconds = [back_off(30.0, failures) for _ in range(100)]
+        assert all(30 <= each <= min(LONGEST_BACK_OFF, 30 * 2.0 ** min(failures, 16)) for each in seconds)
+
+    def test_is_as_long_as_the_gateway_asks(self) -> None:
+        assert back_off(30.0, 1, GatewayUnavailable("later", retry_after=7200)) == 7200
+
+    def test_is_never_shorter_than_the_poll_interval(self) -> None:
+        assert back_off(3600.0, 5) >= 3600
+
+    def test_an_unforeseen_error_is_told_by_type_and_place_as_its_text_may_quote_a_row(self) -> None:
+        try:
+            int("27825559871x")
+        except ValueError as error:
+            text = described(error)
+        assert "ValueError" in text
+        assert "test_watcher.py" in text
+        assert "2782555" not in text
+
+
+class TestReadingTheEnd:
+    async def test_ids_that_are_no_numbers_are_refused(self) -> None:
+        async def execute(_: Call[Any]) -> Page[IncomingMessage]:
+            return Page((IncomingMessage("ab12", "1", NOON, "YES"),), 0, 1)
+
+        line = FeedConnection(
+            WinSMSGateway(time_zone="UTC", country_code="27"), execute, 1000, KeyedHash("key")
+        )
+        reader = LISTS["incoming"].reader()
+        with pytest.raises(UnsupportedCapability, match="not whole numbers"):
+            await reader.read(line, nothing_known())
+
+    @given(
+        st.integers(0, 60),
+        st.integers(0, 60),
+        st.integers(1, 20),
+        st.booleans(),
+    )
+    def test_all_that_arrived_is_found_in_any_size_of_page_and_either_order(
+        self, before: int, arrived: int, page_size: int, newest_first: bool
+    ) -> None:
+        ids = list(range(1, before + arrived + 1))
+        listed = ids[:before]
+
+        async def execute(call: Call[Any]) -> Page[IncomingMessage]:
+            await asyncio.sleep(0)
+            ordered = listed[::-1] if newest_first else listed
+            offset = call.query["offset"]
+            found = ordered[offset : offset + call.query["limit"]]
+            return Page(tuple(IncomingMessage(each, "1", NOON, "") for each in found), offset, len(listed))
+
+        async def read() -> tuple[list[FeedRow], list[FeedRow]]:
+            nonlocal listed
+            line = FeedConnection(
+                WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
+            )
+            reader = TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit))
+            first = await reader.read(line, nothing_known())
+            listed = ids
+            need = Need(lambda row: int(row.key) > before, before, before, has_beginners=False)
+            return first, await reader.read(line, need)
+
+        first, second = asyncio.run(read())
+        assert {each.sequence for each in first} >= set(ids[max(0, before - 2) : before])
+        assert {each.sequence for each in second} >= set(ids[before:])
+
+
+def nothing_known() -> Need:
+    return Need(lambda _: False, float("inf"), float("inf"), has_beginners=True)
+
+
+def test_no_event_is_held_back_until_airflow_gives_it_up() -> None:
+    turns = EventSpacer(lambda: 1000.0)
+    holds = [turns.take(["replies"], is_last=True) for _ in range(40)]
+    assert holds[:3] == [0, SETTLING, 2 * SETTLING]
+    assert max(holds) == LONGEST_HOLD

@@ -1,0 +1,285 @@
+"""What may be concluded from the list of scheduled texts: whose row is in it, and whose is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pendulum
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.sending.reconciliation import Expected, Target, conclude
+from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+from tests.machine.gateway import SmallGateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Call
+
+SMALL = SmallGateway(time_zone="Africa/Johannesburg", country_code="27")
+TWENTY = SmallGateway(time_zone="Africa/Johannesburg", country_code="27")
+TWENTY.limits = replace(SmallGateway.limits, page_rows=20)  # type: ignore[misc] # of this one only
+BERLIN = WinSMSGateway(time_zone="Europe/Berlin", country_code="49")
+ANN, BEN = "27825550101", "27825550102"
+CLAIMED = pendulum.datetime(2026, 3, 2, 13, 0, 20)
+DUE = pendulum.datetime(2026, 3, 2, 15, 30)
+ROW = {
+    "apiMessageId": 7,
+    "mobileNumber": ANN,
+    "submitTime": "202603021500",
+    "scheduledSendTime": "202603021730",
+    "creditCost": 1,
+}
+
+
+# Whether all that was in a list is in what was read of it.
+
+
+class MovingList:
+    """A list of ids, in which something happens before each page is read.
+
+    :param traffic: what happens, page by page.
+    """
+
+    def __init__(self, ids: Iterable[int], traffic: Iterable[Iterable[tuple[str, int]]]) -> None:
+        self.ids = list(ids)
+        self._traffic = iter(traffic)
+        self._next_id = max(self.ids, default=0) + 1
+        self.stayed: set[int] | None = None
+        self.pages = 0
+
+    def execute(self, call: Call[Any], *_: Any) -> Any:
+        """Answer as the gateway does."""
+        for act, place in next(self._traffic, ()):
+            self._happen(act, place)
+        if self.stayed is None:
+            self.stayed = set(self.ids)
+        self.pages += 1
+        offset, limit = call.query["offset"], call.query["limit"]
+        rows = [{**ROW, "apiMessageId": key} for key in self.ids[offset : offset + limit]]
+        return call.parse({"scheduledMessages": rows, "resultsTotalAvailable": len(self.ids)})
+
+    def _happen(self, act: str, place: int) -> None:
+        if act == "leaves" and self.ids:
+            left = self.ids.pop(place % len(self.ids))
+            self.stayed = None if self.stayed is None else self.stayed - {left}
+        elif act != "leaves":
+            at = {"first": 0, "last": len(self.ids), "between": place % (len(self.ids) + 1)}[act]
+            self.ids.insert(at, self._next_id)
+            self._next_id += 1
+
+    def read(self) -> tuple[set[int], bool]:
+        """Return the ids that were read, and whether they are called whole."""
+        rows, is_whole = read_scheduled(self.execute, SMALL)
+        return {int(row.message_id) for row in rows}, is_whole
+
+
+ACTS = st.tuples(st.sampled_from(["first", "last", "between", "leaves", "leaves"]), st.integers(0, 30))
+TRAFFIC = st.lists(st.lists(ACTS, max_size=4), max_size=30)
+ORDERS = st.sampled_from([sorted, lambda ids: sorted(ids, reverse=True), list])
+
+
+@settings(max_examples=2000, deadline=None)
+@given(ids=st.lists(st.integers(1, 99), unique=True, max_size=25), order=ORDERS, traffic=TRAFFIC)
+def test_no_reading_that_is_called_whole_misses_a_row_that_was_there_throughout(
+    ids: list[int], order: Callable[[list[int]], list[int]], traffic: list[list[tuple[str, int]]]
+) -> None:
+    moving = MovingList(order(ids), traffic)
+    read, is_whole = moving.read()
+    assert not is_whole or (moving.stayed or set()) <= read
+
+
+@settings(max_examples=500, deadline=None)
+@given(ids=st.permutations(range(1, 30)), size=st.integers(0, 29), traffic=TRAFFIC)
+def test_nothing_of_it_rests_on_the_order_of_a_list_that_is_shuffled_before_each_page(
+    ids: list[int], size: int, traffic: list[list[tuple[str, int]]]
+) -> None:
+    moving = MovingList(ids[:size], traffic)
+    shuffles: Iterator[int] = iter(range(10**6))
+
+    def execute(call: Call[Any], *_: Any) -> Any:
+        step = 1 + next(shuffles) % 5
+        moving.ids = [key for start in range(step) for key in moving.ids[start::step]]
+        # Neighbours change places, so that no page ascends or descends.
+        moving.ids.sort(key=lambda key: (key // 4, (key * 7) % 4))
+        return moving.execute(call)
+
+    rows, is_whole = read_scheduled(execute, SMALL)
+    assert not is_whole or (moving.stayed or set()) <= {row.message_id for row in rows}
+
+
+def test_one_in_and_one_out_between_two_pages_hides_no_row() -> None:
+    newest_first = range(8, 0, -1)
+    moving = MovingList(newest_first, [[], [], [("first", 0), ("leaves", 8)]])
+    read, is_whole = moving.read()
+    assert is_whole
+    assert moving.stayed is not None
+    assert moving.stayed <= read
+
+
+def test_a_list_whose_ids_are_seen_at_one_page_only_is_not_whole() -> None:
+    jumbled = [3, 1, 2, 4, 8, 6, 7, 5]
+    moving = MovingList(jumbled, [[("first", 0), ("leaves", 8)]] * 30)
+    assert not moving.read()[1]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 8, 9, 40])
+@pytest.mark.parametrize("step", [1, -1, 7])
+def test_a_list_that_holds_still_is_whole_in_any_order(size: int, step: int) -> None:
+    ids = [1 + place * step % 41 for place in range(size)]
+    assert MovingList(ids, ()).read() == (set(ids), True)
+
+
+@pytest.mark.parametrize("act", ["first", "last"], ids=["newest first", "newest last"])
+@pytest.mark.parametrize("leaving", [0, 1])
+def test_a_busy_list_in_order_is_whole_at_once(act: str, leaving: int) -> None:
+    ids = range(100, 0, -1) if act == "first" else range(1, 101)
+    moving = MovingList(ids, [[], *[[(act, 0)], [("leaves", 3)] * leaving] * 10])
+    assert read_scheduled(moving.execute, TWENTY)[1]
+    assert moving.pages == 1 + 6
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[ROW], [ROW, ROW], []],
+    ids=["one row where two are said to be", "a row twice", "no row"],
+)
+def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]) -> None:
+    answer = {"scheduledMessages": rows, "resultsTotalAvailable": 2}
+    assert not read_scheduled(lambda call, *_: call.parse(answer), SMALL)[1]
+
+
+# Whom a row may be of.
+
+
+def fate_of(
+    *rows: dict[str, Any], targets: dict[int, Target] | None = None, claimed: DateTime = CLAIMED
+) -> str:
+    """Return what a look concludes of the first recipient."""
+    answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
+    listed, is_whole = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
+    targets = targets or {0: Target(ANN, DUE)}
+    found = Expected(targets.values(), claimed).match(listed)
+    look = conclude(targets, found, is_whole=is_whole, still_open=targets, conflicts=())
+    return "accepted" if 0 in look.adopted else "absent" if 0 in look.absent else "in doubt"
+
+
+def without(field: str) -> dict[str, Any]:
+    return {name: value for name, value in ROW.items() if name != field}
+
+
+@pytest.mark.parametrize(
+    ("row", "fate"),
+    [
+        (ROW, "accepted"),
+        *((without(field), "in doubt") for field in ("mobileNumber", "submitTime", "scheduledSendTime")),
+        *(
+            ({**ROW, field: value}, "in doubt")
+            for field in ("submitTime", "scheduledSendTime")
+            for value in (
+                None,
+                "",
+                "n/a",
+                "20260302",
+                "202613991299",
+                "2026-03-02T15:00",
+                0,
+                "20260302150000",
+            )
+        ),
+        *(
+            ({**ROW, "mobileNumber": value}, "accepted")
+            for value in (f"+{ANN}", "0825550101", "082 555 0101", f"00{ANN}", f" {ANN} ", f"{ANN}.0")
+        ),
+        *(({**ROW, "mobileNumber": value}, "accepted") for value in ("+27 (0)82-555-0101", "\u202a" + ANN)),
+        *(
+            ({**ROW, "mobileNumber": value}, "in doubt")
+            for value in (None, "", "2.78255501E+10", "27******101", f"{ANN} x", "825550101 or so")
+        ),
+        ({**ROW, "creditCost": "n/a"}, "accepted"),
+        ({**ROW, "mobileNumber": int(ANN)}, "accepted"),
+        ({**ROW, "scheduledSendTime": 202603021730, "submitTime": 202603021500}, "accepted"),
+        ({**ROW, "mobileNumber": BEN}, "absent"),
+        ({**ROW, "mobileNumber": f"+{BEN}"}, "absent"),
+        ({**ROW, "mobileNumber": "082 555 0102"}, "absent"),
+        ({**ROW, "mobileNumber": None, "scheduledSendTime": "202603021731"}, "absent"),
+        ({**ROW, "mobileNumber": None, "submitTime": "202603021400"}, "absent"),
+        ({**ROW, "scheduledSendTime": "202603021731"}, "absent"),
+        ({**ROW, "scheduledSendTime": None, "mobileNumber": BEN}, "absent"),
+        ({**ROW, "submitTime": "202603021459"}, "accepted"),
+        ({**ROW, "submitTime": "202603021458"}, "in doubt"),
+        ({**ROW, "submitTime": "202603021457"}, "in doubt"),
+        ({**ROW, "submitTime": "202603021456"}, "absent"),
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_be_excluded_keeps_its_recipient_in_doubt(row: dict[str, Any], fate: str) -> None:
+    assert fate_of(row) == fate
+
+
+@pytest.mark.parametrize("field", ["mobileNumber", "submitTime", "scheduledSendTime"])
+def test_a_row_that_fits_is_taken_though_another_cannot_be_read(field: str) -> None:
+    assert fate_of(ROW, {**without(field), "apiMessageId": 8}) == "accepted"
+
+
+# Times that come twice, as clocks are put back.
+
+BEGIN = pendulum.datetime(2026, 10, 25, 0, 0)  # 2:00 in Berlin, as it comes first
+TWICE = [BEGIN.add(minutes=minutes) for minutes in (0, 1, 30, 59, 60, 90, 119)]
+
+
+def row_in_berlin(due: str, submitted: str = "202610241200") -> Any:
+    answer = {"scheduledMessages": [{**ROW, "scheduledSendTime": due, "submitTime": submitted}]}
+    return BERLIN.scheduled(0, 10).parse(answer).rows[0]
+
+
+@pytest.mark.parametrize("hour", [0, 1], ids=["the first time", "the second time"])
+@pytest.mark.parametrize("minute", [0, 1, 30, 59])
+def test_a_row_of_the_hour_that_comes_twice_may_be_due_at_either_instant(minute: int, hour: int) -> None:
+    claimed = pendulum.datetime(2026, 10, 24, 10)
+    target = Target(ANN, BEGIN.add(hours=hour, minutes=minute))
+    row = row_in_berlin(f"2026102502{minute:02d}")
+    assert Expected([target], claimed).match([row]).certain == {target: [row]}
+
+
+def test_a_row_of_that_hour_is_nobodys_for_sure_who_has_a_text_at_both_instants() -> None:
+    targets = {Target(ANN, BEGIN), Target(ANN, BEGIN.add(hours=1))}
+    found = Expected(targets, pendulum.datetime(2026, 10, 24, 10)).match([row_in_berlin("202610250200")])
+    assert (dict(found.certain), found.doubtful) == ({}, targets)
+
+
+@pytest.mark.parametrize("hour", [0, 1], ids=["the first time", "the second time"])
+def test_a_row_that_was_submitted_in_that_hour_may_be_of_either(hour: int) -> None:
+    target, claimed = Target(ANN, BEGIN.add(hours=5)), BEGIN.add(hours=hour, minutes=30)
+    row = row_in_berlin("202610250600", "202610250230")
+    assert Expected([target], claimed).match([row]).certain == {target: [row]}
+
+
+@pytest.mark.parametrize("send_at", TWICE, ids=str)
+def test_no_text_is_scheduled_for_a_minute_that_comes_twice(send_at: DateTime) -> None:
+    after = pendulum.datetime(2026, 10, 25, 2)
+    assert BERLIN.first_possible_time(send_at) == after
+    assert BERLIN.first_possible_time(send_at.in_timezone("Europe/Berlin")) == after
+
+
+@given(
+    moment=st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Johannesburg"]),
+)
+def test_what_the_wire_says_is_the_one_minute_that_is_meant(moment: Any, zone: str) -> None:
+    gateway = WinSMSGateway(time_zone=zone, country_code="27")
+    send_at = pendulum.instance(moment)
+    possible = gateway.first_possible_time(send_at)
+    assert send_at <= possible
+    wire = possible.in_timezone(zone).strftime("%Y%m%d%H%M")
+    local = datetime.strptime(wire, "%Y%m%d%H%M").replace(tzinfo=ZoneInfo(zone))
+    assert {local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)} == {possible.astimezone(UTC)}
+    assert possible - send_at < pendulum.duration(hours=2, minutes=1)

@@ -1,0 +1,60 @@
+"""The page that tells contributors where things are tells the truth, and the public imports stay."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PACKAGE = ROOT / "airflow_provider_winsms"
+
+PUBLIC = {
+    "exceptions": {"SmsError", "OutcomeUnknown"},
+    "hooks.sms": {"SmsHook"},
+    "hooks.winsms": {"WinSMSHook"},
+    "messages": {"Message", "Receipt", "Recipient"},
+    "operators.sms": {"SmsCancelScheduledOperator", "SmsSendBatchOperator", "SmsSendOperator"},
+    "operators.views": {"SmsViewsOperator"},
+    "queues.sms": {"SmsMessageQueueProvider"},
+    "sandbox": {"Sandbox"},
+    "sensors.sms": {"SmsDeliverySensor"},
+    "transfers.sms_to_sql": {"SmsToSqlOperator"},
+    "triggers.incoming": {"SmsIncomingTrigger"},
+    "triggers.sms": {"SmsDeliveryTrigger", "SmsIncomingTrigger"},
+}
+
+
+def answers() -> list[tuple[str, str]]:
+    """Return each file that the page names, and the name to look for in it."""
+    rows = (row for row in PAGE.splitlines() if row.startswith("|") and "](../" in row)
+    return [
+        (path, re.findall(r"`([^`]+)` \|$", row)[0])
+        for row in rows
+        for path in re.findall(r"\]\(\.\./([^)]+)\)", row)
+    ]
+
+
+@pytest.mark.parametrize(("path", "name"), answers())
+def test_what_the_page_points_to_is_there(path: str, name: str) -> None:
+    source = (ROOT / path).read_text()
+    assert re.search(rf"^\s*(?:(?:async )?def|class) {name}\b|^{name}\b", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_modules_keep_their_names(module: str) -> None:
+    found = import_module(f"airflow_provider_winsms.{module}")
+    assert PUBLIC[module] <= set(dir(found))
+
+
+def test_few_modules_lie_in_the_root() -> None:
+    assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= 9
+
+
+def test_every_folder_stands_in_a_layer() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    missing = {folder for folder in folders if f"`{folder}`" not in PAGE and folder != "sandbox"}
+    assert not missing
