@@ -45,6 +45,10 @@ LAYERS = (
     {"delivery", "inbound", "sending", "warehouse"},
     {"hooks", "triggers", "utils"},
 )
+SEND = "a send, task state store"
+SEND_WITH_TABLES = "a send, ledger in tables"
+WAIT = "a deferred wait"
+LOAD = "a load of replies"
 RECIPIENTS = ("27000000010", "27000000011", "27000000012")
 
 
@@ -86,15 +90,21 @@ def main() -> None:
     """Print a row for each walk."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     table = Table("", "functions", "files", "changes of file", "climbs")
+    for label, walk in walks(SEND, SEND_WITH_TABLES, WAIT, LOAD):
+        figures = (len(walk.entered), walk.files, walk.changes_of_file, walk.climbs)
+        table.add_row(label, *map(str, figures))
+    Console().print(table)
+
+
+def walks(*labels: str) -> Iterator[tuple[str, Walk]]:
+    """Yield each label with its walk, against a sandbox and a database in a file."""
     with Sandbox(speed=0) as sandbox, tempfile.TemporaryDirectory() as folder:
         os.environ.update(gateway_variable(sandbox.base_url))
         warehouse = {"conn_type": "sqlite", "host": f"{folder}/warehouse.db"}
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
-        for label, work in _works(sandbox).items():
-            walk = _followed(work)
-            figures = (len(walk.entered), walk.files, walk.changes_of_file, walk.climbs)
-            table.add_row(label, *map(str, figures))
-    Console().print(table)
+        works = _works(sandbox)
+        for label in labels:
+            yield label, _followed(works[label])
 
 
 def _works(sandbox: Sandbox) -> dict[str, Callable[[], object]]:
@@ -116,10 +126,10 @@ def _works(sandbox: Sandbox) -> dict[str, Callable[[], object]]:
         operator.execute(context())
 
     return {
-        "a send, task state store": send,
-        "a send, ledger in tables": lambda: send(ledger_conn_id="warehouse"),
-        "a deferred wait": wait,
-        "a load of replies": load,
+        SEND: send,
+        SEND_WITH_TABLES: lambda: send(ledger_conn_id="warehouse"),
+        WAIT: wait,
+        LOAD: load,
     }
 
 
