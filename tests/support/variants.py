@@ -9,6 +9,6 @@ T = TypeVar("T")
 
 
 def variant(kind: type[T], **attributes: Any) -> type[T]:
-    """Return a subclass with these attributes, each of which the class has: a clock, a hook, sizes."""
-    assert all(hasattr(kind, name) for name in attributes), attributes
+    """Return a subclass with other values of these attributes: a clock, a hook, sizes."""
+    assert all(hasattr(kind, name) for name in attributes), f"{kind.__name__} lacks one of {list(attributes)}"
     return new_class(kind.__name__, (kind,), exec_body=lambda body: body.update(attributes))

@@ -41,12 +41,12 @@ class Time:
         self.lasts: asyncio.Event | None = None
         """Until when they are."""
         self.triggerers: list[Triggerer] = []
-        self.turns = EventSpacer()
+        self.spacer = EventSpacer()
         self._turn = asyncio.Event()
 
     def watchers(self, kind: type[SmsIncomingTrigger] = SmsIncomingTrigger) -> type[SmsIncomingTrigger]:
         """Return watchers that pause as the test says."""
-        return variant(kind, pause=self.pause, hold=self.hold, turns=self.turns)
+        return variant(kind, pause=self.pause, hold=self.hold, spacer=self.spacer)
 
     async def pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
         if seconds == GATHERING:
