@@ -1,4 +1,4 @@
-"""What a subscriber of a list is done with."""
+"""The cursor of a subscriber: the rows of a list that it is done with."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_provider_winsms.inbound.feeds import FeedRow, Overlap
+    from airflow_provider_winsms.inbound.feeds import FeedRow, WatermarkRule
 
 
 class Cursor:
     """The rows that a subscriber is done with: up to the ``watermark`` in sequence, and those in ``seen``.
 
-    :param watermark: the sequence up to which every row is done with; ``None`` if there is none.
-    :param seen: the sequences of rows above it, or without a sequence, by their keys.
+    :param watermark: every row up to this sequence is done with; ``None`` if no such sequence is known.
+    :param seen: the sequences of rows above the watermark, or without a sequence, by their keys.
     """
 
     def __init__(self, watermark: int | None = None, seen: Mapping[str, int | None] | None = None) -> None:
@@ -27,25 +27,24 @@ class Cursor:
 
     @property
     def floor(self) -> float:
-        """``watermark``, as a number in any case."""
+        """The watermark as a number; minus infinity without one."""
         return -math.inf if self.watermark is None else self.watermark
 
-    def has(self, entry: FeedRow) -> bool:
+    def has(self, row: FeedRow) -> bool:
         """Whether the subscriber is done with a row."""
-        return entry.key in self.seen or (entry.sequence is not None and entry.sequence <= self.floor)
+        return row.key in self.seen or (row.sequence is not None and row.sequence <= self.floor)
 
-    def add(self, entry: FeedRow) -> None:
+    def add(self, row: FeedRow) -> None:
         """Note that the subscriber is done with a row."""
-        self.seen[entry.key] = entry.sequence
+        self.seen[row.key] = row.sequence
 
-    def compact(self, overlap: Overlap, held: Iterable[int]) -> None:
-        """Forget keys that are no longer needed, by raising ``watermark``.
+    def compact(self, watermark_of: WatermarkRule, unfinished: Iterable[int]) -> None:
+        """Raise the watermark, and forget the keys below it.
 
-        :param overlap: takes ascending sequences, and returns the one to which the watermark may rise.
-        :param held: sequences of rows that the subscriber is not done with; the watermark stays below them.
+        :param unfinished: sequences of rows that the subscriber is not done with; the watermark stays below.
         """
         sequences = sorted(sequence for sequence in self.seen.values() if sequence is not None)
-        watermark = min((overlap(sequences), *(sequence - 1 for sequence in held)))
+        watermark = min((watermark_of(sequences), *(sequence - 1 for sequence in unfinished)))
         if watermark > self.floor:
             self.watermark = int(watermark)
             self.seen = {
@@ -60,9 +59,9 @@ class Cursor:
 
     @classmethod
     def from_json(cls, value: Any) -> Cursor:
-        """Read what ``to_json`` wrote.
+        """Read the result of ``to_json``.
 
-        :raises ConfigurationError: if it is something else.
+        :raises ConfigurationError: if the value is not one.
         """
         with suppress(TypeError, KeyError, AttributeError):
             watermark, seen = value["watermark"], dict(value["seen"].items())
@@ -76,10 +75,10 @@ class Cursor:
 
 
 class CursorStore(Protocol):
-    """Where a cursor is kept."""
+    """Keeps one cursor."""
 
     async def load(self) -> Any:
-        """Return what was saved last, or ``None``."""
+        """Return the last saved value, or ``None``."""
 
     async def save(self, value: dict[str, Any]) -> None:
-        """Keep a cursor."""
+        """Save a cursor."""

@@ -1,4 +1,4 @@
-"""Which of the rows that arrive are told, and what is told of them."""
+"""Filters of rows, and the payloads of their events."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 EXPOSABLE = get_args(ExposableField)
 
 CHARACTERS_READ = 39_015
-"""How much of a text the filters read: as much as 255 joined segments hold, the most there are."""
+"""How much of a text the filters read: 255 joined segments, the longest text possible."""
 
 # Characters; RE2 quotes the pattern.
 _REASON_SHOWN = 100
 
-# It begins where the first word does, so that no position is tried twice, whatever a phone sends.
+# The match begins where the first word does, so that no text makes the search try a position twice.
 _FIRST_WORD = re.compile(r"\w(?:[^\s,.;:!?\u2026]*\w)?")
 
 
 class Pattern:
     r"""A regular expression of RE2, whose search takes time in proportion to the text.
 
-    Strangers write the texts. With Python's ``re`` one text of some patterns takes minutes, and a thread that
-    searches cannot be stopped. RE2 has no lookarounds and no backreferences, which need such a search. It
-    lets other threads run meanwhile.
+    Strangers write the texts. With Python's ``re`` some patterns take minutes for one text, and nothing can
+    stop a thread that searches. RE2 lacks lookarounds and backreferences, which need such a search. Other
+    threads run during a search of RE2.
 
-    :param expression: in RE2's syntax, at whose ``\w``, ``\d`` and ``\b`` only ASCII characters count.
-    :raises InvalidMessage: if it is none.
+    :param expression: in RE2's syntax, where ``\w``, ``\d`` and ``\b`` know only ASCII characters.
+    :raises InvalidMessage: if RE2 cannot search for it.
     """
 
     def __init__(self, expression: object) -> None:
         import re2
 
         options = re2.Options()
-        # What is wrong is in the error, and not in the log as well.
+        # The error says what is wrong; RE2 would log it too.
         options.log_errors = False
         if not isinstance(expression, str):
             msg = f"pattern is not a regular expression: it is of type {type(expression).__name__}."
@@ -57,9 +57,9 @@ class Pattern:
         except (re2.error, UnicodeEncodeError) as error:
             raise InvalidMessage(_wrong_pattern(error)) from None
 
-    async def is_in(self, text: str) -> bool:
-        """Tell whether it is found in a text. The search runs in a thread: the event loop is others'."""
-        # A gateway's JSON may hold half a surrogate pair, which UTF-8 cannot.
+    async def matches(self, text: str) -> bool:
+        """Whether a text matches. The search runs in a thread: other triggers share the event loop."""
+        # A gateway's JSON may hold half a surrogate pair, which UTF-8 cannot encode.
         encoded = text.encode("utf-8", "replace")
         return await asyncio.to_thread(self._compiled.search, encoded) is not None
 
@@ -75,11 +75,11 @@ def _wrong_pattern(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows are told, and what is told of them. A row must pass every filter that is given.
+    """The filters of a watcher, and the fields of its payloads. A row must pass every given filter.
 
-    :param keywords: the first words that a text may have, as the DAG spells them, by their casefolded forms.
-    :param pattern: searched for in the text.
-    :param exposed_fields: which of ``EXPOSABLE`` are told.
+    :param keywords: the allowed first words, as the DAG spells them, by their casefolded forms.
+    :param pattern: must match the text.
+    :param exposed_fields: the fields of ``EXPOSABLE`` in the payload.
     """
 
     dataset: str
@@ -87,49 +87,49 @@ class Selection:
     pattern: Pattern | None
     exposed_fields: tuple[str, ...]
 
-    async def payload(self, entry: FeedRow, senders: Collection[str] | None) -> dict[str, Any] | None:
-        """Return what is told of a row, or ``None`` if nothing is.
+    async def payload(self, row: FeedRow, senders: Collection[str] | None) -> dict[str, Any] | None:
+        """Return the payload of a row; ``None`` if the row does not pass the filters.
 
-        :param senders: the numbers whose rows are told; ``None`` for all.
+        :param senders: the numbers whose rows pass; ``None`` for all.
         """
-        row = entry.row
-        text = row.text[:CHARACTERS_READ]
+        record = row.record
+        text = record.text[:CHARACTERS_READ]
         keyword = self.keywords.get(first_word(text).casefold())
         if (
             (self.keywords and keyword is None)
-            or (senders is not None and row.number not in senders)
-            or (self.pattern and not await self.pattern.is_in(text))
+            or (senders is not None and record.number not in senders)
+            or (self.pattern and not await self.pattern.matches(text))
         ):
             return None
-        received_at = row.opted_out_at if isinstance(row, OptOut) else row.received_at
+        received_at = record.opted_out_at if isinstance(record, OptOut) else record.received_at
         return {
             "dataset": self.dataset,
-            "event_key": entry.key,
-            "message_id": row.message_id,
-            "in_reply_to": None if isinstance(row, OptOut) else row.in_reply_to,
+            "event_key": row.key,
+            "message_id": record.message_id,
+            "in_reply_to": None if isinstance(record, OptOut) else record.in_reply_to,
             "received_at": _in_utc(received_at),
             "keyword": keyword,
-            **{name: getattr(row, name) for name in self.exposed_fields},
+            **{name: getattr(record, name) for name in self.exposed_fields},
         }
 
 
 def _in_utc(time: DateTime | None) -> str | None:
-    """Return ISO 8601 text; ``None`` if UTC has no such time."""
+    """Return ISO 8601 text; ``None`` if UTC cannot express the time."""
     with suppress(ValueError, OverflowError):
         return None if time is None else time.in_timezone("UTC").isoformat()
     return None
 
 
 def first_word(text: str) -> str:
-    """Return the first word of a text: up to a blank, comma or end of sentence, and bare of punctuation."""
+    """Return a text's first word, without punctuation: up to a blank, a comma or the end of a sentence."""
     found = _FIRST_WORD.search(text)
     return found[0] if found else ""
 
 
 def selection(dataset: object, keywords: object, pattern: object, exposed_fields: object) -> Selection:
-    """Return what a DAG asked for.
+    """Check the filter arguments of a DAG, and return them.
 
-    :raises InvalidMessage: naming the argument that is wrong.
+    :raises InvalidMessage: naming the wrong argument.
     """
     return Selection(
         dataset=list_named(dataset).name,

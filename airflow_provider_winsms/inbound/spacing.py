@@ -1,4 +1,4 @@
-"""Holds events of one asset apart, so that Airflow gives each to a DAG run."""
+"""The spacing of one asset's events, so that Airflow gives each event to a DAG run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SETTLING = 10.0
+EVENT_SPACING = 10.0
 """Seconds between the last event of an asset and the one before it.
 
-Airflow 3.3 gives a DAG run those events that were stored before the first of them was queued; whatever is
-stored between that and the run's creation, a second or so later, waits for the next event. So of several
-events the last one is held back until the others are queued and done with, and takes them along.
+Airflow 3.3 gives a DAG run the events that were stored before the first of them was queued. An event stored
+between that and the run's creation, a second or so later, waits for the next event. So the last of several
+events is held back until the others are queued and handled, and takes them along.
 """
 
 LONGEST_HOLD = 120.0
-"""Seconds: no event is held back longer, as Airflow waits five minutes for one to be stored."""
+"""Seconds: the longest that an event is held back. Airflow waits five minutes for one to be stored."""
 
 
 class EventSpacer:
-    """When which assets had events last.
+    """The time of each asset's last event.
 
     :param clock: the present in seconds.
     """
@@ -31,18 +31,18 @@ class EventSpacer:
         self._clock = clock
         self._last: dict[str, float] = {}
 
-    def take(self, assets: Iterable[str], *, is_last: bool) -> float:
-        """Take note of an event of some assets, and return the seconds to hold it back.
+    def reserve(self, assets: Iterable[str], *, is_last: bool) -> float:
+        """Note an event of some assets. Return the seconds to hold it back.
 
-        :param is_last: whether it is not known that more will follow.
+        :param is_last: whether no later event is known yet.
         """
         now = self._clock()
         before = max((self._last.get(asset, -math.inf) for asset in assets), default=-math.inf)
-        turn = min(max(now, before + SETTLING), now + LONGEST_HOLD) if is_last else now
+        due = min(max(now, before + EVENT_SPACING), now + LONGEST_HOLD) if is_last else now
         for asset in assets:
-            self._last[asset] = max(turn, before)
-        return turn - now
+            self._last[asset] = max(due, before)
+        return due - now
 
 
-TURNS = EventSpacer()
-"""When which asset had its last event; of all watchers in this process."""
+SHARED_SPACER = EventSpacer()
+"""The spacer of all watchers in this process."""

@@ -1,4 +1,4 @@
-"""Those who are told of the rows of a list."""
+"""Subscribers of a list, and the envelopes that carry its new rows to them."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.inbound.filters import Selection
 
 MOST_IN_FLIGHT = 16
-"""How many rows are offered at a time of which it is not yet known that they are written down.
+"""The most rows on offer whose events are not yet known to be stored.
 
-So many events are repeated at most when the triggerer is killed. Its process that stores events, in Airflow
-3.3, takes all that were fired since it looked last, and tells of none before the last of them is stored.
-Two or more, as a row is done with only once the next one is offered.
+A killed triggerer repeats at most this many events. Airflow 3.3's process that stores events takes all that
+were fired since its last look, and confirms none before it has stored the last of them. The minimum is two: a
+row is done only when the next one is offered.
 """
 
-SENDERS_READ_EVERY = 300.0
+SENDERS_REFRESH_INTERVAL = 300.0
 """Seconds after which the list of senders is read again."""
 
-_LONGEST_REST = 16
-"""Polls that a subscriber sits out at most, after it could not be prepared."""
+_MOST_SKIPPED_POLLS = 16
+"""The most polls that a subscriber skips after its preparation failed."""
 
 
-class _Stage(Enum):
+class _RowState(Enum):
     """How far a row has come that a subscriber is not done with."""
 
-    WANTED = auto()
-    """It is being offered."""
-    TAKEN = auto()
-    """It is told, if it passes the filters; it is not known whether that is written down."""
-    DOUBTED = auto()
-    """As before, but another subscriber failed, so that the row was offered in vain; to be offered again."""
+    PENDING = auto()
+    """The row is on offer."""
+    IN_FLIGHT = auto()
+    """The event is fired, if the row passes the filters; whether it is stored is unknown."""
+    REDELIVER = auto()
+    """The envelope failed because of another subscriber, so the row must be offered again."""
 
 
 class Subscriber:
-    """One who is told of the rows of a list.
+    """A watcher that receives the rows of a list.
 
-    :param name: the same for the same subscriber after a restart, and no other's.
-    :param memory: where its cursor is kept; ``None`` if nowhere.
-    :param senders: fetches the numbers whose rows are told, given the gateway's country code.
-    :param assets: the names of the assets that it tells of the rows.
-    :param turns: when those had events last.
+    :param name: stays the same after a restart; no other subscriber has it.
+    :param store: keeps its cursor; ``None`` if nothing does.
+    :param senders: fetches the numbers whose rows count, given the gateway's country code.
+    :param assets: the names of the assets that get its events.
+    :param spacer: spaces the events of those assets.
     :param pause: waits for seconds; a seam for tests.
     """
 
     def __init__(
         self,
         name: Hashable,
-        selected: Selection,
-        memory: CursorStore | None,
+        selection: Selection,
+        store: CursorStore | None,
         senders: Callable[[str], Awaitable[Collection[str]]] | None = None,
         *,
         assets: Sequence[str] = (),
@@ -69,137 +69,140 @@ class Subscriber:
         lists: Mapping[str, WatchedList] = LISTS,
     ) -> None:
         self.name = name
-        self.selection = selected
+        self.selection = selection
         self.cursor: Cursor | None = None
         self.is_prepared = False
-        """Whether it is known what it is done with, or that it begins now."""
+        """Whether its cursor is read, or known to be missing."""
         self.is_dirty = False
         """Whether its cursor has changed since it was saved."""
-        self.looks_back = True
-        """Whether the list must be read down to its cursor, however little has arrived."""
-        self._memory = memory
-        self._overlap = lists[selected.dataset].overlap
-        self._stages: dict[str, _Stage] = {}
-        self._held: dict[str, int] = {}
+        self.must_read_back = True
+        """Whether the list must be read back to its cursor, however little has arrived."""
+        self._store = store
+        self._watermark_of = lists[selection.dataset].watermark_of
+        self._states: dict[str, _RowState] = {}
+        self._unfinished: dict[str, int] = {}
         self._fetch_senders = senders
         self._senders: Collection[str] | None = None
         self._senders_read_at = -math.inf
         self._failures = 0
-        self._rest = 0
+        self._polls_to_skip = 0
         self._saving = asyncio.Lock()
         self._assets = assets
-        self._turns = spacer or EventSpacer()
+        self._spacer = spacer or EventSpacer()
         self._pause = pause
 
     @property
-    def has_memory(self) -> bool:
+    def has_store(self) -> bool:
         """Whether its cursor outlives this process."""
-        return self._memory is not None
+        return self._store is not None
 
     @property
     def floor(self) -> float:
-        """The sequence up to which it is done with everything; infinite for one that has just begun."""
+        """The sequence up to which it is done with every row; infinite without a cursor."""
         return math.inf if self.cursor is None else self.cursor.floor
 
-    def is_resting(self) -> bool:
-        """Whether it is left alone at this poll, as preparing it has failed; asked once for each poll."""
-        self._rest -= self._rest > 0
-        return self._rest > 0
+    def skips_poll(self) -> bool:
+        """Whether it skips this poll because its preparation failed. Call once for each poll."""
+        self._polls_to_skip -= self._polls_to_skip > 0
+        return self._polls_to_skip > 0
 
     async def prepare(self, country_code: str, now: float) -> None:
-        """Read its cursor, and the list of its senders if that is old."""
+        """Read its cursor, and its list of senders if that is old."""
         try:
-            if not self.is_prepared and self._memory is not None:
-                kept = await self._memory.load()
+            if not self.is_prepared and self._store is not None:
+                kept = await self._store.load()
                 self.cursor = None if kept is None else Cursor.from_json(kept)
-            if self._fetch_senders is not None and now - self._senders_read_at >= SENDERS_READ_EVERY:
+            if self._fetch_senders is not None and now - self._senders_read_at >= SENDERS_REFRESH_INTERVAL:
                 self._senders = await self._fetch_senders(country_code)
                 self._senders_read_at = now
         except Exception:
             self._failures += 1
-            self._rest = min(2**self._failures, _LONGEST_REST)
+            self._polls_to_skip = min(2**self._failures, _MOST_SKIPPED_POLLS)
             raise
         self._failures = 0
         self.is_prepared = True
 
-    def begin(self, entries: Sequence[FeedRow]) -> None:
-        """Count everything that is listed now as seen.
+    def begin(self, rows: Sequence[FeedRow]) -> None:
+        """Count every listed row as seen.
 
-        :param entries: the rows at the end of the list, or all of them.
+        :param rows: the rows at the end of the list, or all of them.
         """
         self.cursor = Cursor()
-        for entry in entries:
-            self.cursor.add(entry)
-        self.cursor.compact(self._overlap, ())
+        for row in rows:
+            self.cursor.add(row)
+        self.cursor.compact(self._watermark_of, ())
         self.is_dirty = True
 
-    def lacks(self, entry: FeedRow) -> bool:
+    def lacks(self, row: FeedRow) -> bool:
         """Whether a row is new to it."""
-        return self.cursor is not None and not self.cursor.has(entry) and entry.key not in self._stages
+        return self.cursor is not None and not self.cursor.has(row) and row.key not in self._states
 
-    def wants(self, entry: FeedRow) -> bool:
-        """Tell whether a row must be offered to it, and take note that it will be."""
-        if self.lacks(entry):
-            self._stages[entry.key] = _Stage.WANTED
-            if entry.sequence is not None:
-                self._held[entry.key] = entry.sequence
+    def enqueue(self, row: FeedRow) -> bool:
+        """Mark a new row as pending. Return whether the row must be offered."""
+        if self.lacks(row):
+            self._states[row.key] = _RowState.PENDING
+            if row.sequence is not None:
+                self._unfinished[row.key] = row.sequence
             return True
-        return self._stages.get(entry.key) is _Stage.DOUBTED
+        return self._states.get(row.key) is _RowState.REDELIVER
 
-    async def payloads(self, offers: AsyncIterator[Envelope]) -> AsyncIterator[dict[str, Any]]:
-        """Yield what is told of the rows that are offered; of several, the last one ``SETTLING`` later.
+    async def payloads(self, envelopes: AsyncIterator[Envelope]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the payloads of offered rows; the last of several comes ``EVENT_SPACING`` later.
 
-        A row is done with only when whoever is told asks for more: whoever does not may have died of it. What
-        is told while a row is offered belongs to that offer, also where it is told of another row.
+        A row is done only when the consumer asks for the next payload: a consumer that does not may have died
+        of this one. A payload belongs to the envelope during which it is yielded, even if that carries
+        another row.
         """
         held: tuple[FeedRow, dict[str, Any]] | None = None
-        async for offer in offers:
-            told = await self._take(offer.entry) if offer.entry else None
-            if held and (told or offer.is_end):
-                await self._turn(is_last=offer.is_end)
+        async for envelope in envelopes:
+            payload = await self._receive(envelope.row) if envelope.row else None
+            if held and (payload or envelope.is_end):
+                await self._space(is_last=envelope.is_end)
                 yield held[1]
-                offer.done.append((self, held[0]))
+                envelope.handled.append((self, held[0]))
                 held = None
-            if offer.entry and told is not None:
-                if told:
-                    held = offer.entry, told
+            if envelope.row and payload is not None:
+                if payload:
+                    held = envelope.row, payload
                 else:
-                    offer.done.append((self, offer.entry))
+                    envelope.handled.append((self, envelope.row))
 
-    async def _take(self, entry: FeedRow) -> dict[str, Any] | None:
-        """Return what is to be told of a row, empty if nothing is; ``None`` if the offer is for others."""
-        stage = self._stages.get(entry.key)
-        if stage not in {_Stage.WANTED, _Stage.DOUBTED}:
+    async def _receive(self, row: FeedRow) -> dict[str, Any] | None:
+        """Return the payload of a row, empty if it fires no event; ``None`` if it is for others."""
+        state = self._states.get(row.key)
+        if state not in {_RowState.PENDING, _RowState.REDELIVER}:
             return None
-        self._stages[entry.key] = _Stage.TAKEN
-        return (stage is _Stage.WANTED and await self.selection.payload(entry, self._senders)) or {}
+        self._states[row.key] = _RowState.IN_FLIGHT
+        is_new = state is _RowState.PENDING
+        return (is_new and await self.selection.payload(row, self._senders)) or {}
 
-    async def _turn(self, *, is_last: bool) -> None:
-        if seconds := self._turns.take(self._assets, is_last=is_last):
+    async def _space(self, *, is_last: bool) -> None:
+        if seconds := self._spacer.reserve(self._assets, is_last=is_last):
             await self._pause(seconds)
 
-    def settle(self, entry: FeedRow, *, is_written: bool) -> None:
-        """Take note of whether everything that anyone told of a row it passed is written down."""
-        if not is_written:
-            self._stages[entry.key] = _Stage.DOUBTED
-            self.looks_back = True
-            return
-        self._stages.pop(entry.key, None)
-        self._held.pop(entry.key, None)
+    def ack(self, row: FeedRow) -> None:
+        """Add a row to the cursor: every event of its envelope is stored."""
+        self._states.pop(row.key, None)
+        self._unfinished.pop(row.key, None)
         if self.cursor is not None:
-            self.cursor.add(entry)
+            self.cursor.add(row)
             self.is_dirty = True
 
+    def nack(self, row: FeedRow) -> None:
+        """Have a row offered again: an event of its envelope may not be stored."""
+        self._states[row.key] = _RowState.REDELIVER
+        self.must_read_back = True
+
     async def save(self) -> None:
-        """Keep its cursor, if that has changed."""
+        """Save the cursor if it has changed."""
         async with self._saving:
             if not self.is_dirty or self.cursor is None:
                 return
-            self.cursor.compact(self._overlap, self._held.values())
+            self.cursor.compact(self._watermark_of, self._unfinished.values())
             self.is_dirty = False
             try:
-                if self._memory is not None:
-                    await self._memory.save(self.cursor.to_json())
+                if self._store is not None:
+                    await self._store.save(self.cursor.to_json())
             except BaseException:
                 self.is_dirty = True
                 raise
@@ -209,26 +212,36 @@ class Subscriber:
 class Envelope:
     """A row that is offered to all subscribers at once.
 
-    :param entry: ``None`` at the end of what one poll found.
-    :param done: which subscriber is done with which row when this offer is settled.
+    :param row: ``None`` at the end of one poll's rows.
+    :param handled: the rows that ``ack`` or ``nack`` settles, each with its subscriber.
     """
 
-    entry: FeedRow | None
-    done: list[tuple[Subscriber, FeedRow]] = field(default_factory=list)
+    row: FeedRow | None
+    handled: list[tuple[Subscriber, FeedRow]] = field(default_factory=list)
 
     @property
     def is_end(self) -> bool:
-        """Whether it offers nothing, and says that nothing more comes for now."""
-        return self.entry is None
+        """Whether it carries no row, because no more rows come for now."""
+        return self.row is None
+
+    def ack(self) -> None:
+        """Report that every event fired during this envelope is stored."""
+        for subscriber, row in self.handled:
+            subscriber.ack(row)
+
+    def nack(self) -> None:
+        """Report that an event fired during this envelope may not be stored."""
+        for subscriber, row in self.handled:
+            subscriber.nack(row)
 
 
 class Subscribers:
-    """All who follow one list by one poll."""
+    """The subscribers that share one poll of a list."""
 
     def __init__(self) -> None:
         self.subscribers: list[Subscriber] = []
         self.joined = asyncio.Event()
-        """Set when somebody joins."""
+        """Set when a subscriber joins."""
 
     def join(self, subscriber: Subscriber) -> None:
         """Add a subscriber."""
@@ -240,8 +253,8 @@ class Subscribers:
         with suppress(ValueError):
             self.subscribers.remove(subscriber)
 
-    def is_succeeded(self, subscriber: Subscriber) -> bool:
-        """Whether a subscriber that left has come back as another one, whose cursor counts."""
+    def is_replaced(self, subscriber: Subscriber) -> bool:
+        """Whether a subscriber left and came back as another one, whose cursor counts."""
         return subscriber not in self.subscribers and any(
             other.name == subscriber.name and other.is_prepared for other in self.subscribers
         )

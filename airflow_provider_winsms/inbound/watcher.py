@@ -1,11 +1,10 @@
-"""Watching what phones send: one poll for all who follow a list, and each row told to each of them once.
+"""The watcher of a list: one poll for all its subscribers, and each new row offered to each of them once.
 
-A subscriber has a cursor, which says what it is done with. A row that its cursor lacks is offered to it, and
-enters the cursor only when it is known that what the subscriber told of it is written down. So a row may be
-told twice, if everything ends in between, and is never lost.
+A subscriber has a cursor, which names the rows that it is done with. The watcher offers it the rows that its
+cursor lacks. A row enters the cursor only when the subscriber's event is known to be stored. So a row may
+fire twice, if the process ends in between, and is never lost.
 
-It knows neither Airflow nor HTTP: whoever uses it hands in how a gateway is reached, and where cursors are
-kept.
+Whoever makes a watcher hands in the connection to the gateway and the stores of cursors.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.gateways import backoff
-from airflow_provider_winsms.inbound.feeds import Need, sequence_of
+from airflow_provider_winsms.inbound.feeds import ReadScope, sequence_of
 from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT, Envelope, Subscriber, Subscribers
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.runtime import pause
@@ -30,16 +29,16 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.inbound.feeds import FeedConnection, FeedRow, WatchedList
 
 LONGEST_BACK_OFF = 600.0
-"""Seconds: the longest pause after polls that failed, unless the gateway asks for a longer one."""
+"""Seconds: the longest pause after failed polls, unless the gateway asks for a longer one."""
 
-GATHERING = 2.0
-"""Seconds in which subscribers may join before they are served: those of a triggerer start one by one."""
+JOIN_WINDOW = 2.0
+"""Seconds in which subscribers may join before the first poll: a triggerer starts them one by one."""
 
 
 class Watcher:
-    """Polls one list, and offers what is new to its subscribers.
+    """Polls one list, and offers new rows to its subscribers.
 
-    :param connect: opens a line to the gateway; once for each poll, so that a mended connection is noticed.
+    :param connect: connects to the gateway, once for each poll, so that a mended connection takes effect.
     :param pause: waits for seconds or an event; like ``clock``, in seconds, a seam for tests.
     """
 
@@ -63,195 +62,192 @@ class Watcher:
         self._pause = pause
         self._clock = clock
         self._unreadable = 0
-        self._has_said_unlisted = False
-        self._behind = 0
+        self._has_logged_unlisted = False
+        self._polls_behind = 0
         self._in_flight = 0
-        self._room = asyncio.Event()
+        self._has_capacity = asyncio.Event()
 
-    async def offers(self) -> AsyncIterator[Envelope]:
-        """Yield what is new, for ever; whatever goes wrong is logged, and tried again after a pause."""
+    async def envelopes(self) -> AsyncIterator[Envelope]:
+        """Yield new rows, for ever. Any error is logged; the poll is repeated after a pause."""
         failures = 0
-        await self._gather()
+        await self._wait_for_subscribers()
         while True:
             self._subscribers.joined.clear()
             try:
-                news = await self._poll()
-            except Exception as error:  # noqa: BLE001 - whatever it is, giving up would make Airflow hurry
+                rows = await self._poll()
+            except Exception as error:  # noqa: BLE001 - if it ended on any error, Airflow would restart it at once
                 failures += 1
                 await self._back_off(failures, error)
                 continue
             failures = 0
-            for entry in (*news, None) if news else ():
-                await self._room_for_one()
-                yield Envelope(entry)
-            await self._pause(self._rest(), self._subscribers.joined)
+            for row in (*rows, None) if rows else ():
+                await self._wait_for_capacity()
+                yield Envelope(row)
+            await self._pause(self._next_interval(), self._subscribers.joined)
             if self._subscribers.joined.is_set() or not self._subscribers.subscribers:
-                await self._gather()
+                await self._wait_for_subscribers()
 
-    def _rest(self) -> float:
-        """Return the seconds until the next poll: more each time that one is not enough."""
+    async def auto_acked(self) -> AsyncIterator[Envelope]:
+        """Yield new rows to a subscriber that is alone. Its events count as stored once it has fired them."""
+        async for envelope in self.envelopes():
+            yield envelope
+            await self.settle([(envelope, True)])
+
+    async def settle(self, outcomes: Iterable[tuple[Envelope, bool]]) -> None:
+        """Ack each envelope whose events are all stored, nack the others, and save the cursors.
+
+        A cursor that cannot be saved is saved later. Only its rows fire again if the process ends before.
+        """
+        changed: dict[Subscriber, None] = {}
+        settled = 0
+        for envelope, is_stored in outcomes:
+            settled += 1
+            envelope.ack() if is_stored else envelope.nack()
+            changed.update((subscriber, None) for subscriber, _ in envelope.handled)
+        try:
+            for subscriber in changed:
+                await self._save(subscriber)
+        finally:
+            # Before this, new rows would be in flight beside those that are not saved.
+            self._in_flight -= settled
+            self._has_capacity.set()
+
+    def _next_interval(self) -> float:
+        """Return the seconds until the next poll: more each time that one poll does not read all new rows."""
         if not self._reader.is_behind:
-            self._behind = 0
+            self._polls_behind = 0
             return self._poll_interval
-        self._behind += 1
-        seconds = back_off(self._poll_interval, self._behind)
+        self._polls_behind += 1
+        seconds = back_off(self._poll_interval, self._polls_behind)
         self._log.warning(
-            "There is more of the list than one poll reads. Going on in %.0f seconds; no %s is passed over.",
+            "The list has more new rows than one poll reads. Continuing in %.0f seconds; no %s is skipped.",
             seconds,
             self._watched.noun,
         )
         return seconds
 
-    async def _gather(self) -> None:
-        """Wait until there is somebody to serve, and a little longer for others."""
+    async def _wait_for_subscribers(self) -> None:
+        """Wait for a subscriber, and a little longer for others."""
         await self._subscribers.joined.wait()
-        await self._pause(GATHERING)
-
-    async def settled(self) -> AsyncIterator[Envelope]:
-        """Yield what is new to a subscriber that is alone, and count as written down what it passed."""
-        async for offer in self.offers():
-            yield offer
-            await self.settle([(offer, True)])
-
-    async def settle(self, outcomes: Iterable[tuple[Envelope, bool]]) -> None:
-        """Take note of offers, and whether all that was told of each is written down; save the cursors.
-
-        A cursor that cannot be saved is saved later. Until then, only its rows are told again if all ends.
-        """
-        changed: dict[Subscriber, None] = {}
-        settled = 0
-        for offer, is_written in outcomes:
-            settled += 1
-            for subscriber, entry in offer.done:
-                subscriber.settle(entry, is_written=is_written)
-                changed[subscriber] = None
-        try:
-            for subscriber in changed:
-                await self._save(subscriber)
-        finally:
-            # Rows that were offered before this would be in flight beside those that are not saved.
-            self._in_flight -= settled
-            self._room.set()
+        await self._pause(JOIN_WINDOW)
 
     async def _poll(self) -> list[FeedRow]:
-        """Return what is new to anyone, oldest first."""
-        async with self._connect() as line:
-            ready = await self._ready(line)
-            entries = await self._read(line, ready) if ready else []
-        for subscriber in ready:
+        """Return the rows that are new to a subscriber, oldest first."""
+        async with self._connect() as connection:
+            prepared = await self._prepare_subscribers(connection)
+            rows = await self._read(connection, prepared) if prepared else []
+        for subscriber in prepared:
             if subscriber.cursor is None and not self._reader.is_behind:
-                subscriber.begin(entries)
-                self._log.info(
-                    "Watching from now on; every %s that is listed counts as seen.", self._watched.noun
-                )
-        news = [entry for entry in entries if _any_wants(ready, entry)]
-        if news:
-            self._log.info("%s.", pluralize(len(news), f"new {self._watched.noun}"))
-        for subscriber in ready:
+                subscriber.begin(rows)
+                self._log.info("Watching from now on; every listed %s counts as seen.", self._watched.noun)
+        new = [row for row in rows if _enqueue(prepared, row)]
+        if new:
+            self._log.info("%s.", pluralize(len(new), f"new {self._watched.noun}"))
+        for subscriber in prepared:
             await self._save(subscriber)
-        return sorted(news, key=sequence_of)
+        return sorted(new, key=sequence_of)
 
-    async def _read(self, line: FeedConnection, ready: Sequence[Subscriber]) -> list[FeedRow]:
-        looking_back = [subscriber for subscriber in ready if subscriber.looks_back]
-        need = Need(
-            is_news=lambda entry: any(subscriber.lacks(entry) for subscriber in ready),
-            floor=min(subscriber.floor for subscriber in ready),
-            reach=min((subscriber.floor for subscriber in looking_back), default=math.inf),
-            has_beginners=any(subscriber.cursor is None for subscriber in ready),
+    async def _read(self, connection: FeedConnection, prepared: Sequence[Subscriber]) -> list[FeedRow]:
+        reading_back = [subscriber for subscriber in prepared if subscriber.must_read_back]
+        scope = ReadScope(
+            is_new=lambda row: any(subscriber.lacks(row) for subscriber in prepared),
+            floor=min(subscriber.floor for subscriber in prepared),
+            read_back_to=min((subscriber.floor for subscriber in reading_back), default=math.inf),
+            has_new_subscribers=any(subscriber.cursor is None for subscriber in prepared),
         )
-        # Meanwhile a row may come to be doubted, so that its subscriber must look back again.
-        for subscriber in looking_back:
-            subscriber.looks_back = False
+        # A row that is nacked during the read makes its subscriber read back again.
+        for subscriber in reading_back:
+            subscriber.must_read_back = False
         is_done = False
         try:
-            entries = await self._reader.read(line, need)
+            rows = await self._reader.read(connection, scope)
             is_done = not self._reader.is_behind
         finally:
-            for subscriber in looking_back:
-                subscriber.looks_back |= not is_done
-        self._say_unreadable(self._reader.unreadable)
-        self._say_unlisted(self._reader.unlisted)
-        return entries
+            for subscriber in reading_back:
+                subscriber.must_read_back |= not is_done
+        self._log_unreadable(self._reader.unreadable)
+        self._log_unlisted(self._reader.unlisted)
+        return rows
 
-    def _say_unlisted(self, count: int) -> None:
-        if count and not self._has_said_unlisted:
-            self._has_said_unlisted = True
+    def _log_unlisted(self, count: int) -> None:
+        if count and not self._has_logged_unlisted:
+            self._has_logged_unlisted = True
             self._log.warning(
-                "The gateway states %s that it does not list. What it lists is watched.",
+                "The gateway counts %s that it does not list. The listed rows are watched.",
                 pluralize(count, "row"),
             )
 
-    def _say_unreadable(self, count: int) -> None:
-        """Say how many rows cannot be read; once, and again if there are more."""
+    def _log_unreadable(self, count: int) -> None:
+        """Log how many rows cannot be read; once, and again if the number grows."""
         if count > self._unreadable:
             self._unreadable = count
             self._log.warning(
                 "%s of the list cannot be read, and start no DAG. All others do.", pluralize(count, "row")
             )
 
-    async def _ready(self, line: FeedConnection) -> list[Subscriber]:
-        ready = []
+    async def _prepare_subscribers(self, connection: FeedConnection) -> list[Subscriber]:
+        prepared = []
         for subscriber in list(self._subscribers.subscribers):
             was_prepared = subscriber.is_prepared
             try:
-                if not subscriber.is_resting():
-                    await subscriber.prepare(line.gateway.country_code, self._clock())
-            except Exception as error:  # noqa: BLE001 - of one subscriber; the others are served
-                self._log.error("A watcher cannot be served for now. %s", described(error))
+                if not subscriber.skips_poll():
+                    await subscriber.prepare(connection.gateway.country_code, self._clock())
+            except Exception as error:  # noqa: BLE001 - one subscriber's error must not stop the others
+                self._log.error("A watcher must wait; the others go on. %s", described(error))
             if subscriber.is_prepared:
-                ready.append(subscriber)
+                prepared.append(subscriber)
                 if not was_prepared:
-                    self._introduce(subscriber)
-        return ready
+                    self._log_start(subscriber)
+        return prepared
 
-    def _introduce(self, subscriber: Subscriber) -> None:
-        if not subscriber.has_memory:
+    def _log_start(self, subscriber: Subscriber) -> None:
+        if not subscriber.has_store:
             self._log.warning(
-                "This Airflow keeps no state for assets (3.3 does), so there is no cursor: whatever arrives "
-                "while the triggerer is down, or restarts, starts no DAG."
+                "This Airflow keeps no state for assets (3.3 does), so there is no cursor: a row "
+                "that arrives while the triggerer is down, or restarts, starts no DAG."
             )
         elif subscriber.cursor is not None:
-            self._log.info("Watching goes on where it stopped.")
+            self._log.info("Watching continues where it stopped.")
 
     async def _save(self, subscriber: Subscriber) -> None:
-        if not subscriber.is_dirty or self._subscribers.is_succeeded(subscriber):
+        if not subscriber.is_dirty or self._subscribers.is_replaced(subscriber):
             return
         try:
             await subscriber.save()
-        except Exception as error:  # noqa: BLE001 - nothing is lost by it
+        except Exception as error:  # noqa: BLE001 - a later save loses nothing
             self._log.warning(
-                "A cursor could not be saved, and will be later; if the triggerer ends before, events are "
-                "repeated. %s",
+                "A cursor could not be saved. It is saved later; if the triggerer ends before, events fire "
+                "again. %s",
                 described(error),
             )
 
-    async def _room_for_one(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         while self._in_flight >= MOST_IN_FLIGHT:
-            self._room.clear()
-            await self._room.wait()
+            self._has_capacity.clear()
+            await self._has_capacity.wait()
         self._in_flight += 1
 
     async def _back_off(self, failures: int, error: Exception) -> None:
         seconds = back_off(self._poll_interval, failures, error)
-        say = self._log.error if getattr(error, "is_permanent", True) else self._log.warning
-        say("%s Asking again in %.0f seconds.", described(error), seconds)
+        log = self._log.error if getattr(error, "is_permanent", True) else self._log.warning
+        log("%s Asking again in %.0f seconds.", described(error), seconds)
         await self._pause(seconds)
 
 
-def _any_wants(subscribers: Iterable[Subscriber], entry: FeedRow) -> bool:
-    """Ask every subscriber, as each takes note of it."""
-    wanting = [subscriber for subscriber in subscribers if subscriber.wants(entry)]
+def _enqueue(subscribers: Iterable[Subscriber], row: FeedRow) -> bool:
+    """Enqueue a row for every subscriber, and return whether one of them must get it."""
+    wanting = [subscriber for subscriber in subscribers if subscriber.enqueue(row)]
     return bool(wanting)
 
 
 def back_off(poll_interval: float, failures: int, error: Exception | None = None) -> float:
-    """Return the seconds to pause after polls in a row that failed, the last of them with an error."""
+    """Return the seconds to pause after failed polls in a row, the last of them with an error."""
     retry_after = getattr(error, "retry_after", None)
     return backoff.back_off(poll_interval, failures, retry_after, LONGEST_BACK_OFF)
 
 
 def described(error: Exception) -> str:
-    """Return an error's own words, or of one that may quote a row, its type and where it came from."""
+    """Return an error's own words; or its type and place, if its words may quote a row."""
     if isinstance(error, SmsError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What ``MessageQueueTrigger(scheme="winsms")`` finds. It needs the extra ``messaging``."""
+"""The message queue behind ``MessageQueueTrigger(scheme="winsms")``. It needs the extra ``messaging``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class SmsMessageQueueProvider(BaseMessageQueueProvider):
-    """The messages that phones send, as a queue.
+    """The messages from phones, as a queue.
 
     ``MessageQueueTrigger(scheme="winsms", sms_conn_id=..., keywords=[...])`` is the ``SmsIncomingTrigger``
-    of the same arguments.
+    with the same arguments.
     """
 
     scheme = "winsms"

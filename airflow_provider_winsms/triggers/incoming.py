@@ -1,4 +1,4 @@
-"""The watcher that starts DAGs when an SMS comes in."""
+"""The trigger that starts DAGs when an SMS comes in."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
 SHORTEST_POLL_INTERVAL = 1.0
 """Seconds: an interval of 0 would ask without pause."""
 
-_COMPLAIN_EVERY = 60.0
-"""Seconds between complaints about wrong arguments, at first; later more."""
+_PROBLEM_LOG_INTERVAL = 60.0
+"""Seconds between log lines about invalid arguments, at first; later more."""
 
 _BEGUN = "begun"
 
 _log = logging.getLogger(__name__)
 
-_audiences: WeakValueDictionary[tuple[object, Hashable], Subscribers] = WeakValueDictionary()
-"""Those who share a poll, by event loop and shared stream, as long as one of them or their poll is there."""
+_shared_subscribers: WeakValueDictionary[tuple[object, Hashable], Subscribers] = WeakValueDictionary()
+"""The subscribers of each shared poll, by event loop and stream, while one of them or the poll exists."""
 
 
 class SmsIncomingTrigger(BaseEventTrigger):
     r"""Fires an event for each SMS that comes in, or for each opt-out. For an ``AssetWatcher``.
 
     All watchers of one connection, dataset and poll interval in one triggerer share one poll, on Airflow 3.3
-    or newer. What a watcher has fired it remembers in the state store of its asset, once Airflow has stored
-    the event: no message is missed, and none fires twice but where the triggerer ends between the two.
-    A watcher that starts for the first time begins with what arrives from then on.
+    or newer. A watcher keeps a cursor in the state store of its asset. The cursor moves on once Airflow has
+    stored the event. So no message is missed, and none fires twice, unless the triggerer ends between the
+    two. A watcher that starts for the first time begins with the messages that arrive from then on.
 
     An event's payload: ``{"dataset": ..., "event_key": ..., "message_id": ..., "in_reply_to": ...,
-    "received_at": ..., "keyword": ...}``. ``event_key`` is the same whenever the same message is told, and
-    no other message's; ``received_at`` is ISO 8601 text in UTC, to the minute; ``keyword`` is the one of
+    "received_at": ..., "keyword": ...}``. ``event_key`` is the same in every event of one message, and in no
+    other message's; ``received_at`` is ISO 8601 text in UTC, to the minute; ``keyword`` is the one of
     ``keywords`` that matched. ``message_id`` and ``in_reply_to``, the last text sent to that number, are the
-    gateway's ids, and may be null, as those of opt-outs made by hand.
+    gateway's ids, and may be null, as for opt-outs made by hand.
 
-    A message must pass every filter that is given. Wrong arguments are an import error of the DAG file. A
-    watcher that was stored with some before says so in the triggerer's log, and waits to be replaced.
+    A message must pass every given filter. Invalid arguments are an import error of the DAG file. A stored
+    watcher whose arguments are invalid says so in the triggerer's log, and waits to be replaced.
 
     :param sms_conn_id: the connection whose type says which gateway.
     :param dataset: ``"incoming"``, ``"short_code"`` or ``"opt_outs"``.
@@ -68,15 +68,15 @@ class SmsIncomingTrigger(BaseEventTrigger):
         holds up no other trigger. Lookarounds and backreferences are refused. For ``\w``, ``\d`` and
         ``\b`` only ASCII characters count: ``\pL`` is any letter.
     :param senders_variable: the name of an Airflow Variable with a JSON list of numbers, or numbers with
-        commas between them; only what they send is told. It is read again every five minutes. By reference,
-        because a trigger's arguments are stored.
-    :param poll_interval: seconds, 1 or more; by default 30, for opt-outs 300, as each answer holds them all.
+        commas between them; only messages from these fire. It is read again every five minutes. The Variable
+        is named, because a trigger's arguments are stored.
+    :param poll_interval: seconds, 1 or more; by default 30, for opt-outs 300: each answer holds all of them.
     :param exposed_fields: ``"number"``, ``"text"`` or both put these into the payload. They then stand in
         Airflow's metadata database and in the triggerer's log, and everything that can read the asset's
-        events can read them. By default neither is told.
+        events can read them. By default the payload has neither.
     """
 
-    # A watcher has no task whose queue it could take.
+    # A watcher has no task, and so no queue of one.
     supports_triggerer_queue = False
 
     pause: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(pause)
@@ -86,10 +86,10 @@ class SmsIncomingTrigger(BaseEventTrigger):
     """Waits for seconds before an event is fired; a seam for tests."""
 
     spacer: ClassVar[EventSpacer | None] = None
-    """When which asset had its last event; ``None`` for ``TURNS``. A seam for tests."""
+    """Spaces the events of each asset; ``None`` for ``SHARED_SPACER``. A seam for tests."""
 
     lists: ClassVar[Mapping[str, WatchedList] | None] = None
-    """What can be watched, by its name; ``None`` for ``LISTS``. A seam for tests."""
+    """The lists that can be watched, by name; ``None`` for ``LISTS``. A seam for tests."""
 
     def __init__(
         self,
@@ -115,9 +115,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path and arguments that the trigger is rebuilt from.
 
-        :raises InvalidMessage: if they make no sense, so that the DAG cannot be read.
+        :raises InvalidMessage: if an argument is invalid, so that the DAG cannot be read.
         """
-        # Airflow serializes a watcher when it reads the DAG. A constructor that raises ends the triggerer.
+        # Airflow serializes a watcher when it reads the DAG. An error in a constructor ends the triggerer.
         self._check()
         return "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger", self._arguments()
 
@@ -125,28 +125,28 @@ class SmsIncomingTrigger(BaseEventTrigger):
         return {
             "sms_conn_id": self.sms_conn_id,
             "dataset": self.dataset,
-            "keywords": _plain(self.keywords),
+            "keywords": _as_list(self.keywords),
             "pattern": self.pattern,
             "senders_variable": self.senders_variable,
             "poll_interval": self.poll_interval,
-            "exposed_fields": _plain(self.exposed_fields),
+            "exposed_fields": _as_list(self.exposed_fields),
         }
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what those have in common who share a poll; ``None`` for one who has to complain."""
+        """Return the key of the shared poll; ``None`` if an argument is invalid."""
         if self._problem() is not None:
             return None
-        return ("sms-watch", self.sms_conn_id, self.dataset, self._seconds())
+        return ("sms-watch", self.sms_conn_id, self.dataset, self._effective_interval())
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Return the one poll of all who share it."""
+        """Return the poll that watchers with one key share."""
         from airflow_provider_winsms.triggers.producer import Producer
 
-        return Producer(cls(**kwargs)._watch())  # noqa: SLF001 - its own class
+        return Producer(cls(**kwargs)._watcher())  # noqa: SLF001 - its own class
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Join those who share a poll, and fire events for what it offers."""
+        """Join the shared poll, and fire events for its rows."""
         subscribers = _subscribers(self.shared_stream_key())
         subscriber = self._join(subscribers)
         try:
@@ -156,50 +156,50 @@ class SmsIncomingTrigger(BaseEventTrigger):
             subscribers.leave(subscriber)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Do the same alone: before Airflow 3.3, and in ``dag.test()``.
+        """Fire events from a poll of its own: before Airflow 3.3, and in ``dag.test()``.
 
-        A message counts as told once its event is handed to Airflow, before it is stored.
+        A message counts as done once Airflow has its event, before the event is stored.
         """
         from airflow_provider_winsms.inbound.subscriber import Subscribers
 
-        await self._complain()
+        await self._wait_while_invalid()
         subscribers = Subscribers()
         subscriber = self._join(subscribers)
-        async for payload in subscriber.payloads(self._watch(subscribers).settled()):
+        async for payload in subscriber.payloads(self._watcher(subscribers).auto_acked()):
             yield TriggerEvent(payload)
 
     async def cleanup(self) -> None:
-        """Leave the others."""
+        """Leave the shared poll."""
         if self._joined is not None:
             subscribers, subscriber = self._joined
             subscribers.leave(subscriber)
 
-    def _watch(self, subscribers: Subscribers | None = None) -> Watcher:
+    def _watcher(self, subscribers: Subscribers | None = None) -> Watcher:
         from airflow_provider_winsms.inbound.watcher import Watcher
 
         return Watcher(
             self._lists[self.dataset],
             subscribers or _subscribers(self.shared_stream_key()),
             self._connect,
-            poll_interval=self._seconds(),
+            poll_interval=self._effective_interval(),
             log=_log,
             pause=self.pause,
         )
 
     def _join(self, subscribers: Subscribers) -> Subscriber:
         from airflow_provider_winsms.inbound.filters import selection
-        from airflow_provider_winsms.inbound.spacing import TURNS
+        from airflow_provider_winsms.inbound.spacing import SHARED_SPACER
         from airflow_provider_winsms.inbound.subscriber import Subscriber
 
-        stores = _stores(getattr(self, "asset_state_store", None))
+        stores = _stores_by_asset(getattr(self, "asset_state_store", None))
         key = self._store_key()
         subscriber = Subscriber(
             (key, *sorted(stores)),
             selection(self.dataset, self.keywords, self.pattern, self.exposed_fields),
-            _AssetMemory(list(stores.values()), key) if stores else None,
-            self._senders if self.senders_variable else None,
+            _AssetCursorStore(list(stores.values()), key) if stores else None,
+            self._read_senders if self.senders_variable else None,
             assets=sorted(stores) or [str(id(self))],
-            spacer=self.spacer or TURNS,
+            spacer=self.spacer or SHARED_SPACER,
             pause=self.hold,
             lists=self._lists,
         )
@@ -208,11 +208,11 @@ class SmsIncomingTrigger(BaseEventTrigger):
         return subscriber
 
     def _store_key(self) -> str:
-        """Return what tells this watcher from others of the same asset, and the same after a restart."""
+        """Return a key that no other watcher of the asset has, and that stays the same after a restart."""
         digest = sha256(json.dumps(self._arguments(), sort_keys=True).encode())
         return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
 
-    def _seconds(self) -> float:
+    def _effective_interval(self) -> float:
         interval = (
             self._lists[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval
         )
@@ -225,9 +225,9 @@ class SmsIncomingTrigger(BaseEventTrigger):
         return self.lists or LISTS
 
     def _check(self) -> None:
-        """Hold the arguments against what they may be.
+        """Check the arguments.
 
-        :raises InvalidMessage: naming the one that is wrong.
+        :raises InvalidMessage: naming the invalid one.
         """
         from airflow_provider_winsms.inbound.filters import selection
 
@@ -252,18 +252,18 @@ class SmsIncomingTrigger(BaseEventTrigger):
             return error
         return None
 
-    async def _complain(self) -> None:
-        """Return at once if the arguments make sense; otherwise say so, again and again.
+    async def _wait_while_invalid(self) -> None:
+        """Return at once if the arguments are valid; otherwise log the problem again and again.
 
-        Airflow makes a watcher anew, every second, that raises or returns.
+        Airflow restarts a watcher that raises or returns, every second.
         """
         from airflow_provider_winsms.inbound.watcher import back_off
 
-        complaints = 0
+        times = 0
         while (problem := self._problem()) is not None:
-            complaints += 1
-            self.log.error("This watcher watches nothing. %s Mend the DAG file.", problem)
-            await self.pause(back_off(_COMPLAIN_EVERY, complaints))
+            times += 1
+            self.log.error("Invalid arguments for SmsIncomingTrigger: %s Fix the DAG file.", problem)
+            await self.pause(back_off(_PROBLEM_LOG_INTERVAL, times))
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[FeedConnection]:
@@ -274,10 +274,10 @@ class SmsIncomingTrigger(BaseEventTrigger):
         async with hook.get_async_conn() as transport:
             yield FeedConnection(hook.gateway, transport.execute, hook.page_size, hook.hashes)
 
-    async def _senders(self, country_code: str) -> Collection[str]:
-        """Fetch the numbers that the Variable lists.
+    async def _read_senders(self, country_code: str) -> Collection[str]:
+        """Read the numbers from the Variable.
 
-        :raises ConfigurationError: if there is no such Variable, or it holds something else.
+        :raises ConfigurationError: if there is no such Variable, or it holds no list of numbers.
         """
         from airflow.providers.common.compat.sdk import Variable
         from asgiref.sync import sync_to_async
@@ -292,22 +292,22 @@ class SmsIncomingTrigger(BaseEventTrigger):
             raise ConfigurationError(msg)
         reader, numbers, why = NumberReader(country_code), set[str](), ""
         with suppress(InvalidMessage):
-            for place, item in enumerate(items_of_text(value, "senders_variable"), start=1):
+            for position, item in enumerate(items_of_text(value, "senders_variable"), start=1):
                 try:
                     numbers.add(reader.read(item))
                 except NotANumber as error:
-                    why = why or f"; entry {place} is none: it {error}"
+                    why = why or f"; item {position} is none: it {error}"
         if why or not numbers:
             msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{why}."
             raise ConfigurationError(msg)
         return frozenset(numbers)
 
 
-class _AssetMemory:
-    """A cursor in the state stores of all assets that a watcher serves.
+class _AssetCursorStore:
+    """Keeps a cursor in the state stores of all assets of a watcher.
 
-    A watcher that stands on several assets fires for all of them, and goes on when one is taken off. Airflow
-    tells of any 404 only that there is no such key. So a second key says that there is a cursor.
+    A watcher of several assets fires for all of them, and continues when one of them is removed. Airflow
+    reports any 404 as a missing key. So a second key, the witness, says that there is a cursor.
     """
 
     def __init__(self, stores: Sequence[Any], key: str) -> None:
@@ -318,9 +318,9 @@ class _AssetMemory:
         self._is_witnessed = False
 
     async def load(self) -> Any:
-        """Return the cursor, of several the one that has come furthest, or ``None``.
+        """Return the cursor, or ``None``; of several the most advanced one.
 
-        :raises LedgerUnavailable: if there was one and it is not found.
+        :raises LedgerUnavailable: if there was one, and no store returns it.
         """
         found = await self._cursor()
         if found is None:
@@ -332,7 +332,7 @@ class _AssetMemory:
         return found
 
     async def save(self, value: dict[str, Any]) -> None:
-        """Keep a cursor."""
+        """Save a cursor in every store."""
         for store in self._stores:
             await store.aset(self._key, value)
         if not self._is_witnessed:
@@ -342,32 +342,32 @@ class _AssetMemory:
 
     async def _cursor(self) -> Any:
         kept = [await store.aget(self._key) for store in self._stores]
-        return max((each for each in kept if each is not None), key=_progress, default=None)
+        return max((each for each in kept if each is not None), key=_cursor_position, default=None)
 
     async def _refuse_if_begun(self) -> None:
-        """Refuse to begin again, which would pass over what came since the cursor was written."""
+        """Refuse to begin again, which would skip the rows since the cursor was saved."""
         if _BEGUN in [await store.aget(self._witness_key) for store in self._stores]:
             msg = (
                 f"The asset's state store has {self._witness_key}, but not its cursor, {self._key}. If the "
-                "store failed for a moment, a later poll goes on. To watch from now on instead, delete the "
+                "store failed for a moment, a later poll continues. To watch from now on instead, delete the "
                 "former."
             )
             raise LedgerUnavailable(msg)
 
     async def _probe(self, store: Any) -> None:
-        """Hold a store that has nothing to what it is given."""
+        """Check that a store without a cursor returns the values that it is given."""
         nonce = uuid4().hex
         await store.aset(self._probe_key, nonce)
         if await store.aget(self._probe_key) != nonce:
             msg = (
-                "The asset's state store did not return what was just written to it, so its lack of a cursor "
+                "The asset's state store did not return a value just written to it, so its lack of a cursor "
                 "proves nothing. A later poll tries again."
             )
             raise LedgerUnavailable(msg)
 
 
-def _progress(value: Any) -> tuple[int, ...]:
-    """Return what grows as a cursor goes on; nothing for what is no cursor, which is refused when read."""
+def _cursor_position(value: Any) -> tuple[int, ...]:
+    """Return a position that grows as a cursor advances; ``()`` for an invalid one: reading refuses it."""
     try:
         sequences = [
             sequence for sequence in (value["watermark"], *value["seen"].values()) if sequence is not None
@@ -377,24 +377,24 @@ def _progress(value: Any) -> tuple[int, ...]:
         return ()
 
 
-def _stores(accessors: Any) -> dict[str, Any]:
+def _stores_by_asset(accessors: Any) -> dict[str, Any]:
     """Return the state stores of a watcher's assets, by the assets' names.
 
-    Airflow hands them over together, without telling of which assets they are; and only of a single one can
-    they be used so. So it is looked up where it keeps them.
+    Airflow hands them over as one object, which works only for a single asset and hides the names. Its
+    private attributes have both.
     """
     if accessors is None:
         return {}
-    apart = {**getattr(accessors, "_by_uri", {}), **getattr(accessors, "_by_name", {})}
-    return apart or {"": accessors}
+    by_asset = {**getattr(accessors, "_by_uri", {}), **getattr(accessors, "_by_name", {})}
+    return by_asset or {"": accessors}
 
 
 def _subscribers(key: Hashable) -> Subscribers:
     from airflow_provider_winsms.inbound.subscriber import Subscribers
 
-    return _audiences.setdefault((asyncio.get_running_loop(), key), Subscribers())
+    return _shared_subscribers.setdefault((asyncio.get_running_loop(), key), Subscribers())
 
 
-def _plain(values: Any) -> Any:
-    """Return a list for what is a list in all but name, as Airflow compares what it has stored."""
+def _as_list(values: Any) -> Any:
+    """Return a tuple as a list: Airflow compares arguments with stored ones."""
     return list(values) if isinstance(values, (list, tuple)) else values

@@ -1,4 +1,4 @@
-"""The one poll of all watchers who share it, as Airflow (3.3 or newer) asks for it."""
+"""The shared poll of watchers, as Airflow (3.3 or newer) wants it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class Producer(SharedStreamProducer):
-    """What Airflow asks for messages, and tells that their events are stored."""
+    """Gives Airflow the new rows of a watcher, and tells the watcher which events are stored."""
 
-    def __init__(self, watch: Watcher) -> None:
-        self._watch = watch
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
 
     async def open_stream(self) -> AsyncIterator[tuple[Envelope, Envelope]]:
-        """Yield what is new; Airflow hands the first of each pair to all watchers, and the second back."""
-        async for offer in self._watch.offers():
-            yield offer, offer
+        """Yield new rows. Airflow hands the first of each pair to all watchers, and the second back."""
+        async for envelope in self._watcher.envelopes():
+            yield envelope, envelope
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Take note of messages that every watcher is done with, whose events are stored."""
-        await self._watch.settle(
+        """Settle envelopes that every watcher is done with: their events are stored, or have failed."""
+        await self._watcher.settle(
             (item.broker_payload, not item.outcome.failed and not item.outcome.rejected) for item in batch
         )

@@ -151,10 +151,10 @@ async def test_a_search_of_a_watcher_leaves_the_event_loop_to_others(text: str) 
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    entry = FeedRow("1", 1, IncomingMessage(1, "27825559871", None, text))
+    row = FeedRow("1", 1, IncomingMessage(1, "27825559871", None, text))
     await asyncio.sleep(0)
     before = turns
-    assert await selection("incoming", None, r"(a+)+b", ()).payload(entry, None) is None
+    assert await selection("incoming", None, r"(a+)+b", ()).payload(row, None) is None
     assert turns > before
     task.cancel()
 
@@ -172,8 +172,8 @@ async def test_a_search_of_a_watcher_leaves_the_event_loop_to_others(text: str) 
     ],
 )
 async def test_a_pattern_is_found_where_it_is(expression: str, text: str, is_found: bool) -> None:
-    entry = FeedRow("1", 1, IncomingMessage(1, "27825559871", None, text))
-    payload = await selection("incoming", None, expression, ()).payload(entry, None)
+    row = FeedRow("1", 1, IncomingMessage(1, "27825559871", None, text))
+    payload = await selection("incoming", None, expression, ()).payload(row, None)
     assert (payload is not None) is is_found
 
 

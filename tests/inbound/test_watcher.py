@@ -1,4 +1,4 @@
-"""The parts of watching, each alone: no Airflow, no HTTP."""
+"""The parts of a watcher, each alone: no Airflow, no HTTP."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.inbound.cursor import Cursor
 from airflow_provider_winsms.inbound.feeds import (
+    DEFAULT_BOUNDS,
     KEYS_KEPT,
     LISTS,
     MINUTES_KEPT,
-    USUAL_BOUNDS,
     FeedConnection,
     FeedRow,
-    Need,
+    ReadScope,
     TailReader,
-    newest_minutes,
+    minute_watermark,
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
-from airflow_provider_winsms.inbound.spacing import LONGEST_HOLD, SETTLING, EventSpacer
+from airflow_provider_winsms.inbound.spacing import EVENT_SPACING, LONGEST_HOLD, EventSpacer
 from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber
 from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF, back_off, described
 from airflow_provider_winsms.messages import IncomingMessage, Page
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 NOON = pendulum.datetime(2026, 3, 2, 12, tz="Africa/Johannesburg")
 
 
-def entry(message_id: int, text: str = "YES") -> FeedRow:
+def row(message_id: int, text: str = "YES") -> FeedRow:
     return FeedRow(str(message_id), message_id, IncomingMessage(message_id, "27825559871", NOON, text))
 
 
-class InMemory:
-    """Where a cursor is kept, as its JSON."""
+class InMemoryStore:
+    """Keeps a cursor as JSON."""
 
     def __init__(self, kept: Any = None) -> None:
         self.kept = json.dumps(kept)
@@ -112,48 +112,48 @@ class TestACursor:
         self, seen: set[int], held: set[int]
     ) -> None:
         cursor = Cursor(0, {str(each): each for each in seen})
-        cursor.compact(USUAL_BOUNDS.newest_rows, held - seen)
-        assert all(cursor.has(entry(each)) for each in seen)
-        assert not any(cursor.has(entry(each)) for each in held - seen)
+        cursor.compact(DEFAULT_BOUNDS.row_watermark, held - seen)
+        assert all(cursor.has(row(each)) for each in seen)
+        assert not any(cursor.has(row(each)) for each in held - seen)
 
     def test_keeps_the_newest_rows_apart(self) -> None:
         cursor = Cursor(None, {str(each): each for each in range(1, 2001)})
-        cursor.compact(USUAL_BOUNDS.newest_rows, ())
+        cursor.compact(DEFAULT_BOUNDS.row_watermark, ())
         assert (cursor.watermark, len(cursor.seen)) == (2000 - KEYS_KEPT, KEYS_KEPT)
 
     def test_of_opt_outs_keeps_a_day_apart_and_all_without_a_time(self) -> None:
         cursor = Cursor(None, {"old": 10, "young": 20_000, "newest": 20_001, "timeless": None})
-        cursor.compact(newest_minutes, ())
+        cursor.compact(minute_watermark, ())
         assert cursor.to_json() == {
             "watermark": 20_001 - MINUTES_KEPT,
             "seen": {"young": 20_000, "newest": 20_001, "timeless": None},
         }
 
 
-class TestAFollower:
-    async def test_does_not_count_as_seen_what_it_told_and_nobody_wrote_down(self) -> None:
-        """However much that is newer is written down: the next one of its name tells it again."""
-        memory = InMemory({"watermark": 0, "seen": {}})
-        subscriber = Subscriber("name", selection("incoming", None, None, ()), memory)
+class TestASubscriber:
+    async def test_does_not_count_a_row_as_seen_whose_event_is_not_stored(self) -> None:
+        """However many newer events are stored: its successor fires the event again."""
+        store = InMemoryStore({"watermark": 0, "seen": {}})
+        subscriber = Subscriber("name", selection("incoming", None, None, ()), store)
         await subscriber.prepare("27", 0)
-        entries = [entry(each) for each in range(1, 1000)]
-        assert len([each for each in entries if subscriber.wants(each)]) == len(entries)
-        offers = [*map(Envelope, entries), Envelope(None)]
-        assert len([payload async for payload in subscriber.payloads(each_of(offers))]) == len(entries)
-        subscriber.settle(entries[0], is_written=False)
-        for each in entries[1:]:
-            subscriber.settle(each, is_written=True)
+        rows = [row(each) for each in range(1, 1000)]
+        assert len([each for each in rows if subscriber.enqueue(each)]) == len(rows)
+        envelopes = [*map(Envelope, rows), Envelope(None)]
+        assert len([payload async for payload in subscriber.payloads(each_of(envelopes))]) == len(rows)
+        subscriber.nack(rows[0])
+        for each in rows[1:]:
+            subscriber.ack(each)
         await subscriber.save()
-        successor = Subscriber("name", selection("incoming", None, None, ()), memory)
+        successor = Subscriber("name", selection("incoming", None, None, ()), store)
         await successor.prepare("27", 0)
-        assert [each.key for each in entries if successor.wants(each)] == ["1"]
-        assert subscriber.wants(entries[0])
-        assert subscriber.looks_back
+        assert [each.key for each in rows if successor.enqueue(each)] == ["1"]
+        assert subscriber.enqueue(rows[0])
+        assert subscriber.must_read_back
 
 
-async def each_of(offers: Iterable[Envelope]) -> AsyncIterator[Envelope]:
-    for offer in offers:
-        yield offer
+async def each_of(envelopes: Iterable[Envelope]) -> AsyncIterator[Envelope]:
+    for envelope in envelopes:
+        yield envelope
 
 
 class TestBackingOff:
@@ -168,7 +168,7 @@ class TestBackingOff:
     def test_is_never_shorter_than_the_poll_interval(self) -> None:
         assert back_off(3600.0, 5) >= 3600
 
-    def test_an_unforeseen_error_is_told_by_type_and_place_as_its_text_may_quote_a_row(self) -> None:
+    def test_an_unforeseen_error_is_logged_by_type_and_place_as_its_text_may_quote_a_row(self) -> None:
         try:
             int("27825559871x")
         except ValueError as error:
@@ -183,12 +183,12 @@ class TestReadingTheEnd:
         async def execute(_: Call[Any]) -> Page[IncomingMessage]:
             return Page((IncomingMessage("ab12", "1", NOON, "YES"),), 0, 1)
 
-        line = FeedConnection(
+        connection = FeedConnection(
             WinSMSGateway(time_zone="UTC", country_code="27"), execute, 1000, KeyedHash("key")
         )
         reader = LISTS["incoming"].reader()
         with pytest.raises(UnsupportedCapability, match="not whole numbers"):
-            await reader.read(line, nothing_known())
+            await reader.read(connection, nothing_seen())
 
     @given(
         st.integers(0, 60),
@@ -196,7 +196,7 @@ class TestReadingTheEnd:
         st.integers(1, 20),
         st.booleans(),
     )
-    def test_all_that_arrived_is_found_in_any_size_of_page_and_either_order(
+    def test_every_new_row_is_found_in_any_size_of_page_and_either_order(
         self, before: int, arrived: int, page_size: int, newest_first: bool
     ) -> None:
         ids = list(range(1, before + arrived + 1))
@@ -211,26 +211,26 @@ class TestReadingTheEnd:
 
         async def read() -> tuple[list[FeedRow], list[FeedRow]]:
             nonlocal listed
-            line = FeedConnection(
+            connection = FeedConnection(
                 WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
             )
             reader = TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit))
-            first = await reader.read(line, nothing_known())
+            first = await reader.read(connection, nothing_seen())
             listed = ids
-            need = Need(lambda row: int(row.key) > before, before, before, has_beginners=False)
-            return first, await reader.read(line, need)
+            scope = ReadScope(lambda new: int(new.key) > before, before, before, has_new_subscribers=False)
+            return first, await reader.read(connection, scope)
 
         first, second = asyncio.run(read())
         assert {each.sequence for each in first} >= set(ids[max(0, before - 2) : before])
         assert {each.sequence for each in second} >= set(ids[before:])
 
 
-def nothing_known() -> Need:
-    return Need(lambda _: False, float("inf"), float("inf"), has_beginners=True)
+def nothing_seen() -> ReadScope:
+    return ReadScope(lambda _: False, float("inf"), float("inf"), has_new_subscribers=True)
 
 
 def test_no_event_is_held_back_until_airflow_gives_it_up() -> None:
-    turns = EventSpacer(lambda: 1000.0)
-    holds = [turns.take(["replies"], is_last=True) for _ in range(40)]
-    assert holds[:3] == [0, SETTLING, 2 * SETTLING]
+    spacer = EventSpacer(lambda: 1000.0)
+    holds = [spacer.reserve(["replies"], is_last=True) for _ in range(40)]
+    assert holds[:3] == [0, EVENT_SPACING, 2 * EVENT_SPACING]
     assert max(holds) == LONGEST_HOLD

@@ -1,4 +1,4 @@
-"""Whatever a list does between polls: each row of it is told, and once unless the watcher is killed."""
+"""Whatever a list does between polls: each row fires an event, and once unless the watcher is killed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
-from airflow_provider_winsms.inbound.feeds import POLLS_PER_DEEP_LOOK, Bounds, FeedConnection, lists_within
+from airflow_provider_winsms.inbound.feeds import POLLS_PER_DEEP_READ, Bounds, FeedConnection, lists_within
 from airflow_provider_winsms.inbound.filters import selection
 from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
-from airflow_provider_winsms.inbound.watcher import GATHERING, Watcher
+from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW, Watcher
 from airflow_provider_winsms.messages import IncomingMessage, Page
-from tests.inbound.test_watcher import InMemory
+from tests.inbound.test_watcher import InMemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,15 +104,17 @@ class Ended(BaseException):
     """The watcher's process ends."""
 
 
-async def watch(changing: ChangingList, memory: InMemory, life: list[list[Change]], dies: int) -> list[int]:
-    """Watch a list that changes before each poll but the first, and return the ids that were told.
+async def watch(
+    changing: ChangingList, store: InMemoryStore, life: list[list[Change]], dies: int
+) -> list[int]:
+    """Watch a list that changes before each poll but the first, and return the ids that fired.
 
     :param dies: after how many events the watcher is killed, before it is known that the last is stored.
     """
     steps = iter([*life, None])
 
     async def pause(seconds: float, _: asyncio.Event | None = None) -> None:
-        if seconds == GATHERING:
+        if seconds == JOIN_WINDOW:
             return
         if (step := next(steps)) is None:
             raise Ended
@@ -123,21 +125,21 @@ async def watch(changing: ChangingList, memory: InMemory, life: list[list[Change
         pass
 
     subscribers = Subscribers()
-    subscriber = Subscriber("name", selection("incoming", None, None, ()), memory, pause=hold, lists=LISTS)
+    subscriber = Subscriber("name", selection("incoming", None, None, ()), store, pause=hold, lists=LISTS)
     subscribers.join(subscriber)
     log = logging.getLogger("quiet")
-    watching = Watcher(
+    watcher = Watcher(
         LISTS["incoming"], subscribers, changing.connect, poll_interval=30.0, log=log, pause=pause
     )
-    told: list[int] = []
+    fired: list[int] = []
     try:
-        async for payload in subscriber.payloads(watching.settled()):
-            told.append(payload["message_id"])
-            if len(told) == dies:
+        async for payload in subscriber.payloads(watcher.auto_acked()):
+            fired.append(payload["message_id"])
+            if len(fired) == dies:
                 break
     except Ended:
         pass
-    return told
+    return fired
 
 
 LIVES = st.lists(
@@ -146,44 +148,44 @@ LIVES = st.lists(
 
 
 async def live(changing: ChangingList, lives: list[tuple[list[list[Change]], int | None]]) -> list[int]:
-    memory = InMemory()
-    told = await watch(changing, memory, [], 0)
+    store = InMemoryStore()
+    fired = await watch(changing, store, [], 0)
     for life, dies in lives:
-        told += await watch(changing, memory, life, dies or 0)
-    return told + await watch(changing, memory, [[]] * (POLLS_PER_DEEP_LOOK + 1), 0)
+        fired += await watch(changing, store, life, dies or 0)
+    return fired + await watch(changing, store, [[]] * (POLLS_PER_DEEP_READ + 1), 0)
 
 
-def told_of(
+def fired_of(
     size: int, page_size: int, newest_first: bool, lives: list[tuple[list[list[Change]], int | None]]
 ) -> tuple[list[int], list[int]]:
-    """Return what had to be told of a list, and what was."""
+    """Return the ids that had to fire, and those that did."""
     changing = ChangingList(page_size, newest_first, [1000 * number for number in range(1, size + 1)])
-    told = asyncio.run(live(changing, lives))
-    return changing.ever[size:], told
+    fired = asyncio.run(live(changing, lives))
+    return changing.ever[size:], fired
 
 
 @given(st.integers(0, 40), st.sampled_from([13, 20, 1000]), st.booleans(), LIVES)
 @settings(max_examples=150, deadline=None, derandomize=True)
 @example(size=30, page_size=20, newest_first=False, lives=[([[("late", 0), ("leave", 0)]], None)])
 @example(size=30, page_size=20, newest_first=True, lives=[([[("replace", 3)], [("come", 3)]], None)])
-def test_each_row_is_told_and_once_unless_the_watcher_is_killed(
+def test_each_row_fires_and_once_unless_the_watcher_is_killed(
     size: int, page_size: int, newest_first: bool, lives: list[tuple[list[list[Change]], int | None]]
 ) -> None:
-    due, told = told_of(size, page_size, newest_first, lives)
-    assert sorted(set(told)) == sorted(due)
+    due, fired = fired_of(size, page_size, newest_first, lives)
+    assert sorted(set(fired)) == sorted(due)
     kills = sum(dies is not None for _, dies in lives)
     # A subscriber that is alone has one event at a time of which it is not known that it is stored.
-    assert len(told) - len(due) <= kills
+    assert len(fired) - len(due) <= kills
 
 
 @given(st.integers(0, 40), st.integers(2, 12), st.booleans(), st.lists(CHANGES, max_size=3))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_each_row_is_told_once_in_pages_that_are_too_small_for_all(
+def test_each_row_fires_once_in_pages_that_are_too_small_for_all(
     size: int, page_size: int, newest_first: bool, changes: list[Change]
 ) -> None:
     """Unless so many newer ones come before all are looked at that a cursor no longer tells it apart."""
-    due, told = told_of(size, page_size, newest_first, [([changes], None)])
+    due, fired = fired_of(size, page_size, newest_first, [([changes], None)])
     ever = [*range(1000, 1000 * (size + 1), 1000), *due]
     kept = {each for each in due if sum(other > each for other in ever) < KEYS_KEPT}
-    assert kept <= set(told) <= set(due)
-    assert len(told) == len(set(told))
+    assert kept <= set(fired) <= set(due)
+    assert len(fired) == len(set(fired))

@@ -1,4 +1,4 @@
-"""Whatever total a gateway states: a poll ends, what it lists is told once, and a line in the log says so."""
+"""Whatever total a gateway states: a poll ends, each listed row fires once, and a line in the log says so."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ PAGES: dict[str, Callable[[list[int], int, int], list[int]]] = {
 
 @pytest.mark.parametrize("pages", PAGES)
 @pytest.mark.parametrize("total", TOTALS)
-async def test_what_is_listed_is_told_once_and_each_poll_ends(
+async def test_each_listed_row_fires_once_and_each_poll_ends(
     endless: Endless, triggerer: Triggerer, total: str, pages: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     endless.total, endless.page = TOTALS[total], PAGES[pages]
@@ -108,12 +108,12 @@ async def test_a_list_without_end_is_read_on_from_poll_to_poll(
     before = endless.requests
     await triggerer.poll_and_store()
     assert endless.requests - before <= 2 * MOST_REQUESTS
-    assert "There is more of the list than one poll reads." in caplog.text
+    assert "The list has more new rows than one poll reads." in caplog.text
     keys = list(map(int, triggerer.keys()))
     assert keys[:100] == list(range(6, 106))
 
 
-async def test_more_news_than_one_poll_reads_are_all_told_in_their_order(
+async def test_more_new_rows_than_one_poll_reads_all_fire_in_their_order(
     endless: Endless, triggerer: Triggerer
 ) -> None:
     patient = bounded(most_requests=16, keys_kept=20)

@@ -19,9 +19,9 @@ from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.inbound.feeds import KEYS_KEPT, POLLS_PER_DEEP_LOOK, ROWS_READ_AGAIN, FeedRow
+from airflow_provider_winsms.inbound.feeds import KEYS_KEPT, POLLS_PER_DEEP_READ, ROWS_READ_AGAIN, FeedRow
 from airflow_provider_winsms.inbound.filters import EXPOSABLE, selection
-from airflow_provider_winsms.inbound.spacing import SETTLING
+from airflow_provider_winsms.inbound.spacing import EVENT_SPACING
 from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT
 from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF
 from airflow_provider_winsms.messages import IncomingMessage
@@ -174,9 +174,7 @@ class TestOneEventPerMessage:
         await watching.poll_and_store()
         assert watching.keys() == list(map(str, ids))
 
-    async def test_messages_of_the_short_code_are_told_likewise(
-        self, gateway: Sandbox, triggerer: Triggerer
-    ) -> None:
+    async def test_messages_of_the_short_code_fire_too(self, gateway: Sandbox, triggerer: Triggerer) -> None:
         triggerer.start("codes", dataset="short_code")
         await triggerer.begun()
         gateway.incoming(NUMBER, "not on the short code")
@@ -263,7 +261,7 @@ class TestRestarts:
         watching.store()
         assert watching.keys() == [str(message_id)]
 
-    async def test_a_watcher_with_other_arguments_begins_anew(
+    async def test_a_watcher_with_other_arguments_begins_again(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         triggerer.start("replies", "asset")
@@ -288,8 +286,8 @@ class TestSharing:
         await triggerer.poll_and_store()
         await triggerer.poll_and_store()
         assert asked(gateway) - before == 2
-        told = {event.watcher: event.payload["message_id"] for event in triggerer.stored}
-        assert told == {"yes": ids[0], "no": ids[1], "long": ids[1]}
+        fired = {event.watcher: event.payload["message_id"] for event in triggerer.stored}
+        assert fired == {"yes": ids[0], "no": ids[1], "long": ids[1]}
         assert len(triggerer.stored) == 3
 
     async def test_each_of_them_has_a_cursor_of_its_own_on_one_asset(
@@ -320,7 +318,7 @@ class TestSharing:
     async def test_one_whose_event_is_not_stored_in_time_fires_it_again_and_holds_nobody_up(
         self, gateway: Sandbox, stores: dict[str, Store], time: Time
     ) -> None:
-        """Airflow fails such a watcher, and makes it anew."""
+        """Airflow fails such a watcher, and makes a new one."""
         triggerer = Triggerer(stores, time, ack_timeout=0.1)
         triggerer.start("slow", keywords=["YES"])
         triggerer.start("quiet", keywords=["NO"])
@@ -366,7 +364,7 @@ class TestTheLastOfSeveral:
         gateway.add_incoming([(NUMBER, "YES")] * 5)
         await watching.poll()
         (seconds,) = watching.time.held
-        assert SETTLING - 1 < seconds <= SETTLING
+        assert EVENT_SPACING - 1 < seconds <= EVENT_SPACING
         assert len(watching.fired) == 6
 
     async def test_is_the_last_of_all_watchers_of_an_asset(
@@ -379,7 +377,7 @@ class TestTheLastOfSeveral:
         gateway.add_incoming([(NUMBER, "YES"), (NUMBER, "NO")])
         await triggerer.poll()
         (seconds,) = triggerer.time.held
-        assert SETTLING - 1 < seconds <= SETTLING
+        assert EVENT_SPACING - 1 < seconds <= EVENT_SPACING
         assert len(triggerer.fired) == 3
 
     async def test_is_not_lost_while_it_is_held_back(self, gateway: Sandbox, watching: Triggerer) -> None:
@@ -480,7 +478,7 @@ def leaving(rows: list[dict[str, Any]], place: int) -> dict[str, list[dict[str, 
 
 
 class TestALateMessage:
-    """Its id is lower than those of others that were told, or it stands among them."""
+    """Its id is lower than those of others that fired, or it stands among them."""
 
     @pytest.mark.parametrize("case", leaving([], 0))
     @pytest.mark.parametrize("newer", [1, 99, 101, 499])
@@ -526,7 +524,7 @@ class TestALateMessage:
         triggerer.start("replies")
         await triggerer.begun()
         listed.rows = sorted([*listed.rows[1:], row(2601)], key=lambda each: each["incomingApiMessageId"])
-        for _ in range(POLLS_PER_DEEP_LOOK):
+        for _ in range(POLLS_PER_DEEP_READ):
             await triggerer.poll_and_store()
         assert triggerer.keys() == ["2601"]
 
@@ -624,20 +622,20 @@ class TestABacklog:
         """Airflow tells of events only once all are stored that it took over together."""
         ids = gateway.add_incoming([(NUMBER, "YES")] * 300)
         watching.time.turn()
-        told: list[str] = []
+        keys: list[str] = []
         for kill in kills:
             while await fired(watching) < kill - len(watching.stored):
                 watching.store()
             watching.store_and_die(kill - len(watching.stored))
-            told += watching.keys()
+            keys += watching.keys()
             watching = await restarted(watching)
             watching.start("replies")
         while str(ids[-1]) not in watching.keys():  # noqa: SIM118 - not a mapping
             await fired(watching)
             watching.store()
-        told += watching.keys()
-        assert sorted(set(told)) == sorted(map(str, ids))
-        assert len(told) - len(ids) <= len(kills) * MOST_IN_FLIGHT
+        keys += watching.keys()
+        assert sorted(set(keys)) == sorted(map(str, ids))
+        assert len(keys) - len(ids) <= len(kills) * MOST_IN_FLIGHT
 
     async def test_nothing_more_is_fired_until_the_cursor_of_what_was_stored_is_written(
         self, gateway: Sandbox, watching: Triggerer

@@ -116,7 +116,7 @@ class World:
         await settled()
 
     async def store_and_die(self, _: int) -> None:
-        """Store events, and die before their watchers are told."""
+        """Store events, and die before their watchers know it."""
         before = len(self.triggerer.stored)
         self.triggerer.store_and_die()
         self._note(before)
@@ -212,7 +212,7 @@ def test_each_message_is_stored_for_each_watcher_and_once_unless_all_ended_befor
     world = asyncio.run(live(steps))
     due = [str(each) for each in FromMemory.ids if each not in world.listed_at_first]
     for name in WATCHERS:
-        told = [key for watcher, key in world.stored if watcher == name]
-        assert set(told) == set(due)
-        repeated = {key for key in told if told.count(key) > 1}
+        fired = [key for watcher, key in world.stored if watcher == name]
+        assert set(fired) == set(due)
+        repeated = {key for key in fired if fired.count(key) > 1}
         assert repeated <= {key for watcher, key in world.may_repeat if watcher == name}

@@ -1,7 +1,7 @@
 """Airflow's triggerer in small: its real shared streams, and everything around them in memory.
 
-What its processes do in turn a test does here when it wants: hand an event to the database, tell the watchers
-that it is stored, and die in between.
+A test decides when each step happens: an event reaches the database, the watchers learn that it is stored,
+and the process dies in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_winsms.inbound.spacing import EventSpacer
-from airflow_provider_winsms.inbound.watcher import GATHERING
+from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.support.variants import variant
 
@@ -49,7 +49,7 @@ class Time:
         return variant(kind, pause=self.pause, hold=self.hold, spacer=self.spacer)
 
     async def pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
-        if seconds == GATHERING:
+        if seconds == JOIN_WINDOW:
             await settled(10)
             return
         self.pauses.append(seconds)
@@ -220,7 +220,7 @@ class Triggerer:
         self._manager.confirm_persisted([fired.seq for fired in done if fired.seq is not None])
 
     def store_and_die(self, count: int | None = None) -> None:
-        """Store events in the database, the oldest first, and die before their watchers are told."""
+        """Store events in the database, the oldest first, and die before their watchers know it."""
         self.stored += self.fired[:count]
         self.fired = []
 
