@@ -39,10 +39,10 @@ PLAIN = {
     # Names of columns, and paths of the API.
     *("LedgerTable.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
     # Digests, and a hash or an id.
-    *("BatchDigest.texts", "BatchDigest.numbers", "Batch.contents", "FeedRow.key"),
+    *("BatchDigest.texts", "BatchDigest.numbers", "FeedRow.key"),
     # Counts.
     *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
-    *("SendOutcome.recipients", "_Filling.recipients", "RequestKey.number", "Armed.rows", "Armed.key"),
+    *("SendOutcome.recipients", "_Filling.recipients", "UnresolvedRequest.key", "Armed.rows", "Armed.key"),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
     *("View.texts", "LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
@@ -101,5 +101,5 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:
     assert len(records()) > 90
-    assert "<number>" in repr(seeded(RequestKey))
+    assert "<request>" in repr(seeded(RequestKey))
     assert "<number>" in repr(seeded(Magic))

@@ -35,7 +35,7 @@ class History(Protocol):
     def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt."""
 
-    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Record whether the gateway accepted the texts to the recipients in doubt of a request."""
 
 
@@ -67,19 +67,19 @@ def resolve(args: Namespace) -> None:
     """Record whether the gateway accepted the texts of one request."""
     with _errors_end_it(), _history(args) as history:
         accepted = _accepted(args)
-        place = RequestKey(args.round, args.request)
-        parked = _find(history.unresolved(), args, place)
+        key = RequestKey(args.round, args.request)
+        parked = _find(history.unresolved(), args, key)
         _refuse_while_under_way(parked)
         if accepted is not None and len(accepted) != parked.recipients:
             msg = (
-                f"{_named(place)} has {pluralize(parked.recipients, 'recipient')} in doubt, and --accepted "
+                f"{_named(key)} has {pluralize(parked.recipients, 'recipient')} in doubt, and --accepted "
                 f"has {pluralize(len(accepted), 'id')}. Give one id for each recipient, in their order."
             )
             raise InvalidMessage(msg)
         _say(_announcement(parked, is_accepted=accepted is not None))
         if not args.yes and not _is_confirmed():
             sys.exit("Nothing was recorded.")
-        history.resolve(args.batch_id, place, accepted)
+        history.resolve(args.batch_id, key, accepted)
         _say(f"Recorded. Now clear {_task(parked)}.")
 
 
@@ -130,8 +130,8 @@ def _row(parked: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
         "run_id": parked.run_id,
         "task_id": parked.task_id,
         "map_index": parked.map_index,
-        "round": parked.place.round,
-        "request": parked.place.number,
+        "round": parked.key.round,
+        "request": parked.key.request,
         "recipients": parked.recipients,
         "submitted_at": parked.claimed_at.isoformat(timespec="seconds"),
         "due_at": parked.send_at and parked.send_at.isoformat(timespec="seconds"),
@@ -141,9 +141,9 @@ def _row(parked: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
 
 
 def _command(parked: UnresolvedRequest, args: Namespace) -> str:
-    words = ["airflow", "sms", "resolve", parked.batch_id, "--request", str(parked.place.number)]
-    if parked.place.round > 1:
-        words += ["--round", str(parked.place.round)]
+    words = ["airflow", "sms", "resolve", parked.batch_id, "--request", str(parked.key.request)]
+    if parked.key.round > 1:
+        words += ["--round", str(parked.key.round)]
     if args.ledger_conn_id is not None:
         words += ["--ledger-conn-id", args.ledger_conn_id]
         if args.ledger_prefix != _DEFAULT_PREFIX:
@@ -171,13 +171,13 @@ def _accepted(args: Namespace) -> list[MessageId] | None:
     return [int(text) for text in args.accepted]
 
 
-def _find(parked: Sequence[UnresolvedRequest], args: Namespace, place: RequestKey) -> UnresolvedRequest:
-    of_batch = {each.place: each for each in parked if each.batch_id == args.batch_id}
-    if place in of_batch:
-        return of_batch[place]
+def _find(parked: Sequence[UnresolvedRequest], args: Namespace, key: RequestKey) -> UnresolvedRequest:
+    of_batch = {each.key: each for each in parked if each.batch_id == args.batch_id}
+    if key in of_batch:
+        return of_batch[key]
     if of_batch:
-        in_doubt = ", ".join(f"--request {p.number} --round {p.round}" for p in sorted(of_batch))
-        msg = f"{_named(place)} of this batch is not in doubt. Requests in doubt: {in_doubt}."
+        in_doubt = ", ".join(f"--request {p.request} --round {p.round}" for p in sorted(of_batch))
+        msg = f"{_named(key)} of this batch is not in doubt. Requests in doubt: {in_doubt}."
         raise InvalidMessage(msg)
     where = "the task state store" if args.ledger_conn_id is None else f"the ledger {args.ledger_conn_id!r}"
     hint = (
@@ -207,7 +207,7 @@ def _announcement(parked: UnresolvedRequest, *, is_accepted: bool) -> str:
         "recipient that has the text already gets it TWICE."
     )
     return (
-        f"{_named(parked.place)} of the batch {parked.batch_id}, {_task(parked)}: you record that the "
+        f"{_named(parked.key)} of the batch {parked.batch_id}, {_task(parked)}: you record that the "
         f"gateway {what} You cannot undo this."
     )
 
@@ -219,8 +219,8 @@ def _is_confirmed() -> bool:
         return False
 
 
-def _named(place: RequestKey) -> str:
-    return f"Request {place.number}" + (f" of round {place.round}" if place.round > 1 else "")
+def _named(key: RequestKey) -> str:
+    return f"Request {key.request}" + (f" of round {key.round}" if key.round > 1 else "")
 
 
 def _task(parked: UnresolvedRequest) -> str:

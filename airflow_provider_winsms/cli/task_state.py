@@ -22,8 +22,8 @@ from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
     batch_of,
     record_of,
-    request_key,
     row_of_record,
+    store_key,
 )
 from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
 from airflow_provider_winsms.utils.task_store import END_OF_NAME
@@ -80,20 +80,20 @@ class TaskStateHistory:
                 self._look(rows)
         return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.claimed_at)
 
-    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Record whether the gateway accepted the texts of a request, if it is still as it was shown.
 
         :raises InvalidMessage: if it was not in doubt, or if the ids do not fit.
         :raises ClaimLost: if it has changed since.
         """
-        seen = self._seen.get((batch_id, RequestKey(*place)))
+        seen = self._seen.get((batch_id, RequestKey(*key)))
         if seen is None:
-            msg = f"Request {place.number} of round {place.round} of the batch {batch_id!r} is not in doubt."
+            msg = f"Request {key.request} of round {key.round} of the batch {batch_id!r} is not in doubt."
             raise InvalidMessage(msg)
         record = seen.record
         _check_ids(accepted, record)
         receipts = (_accepted(i) for i in accepted) if accepted is not None else iter(())
-        record.learn({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
+        record.apply({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
         with create_session() as session:
             # Other values of a record, such as its connection, stay.
             _replace(session, seen, json.dumps({**json.loads(seen.request.value), **row_of_record(record)}))
@@ -114,9 +114,9 @@ class TaskStateHistory:
                 self._look_at(batch, batch_row, row)
 
     def _look_at(self, batch: Batch, batch_row: _StoredRow, row: _StoredRow) -> None:
-        round_, number = row.key.rsplit(".", 2)[1:]
-        place, record = RequestKey(int(round_), int(number)), record_of(json.loads(row.value))
-        if not record.in_doubt or row.key != request_key(batch.generation, place):
+        round_, request = row.key.rsplit(".", 2)[1:]
+        key, record = RequestKey(int(round_), int(request)), record_of(json.loads(row.value))
+        if not record.in_doubt or row.key != store_key(batch.generation, key):
             return
         sender = batch.sender
         parked = UnresolvedRequest(
@@ -125,12 +125,12 @@ class TaskStateHistory:
             sender.run_id,
             sender.task_id,
             sender.map_index,
-            place,
+            key,
             len(record.in_doubt),
             record.claimed_at,
             record.send_at,
         )
-        self._seen[batch.id, place] = _Seen(parked, batch_row, row, record)
+        self._seen[batch.id, key] = _Seen(parked, batch_row, row, record)
 
 
 def _sends(session: Session) -> Iterator[Mapping[str, _StoredRow]]:

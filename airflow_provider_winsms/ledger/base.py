@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class RequestKey(NamedTuple):
-    """Where a request stands: in which round of its batch, and the how-manyth of that. Both count from 1."""
+    """Identifies a request of a batch: its round, and its index in that round. Both count from 1."""
 
     round: int
-    number: int
+    request: int
 
 
-HOLDING_DIGITS = 16
+SHORT_HASH_DIGITS = 16
 """So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
 
 NOT_SUBMITTED = RequestKey(0, 1)
@@ -53,10 +53,10 @@ class Rejected(NamedTuple):
         return f"Rejected({self.reason!r})"
 
 
-class Holding(NamedTuple):
-    """Whom a claimed request holds at a position, told only as far as two of them can be compared.
+class RecipientDigest(NamedTuple):
+    """Hashes of one recipient of a claimed request, which tell whether two recipients are the same.
 
-    :param number: a hash of the number, of ``HOLDING_DIGITS`` digits.
+    :param number: a hash of the number, of ``SHORT_HASH_DIGITS`` digits.
     :param text: a hash of the text, of as many.
     :param send_at: the time that the text has of its own, in UTC.
     """
@@ -67,7 +67,7 @@ class Holding(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no number and no text."""
-        return f"Holding(send_at={self.send_at!r})"
+        return f"RecipientDigest(send_at={self.send_at!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Batch:
 
     key: str
     sender: Sender
-    contents: BatchDigest
+    digest: BatchDigest
     sms_conn_id: str
     guarantee: str
     max_tries: int
@@ -137,11 +137,11 @@ class Batch:
 
     def sends_the_same(self, other: Batch) -> bool:
         """Tell whether both send the same texts to the same recipients, through the same connection."""
-        return (self.contents, self.sms_conn_id) == (other.contents, other.sms_conn_id)
+        return (self.digest, self.sms_conn_id) == (other.digest, other.sms_conn_id)
 
     def has_another_list(self, other: Batch) -> bool:
         """Tell whether both send other texts or recipients, and differ in nothing else."""
-        ours, theirs = self.contents, other.contents
+        ours, theirs = self.digest, other.digest
         is_known = (ours.key_id, self.sms_conn_id) == (theirs.key_id, other.sms_conn_id)
         return is_known and ours != theirs
 
@@ -169,16 +169,16 @@ class RequestRecord:
     declined: dict[int, RejectReason] = field(default_factory=dict)
     cancelling_at: DateTime | None = None
     """Since when what was accepted is being taken back, as its task was killed."""
-    taken_back: frozenset[int] = field(default=frozenset(), compare=False)
+    cancelled_on_purpose: frozenset[int] = field(default=frozenset(), compare=False)
     """The positions of accepted texts that somebody cancelled on purpose, which are not sent again."""
     due: frozenset[DateTime] | None = field(default=None, compare=False)
     """When its texts are due that are scheduled, in UTC; ``None`` if that was not written down."""
-    holdings: tuple[Holding, ...] | None = field(default=None, compare=False, repr=False)
+    digests: tuple[RecipientDigest, ...] | None = field(default=None, compare=False, repr=False)
     """Whom it holds, where a ledger keeps that in the record."""
 
-    def learn(self, news: Mapping[int, Receipt]) -> None:
+    def apply(self, receipts: Mapping[int, Receipt]) -> None:
         """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
-        for position, receipt in news.items():
+        for position, receipt in receipts.items():
             if receipt.reason is None and receipt.message_id is not None:
                 self.ids[position] = receipt.message_id
                 if receipt.cost is not None:
@@ -201,12 +201,16 @@ class RequestRecord:
     @property
     def in_doubt(self) -> list[int]:
         """The positions of which nobody knows what became."""
-        return [place for place in range(self.size) if place not in self.ids and place not in self.declined]
+        return [
+            position
+            for position in range(self.size)
+            if position not in self.ids and position not in self.declined
+        ]
 
     @property
-    def for_later(self) -> dict[int, RejectReason]:
+    def resendable(self) -> dict[int, RejectReason]:
         """Why those positions were declined that a later round sends."""
-        return {place: reason for place, reason in self.declined.items() if reason.may_be_sent_later}
+        return {position: reason for position, reason in self.declined.items() if reason.may_be_sent_later}
 
 
 def spans_of(positions: Iterable[int]) -> str:
@@ -223,7 +227,7 @@ def spans_of(positions: Iterable[int]) -> str:
 def positions_in(spans: str) -> list[int]:
     """Return the positions that a text stands for."""
     pairs = (span.partition("-") for span in spans.split(",") if span)
-    return [place for first, _, last in pairs for place in range(int(first), int(last or first) + 1)]
+    return [position for first, _, last in pairs for position in range(int(first), int(last or first) + 1)]
 
 
 class TaskStore(Protocol):
@@ -276,7 +280,7 @@ class Ledger(Protocol):
     def take_over(self) -> None:
         """Let no other process claim, or decide about, requests of the open batch from now on."""
 
-    def revise(self, contents: BatchDigest) -> None:
+    def revise(self, digest: BatchDigest) -> None:
         """Write what the open batch, which was taken over, sends from now on.
 
         :raises ClaimLost: if another process has taken it over since.
@@ -285,40 +289,38 @@ class Ledger(Protocol):
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Write who is in no request of the open batch, in place of what was written so before."""
 
-    def kept(self, part: str) -> str:
-        """Return what a holding has for a number, or for a text."""
+    def short_hash(self, part: str) -> str:
+        """Return the hash that a ``RecipientDigest`` has of a number or a text."""
 
-    def holdings(self, place: RequestKey) -> Sequence[Holding] | None:
+    def recipient_digests(self, key: RequestKey) -> Sequence[RecipientDigest] | None:
         """Return whom a claimed request of the open batch holds; ``None`` if that was not kept."""
 
-    def find(self, place: RequestKey) -> RequestRecord | None:
+    def find(self, key: RequestKey) -> RequestRecord | None:
         """Return what is known of a request of the open batch; ``None`` if nobody claimed it.
 
         :raises ClaimLost: if another process has taken the batch over.
         """
 
-    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request, before it leaves.
 
         :raises ClaimLost: if another process claimed it, or the batch was superseded.
         """
 
-    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
+    def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Write another instant of a claim, for a request that had to wait before it could leave.
 
         :raises ClaimLost: if another process has given the request up meanwhile.
         """
 
-    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt of a claimed request.
 
         :param record: all that is known now.
         :param news: the part that is new, by position.
         """
 
-    def mark_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
-    ) -> bool:
+    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached, and tell whether that was done.
 
         It is not if the claim was renewed meanwhile, or any of them is not in doubt any more: then the
@@ -328,16 +330,16 @@ class Ledger(Protocol):
     def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to, in their order."""
 
-    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, once and for all.
 
         :returns: it, or what another process was faster to write.
         """
 
-    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
+    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write ``record.cancelling_at``: what was accepted of a request is about to be taken back."""
 
-    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, if it is this one: the request provably was not carried out."""
 
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
@@ -351,7 +353,7 @@ class Ledger(Protocol):
     def read_clock(self) -> ClockReading | None:
         """Return what the memory's clock showed; ``None`` if it has none of its own, or does not tell."""
 
-    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request, too, may have scheduled a text to, for that minute.
 
         Those are in doubt there, or were taken not to have been reached, as ``at_least_once`` does.

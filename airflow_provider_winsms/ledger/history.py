@@ -81,7 +81,7 @@ class UnresolvedRequest:
     run_id: str
     task_id: str
     map_index: int
-    place: RequestKey
+    key: RequestKey
     recipients: int
     claimed_at: DateTime
     send_at: DateTime | None
@@ -325,7 +325,7 @@ class SmsHistory(OnTables):
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
         return self._tables.transact(self._unresolved)
 
-    def resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[MessageId] | None) -> None:
+    def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
         """Write what a person found out about the recipients in doubt of a request.
 
         :param accepted: their ids, in their order; ``None`` if the gateway did not take them, so that a later
@@ -334,7 +334,7 @@ class SmsHistory(OnTables):
             doubt, or if an id belongs to another recipient.
         """
         ids = None if accepted is None else list(map(whole_id, accepted))
-        self._tables.transact(lambda: self._resolve(batch_id, RequestKey(*place), ids))
+        self._tables.transact(lambda: self._resolve(batch_id, RequestKey(*key), ids))
 
     def _message_ids(self, batch_id: str, *, with_cancelled: bool) -> list[MessageId]:
         batch = "SELECT batch_id FROM {batches} WHERE batch_id = {p}"
@@ -564,12 +564,12 @@ class SmsHistory(OnTables):
         )
         return list(map(_parked, self._tables.read("read what is in doubt", query)))
 
-    def _resolve(self, batch_id: str, place: RequestKey, accepted: Sequence[int] | None) -> None:
+    def _resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[int] | None) -> None:
         self._tables.lock(batch_id)
-        rows = self._tables.rows_of(batch_id, place)
+        rows = self._tables.rows_of(batch_id, key)
         in_doubt = [row for row in rows if row.state is MessageState.UNKNOWN]
         if not in_doubt:
-            msg = f"Request {place.number} of round {place.round} of the batch {batch_id!r} is not in doubt."
+            msg = f"Request {key.request} of round {key.round} of the batch {batch_id!r} is not in doubt."
             raise InvalidMessage(msg)
         if accepted is not None:
             self._check_ids(batch_id, accepted, len(in_doubt))
@@ -577,8 +577,8 @@ class SmsHistory(OnTables):
         resolved = [
             _resolved(row, next(ids, None)) if row.state is MessageState.UNKNOWN else row for row in rows
         ]
-        self._tables.update(batch_id, place, rows, resolved)
-        self._tables.mark_answered(batch_id, place)
+        self._tables.update(batch_id, key, rows, resolved)
+        self._tables.mark_answered(batch_id, key)
 
     def _check_ids(self, batch_id: str, accepted: Sequence[int], in_doubt: int) -> None:
         if len(accepted) != in_doubt:

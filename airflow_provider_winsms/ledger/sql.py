@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import (
-    HOLDING_DIGITS,
     NOT_SUBMITTED,
+    SHORT_HASH_DIGITS,
     Batch,
     BatchDigest,
-    Holding,
+    RecipientDigest,
     RequestKey,
     RequestRecord,
     Sender,
@@ -86,7 +86,7 @@ _NOT_RECEIVED = Receipt.declined(RejectReason.NOT_RECEIVED)
 _HASH_DIGITS = 64
 _HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
 
-_RIVALS = (
+_CONFLICTS = (
     "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
     "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
     "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
@@ -172,45 +172,43 @@ class SqlLedger(OnTables):
         """Let no other process claim, or decide about, requests of the open batch from now on."""
         self._revision = self._tables.transact(self._take_over)
 
-    def revise(self, contents: BatchDigest) -> None:
+    def revise(self, digest: BatchDigest) -> None:
         """Write what the open batch sends from now on."""
-        self._tables.transact(lambda: self._revise(contents))
+        self._tables.transact(lambda: self._revise(digest))
 
-    def holdings(self, place: RequestKey) -> list[Holding]:
+    def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
         """Return whom a claimed request holds."""
-        return self._tables.transact(lambda: self._holdings(place))
+        return self._tables.transact(lambda: self._recipient_digests(key))
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Write who is in no request of the open batch."""
         self._tables.transact(lambda: self._reject(rejected))
 
-    def kept(self, part: str) -> str:
+    def short_hash(self, part: str) -> str:
         """Return a hash of a number or a text: how the tables keep it may be told otherwise by each try."""
-        return self._hashes.of(part)[:HOLDING_DIGITS]
+        return self._hashes.of(part)[:SHORT_HASH_DIGITS]
 
-    def find(self, place: RequestKey) -> RequestRecord | None:
+    def find(self, key: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
-        return self._tables.transact(lambda: self._find(place))
+        return self._tables.transact(lambda: self._find(key))
 
-    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
-        rows = list(self._rows(place, record, messages))
-        self._tables.transact(lambda: self._write_claim(place, record, rows))
+        rows = list(self._rows(key, record, messages))
+        self._tables.transact(lambda: self._write_claim(key, record, rows))
 
-    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
+    def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
-        self._tables.transact(lambda: self._renew(place, record, claimed_at))
+        self._tables.transact(lambda: self._renew(key, record, claimed_at))
 
-    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt of a request."""
-        self._tables.transact(lambda: self._record(place, record, news))
+        self._tables.transact(lambda: self._record(key, record, news))
 
-    def mark_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
-    ) -> bool:
+    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached."""
         try:
-            self._tables.transact(lambda: self._write_not_received(place, record, news))
+            self._tables.transact(lambda: self._write_not_received(key, record, news))
         except _StillAtIt:
             return False
         return True
@@ -219,17 +217,17 @@ class SqlLedger(OnTables):
         """Return whom each round after the first sends to."""
         return self._tables.transact(self._rounds)
 
-    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, unless another process was faster."""
-        return self._tables.transact(lambda: self._open_round(number, sources))
+        return self._tables.transact(lambda: self._open_round(round_, resend_plan))
 
-    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
+    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that what was accepted of a request is about to be taken back."""
-        self._tables.transact(lambda: self._cancelling(place, record))
+        self._tables.transact(lambda: self._cancelling(key, record))
 
-    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
-        self._tables.transact(lambda: self._delete_claim(place, record))
+        self._tables.transact(lambda: self._delete_claim(key, record))
 
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of those rows that are of recipients of any batch in the tables."""
@@ -258,9 +256,9 @@ class SqlLedger(OnTables):
         """Return what the database's clock showed; SQLite has this machine's."""
         return self._tables.transact(self._tables.read_clock)
 
-    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
-        return self._tables.transact(lambda: self._rivals(place, send_at, numbers))
+        return self._tables.transact(lambda: self._conflicts(key, send_at, numbers))
 
     def _stored(self, query: str, parameter: str) -> Batch | None:
         rows = self._tables.transact(lambda: self._tables.read("read the batch", query, parameter))
@@ -287,14 +285,14 @@ class SqlLedger(OnTables):
         query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
         return int(self._tables.read("read the revision", query, self._batch_id)[0][0])
 
-    def _revise(self, contents: BatchDigest) -> None:
+    def _revise(self, digest: BatchDigest) -> None:
         self._lock_in_force()
         statement = (
             "UPDATE {batches} SET texts_digest = {p}, numbers_digest = {p}, recipients = {p}, "
             "requests = {p}, duplicates = {p} WHERE batch_id = {p}"
         )
-        digests = contents.texts, contents.numbers
-        counts = contents.recipients, contents.requests, contents.duplicates
+        digests = digest.texts, digest.numbers
+        counts = digest.recipients, digest.requests, digest.duplicates
         self._tables.execute("revise the batch", statement, *digests, *counts, self._batch_id)
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
@@ -325,23 +323,24 @@ class SqlLedger(OnTables):
         difference = Counter({"declined": len(rows) - before})
         self._tables.change_counts(self._batch_id, difference, Decimal(0), Decimal(0))
 
-    def _holdings(self, place: RequestKey) -> list[Holding]:
+    def _recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
         query = (
             "SELECT m.number, m.text, CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
             "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
             "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
             "ORDER BY m.position"
         )
-        rows = self._tables.read("read whom a request holds", query, self._batch_id, *place)
+        rows = self._tables.read("read whom a request holds", query, self._batch_id, *key)
         texts = {text: self._hashed(text) for text in {text for _, text, _ in rows}}
         return [
-            Holding(self._hashed(number), texts[text], own and read_moment(own)) for number, text, own in rows
+            RecipientDigest(self._hashed(number), texts[text], own and read_moment(own))
+            for number, text, own in rows
         ]
 
     def _hashed(self, stored: str) -> str:
         """Return a hash of a number or a text that is stored as it is, or as its hash."""
         digits = stored if _HASH.fullmatch(stored) else self._hashes.of(stored)
-        return digits[:HOLDING_DIGITS]
+        return digits[:SHORT_HASH_DIGITS]
 
     def _stored_number(self, number: str) -> str:
         return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
@@ -363,7 +362,7 @@ class SqlLedger(OnTables):
         self._tables.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
 
     def _values(self, batch: Batch, now: Any) -> dict[str, Any]:
-        sender, contents, nothing = batch.sender, batch.contents, self._tables.amount(Decimal(0))
+        sender, digest, nothing = batch.sender, batch.digest, self._tables.amount(Decimal(0))
         return {
             "batch_id": batch.id,
             "key_digest": _digest(batch.key),
@@ -376,12 +375,12 @@ class SqlLedger(OnTables):
             "owner": sender.owner,
             "sms_conn_id": batch.sms_conn_id,
             "guarantee": str(batch.guarantee),
-            "texts_digest": contents.texts,
-            "numbers_digest": contents.numbers,
-            "key_id": contents.key_id,
-            "recipients": contents.recipients,
-            "requests": contents.requests,
-            "duplicates": contents.duplicates,
+            "texts_digest": digest.texts,
+            "numbers_digest": digest.numbers,
+            "key_id": digest.key_id,
+            "recipients": digest.recipients,
+            "requests": digest.requests,
+            "duplicates": digest.duplicates,
             "max_tries": batch.max_tries,
             "revision": batch.revision,
             **dict.fromkeys(("accepted", "declined", "unknown", "cancelled"), 0),
@@ -391,13 +390,13 @@ class SqlLedger(OnTables):
             "superseded_at": None,
         }
 
-    def _find(self, place: RequestKey) -> RequestRecord | None:
+    def _find(self, key: RequestKey) -> RequestRecord | None:
         query = (
             "SELECT b.revision, r.recipients, r.claimed_at, r.process, r.send_at, r.cancelling_at "
             "FROM {requests} r INNER JOIN {batches} b ON b.batch_id = r.batch_id "
             "WHERE r.batch_id = {p} AND r.round = {p} AND r.request = {p}"
         )
-        found = self._tables.read("read a request", query, self._batch_id, *place)
+        found = self._tables.read("read a request", query, self._batch_id, *key)
         if not found:
             return None
         revision, size, claimed_at, process, send_at, cancelling_at = found[0]
@@ -410,20 +409,20 @@ class SqlLedger(OnTables):
             send_at=None if send_at is None else read_moment(send_at),
             cancelling_at=None if cancelling_at is None else read_moment(cancelling_at),
         )
-        rows = self._tables.rows_of(self._batch_id, place)
+        rows = self._tables.rows_of(self._batch_id, key)
         for row in rows:
             _learn(record, row)
-        record.taken_back = frozenset(
+        record.cancelled_on_purpose = frozenset(
             row.position for row in rows if row.state is MessageState.CANCELLED and row.reason is None
         )
         return record
 
     def _rows(
-        self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]
+        self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of messages without an outcome, as their columns stand."""
         claimed_at, nothing = self._tables.instant(record.claimed_at), self._tables.amount(Decimal(0))
-        first, positions = (self._batch_id, *place), count()
+        first, positions = (self._batch_id, *key), count()
         for message in messages:
             text = self._stored_text(message.text)
             send_at = self._tables.instant(message.send_at or record.send_at)
@@ -438,18 +437,18 @@ class SqlLedger(OnTables):
                     recipient.reference,
                 )
 
-    def _write_claim(self, place: RequestKey, record: RequestRecord, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write_claim(self, key: RequestKey, record: RequestRecord, rows: Sequence[tuple[Any, ...]]) -> None:
         self._lock_in_force()
-        claimant = self._claimant(place)
+        claimant = self._claimant(key)
         if claimant == (record.owner, record.claimed_at):
             return  # written before, by a commit whose answer was lost
         if claimant is not None:
-            msg = f"Request {place.number} was claimed by another process."
+            msg = f"Request {key.request} was claimed by another process."
             raise ClaimLost(msg)
         values = {
             "batch_id": self._batch_id,
-            "round": place.round,
-            "request": place.number,
+            "round": key.round,
+            "request": key.request,
             "recipients": record.size,
             "process": record.owner,
             "claimed_at": self._tables.instant(record.claimed_at),
@@ -471,60 +470,60 @@ class SqlLedger(OnTables):
         if not self._tables.lock(self._batch_id, self._revision):
             raise _superseded()
 
-    def _claimant(self, place: RequestKey) -> tuple[str, DateTime] | None:
+    def _claimant(self, key: RequestKey) -> tuple[str, DateTime] | None:
         query = "SELECT process, claimed_at FROM {requests} WHERE {here}"
-        found = self._tables.read("read a request", query, self._batch_id, *place)
+        found = self._tables.read("read a request", query, self._batch_id, *key)
         return (found[0][0], read_moment(found[0][1])) if found else None
 
-    def _renew(self, place: RequestKey, record: RequestRecord, renewed_at: DateTime) -> None:
+    def _renew(self, key: RequestKey, record: RequestRecord, renewed_at: DateTime) -> None:
         self._lock_in_force()
-        claimant = self._claimant(place)
-        rows = self._tables.rows_of(self._batch_id, place)
+        claimant = self._claimant(key)
+        rows = self._tables.rows_of(self._batch_id, key)
         is_given_up = any(row.state is not MessageState.UNKNOWN for row in rows)
         if claimant is None or claimant[0] != record.owner or is_given_up:
-            msg = f"Request {place.number} was given up by another process."
+            msg = f"Request {key.request} was given up by another process."
             raise ClaimLost(msg)
         claimed_at = self._tables.instant(renewed_at)
         for statement in (
             "UPDATE {requests} SET claimed_at = {p} WHERE {here}",
             "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
         ):
-            self._tables.execute("claim a request anew", statement, claimed_at, self._batch_id, *place)
+            self._tables.execute("claim a request anew", statement, claimed_at, self._batch_id, *key)
 
-    def _record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         self._tables.lock(self._batch_id)
-        if not self._settle_in_doubt(place, news):
-            self._record_again(place, record, news)
-        self._tables.mark_answered(self._batch_id, place, ends_cancelling=record.cancelling_at is None)
+        if not self._settle_in_doubt(key, news):
+            self._record_again(key, record, news)
+        self._tables.mark_answered(self._batch_id, key, ends_cancelling=record.cancelling_at is None)
 
-    def _settle_in_doubt(self, place: RequestKey, news: Mapping[int, Receipt]) -> bool:
+    def _settle_in_doubt(self, key: RequestKey, news: Mapping[int, Receipt]) -> bool:
         """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
         known = {position: receipt for position, receipt in news.items() if receipt.is_known}
         if any(receipt.reason is RejectReason.CANCELLED for receipt in known.values()):
             return False
-        is_whole = self._tables.settle(self._batch_id, place, known) == len(known)
-        return is_whole and not self._is_being_cancelled(place)
+        is_whole = self._tables.settle(self._batch_id, key, known) == len(known)
+        return is_whole and not self._is_being_cancelled(key)
 
-    def _record_again(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _record_again(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Take news in on top of what is known of a request."""
-        rows = self._tables.rows_of(self._batch_id, place)
+        rows = self._tables.rows_of(self._batch_id, key)
         if not rows:
-            msg = f"The ledger has no claim of request {place.number}, so its outcome cannot be recorded."
+            msg = f"The ledger has no claim of request {key.request}, so its outcome cannot be recorded."
             raise LedgerUnavailable(msg)
-        was_taken_back = self._is_being_cancelled(place) and record.cancelling_at is None
+        was_taken_back = self._is_being_cancelled(key) and record.cancelling_at is None
         settle = MessageRow.not_cancelled if was_taken_back else _left_as_it_is
         learnt = [row.learnt(news[row.position]) if row.position in news else settle(row) for row in rows]
-        self._tables.update(self._batch_id, place, rows, learnt)
+        self._tables.update(self._batch_id, key, rows, learnt)
 
     def _write_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+        self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
     ) -> None:
         self._lock_in_force()
-        claimant = self._claimant(place)
+        claimant = self._claimant(key)
         is_as_read = claimant is not None and claimant[1] == record.claimed_at
-        if not is_as_read or self._tables.settle(self._batch_id, place, news) != len(news):
+        if not is_as_read or self._tables.settle(self._batch_id, key, news) != len(news):
             raise _StillAtIt
-        self._tables.mark_answered(self._batch_id, place)
+        self._tables.mark_answered(self._batch_id, key)
 
     def _rounds(self) -> list[ResendPlan]:
         query = (
@@ -540,46 +539,46 @@ class SqlLedger(OnTables):
             for _, alike in groupby(rows, key=itemgetter(0))
         ]
 
-    def _open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def _open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         self._lock_in_force()
         stored = self._rounds()
-        if number - 2 < len(stored):
-            return stored[number - 2]
-        rows = [(self._batch_id, number, *of, spans_of(positions)) for of, positions in sources.items()]
+        if round_ - 2 < len(stored):
+            return stored[round_ - 2]
+        rows = [(self._batch_id, round_, *of, spans_of(positions)) for of, positions in resend_plan.items()]
         self._tables.insert(ROUNDS, rows)
-        return sources
+        return resend_plan
 
-    def _is_being_cancelled(self, place: RequestKey) -> bool:
+    def _is_being_cancelled(self, key: RequestKey) -> bool:
         query = "SELECT cancelling_at FROM {requests} WHERE {here}"
-        found = self._tables.read("read a request", query, self._batch_id, *place)
+        found = self._tables.read("read a request", query, self._batch_id, *key)
         return bool(found) and found[0][0] is not None
 
-    def _cancelling(self, place: RequestKey, record: RequestRecord) -> None:
+    def _cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)
         now = self._tables.instant(record.cancelling_at)
         mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
         move = (
             "UPDATE {messages} SET state = 'cancelling', state_at = {p} WHERE {here} AND state IN ({waiting})"
         )
-        self._tables.execute("mark a request", mark, now, self._batch_id, *place)
-        self._tables.execute("mark messages", move, now, self._batch_id, *place, waiting=quoted(CANCELLABLE))
+        self._tables.execute("mark a request", mark, now, self._batch_id, *key)
+        self._tables.execute("mark messages", move, now, self._batch_id, *key, waiting=quoted(CANCELLABLE))
 
-    def _delete_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def _delete_claim(self, key: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)
-        rows = self._tables.rows_of(self._batch_id, place)
-        claimant = self._claimant(place)
+        rows = self._tables.rows_of(self._batch_id, key)
+        claimant = self._claimant(key)
         is_mine = claimant is not None and claimant[0] == record.owner
         if not is_mine or any(row.state is not MessageState.UNKNOWN for row in rows):
             return
-        if self._tables.read("look for other plans", _BUILT_UPON, self._batch_id, self._revision, *place):
-            self._tables.settle(self._batch_id, place, {row.position: _NOT_RECEIVED for row in rows})
-            self._tables.mark_answered(self._batch_id, place)
+        if self._tables.read("look for other plans", _BUILT_UPON, self._batch_id, self._revision, *key):
+            self._tables.settle(self._batch_id, key, {row.position: _NOT_RECEIVED for row in rows})
+            self._tables.mark_answered(self._batch_id, key)
             return
         for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
-            self._tables.execute("give a request back", statement, self._batch_id, *place)
+            self._tables.execute("give a request back", statement, self._batch_id, *key)
         self._count_unknown(-len(rows))
 
-    def _rivals(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def _conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         minute = send_at.replace(second=0, microsecond=0)
         between = self._tables.instant(minute), self._tables.instant(minute + timedelta(minutes=1))
         if self._tables.read(
@@ -592,11 +591,11 @@ class SqlLedger(OnTables):
             for part, listed in self._tables.in_parts(list(plain))
             for row in self._tables.read(
                 "look for conflicts",
-                _RIVALS,
+                _CONFLICTS,
                 *part,
                 *between,
                 self._batch_id,
-                *place,
+                *key,
                 self._batch_id,
                 listed=listed,
             )
@@ -630,7 +629,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
     return Batch(
         key=key,
         sender=Sender(*rest[:5]),
-        contents=BatchDigest(*rest[5:]),
+        digest=BatchDigest(*rest[5:]),
         sms_conn_id=sms_conn_id,
         guarantee=guarantee,
         max_tries=max_tries,

@@ -220,15 +220,15 @@ class LedgerTables:
             self.execute("lock the batch", any_batch, self.now(), batch_id)
         return is_in_force
 
-    def rows_of(self, batch_id: str, place: RequestKey) -> list[MessageRow]:
+    def rows_of(self, batch_id: str, key: RequestKey) -> list[MessageRow]:
         """Return the rows of a request, in their order."""
         query = (
             "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
             "message_id, cost, refund FROM {messages} WHERE {here} ORDER BY position"
         )
-        return list(map(_row, self.read("read the messages of a request", query, batch_id, *place)))
+        return list(map(_row, self.read("read the messages of a request", query, batch_id, *key)))
 
-    def mark_answered(self, batch_id: str, place: RequestKey, *, ends_cancelling: bool = False) -> None:
+    def mark_answered(self, batch_id: str, key: RequestKey, *, ends_cancelling: bool = False) -> None:
         """Write that the outcome of a request was recorded.
 
         :param ends_cancelling: whether that ends a taking back.
@@ -238,11 +238,11 @@ class LedgerTables:
             "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
             self.now(),
             batch_id,
-            *place,
+            *key,
             cancelling_at="NULL" if ends_cancelling else "cancelling_at",
         )
 
-    def settle(self, batch_id: str, place: RequestKey, news: Mapping[int, Receipt]) -> int:
+    def settle(self, batch_id: str, key: RequestKey, news: Mapping[int, Receipt]) -> int:
         """Write the first outcome of rows in doubt, without reading them; return how many there were.
 
         :param news: receipts of texts that were accepted or declined, by position.
@@ -253,7 +253,7 @@ class LedgerTables:
         counts, cost, now = Counter[str](), Decimal(0), self.now()
         for (reason, price), rows in alike.items():
             for part in parts(rows, _CHOICES_AT_ONCE):
-                settled = self._settle_alike(batch_id, place, reason, price, now=now, ids=dict(part))
+                settled = self._settle_alike(batch_id, key, reason, price, now=now, ids=dict(part))
                 counts["declined" if reason else "accepted"] += settled
                 cost += 0 if reason else settled * price
         settled = counts.total()
@@ -264,7 +264,7 @@ class LedgerTables:
     def _settle_alike(
         self,
         batch_id: str,
-        place: RequestKey,
+        key: RequestKey,
         reason: RejectReason | None,
         price: Decimal,
         *,
@@ -283,14 +283,14 @@ class LedgerTables:
             self.amount(Decimal(0) if reason else price),
             now,
             batch_id,
-            *place,
+            *key,
             state="'declined'" if reason else taken,
             ids=_chosen({position: None if reason else whole_id(known) for position, known in ids.items()}),
             positions=listed(ids),
         )
 
     def update(
-        self, batch_id: str, place: RequestKey, old: Sequence[MessageRow], new: Sequence[MessageRow]
+        self, batch_id: str, key: RequestKey, old: Sequence[MessageRow], new: Sequence[MessageRow]
     ) -> None:
         """Write what changed in the rows of a request, and count it.
 
@@ -304,11 +304,11 @@ class LedgerTables:
         now = self.now()
         for rows in alike.values():
             for part in parts(rows, _CHOICES_AT_ONCE):
-                self._update_alike(batch_id, place, part, now)
+                self._update_alike(batch_id, key, part, now)
         if changes:
             self._count(batch_id, [row for row, _ in changes], [row for _, row in changes])
 
-    def _update_alike(self, batch_id: str, place: RequestKey, rows: Sequence[MessageRow], now: Any) -> None:
+    def _update_alike(self, batch_id: str, key: RequestKey, rows: Sequence[MessageRow], now: Any) -> None:
         statement = (
             "UPDATE {messages} SET state = {p}, reason = {p}, cost = {p}, refund = {p}, state_at = {p}, "
             "message_id = {ids} WHERE {here} AND position IN ({positions})"
@@ -324,7 +324,7 @@ class LedgerTables:
             *amounts,
             now,
             batch_id,
-            *place,
+            *key,
             ids=_chosen({row.position: row.message_id for row in rows}),
             positions=listed(row.position for row in rows),
         )

@@ -21,10 +21,10 @@ import pendulum
 
 from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
-    HOLDING_DIGITS,
+    SHORT_HASH_DIGITS,
     Batch,
     BatchDigest,
-    Holding,
+    RecipientDigest,
     RequestKey,
     RequestRecord,
     Sender,
@@ -63,7 +63,7 @@ class TaskStateLedger:
 
     :param store: of the task instance; its keys begin with the name of the send, if it has one.
     :param hashes: makes the hashes that tell whom a request holds.
-    :param keeps_holdings: whether those are written down; they take 16 bytes for each recipient.
+    :param keeps_digests: whether those are written down; they take 16 bytes for each recipient.
     :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
     :param is_of_one_try: whether the store's name is that of one try, so that no earlier one can have sent.
     """
@@ -73,13 +73,13 @@ class TaskStateLedger:
         store: TaskStore,
         *,
         hashes: KeyedHash,
-        keeps_holdings: bool = False,
+        keeps_digests: bool = False,
         may_resend: bool = False,
         is_of_one_try: bool = False,
     ) -> None:
         self._store = store
         self._hashes = hashes
-        self._keeps_holdings = keeps_holdings
+        self._keeps_digests = keeps_digests
         self._may_resend = may_resend
         self._is_of_one_try = is_of_one_try
         self._generation = 1
@@ -98,7 +98,7 @@ class TaskStateLedger:
     def _opened(self, batch: Batch) -> None:
         self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
         # Each later try plans a revised batch anew, also one that does not take another list.
-        self._keeps_holdings = self._keeps_holdings or batch.revision > 0
+        self._keeps_digests = self._keeps_digests or batch.revision > 0
 
     def open(self, batch: Batch) -> Batch:
         """Write the batch. Nobody else can have: the store is this task instance's own."""
@@ -109,65 +109,65 @@ class TaskStateLedger:
     def take_over(self) -> None:
         """Do nothing: the store takes no write of another try than the one that runs."""
 
-    def revise(self, contents: BatchDigest) -> None:
+    def revise(self, digest: BatchDigest) -> None:
         """Write what the batch sends from now on."""
         batch = batch_of(self._store.get(BATCH_KEY))
-        revised = replace(batch, contents=contents, revision=batch.revision + 1)
+        revised = replace(batch, digest=digest, revision=batch.revision + 1)
         self._store.set(BATCH_KEY, row_of_batch(revised))
 
-    def holdings(self, place: RequestKey) -> Sequence[Holding] | None:
+    def recipient_digests(self, key: RequestKey) -> Sequence[RecipientDigest] | None:
         """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""
-        record = self.find(place)
-        return None if record is None else record.holdings
+        record = self.find(key)
+        return None if record is None else record.digests
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Keep nothing: each try finds out anew whom it rejects."""
 
-    def kept(self, part: str) -> str:
+    def short_hash(self, part: str) -> str:
         """Return a hash of a number or a text."""
-        return self._hashes.of(part)[:HOLDING_DIGITS]
+        return self._hashes.of(part)[:SHORT_HASH_DIGITS]
 
-    def find(self, place: RequestKey) -> RequestRecord | None:
+    def find(self, key: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
-        row = self._store.get(self._key(place))
+        row = self._store.get(self._store_key(key))
         return None if row is None else record_of(row)
 
-    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
-        if self._keeps_holdings:
-            record.holdings = tuple(self._holdings_of(messages, record.send_at))
-        self._write(place, record)
+        if self._keeps_digests:
+            record.digests = tuple(self._digests_of(messages, record.send_at))
+        self._write(key, record)
 
-    def _holdings_of(self, messages: Sequence[Message], held_until: DateTime | None) -> Iterator[Holding]:
+    def _digests_of(
+        self, messages: Sequence[Message], held_until: DateTime | None
+    ) -> Iterator[RecipientDigest]:
         for message in messages:
             own = None if message.send_at == held_until else message.send_at
-            text, send_at = self.kept(message.text), own and own.in_timezone("UTC")
+            text, send_at = self.short_hash(message.text), own and own.in_timezone("UTC")
             for recipient in message.recipients:
-                yield Holding(self.kept(recipient.number), text, send_at)
+                yield RecipientDigest(self.short_hash(recipient.number), text, send_at)
 
-    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
+    def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
-        if self.find(place) != record:
-            msg = f"Request {place.number} was given up by another process."
+        if self.find(key) != record:
+            msg = f"Request {key.request} was given up by another process."
             raise ClaimLost(msg)
-        self._write(place, replace(record, claimed_at=claimed_at))
+        self._write(key, replace(record, claimed_at=claimed_at))
 
-    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what is known of a request."""
-        self._write(place, record)
+        self._write(key, record)
         if "_recorded" in self.__dict__:
             for message_id in {record.ids[position] for position in news.keys() & record.ids.keys()}:
                 self._recorded[message_id].append(record.due)
 
-    def mark_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
-    ) -> bool:
+    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached."""
-        found = self.find(place)
+        found = self.find(key)
         if found is None or found.claimed_at != record.claimed_at or not news.keys() <= set(found.in_doubt):
             return False
-        found.learn(news)
-        self._write(place, found)
+        found.apply(news)
+        self._write(key, found)
         return True
 
     def rounds(self) -> list[ResendPlan]:
@@ -175,28 +175,28 @@ class TaskStateLedger:
         return list(self._rounds())
 
     def _rounds(self) -> Iterator[ResendPlan]:
-        for number in count(2):
-            row = self._store.get(self._round_key(number))
+        for round_ in count(2):
+            row = self._store.get(self._round_key(round_))
             if row is None:
                 return
             yield {RequestKey(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
 
-    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         """Write whom a round sends to."""
-        row = {f"{at.round}.{at.number}": spans_of(positions) for at, positions in sources.items()}
-        self._store.set(self._round_key(number), row)
-        return sources
+        row = {f"{key.round}.{key.request}": spans_of(positions) for key, positions in resend_plan.items()}
+        self._store.set(self._round_key(round_), row)
+        return resend_plan
 
-    def _round_key(self, number: int) -> str:
-        return f"{ROUND_KEY}.{self._generation}.{number}"
+    def _round_key(self, round_: int) -> str:
+        return f"{ROUND_KEY}.{self._generation}.{round_}"
 
-    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
+    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that a request is being taken back."""
-        self._write(place, record)
+        self._write(key, record)
 
-    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:  # noqa: ARG002 - no other process can have claimed
+    def release_claim(self, key: RequestKey, record: RequestRecord) -> None:  # noqa: ARG002 - no other process can have claimed
         """Delete the claim."""
-        self._store.delete(self._key(place))
+        self._store.delete(self._store_key(key))
 
     def read_clock(self) -> None:
         """Return nothing: the store does not tell its time."""
@@ -231,12 +231,12 @@ class TaskStateLedger:
     def _rows_of(self, generation: int) -> Iterator[Mapping[str, Any]]:
         """Yield the records of a generation, as they are kept; they have no gaps, being claimed in order."""
         for of_round in count(1):
-            for number in count(1):
-                row = self._found(request_key(generation, RequestKey(of_round, number)))
+            for request in count(1):
+                row = self._found(store_key(generation, RequestKey(of_round, request)))
                 if row is None:
                     break
                 yield row
-            if number == 1:
+            if request == 1:
                 return
 
     def _found(self, key: str) -> Any:
@@ -244,15 +244,15 @@ class TaskStateLedger:
         row = self._store.get(key)
         return self._store.get(key) if row is None else row
 
-    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
+    def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
         """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""
         return set(numbers) if self._was_in_doubt else set()
 
-    def _write(self, place: RequestKey, record: RequestRecord) -> None:
-        self._store.set(self._key(place), {**row_of_record(record), "sms_conn_id": self._sms_conn_id})
+    def _write(self, key: RequestKey, record: RequestRecord) -> None:
+        self._store.set(self._store_key(key), {**row_of_record(record), "sms_conn_id": self._sms_conn_id})
 
-    def _key(self, place: RequestKey) -> str:
-        return request_key(self._generation, place)
+    def _store_key(self, key: RequestKey) -> str:
+        return store_key(self._generation, key)
 
     def _refuse_if_forgotten(self) -> None:
         """Refuse where the store may have held something.
@@ -269,9 +269,9 @@ class TaskStateLedger:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
 
 
-def request_key(generation: int, place: RequestKey) -> str:
+def store_key(generation: int, key: RequestKey) -> str:
     """Return the key of a request's record."""
-    return f"{BATCH_KEY}.{generation}.{place.round}.{place.number:06d}"
+    return f"{BATCH_KEY}.{generation}.{key.round}.{key.request:06d}"
 
 
 def row_of_batch(batch: Batch) -> dict[str, Any]:
@@ -285,7 +285,7 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
         **{
             **row,
             "sender": Sender(**row["sender"]),
-            "contents": BatchDigest(**row["contents"]),
+            "digest": BatchDigest(**row["digest"]),
             "opened_at": _instant(row["opened_at"]),
         }
     )
@@ -303,8 +303,11 @@ def row_of_record(record: RequestRecord) -> dict[str, Any]:
         row["due"] = sorted(int(due.timestamp()) // 60 for due in record.due)
     if record.ids:
         row["ids"] = [record.ids.get(position) for position in range(record.size)]
-        each = [str(record.costs[place]) if place in record.costs else None for place in range(record.size)]
-        costs = {each[place] for place in record.ids}
+        each = [
+            str(record.costs[position]) if position in record.costs else None
+            for position in range(record.size)
+        ]
+        costs = {each[position] for position in record.ids}
         row["costs"] = costs.pop() if len(costs) == 1 else each
     if record.declined:
         positions = defaultdict(list)
@@ -313,27 +316,27 @@ def row_of_record(record: RequestRecord) -> dict[str, Any]:
         row["declined"] = dict(positions)
     if record.cancelling_at is not None:
         row["cancelling_at"] = record.cancelling_at.isoformat()
-    if record.holdings is not None:
-        row["holdings"] = row_of_holdings(record.holdings)
+    if record.digests is not None:
+        row["digests"] = row_of_digests(record.digests)
     return row
 
 
-def row_of_holdings(holdings: Sequence[Holding]) -> dict[str, Any]:
+def row_of_digests(digests: Sequence[RecipientDigest]) -> dict[str, Any]:
     """Return whom a request holds as JSON values: numbers, and how many neighbours have a text and a time."""
     runs = [
         [text, send_at and int(send_at.timestamp()), len(list(alike))]
-        for (text, send_at), alike in groupby(holdings, key=itemgetter(1, 2))
+        for (text, send_at), alike in groupby(digests, key=itemgetter(1, 2))
     ]
-    numbers = bytes.fromhex("".join(holding.number for holding in holdings))
+    numbers = bytes.fromhex("".join(digest.number for digest in digests))
     return {"numbers": b64encode(numbers).decode(), "texts": runs}
 
 
-def holdings_of(row: Mapping[str, Any]) -> tuple[Holding, ...]:
-    """Return the holdings that JSON values are of."""
+def digests_of(row: Mapping[str, Any]) -> tuple[RecipientDigest, ...]:
+    """Return the digests that JSON values are of."""
     digits = b64decode(row["numbers"]).hex()
-    numbers = iter(digits[at : at + HOLDING_DIGITS] for at in range(0, len(digits), HOLDING_DIGITS))
+    numbers = iter(digits[at : at + SHORT_HASH_DIGITS] for at in range(0, len(digits), SHORT_HASH_DIGITS))
     return tuple(
-        Holding(number, text, send_at and pendulum.from_timestamp(send_at))
+        RecipientDigest(number, text, send_at and pendulum.from_timestamp(send_at))
         for text, send_at, size in row["texts"]
         for number in islice(numbers, size)
     )
@@ -341,7 +344,11 @@ def holdings_of(row: Mapping[str, Any]) -> tuple[Holding, ...]:
 
 def record_of(row: Mapping[str, Any]) -> RequestRecord:
     """Return the record that JSON values are of."""
-    ids = {place: message_id for place, message_id in enumerate(row.get("ids", ())) if message_id is not None}
+    ids = {
+        position: message_id
+        for position, message_id in enumerate(row.get("ids", ()))
+        if message_id is not None
+    }
     costs = row.get("costs")
     each: list[Any] = costs if isinstance(costs, list) else [costs] * row["size"]
     return RequestRecord(
@@ -350,7 +357,7 @@ def record_of(row: Mapping[str, Any]) -> RequestRecord:
         owner=row["owner"],
         send_at=row["send_at"] and _instant(row["send_at"]),
         ids=ids,
-        costs={place: Decimal(each[place]) for place in ids if each[place] is not None},
+        costs={position: Decimal(each[position]) for position in ids if each[position] is not None},
         declined={
             position: RejectReason(reason)
             for reason, positions in row.get("declined", {}).items()
@@ -358,7 +365,7 @@ def record_of(row: Mapping[str, Any]) -> RequestRecord:
         },
         cancelling_at=_instant(row["cancelling_at"]) if "cancelling_at" in row else None,
         due=frozenset(pendulum.from_timestamp(60 * due) for due in row["due"]) if "due" in row else None,
-        holdings=holdings_of(row["holdings"]) if "holdings" in row else None,
+        digests=digests_of(row["digests"]) if "digests" in row else None,
     )
 
 

@@ -97,29 +97,29 @@ class Witness:
 
     def last_round(self, generation: int) -> int:
         """Return the last round of a generation with a claim, or 0."""
-        return max((place.round for of, place in self._claims if of == generation), default=0)
+        return max((key.round for of, key in self._claims if of == generation), default=0)
 
-    def has(self, generation: int, place: RequestKey) -> bool:
+    def has(self, generation: int, key: RequestKey) -> bool:
         """Tell whether a request was claimed."""
-        return (generation, place) in self._claims
+        return (generation, key) in self._claims
 
-    def learn(self, generation: int, place: RequestKey) -> None:
+    def learn(self, generation: int, key: RequestKey) -> None:
         """Take in that a request was claimed; it is written with the next claim."""
-        self._claims.add((generation, place))
+        self._claims.add((generation, key))
 
-    def add(self, generation: int, place: RequestKey) -> None:
+    def add(self, generation: int, key: RequestKey) -> None:
         """Write that a request was claimed."""
-        self.learn(generation, place)
+        self.learn(generation, key)
         self._write()
 
-    def remove(self, generation: int, place: RequestKey) -> None:
+    def remove(self, generation: int, key: RequestKey) -> None:
         """Write that a request is not claimed any more."""
-        self._claims.discard((generation, place))
+        self._claims.discard((generation, key))
         self._write()
 
     def forget_after(self, generation: int) -> None:
         """Write that nothing was claimed in later generations."""
-        self._claims = {(of, place) for of, place in self._claims if of <= generation}
+        self._claims = {(of, key) for of, key in self._claims if of <= generation}
         self._write()
 
     def _write(self) -> None:
@@ -157,8 +157,12 @@ class WitnessedLedger:
         )
         self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
         self.claimed, self.conflicts, self.read_clock = ledger.claimed, ledger.conflicts, ledger.read_clock
-        self.take_over, self.revise, self.holdings = ledger.take_over, ledger.revise, ledger.holdings
-        self.reject, self.kept = ledger.reject, ledger.kept
+        self.take_over, self.revise, self.recipient_digests = (
+            ledger.take_over,
+            ledger.revise,
+            ledger.recipient_digests,
+        )
+        self.reject, self.short_hash = ledger.reject, ledger.short_hash
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened.
@@ -183,27 +187,27 @@ class WitnessedLedger:
         self._generation = opened.generation
         return opened
 
-    def find(self, place: RequestKey) -> RequestRecord | None:
+    def find(self, key: RequestKey) -> RequestRecord | None:
         """Return what is known of a request.
 
         :raises LedgerUnavailable: if the ledger lacks it.
         """
-        found = self._ledger.find(place)
+        found = self._ledger.find(key)
         if found is not None:
-            self._witness.learn(self._generation, place)
-        elif self._witness.has(self._generation, place):
-            self._refuse(f"request {place.number} of round {place.round}")
+            self._witness.learn(self._generation, key)
+        elif self._witness.has(self._generation, key):
+            self._refuse(f"request {key.request} of round {key.round}")
         return found
 
-    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request, in the ledger first: a claim without a witness has not left."""
-        self._ledger.claim(place, record, messages)
-        self._witness.add(self._generation, place)
+        self._ledger.claim(key, record, messages)
+        self._witness.add(self._generation, key)
 
-    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back."""
-        self._witness.remove(self._generation, place)
-        self._ledger.release_claim(place, record)
+        self._witness.remove(self._generation, key)
+        self._ledger.release_claim(key, record)
 
     def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to.
@@ -243,9 +247,9 @@ def beside_store(ledger: TaskStateLedger, store: TaskStore, key: str) -> Witness
 
 def _claims(rows: Any) -> list[tuple[int, RequestKey]]:
     return [
-        (int(generation), RequestKey(int(number), position))
+        (int(generation), RequestKey(int(round_), position))
         for generation, rounds in rows.items()
-        for number, spans in rounds.items()
+        for round_, spans in rounds.items()
         for position in positions_in(spans)
     ]
 
@@ -253,8 +257,8 @@ def _claims(rows: Any) -> list[tuple[int, RequestKey]]:
 def _rows(claims: set[tuple[int, RequestKey]]) -> dict[str, dict[str, str]]:
     """Return claims as JSON values."""
     numbers = defaultdict[tuple[int, int], list[int]](list)
-    for generation, place in claims:
-        numbers[generation, place.round].append(place.number)
+    for generation, key in claims:
+        numbers[generation, key.round].append(key.request)
     rows = defaultdict[str, dict[str, str]](dict)
     for (generation, of_round), found in sorted(numbers.items()):
         rows[str(generation)][str(of_round)] = spans_of(found)

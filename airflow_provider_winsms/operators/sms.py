@@ -413,11 +413,11 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
         """
         from airflow_provider_winsms.sending.plan import plan
-        from airflow_provider_winsms.sending.submission import FIRST_PLACE
+        from airflow_provider_winsms.sending.submission import FIRST_REQUEST
 
         found = ledger.latest()
         resumed = None if found is not None and self._is_resent(found, context) else found
-        if resumed is not None and ledger.find(FIRST_PLACE) is not None:
+        if resumed is not None and ledger.find(FIRST_REQUEST) is not None:
             return self._resumed(hook, ledger, policy, resumed, context)
         try:
             planned = plan(self._composed(hook, None), hook.gateway, is_held=policy.is_held)
@@ -448,8 +448,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if has_changed or resumed.was_revised_to(wanted):
             ledger.take_over()
             rounds = replan(messages, hook.gateway, ledger, is_held=is_held)
-            wanted = resumed = replace(resumed, contents=rounds[0].contents(hook.hashes))
-            ledger.revise(resumed.contents)
+            wanted = resumed = replace(resumed, digest=rounds[0].digest(hook.hashes))
+            ledger.revise(resumed.digest)
         if policy.is_held and not has_room_for_times(rounds[0]):
             msg = (
                 f'The batch was begun with guarantee="{resumed.guarantee}", and its requests have no '
@@ -509,7 +509,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         ledger = TaskStateLedger(
             AirflowTaskStore(context, within.name),
             hashes=hook.hashes,
-            keeps_holdings=self._may_change(context),
+            keeps_digests=self._may_change(context),
             may_resend=self.on_clear == "resend",
             is_of_one_try=within.is_of_one_try,
         )
@@ -569,7 +569,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return Batch(
             key=self._key(context),
             sender=sender,
-            contents=planned.contents(hook.hashes),
+            digest=planned.digest(hook.hashes),
             sms_conn_id=self.sms_conn_id,
             guarantee=str(self.guarantee),
             max_tries=context["ti"].max_tries,

@@ -45,7 +45,7 @@ def open_batch(
 
 
 def _conflict(found: Batch, wanted: Batch) -> str:
-    if found.contents.key_id != wanted.contents.key_id:
+    if found.digest.key_id != wanted.digest.key_id:
         return (
             f"The batch {_named(found)} was begun with another API key (or hash_secret), so that nobody can "
             "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
@@ -54,8 +54,8 @@ def _conflict(found: Batch, wanted: Batch) -> str:
     differing = [
         words
         for words, is_other in (
-            ("text, time or segments", found.contents.texts != wanted.contents.texts),
-            ("recipients", found.contents.numbers != wanted.contents.numbers),
+            ("text, time or segments", found.digest.texts != wanted.digest.texts),
+            ("recipients", found.digest.numbers != wanted.digest.numbers),
             (f"connection ({found.sms_conn_id})", found.sms_conn_id != wanted.sms_conn_id),
         )
         if is_other
@@ -70,9 +70,9 @@ def _conflict(found: Batch, wanted: Batch) -> str:
 
 
 def _named(batch: Batch) -> str:
-    contents = batch.contents
+    digest = batch.digest
     return (
         f"{batch.id[:8]} of {batch.sender.key} at {batch.opened_at.isoformat()} "
-        f"({pluralize(contents.recipients, 'recipient')}, texts {contents.texts[:8]}, numbers "
-        f"{contents.numbers[:8]})"
+        f"({pluralize(digest.recipients, 'recipient')}, texts {digest.texts[:8]}, numbers "
+        f"{digest.numbers[:8]})"
     )

@@ -67,7 +67,7 @@ class SendOutcome:
 
     def add(
         self,
-        place: RequestKey,
+        key: RequestKey,
         record: RequestRecord,
         sent_again: Collection[int],
         gone: Collection[int] = (),
@@ -78,19 +78,21 @@ class SendOutcome:
         :param gone: the positions that are not to be sent to any more; those not accepted do not count.
         """
         self.requests += 1
-        left_out = record.for_later.keys() & gone
+        left_out = record.resendable.keys() & gone
         self.recipients -= len(left_out)
         self.message_ids += (record.ids[position] for position in sorted(record.ids))
         self.repeated += len(record.ids.keys() & sent_again)
         self.rejected.update(
-            why for place, why in record.declined.items() if place not in sent_again and place not in left_out
+            why
+            for position, why in record.declined.items()
+            if position not in sent_again and position not in left_out
         )
         self.cost += record.cost
         self.unpriced += record.unpriced
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt
-            again = f" of round {place.round}" if place.round > 1 else ""
-            self.unknown_requests.append(f"{in_doubt} in request {place.number}{again}")
+            again = f" of round {key.round}" if key.round > 1 else ""
+            self.unknown_requests.append(f"{in_doubt} in request {key.request}{again}")
 
     def reject(self, reasons: Iterable[RejectReason]) -> None:
         """Count recipients who are in no request."""

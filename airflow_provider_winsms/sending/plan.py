@@ -126,7 +126,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     changes: Changes | None = None
 
-    def contents(self, hashes: KeyedHash) -> BatchDigest:
+    def digest(self, hashes: KeyedHash) -> BatchDigest:
         """Return what it sends, in counts and digests, which know where one request ends."""
         return BatchDigest(
             texts=hashes.of_parts(*("".join(map(_described, request.parts)) for request in self.requests)),
@@ -158,7 +158,7 @@ def has_room_for_times(planned: Plan) -> bool:
     return planned.is_held or most <= _UNTIMED_MESSAGES
 
 
-def plan_again(rounds: Sequence[Plan], sources: ResendPlan, gateway: Gateway) -> Plan:
+def plan_again(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway) -> Plan:
     """Return the round that sends again to recipients of earlier ones.
 
     :param rounds: the plans of all earlier rounds.
@@ -166,10 +166,10 @@ def plan_again(rounds: Sequence[Plan], sources: ResendPlan, gateway: Gateway) ->
     first = rounds[0]
     messages = (
         message
-        for place, positions in sorted(sources.items())
-        for message in rounds[place.round - 1].requests[place.number - 1].only(positions)
+        for key, positions in sorted(resend_plan.items())
+        for message in rounds[key.round - 1].requests[key.request - 1].only(positions)
     )
-    recipients = sum(map(len, sources.values()))
+    recipients = sum(map(len, resend_plan.values()))
     requests = cut(joined(messages), gateway, is_held=first.is_held)
     return Plan(tuple(requests), recipients, 0, first.is_held)
 

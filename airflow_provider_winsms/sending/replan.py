@@ -15,7 +15,7 @@ from itertools import count, groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import IdempotencyConflict
-from airflow_provider_winsms.ledger.base import Holding, RequestKey
+from airflow_provider_winsms.ledger.base import RecipientDigest, RequestKey
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.sending.plan import (
     Changes,
@@ -52,7 +52,7 @@ _NO_NUMBER = Recipient("0")
 class ListedRecipient(NamedTuple):
     """A recipient in the list: the how-manyth of which message, both from 0."""
 
-    holding: Holding
+    digest: RecipientDigest
     message: int
     recipient: int
 
@@ -60,7 +60,7 @@ class ListedRecipient(NamedTuple):
 class ResentRecipient(NamedTuple):
     """A recipient of an earlier round, whom a later one sends to."""
 
-    holding: Holding
+    digest: RecipientDigest
     spot: Spot
 
 
@@ -80,7 +80,7 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
     claims = _Claims(ledger)
     found = _Found(claims, unique, ledger)
     rest = list(cut(found.rest(), gateway, is_held=is_held))
-    requests = (*(found.request(place) for place in claims.places(1)), *rest)
+    requests = (*(found.request(key) for key in claims.keys_of(1)), *rest)
     first = Plan(
         requests,
         sum(request.size for request in requests),
@@ -90,9 +90,9 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
         found.changes(sum(request.size for request in rest)),
     )
     rounds = [first]
-    for number, sources in enumerate(claims.sources, start=2):
-        left = cut(joined(claims.left(rounds, sources)), gateway, is_held=is_held)
-        requests = (*(found.request(place) for place in claims.places(number)), *left)
+    for round_, resend_plan in enumerate(claims.resend_plans, start=2):
+        left = cut(joined(claims.left(rounds, resend_plan)), gateway, is_held=is_held)
+        requests = (*(found.request(key) for key in claims.keys_of(round_)), *left)
         rounds.append(Plan(requests, sum(request.size for request in requests), 0, is_held))
     return rounds
 
@@ -100,31 +100,31 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
 @dataclass(frozen=True, slots=True)
 class _Claim:
     record: RequestRecord
-    holdings: Sequence[Holding]
+    digests: Sequence[RecipientDigest]
 
 
 class _Claims:
     """The claimed requests of a batch, and which of their recipients a later round holds again."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.sources = ledger.rounds()
+        self.resend_plans = ledger.rounds()
         self._claims: dict[RequestKey, _Claim] = {}
         self._origins: dict[Spot, Spot] = {}
         self._sent_again: dict[Spot, Spot] = {}
-        for number in range(1, len(self.sources) + 2):
-            self._read_round(ledger, number)
-        for number, sources in enumerate(self.sources, start=2):
-            self._trace(number, sources)
+        for round_ in range(1, len(self.resend_plans) + 2):
+            self._read_round(ledger, round_)
+        for round_, resend_plan in enumerate(self.resend_plans, start=2):
+            self._trace(round_, resend_plan)
 
-    def places(self, number: int) -> list[RequestKey]:
-        """Return the claimed places of a round, in order."""
-        return [place for place in self._claims if place.round == number]
+    def keys_of(self, round_: int) -> list[RequestKey]:
+        """Return the keys of the claimed requests of a round, in order."""
+        return [key for key in self._claims if key.round == round_]
 
-    def holdings(self, place: RequestKey) -> Sequence[Holding]:
+    def digests(self, key: RequestKey) -> Sequence[RecipientDigest]:
         """Return whom a request holds."""
-        return self._claims[place].holdings
+        return self._claims[key].digests
 
-    def first_round(self) -> dict[Spot, Holding]:
+    def first_round(self) -> dict[Spot, RecipientDigest]:
         """Return whom each position of the first round holds."""
         return dict(self._round(1))
 
@@ -142,43 +142,41 @@ class _Claims:
         """Tell whether the recipient was accepted, or may have been, in the last round that holds it."""
         while spot in self._sent_again:
             spot = self._sent_again[spot]
-        place, position = spot
-        return position not in self._claims[place].record.declined
+        key, position = spot
+        return position not in self._claims[key].record.declined
 
-    def left(self, rounds: Sequence[Plan], sources: ResendPlan) -> Iterator[Message]:
+    def left(self, rounds: Sequence[Plan], resend_plan: ResendPlan) -> Iterator[Message]:
         """Yield messages to those of a round whom none of its requests has claimed yet."""
-        for place, positions in sorted(sources.items()):
-            request = rounds[place.round - 1].requests[place.number - 1]
-            yield from request.only(p for p in positions if not self.is_sent_again((place, p)))
+        for key, positions in sorted(resend_plan.items()):
+            request = rounds[key.round - 1].requests[key.request - 1]
+            yield from request.only(p for p in positions if not self.is_sent_again((key, p)))
 
-    def _round(self, number: int) -> Iterator[tuple[Spot, Holding]]:
-        for place in self.places(number):
-            for position, holding in enumerate(self.holdings(place)):
-                yield (place, position), holding
+    def _round(self, round_: int) -> Iterator[tuple[Spot, RecipientDigest]]:
+        for key in self.keys_of(round_):
+            for position, digest in enumerate(self.digests(key)):
+                yield (key, position), digest
 
-    def _read_round(self, ledger: Ledger, number: int) -> None:
-        for place in (RequestKey(number, of) for of in count(1)):
-            record = ledger.find(place)
+    def _read_round(self, ledger: Ledger, round_: int) -> None:
+        for key in (RequestKey(round_, of) for of in count(1)):
+            record = ledger.find(key)
             if record is None:
                 return
-            holdings = ledger.holdings(place)
-            if holdings is None or len(holdings) != record.size:
+            digests = ledger.recipient_digests(key)
+            if digests is None or len(digests) != record.size:
                 raise IdempotencyConflict(_NOT_TOLD)
-            self._claims[place] = _Claim(record, holdings)
+            self._claims[key] = _Claim(record, digests)
 
-    def _trace(self, number: int, sources: ResendPlan) -> None:
+    def _trace(self, round_: int, resend_plan: ResendPlan) -> None:
         """Find out where the recipients of a round were before.
 
         They may stand in another order there: who was gone for a while comes behind the others.
         """
         waiting = defaultdict[str, list[ResentRecipient]](list)
-        for place, positions in sorted(sources.items()):
-            holdings = self.holdings(place)
+        for key, positions in sorted(resend_plan.items()):
+            digests = self.digests(key)
             for position in positions:
-                waiting[holdings[position].number].append(
-                    ResentRecipient(holdings[position], (place, position))
-                )
-        held = dict(self._round(number))
+                waiting[digests[position].number].append(ResentRecipient(digests[position], (key, position)))
+        held = dict(self._round(round_))
         found = _paired(held, waiting)
         if len(found) < len(held):
             raise IdempotencyConflict(_NOT_TOLD)
@@ -195,9 +193,9 @@ class _Found:
         self._waiting = _by_number(messages, ledger)
         held = claims.first_round()
         self._entries = _paired(held, self._waiting)
-        lost = [(spot, holding) for spot, holding in held.items() if spot not in self._entries]
+        lost = [(spot, digest) for spot, digest in held.items() if spot not in self._entries]
         self._gone = len(lost)
-        texted = {holding.number for spot, holding in lost if claims.was_texted(spot)}
+        texted = {digest.number for spot, digest in lost if claims.was_texted(spot)}
         declined = [
             spot for spot in self._entries if held[spot].number in texted and not claims.was_texted(spot)
         ]
@@ -216,27 +214,27 @@ class _Found:
             message = self._messages[index]
             yield replace(message, recipients=Recipients(message.recipients[place] for _, place in alike))
 
-    def request(self, place: RequestKey) -> Request:
+    def request(self, key: RequestKey) -> Request:
         """Return a claimed request, with those of its recipients who are in the list."""
-        holdings = self._claims.holdings(place)
-        spots = [(place, position) for position in range(len(holdings))]
+        digests = self._claims.digests(key)
+        spots = [(key, position) for position in range(len(digests))]
         entries = [self._entries.get(self._claims.origin(spot)) for spot in spots]
-        parts = list(self._parts(entries, holdings))
+        parts = list(self._parts(entries, digests))
         return Request(
             parts=tuple(part for part, _ in parts),
             listed=tuple(part for _, part in parts),
             gone=frozenset(
                 position
                 for (_, position), entry in zip(spots, entries, strict=True)
-                if entry is None and not self._claims.is_sent_again((place, position))
+                if entry is None and not self._claims.is_sent_again((key, position))
             ),
         )
 
     def _parts(
-        self, entries: Iterable[ListedRecipient | None], holdings: Iterable[Holding]
+        self, entries: Iterable[ListedRecipient | None], digests: Iterable[RecipientDigest]
     ) -> Iterator[tuple[MessagePart, MessagePart]]:
         """Yield neighbours of one message, with the time that was claimed and with the one of the list."""
-        pairs = zip(entries, holdings, strict=True)
+        pairs = zip(entries, digests, strict=True)
         for (index, send_at), alike in groupby(pairs, key=lambda pair: (_message(pair[0]), pair[1].send_at)):
             message = _NOBODY if index is None else self._messages[index]
             recipients = Recipients(self._recipient(entry) for entry, _ in alike)
@@ -251,10 +249,13 @@ class _Found:
 def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, list[ListedRecipient]]:
     entries = defaultdict[str, list[ListedRecipient]](list)
     for index, message in enumerate(messages):
-        text, send_at = ledger.kept(message.text), message.send_at and message.send_at.in_timezone("UTC")
+        text, send_at = (
+            ledger.short_hash(message.text),
+            message.send_at and message.send_at.in_timezone("UTC"),
+        )
         for place, recipient in enumerate(message.recipients):
-            holding = Holding(ledger.kept(recipient.number), text, send_at)
-            entries[holding.number].append(ListedRecipient(holding, index, place))
+            digest = RecipientDigest(ledger.short_hash(recipient.number), text, send_at)
+            entries[digest.number].append(ListedRecipient(digest, index, place))
     return entries
 
 
@@ -262,25 +263,27 @@ def _message(entry: ListedRecipient | None) -> int | None:
     return None if entry is None else entry.message
 
 
-def _paired(held: Mapping[Spot, Holding], waiting: Mapping[str, list[Waiting]]) -> dict[Spot, Waiting]:
+def _paired(
+    held: Mapping[Spot, RecipientDigest], waiting: Mapping[str, list[Waiting]]
+) -> dict[Spot, Waiting]:
     """Find who is held at positions, by number, text and time, or the nearest time; take them out."""
     found: dict[Spot, Waiting] = {}
     for choose in (_the_same, _nearest):
-        for spot, holding in held.items():
-            some = waiting.get(holding.number)
-            if some and spot not in found and (one := choose(holding, some)) is not None:
+        for spot, digest in held.items():
+            some = waiting.get(digest.number)
+            if some and spot not in found and (one := choose(digest, some)) is not None:
                 some.remove(one)
                 found[spot] = one
     return found
 
 
-def _the_same(holding: Holding, some: list[Waiting]) -> Waiting | None:
-    return next((one for one in some if one.holding == holding), None)
+def _the_same(digest: RecipientDigest, some: list[Waiting]) -> Waiting | None:
+    return next((one for one in some if one.digest == digest), None)
 
 
-def _nearest(holding: Holding, some: list[Waiting]) -> Waiting | None:
-    alike = [one for one in some if one.holding.text == holding.text]
-    return min(alike, key=lambda one: _seconds_between(one.holding.send_at, holding.send_at), default=None)
+def _nearest(digest: RecipientDigest, some: list[Waiting]) -> Waiting | None:
+    alike = [one for one in some if one.digest.text == digest.text]
+    return min(alike, key=lambda one: _seconds_between(one.digest.send_at, digest.send_at), default=None)
 
 
 def _seconds_between(one: DateTime | None, other: DateTime | None) -> float:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.plan import Plan, Request
     from airflow_provider_winsms.sending.policy import Policy
 
-FIRST_PLACE = RequestKey(1, 1)
+FIRST_REQUEST = RequestKey(1, 1)
 """Requests are claimed in order: where this one was not, nothing was submitted."""
 
 STATUS_SETTLES = timedelta(minutes=10)
@@ -117,8 +117,8 @@ class Submission:
         self._is_halted = False
         self._was_unreceived = False
         self._rounds = list(rounds)
-        self._sources: list[ResendPlan] = []
-        self._for_later: dict[RequestKey, dict[int, RejectReason]] = {}
+        self._resend_plans: list[ResendPlan] = []
+        self._resendable: dict[RequestKey, dict[int, RejectReason]] = {}
         self._is_stopped = False
         self._is_running = False
         self._lost_in_a_row = 0
@@ -161,28 +161,28 @@ class Submission:
             self._log.warning("What is not due yet could not all be cancelled: %s", error)
 
     def _run(self) -> None:
-        self._sources = self._ledger.rounds() if self._is_resumed else []
+        self._resend_plans = self._ledger.rounds() if self._is_resumed else []
         unreceived = 0
-        for number in count(1):
-            if number > 1:
-                sources = self._sources_of(number, unreceived)
-                if not sources:
+        for round_ in count(1):
+            if round_ > 1:
+                resend_plan = self._resend_plan_of(round_, unreceived)
+                if not resend_plan:
                     return
-                if number > len(self._rounds):
-                    self._rounds.append(plan_again(self._rounds, sources, self._gateway))
-            self._run_round(number)
+                if round_ > len(self._rounds):
+                    self._rounds.append(plan_again(self._rounds, resend_plan, self._gateway))
+            self._run_round(round_)
             if self._is_halted:
                 return
             unreceived += self._was_unreceived
 
-    def _sources_of(self, number: int, unreceived: int) -> ResendPlan:
+    def _resend_plan_of(self, round_: int, unreceived: int) -> ResendPlan:
         """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before.
 
         :param unreceived: how many rounds of this try had texts that did not reach the gateway.
         """
-        if number - 2 < len(self._sources):
-            return self._sources[number - 2]
-        wanted = {place: sorted(reasons) for place, reasons in self._for_later.items() if reasons}
+        if round_ - 2 < len(self._resend_plans):
+            return self._resend_plans[round_ - 2]
+        wanted = {key: sorted(reasons) for key, reasons in self._resendable.items() if reasons}
         if not wanted:
             return {}
         if unreceived >= ROUNDS_PER_TRY:
@@ -191,23 +191,23 @@ class Submission:
                 f"{ROUNDS_PER_TRY} submissions. A later try submits them again."
             )
             raise GatewayUnavailable(msg)
-        sources = self._ledger.open_round(number, wanted)
-        self._sources.append(sources)
-        for place, positions in sources.items():
-            reasons = self._for_later.get(place, {})
+        resend_plan = self._ledger.open_round(round_, wanted)
+        self._resend_plans.append(resend_plan)
+        for key, positions in resend_plan.items():
+            reasons = self._resendable.get(key, {})
             self.outcome.repeated += sum(position not in reasons for position in positions)
             self.outcome.send_again([reasons.pop(p) for p in positions if p in reasons])
-        return sources
+        return resend_plan
 
-    def _run_round(self, number: int) -> None:
+    def _run_round(self, round_: int) -> None:
         self._was_unreceived = False
-        for of, request in enumerate(self._rounds[number - 1].requests, start=1):
-            place = RequestKey(number, of)
-            record = self._settled(place, request)
-            sent_again = {p for sources in self._sources for p in sources.get(place, ())}
-            self.outcome.add(place, record, sent_again, request.gone)
+        for of, request in enumerate(self._rounds[round_ - 1].requests, start=1):
+            key = RequestKey(round_, of)
+            record = self._settled(key, request)
+            sent_again = {p for resend_plan in self._resend_plans for p in resend_plan.get(key, ())}
+            self.outcome.add(key, record, sent_again, request.gone)
             is_over = sent_again | request.gone
-            self._for_later[place] = {p: why for p, why in record.for_later.items() if p not in is_over}
+            self._resendable[key] = {p: why for p, why in record.resendable.items() if p not in is_over}
             if self._is_halted or self._has_lost_too_many(record):
                 self._is_halted = True
                 break
@@ -220,29 +220,29 @@ class Submission:
         msg = f"{LOST_IN_A_ROW} requests in a row did not reach the gateway. A later try submits them again."
         raise GatewayUnavailable(msg)
 
-    def _settled(self, place: RequestKey, request: Request) -> RequestRecord:
+    def _settled(self, key: RequestKey, request: Request) -> RequestRecord:
         """Return all there is to know of a request, which is submitted if nobody did."""
-        record = self._ledger.find(place) if self._is_resumed else None
+        record = self._ledger.find(key) if self._is_resumed else None
         if record is not None and record.size != request.size:
             msg = (
-                f"The ledger has a request {place.number} of {pluralize(record.size, 'recipient')}; this one "
+                f"The ledger has a request {key.request} of {pluralize(record.size, 'recipient')}; this one "
                 f"has {request.size}. Nothing more was sent. Start a new DAG run, or clear the task with "
                 'on_clear="resend".'
             )
             raise IdempotencyConflict(msg)
         if record is not None and record.cancelling_at is not None:
-            self._finish_cancelling(place, request, record)
+            self._finish_cancelling(key, request, record)
         if record is None or record.in_doubt:
             self._trust_clocks()
         is_found = record is not None
         if record is None:
             self._heed_stop()
             if request.is_claimed:
-                raise _given_back(place)
-            record = self._submitted(place, request)
-        self._done.append((place, request))
+                raise _given_back(key)
+            record = self._submitted(key, request)
+        self._done.append((key, request))
         if record.in_doubt:
-            self._clarify(place, request, record)
+            self._clarify(key, request, record)
         self.outcome.accepted_before += len(record.ids) if is_found else 0
         if record.size == len(record.ids):
             self._lost_in_a_row = 0
@@ -253,7 +253,7 @@ class Submission:
             self._check_clocks()
             self._has_checked_clocks = True
 
-    def _submitted(self, place: RequestKey, request: Request) -> RequestRecord:
+    def _submitted(self, key: RequestKey, request: Request) -> RequestRecord:
         if self._lost_in_a_row:
             self._check_that_it_answers()
         now = self._clock.now()
@@ -263,27 +263,27 @@ class Submission:
         due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
         record = RequestRecord(request.size, now, self._process, held, due=due)
         try:
-            self._ledger.claim(place, record, messages)
+            self._ledger.claim(key, record, messages)
         except ClaimLost:
-            claimed = self._ledger.find(place)
+            claimed = self._ledger.find(key)
             if claimed is None:
                 raise
             return claimed
         except LedgerUnavailable:
             with suppress(LedgerUnavailable):
-                self._ledger.release_claim(place, record)  # it may have been written, and its answer lost
+                self._ledger.release_claim(key, record)  # it may have been written, and its answer lost
             raise
-        self._receive(place, record, messages)
+        self._receive(key, record, messages)
         return record
 
-    def _receive(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def _receive(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Submit a request that was claimed, and record its answer. One that cannot be out is given back."""
         is_out = False
 
         @contextmanager
         def before_send() -> Iterator[None]:
             nonlocal is_out
-            self._check_claim(place, record)
+            self._check_claim(key, record)
             is_out = True
             try:
                 yield
@@ -297,30 +297,30 @@ class Submission:
             receipts = self._execute(self._call_for(messages), before_send)
         except OutcomeUnknown as error:
             self._lost_in_a_row += 1
-            self._log.warning("Request %d: %s", place.number, error)
+            self._log.warning("Request %d: %s", key.request, error)
             return
         except BaseException:  # a time-out strikes anywhere
             if not is_out:
                 with suppress(LedgerUnavailable):
-                    self._ledger.release_claim(place, record)
+                    self._ledger.release_claim(key, record)
             raise
         self._lost_in_a_row = 0
         self._is_halted = any(r.reason is not None and r.reason.is_account_level for r in receipts)
         if unpriced := sum(r.accepted and r.cost is None for r in receipts):
             self._log.warning(
                 "Request %d: the gateway states no amount that can be read for %s.",
-                place.number,
+                key.request,
                 pluralize(unpriced, "accepted text"),
             )
         self.outcome.note(receipts)
-        self._learn(place, record, {p: r for p, r in enumerate(receipts) if r.is_known})
+        self._learn(key, record, {p: r for p, r in enumerate(receipts) if r.is_known})
 
     def _check_that_it_answers(self) -> None:
         """Ask for what costs nothing, before a request that could be lost as the last one was."""
         with suppress(UnsupportedCapability):
             self._execute(self._gateway.balance())
 
-    def _check_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def _check_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Claim anew what had to wait before it could leave; another process may have given it up."""
         now = self._clock.now()
         if now - record.claimed_at < CLAIM_LASTS:
@@ -329,7 +329,7 @@ class Submission:
             # It would be due before a lost answer could be looked up; a later try holds it anew.
             msg = "The request had to wait too long to be held as it should. A later try submits it."
             raise ClaimLost(msg)
-        self._ledger.renew(place, record, now)
+        self._ledger.renew(key, record, now)
         record.claimed_at = now
 
     def _refuse_past(self, messages: Iterable[Message], now: DateTime) -> None:
@@ -341,72 +341,72 @@ class Submission:
             )
             raise InvalidMessage(msg)
 
-    def _learn(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _learn(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Take receipts in and write them down. The ids are logged if even a repeat of that fails."""
-        record.learn(news)
+        record.apply(news)
         try:
-            self._write_down(place, record, news)
+            self._write_down(key, record, news)
         except BaseException:  # a time-out strikes anywhere
             self._log.exception(
                 "Request %d was answered and could not be recorded. Its ids, by position: %s",
-                place.number,
+                key.request,
                 record.ids,
             )
             raise
 
-    def _write_down(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _write_down(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         for pause in _RECORD_PAUSES:
             with suppress(LedgerUnavailable):
-                self._ledger.record(place, record, news)
+                self._ledger.record(key, record, news)
                 return
             self._clock.sleep(pause)
-        self._ledger.record(place, record, news)
+        self._ledger.record(key, record, news)
 
     # What is in doubt.
 
-    def _clarify(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _clarify(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Decide about those in doubt, as far as it can be decided."""
         guarantee = self._policy.guarantee
         if targets_of(request.messages(record.send_at)):
-            self._look_up(place, request, record)
+            self._look_up(key, request, record)
         if record.owner != self._process:
-            self._wait_for_other(place, record)
+            self._wait_for_other(key, record)
         if guarantee is Guarantee.AT_LEAST_ONCE:
-            self._send_in_doubt_again(place, request, record)
+            self._send_in_doubt_again(key, request, record)
 
-    def _send_in_doubt_again(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _send_in_doubt_again(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         while record.in_doubt:
             self._log.warning(
                 "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
-                place.number,
+                key.request,
                 pluralize(len(record.in_doubt), "recipient"),
             )
-            if not self._mark_not_received(place, request, record, record.in_doubt):
-                self._wait_for_other(place, record)
+            if not self._mark_not_received(key, request, record, record.in_doubt):
+                self._wait_for_other(key, record)
 
-    def _wait_for_other(self, place: RequestKey, record: RequestRecord) -> None:
+    def _wait_for_other(self, key: RequestKey, record: RequestRecord) -> None:
         """Wait until another process, which may be at it, records the answer, or cannot get one any more."""
         until = record.claimed_at + self._policy.in_flight
         if self._clock.now() < until:
             self._log.info(
                 "Request %d was claimed by another process or try; waiting until %s for its answer.",
-                place.number,
+                key.request,
                 until.isoformat(timespec="seconds"),
             )
-        self._refresh(place, record)
+        self._refresh(key, record)
         while record.in_doubt and self._clock.now() < record.claimed_at + self._policy.in_flight:
             self._sleep(_LOOKS[-1])
-            self._refresh(place, record)
+            self._refresh(key, record)
 
-    def _refresh(self, place: RequestKey, record: RequestRecord) -> None:
+    def _refresh(self, key: RequestKey, record: RequestRecord) -> None:
         """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
-        fresh = self._ledger.find(place)
+        fresh = self._ledger.find(key)
         if fresh is None:
-            raise _given_back(place)
+            raise _given_back(key)
         record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
         record.claimed_at = fresh.claimed_at
 
-    def _look_up(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _look_up(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Look for held texts in the gateway's list, until all are found or cannot be there any more.
 
         A list that does not prove who is absent leaves them in doubt, after ``LOOKING_LASTS``.
@@ -418,17 +418,17 @@ class Submission:
         }
         pauses, later_pauses = iter(_LOOKS), iter(_LATER_LOOKS)
         while True:
-            self._refresh(place, record)
+            self._refresh(key, record)
             began, proven_at = self._clock.now(), record.claimed_at + self._policy.in_flight
             open_targets = not_due(record, targets, began)
             if not open_targets:
-                self._log_due(place, record)
+                self._log_due(key, record)
                 return
-            look = self._look(place, record, open_targets)
+            look = self._look(key, record, open_targets)
             if look.adopted:
-                self._adopt(place, record, look.adopted)
+                self._adopt(key, record, look.adopted)
             if began >= proven_at and look.absent:
-                self._conclude_absence(place, request, record, look.absent)
+                self._conclude_absence(key, request, record, look.absent)
             is_last = began >= proven_at and (look.is_whole or began >= proven_at + LOOKING_LASTS)
             if not record.in_doubt or is_last:
                 return
@@ -437,7 +437,7 @@ class Submission:
             pause = next(later_pauses, _LATER_LOOKS[-1]) if is_proven else next(pauses, _LOOKS[-1])
             self._sleep(pause if is_proven else min(pause, left))
 
-    def _look(self, place: RequestKey, record: RequestRecord, targets: Mapping[int, Target]) -> Look:
+    def _look(self, key: RequestKey, record: RequestRecord, targets: Mapping[int, Target]) -> Look:
         """Compare recipients with the list, but for what is known to be of others."""
         try:
             rows, is_whole = read_scheduled(self._execute, self._gateway)
@@ -448,12 +448,12 @@ class Submission:
         candidates = [row for row in rows if expected.may_be(row)]
         taken = self._ledger.claimed(candidates)
         found = expected.match(row for row in candidates if row.message_id not in taken)
-        conflicts = self._rivals(place, found.certain)
+        conflicts = self._conflicts(key, found.certain)
         # Reading took time: what became due meanwhile may have left the list.
         still_open = not_due(record, targets, self._clock.now())
         return conclude(targets, found, is_whole=is_whole, still_open=still_open, conflicts=conflicts)
 
-    def _rivals(self, place: RequestKey, targets: Iterable[Target]) -> set[Target]:
+    def _conflicts(self, key: RequestKey, targets: Iterable[Target]) -> set[Target]:
         """Return those targets that another request in doubt may have reached, too."""
         numbers = defaultdict(set)
         for number, send_at in targets:
@@ -461,22 +461,22 @@ class Submission:
         return {
             Target(number, send_at)
             for send_at, some in numbers.items()
-            for number in self._ledger.conflicts(place, send_at, some)
+            for number in self._ledger.conflicts(key, send_at, some)
         }
 
-    def _log_due(self, place: RequestKey, record: RequestRecord) -> None:
+    def _log_due(self, key: RequestKey, record: RequestRecord) -> None:
         if record.in_doubt:
             self._log.warning(
                 "Request %d: %s in doubt, due or never held, so the list of scheduled texts proves nothing.",
-                place.number,
+                key.request,
                 pluralize(len(record.in_doubt), "recipient"),
             )
 
-    def _adopt(self, place: RequestKey, record: RequestRecord, rows: Mapping[int, ScheduledMessage]) -> None:
+    def _adopt(self, key: RequestKey, record: RequestRecord, rows: Mapping[int, ScheduledMessage]) -> None:
         self._log.info(
             "Request %d: its answer was lost, and %s of %d in doubt stand in the list of scheduled texts "
             "with their number, minute and time of submission: accepted.",
-            place.number,
+            key.request,
             pluralize(len(rows), "recipient"),
             len(record.in_doubt),
         )
@@ -493,34 +493,34 @@ class Submission:
             )
             for position, row in rows.items()
         }
-        self._learn(place, record, news)
+        self._learn(key, record, news)
 
     def _conclude_absence(
-        self, place: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
+        self, key: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
     ) -> None:
         is_resubmitted = self._policy.guarantee is not Guarantee.AT_MOST_ONCE
-        if is_resubmitted and not self._mark_not_received(place, request, record, positions):
-            self._refresh(place, record)
+        if is_resubmitted and not self._mark_not_received(key, request, record, positions):
+            self._refresh(key, record)
             return
         self._log.info(
             "Request %d: its answer was lost, and %s in doubt are not in the list of scheduled texts, %.0f "
             "seconds after it was claimed, when it cannot reach the gateway any more: not accepted%s.",
-            place.number,
+            key.request,
             pluralize(len(positions), "recipient"),
             (self._clock.now() - record.claimed_at).total_seconds(),
             ", and submitted again" if is_resubmitted else ", it seems; a person decides",
         )
 
     def _mark_not_received(
-        self, place: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
+        self, key: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
     ) -> bool:
         """Have recipients sent to again, unless the process that claimed their request is still at it."""
         recipients = [recipient for part in request.parts for recipient in part.recipients]
         news = {p: Receipt.declined(RejectReason.NOT_RECEIVED, recipients[p].number) for p in positions}
-        if not self._ledger.mark_not_received(place, record, news):
+        if not self._ledger.mark_not_received(key, record, news):
             return False
         self._was_unreceived = True
-        record.learn(news)
+        record.apply(news)
         return True
 
     def _sleep(self, seconds: float) -> None:
@@ -543,36 +543,36 @@ class Submission:
     def _take_back(self) -> None:
         """Cancel what was accepted and is not due yet."""
         while self._done:
-            place, request = self._done.pop()
-            record = self._ledger.find(place)
+            key, request = self._done.pop()
+            record = self._ledger.find(key)
             if record is not None and record.ids:
-                self._take_back_one(place, request, record)
+                self._take_back_one(key, request, record)
 
-    def _take_back_one(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _take_back_one(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         now = self._clock.now()
         targets = targets_of(request.messages(record.send_at))
         ids = [
             record.ids[position]
-            for position in sorted(record.ids.keys() - record.taken_back)
+            for position in sorted(record.ids.keys() - record.cancelled_on_purpose)
             if position in targets and targets[position].send_at > now
         ]
         if not ids:
             return
         record.cancelling_at = now
-        self._ledger.cancelling(place, record)
+        self._ledger.cancelling(key, record)
         # Not repeated: of a second answer nobody could tell who cancelled what.
         call = replace(self._gateway.cancel(ids), is_repeatable=False)
         answers: Answers[Cancellation] = Answers()
         try:
             answers = self._execute(call)
         except OutcomeUnknown as error:
-            self._log.warning("Request %d: %s", place.number, error)
+            self._log.warning("Request %d: %s", key.request, error)
         if {answer.message_id for answer in answers}.issuperset(ids):
-            self._note_cancelled(place, record, {a.message_id for a in answers if a.cancelled})
+            self._note_cancelled(key, record, {a.message_id for a in answers if a.cancelled})
         else:
-            self._finish_cancelling(place, request, record)
+            self._finish_cancelling(key, request, record)
 
-    def _finish_cancelling(self, place: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _finish_cancelling(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Find out what a kill cancelled unrecorded; the request for that may still be under way.
 
         What is neither scheduled nor has a status was cancelled: what has gone out has one, for 90 days.
@@ -586,7 +586,9 @@ class Submission:
         gone = {
             message_id: targets[position].send_at
             for position, message_id in record.ids.items()
-            if position in targets and position not in record.taken_back and message_id not in waiting
+            if position in targets
+            and position not in record.cancelled_on_purpose
+            and message_id not in waiting
         }
         reports = self._execute(self._gateway.delivery_reports(list(gone))) if gone else ()
         unknown = {
@@ -597,22 +599,22 @@ class Submission:
         if not (is_whole and is_answered) or any(
             gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown
         ):
-            msg = f"What was cancelled of request {place.number} cannot be told yet. A later try asks again."
+            msg = f"What was cancelled of request {key.request} cannot be told yet. A later try asks again."
             raise GatewayUnavailable(msg)
-        self._note_cancelled(place, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
+        self._note_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
 
     def _note_cancelled(
-        self, place: RequestKey, record: RequestRecord, cancelled: Collection[MessageId]
+        self, key: RequestKey, record: RequestRecord, cancelled: Collection[MessageId]
     ) -> None:
-        self._log.info("Request %d: %s cancelled.", place.number, pluralize(len(cancelled), "text"))
+        self._log.info("Request %d: %s cancelled.", key.request, pluralize(len(cancelled), "text"))
         record.cancelling_at = None
         news = {
             position: Receipt.declined(RejectReason.CANCELLED, cost=record.costs.get(position, Decimal(0)))
             for position, message_id in record.ids.items()
             if message_id in cancelled
         }
-        self._learn(place, record, news)
+        self._learn(key, record, news)
 
 
-def _given_back(place: RequestKey) -> ClaimLost:
-    return ClaimLost(f"Request {place.number} was given back by the process that had claimed it. Try again.")
+def _given_back(key: RequestKey) -> ClaimLost:
+    return ClaimLost(f"Request {key.request} was given back by the process that had claimed it. Try again.")

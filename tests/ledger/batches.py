@@ -34,7 +34,7 @@ def batch(key: str = KEY, generation: int = 1, dag_id: str = "etl", recipients: 
     return Batch(
         key=key,
         sender=Sender(dag_id, "manual__1", "send", -1, "data-team"),
-        contents=BatchDigest("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
+        digest=BatchDigest("t" * 64, "n" * 64, HASHES.key_id, recipients, 1, 0),
         sms_conn_id="winsms_default",
         guarantee="exactly_once",
         max_tries=1 + generation,
@@ -65,13 +65,13 @@ def declined(reason: RejectReason, refund: str = "0") -> Receipt:
     return Receipt("", False, None, reason, "", Decimal(refund), None)  # noqa: FBT003 - as on the wire
 
 
-def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, place: RequestKey = FIRST) -> RequestRecord:
+def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, key: RequestKey = FIRST) -> RequestRecord:
     """Claim a request, and record that all of it was accepted, with ids that count up."""
     claim = record(size)
-    tables.claim(place, claim, messages(size))
+    tables.claim(key, claim, messages(size))
     news = {position: accepted(first_id + position) for position in range(size)}
-    claim.learn(news)
-    tables.record(place, claim, news)
+    claim.apply(news)
+    tables.record(key, claim, news)
     return claim
 
 

@@ -81,7 +81,7 @@ def assert_remembers(database: Database, hook: Any = None) -> None:
         tables.open(batch())
         tables.claim(FIRST, claim, messages(text=ODD))
         news = {position: accepted(100 + position) for position in range(3)}
-        claim.learn(news)
+        claim.apply(news)
         tables.record(FIRST, claim, news)
     with SqlLedger(hook or database.hook(), KEY, HASHES, options) as tables:
         assert tables.latest() == batch()

@@ -95,12 +95,12 @@ def test_every_reader_returns_the_texts_of_its_connection_only(
 ) -> None:
     sent(tables)
     sent_through_another_connection(database)
-    places = [(BATCH, 1, 1), (batch("other").id, 1, 1)]
+    keys = [(BATCH, 1, 1), (batch("other").id, 1, 1)]
     for name, ids in ((CONNECTION, [100, 101, 102]), ("winsms_other", [200, 201, 202])):
         for pages in (
             history.deliveries_since(name, None),
             history.deliveries_of(name, [100, 200, 101, 201, 102, 202]),
-            history.deliveries_in(name, places),
+            history.deliveries_in(name, keys),
         ):
             assert [delivery.message_id for delivery in all_of(pages)] == ids
 
@@ -120,14 +120,14 @@ def test_pages_are_small_and_come_by_their_keys(
     for key in ("a", "b", "c"):
         with ledger(database, key) as tables:
             tables.open(batch(key))
-            for place in (
+            for request in (
                 RequestKey(1, 1),
                 RequestKey(1, 2),
                 RequestKey(1, 10),
                 RequestKey(2, 1),
                 RequestKey(2, 2),
             ):
-                sent(tables, size=3, first_id=100 * next(ids), place=place)
+                sent(tables, size=3, first_id=100 * next(ids), key=request)
     for pages in (
         list(history.deliveries_since(CONNECTION, None)),
         list(history.deliveries_since(CONNECTION, NOON, NOON)),
@@ -148,12 +148,12 @@ def test_between_pages_other_methods_may_be_called_and_rows_may_come(
     tables: SqlLedger, history_of: Callable[..., SmsHistory]
 ) -> None:
     history = history_of(requests=1)
-    sent(tables, place=RequestKey(1, 1))
+    sent(tables, key=RequestKey(1, 1))
     found = []
     for page in history.deliveries_since(CONNECTION, None):
         found += page
         if len(found) < 30:
-            sent(tables, first_id=100 * len(found), place=RequestKey(1, 1 + len(found)))
+            sent(tables, first_id=100 * len(found), key=RequestKey(1, 1 + len(found)))
         assert history.delivered([DeliveryReport(page[0].message_id or 0, DeliveryState.SENT)]) == 1
     assert len(found) == 30
 
@@ -215,7 +215,7 @@ def test_only_texts_in_changing_states_change_without_a_trace(
     sent(tables, size=20)
     database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
     before = everything(history)
-    history.delivered(DeliveryReport(100 + place, state) for place, state in enumerate(DeliveryState))
+    history.delivered(DeliveryReport(100 + index, state) for index, state in enumerate(DeliveryState))
     history.cancelling([110, 111])
     history.cancelled({111: Decimal(1), 112: Decimal(1)})
     history.not_cancelled({113: DeliveryState.SENT, 114: DeliveryState.UNKNOWN})
@@ -299,25 +299,25 @@ class Chaos:
     def claim(self, choice: int) -> None:
         """Claim a request, perhaps one that was given back, or long after its clock was read."""
         size, late = 1 + choice % 3, timedelta(days=choice % 2)
-        places = (RequestKey(1 + choice % 2, request) for request in count(1))
-        place = next(place for place in places if place not in self._claims)
+        keys = (RequestKey(1 + choice % 2, request) for request in count(1))
+        key = next(key for key in keys if key not in self._claims)
         claim = record(size, at=pendulum.now("UTC") - late, send_at=LATER if choice % 5 == 0 else None)
-        self.tables.claim(place, claim, messages(size))
-        self._claims[place] = claim
+        self.tables.claim(key, claim, messages(size))
+        self._claims[key] = claim
 
     def send(self, choice: int) -> None:
         """Claim a request, all of which is accepted."""
         before = set(self._claims)
         self.claim(choice)
-        for place in self._claims.keys() - before:
-            claim = self._claims[place]
+        for key in self._claims.keys() - before:
+            claim = self._claims[key]
             news = {position: accepted(self._new_id()) for position in range(claim.size)}
-            claim.learn(news)
-            self.tables.record(place, claim, news)
+            claim.apply(news)
+            self.tables.record(key, claim, news)
 
     def answer(self, choice: int) -> None:
         """Record an outcome of some recipients, also of those that were given up, or known to be accepted."""
-        for place, claim in self._chosen(choice):
+        for key, claim in self._chosen(choice):
             fates = {position: choice // 3**position % 3 for position in range(claim.size)}
             news = {
                 position: accepted(self._id_of(claim, position), cost=str(1 + choice % 3))
@@ -326,45 +326,45 @@ class Chaos:
                 for position, fate in fates.items()
                 if fate < 2
             }
-            claim.learn(news)
-            self.tables.record(place, claim, news)
+            claim.apply(news)
+            self.tables.record(key, claim, news)
 
     def renew(self, choice: int) -> None:
-        for place, claim in self._chosen(choice):
+        for key, claim in self._chosen(choice):
             now = pendulum.now("UTC")
             with suppress(ClaimLost):
-                self.tables.renew(place, claim, now)
+                self.tables.renew(key, claim, now)
                 claim.claimed_at = now
 
     def release_claim(self, choice: int) -> None:
-        for place, claim in self._chosen(choice):
-            self.tables.release_claim(place, claim)
-            if self.tables.find(place) is None:
-                del self._claims[place]
+        for key, claim in self._chosen(choice):
+            self.tables.release_claim(key, claim)
+            if self.tables.find(key) is None:
+                del self._claims[key]
 
     def mark_not_received(self, choice: int) -> None:
-        for place, claim in self._chosen(choice):
+        for key, claim in self._chosen(choice):
             self.tables.mark_not_received(
-                place, claim, dict.fromkeys(claim.in_doubt, declined(RejectReason.NOT_RECEIVED))
+                key, claim, dict.fromkeys(claim.in_doubt, declined(RejectReason.NOT_RECEIVED))
             )
 
     def take_back(self, choice: int) -> None:
         """Cancel a request as its task is killed, and perhaps record what that did."""
-        for place, claim in self._chosen(choice):
+        for key, claim in self._chosen(choice):
             claim.cancelling_at = pendulum.now("UTC")
-            self.tables.cancelling(place, claim)
+            self.tables.cancelling(key, claim)
             if choice % 2:
                 claim.cancelling_at = None
                 some = [position for position in claim.ids if (choice + position) % 3]
-                self.tables.record(place, claim, dict.fromkeys(some, declined(RejectReason.CANCELLED, "0.5")))
+                self.tables.record(key, claim, dict.fromkeys(some, declined(RejectReason.CANCELLED, "0.5")))
 
     def resolve(self, choice: int) -> None:
-        for place, claim in self._chosen(choice):
-            in_doubt = [row for row in self._rows(place) if row.state == "unknown"]
+        for key, claim in self._chosen(choice):
+            in_doubt = [row for row in self._rows(key) if row.state == "unknown"]
             with suppress(InvalidMessage):
                 ids = [self._new_id() for _ in in_doubt] if choice % 2 else None
-                self.history.resolve(self._batch.id, place, ids)
-            claim.ids = {row.position: row.message_id for row in self._rows(place) if row.message_id}
+                self.history.resolve(self._batch.id, key, ids)
+            claim.ids = {row.position: row.message_id for row in self._rows(key) if row.message_id}
 
     def report(self, choice: int) -> None:
         states = list(DeliveryState)
@@ -390,8 +390,8 @@ class Chaos:
         else:
             self.copy.load(lambda: what(self, choice))
 
-    def _rows(self, place: RequestKey) -> list[Delivery]:
-        return all_of(self.history.deliveries_in(self.name, [(self._batch.id, *place)]))
+    def _rows(self, key: RequestKey) -> list[Delivery]:
+        return all_of(self.history.deliveries_in(self.name, [(self._batch.id, *key)]))
 
     def _chosen(self, choice: int) -> list[tuple[RequestKey, RequestRecord]]:
         claims = list(self._claims.items())
@@ -460,7 +460,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(sqlite: Database) -> None:
     with ledger(sqlite) as tables:
         tables.open(batch())
         for request in range(1, 41):
-            sent(tables, size=1000, first_id=1000 * request, place=RequestKey(1, request))
+            sent(tables, size=1000, first_id=1000 * request, key=RequestKey(1, request))
     tracemalloc.start()
     try:
         much = peak()

@@ -40,8 +40,8 @@ def state(history: SmsHistory, message_id: int) -> str:
 
 
 def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: SmsHistory) -> None:
-    sent(tables, first_id=200, place=RequestKey(1, 2))
-    sent(tables, first_id=100, place=FIRST)
+    sent(tables, first_id=200, key=RequestKey(1, 2))
+    sent(tables, first_id=100, key=FIRST)
     history.cancelled({101: Decimal(0)})
     assert history.message_ids(BATCH) == [100, 102, 200, 201, 202]
     with pytest.raises(InvalidMessage):
@@ -129,7 +129,7 @@ def test_it_is_told_of_how_many_texts_reports_were_news(
     tables: SqlLedger, history: SmsHistory, words: list[str], changed: int
 ) -> None:
     sent(tables)
-    reports = [DeliveryReport(100 + place, DeliveryState(word)) for place, word in enumerate(words)]
+    reports = [DeliveryReport(100 + index, DeliveryState(word)) for index, word in enumerate(words)]
     assert history.delivered(reports) == changed
     assert history.delivered(reports) == 0
 
@@ -217,7 +217,7 @@ def test_what_is_in_doubt_is_listed_until_it_is_resolved(
 ) -> None:
     tables.claim(FIRST, record(send_at=LATER), messages())
     tables.record(FIRST, record(send_at=LATER), {1: accepted(101)})
-    sent(tables, first_id=200, place=RequestKey(1, 2))
+    sent(tables, first_id=200, key=RequestKey(1, 2))
     assert history.unresolved() == [
         UnresolvedRequest(BATCH, "etl", "manual__1", "send", -1, FIRST, 2, NOON, LATER),
     ]

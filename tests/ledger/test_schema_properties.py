@@ -54,55 +54,55 @@ class Play:
         self.tables.open(batch())
         self.ids = 0
 
-    def step(self, place: RequestKey, what: str, detail: Any) -> None:
-        claim = self.tables.find(place)
+    def step(self, key: RequestKey, what: str, detail: Any) -> None:
+        claim = self.tables.find(key)
         if claim is None:
-            self.tables.claim(place, record(5), messages(5))
+            self.tables.claim(key, record(5), messages(5))
             return
-        getattr(self, f"_{what.replace(' ', '_')}")(place, claim, detail)
+        getattr(self, f"_{what.replace(' ', '_')}")(key, claim, detail)
 
-    def _record(self, place: RequestKey, claim: Any, detail: Any) -> None:
+    def _record(self, key: RequestKey, claim: Any, detail: Any) -> None:
         news = {}
         for position, (word, cost) in detail.items():
             if position in claim.in_doubt:
                 self.ids += 1
                 news[position] = accepted(self.ids, str(cost)) if word == "accepted" else declined(word)
-        claim.learn(news)
-        self.tables.record(place, claim, news)
-        assert self.tables.find(place) == claim
+        claim.apply(news)
+        self.tables.record(key, claim, news)
+        assert self.tables.find(key) == claim
 
-    def _take_back(self, place: RequestKey, claim: Any, detail: Any) -> None:
+    def _take_back(self, key: RequestKey, claim: Any, detail: Any) -> None:
         claim.cancelling_at = LATER
-        self.tables.cancelling(place, claim)
+        self.tables.cancelling(key, claim)
         claim.cancelling_at = None
         # Texts that somebody cancelled on purpose are not cancelled again.
-        own = detail & (claim.ids.keys() - claim.taken_back)
+        own = detail & (claim.ids.keys() - claim.cancelled_on_purpose)
         news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in own}
-        claim.learn(news)
-        self.tables.record(place, claim, news)
-        assert self.tables.find(place) == claim
+        claim.apply(news)
+        self.tables.record(key, claim, news)
+        assert self.tables.find(key) == claim
 
-    def _cancel(self, place: RequestKey, claim: Any, detail: Any) -> None:
+    def _cancel(self, key: RequestKey, claim: Any, detail: Any) -> None:
         ids = [claim.ids[position] for position in detail if position in claim.ids]
         self.history.cancelling(ids)
         self.history.cancelled(dict.fromkeys(ids[::2], Decimal("0.7")))
         self.history.not_cancelled(dict.fromkeys(ids[1::2], DeliveryState.SENT))
-        assert self.tables.find(place) == claim
+        assert self.tables.find(key) == claim
 
-    def _report(self, place: RequestKey, claim: Any, detail: Any) -> None:
+    def _report(self, key: RequestKey, claim: Any, detail: Any) -> None:
         reports = [DeliveryReport(claim.ids[p], state) for p, state in detail.items() if p in claim.ids]
         self.history.delivered(reports)
-        assert self.tables.find(place) == claim
+        assert self.tables.find(key) == claim
 
-    def _resolve(self, place: RequestKey, claim: Any, detail: Any) -> None:
+    def _resolve(self, key: RequestKey, claim: Any, detail: Any) -> None:
         if not claim.in_doubt:
             return
         ids = [self.ids + n for n in range(1, len(claim.in_doubt) + 1)]
         self.ids += len(ids)
-        self.history.resolve(batch().id, place, ids if detail else None)
+        self.history.resolve(batch().id, key, ids if detail else None)
 
-    def _withdraw(self, place: RequestKey, claim: Any, _detail: Any) -> None:
-        self.tables.release_claim(place, claim)
+    def _withdraw(self, key: RequestKey, claim: Any, _detail: Any) -> None:
+        self.tables.release_claim(key, claim)
 
 
 @settings(

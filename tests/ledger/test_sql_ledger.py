@@ -19,7 +19,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.ledger.base import BatchDigest, Holding, RequestKey
+from airflow_provider_winsms.ledger.base import BatchDigest, RecipientDigest, RequestKey
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.messages import Message, RejectReason, ScheduledMessage
@@ -118,7 +118,7 @@ def test_a_try_whose_batch_was_taken_over_claims_and_decides_nothing(
             lambda: tables.mark_not_received(FIRST, claim, in_doubt),
             lambda: tables.open_round(2, {FIRST: [0]}),
             lambda: tables.find(FIRST),
-            lambda: tables.revise(batch().contents),
+            lambda: tables.revise(batch().digest),
         ):
             with pytest.raises(ClaimLost):
                 refused()
@@ -148,7 +148,7 @@ def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
     tables.revise(revised)
     with ledger(database) as later:
         found = later.latest()
-    assert found == replace(batch(), contents=revised, revision=1)
+    assert found == replace(batch(), digest=revised, revision=1)
 
 
 def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
@@ -162,10 +162,10 @@ def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
         later.latest()
         later.take_over()
         tables.release_claim(second, record())
-        for place in (FIRST, second):
-            found = later.find(place)
+        for key in (FIRST, second):
+            found = later.find(key)
             assert found is not None
-            assert found.for_later == dict.fromkeys(range(3), RejectReason.NOT_RECEIVED)
+            assert found.resendable == dict.fromkeys(range(3), RejectReason.NOT_RECEIVED)
     assert counts(database) == [0, 6, 0, 0, 0, 0]
 
 
@@ -189,8 +189,10 @@ def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
     with ledger(database, **options) as tables:
         tables.open(batch())
         tables.claim(FIRST, record(3, send_at=LATER), held)
-        assert tables.holdings(FIRST) == [
-            Holding(tables.kept(recipient.number), tables.kept(message.text), message.send_at)
+        assert tables.recipient_digests(FIRST) == [
+            RecipientDigest(
+                tables.short_hash(recipient.number), tables.short_hash(message.text), message.send_at
+            )
             for message in given
             for recipient in message.recipients
         ]
@@ -327,14 +329,14 @@ def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Data
     claim = record()
     tables.claim(FIRST, claim, messages())
     news = {0: accepted(100), 2: declined(RejectReason.OPTED_OUT)}
-    claim.learn(news)
+    claim.apply(news)
     tables.record(FIRST, claim, news)
     with ledger(database) as later:
         later.latest()
         assert later.find(FIRST) == claim
         assert claim.in_doubt == [1]
         rest = {1: accepted(101, "2.5")}
-        claim.learn(rest)
+        claim.apply(rest)
         later.record(FIRST, claim, rest)
         later.record(FIRST, claim, rest)
     assert tables.find(FIRST) == claim
@@ -349,10 +351,10 @@ def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, datab
     assert tables.find(FIRST) == claim
     news = {0: declined(RejectReason.CANCELLED, "1.5")}
     claim.cancelling_at = None
-    claim.learn(news)
+    claim.apply(news)
     tables.record(FIRST, claim, news)
     assert tables.find(FIRST) == claim
-    assert list(claim.for_later) == [0]
+    assert list(claim.resendable) == [0]
     assert [tuple(row) for row in states(database)] == [
         (0, "cancelled", "cancelled", 100),
         (1, "accepted", None, 101),
@@ -363,9 +365,9 @@ def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, datab
 
 def test_a_tenth_adds_up_exactly(tables: SqlLedger, database: Database) -> None:
     for request in range(1, 31):
-        place, claim = RequestKey(1, request), record(1)
-        tables.claim(place, claim, messages(1))
-        tables.record(place, claim, {0: accepted(request, "0.1")})
+        key, claim = RequestKey(1, request), record(1)
+        tables.claim(key, claim, messages(1))
+        tables.record(key, claim, {0: accepted(request, "0.1")})
     assert counts(database) == [30, 0, 0, 0, Decimal("3.0"), 0]
 
 

@@ -44,11 +44,11 @@ def store() -> Lying:
     first = ledger(made)
     first.open(batch(generation=1))
     for number in (1, 2):
-        place, claim = RequestKey(1, number), record(1)
-        first.claim(place, claim, messages(1))
+        key, claim = RequestKey(1, number), record(1)
+        first.claim(key, claim, messages(1))
         if number == 1:
-            claim.learn({0: accepted(100)})
-            first.record(place, claim, {0: accepted(100)})
+            claim.apply({0: accepted(100)})
+            first.record(key, claim, {0: accepted(100)})
     first.open(batch(generation=2))
     return made
 

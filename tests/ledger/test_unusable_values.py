@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.gateways.stub import Reply
     from tests.support.databases import Database
 
-NUMBERS = [f"2782555010{place}" for place in range(5)]
+NUMBERS = [f"2782555010{index}" for index in range(5)]
 COSTS = ["1e30", "1e999999999", "1e999999999999999999999", "1e11", "1e10", "NaN", "true", "-1", "9" * 5000]
 PRICES = [PRICE_END - Decimal("0.01")] * 5
 
@@ -31,8 +31,8 @@ PRICES = [PRICE_END - Decimal("0.01")] * 5
 def receipts(cost: str = "1.3", message_id: str = "7") -> Reply:
     """Answer that five recipients are accepted, the third of them so."""
     rows = [
-        f'{{"mobileNumber": "{number}", "accepted": true, "apiMessageId": {place + 1}, "creditCost": 1.3}}'
-        for place, number in enumerate(NUMBERS)
+        f'{{"mobileNumber": "{number}", "accepted": true, "apiMessageId": {index + 1}, "creditCost": 1.3}}'
+        for index, number in enumerate(NUMBERS)
     ]
     rows[2] = (
         f'{{"mobileNumber": "{NUMBERS[2]}", "accepted": true, "apiMessageId": {message_id}, '
@@ -100,13 +100,13 @@ def test_a_recipient_without_a_usable_id_is_unknown_and_never_sent_to_again(
 def test_the_highest_id_and_the_highest_price_are_kept_and_added_up(
     database: Database, tables: SqlLedger, history: SmsHistory
 ) -> None:
-    news = {place: accepted(ID_END - 1 - place, str(price)) for place, price in enumerate(PRICES)}
+    news = {index: accepted(ID_END - 1 - index, str(price)) for index, price in enumerate(PRICES)}
     claim = record(5)
     tables.claim(FIRST, claim, messages(5))
-    claim.learn(news)
+    claim.apply(news)
     tables.record(FIRST, claim, news)
     assert counts(database)[4] == sum(PRICES)
-    ids = [ID_END - 1 - place for place in range(5)]
+    ids = [ID_END - 1 - index for index in range(5)]
     assert {message_id: cost for message_id, (_, cost) in history.states(ids).items()} == dict(
         zip(ids, PRICES, strict=True)
     )

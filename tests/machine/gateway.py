@@ -30,10 +30,10 @@ class SmallGateway(WinSMSGateway):
 
 
 class Post(NamedTuple):
-    """One request for one place, as it left."""
+    """One request, as it left."""
 
     batch_id: str
-    place: RequestKey
+    key: RequestKey
 
 
 class Fate(StrEnum):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
-from airflow_provider_winsms.ledger.base import Holding, RequestRecord
+from airflow_provider_winsms.ledger.base import RecipientDigest, RequestRecord
 from airflow_provider_winsms.messages import RejectReason, instants_of
 from airflow_provider_winsms.phone import is_plain
 
@@ -99,9 +99,9 @@ class Tables:
     def rows(self) -> Iterator[tuple[str, RequestKey, Row]]:
         """Walk through all rows."""
         for batch_id, claims in self.claims.items():
-            for place, claim in claims.items():
+            for key, claim in claims.items():
                 for row in claim.rows:
-                    yield batch_id, place, row
+                    yield batch_id, key, row
 
     def last_of(self, key: str) -> Batch | None:
         """Return the last generation of a key."""
@@ -114,8 +114,8 @@ class Tables:
         claims, rounds = self.of(batch.id), self.rounds.get(batch.id, [])
         kept = list(claims)[:-dropped]
         lost = Lost(batch, dict(claims), list(rounds), claims.keys() - set(kept))
-        self.claims[batch.id] = {place: claims[place] for place in kept}
-        last_round = max((place.round for place in self.claims[batch.id]), default=1)
+        self.claims[batch.id] = {key: claims[key] for key in kept}
+        last_round = max((key.round for key in self.claims[batch.id]), default=1)
         self.rounds[batch.id] = rounds[: last_round - 1]
         if not kept:
             self.batches[key].pop()
@@ -143,13 +143,13 @@ class Tables:
 class Lost:
     """What a ledger that went back had before.
 
-    :param places: those of the claims that it lacks now.
+    :param keys: of the claims that it lacks now.
     """
 
     batch: Batch
     claims: dict[RequestKey, Claim]
     rounds: list[ResendPlan]
-    places: set[RequestKey]
+    keys: set[RequestKey]
 
 
 def _is_cleared(found: Batch, batch: Batch) -> bool:
@@ -168,8 +168,8 @@ class MemoryLedger:
         self._step = step
         self.batch: Batch | None = None
         self._revision = 0
-        self.place: RequestKey | None = None
-        """The place that was claimed last, which the next request is for."""
+        self.last_claimed: RequestKey | None = None
+        """The key that was claimed last; the next request is submitted for it."""
 
     @property
     def batch_id(self) -> str:
@@ -198,12 +198,12 @@ class MemoryLedger:
             found.append(batch)
         return same[0] if same else batch
 
-    def find(self, place: RequestKey) -> RequestRecord | None:
+    def find(self, key: RequestKey) -> RequestRecord | None:
         """Return what is known of a request."""
-        return self._done("find", lambda: self._find(place))
+        return self._done("find", lambda: self._find(key))
 
-    def _find(self, place: RequestKey) -> RequestRecord | None:
-        claim = self._claims.get(place)
+    def _find(self, key: RequestKey) -> RequestRecord | None:
+        claim = self._claims.get(key)
         if claim is None:
             return None
         self._check_revision()
@@ -218,36 +218,36 @@ class MemoryLedger:
         self._check_in_force()
         self._tables.revisions[self.batch_id] += 1
 
-    def revise(self, contents: BatchDigest) -> None:
+    def revise(self, digest: BatchDigest) -> None:
         """Write what is sent from now on."""
-        self._done("revise", lambda: self._revise(contents))
+        self._done("revise", lambda: self._revise(digest))
 
-    def _revise(self, contents: BatchDigest) -> None:
+    def _revise(self, digest: BatchDigest) -> None:
         self._check_in_force()
         assert self.batch is not None
         self.batch = self._tables.batches[self._key][-1] = replace(
-            self.batch, contents=contents, revision=self._revision
+            self.batch, digest=digest, revision=self._revision
         )
 
-    def holdings(self, place: RequestKey) -> list[Holding]:
+    def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
         """Return whom a claimed request holds."""
-        return [Holding(row.number, row.words, row.own_time) for row in self._claims[place].rows]
+        return [RecipientDigest(row.number, row.words, row.own_time) for row in self._claims[key].rows]
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Keep nothing."""
 
-    def kept(self, part: str) -> str:
+    def short_hash(self, part: str) -> str:
         """Return the number, or the text."""
         return part
 
-    def claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Claim a request."""
-        self._done("claim", lambda: self._write_claim(place, record, messages))
-        self.place = place
+        self._done("claim", lambda: self._write_claim(key, record, messages))
+        self.last_claimed = key
 
-    def _write_claim(self, place: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def _write_claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         self._check_in_force()
-        if place in self._claims:
+        if key in self._claims:
             msg = "claimed"
             raise ClaimLost(msg)
         rows = [
@@ -256,26 +256,26 @@ class MemoryLedger:
             for r in m.recipients
         ]
         assert len(rows) == record.size
-        self._claims[place] = Claim(record.owner, record.claimed_at, record.send_at, rows)
+        self._claims[key] = Claim(record.owner, record.claimed_at, record.send_at, rows)
 
-    def renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
+    def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Claim a request anew."""
-        self._done("renew", lambda: self._renew(place, record, claimed_at))
+        self._done("renew", lambda: self._renew(key, record, claimed_at))
 
-    def _renew(self, place: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
+    def _renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         self._check_in_force()
-        claim = self._claims.get(place)
+        claim = self._claims.get(key)
         if claim is None or claim.owner != record.owner or not all(row.is_unknown for row in claim.rows):
             msg = "given up"
             raise ClaimLost(msg)
         claim.claimed_at = claimed_at
 
-    def record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Write what was learnt."""
-        self._done("record", lambda: self._record(place, record, news))
+        self._done("record", lambda: self._record(key, record, news))
 
-    def _record(self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        claim = self._claims.get(place)
+    def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+        claim = self._claims.get(key)
         if claim is None:
             msg = "no claim"
             raise LedgerUnavailable(msg)
@@ -283,56 +283,54 @@ class MemoryLedger:
             claim.rows[position].learn(receipt)
         claim.cancelling_at = claim.cancelling_at and record.cancelling_at
 
-    def mark_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
-    ) -> bool:
+    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
         """Write that recipients in doubt were not reached."""
-        return self._done("mark_not_received", lambda: self._write_not_received(place, record, news))
+        return self._done("mark_not_received", lambda: self._write_not_received(key, record, news))
 
     def _write_not_received(
-        self, place: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+        self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
     ) -> bool:
         self._check_revision()
-        claim = self._claims.get(place)
+        claim = self._claims.get(key)
         if claim is None or claim.claimed_at != record.claimed_at:
             return False
         if not all(claim.rows[position].is_unknown for position in news):
             return False
-        self._record(place, record, news)
+        self._record(key, record, news)
         return True
 
     def rounds(self) -> list[ResendPlan]:
         """Return whom each round after the first sends to."""
         return self._done("rounds", lambda: list(self._tables.rounds.get(self.batch_id, ())))
 
-    def open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         """Write whom a round sends to, unless another process was faster."""
-        return self._done("open_round", lambda: self._open_round(number, sources))
+        return self._done("open_round", lambda: self._open_round(round_, resend_plan))
 
-    def _open_round(self, number: int, sources: ResendPlan) -> ResendPlan:
+    def _open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
         self._check_revision()
         stored = self._tables.rounds.setdefault(self.batch_id, [])
-        if number - 2 == len(stored):
-            stored.append(sources)
-        return stored[number - 2]
+        if round_ - 2 == len(stored):
+            stored.append(resend_plan)
+        return stored[round_ - 2]
 
-    def cancelling(self, place: RequestKey, record: RequestRecord) -> None:
+    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that a request is about to be taken back."""
-        self._done("cancelling", lambda: self._cancelling(place, record))
+        self._done("cancelling", lambda: self._cancelling(key, record))
 
-    def _cancelling(self, place: RequestKey, record: RequestRecord) -> None:
-        self._claims[place].cancelling_at = record.cancelling_at
+    def _cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+        self._claims[key].cancelling_at = record.cancelling_at
 
-    def release_claim(self, place: RequestKey, record: RequestRecord) -> None:
+    def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, unless it is another's, or something was learnt of it."""
-        self._done("release_claim", lambda: self._write_release(place, record))
+        self._done("release_claim", lambda: self._write_release(key, record))
 
-    def _write_release(self, place: RequestKey, record: RequestRecord) -> None:
-        claim = self._claims.get(place)
+    def _write_release(self, key: RequestKey, record: RequestRecord) -> None:
+        claim = self._claims.get(key)
         if claim is None or claim.owner != record.owner:
             return
         if all(row.is_unknown for row in claim.rows):
-            del self._claims[place]
+            del self._claims[key]
 
     def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of rows that belong to recipients of any batch of this connection."""
@@ -351,7 +349,7 @@ class MemoryLedger:
     def read_clock(self) -> None:
         """Return nothing: there is one clock for all."""
 
-    def conflicts(self, place: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+    def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return those numbers that another request in doubt has a text for, in that minute."""
         return self._done(
             "conflicts",
@@ -361,7 +359,7 @@ class MemoryLedger:
                 if row.number in numbers
                 and row.send_at == send_at
                 and (
-                    (row.is_unknown and (batch_id, other) != (self.batch_id, place))
+                    (row.is_unknown and (batch_id, other) != (self.batch_id, key))
                     or (batch_id != self.batch_id and self._is_assumed(batch_id, row))
                 )
             },

@@ -263,7 +263,7 @@ class Sending(RuleBasedStateMachine):
         assert text.post is not None
         if self.world.guarantees[text.post.batch_id] is Guarantee.AT_LEAST_ONCE:
             return
-        claim = self.world.tables.of(text.post.batch_id).get(text.post.place)
+        claim = self.world.tables.of(text.post.batch_id).get(text.post.key)
         assert claim is not None
         rows = [row for row in claim.rows if (row.words, row.number) == (text.words, text.number)]
         assert all(row.is_unknown or row.is_accepted for row in rows)
@@ -311,9 +311,9 @@ class Sending(RuleBasedStateMachine):
     def _final_rows(self, batch_id: str) -> dict[tuple[str, str], Row]:
         """Return what the ledger knows of each recipient, from the last round that had it."""
         claims: dict[RequestKey, list[Row]] = {
-            place: claim.rows for place, claim in self.world.tables.of(batch_id).items()
+            key: claim.rows for key, claim in self.world.tables.of(batch_id).items()
         }
-        return {(row.words, row.number): row for place in sorted(claims) for row in claims[place]}
+        return {(row.words, row.number): row for key in sorted(claims) for row in claims[key]}
 
 
 def messages_of(texts: list[tuple[str, list[str]]]) -> list[Message]:

@@ -170,17 +170,17 @@ class World:
         store = (self.stores or {}).get(name)
         rows = (store.rows if store else {}).get(CLAIMS_KEY) or {}
         return {
-            (int(generation), RequestKey(int(number), position))
+            (int(generation), RequestKey(int(round_), position))
             for of_key in rows.values()
             for generation, rounds in of_key.items()
-            for number, spans in rounds.items()
+            for round_, spans in rounds.items()
             for position in positions_in(spans)
         }
 
     def go_back(self, name: str, dropped: int) -> tuple[Lost, bool]:
         """Drop the last claims of a task, and tell whether its store bears witness to one of them."""
         lost = self.tables.go_back(name, dropped)
-        claims = {(lost.batch.generation, place) for place in lost.places}
+        claims = {(lost.batch.generation, key) for key in lost.keys}
         return lost, not claims.isdisjoint(self.witnessed(name))
 
     def top_up(self, amount: int) -> None:
@@ -196,9 +196,9 @@ class World:
 
     def remember_ids_of_another_connection(self, numbers: Sequence[str], send_at: Sequence[DateTime]) -> None:
         """Let the ledger have the first ids already, through another connection, for the same numbers."""
-        key, contents = "sandbox", BatchDigest("", "", "", 0, 0, 0)
+        key, digest = "sandbox", BatchDigest("", "", "", 0, 0, 0)
         sender, opened_at = Sender("dag", "run", key), pendulum.from_timestamp(self.account.now)
-        batch = Batch(key, sender, contents, key, "exactly_once", 0, opened_at)
+        batch = Batch(key, sender, digest, key, "exactly_once", 0, opened_at)
         pairs = zip(cycle(numbers), cycle(send_at), range(1, 61), strict=False)
         rows = [Row(number, key, at, message_id=message_id) for number, at, message_id in pairs]
         self.tables.batches[key] = [batch]
@@ -262,7 +262,7 @@ class Process:
         wanted = Batch(
             key=task.name,
             sender=task.sender,
-            contents=rounds[0].contents(HASHES),
+            digest=rounds[0].digest(HASHES),
             sms_conn_id="winsms_default",
             guarantee=str(task.guarantee),
             max_tries=task.max_tries,
@@ -272,8 +272,8 @@ class Process:
         if resumed is not None and (resumed.has_another_list(wanted) or resumed.was_revised_to(wanted)):
             ledger.take_over()
             rounds = replan(self.messages, GATEWAY, ledger, is_held=policy.is_held)
-            wanted = resumed = replace(resumed, contents=rounds[0].contents(HASHES))
-            ledger.revise(resumed.contents)
+            wanted = resumed = replace(resumed, digest=rounds[0].digest(HASHES))
+            ledger.revise(resumed.digest)
         batch = open_batch(ledger, wanted, resumed)
         self.world.guarantees[batch.id] = task.guarantee
         self._submission = Submission(
@@ -408,11 +408,11 @@ class Process:
 
     def _reach(self, body: Any, fault: Fault) -> Any:
         """Return the answer, or ``None`` if it is lost."""
-        account, place = self.world.account, self.ledger.place
-        assert place is not None
+        account, key = self.world.account, self.ledger.last_claimed
+        assert key is not None
         if fault is Fault.REFUSED:
             raise _unavailable()
-        post = Post(self.ledger.batch_id, place)
+        post = Post(self.ledger.batch_id, key)
         account.posts[post] += 1
         answer = None
         if fault in _LATE:

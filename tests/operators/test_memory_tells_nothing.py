@@ -56,12 +56,12 @@ def test_nothing_that_is_remembered_tells_a_number_or_a_text(world: SendWorld, r
 
 def test_another_key_makes_other_digests(world: SendWorld, runner: TaskRunner) -> None:
     runner.run(world.send())
-    first = runner.task_state["sms_send"]["contents"]
+    first = runner.task_state["sms_send"]["digest"]
     runner.task_state.clear()
     other = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
     runner.connections = {"winsms_default": other}
     runner.run(world.send())
-    second = runner.task_state["sms_send"]["contents"]
+    second = runner.task_state["sms_send"]["digest"]
     assert (
         not set(first.values()) & set(second.values()) & {first["texts"], first["numbers"], first["key_id"]}
     )

@@ -74,8 +74,8 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
         number: sorted(data.draw(st.sets(st.integers(0, request.size - 1), max_size=30)))
         for number, request in enumerate(planned.requests, start=1)
     }
-    sources = {RequestKey(1, number): some for number, some in positions.items()}
-    later = plan_again([planned], sources, GATEWAY)
+    resend_plan = {RequestKey(1, number): some for number, some in positions.items()}
+    later = plan_again([planned], resend_plan, GATEWAY)
     wanted = [
         (text, number)
         for place, request in enumerate(planned.requests, start=1)
@@ -95,7 +95,7 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
 def test_a_plan_made_again_is_the_same(batch: list[Message]) -> None:
     hashes = KeyedHash("a key")
     first, second = plan(batch, GATEWAY), plan(iter(batch), GATEWAY)
-    assert first.contents(hashes) == second.contents(hashes)
+    assert first.digest(hashes) == second.digest(hashes)
     assert [request.messages() for request in first.requests] == [r.messages() for r in second.requests]
 
 

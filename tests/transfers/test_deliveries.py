@@ -190,7 +190,7 @@ def test_what_a_person_found_out_comes_in(sandbox: Sandbox, runner: TaskRunner, 
     load(database)
     with SmsHistory(BaseHook.get_connection("ledger").get_hook()) as history:
         (parked,) = history.unresolved()
-        history.resolve(parked.batch_id, RequestKey(*parked.place), [4711])
+        history.resolve(parked.batch_id, RequestKey(*parked.key), [4711])
     assert load(database, refresh=False)["rows_loaded"] == 1
     assert database.execute("SELECT message_id, state FROM {}texts") == [(4711, "accepted")]
 

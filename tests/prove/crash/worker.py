@@ -141,20 +141,20 @@ class WatchedLedger:
             self._watch.reach(Moment.AFTER_COMMIT)
         return opened
 
-    def claim(self, place: Any, *rest: Any) -> None:
-        with self._watch.during("claim", *place):
+    def claim(self, key: Any, *rest: Any) -> None:
+        with self._watch.during("claim", *key):
             self._watch.reach(Moment.ABOUT)
-            self._ledger.claim(place, *rest)
+            self._ledger.claim(key, *rest)
 
-    def record(self, place: Any, *rest: Any) -> None:
-        with self._watch.during("record", *place):
+    def record(self, key: Any, *rest: Any) -> None:
+        with self._watch.during("record", *key):
             self._watch.reach(Moment.ABOUT)
-            self._ledger.record(place, *rest)
+            self._ledger.record(key, *rest)
 
-    def mark_not_received(self, place: Any, *rest: Any) -> Any:
-        with self._watch.during("record", *place):
+    def mark_not_received(self, key: Any, *rest: Any) -> Any:
+        with self._watch.during("record", *key):
             self._watch.reach(Moment.ABOUT)
-            return self._ledger.mark_not_received(place, *rest)
+            return self._ledger.mark_not_received(key, *rest)
 
 
 class _Watched:
