@@ -21,7 +21,7 @@ from airflow_provider_winsms.operators.sms import (
     SmsSendOperator,
 )
 from airflow_provider_winsms.options import Guarantee
-from airflow_provider_winsms.sending.plan import Changes
+from airflow_provider_winsms.sending.plan import ListChanges
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts.docs import pages
@@ -212,7 +212,7 @@ def test_each_command_that_is_shown_is_one_of_the_command_line(line: str) -> Non
 
 def test_the_changes_that_are_shown_have_the_keys_of_changes() -> None:
     (shown,) = (code for _, code in blocks("python") if code.startswith("{"))
-    assert list(ast.literal_eval(shown)) == [field.name for field in dataclasses.fields(Changes)]
+    assert list(ast.literal_eval(shown)) == [field.name for field in dataclasses.fields(ListChanges)]
 
 
 def warehouse(folder: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.history import SmsHistory
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
-    from airflow_provider_winsms.sending.cancellation import CancelMemory, CancelOutcome
+    from airflow_provider_winsms.sending.cancellation import CancelJournal, CancelOutcome
     from airflow_provider_winsms.utils.templates import Templated
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             hook = SmsHook.of(self.sms_conn_id)
             with self._history() as history:
                 ids = self._ids(hook, history)
-                return self._cancel(hook, ids, _memory(context, history))
+                return self._cancel(hook, ids, _journal(context, history))
 
     def check_together(self, known: Collection[str]) -> None:
         """Refuse ids beside a batch, and a batch without a ledger."""
@@ -132,24 +132,24 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             return hook.gateway.message_ids(each_message_id(self.message_ids))
         return history.message_ids(str(self.batch).strip(), with_cancelled=True)
 
-    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], memory: CancelMemory) -> dict[str, Any]:
+    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], journal: CancelJournal) -> dict[str, Any]:
         from airflow_provider_winsms.sending.cancellation import Canceller
 
-        outcome = Canceller(hook.gateway, hook.execute, memory, self.log).run(ids)
+        outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
         self.log.info(
             "Cancelled %d of %s, %d of them before; %s credits back%s.",
             outcome.cancelled,
             pluralize(len(ids), "scheduled text"),
-            outcome.before,
+            outcome.cancelled_before,
             credits_text(outcome.refund),
             f", and those for {pluralize(outcome.refund_unknown, 'text')} whose answer was lost"
             if outcome.refund_unknown
             else "",
         )
-        self._judge(outcome)
+        self._raise_if_intolerable(outcome)
         return outcome.summary()
 
-    def _judge(self, outcome: CancelOutcome) -> None:
+    def _raise_if_intolerable(self, outcome: CancelOutcome) -> None:
         if outcome.not_cancelled and is_intolerable(self.on_not_cancelled, outcome.cancelled):
             msg = (
                 f"{pluralize(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
@@ -158,8 +158,8 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             raise NotCancelled(msg, outcome.not_cancelled)
 
 
-def _memory(context: Context, history: SmsHistory | None) -> CancelMemory:
-    from airflow_provider_winsms.sending.cancellation import SqlMemory, StoreCancelMemory
+def _journal(context: Context, history: SmsHistory | None) -> CancelJournal:
+    from airflow_provider_winsms.sending.cancellation import SqlCancelJournal, StoreCancelJournal
 
-    memory = StoreCancelMemory(AirflowTaskStore(context))
-    return memory if history is None else SqlMemory(history, memory)
+    journal = StoreCancelJournal(AirflowTaskStore(context))
+    return journal if history is None else SqlCancelJournal(history, journal)

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Receipt
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
-    from airflow_provider_winsms.sending.composer import Composer, Rejects
+    from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
     from airflow_provider_winsms.sending.outcome import SendOutcome
     from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
@@ -103,7 +103,7 @@ PARTIAL_RESULT_KEY = "partial_result"
 _ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
 """A number of segments as a template or a data frame may spell it."""
 
-_LONGEST_NAP = 1.0
+_MAX_SLEEP = 1.0
 """Seconds of sleep in which a task does not notice that it is killed."""
 
 
@@ -118,9 +118,9 @@ def _check_idempotency_key(name: str, key: object) -> None:
 
 
 def _check_text(_: str, text: object) -> None:
-    from airflow_provider_winsms.sending.composer import spelt_text
+    from airflow_provider_winsms.sending.composer import to_gsm7
 
-    spelt_text(text)
+    to_gsm7(text)
 
 
 def _check_to(name: str, to: object) -> None:
@@ -131,9 +131,9 @@ def _check_to(name: str, to: object) -> None:
 
 
 def _check_send_at(_: str, send_at: object) -> None:
-    from airflow_provider_winsms.sending.composer import instant_of
+    from airflow_provider_winsms.sending.composer import parse_send_at
 
-    instant_of(send_at)
+    parse_send_at(send_at)
 
 
 def _check_max_segments(name: str, most: object) -> None:
@@ -187,7 +187,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         "multiple_outputs": check_flag,
     }
     clock: ClassVar[Clock] = SYSTEM_CLOCK
-    _rejects: Rejects
+    _rejects: RejectedRecipients
     """Those whom this try leaves out; a composer is given them."""
 
     def __init__(
@@ -239,7 +239,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self.poll_interval = poll_interval
         self.max_poll_interval = max_poll_interval
         self.delivery_timeout = delivery_timeout
-        self._given: tuple[object, ...] = ()
+        self._content: tuple[object, ...] = ()
         self._submission: Submission | None = None
         self._is_killed = False
 
@@ -253,7 +253,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 sent, planned = self._send(hook, ledger, context)
             # Nothing can be taken back any more: the ledger is closed, and a kill must not fail the wait.
             self._submission = None
-            return self._wait(hook, sent, planned, context) if self.wait_for_delivery else sent
+            return self._wait_for_delivery(hook, sent, planned, context) if self.wait_for_delivery else sent
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Judge the delivery that the trigger found, of texts that were sent before the task deferred."""
@@ -284,13 +284,13 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         from airflow_provider_winsms.sending.submission import Submission
 
         policy = self._policy(hook)
-        rounds, wanted, resumed = self._planned(hook, ledger, policy, context)
+        rounds, wanted, resumed = self._plan(hook, ledger, policy, context)
         planned = rounds[0]
         batch = open_batch(
             ledger, wanted, resumed, sends_the_rest=lambda found: self._sends_the_rest(found, context)
         )
         is_new = resumed is None and batch is wanted
-        self._log_begin(planned, batch, is_new=is_new)
+        self._log_start(planned, batch, is_new=is_new)
         if self.on_invalid == "reject" or resumed is not None:
             ledger.reject(self._rejects.recipients)
         self._submission = Submission(
@@ -311,7 +311,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         outcome.reject(recipient.reason for recipient in self._rejects.recipients)
         try:
             self._submission.run()
-            self._judge(outcome, batch)
+            self._raise_if_failed(outcome, batch)
         except BaseException as error:
             if isinstance(error, AirflowTaskTimeout):
                 self._submission.stop()
@@ -331,31 +331,33 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if gateway is None:
             self.log.debug("The answers of %s do not tell its time: its clock is trusted.", hook.gateway.name)
 
-    def _wait(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
+    def _wait_for_delivery(
+        self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context
+    ) -> dict[str, Any]:
         """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""
         from airflow_provider_winsms.utils.delivery_wait import WorkerWait
 
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
         wait = WorkerWait(
-            hook, sent["message_ids"], self._terms(*self._due(planned)), self._timestamp, self.log
+            hook, sent["message_ids"], self._terms(*self._due_range(planned)), self._timestamp, self.log
         )
         if self.deferrable and not wait.is_settled:
             self._defer(wait, context)
         wait.look()
         while not wait.is_over:
-            self._rest(wait.pause())
+            self._sleep(wait.pause())
             wait.look()
         delivery = self._judge_delivery(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
         return {**sent, "delivery": delivery}
 
-    def _rest(self, pause: float) -> None:
+    def _sleep(self, pause: float) -> None:
         """Sleep for seconds, unless the task is killed.
 
         :raises SendStopped: if it is.
         """
         while pause > 0 and not self._is_killed:
-            self.clock.sleep(min(pause, _LONGEST_NAP))
-            pause -= _LONGEST_NAP
+            self.clock.sleep(min(pause, _MAX_SLEEP))
+            pause -= _MAX_SLEEP
         if self._is_killed:
             msg = "The task is being killed while it waits. What was sent stays sent; a later try waits anew."
             raise SendStopped(msg)
@@ -370,7 +372,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             timeout=wait.terms.deferral_timeout(self._timestamp()),
         )
 
-    def _due(self, planned: Plan) -> tuple[float, float]:
+    def _due_range(self, planned: Plan) -> tuple[float, float]:
         """Return when the first and the last of the texts are due to leave."""
         now = self.clock.now()
         held = now + self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else now
@@ -405,7 +407,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
         )
 
-    def _planned(
+    def _plan(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
     ) -> tuple[list[Plan], Batch, Batch | None]:
         """Return the rounds, their batch, and the batch to go on with, if there is one.
@@ -418,9 +420,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         found = ledger.latest()
         resumed = None if found is not None and self._is_resent(found, context) else found
         if resumed is not None and ledger.find(FIRST_REQUEST) is not None:
-            return self._resumed(hook, ledger, policy, resumed, context)
+            return self._resume(hook, ledger, policy, resumed, context)
         try:
-            planned = plan(self._composed(hook, None), hook.gateway, is_held=policy.is_held)
+            planned = plan(self._compose(hook, None), hook.gateway, is_held=policy.is_held)
         except NothingToSend as error:
             if self.on_empty == "skip":
                 raise AirflowSkipException(str(error)) from None
@@ -431,7 +433,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         )
         return [planned], wanted, resumed if is_same else None
 
-    def _resumed(
+    def _resume(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, resumed: Batch, context: Context
     ) -> tuple[list[Plan], Batch, Batch]:
         """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
@@ -460,7 +462,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _messages_of(self, hook: SmsHook, resumed: Batch, *, may_be_empty: bool) -> list[Message]:
         try:
-            return self._composed(hook, resumed)
+            return self._compose(hook, resumed)
         except NothingToSend:
             if may_be_empty:
                 return []
@@ -478,9 +480,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         """
         if self.on_changed is not None:
             return self.on_changed == "send_the_rest"
-        return _sender(self, context).map_index < 0 and any(map(is_computed, self._given))
+        return _sender(self, context).map_index < 0 and any(map(is_computed, self._content))
 
-    def _composed(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
+    def _compose(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
         composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sealed_fields)
         return sealed(lambda: list(self._messages(composer)), fields, passing=(SmsError,))
 
@@ -505,19 +507,19 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
                 yield beside_tables(tables, AirflowTaskStore(context), key, resends=self.on_clear == "resend")
             return
-        within = _within(self, context)
+        scope = _scope(self, context)
         ledger = TaskStateLedger(
-            AirflowTaskStore(context, within.name),
+            AirflowTaskStore(context, scope.name),
             hashes=hook.hashes,
             keeps_digests=self._may_change(context),
             may_resend=self.on_clear == "resend",
-            is_of_one_try=within.is_of_one_try,
+            is_of_one_try=scope.is_of_one_try,
         )
         yield beside_store(ledger, AirflowTaskStore(context), self._key(context))
 
     def _key(self, context: Context) -> str:
         if self.idempotency_key is None:
-            return _sender(self, context).key + _within(self, context).name
+            return _sender(self, context).key + _scope(self, context).name
         return self.idempotency_key
 
     def check_together(self, known: Collection[str]) -> None:
@@ -554,10 +556,10 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
         """Return a composer, for which a time is past that was past when the batch began."""
-        from airflow_provider_winsms.sending.composer import Composer, Rejects
+        from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
 
         now = self.clock.now if resumed is None else lambda: resumed.opened_at
-        self._rejects = Rejects()
+        self._rejects = RejectedRecipients()
         return Composer(
             hook.gateway, now, self.check_numbers, self._rejects if self.on_invalid == "reject" else None
         )
@@ -585,7 +587,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         """Return the request for messages that fit into one."""
 
-    def _judge(self, outcome: SendOutcome, batch: Batch) -> None:
+    def _raise_if_failed(self, outcome: SendOutcome, batch: Batch) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
         so_far = (
             f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
@@ -594,7 +596,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if any(reason.is_account_level for reason in outcome.rejected):
             raise _account_error(outcome, so_far)
         if outcome.unknown:
-            raise OutcomeUnknown(_what_is_unknown(outcome, batch, so_far))
+            raise OutcomeUnknown(_unknown_message(outcome, batch, so_far))
         if outcome.rejected and is_intolerable(self.on_rejected, outcome.accepted):
             msg = f"The gateway declined recipients ({so_far})."
             raise SendRejected(msg, outcome.reasons)
@@ -609,7 +611,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         except Exception:
             self.log.exception("The XCom %s could not be kept; the ledger has it all.", PARTIAL_RESULT_KEY)
 
-    def _log_begin(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
+    def _log_start(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
         self.log.info(
             "%s %s in %s, %s; %s left out. Batch %s.",
             "Sending to" if is_new else "Resuming, nothing that was accepted is sent again:",
@@ -632,8 +634,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 pluralize(len(self._rejects.recipients), "recipient"),
                 " ".join(self._rejects.shown),
             )
-        if planned.left_out:
-            self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.left_out))
+        if planned.shown_duplicates:
+            self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.shown_duplicates))
 
     def _log_outcome(self, outcome: SendOutcome) -> None:
         if outcome.accepted_before:
@@ -816,7 +818,7 @@ class SmsSendOperator(_SendOperator):
         self.to = to
         self.send_at = send_at
         self.max_segments = max_segments
-        self._given = (text, to, send_at, max_segments)
+        self._content = (text, to, send_at, max_segments)
         self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
@@ -908,7 +910,7 @@ class SmsSendBatchOperator(_SendOperator):
             **kwargs,
         )
         self.messages = messages
-        self._given = (messages,)
+        self._content = (messages,)
         self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
@@ -933,7 +935,7 @@ def _sender(operator: BaseOperator, context: Context) -> Sender:
     )
 
 
-class _Within(NamedTuple):
+class _Scope(NamedTuple):
     """What tells a send inside another task, or its callback, from that task's own.
 
     :param name: ends its key; empty for a send that is the task.
@@ -944,16 +946,14 @@ class _Within(NamedTuple):
     is_of_one_try: bool = False
 
 
-def _within(operator: BaseOperator, context: Context) -> _Within:
+def _scope(operator: BaseOperator, context: Context) -> _Scope:
     """Return where an operator runs. A callback follows a try, and the next one is another event."""
     instance: Any = context["ti"]
     if getattr(instance, "task", operator) is operator:
-        return _Within()
+        return _Scope()
     name = f"@{operator.task_id}"
     is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
-    return (
-        _Within(f"{name}@after_try_{instance.try_number}", is_of_one_try=True) if is_over else _Within(name)
-    )
+    return _Scope(f"{name}@after_try_{instance.try_number}", is_of_one_try=True) if is_over else _Scope(name)
 
 
 def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
@@ -966,7 +966,7 @@ def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
     return ConfigurationError(f"{beginning} Ask the gateway, then clear the task: it sends to the rest.")
 
 
-def _what_is_unknown(outcome: SendOutcome, batch: Batch, so_far: str) -> str:
+def _unknown_message(outcome: SendOutcome, batch: Batch, so_far: str) -> str:
     shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
     more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
     return (

@@ -41,13 +41,13 @@ def open_batch(
             "nothing. A later one sends the rest of its list."
         )
         raise ClaimLost(msg)
-    raise IdempotencyConflict(_conflict(found, wanted))
+    raise IdempotencyConflict(_conflict_message(found, wanted))
 
 
-def _conflict(found: Batch, wanted: Batch) -> str:
+def _conflict_message(found: Batch, wanted: Batch) -> str:
     if found.digest.key_id != wanted.digest.key_id:
         return (
-            f"The batch {_named(found)} was begun with another API key (or hash_secret), so that nobody can "
+            f"The batch {_label(found)} was begun with another API key (or hash_secret), so that nobody can "
             "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
             "sent."
         )
@@ -61,15 +61,15 @@ def _conflict(found: Batch, wanted: Batch) -> str:
         if is_other
     ]
     return (
-        f"The batch {_named(found)} has other {' and other '.join(differing)} than this one, "
-        f"{_named(wanted)}, under the same key. Nothing was sent. Give what was given then. To send to those "
+        f"The batch {_label(found)} has other {' and other '.join(differing)} than this one, "
+        f"{_label(wanted)}, under the same key. Nothing was sent. Give what was given then. To send to those "
         'whom an earlier try of the same task has not sent to, give on_changed="send_the_rest". To send all '
         'of this one, clear the task with on_clear="resend", start a new DAG run, or choose another '
         "idempotency_key."
     )
 
 
-def _named(batch: Batch) -> str:
+def _label(batch: Batch) -> str:
     digest = batch.digest
     return (
         f"{batch.id[:8]} of {batch.sender.key} at {batch.opened_at.isoformat()} "

@@ -51,33 +51,33 @@ class CancelState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PriorCancel:
     """What a memory has of a text.
 
     :param cost: what was paid for it, where the memory has that.
     """
 
-    fate: CancelState | None = None
+    state: CancelState | None = None
     cost: Decimal | None = None
 
 
-_NOTHING = Known()
+_NOTHING = PriorCancel()
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class CancelResult:
     """What became of a text.
 
     :param refund: what came back for it; ``None`` if nobody knows.
     :param state: how far it had come; ``None`` as long as that was not asked for.
     """
 
-    fate: CancelState
+    state: CancelState
     refund: Decimal | None = None
-    state: DeliveryState | None = None
+    delivery_state: DeliveryState | None = None
 
 
-_FATES = {
+_CANCEL_STATES = {
     "cancelling": CancelState.ASKED,
     "cancelled": CancelState.CANCELLED,
     "sent": CancelState.GONE_OUT,
@@ -88,23 +88,23 @@ _FATES = {
 """What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
 
 
-class CancelMemory(Protocol):
+class CancelJournal(Protocol):
     """Remembers what the gateway was asked to cancel. What returns has been committed."""
 
-    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
+    def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
         """Return what is known of texts; those are left out of which nothing is."""
 
-    def asking(self, ids: Sequence[MessageId]) -> None:
+    def record_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway is about to be asked."""
 
-    def withdraw(self, ids: Sequence[MessageId]) -> None:
+    def forget_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway provably was not asked, where it is not known to have been before."""
 
-    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
+    def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
         """Write what was concluded."""
 
 
-class Store(Protocol):
+class KeyValueStore(Protocol):
     """Keeps JSON values under keys."""
 
     def get(self, key: str) -> Any:
@@ -114,27 +114,27 @@ class Store(Protocol):
         """Write a value."""
 
 
-class StoreCancelMemory:
+class StoreCancelJournal:
     """The memory in a store: one record for each request, in which each id stands once, under its fate."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: KeyValueStore) -> None:
         self._store = store
         self._records: list[_CancelRecord] = []
         while (row := store.get(self._key(len(self._records)))) is not None:
             self._records.append(_CancelRecord.of(row))
         self._record_of = {
-            message_id: number for number, record in enumerate(self._records) for message_id in record.fates
+            message_id: number for number, record in enumerate(self._records) for message_id in record.states
         }
 
-    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
+    def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
         """Return what is known of texts."""
         return {
-            message_id: Known(self._records[self._record_of[message_id]].fates[message_id])
+            message_id: PriorCancel(self._records[self._record_of[message_id]].states[message_id])
             for message_id in ids
             if message_id in self._record_of
         }
 
-    def asking(self, ids: Sequence[MessageId]) -> None:
+    def record_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway is about to be asked. What it did not know before stays so."""
         new = {message_id: CancelState.ASKED for message_id in ids if message_id not in self._record_of}
         if new:
@@ -142,18 +142,18 @@ class StoreCancelMemory:
             self._records.append(_CancelRecord(new))
             self._write(len(self._records) - 1)
 
-    def withdraw(self, ids: Sequence[MessageId]) -> None:
+    def forget_request(self, ids: Sequence[MessageId]) -> None:
         """Forget texts."""
         numbers = {message_id: self._record_of.pop(message_id) for message_id in ids}
         for message_id, number in numbers.items():
-            del self._records[number].fates[message_id]
+            del self._records[number].states[message_id]
         self._write(*numbers.values())
 
-    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
+    def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
         """Write what was concluded of texts that were asked for."""
-        numbers = {message_id: self._record_of[message_id] for message_id in conclusions}
-        for message_id, conclusion in conclusions.items():
-            self._records[numbers[message_id]].learn(message_id, conclusion)
+        numbers = {message_id: self._record_of[message_id] for message_id in results}
+        for message_id, result in results.items():
+            self._records[numbers[message_id]].add(message_id, result)
         self._write(*numbers.values())
 
     def _write(self, *numbers: int) -> None:
@@ -165,50 +165,52 @@ class StoreCancelMemory:
         return f"{STORE_KEY}.{number + 1:06d}"
 
 
-class SqlMemory:
+class SqlCancelJournal:
     """The memory in the tables of the ledger.
 
     :param rest: the memory of texts that the tables do not know.
     """
 
-    def __init__(self, history: SmsHistory, rest: CancelMemory) -> None:
+    def __init__(self, history: SmsHistory, rest: CancelJournal) -> None:
         self._history = history
         self._rest = rest
         self._own: set[MessageId] = set()
 
-    def recall(self, ids: Sequence[MessageId]) -> Mapping[MessageId, Known]:
+    def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
         """Return what is known of texts, in the tables or in the other memory."""
         states = self._history.states(ids)
         self._own.update(states)
-        known = {i: Known(_FATES.get(state), cost) for i, (state, cost) in states.items()}
-        return {**known, **self._rest.recall(self._others(ids))}
+        known = {i: PriorCancel(_CANCEL_STATES.get(state), cost) for i, (state, cost) in states.items()}
+        return {**known, **self._rest.find(self._others(ids))}
 
-    def asking(self, ids: Sequence[MessageId]) -> None:
+    def record_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway is about to be asked."""
         self._history.cancelling([message_id for message_id in ids if message_id in self._own])
-        self._rest.asking(self._others(ids))
+        self._rest.record_request(self._others(ids))
 
-    def withdraw(self, ids: Sequence[MessageId]) -> None:
+    def forget_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway was not asked after all."""
         own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
         if own:
             self._history.not_cancelled(own)
-        self._rest.withdraw(self._others(ids))
+        self._rest.forget_request(self._others(ids))
 
-    def learn(self, conclusions: Mapping[MessageId, Conclusion]) -> None:
+    def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
         """Write what was concluded, with the refund of what was cancelled."""
-        own = {i: conclusion for i, conclusion in conclusions.items() if i in self._own}
+        own = {i: result for i, result in results.items() if i in self._own}
         refunds = {
-            i: c.refund for i, c in own.items() if c.fate is CancelState.CANCELLED and c.refund is not None
+            i: c.refund for i, c in own.items() if c.state is CancelState.CANCELLED and c.refund is not None
         }
         states = {
-            i: c.state for i, c in own.items() if c.fate is not CancelState.CANCELLED and c.state is not None
+            i: c.delivery_state
+            for i, c in own.items()
+            if c.state is not CancelState.CANCELLED and c.delivery_state is not None
         }
         if refunds:
             self._history.cancelled(refunds)
         if states:
             self._history.not_cancelled(states)
-        self._rest.learn({i: conclusion for i, conclusion in conclusions.items() if i not in self._own})
+        self._rest.record_results({i: result for i, result in results.items() if i not in self._own})
 
     def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:
         return [message_id for message_id in ids if message_id not in self._own]
@@ -218,22 +220,22 @@ class SqlMemory:
 class _CancelRecord:
     """What is known of the texts of one request."""
 
-    fates: dict[MessageId, CancelState]
+    states: dict[MessageId, CancelState]
     refund: Decimal = Decimal(0)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> _CancelRecord:
-        fates = {message_id: fate for fate in CancelState for message_id in row.get(fate, ())}
-        return cls(fates, Decimal(row["refund"]))
+        states = {message_id: state for state in CancelState for message_id in row.get(state, ())}
+        return cls(states, Decimal(row["refund"]))
 
-    def learn(self, message_id: MessageId, conclusion: Conclusion) -> None:
-        self.fates[message_id] = conclusion.fate
-        self.refund += conclusion.refund or 0
+    def add(self, message_id: MessageId, result: CancelResult) -> None:
+        self.states[message_id] = result.state
+        self.refund += result.refund or 0
 
     def row(self) -> dict[str, Any]:
         row: dict[str, Any] = {"refund": str(self.refund)}
-        for message_id, fate in self.fates.items():
-            row.setdefault(fate.value, []).append(message_id)
+        for message_id, state in self.states.items():
+            row.setdefault(state.value, []).append(message_id)
         return row
 
 
@@ -246,7 +248,7 @@ class CancelOutcome:
     """
 
     cancelled: int = 0
-    before: int = 0
+    cancelled_before: int = 0
     gone_out: int = 0
     not_found: int = 0
     refund: Decimal = Decimal(0)
@@ -258,35 +260,35 @@ class CancelOutcome:
         """How many were not."""
         return self.gone_out + self.not_found
 
-    def add(self, conclusions: Iterable[Conclusion]) -> None:
+    def add(self, results: Iterable[CancelResult]) -> None:
         """Count what was concluded now."""
-        for conclusion in conclusions:
-            self._count(conclusion.fate)
-            if conclusion.fate is CancelState.CANCELLED:
-                self.refund += conclusion.refund or 0
-                self.refund_unknown += conclusion.refund is None
+        for result in results:
+            self._count(result.state)
+            if result.state is CancelState.CANCELLED:
+                self.refund += result.refund or 0
+                self.refund_unknown += result.refund is None
 
-    def add_known(self, fates: Collection[CancelState]) -> None:
+    def add_known(self, states: Collection[CancelState]) -> None:
         """Count what was known before."""
-        for fate in fates:
-            self._count(fate)
-            self.before += fate is CancelState.CANCELLED
+        for state in states:
+            self._count(state)
+            self.cancelled_before += state is CancelState.CANCELLED
 
     def summary(self) -> dict[str, Any]:
         """Return the outcome as JSON values; amounts are decimal strings, in credits."""
         return {
             "cancelled": self.cancelled,
-            "cancelled_before": self.before,
+            "cancelled_before": self.cancelled_before,
             "not_cancelled": self.not_cancelled,
             "gone_out": self.gone_out,
             "refund": credits_text(self.refund),
             "requests": self.requests,
         }
 
-    def _count(self, fate: CancelState) -> None:
-        self.cancelled += fate is CancelState.CANCELLED
-        self.gone_out += fate is CancelState.GONE_OUT
-        self.not_found += fate is CancelState.NOT_FOUND
+    def _count(self, state: CancelState) -> None:
+        self.cancelled += state is CancelState.CANCELLED
+        self.gone_out += state is CancelState.GONE_OUT
+        self.not_found += state is CancelState.NOT_FOUND
 
 
 @dataclass(slots=True)
@@ -295,7 +297,7 @@ class Canceller:
 
     gateway: Gateway
     execute: Execute
-    memory: CancelMemory
+    journal: CancelJournal
     log: Log
     outcome: CancelOutcome = field(default_factory=CancelOutcome)
 
@@ -310,30 +312,32 @@ class Canceller:
         return self.outcome
 
     def _run_request(self, number: int, ids: Sequence[MessageId]) -> None:
-        known = self.memory.recall(ids)
-        final = {i: k.fate for i, k in known.items() if k.fate is not None and k.fate.is_final}
+        known = self.journal.find(ids)
+        final = {i: k.state for i, k in known.items() if k.state is not None and k.state.is_final}
         self.outcome.add_known(list(final.values()))
-        self._say(number, len(final), "known to be cancelled, or gone out, before: not asked for again.")
+        self._log_count(
+            number, len(final), "known to be cancelled, or gone out, before: not asked for again."
+        )
         asked = [message_id for message_id in ids if message_id not in final]
         if asked:
-            self._ask(number, asked, known)
+            self._cancel(number, asked, known)
 
-    def _ask(self, number: int, ids: Sequence[MessageId], known: Mapping[MessageId, Known]) -> None:
-        self.memory.asking(ids)
-        fresh = [message_id for message_id in ids if known.get(message_id, _NOTHING).fate is None]
-        answers, in_doubt = self._answers(number, ids, fresh)
-        in_doubt |= {message_id for message_id, k in known.items() if k.fate is CancelState.ASKED}
-        in_doubt -= {message_id for message_id, k in known.items() if k.fate is CancelState.NOT_FOUND}
+    def _cancel(self, number: int, ids: Sequence[MessageId], known: Mapping[MessageId, PriorCancel]) -> None:
+        self.journal.record_request(ids)
+        fresh = [message_id for message_id in ids if known.get(message_id, _NOTHING).state is None]
+        answers, in_doubt = self._ask(number, ids, fresh)
+        in_doubt |= {message_id for message_id, k in known.items() if k.state is CancelState.ASKED}
+        in_doubt -= {message_id for message_id, k in known.items() if k.state is CancelState.NOT_FOUND}
         cancelled = {
-            message_id: Conclusion(CancelState.CANCELLED, answers[message_id].refund)
+            message_id: CancelResult(CancelState.CANCELLED, answers[message_id].refund)
             for message_id in ids
             if message_id in answers and answers[message_id].cancelled
         }
-        self._say(number, len(cancelled), "cancelled: the gateway says so.")
+        self._log_count(number, len(cancelled), "cancelled: the gateway says so.")
         left = [message_id for message_id in ids if message_id not in cancelled]
-        never_there = {i: Conclusion(CancelState.NOT_FOUND) for i in left if i not in in_doubt}
+        never_there = {i: CancelResult(CancelState.NOT_FOUND) for i in left if i not in in_doubt}
         if cancelled or never_there:
-            self.memory.learn({**cancelled, **never_there})
+            self.journal.record_results({**cancelled, **never_there})
         self.outcome.add(cancelled.values())
         if left:
             states = self._states(left)
@@ -341,9 +345,9 @@ class Canceller:
             open_ends = [i for i in left if i not in answers and states.get(i) is DeliveryState.QUEUED]
             for message_id in open_ends:
                 del states[message_id]
-            self._judge(number, left, states, in_doubt, known)
+            self._resolve(number, left, states, in_doubt, known)
 
-    def _answers(
+    def _ask(
         self, number: int, ids: Sequence[MessageId], fresh: Sequence[MessageId]
     ) -> tuple[dict[MessageId, Cancellation], set[MessageId]]:
         """Return the answers, and the ids whose first answer is not known."""
@@ -357,11 +361,11 @@ class Canceller:
             self.log.warning("Request %d: %s", number, error)
         except SmsError:
             # Of a call that must not be repeated, all other errors say that it was not carried out.
-            self.memory.withdraw(fresh)
+            self.journal.forget_request(fresh)
             raise
         missing = [message_id for message_id in ids if message_id not in answers]
         if missing:
-            self._say(number, len(missing), "without an answer: asked for again.")
+            self._log_count(number, len(missing), "without an answer: asked for again.")
             self.outcome.requests += 1
             given = self.execute(self.gateway.cancel(missing))
             answers.update(_by_id(given))
@@ -376,50 +380,50 @@ class Canceller:
                 states.update((report.message_id, report.state) for report in reports)
         return states
 
-    def _judge(
+    def _resolve(
         self,
         number: int,
         ids: Sequence[MessageId],
         states: Mapping[MessageId, DeliveryState],
         in_doubt: Collection[MessageId],
-        known: Mapping[MessageId, Known],
+        known: Mapping[MessageId, PriorCancel],
     ) -> None:
         """Decide by their status about texts that the gateway does not say to have cancelled."""
-        conclusions = {}
+        results = {}
         for message_id in ids:
             state, cost = states.get(message_id), known.get(message_id, _NOTHING).cost
             if state not in {None, DeliveryState.NOT_FOUND}:
-                conclusions[message_id] = Conclusion(CancelState.GONE_OUT, state=state)
+                results[message_id] = CancelResult(CancelState.GONE_OUT, delivery_state=state)
             elif state is not None and message_id in in_doubt:
-                conclusions[message_id] = Conclusion(CancelState.CANCELLED, cost, state)
+                results[message_id] = CancelResult(CancelState.CANCELLED, cost, state)
             else:
-                conclusions[message_id] = Conclusion(CancelState.NOT_FOUND, state=state)
+                results[message_id] = CancelResult(CancelState.NOT_FOUND, delivery_state=state)
         # Without a status, what was asked stays in doubt, for a later try.
-        self.memory.learn({i: c for i, c in conclusions.items() if c.state is not None})
-        self.outcome.add(conclusions.values())
-        self._say_why(number, [conclusion.fate for conclusion in conclusions.values()])
+        self.journal.record_results({i: c for i, c in results.items() if c.delivery_state is not None})
+        self.outcome.add(results.values())
+        self._log_results(number, [result.state for result in results.values()])
 
-    def _say_why(self, number: int, fates: Sequence[CancelState]) -> None:
-        self._say(
+    def _log_results(self, number: int, states: Sequence[CancelState]) -> None:
+        self._log_count(
             number,
-            fates.count(CancelState.CANCELLED),
+            states.count(CancelState.CANCELLED),
             "cancelled: asked for before, with an unknown answer, and now neither scheduled nor known.",
         )
-        self._say(
+        self._log_count(
             number,
-            fates.count(CancelState.GONE_OUT),
+            states.count(CancelState.GONE_OUT),
             "gone out: not scheduled any more, and with a status.",
             self.log.warning,
         )
-        self._say(
+        self._log_count(
             number,
-            fates.count(CancelState.NOT_FOUND),
+            states.count(CancelState.NOT_FOUND),
             "not cancelled: unknown to the gateway when it was first asked. The id is wrong or too old, or "
             "the text was cancelled by somebody else.",
             self.log.warning,
         )
 
-    def _say(self, number: int, count: int, words: str, say: Callable[..., Any] | None = None) -> None:
+    def _log_count(self, number: int, count: int, words: str, say: Callable[..., Any] | None = None) -> None:
         if count:
             (say or self.log.info)("Request %d: %s %s", number, pluralize(count, "text"), words)
 

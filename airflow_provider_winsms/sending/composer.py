@@ -60,10 +60,10 @@ class _Problems:
         self._shown: list[str] = []
         self._count = 0
 
-    def add(self, error: InvalidMessage, place: str = "") -> None:
+    def add(self, error: InvalidMessage, where: str = "") -> None:
         several = error if isinstance(error, InvalidRows) else InvalidRows([str(error)], 1)
         room = PROBLEMS_SHOWN - len(self._shown)
-        self._shown += [f"{place}{words}" for words in several.problems[:room]]
+        self._shown += [f"{where}{words}" for words in several.problems[:room]]
         self._count += several.count
 
     def raise_if_any(self) -> None:
@@ -74,18 +74,18 @@ class _Problems:
             raise InvalidRows(self._shown, self._count)
 
 
-class Rejects:
+class RejectedRecipients:
     """Whom a list has that cannot be sent to: each of them, and the first ones described."""
 
     def __init__(self) -> None:
         self.recipients: list[Rejected] = []
         self.shown: list[str] = []
 
-    def add(self, error: InvalidMessage, place: str, recipients: Iterable[Rejected]) -> None:
+    def add(self, error: InvalidMessage, where: str, recipients: Iterable[Rejected]) -> None:
         """Take recipients in for whom something is wrong."""
         self.recipients += recipients
         if len(self.shown) < PROBLEMS_SHOWN:
-            self.shown.append(f"{place}{error}")
+            self.shown.append(f"{where}{error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Composer:
     gateway: Gateway
     now: Now
     check_numbers: CheckNumbers = "possible"
-    rejects: Rejects | None = None
+    rejects: RejectedRecipients | None = None
 
     def compose(
         self,
@@ -126,10 +126,10 @@ class Composer:
         :param where: begins what is said of recipients who are rejected.
         :raises InvalidMessage: saying which of them is wrong, why, and what to do.
         """
-        spelt = self._text(text)
-        at, allowed, own = self._time(send_at), self._segments(spelt, max_segments), _reference(reference)
+        spelled = self._text(text)
+        at, allowed, own = self._time(send_at), self._segments(spelled, max_segments), _reference(reference)
         # Last, as it takes invalid recipients out one by one.
-        return Message(spelt, Recipients(self._recipients(to, own, where)), at, allowed)
+        return Message(spelled, Recipients(self._recipients(to, own, where)), at, allowed)
 
     def compose_rows(self, rows: Iterable[object]) -> list[Message]:
         """Return a message for each row, a mapping of the parameters of ``compose``.
@@ -137,9 +137,9 @@ class Composer:
         :raises InvalidMessage: saying what is wrong with the only invalid row, or that there are no rows.
         :raises InvalidRows: describing the first of several invalid rows.
         """
-        messages, problems, place = [], _Problems(), 0
-        for place, row in enumerate(rows, start=1):
-            where = f"Message {place}: "
+        messages, problems, position = [], _Problems(), 0
+        for position, row in enumerate(rows, start=1):
+            where = f"Message {position}: "
             try:
                 messages.append(self.compose(**_checked_row(row), where=where))
             except InvalidMessage as error:
@@ -149,7 +149,7 @@ class Composer:
                     self.rejects.add(error, where, _all_rejected(row))
                     messages.append(_NOBODY)
         problems.raise_if_any()
-        if not place:
+        if not position:
             msg = "`messages` is empty. Give at least one message."
             raise NothingToSend(msg)
         return messages
@@ -159,15 +159,15 @@ class Composer:
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
     def _text(self, text: object) -> str:
-        spelt = spelt_text(text)
-        length, most = septets(spelt), self.gateway.limits.septets
-        if length > most or segments(spelt) > self.gateway.limits.segments:
+        spelled = to_gsm7(text)
+        length, most = septets(spelled), self.gateway.limits.septets
+        if length > most or segments(spelled) > self.gateway.limits.segments:
             msg = (
-                f"The text takes {length} septets in {segments(spelt)} segments; {self.gateway.name} sends "
+                f"The text takes {length} septets in {segments(spelled)} segments; {self.gateway.name} sends "
                 f"at most {most} in {self.gateway.limits.segments}. Shorten it, or send two texts."
             )
             raise InvalidMessage(msg)
-        return spelt
+        return spelled
 
     def _segments(self, text: str, wanted: object) -> int:
         needed, most = segments(text), self.gateway.limits.segments
@@ -187,7 +187,7 @@ class Composer:
         return allowed
 
     def _time(self, send_at: object) -> pendulum.DateTime | None:
-        instant = instant_of(send_at)
+        instant = parse_send_at(send_at)
         if instant is None:
             return None
         # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
@@ -206,30 +206,30 @@ class Composer:
         return self.gateway.first_possible_time(exact)
 
     def _recipients(self, to: object, reference: str | None, where: str) -> Iterator[Recipient]:
-        place, problems = 0, _Problems()
+        position, problems = 0, _Problems()
         reader = NumberReader(self.gateway.country_code, self.check_numbers)
-        for place, value in enumerate(_each(to), start=1):
+        for position, value in enumerate(_each_recipient(to), start=1):
             try:
-                yield _recipient(reader, value, place, reference)
+                yield _recipient(reader, value, position, reference)
             except InvalidMessage as error:
                 if self.rejects is None:
                     problems.add(error)
                 else:
                     self.rejects.add(error, where, [_rejected(value, RejectReason.BAD_NUMBER, reference)])
         problems.raise_if_any()
-        if not place:
+        if not position:
             msg = "There are no recipients. Give at least one number in `to`."
             raise NothingToSend(msg)
 
 
-def _recipient(reader: NumberReader, value: object, place: int, reference: str | None) -> Recipient:
+def _recipient(reader: NumberReader, value: object, position: int, reference: str | None) -> Recipient:
     given = value.number if isinstance(value, Recipient) else value
     try:
         number = reader.read(given)
     except NotANumber as error:
-        msg = f"Recipient {place}{_masked(given)} {error}."
+        msg = f"Recipient {position}{_mask_digits(given)} {error}."
         raise InvalidMessage(msg) from None
-    own = _reference(value.reference, f" of recipient {place}") if isinstance(value, Recipient) else None
+    own = _reference(value.reference, f" of recipient {position}") if isinstance(value, Recipient) else None
     return Recipient(number, own or reference)
 
 
@@ -237,7 +237,7 @@ def _all_rejected(row: object) -> list[Rejected]:
     """Return all recipients of an invalid row, or one, if it does not tell them."""
     given = row if isinstance(row, Mapping) else {}
     try:
-        recipients = list(_each(given.get("to")))
+        recipients = list(_each_recipient(given.get("to")))
     except InvalidMessage:
         recipients = []
     reference = _reference_if_valid(given.get("reference"))
@@ -269,7 +269,7 @@ def _reference(given: object, whose: str = "") -> str | None:
     return reference
 
 
-def _masked(given: object) -> str:
+def _mask_digits(given: object) -> str:
     """Return the digits of what is no number, masked, in brackets; nothing if it has none."""
     if isinstance(given, bool) or not isinstance(given, (str, Integral, Decimal)):
         return ""
@@ -296,7 +296,7 @@ def _checked_row(row: object) -> Mapping[str, object]:
     return row
 
 
-def _each(to: object) -> Iterable[object]:
+def _each_recipient(to: object) -> Iterable[object]:
     if isinstance(to, str):
         return items_of_text(to, "to")
     if isinstance(to, (Integral, Decimal, float, Recipient)):
@@ -311,7 +311,7 @@ def _each(to: object) -> Iterable[object]:
         raise InvalidMessage(msg) from None
 
 
-def spelt_text(text: object) -> str:
+def to_gsm7(text: object) -> str:
     """Return a text spelt in the GSM 7-bit alphabet.
 
     :raises InvalidMessage: if it is none, or empty, or has characters that cannot be spelt.
@@ -323,7 +323,7 @@ def spelt_text(text: object) -> str:
     return transliterate(text)
 
 
-def instant_of(send_at: object) -> datetime | None:
+def parse_send_at(send_at: object) -> datetime | None:
     """Return when a text is to go out; ``None``: now.
 
     :raises InvalidMessage: if it is no time, or has no time zone.

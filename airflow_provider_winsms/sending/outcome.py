@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
     from airflow_provider_winsms.messages import MessageId
-    from airflow_provider_winsms.sending.plan import Changes
+    from airflow_provider_winsms.sending.plan import ListChanges
 
 DECLINED_SHOWN = 20
 """How many declined recipients an outcome names; the counts are of all."""
@@ -26,7 +26,7 @@ class SendOutcome:
 
     recipients: int = 0
     duplicates: int = 0
-    changes: Changes | None = None
+    changes: ListChanges | None = None
     message_ids: list[MessageId] = field(default_factory=list)
     rejected: Counter[RejectReason] = field(default_factory=Counter)
     unknown: int = 0
@@ -100,7 +100,7 @@ class SendOutcome:
         self.rejected.update(reasons)
         self.recipients += self.rejected.total() - before
 
-    def note(self, receipts: Iterable[Receipt]) -> None:
+    def add_details(self, receipts: Iterable[Receipt]) -> None:
         """Keep what is worth a line in the log."""
         for receipt in receipts:
             if receipt.balance is not None:
@@ -108,7 +108,7 @@ class SendOutcome:
             if receipt.reason is not None and len(self.declined) < DECLINED_SHOWN:
                 self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
 
-    def send_again(self, reasons: Iterable[RejectReason]) -> None:
+    def remove_resent(self, reasons: Iterable[RejectReason]) -> None:
         """Take those out of the count who are sent again: their next request counts them."""
         self.rejected.subtract(reasons)
         self.rejected += Counter()

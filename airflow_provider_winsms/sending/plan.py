@@ -58,13 +58,13 @@ class Request:
     """
 
     parts: tuple[MessagePart, ...]
-    listed: tuple[MessagePart, ...] = ()
+    current_parts: tuple[MessagePart, ...] = ()
     gone: frozenset[int] = frozenset()
 
     @property
     def is_claimed(self) -> bool:
         """Whether an earlier try claimed it, with another list."""
-        return bool(self.listed)
+        return bool(self.current_parts)
 
     @property
     def size(self) -> int:
@@ -81,10 +81,10 @@ class Request:
             for part in self.parts
         )
 
-    def only(self, positions: Iterable[int]) -> Iterator[Message]:
+    def messages_to(self, positions: Iterable[int]) -> Iterator[Message]:
         """Return messages to those of its recipients that stand at the positions and are not gone."""
         wanted, start = set(positions) - self.gone, 0
-        for part in self.listed or self.parts:
+        for part in self.current_parts or self.parts:
             chosen = [r for place, r in enumerate(part.recipients, start) if place in wanted]
             start += part.end - part.start
             if chosen:
@@ -92,7 +92,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ListChanges:
     """What changed in a list since an earlier try, in numbers of recipients.
 
     :param kept: claimed by an earlier try, and still in the list.
@@ -123,14 +123,16 @@ class Plan:
     recipients: int
     duplicates: int
     is_held: bool = False
-    left_out: tuple[str, ...] = ()
-    changes: Changes | None = None
+    shown_duplicates: tuple[str, ...] = ()
+    changes: ListChanges | None = None
 
     def digest(self, hashes: KeyedHash) -> BatchDigest:
         """Return what it sends, in counts and digests, which know where one request ends."""
         return BatchDigest(
-            texts=hashes.of_parts(*("".join(map(_described, request.parts)) for request in self.requests)),
-            numbers=hashes.of_parts(*(",".join(map(_numbers, request.parts)) for request in self.requests)),
+            texts=hashes.of_parts(*("".join(map(_text_input, request.parts)) for request in self.requests)),
+            numbers=hashes.of_parts(
+                *(",".join(map(_number_input, request.parts)) for request in self.requests)
+            ),
             key_id=hashes.key_id,
             recipients=self.recipients,
             requests=len(self.requests),
@@ -148,7 +150,7 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
     """
     unique, duplicates = without_duplicates(messages)
     recipients = sum(len(message.recipients) for message in unique)
-    requests = cut(unique, gateway, is_held=is_held)
+    requests = split_into_requests(unique, gateway, is_held=is_held)
     return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
 
 
@@ -158,7 +160,7 @@ def has_room_for_times(planned: Plan) -> bool:
     return planned.is_held or most <= _UNTIMED_MESSAGES
 
 
-def plan_again(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway) -> Plan:
+def plan_resend(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway) -> Plan:
     """Return the round that sends again to recipients of earlier ones.
 
     :param rounds: the plans of all earlier rounds.
@@ -167,24 +169,24 @@ def plan_again(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway
     messages = (
         message
         for key, positions in sorted(resend_plan.items())
-        for message in rounds[key.round - 1].requests[key.request - 1].only(positions)
+        for message in rounds[key.round - 1].requests[key.request - 1].messages_to(positions)
     )
     recipients = sum(map(len, resend_plan.values()))
-    requests = cut(joined(messages), gateway, is_held=first.is_held)
+    requests = split_into_requests(merge_equal(messages), gateway, is_held=first.is_held)
     return Plan(tuple(requests), recipients, 0, first.is_held)
 
 
-def _described(part: MessagePart) -> str:
+def _text_input(part: MessagePart) -> str:
     message = part.message
     send_at = message.send_at and message.send_at.isoformat()
     return json.dumps([message.text, send_at, message.max_segments, part.end - part.start])
 
 
-def _numbers(part: MessagePart) -> str:
+def _number_input(part: MessagePart) -> str:
     return ",".join(recipient.number for recipient in part.recipients)
 
 
-def joined(messages: Iterable[Message]) -> Iterator[Message]:
+def merge_equal(messages: Iterable[Message]) -> Iterator[Message]:
     """Put neighbouring messages that say the same into one."""
     for _, alike in groupby(messages, key=lambda m: (m.text, m.send_at, m.max_segments)):
         first, *others = alike
@@ -229,7 +231,7 @@ def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Mes
 
 
 @dataclass(slots=True)
-class _Filling:
+class _RequestBuilder:
     """A request that is being filled."""
 
     limit_recipients: int
@@ -245,37 +247,37 @@ class _Filling:
         self.recipients += 1
         self.size += size
 
-    def finished(self) -> Request:
+    def build(self) -> Request:
         return Request(tuple(self.parts))
 
 
-def cut(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
     """Yield as few requests as the gateway's limits allow, in the order of the messages.
 
     :param is_held: whether messages without a time need room for one.
     """
     limits = gateway.limits
 
-    def fresh() -> _Filling:
-        return _Filling(limits.recipients, limits.body_bytes - limits.envelope_bytes)
+    def new_builder() -> _RequestBuilder:
+        return _RequestBuilder(limits.recipients, limits.body_bytes - limits.envelope_bytes)
 
-    request = fresh()
+    request = new_builder()
     for message in messages:
-        start, head = 0, gateway.message_bytes(_timed(message) if is_held else message)
+        start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
         for place, recipient in enumerate(message.recipients):
             size = gateway.recipient_bytes(recipient)
             if not request.has_room(size if place > start else head + size):
                 if place > start:
                     request.parts.append(MessagePart(message, start, place))
-                yield request.finished()
-                request, start = fresh(), place
+                yield request.build()
+                request, start = new_builder(), place
             request.add(size if place > start else head + size)
         if start < len(message.recipients):
             request.parts.append(MessagePart(message, start, len(message.recipients)))
     if request.recipients:
-        yield request.finished()
+        yield request.build()
 
 
-def _timed(message: Message) -> Message:
+def _with_time(message: Message) -> Message:
     """Give a message a time, if it has none, to know its length on the wire."""
     return message if message.send_at else replace(message, send_at=_SOME_TIME)

@@ -31,7 +31,7 @@ _SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and c
 _SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row that was submitted so long before a claim is another's
 
 
-class Target(NamedTuple):
+class ExpectedText(NamedTuple):
     """What the list should show of one recipient."""
 
     number: str
@@ -43,30 +43,32 @@ class Target(NamedTuple):
 
 
 @dataclass(slots=True)
-class Look:
+class Reconciliation:
     """What one look at the list showed of those in doubt.
 
     :param is_whole: whether the list held still while it was read.
     """
 
-    is_whole: bool
+    is_complete: bool
     adopted: dict[int, ScheduledMessage] = field(default_factory=dict)
     """Their rows, by position."""
     absent: list[int] = field(default_factory=list)
     """The positions that have none."""
 
 
-def targets_of(messages: Sequence[Message]) -> dict[int, Target]:
+def expected_texts(messages: Sequence[Message]) -> dict[int, ExpectedText]:
     """Return what the list should show, by position, of those texts that have a time."""
     each = ((recipient.number, m.send_at) for m in messages for recipient in m.recipients)
     return {
-        position: Target(number, send_at.in_timezone("UTC"))
+        position: ExpectedText(number, send_at.in_timezone("UTC"))
         for position, (number, send_at) in enumerate(each)
         if send_at is not None
     }
 
 
-def not_due(record: RequestRecord, targets: Mapping[int, Target], now: DateTime) -> dict[int, Target]:
+def not_due(
+    record: RequestRecord, targets: Mapping[int, ExpectedText], now: DateTime
+) -> dict[int, ExpectedText]:
     """Return the targets of those in doubt that the list must show, if they were accepted."""
     return {
         position: targets[position]
@@ -76,22 +78,22 @@ def not_due(record: RequestRecord, targets: Mapping[int, Target], now: DateTime)
 
 
 @dataclass(slots=True)
-class Match:
+class RowMatches:
     """Which rows may be whose."""
 
-    certain: defaultdict[Target, list[ScheduledMessage]]
+    certain: defaultdict[ExpectedText, list[ScheduledMessage]]
     """Rows that fit one target in all that they must."""
-    doubtful: set[Target]
+    possible: set[ExpectedText]
     """Those that a row fits as far as it can be read."""
 
 
-class Expected:
+class RowMatcher:
     """The targets of one request, found by what a row says.
 
     :param claimed_at: when the request was claimed.
     """
 
-    def __init__(self, targets: Iterable[Target], claimed_at: DateTime) -> None:
+    def __init__(self, targets: Iterable[ExpectedText], claimed_at: DateTime) -> None:
         self._claimed_at = claimed_at
         self._all = list(set(targets))
         self._by_number = defaultdict(list)
@@ -100,7 +102,7 @@ class Expected:
             self._by_number[target.number].append(target)
             self._by_last_digits[last_digits(target.number)].append(target)
 
-    def may_be(self, row: ScheduledMessage) -> list[Target]:
+    def candidates(self, row: ScheduledMessage) -> list[ExpectedText]:
         """Return the targets that a row may be of: none, if it is known to be another's."""
         alike = self._with_number(row.number)
         if not alike or not _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_DOUBT, row):
@@ -108,24 +110,24 @@ class Expected:
         times = instants_of(row.send_at)
         return [target for target in alike if not times or target.send_at in times]
 
-    def match(self, rows: Iterable[ScheduledMessage]) -> Match:
+    def match(self, rows: Iterable[ScheduledMessage]) -> RowMatches:
         """Tell which rows fit which targets, for certain or perhaps."""
-        found = Match(defaultdict(list), set())
+        found = RowMatches(defaultdict(list), set())
         for row in rows:
-            targets = self.may_be(row)
+            targets = self.candidates(row)
             if len(targets) == 1 and self._is_certain(row, targets[0]):
                 found.certain[targets[0]].append(row)
             else:
-                found.doubtful.update(targets)
+                found.possible.update(targets)
         return found
 
-    def _with_number(self, number: str) -> list[Target]:
+    def _with_number(self, number: str) -> list[ExpectedText]:
         if number in self._by_number or is_plain(number):
             return self._by_number.get(number, [])
         digits = last_digits(number)
         return self._by_last_digits.get(digits, []) if digits else self._all
 
-    def _is_certain(self, row: ScheduledMessage, target: Target) -> bool:
+    def _is_certain(self, row: ScheduledMessage, target: ExpectedText) -> bool:
         is_readable = row.number == target.number and None not in {row.send_at, row.submitted_at}
         return is_readable and _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_SLACK, row)
 
@@ -134,14 +136,14 @@ def _may_be_submitted_since(moment: DateTime, row: ScheduledMessage) -> bool:
     return row.submitted_at is None or max(instants_of(row.submitted_at)) > moment
 
 
-def conclude(
-    targets: Mapping[int, Target],
-    found: Match,
+def reconcile(
+    targets: Mapping[int, ExpectedText],
+    found: RowMatches,
     *,
-    is_whole: bool,
+    is_complete: bool,
     still_open: Collection[int],
-    conflicts: Collection[Target],
-) -> Look:
+    conflicts: Collection[ExpectedText],
+) -> Reconciliation:
     """Tell who is in the list and who is not. More rows than texts, or fewer, tell nothing.
 
     :param targets: of those in doubt, by position.
@@ -152,11 +154,11 @@ def conclude(
     wanted = defaultdict(list)
     for position, target in targets.items():
         wanted[target].append(position)
-    look = Look(is_whole=is_whole)
+    look = Reconciliation(is_complete=is_complete)
     for target, positions in wanted.items():
         rows = found.certain.get(target, [])
         if len(rows) == len(positions) and target not in conflicts:
             look.adopted.update(zip(positions, rows, strict=True))
-        elif not rows and target not in found.doubtful and is_whole:
+        elif not rows and target not in found.possible and is_complete:
             look.absent += (position for position in positions if position in still_open)
     return look

@@ -18,12 +18,12 @@ from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.ledger.base import RecipientDigest, RequestKey
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.sending.plan import (
-    Changes,
+    ListChanges,
     MessagePart,
     Plan,
     Request,
-    cut,
-    joined,
+    merge_equal,
+    split_into_requests,
     without_duplicates,
 )
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.ledger.base import Ledger, RequestRecord, ResendPlan
 
-Spot: TypeAlias = "tuple[RequestKey, int]"
+Slot: TypeAlias = "tuple[RequestKey, int]"
 """A position in a claimed request."""
 
 _NOT_TOLD = (
@@ -61,10 +61,10 @@ class ResentRecipient(NamedTuple):
     """A recipient of an earlier round, whom a later one sends to."""
 
     digest: RecipientDigest
-    spot: Spot
+    slot: Slot
 
 
-Waiting = TypeVar("Waiting", ListedRecipient, ResentRecipient)
+Candidate = TypeVar("Candidate", ListedRecipient, ResentRecipient)
 """Who may be the one that a position holds."""
 
 
@@ -78,8 +78,8 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
     """
     unique, duplicates = without_duplicates(messages)
     claims = _Claims(ledger)
-    found = _Found(claims, unique, ledger)
-    rest = list(cut(found.rest(), gateway, is_held=is_held))
+    found = _CurrentList(claims, unique, ledger)
+    rest = list(split_into_requests(found.rest(), gateway, is_held=is_held))
     requests = (*(found.request(key) for key in claims.keys_of(1)), *rest)
     first = Plan(
         requests,
@@ -91,7 +91,7 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
     )
     rounds = [first]
     for round_, resend_plan in enumerate(claims.resend_plans, start=2):
-        left = cut(joined(claims.left(rounds, resend_plan)), gateway, is_held=is_held)
+        left = split_into_requests(merge_equal(claims.left(rounds, resend_plan)), gateway, is_held=is_held)
         requests = (*(found.request(key) for key in claims.keys_of(round_)), *left)
         rounds.append(Plan(requests, sum(request.size for request in requests), 0, is_held))
     return rounds
@@ -109,8 +109,8 @@ class _Claims:
     def __init__(self, ledger: Ledger) -> None:
         self.resend_plans = ledger.rounds()
         self._claims: dict[RequestKey, _Claim] = {}
-        self._origins: dict[Spot, Spot] = {}
-        self._sent_again: dict[Spot, Spot] = {}
+        self._origins: dict[Slot, Slot] = {}
+        self._sent_again: dict[Slot, Slot] = {}
         for round_ in range(1, len(self.resend_plans) + 2):
             self._read_round(ledger, round_)
         for round_, resend_plan in enumerate(self.resend_plans, start=2):
@@ -124,34 +124,34 @@ class _Claims:
         """Return whom a request holds."""
         return self._claims[key].digests
 
-    def first_round(self) -> dict[Spot, RecipientDigest]:
+    def first_round(self) -> dict[Slot, RecipientDigest]:
         """Return whom each position of the first round holds."""
         return dict(self._round(1))
 
-    def origin(self, spot: Spot) -> Spot:
+    def origin(self, slot: Slot) -> Slot:
         """Return where in the first round a recipient stood."""
-        while spot in self._origins:
-            spot = self._origins[spot]
-        return spot
+        while slot in self._origins:
+            slot = self._origins[slot]
+        return slot
 
-    def is_sent_again(self, spot: Spot) -> bool:
+    def is_sent_again(self, slot: Slot) -> bool:
         """Tell whether a later round has claimed the recipient again."""
-        return spot in self._sent_again
+        return slot in self._sent_again
 
-    def was_texted(self, spot: Spot) -> bool:
+    def was_texted(self, slot: Slot) -> bool:
         """Tell whether the recipient was accepted, or may have been, in the last round that holds it."""
-        while spot in self._sent_again:
-            spot = self._sent_again[spot]
-        key, position = spot
+        while slot in self._sent_again:
+            slot = self._sent_again[slot]
+        key, position = slot
         return position not in self._claims[key].record.declined
 
     def left(self, rounds: Sequence[Plan], resend_plan: ResendPlan) -> Iterator[Message]:
         """Yield messages to those of a round whom none of its requests has claimed yet."""
         for key, positions in sorted(resend_plan.items()):
             request = rounds[key.round - 1].requests[key.request - 1]
-            yield from request.only(p for p in positions if not self.is_sent_again((key, p)))
+            yield from request.messages_to(p for p in positions if not self.is_sent_again((key, p)))
 
-    def _round(self, round_: int) -> Iterator[tuple[Spot, RecipientDigest]]:
+    def _round(self, round_: int) -> Iterator[tuple[Slot, RecipientDigest]]:
         for key in self.keys_of(round_):
             for position, digest in enumerate(self.digests(key)):
                 yield (key, position), digest
@@ -171,45 +171,49 @@ class _Claims:
 
         They may stand in another order there: who was gone for a while comes behind the others.
         """
-        waiting = defaultdict[str, list[ResentRecipient]](list)
+        candidates = defaultdict[str, list[ResentRecipient]](list)
         for key, positions in sorted(resend_plan.items()):
             digests = self.digests(key)
             for position in positions:
-                waiting[digests[position].number].append(ResentRecipient(digests[position], (key, position)))
+                candidates[digests[position].number].append(
+                    ResentRecipient(digests[position], (key, position))
+                )
         held = dict(self._round(round_))
-        found = _paired(held, waiting)
+        found = _matched(held, candidates)
         if len(found) < len(held):
             raise IdempotencyConflict(_NOT_TOLD)
-        for spot, source in found.items():
-            self._origins[spot], self._sent_again[source.spot] = source.spot, spot
+        for slot, source in found.items():
+            self._origins[slot], self._sent_again[source.slot] = source.slot, slot
 
 
-class _Found:
+class _CurrentList:
     """Which recipients of the list hold which positions of claimed requests."""
 
     def __init__(self, claims: _Claims, messages: Sequence[Message], ledger: Ledger) -> None:
         self._claims = claims
         self._messages = messages
-        self._waiting = _by_number(messages, ledger)
+        self._candidates = _by_number(messages, ledger)
         held = claims.first_round()
-        self._entries = _paired(held, self._waiting)
-        lost = [(spot, digest) for spot, digest in held.items() if spot not in self._entries]
+        self._entries = _matched(held, self._candidates)
+        lost = [(slot, digest) for slot, digest in held.items() if slot not in self._entries]
         self._gone = len(lost)
-        texted = {digest.number for spot, digest in lost if claims.was_texted(spot)}
+        texted = {digest.number for slot, digest in lost if claims.was_texted(slot)}
         declined = [
-            spot for spot in self._entries if held[spot].number in texted and not claims.was_texted(spot)
+            slot for slot in self._entries if held[slot].number in texted and not claims.was_texted(slot)
         ]
-        for spot in declined:
-            del self._entries[spot]
-        self._changed = len(declined) + sum(len(self._waiting.pop(number, ())) for number in texted)
+        for slot in declined:
+            del self._entries[slot]
+        self._changed = len(declined) + sum(len(self._candidates.pop(number, ())) for number in texted)
 
-    def changes(self, added: int) -> Changes:
+    def changes(self, added: int) -> ListChanges:
         """Return the counts of what changed."""
-        return Changes(len(self._entries), added, self._gone, self._changed)
+        return ListChanges(len(self._entries), added, self._gone, self._changed)
 
     def rest(self) -> Iterator[Message]:
         """Yield messages to those in the list that are to be sent to, in its order."""
-        entries = sorted((e.message, e.recipient) for waiting in self._waiting.values() for e in waiting)
+        entries = sorted(
+            (e.message, e.recipient) for candidates in self._candidates.values() for e in candidates
+        )
         for index, alike in groupby(entries, key=lambda entry: entry[0]):
             message = self._messages[index]
             yield replace(message, recipients=Recipients(message.recipients[place] for _, place in alike))
@@ -217,15 +221,15 @@ class _Found:
     def request(self, key: RequestKey) -> Request:
         """Return a claimed request, with those of its recipients who are in the list."""
         digests = self._claims.digests(key)
-        spots = [(key, position) for position in range(len(digests))]
-        entries = [self._entries.get(self._claims.origin(spot)) for spot in spots]
+        slots = [(key, position) for position in range(len(digests))]
+        entries = [self._entries.get(self._claims.origin(slot)) for slot in slots]
         parts = list(self._parts(entries, digests))
         return Request(
             parts=tuple(part for part, _ in parts),
-            listed=tuple(part for _, part in parts),
+            current_parts=tuple(part for _, part in parts),
             gone=frozenset(
                 position
-                for (_, position), entry in zip(spots, entries, strict=True)
+                for (_, position), entry in zip(slots, entries, strict=True)
                 if entry is None and not self._claims.is_sent_again((key, position))
             ),
         )
@@ -238,9 +242,12 @@ class _Found:
         for (index, send_at), alike in groupby(pairs, key=lambda pair: (_message(pair[0]), pair[1].send_at)):
             message = _NOBODY if index is None else self._messages[index]
             recipients = Recipients(self._recipient(entry) for entry, _ in alike)
-            listed = replace(message, recipients=recipients)
+            current_parts = replace(message, recipients=recipients)
             end = len(recipients)
-            yield MessagePart(replace(listed, send_at=send_at), 0, end), MessagePart(listed, 0, end)
+            yield (
+                MessagePart(replace(current_parts, send_at=send_at), 0, end),
+                MessagePart(current_parts, 0, end),
+            )
 
     def _recipient(self, entry: ListedRecipient | None) -> Recipient:
         return _NO_NUMBER if entry is None else self._messages[entry.message].recipients[entry.recipient]
@@ -263,25 +270,25 @@ def _message(entry: ListedRecipient | None) -> int | None:
     return None if entry is None else entry.message
 
 
-def _paired(
-    held: Mapping[Spot, RecipientDigest], waiting: Mapping[str, list[Waiting]]
-) -> dict[Spot, Waiting]:
+def _matched(
+    held: Mapping[Slot, RecipientDigest], candidates: Mapping[str, list[Candidate]]
+) -> dict[Slot, Candidate]:
     """Find who is held at positions, by number, text and time, or the nearest time; take them out."""
-    found: dict[Spot, Waiting] = {}
-    for choose in (_the_same, _nearest):
-        for spot, digest in held.items():
-            some = waiting.get(digest.number)
-            if some and spot not in found and (one := choose(digest, some)) is not None:
+    found: dict[Slot, Candidate] = {}
+    for choose in (_exact_match, _nearest_match):
+        for slot, digest in held.items():
+            some = candidates.get(digest.number)
+            if some and slot not in found and (one := choose(digest, some)) is not None:
                 some.remove(one)
-                found[spot] = one
+                found[slot] = one
     return found
 
 
-def _the_same(digest: RecipientDigest, some: list[Waiting]) -> Waiting | None:
+def _exact_match(digest: RecipientDigest, some: list[Candidate]) -> Candidate | None:
     return next((one for one in some if one.digest == digest), None)
 
 
-def _nearest(digest: RecipientDigest, some: list[Waiting]) -> Waiting | None:
+def _nearest_match(digest: RecipientDigest, some: list[Candidate]) -> Candidate | None:
     alike = [one for one in some if one.digest.text == digest.text]
     return min(alike, key=lambda one: _seconds_between(one.digest.send_at, digest.send_at), default=None)
 

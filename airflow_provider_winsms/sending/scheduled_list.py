@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Execute, Gateway
     from airflow_provider_winsms.messages import MessageId, Page, ScheduledMessage
 
-_READS = 3
-_MOST_PAGES = 2000
-_MOST_REPEATED_PAGES = 3  # in a row: as many pages of a list that states a false total, or has no end
+_MAX_READS = 3
+_MAX_PAGES = 2000
+_MAX_REPEATED_PAGES = 3  # in a row: as many pages of a list that states a false total, or has no end
 _OVERLAP = 10  # every page shares a tenth of its rows with the next one
 
 
@@ -24,17 +24,17 @@ def read_scheduled(execute: Execute, gateway: Gateway) -> tuple[list[ScheduledMe
     one that was read. Either of two proofs shows that none did; without one, the list is read again.
     """
     pages: list[Page[ScheduledMessage]] = []
-    is_whole = False
-    for _ in range(_READS):
+    is_complete = False
+    for _ in range(_MAX_READS):
         reading = _read_once(execute, gateway)
         pages += reading
         if any(page.unreadable for page in pages):
             # Without an id it may be anybody's, and a gateway need not count it in its total.
             break
-        is_whole = _is_chained(reading[1:], gateway.limits.page_rows) or _shows_a_moment(pages)
-        if is_whole:
+        is_complete = _overlap(reading[1:], gateway.limits.page_rows) or _is_snapshot(pages)
+        if is_complete:
             break
-    return list({row.message_id: row for page in pages for row in page.rows}.values()), is_whole
+    return list({row.message_id: row for page in pages for row in page.rows}.values()), is_complete
 
 
 def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage]]:
@@ -54,12 +54,12 @@ def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage
         found = {row.message_id for row in pages[-1].rows} - ids
         ids |= found
         repeated = 0 if found or not start else repeated + 1
-        if repeated == _MOST_REPEATED_PAGES or len(pages) == _MOST_PAGES:
+        if repeated == _MAX_REPEATED_PAGES or len(pages) == _MAX_PAGES:
             break
     return pages
 
 
-def _shows_a_moment(pages: Sequence[Page[ScheduledMessage]]) -> bool:
+def _is_snapshot(pages: Sequence[Page[ScheduledMessage]]) -> bool:
     """Tell whether, when one of the pages was read, the ids known to be in the list were all that it had.
 
     An id is in the list from the page where it was first read until the page where it was last read, as no
@@ -79,7 +79,7 @@ def _shows_a_moment(pages: Sequence[Page[ScheduledMessage]]) -> bool:
     return any(known == page.total for known, page in zip(accumulate(changes), pages, strict=False))
 
 
-def _is_chained(pages: Sequence[Page[ScheduledMessage]], size: int) -> bool:
+def _overlap(pages: Sequence[Page[ScheduledMessage]], size: int) -> bool:
     """Tell whether pages, read from the end of the list to its beginning, leave no gap between them.
 
     Each shares a row with the one before it. Rows that stay keep their order, so that what stands between a

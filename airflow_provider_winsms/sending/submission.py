@@ -33,14 +33,14 @@ from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
 from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
 from airflow_provider_winsms.options import CLAIM_LASTS, DUE_MARGIN, STATUS_LASTS, Guarantee
 from airflow_provider_winsms.sending.outcome import SendOutcome
-from airflow_provider_winsms.sending.plan import plan_again
+from airflow_provider_winsms.sending.plan import plan_resend
 from airflow_provider_winsms.sending.reconciliation import (
-    Expected,
-    Look,
-    Target,
-    conclude,
+    ExpectedText,
+    Reconciliation,
+    RowMatcher,
+    expected_texts,
     not_due,
-    targets_of,
+    reconcile,
 )
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 
@@ -59,18 +59,18 @@ if TYPE_CHECKING:
 FIRST_REQUEST = RequestKey(1, 1)
 """Requests are claimed in order: where this one was not, nothing was submitted."""
 
-STATUS_SETTLES = timedelta(minutes=10)
+_STATUS_DELAY = timedelta(minutes=10)
 ROUNDS_PER_TRY = 3
 """How often one try submits what did not reach the gateway."""
 
 LOST_IN_A_ROW = 2
 """After so many lost answers nothing more is submitted that could become unknown."""
 
-LOOKING_LASTS = timedelta(hours=1)
+LOOKUP_TIMEOUT = timedelta(hours=1)
 """So long after a request cannot arrive any more, a list that proves nothing is read again."""
 
-_LOOKS = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
-_LATER_LOOKS = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
+_LOOKUP_PAUSES = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
+_LATE_LOOKUP_PAUSES = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 
 
@@ -122,7 +122,7 @@ class Submission:
         self._is_stopped = False
         self._is_running = False
         self._lost_in_a_row = 0
-        self._done: list[tuple[RequestKey, Request]] = []
+        self._processed: list[tuple[RequestKey, Request]] = []
 
     def run(self) -> None:
         """Submit what was not, and decide what is in doubt, in order; ``outcome`` grows as it goes on.
@@ -143,7 +143,7 @@ class Submission:
         try:
             self._run()
             if self._cancels_on_stop:
-                self._heed_stop()
+                self._raise_if_stopped()
         finally:
             self._is_running = False
 
@@ -156,7 +156,7 @@ class Submission:
         if self._is_running or not self._cancels_on_stop:
             return
         try:
-            self._take_back()
+            self._cancel_accepted()
         except SmsError as error:
             self._log.warning("What is not due yet could not all be cancelled: %s", error)
 
@@ -169,7 +169,7 @@ class Submission:
                 if not resend_plan:
                     return
                 if round_ > len(self._rounds):
-                    self._rounds.append(plan_again(self._rounds, resend_plan, self._gateway))
+                    self._rounds.append(plan_resend(self._rounds, resend_plan, self._gateway))
             self._run_round(round_)
             if self._is_halted:
                 return
@@ -196,14 +196,14 @@ class Submission:
         for key, positions in resend_plan.items():
             reasons = self._resendable.get(key, {})
             self.outcome.repeated += sum(position not in reasons for position in positions)
-            self.outcome.send_again([reasons.pop(p) for p in positions if p in reasons])
+            self.outcome.remove_resent([reasons.pop(p) for p in positions if p in reasons])
         return resend_plan
 
     def _run_round(self, round_: int) -> None:
         self._was_unreceived = False
         for of, request in enumerate(self._rounds[round_ - 1].requests, start=1):
             key = RequestKey(round_, of)
-            record = self._settled(key, request)
+            record = self._run_request(key, request)
             sent_again = {p for resend_plan in self._resend_plans for p in resend_plan.get(key, ())}
             self.outcome.add(key, record, sent_again, request.gone)
             is_over = sent_again | request.gone
@@ -220,7 +220,7 @@ class Submission:
         msg = f"{LOST_IN_A_ROW} requests in a row did not reach the gateway. A later try submits them again."
         raise GatewayUnavailable(msg)
 
-    def _settled(self, key: RequestKey, request: Request) -> RequestRecord:
+    def _run_request(self, key: RequestKey, request: Request) -> RequestRecord:
         """Return all there is to know of a request, which is submitted if nobody did."""
         record = self._ledger.find(key) if self._is_resumed else None
         if record is not None and record.size != request.size:
@@ -231,35 +231,35 @@ class Submission:
             )
             raise IdempotencyConflict(msg)
         if record is not None and record.cancelling_at is not None:
-            self._finish_cancelling(key, request, record)
+            self._finish_cancellation(key, request, record)
         if record is None or record.in_doubt:
-            self._trust_clocks()
+            self._check_clocks_once()
         is_found = record is not None
         if record is None:
-            self._heed_stop()
+            self._raise_if_stopped()
             if request.is_claimed:
-                raise _given_back(key)
-            record = self._submitted(key, request)
-        self._done.append((key, request))
+                raise _claim_released(key)
+            record = self._submit(key, request)
+        self._processed.append((key, request))
         if record.in_doubt:
-            self._clarify(key, request, record)
+            self._resolve(key, request, record)
         self.outcome.accepted_before += len(record.ids) if is_found else 0
         if record.size == len(record.ids):
             self._lost_in_a_row = 0
         return record
 
-    def _trust_clocks(self) -> None:
+    def _check_clocks_once(self) -> None:
         if self._policy.is_held and not self._has_checked_clocks:
             self._check_clocks()
             self._has_checked_clocks = True
 
-    def _submitted(self, key: RequestKey, request: Request) -> RequestRecord:
+    def _submit(self, key: RequestKey, request: Request) -> RequestRecord:
         if self._lost_in_a_row:
-            self._check_that_it_answers()
+            self._check_gateway_answers()
         now = self._clock.now()
         held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
         messages = request.messages(held)
-        self._refuse_past(messages, now)
+        self._raise_if_past(messages, now)
         due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
         record = RequestRecord(request.size, now, self._process, held, due=due)
         try:
@@ -273,10 +273,10 @@ class Submission:
             with suppress(LedgerUnavailable):
                 self._ledger.release_claim(key, record)  # it may have been written, and its answer lost
             raise
-        self._receive(key, record, messages)
+        self._send(key, record, messages)
         return record
 
-    def _receive(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+    def _send(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Submit a request that was claimed, and record its answer. One that cannot be out is given back."""
         is_out = False
 
@@ -312,10 +312,10 @@ class Submission:
                 key.request,
                 pluralize(unpriced, "accepted text"),
             )
-        self.outcome.note(receipts)
-        self._learn(key, record, {p: r for p, r in enumerate(receipts) if r.is_known})
+        self.outcome.add_details(receipts)
+        self._record(key, record, {p: r for p, r in enumerate(receipts) if r.is_known})
 
-    def _check_that_it_answers(self) -> None:
+    def _check_gateway_answers(self) -> None:
         """Ask for what costs nothing, before a request that could be lost as the last one was."""
         with suppress(UnsupportedCapability):
             self._execute(self._gateway.balance())
@@ -332,7 +332,7 @@ class Submission:
         self._ledger.renew(key, record, now)
         record.claimed_at = now
 
-    def _refuse_past(self, messages: Iterable[Message], now: DateTime) -> None:
+    def _raise_if_past(self, messages: Iterable[Message], now: DateTime) -> None:
         late = sum(len(m.recipients) for m in messages if m.send_at is not None and m.send_at <= now)
         if late:
             msg = (
@@ -341,11 +341,11 @@ class Submission:
             )
             raise InvalidMessage(msg)
 
-    def _learn(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
         """Take receipts in and write them down. The ids are logged if even a repeat of that fails."""
         record.apply(news)
         try:
-            self._write_down(key, record, news)
+            self._record_with_retries(key, record, news)
         except BaseException:  # a time-out strikes anywhere
             self._log.exception(
                 "Request %d was answered and could not be recorded. Its ids, by position: %s",
@@ -354,7 +354,9 @@ class Submission:
             )
             raise
 
-    def _write_down(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _record_with_retries(
+        self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+    ) -> None:
         for pause in _RECORD_PAUSES:
             with suppress(LedgerUnavailable):
                 self._ledger.record(key, record, news)
@@ -364,17 +366,17 @@ class Submission:
 
     # What is in doubt.
 
-    def _clarify(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _resolve(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Decide about those in doubt, as far as it can be decided."""
         guarantee = self._policy.guarantee
-        if targets_of(request.messages(record.send_at)):
+        if expected_texts(request.messages(record.send_at)):
             self._look_up(key, request, record)
         if record.owner != self._process:
             self._wait_for_other(key, record)
         if guarantee is Guarantee.AT_LEAST_ONCE:
-            self._send_in_doubt_again(key, request, record)
+            self._resend_in_doubt(key, request, record)
 
-    def _send_in_doubt_again(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _resend_in_doubt(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         while record.in_doubt:
             self._log.warning(
                 "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
@@ -395,28 +397,28 @@ class Submission:
             )
         self._refresh(key, record)
         while record.in_doubt and self._clock.now() < record.claimed_at + self._policy.in_flight:
-            self._sleep(_LOOKS[-1])
+            self._sleep(_LOOKUP_PAUSES[-1])
             self._refresh(key, record)
 
     def _refresh(self, key: RequestKey, record: RequestRecord) -> None:
         """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
         fresh = self._ledger.find(key)
         if fresh is None:
-            raise _given_back(key)
+            raise _claim_released(key)
         record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
         record.claimed_at = fresh.claimed_at
 
     def _look_up(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Look for held texts in the gateway's list, until all are found or cannot be there any more.
 
-        A list that does not prove who is absent leaves them in doubt, after ``LOOKING_LASTS``.
+        A list that does not prove who is absent leaves them in doubt, after ``LOOKUP_TIMEOUT``.
         """
         targets = {
             position: target
-            for position, target in targets_of(request.messages(record.send_at)).items()
+            for position, target in expected_texts(request.messages(record.send_at)).items()
             if position not in request.gone
         }
-        pauses, later_pauses = iter(_LOOKS), iter(_LATER_LOOKS)
+        pauses, later_pauses = iter(_LOOKUP_PAUSES), iter(_LATE_LOOKUP_PAUSES)
         while True:
             self._refresh(key, record)
             began, proven_at = self._clock.now(), record.claimed_at + self._policy.in_flight
@@ -424,42 +426,46 @@ class Submission:
             if not open_targets:
                 self._log_due(key, record)
                 return
-            look = self._look(key, record, open_targets)
+            look = self._reconcile(key, record, open_targets)
             if look.adopted:
                 self._adopt(key, record, look.adopted)
             if began >= proven_at and look.absent:
                 self._conclude_absence(key, request, record, look.absent)
-            is_last = began >= proven_at and (look.is_whole or began >= proven_at + LOOKING_LASTS)
+            is_last = began >= proven_at and (look.is_complete or began >= proven_at + LOOKUP_TIMEOUT)
             if not record.in_doubt or is_last:
                 return
             left = (proven_at - self._clock.now()).total_seconds()
             is_proven = left <= 0
-            pause = next(later_pauses, _LATER_LOOKS[-1]) if is_proven else next(pauses, _LOOKS[-1])
+            pause = (
+                next(later_pauses, _LATE_LOOKUP_PAUSES[-1]) if is_proven else next(pauses, _LOOKUP_PAUSES[-1])
+            )
             self._sleep(pause if is_proven else min(pause, left))
 
-    def _look(self, key: RequestKey, record: RequestRecord, targets: Mapping[int, Target]) -> Look:
+    def _reconcile(
+        self, key: RequestKey, record: RequestRecord, targets: Mapping[int, ExpectedText]
+    ) -> Reconciliation:
         """Compare recipients with the list, but for what is known to be of others."""
         try:
-            rows, is_whole = read_scheduled(self._execute, self._gateway)
+            rows, is_complete = read_scheduled(self._execute, self._gateway)
         except GatewayUnavailable as error:
             self._log.warning("The list of scheduled texts could not be read: %s", error)
-            return Look(is_whole=False)
-        expected = Expected(targets.values(), record.claimed_at)
-        candidates = [row for row in rows if expected.may_be(row)]
+            return Reconciliation(is_complete=False)
+        expected = RowMatcher(targets.values(), record.claimed_at)
+        candidates = [row for row in rows if expected.candidates(row)]
         taken = self._ledger.claimed(candidates)
         found = expected.match(row for row in candidates if row.message_id not in taken)
         conflicts = self._conflicts(key, found.certain)
         # Reading took time: what became due meanwhile may have left the list.
         still_open = not_due(record, targets, self._clock.now())
-        return conclude(targets, found, is_whole=is_whole, still_open=still_open, conflicts=conflicts)
+        return reconcile(targets, found, is_complete=is_complete, still_open=still_open, conflicts=conflicts)
 
-    def _conflicts(self, key: RequestKey, targets: Iterable[Target]) -> set[Target]:
+    def _conflicts(self, key: RequestKey, targets: Iterable[ExpectedText]) -> set[ExpectedText]:
         """Return those targets that another request in doubt may have reached, too."""
         numbers = defaultdict(set)
         for number, send_at in targets:
             numbers[send_at].add(number)
         return {
-            Target(number, send_at)
+            ExpectedText(number, send_at)
             for send_at, some in numbers.items()
             for number in self._ledger.conflicts(key, send_at, some)
         }
@@ -493,7 +499,7 @@ class Submission:
             )
             for position, row in rows.items()
         }
-        self._learn(key, record, news)
+        self._record(key, record, news)
 
     def _conclude_absence(
         self, key: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
@@ -527,30 +533,30 @@ class Submission:
         """Wait, and notice within a second that the task is being killed."""
         until = self._clock.now() + timedelta(seconds=seconds)
         while (left := (until - self._clock.now()).total_seconds()) > 0:
-            self._heed_stop()
+            self._raise_if_stopped()
             self._clock.sleep(min(1.0, left))
 
     # What is taken back.
 
-    def _heed_stop(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if not self._is_stopped:
             return
         if self._cancels_on_stop:
-            self._take_back()
+            self._cancel_accepted()
         msg = "The task is being killed; nothing more is submitted."
         raise SendStopped(msg)
 
-    def _take_back(self) -> None:
+    def _cancel_accepted(self) -> None:
         """Cancel what was accepted and is not due yet."""
-        while self._done:
-            key, request = self._done.pop()
+        while self._processed:
+            key, request = self._processed.pop()
             record = self._ledger.find(key)
             if record is not None and record.ids:
-                self._take_back_one(key, request, record)
+                self._cancel_request(key, request, record)
 
-    def _take_back_one(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _cancel_request(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         now = self._clock.now()
-        targets = targets_of(request.messages(record.send_at))
+        targets = expected_texts(request.messages(record.send_at))
         ids = [
             record.ids[position]
             for position in sorted(record.ids.keys() - record.cancelled_on_purpose)
@@ -568,11 +574,11 @@ class Submission:
         except OutcomeUnknown as error:
             self._log.warning("Request %d: %s", key.request, error)
         if {answer.message_id for answer in answers}.issuperset(ids):
-            self._note_cancelled(key, record, {a.message_id for a in answers if a.cancelled})
+            self._record_cancelled(key, record, {a.message_id for a in answers if a.cancelled})
         else:
-            self._finish_cancelling(key, request, record)
+            self._finish_cancellation(key, request, record)
 
-    def _finish_cancelling(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
+    def _finish_cancellation(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         """Find out what a kill cancelled unrecorded; the request for that may still be under way.
 
         What is neither scheduled nor has a status was cancelled: what has gone out has one, for 90 days.
@@ -580,8 +586,8 @@ class Submission:
         began = record.cancelling_at or self._clock.now()
         while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
             self._clock.sleep(min(1.0, left))
-        rows, is_whole = read_scheduled(self._execute, self._gateway)
-        targets = targets_of(request.messages(record.send_at))
+        rows, is_complete = read_scheduled(self._execute, self._gateway)
+        targets = expected_texts(request.messages(record.send_at))
         waiting = {row.message_id for row in rows}
         gone = {
             message_id: targets[position].send_at
@@ -596,14 +602,14 @@ class Submission:
         }
         is_answered = gone.keys() <= {report.message_id for report in reports}
         now = self._clock.now()
-        if not (is_whole and is_answered) or any(
-            gone[i] - DUE_MARGIN <= now < gone[i] + STATUS_SETTLES for i in unknown
+        if not (is_complete and is_answered) or any(
+            gone[i] - DUE_MARGIN <= now < gone[i] + _STATUS_DELAY for i in unknown
         ):
             msg = f"What was cancelled of request {key.request} cannot be told yet. A later try asks again."
             raise GatewayUnavailable(msg)
-        self._note_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
+        self._record_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
 
-    def _note_cancelled(
+    def _record_cancelled(
         self, key: RequestKey, record: RequestRecord, cancelled: Collection[MessageId]
     ) -> None:
         self._log.info("Request %d: %s cancelled.", key.request, pluralize(len(cancelled), "text"))
@@ -613,8 +619,8 @@ class Submission:
             for position, message_id in record.ids.items()
             if message_id in cancelled
         }
-        self._learn(key, record, news)
+        self._record(key, record, news)
 
 
-def _given_back(key: RequestKey) -> ClaimLost:
+def _claim_released(key: RequestKey) -> ClaimLost:
     return ClaimLost(f"Request {key.request} was given back by the process that had claimed it. Try again.")

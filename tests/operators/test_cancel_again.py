@@ -21,7 +21,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
-from airflow_provider_winsms.sending.cancellation import Canceller, StoreCancelMemory
+from airflow_provider_winsms.sending.cancellation import Canceller, StoreCancelJournal
 from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
@@ -447,9 +447,9 @@ def test_a_text_that_the_answers_leave_out_and_that_still_waits_is_neither() -> 
         return call.parse(answers[call.operation])
 
     kept: dict[str, Any] = {}
-    memory = StoreCancelMemory(Kept(kept))
+    journal = StoreCancelJournal(Kept(kept))
     gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-    outcome = Canceller(gateway, execute, memory, logging.getLogger("cancel")).run([7])
+    outcome = Canceller(gateway, execute, journal, logging.getLogger("cancel")).run([7])
     assert (outcome.cancelled, outcome.not_cancelled, outcome.gone_out) == (0, 1, 0)
     assert kept == {"sms_cancel.000001": {"refund": "0", "asked": [7]}}
 

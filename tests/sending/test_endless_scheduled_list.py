@@ -44,7 +44,7 @@ def test_a_list_with_a_false_total_is_read_and_proves_nothing(
     sandbox.script("getScheduledMessages", page)
     endpoint = Endpoint("winsms_default", GATEWAY, sandbox.base_url, sandbox.api_key)
     with Transport(endpoint) as transport:
-        rows, is_whole = read_scheduled(transport.execute, GATEWAY)
-    assert not is_whole
+        rows, is_complete = read_scheduled(transport.execute, GATEWAY)
+    assert not is_complete
     assert {row.message_id for row in rows} >= ({1} if pages == "short" else set(IDS))
     assert len(sandbox.requests()) <= 60

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
-from airflow_provider_winsms.sending.reconciliation import Expected, Target, conclude
+from airflow_provider_winsms.sending.reconciliation import ExpectedText, RowMatcher, reconcile
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from tests.machine.gateway import SmallGateway
 
@@ -78,8 +78,8 @@ class MovingList:
 
     def read(self) -> tuple[set[int], bool]:
         """Return the ids that were read, and whether they are called whole."""
-        rows, is_whole = read_scheduled(self.execute, SMALL)
-        return {int(row.message_id) for row in rows}, is_whole
+        rows, is_complete = read_scheduled(self.execute, SMALL)
+        return {int(row.message_id) for row in rows}, is_complete
 
 
 ACTS = st.tuples(st.sampled_from(["first", "last", "between", "leaves", "leaves"]), st.integers(0, 30))
@@ -93,8 +93,8 @@ def test_no_reading_that_is_called_whole_misses_a_row_that_was_there_throughout(
     ids: list[int], order: Callable[[list[int]], list[int]], traffic: list[list[tuple[str, int]]]
 ) -> None:
     moving = MovingList(order(ids), traffic)
-    read, is_whole = moving.read()
-    assert not is_whole or (moving.stayed or set()) <= read
+    read, is_complete = moving.read()
+    assert not is_complete or (moving.stayed or set()) <= read
 
 
 @settings(max_examples=500, deadline=None)
@@ -112,15 +112,15 @@ def test_nothing_of_it_rests_on_the_order_of_a_list_that_is_shuffled_before_each
         moving.ids.sort(key=lambda key: (key // 4, (key * 7) % 4))
         return moving.execute(call)
 
-    rows, is_whole = read_scheduled(execute, SMALL)
-    assert not is_whole or (moving.stayed or set()) <= {row.message_id for row in rows}
+    rows, is_complete = read_scheduled(execute, SMALL)
+    assert not is_complete or (moving.stayed or set()) <= {row.message_id for row in rows}
 
 
 def test_one_in_and_one_out_between_two_pages_hides_no_row() -> None:
     newest_first = range(8, 0, -1)
     moving = MovingList(newest_first, [[], [], [("first", 0), ("leaves", 8)]])
-    read, is_whole = moving.read()
-    assert is_whole
+    read, is_complete = moving.read()
+    assert is_complete
     assert moving.stayed is not None
     assert moving.stayed <= read
 
@@ -161,14 +161,14 @@ def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]
 
 
 def fate_of(
-    *rows: dict[str, Any], targets: dict[int, Target] | None = None, claimed: DateTime = CLAIMED
+    *rows: dict[str, Any], targets: dict[int, ExpectedText] | None = None, claimed: DateTime = CLAIMED
 ) -> str:
     """Return what a look concludes of the first recipient."""
     answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
-    listed, is_whole = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
-    targets = targets or {0: Target(ANN, DUE)}
-    found = Expected(targets.values(), claimed).match(listed)
-    look = conclude(targets, found, is_whole=is_whole, still_open=targets, conflicts=())
+    listed, is_complete = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
+    targets = targets or {0: ExpectedText(ANN, DUE)}
+    found = RowMatcher(targets.values(), claimed).match(listed)
+    look = reconcile(targets, found, is_complete=is_complete, still_open=targets, conflicts=())
     return "accepted" if 0 in look.adopted else "absent" if 0 in look.absent else "in doubt"
 
 
@@ -245,22 +245,22 @@ def row_in_berlin(due: str, submitted: str = "202610241200") -> Any:
 @pytest.mark.parametrize("minute", [0, 1, 30, 59])
 def test_a_row_of_the_hour_that_comes_twice_may_be_due_at_either_instant(minute: int, hour: int) -> None:
     claimed = pendulum.datetime(2026, 10, 24, 10)
-    target = Target(ANN, BEGIN.add(hours=hour, minutes=minute))
+    target = ExpectedText(ANN, BEGIN.add(hours=hour, minutes=minute))
     row = row_in_berlin(f"2026102502{minute:02d}")
-    assert Expected([target], claimed).match([row]).certain == {target: [row]}
+    assert RowMatcher([target], claimed).match([row]).certain == {target: [row]}
 
 
 def test_a_row_of_that_hour_is_nobodys_for_sure_who_has_a_text_at_both_instants() -> None:
-    targets = {Target(ANN, BEGIN), Target(ANN, BEGIN.add(hours=1))}
-    found = Expected(targets, pendulum.datetime(2026, 10, 24, 10)).match([row_in_berlin("202610250200")])
-    assert (dict(found.certain), found.doubtful) == ({}, targets)
+    targets = {ExpectedText(ANN, BEGIN), ExpectedText(ANN, BEGIN.add(hours=1))}
+    found = RowMatcher(targets, pendulum.datetime(2026, 10, 24, 10)).match([row_in_berlin("202610250200")])
+    assert (dict(found.certain), found.possible) == ({}, targets)
 
 
 @pytest.mark.parametrize("hour", [0, 1], ids=["the first time", "the second time"])
 def test_a_row_that_was_submitted_in_that_hour_may_be_of_either(hour: int) -> None:
-    target, claimed = Target(ANN, BEGIN.add(hours=5)), BEGIN.add(hours=hour, minutes=30)
+    target, claimed = ExpectedText(ANN, BEGIN.add(hours=5)), BEGIN.add(hours=hour, minutes=30)
     row = row_in_berlin("202610250600", "202610250230")
-    assert Expected([target], claimed).match([row]).certain == {target: [row]}
+    assert RowMatcher([target], claimed).match([row]).certain == {target: [row]}
 
 
 @pytest.mark.parametrize("send_at", TWICE, ids=str)

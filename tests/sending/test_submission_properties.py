@@ -11,7 +11,7 @@ from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.sending.plan import plan, plan_again
+from airflow_provider_winsms.sending.plan import plan, plan_resend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +75,7 @@ def test_a_later_round_has_each_that_is_sent_again_once_and_fits(
         for number, request in enumerate(planned.requests, start=1)
     }
     resend_plan = {RequestKey(1, number): some for number, some in positions.items()}
-    later = plan_again([planned], resend_plan, GATEWAY)
+    later = plan_resend([planned], resend_plan, GATEWAY)
     wanted = [
         (text, number)
         for place, request in enumerate(planned.requests, start=1)
