@@ -128,12 +128,14 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         self.deferrable = deferrable
         self.sms_conn_id = sms_conn_id
 
+        self._began_at: float | None = None
         self._wait: WorkerWait | None = None
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Look once; then wait in the triggerer, or here."""
-        self._wait = None
+        # Before Airflow's own clock starts: that one ends the wait without a result.
+        self._began_at, self._wait = time.time(), None
         if self.deferrable:
             return self._look_and_defer(context)
         result: dict[str, Any] | None = super().execute(context)
@@ -165,7 +167,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait, ledger_address
 
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-        began_at = first.timestamp() if isinstance(first, datetime) else time.time()
+        began_at = first.timestamp() if isinstance(first, datetime) else self._began_at or time.time()
         self.check_when_rendered()
         hook = SmsHook.of(self.sms_conn_id)
         longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, PokeReturnValue
+
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.task_runner import TaskRunner
 
@@ -107,6 +110,22 @@ def test_it_times_out_where_the_network_reports_nothing(mode: str, runner: TaskR
 def test_at_the_timeout_enough_is_a_success(mode: str, runner: TaskRunner) -> None:
     ids = sent(runner, DELIVERED, STAYS_SENT)
     assert wait(runner, ids, mode, min_delivered=0.5, timeout=0.2) is None
+    assert runner.result["states"] == {"sent": 1, "delivered": 1}
+
+
+class SlowToBegin(SmsDeliverySensor):
+    """Loads what its first look needs for longer than its timeout."""
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        if self._wait is None:
+            time.sleep(2 * self.timeout)
+        return super().poke(context)
+
+
+def test_enough_is_a_success_though_the_timeout_is_over_before_the_first_look(runner: TaskRunner) -> None:
+    ids = sent(runner, DELIVERED, STAYS_SENT)
+    sensor = SlowToBegin(task_id="wait", message_ids=ids, min_delivered=0.5, timeout=0.05)
+    assert runner.run(sensor).state == "success"
     assert runner.result["states"] == {"sent": 1, "delivered": 1}
 
 
