@@ -188,6 +188,7 @@ class SharedPoll:
             await subscription.over
         finally:
             self._leave(subscription)
+            await self._disown(subscription)
             if not self._waiters and self._task is not None:
                 # Until it has hung up: nothing may be left when the event loop ends.
                 await asyncio.wait({self._task})
@@ -216,14 +217,23 @@ class SharedPoll:
             # Or asyncio complains of an error that nobody looked at, where the wait was cancelled too.
             subscription.over.exception()
         del self._waiters[subscription]
-        self._disown(subscription)
         if not self._waiters and self._close() and self._task is not None:
             self._task.cancel()
 
-    def _disown(self, subscription: Subscription) -> None:
+    async def _disown(self, subscription: Subscription) -> None:
+        """Forget which ids are those of one who left, and let others have their turn meanwhile."""
+        stretches = self._disowned(subscription)
+        try:
+            for _ in stretches:
+                await asyncio.sleep(0)
+        finally:
+            # Where it is cancelled meanwhile, the rest at once.
+            deque(stretches, maxlen=0)
+
+    def _disowned(self, subscription: Subscription) -> Iterator[None]:
         owners = self._owners
         without: dict[Subscription | frozenset[Subscription], frozenset[Subscription]] = {}
-        for message_id in subscription.texts.message_ids:
+        for count, message_id in enumerate(subscription.texts.message_ids, start=1):
             owner = owners.get(message_id)
             if owner is subscription:
                 del owners[message_id]
@@ -234,6 +244,8 @@ class SharedPoll:
                     owners[message_id] = without[owner]
                 else:
                     del owners[message_id]
+            if count % _AT_A_STRETCH == 0:
+                yield
 
     def _close(self) -> bool:
         """Take in nobody any more: who comes gets another poll. Return whether that is new."""
@@ -462,8 +474,10 @@ class SharedPoll:
             not subscription.over.done() and subscription.texts.is_open(message_id) for subscription in owners
         )
 
-    def _owners_of(self, message_id: MessageId) -> Iterable[Subscription]:
-        return _each(self._owners.get(message_id, ()))
+    def _owners_of(self, message_id: MessageId) -> list[Subscription]:
+        """Return those who wait for an id, without those who left and are still noted as its owners."""
+        owners = _each(self._owners.get(message_id, ()))
+        return [subscription for subscription in owners if subscription in self._waiters]
 
     async def _ask(self, transport: AsyncTransport, ids: Sequence[MessageId]) -> None:
         """Ask for some ids, and hand the answer on."""

@@ -53,7 +53,7 @@ from tests.support.waits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
@@ -469,6 +469,88 @@ async def test_others_have_their_turn_while_the_poll_goes_through_many_waits() -
     assert CountedFuture.looks.counts.total() > 10 * len(waits)
     assert max(CountedFuture.looks.counts.values()) <= len(waits) / 2
     await cancel(*tasks)
+
+
+class CountedIds(DeliveryWait):
+    """Counts how many of its ids are gone through after it is told to."""
+
+    gone_through: ByTurn | None = None
+
+    @property
+    def message_ids(self) -> Any:
+        if self.gone_through is None:
+            return super().message_ids
+        return self._counted(self.gone_through)
+
+    def _counted(self, by_turn: ByTurn) -> Iterator[MessageId]:
+        for message_id in super().message_ids:
+            by_turn.count()
+            yield message_id
+
+
+OTHER = 200_000
+
+
+def many_ids(ids: Iterable[MessageId]) -> tuple[Subscription, CountedIds]:
+    texts = CountedIds(ids, min_delivered=1.0, grace_until=BEGINNING, not_found_holds=120.0)
+    one = subscription([0])
+    one.texts = texts
+    return one, texts
+
+
+@in_virtual_time
+async def test_others_have_their_turn_while_one_with_many_ids_leaves() -> None:
+    """To forget a million ids in one go would block the event loop for half a second."""
+    there = MemoryGateway(WIDE)
+    one, texts = many_ids(range(100_000))
+    goes, stays = attending(there, one, subscription(range(50_000, 50_010)))
+    await asyncio.sleep(1)
+    texts.gone_through = ByTurn()
+    await cancel(goes)
+    assert texts.gone_through.counts.total() == 100_000
+    assert max(texts.gone_through.counts.values()) <= 10_001
+    poll = SharedPoll.of("winsms_default", around(there))
+    assert sorted(poll._owners) == [*range(50_000, 50_010)]
+    await until(FIRST_AT + 1)
+    assert [sorted(ids) for ids in there.asked] == [[*range(50_000, 50_010)]]
+    await cancel(stays)
+
+
+@in_virtual_time
+async def test_one_who_is_cancelled_again_while_it_leaves_leaves_nothing_either() -> None:
+    there = MemoryGateway(WIDE)
+    goes, stays = attending(there, subscription(range(100_000)), subscription([OTHER]))
+    await asyncio.sleep(1)
+    goes.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    poll = SharedPoll.of("winsms_default", around(there))
+    assert 10 < len(poll._owners) < 100_000
+    await cancel(goes)
+    assert [*poll._owners] == [OTHER]
+    await cancel(stays)
+    assert nothing_is_left(there)
+
+
+@in_virtual_time
+async def test_one_who_comes_for_the_ids_of_one_who_is_leaving_is_told_of_all_of_them() -> None:
+    there = MemoryGateway(WIDE)
+    goes, stays = attending(there, subscription(range(100_000)), subscription([OTHER]))
+    await asyncio.sleep(1)
+    goes.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    late = subscription(range(0, 100_000, 100))
+    (task,) = attending(there, late)
+    deliver(there, range(100_000))
+    await until(FIRST_AT + 1)
+    assert goes.cancelled()
+    assert late.texts.outcome().is_success
+    assert sorted(each for ids in there.asked for each in ids) == [*range(0, 100_000, 100), OTHER]
+    await task
+    poll = SharedPoll.of("winsms_default", around(there))
+    assert [*poll._owners] == [OTHER]
+    await cancel(stays)
 
 
 class CountedWait(DeliveryWait):
