@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -177,5 +178,8 @@ def test_every_module_of_the_bare_wheel_can_be_imported(wheel: Path, tmp_path: P
     (site / "dependencies.pth").write_text("\n".join(dependencies))
     script = f"import importlib, sys; [importlib.import_module(name) for name in {_modules()!r}];"
     script += "print(sys.modules['airflow_provider_winsms'].__file__)"
-    found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(
+        [python, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
     assert found.stdout.strip().splitlines()[-1].startswith(str(site))
