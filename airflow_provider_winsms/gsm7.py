@@ -18,12 +18,12 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 if TYPE_CHECKING:
     import gsm0338
 
-__all__ = ["JOINED_SEGMENT", "SINGLE_SEGMENT", "segments", "septets", "transliterate"]
+__all__ = ["CONCATENATED_SEGMENT", "SINGLE_SEGMENT", "segments", "septets", "transliterate"]
 
 SINGLE_SEGMENT = 160
 """Septets in a text of one segment (TS 23.038)."""
 
-JOINED_SEGMENT = 153
+CONCATENATED_SEGMENT = 153
 """Septets in each part of a longer text; the part's header takes the other seven."""
 
 # The codec takes it, but alone it would turn the character behind it into another one.
@@ -91,10 +91,10 @@ def segments(text: str) -> int:
     widths = _widths(text)
     if sum(widths) <= SINGLE_SEGMENT:
         return 1
-    parts, room = 1, JOINED_SEGMENT
+    parts, room = 1, CONCATENATED_SEGMENT
     for width in widths:
         if width > room:
-            parts, room = parts + 1, JOINED_SEGMENT
+            parts, room = parts + 1, CONCATENATED_SEGMENT
         room -= width
     return parts
 

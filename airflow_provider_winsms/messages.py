@@ -394,9 +394,9 @@ class Columns(Sequence[T]):
         """Tell whether there is such a column."""
         return name in self._columns
 
-    def at(self, places: Sequence[int]) -> Columns[T]:
-        """Return the rows at some places."""
-        picked = {name: [values[place] for place in places] for name, values in self._columns.items()}
+    def take(self, indexes: Sequence[int]) -> Columns[T]:
+        """Return the rows at some indexes."""
+        picked = {name: [values[index] for index in indexes] for name, values in self._columns.items()}
         return Columns(self._make, picked)
 
     def __len__(self) -> int:
@@ -425,7 +425,7 @@ class Columns(Sequence[T]):
 class Page(Generic[T]):
     """One page of a list: its rows, where it starts, and how many rows there are in all.
 
-    :param unreadable_at: the places in the page, from 0, of the rows that could not be read and are left out.
+    :param unreadable_at: the indexes in the page of the unreadable rows, which are not in ``rows``.
     """
 
     rows: Sequence[T]
@@ -440,13 +440,13 @@ class Page(Generic[T]):
 
     @property
     def length(self) -> int:
-        """How many places of the list the page covers."""
+        """How many rows of the list the page covers."""
         return len(self.rows) + len(self.unreadable_at)
 
-    def places(self) -> Sequence[int]:
-        """Return the places in the page, from 0, of the rows that could be read."""
-        places = range(self.length)
-        return [each for each in places if each not in self.unreadable_at] if self.unreadable_at else places
+    def readable_at(self) -> Sequence[int]:
+        """Return the indexes in the page of the rows that could be read."""
+        indexes = range(self.length)
+        return [each for each in indexes if each not in self.unreadable_at] if self.unreadable_at else indexes
 
 
 def instants_of(time: DateTime | None) -> set[DateTime]:

@@ -64,13 +64,13 @@ CheckNumbers = Literal["possible", "valid", "off"]
 LONGEST_HOLD = timedelta(days=1)
 """The longest that texts are held back."""
 
-CLAIM_LASTS = timedelta(seconds=30)
+CLAIM_LIFETIME = timedelta(seconds=30)
 """A request leaves within this time of its claim, or claims anew."""
 
 DUE_MARGIN = timedelta(seconds=30)
 """So long before a text is due, the gateway's list is no proof any more: clocks differ."""
 
-STATUS_LASTS = timedelta(days=89)
+STATUS_RETENTION = timedelta(days=89)
 """So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
 
 NOT_FOUND_GRACE = 120.0
@@ -205,7 +205,7 @@ def check_hold(name: str, hold: object) -> None:
 
     :raises InvalidMessage: if no connection allows it.
     """
-    least = CLAIM_LASTS + 2 * DUE_MARGIN
+    least = CLAIM_LIFETIME + 2 * DUE_MARGIN
     if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
         msg = (
             f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
@@ -268,8 +268,8 @@ def nearest(given: object, known: Iterable[str]) -> str:
     return f" Did you mean {str(found[0])!r}?" if found else ""
 
 
-def is_intolerable(policy: str, succeeded: int) -> bool:
-    """Tell whether items that failed fail the task."""
+def exceeds_tolerance(policy: str, succeeded: int) -> bool:
+    """Whether the failed items fail the task."""
     return policy == "fail" or (policy == "fail_if_all" and not succeeded)
 
 

@@ -50,8 +50,8 @@ _SEPARATORS = re.compile(r"[.\-\u2010-\u2015\u2212]+")
 _BRACKETED_ZERO = re.compile(r"\(?(?:\+|00)?\(?([1-9][0-9]{0,2})\)?\(0\)([0-9()]*)")
 
 
-class NotANumber(ValueError):  # noqa: N818 - says what the value is
-    """A value that is no phone number. The text says why, and quotes no digit of it."""
+class InvalidPhoneNumber(ValueError):  # noqa: N818 - it names what the value is
+    """A value is not a phone number. The error text says why, and quotes no digit of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class NumberReader:
     def read(self, value: object) -> str:
         """Return a number as international digits.
 
-        :raises NotANumber: saying why it is none.
+        :raises InvalidPhoneNumber: saying why it is none.
         """
         text = _as_text(value)
         usual = _USUAL.fullmatch(text)
@@ -88,7 +88,7 @@ class NumberReader:
         for reader in (self, NumberReader(self.country_code, "off")):
             try:
                 return reader.read(value)
-            except NotANumber:
+            except InvalidPhoneNumber:
                 continue
         return value
 
@@ -224,10 +224,10 @@ def _as_text(value: object) -> str:
         return value
     if is_missing(value):
         msg = f"is empty ({value!r}). Leave it out, or give a number"
-        raise NotANumber(msg)
+        raise InvalidPhoneNumber(msg)
     if isinstance(value, bool) or not isinstance(value, (Integral, Decimal, float)):
         msg = f"is of type {type(value).__name__}. Give a number as text; of a database row, its column"
-        raise NotANumber(msg)
+        raise InvalidPhoneNumber(msg)
     if isinstance(value, Decimal) and (not value.is_finite() or int(value.as_tuple().exponent) > 0):
         raise _exponent()
     # Integers of other libraries are compared as Python's own.
@@ -246,7 +246,7 @@ def _bare_text(given: str) -> str:
         text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     if text.casefold() in _MISSING_TEXTS:
         msg = f"is empty ({text!r}). Leave it out, or give a number"
-        raise NotANumber(msg)
+        raise InvalidPhoneNumber(msg)
     if _EXPONENT.fullmatch(text):
         raise _exponent()
     if _NEGATIVE.match(text):
@@ -277,17 +277,17 @@ def _check_signs(digits: str) -> None:
             raise _refusal(why)
 
 
-def _refusal(why: str) -> NotANumber:
-    return NotANumber(f"is not a phone number: it {why}")
+def _refusal(why: str) -> InvalidPhoneNumber:
+    return InvalidPhoneNumber(f"is not a phone number: it {why}")
 
 
-def _doubtful_zero() -> NotANumber:
+def _doubtful_zero() -> InvalidPhoneNumber:
     return _refusal(
         "has a 0 that may be no part of it. Give it with a plus and its country code, and without that 0"
     )
 
 
-def _exponent() -> NotANumber:
+def _exponent() -> InvalidPhoneNumber:
     return _refusal("is written with an exponent, which drops digits. Write the column as text")
 
 

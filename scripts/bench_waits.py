@@ -25,7 +25,7 @@ import structlog
 
 from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.tracker import DeliveryWait
-from airflow_provider_winsms.hooks.awaited import async_hook
+from airflow_provider_winsms.hooks.async_hooks import async_hook
 from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
 from scripts.bulk_gateways import TRAVEL, statuses_by_the_million

@@ -22,7 +22,7 @@ def test_columns_are_read_as_rows(rows: Columns[Recipient]) -> None:
 
 def test_a_part_of_them_is_columns_too(rows: Columns[Recipient]) -> None:
     assert list(rows[1:].column("number")) == ["2", "3"]
-    assert rows.at([2, 0]) == (Recipient("3", "c"), Recipient("1"))
+    assert rows.take([2, 0]) == (Recipient("3", "c"), Recipient("1"))
     assert rows[:0] == ()
 
 

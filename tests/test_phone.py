@@ -9,7 +9,7 @@ from numbers import Integral
 
 import pytest
 
-from airflow_provider_winsms.phone import NotANumber, NumberReader
+from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 
 ANN = "27825550101"
 SOUTH_AFRICAN = NumberReader("27")
@@ -129,7 +129,7 @@ def test_a_spelling_of_a_number_is_read_as_that_number(spelt: object) -> None:
 
 @pytest.mark.parametrize(("value", "says"), REFUSED)
 def test_what_is_no_number_is_refused_by_name(value: object, says: str) -> None:
-    with pytest.raises(NotANumber, match=re.escape(says)):
+    with pytest.raises(InvalidPhoneNumber, match=re.escape(says)):
         SOUTH_AFRICAN.read(value)
 
 
@@ -155,7 +155,7 @@ def test_an_integer_of_another_library_is_read() -> None:
 
 
 def test_a_float_of_too_few_digits_is_refused() -> None:
-    with pytest.raises(NotANumber, match="is of type Float32"):
+    with pytest.raises(InvalidPhoneNumber, match="is of type Float32"):
         SOUTH_AFRICAN.read(Float32())
 
 
@@ -173,7 +173,7 @@ class NAType:
 
 
 def test_a_missing_value_of_a_data_frame_is_named_as_missing() -> None:
-    with pytest.raises(NotANumber, match="is empty"):
+    with pytest.raises(InvalidPhoneNumber, match="is empty"):
         SOUTH_AFRICAN.read(NAType())
 
 
@@ -210,7 +210,7 @@ def test_numbers_of_other_countries_are_read_by_their_plan(country_code: str, sp
 def test_a_zero_or_prefix_that_may_be_part_of_a_foreign_number_is_refused(
     country_code: str, spelt: str
 ) -> None:
-    with pytest.raises(NotANumber):
+    with pytest.raises(InvalidPhoneNumber):
         NumberReader(country_code).read(spelt)
 
 
@@ -218,7 +218,7 @@ def test_a_zero_or_prefix_that_may_be_part_of_a_foreign_number_is_refused(
 def test_the_numbers_of_the_sandbox_stay_usable(number: str) -> None:
     spellings = [number, f"+{number}", f"00{number}", f"{number}.0", int(number), f"+27 {number[2:]}"]
     assert {SOUTH_AFRICAN.read(spelt) for spelt in spellings} == {number}
-    with pytest.raises(NotANumber, match="in no range in use"):
+    with pytest.raises(InvalidPhoneNumber, match="in no range in use"):
         NumberReader("27", "valid").read(number)
 
 
@@ -233,7 +233,7 @@ def test_off_asks_no_number_plan_and_still_wants_digits() -> None:
         "278255501019",
     ]
     for wrong in ("825550101", "082555", "hello", "2.78255501E+10", "27825550101.5", "1" * 16, True, None):
-        with pytest.raises(NotANumber):
+        with pytest.raises(InvalidPhoneNumber):
             off.read(wrong)
 
 

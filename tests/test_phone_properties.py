@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.phone import NotANumber, NumberReader
+from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 
 SOUTH_AFRICAN = NumberReader("27")
 
@@ -36,7 +36,7 @@ def test_any_spelling_of_a_number_is_read_as_that_number_or_refused(
     spelt = prefix + "".join(sign + digit for sign, digit in zip(signs, subscriber, strict=False)) + end
     try:
         assert SOUTH_AFRICAN.read(spelt) == "27" + subscriber
-    except NotANumber:
+    except InvalidPhoneNumber:
         # Signs among the digits may look like a fraction; a number without a prefix may be a foreign one.
         assert "." in spelt or not prefix
 
@@ -55,7 +55,7 @@ def test_a_digit_too_many_or_too_few_rings_no_south_african_phone(
     wrong = subscriber[:place] + (digit + subscriber[place:] if is_longer else subscriber[place + 1 :])
     # With a 0 in front it is a spelling of a number: that of a trunk 0.
     assume(not wrong.startswith("0"))
-    with pytest.raises(NotANumber):
+    with pytest.raises(InvalidPhoneNumber):
         SOUTH_AFRICAN.read(prefix + wrong)
 
 
@@ -70,7 +70,7 @@ def test_a_digit_too_many_or_too_few_rings_no_south_african_phone(
 def test_what_is_read_has_the_digits_that_were_given(text: str, country_code: str, check: str) -> None:
     try:
         read = NumberReader(country_code, check).read(text)  # type: ignore[arg-type]
-    except NotANumber:
+    except InvalidPhoneNumber:
         return
     digits = "".join(char for char in text.removesuffix(".0") if char.isdigit()).removeprefix("00")
     without_zero = {digits[:at] + digits[at + 1 :] for at in range(1, 4) if digits[at : at + 1] == "0"}
@@ -85,7 +85,7 @@ def test_what_is_read_has_the_digits_that_were_given(text: str, country_code: st
 def test_any_value_is_read_or_refused_and_never_quoted(value: object) -> None:
     try:
         read = SOUTH_AFRICAN.read(value)
-    except NotANumber as refusal:
+    except InvalidPhoneNumber as refusal:
         digits = "".join(filter(str.isdigit, str(value)))
         assert len(digits) < 7 or digits not in str(refusal)  # noqa: PT017
     else:

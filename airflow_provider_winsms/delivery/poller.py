@@ -386,7 +386,7 @@ class SharedPoll:
         if used is None:
             return False
         found = await self._around.open_transport()
-        if found.endpoint.leads_where(used.endpoint):
+        if found.endpoint.is_same_account(used.endpoint):
             return False
         await self._hang_up()
         self._transport = await self._line.enter_async_context(found)

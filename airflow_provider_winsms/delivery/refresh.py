@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.gateways.prefetch import ahead
+from airflow_provider_winsms.gateways.prefetch import prefetch
 from airflow_provider_winsms.gateways.throttle import Throttle
 from airflow_provider_winsms.messages import DeliveryState, pluralize
 
@@ -207,7 +207,7 @@ class StatusRefresh:
         """Yield each page with its answer, in their order, while those that follow are asked about."""
         self._hook.get_conn()
         try:
-            yield from ahead(self._ask, pages, self._throttle.most)
+            yield from prefetch(self._ask, pages, self._throttle.most)
         finally:
             self._throttle.stop()
 

@@ -48,8 +48,8 @@ class Endpoint:
         host = re.split(r"[/?#]", self.base_url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
         return f"gateway of the connection {self.name!r} at {host}"
 
-    def leads_where(self, other: Endpoint) -> bool:
-        """Whether both reach the same gateway, as the same account."""
+    def is_same_account(self, other: Endpoint) -> bool:
+        """Whether both endpoints reach the same account of the same gateway."""
         return (self.base_url, self.api_key) == (other.base_url, other.api_key)
 
     def headers(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Asking ahead: some requests are on their way while the answer to an earlier one is worked on."""
+"""Prefetching: the next requests are in flight while the caller works on an earlier answer."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def ahead(
-    work: Callable[[A], B], items: Iterable[A], most: int, *, kept: int = 0
+def prefetch(
+    work: Callable[[A], B], items: Iterable[A], workers: int, *, buffered: int = 0
 ) -> Generator[tuple[A, B], None, None]:
-    """Yield each item with what work makes of it, in their order, while those that follow are worked on.
+    """Yield each item with its result, in order, while threads work on the next items.
 
-    Items are taken when there is room, so that they may depend on what was yielded before. Close it if it is
-    not exhausted: what has not begun is then left, and what has is not waited for.
+    An item is taken only when a thread or the buffer has room for it, so it may depend on earlier results.
+    Close the generator if you do not exhaust it: work that has not begun is then cancelled, and running work
+    is not waited for.
 
-    :param work: runs in threads.
-    :param most: how many of them.
-    :param kept: how many results may wait besides, so that the threads go on while the caller is busy.
+    :param work: makes the result of an item; runs in threads.
+    :param workers: the number of threads.
+    :param buffered: how many results may wait, so that the threads go on while the caller is busy.
     """
-    pool = ThreadPoolExecutor(most, "sms-ahead")
-    coming = iter(items)
-    waiting: deque[tuple[A, Future[B]]] = deque()
+    pool = ThreadPoolExecutor(workers, "sms-prefetch")
+    remaining = iter(items)
+    pending: deque[tuple[A, Future[B]]] = deque()
     is_done = False
+
+    def submit(count: int) -> None:
+        pending.extend((item, pool.submit(work, item)) for item in islice(remaining, count))
+
     try:
-        waiting.extend((item, pool.submit(work, item)) for item in islice(coming, most + kept))
-        while waiting:
-            item, future = waiting.popleft()
+        submit(workers + buffered)
+        while pending:
+            item, future = pending.popleft()
             result = future.result()
-            room = most + kept - len(waiting)
-            waiting.extend((each, pool.submit(work, each)) for each in islice(coming, room))
+            submit(workers + buffered - len(pending))
             yield item, result
         is_done = True
     finally:
-        # What fails has not to wait for requests that only read.
+        # An error need not wait for requests that only read.
         pool.shutdown(wait=is_done, cancel_futures=True)

@@ -17,7 +17,7 @@ from airflow_provider_winsms.options import (
     check_conn_id,
     check_prefix,
     each_message_id,
-    is_intolerable,
+    exceeds_tolerance,
     optional,
 )
 from airflow_provider_winsms.utils.batches import (
@@ -150,7 +150,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         return outcome.summary()
 
     def _raise_if_intolerable(self, outcome: CancelOutcome) -> None:
-        if outcome.not_cancelled and is_intolerable(self.on_not_cancelled, outcome.cancelled):
+        if outcome.not_cancelled and exceeds_tolerance(self.on_not_cancelled, outcome.cancelled):
             msg = (
                 f"{pluralize(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
                 f"out, {outcome.not_found} unknown to the gateway. {outcome.cancelled} were."

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.options import STATUS_LASTS, check_conn_id, check_prefix, shown
+from airflow_provider_winsms.options import STATUS_RETENTION, check_conn_id, check_prefix, shown
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.utils.batches import history_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def _check_max_age(name: str, max_age: object) -> None:
-    if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= STATUS_LASTS:
+    if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= STATUS_RETENTION:
         msg = (
-            f"{name} must be a timedelta above 0 and of at most {STATUS_LASTS.days} days, as gateways forget "
-            f"texts; got {shown(max_age)}."
+            f"{name} must be a timedelta above 0 and of at most {STATUS_RETENTION.days} days, as gateways "
+            f"forget texts; got {shown(max_age)}."
         )
         raise InvalidMessage(msg)
 
@@ -80,7 +80,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
         *,
         ledger_conn_id: str,
         ledger_prefix: str = "sms_",
-        max_age: timedelta = STATUS_LASTS,
+        max_age: timedelta = STATUS_RETENTION,
         sms_conn_id: str = "winsms_default",
         **kwargs: Any,
     ) -> None:

@@ -41,7 +41,7 @@ from airflow_provider_winsms.messages import Message, Recipient, RejectReason, i
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.options import (
-    CLAIM_LASTS,
+    CLAIM_LIFETIME,
     NOT_FOUND_GRACE,
     CheckNumbers,
     Guarantee,
@@ -58,7 +58,7 @@ from airflow_provider_winsms.options import (
     check_hold,
     check_prefix,
     check_share,
-    is_intolerable,
+    exceeds_tolerance,
     optional,
     seconds,
 )
@@ -545,7 +545,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
             msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
             raise UnsupportedCapability(msg)
-        in_flight = CLAIM_LASTS + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
+        in_flight = CLAIM_LIFETIME + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
         return Policy(Guarantee(self.guarantee), self.hold, in_flight)
 
     def _is_resent(self, found: Batch, context: Context) -> bool:
@@ -597,7 +597,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise _account_error(outcome, so_far)
         if outcome.unknown:
             raise OutcomeUnknown(_unknown_message(outcome, batch, so_far))
-        if outcome.rejected and is_intolerable(self.on_rejected, outcome.accepted):
+        if outcome.rejected and exceeds_tolerance(self.on_rejected, outcome.accepted):
             msg = f"The gateway declined recipients ({so_far})."
             raise SendRejected(msg, outcome.reasons)
 

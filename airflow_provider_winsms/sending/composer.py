@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
-from airflow_provider_winsms.gsm7 import JOINED_SEGMENT, SINGLE_SEGMENT, segments, septets, transliterate
+from airflow_provider_winsms.gsm7 import (
+    CONCATENATED_SEGMENT,
+    SINGLE_SEGMENT,
+    segments,
+    septets,
+    transliterate,
+)
 from airflow_provider_winsms.ledger.base import Rejected
 from airflow_provider_winsms.messages import (
     Message,
@@ -29,7 +35,7 @@ from airflow_provider_winsms.messages import (
     pluralize,
 )
 from airflow_provider_winsms.options import items_of_text
-from airflow_provider_winsms.phone import NotANumber, NumberReader
+from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -180,8 +186,8 @@ class Composer:
         if allowed < needed:
             msg = (
                 f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
-                f"what one segment holds ({SINGLE_SEGMENT} septets, or {JOINED_SEGMENT} of several), or "
-                "allow more."
+                f"what one segment holds ({SINGLE_SEGMENT} septets, or {CONCATENATED_SEGMENT} of several), "
+                "or allow more."
             )
             raise InvalidMessage(msg)
         return allowed
@@ -226,7 +232,7 @@ def _recipient(reader: NumberReader, value: object, position: int, reference: st
     given = value.number if isinstance(value, Recipient) else value
     try:
         number = reader.read(given)
-    except NotANumber as error:
+    except InvalidPhoneNumber as error:
         msg = f"Recipient {position}{_mask_digits(given)} {error}."
         raise InvalidMessage(msg) from None
     own = _reference(value.reference, f" of recipient {position}") if isinstance(value, Recipient) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.options import CLAIM_LASTS, DUE_MARGIN, LONGEST_HOLD, Guarantee
+from airflow_provider_winsms.options import CLAIM_LIFETIME, DUE_MARGIN, LONGEST_HOLD, Guarantee
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 GATEWAY_CLOCK_TOLERANCE = DUE_MARGIN
 """What is due later than this is surely in the gateway's list: so far may its clock and a worker's differ."""
 
-LEDGER_CLOCK_TOLERANCE = CLAIM_LASTS / 2
-"""Two workers then differ by ``CLAIM_LASTS``, for which a claim waits before it is taken for lost.
+LEDGER_CLOCK_TOLERANCE = CLAIM_LIFETIME / 2
+"""Two workers then differ by ``CLAIM_LIFETIME``, for which a claim waits before it is taken for lost.
 
 A request that left at once, as nearly all do, cannot arrive after another worker has given it up.
 """

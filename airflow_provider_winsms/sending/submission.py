@@ -31,7 +31,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
 from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
-from airflow_provider_winsms.options import CLAIM_LASTS, DUE_MARGIN, STATUS_LASTS, Guarantee
+from airflow_provider_winsms.options import CLAIM_LIFETIME, DUE_MARGIN, STATUS_RETENTION, Guarantee
 from airflow_provider_winsms.sending.outcome import SendOutcome
 from airflow_provider_winsms.sending.plan import plan_resend
 from airflow_provider_winsms.sending.reconciliation import (
@@ -323,7 +323,7 @@ class Submission:
     def _check_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Claim anew what had to wait before it could leave; another process may have given it up."""
         now = self._clock.now()
-        if now - record.claimed_at < CLAIM_LASTS:
+        if now - record.claimed_at < CLAIM_LIFETIME:
             return
         if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
             # It would be due before a lost answer could be looked up; a later try holds it anew.
@@ -607,7 +607,7 @@ class Submission:
         ):
             msg = f"What was cancelled of request {key.request} cannot be told yet. A later try asks again."
             raise GatewayUnavailable(msg)
-        self._record_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_LASTS})
+        self._record_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_RETENTION})
 
     def _record_cancelled(
         self, key: RequestKey, record: RequestRecord, cancelled: Collection[MessageId]

@@ -7,7 +7,7 @@ from io import StringIO
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.sql.dialects import Bulk
+from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.errors import TOO_LARGE, PacketTooLarge
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def _escaped(text: str) -> str:
     return text
 
 
-ENCODERS: Mapping[Bulk, Callable[[Sequence[Sequence[Any]]], Any]] = {
-    Bulk.ROWS: lambda columns: list(zip(*columns, strict=True)),
-    Bulk.COPY: _copy_text,
-    Bulk.ARRAYS: lambda columns: list(map(list, columns)),
+ENCODERS: Mapping[BulkMethod, Callable[[Sequence[Sequence[Any]]], Any]] = {
+    BulkMethod.ROWS: lambda columns: list(zip(*columns, strict=True)),
+    BulkMethod.COPY: _copy_text,
+    BulkMethod.ARRAYS: lambda columns: list(map(list, columns)),
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
 from airflow_provider_winsms.sql.bulk import ENCODERS, EncodedRows, copy_in, cut_by_bytes
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, Bulk
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, BulkMethod
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
 
@@ -153,16 +153,16 @@ class Database:
 
         :param table: as it stands in a statement.
         """
-        self.insert_packed(step, table, names, [self.pack(list(zip(*rows, strict=True)))])
+        self.insert_encoded(step, table, names, [self.encode(list(zip(*rows, strict=True)))])
 
-    def pack(self, columns: Sequence[Sequence[Any]]) -> EncodedRows:
-        """Put rows, given as columns of equal length, into the shape that ``insert_packed`` takes.
+    def encode(self, columns: Sequence[Sequence[Any]]) -> EncodedRows:
+        """Put rows, given as columns of equal length, into the shape that ``insert_encoded`` takes.
 
         It needs no connection, so that it may be done in another thread.
         """
         return EncodedRows(len(columns[0]) if columns else 0, ENCODERS[self.dialect.bulk](columns))
 
-    def insert_packed(
+    def insert_encoded(
         self, step: str, table: str, names: Sequence[str], packs: Sequence[EncodedRows]
     ) -> None:
         """Insert rows that were packed, in one statement if the database has one for that.
@@ -173,9 +173,9 @@ class Database:
         listed = ", ".join(map(self.quoted, names))
 
         def insert(cursor: Any) -> None:
-            if self.dialect.bulk is Bulk.COPY:
+            if self.dialect.bulk is BulkMethod.COPY:
                 copy_in(cursor, f"COPY {table} ({listed}) FROM STDIN", filled)
-            elif self.dialect.bulk is Bulk.ARRAYS:
+            elif self.dialect.bulk is BulkMethod.ARRAYS:
                 arrays = ", ".join([f"unnest({self.placeholder})"] * len(names))
                 for columns in filled:
                     cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)

@@ -44,7 +44,7 @@ class ColumnType(StrEnum):
     """One of a few words, or hexadecimal digits, of up to 64 letters."""
 
 
-class Bulk(StrEnum):
+class BulkMethod(StrEnum):
     """How a database takes many rows at once."""
 
     ROWS = "rows"
@@ -108,7 +108,7 @@ class Dialect:
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     quote: str | None = None
-    bulk: Bulk = Bulk.ROWS
+    bulk: BulkMethod = BulkMethod.ROWS
     options: str = ""
     temporary: str = "CREATE TEMPORARY TABLE"
     keeps_temporary_in_memory: bool = False
@@ -169,7 +169,7 @@ DIALECTS = {
             "SELECT COUNT(*) AS is_held FROM (SELECT "
             "set_config('idle_in_transaction_session_timeout', '30min', true)) AS setting"
         ),
-        bulk=Bulk.COPY,
+        bulk=BulkMethod.COPY,
         empty="TRUNCATE TABLE {table}",
         index="CREATE INDEX IF NOT EXISTS {name} ON {schema}{table} ({columns})",
         skips_conflicts=True,
@@ -282,7 +282,7 @@ DIALECTS = {
         # Without it each statement is a transaction. Only one process has the file, and it needs no lock.
         lock=("BEGIN TRANSACTION",),
         keeps_temporary_in_memory=True,
-        bulk=Bulk.ARRAYS,
+        bulk=BulkMethod.ARRAYS,
         skips_conflicts=True,
         # With one, DuckDB 1.4 refuses to update a row twice in a transaction, as it deletes and inserts it.
         index="",

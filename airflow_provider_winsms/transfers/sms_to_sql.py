@@ -13,7 +13,7 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import (
-    STATUS_LASTS,
+    STATUS_RETENTION,
     LoadedDataset,
     LoadedText,
     Privacy,
@@ -338,7 +338,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 refresh = StatusRefresh(
                     hook, history, RefreshPlace(AirflowTaskStore({}), []), self.log, throttle
                 )
-                refresh.run(now=self.clock.now(), max_age=STATUS_LASTS).log_to(self.log)
+                refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
             # The ledger may be in the same file.
             table.let_others_read()
             loading = LedgerLoad(history, self.sms_conn_id, mapper, table, self.clock.now())

@@ -267,7 +267,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[FeedConnection]:
-        from airflow_provider_winsms.hooks.awaited import async_hook
+        from airflow_provider_winsms.hooks.async_hooks import async_hook
         from airflow_provider_winsms.inbound.feeds import FeedConnection
 
         hook = await async_hook(self.sms_conn_id)
@@ -283,7 +283,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from asgiref.sync import sync_to_async
 
         from airflow_provider_winsms.options import items_of_text
-        from airflow_provider_winsms.phone import NotANumber, NumberReader
+        from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 
         where = f"The Variable {self.senders_variable!r} (senders_variable)"
         value = await sync_to_async(Variable.get)(str(self.senders_variable), None)
@@ -295,7 +295,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
             for position, item in enumerate(items_of_text(value, "senders_variable"), start=1):
                 try:
                     numbers.add(reader.read(item))
-                except NotANumber as error:
+                except InvalidPhoneNumber as error:
                     why = why or f"; item {position} is none: it {error}"
         if why or not numbers:
             msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{why}."

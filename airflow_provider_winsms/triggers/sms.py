@@ -267,7 +267,7 @@ async def _open_transport(
 
 
 async def _transport(sms_conn_id: str) -> AsyncTransport:
-    from airflow_provider_winsms.hooks.awaited import async_hook
+    from airflow_provider_winsms.hooks.async_hooks import async_hook
 
     try:
         return (await async_hook(sms_conn_id)).get_async_conn()

@@ -15,7 +15,7 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
 from airflow_provider_winsms.ledger.schema import quoted
 from airflow_provider_winsms.messages import Columns
-from airflow_provider_winsms.options import STATUS_LASTS
+from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.reader import Ids
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.warehouse.reader import PagedList
     from airflow_provider_winsms.warehouse.table import Merged, TargetTable
 
-MAY_CHANGE_FOR = STATUS_LASTS + timedelta(days=3)
+MAY_CHANGE_FOR = STATUS_RETENTION + timedelta(days=3)
 """So long after it was due, a text may still get another state."""
 
 _LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
@@ -193,7 +193,7 @@ class _Search:
         page = self._pages.readable_from(middle)
         if not page.rows:
             return ()
-        place, found = middle + page.places()[0], page.rows[0].message_id
+        place, found = middle + page.readable_at()[0], page.rows[0].message_id
         if place >= part.stop:
             return (part._replace(stop=middle),)
         if self._is_descending:

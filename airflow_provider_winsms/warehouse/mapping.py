@@ -115,12 +115,12 @@ class RowMapper:
         """Return rows of the gateway, or of the ledger, ready to be staged: of each key the last one."""
         keys = self._keys(rows)
         if len(set(keys)) < len(keys):
-            rows = rows.at(list({key: place for place, key in enumerate(keys)}.values()))
+            rows = rows.take(list({key: place for place, key in enumerate(keys)}.values()))
             keys = self._keys(rows)
         columns = [self._column(column, rows) for column in self._dataset.columns]
         if self._dataset.has_history:
             columns.append([next(self._places) for _ in range(len(rows))])
-        return Chunk(self._database.pack(columns), keys)
+        return Chunk(self._database.encode(columns), keys)
 
     def _keys(self, rows: Columns[Any]) -> Sequence[Any]:
         if self._dataset.has_history:

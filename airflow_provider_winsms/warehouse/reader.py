@@ -18,7 +18,7 @@ from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from airflow_provider_winsms.gateways.prefetch import ahead
+from airflow_provider_winsms.gateways.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -249,7 +249,7 @@ class PagedList(Generic[T]):
 
     def _page_ranges(self, parts: Iterable[tuple[int, int]]) -> Generator[PageRange]:
         most = self._most_ahead
-        with closing(ahead(self._page_range, parts, most, kept=_KEPT * most)) as read:
+        with closing(prefetch(self._page_range, parts, most, buffered=_KEPT * most)) as read:
             for _, range_of_pages in read:
                 yield range_of_pages
 
@@ -315,7 +315,7 @@ class PagedList(Generic[T]):
 
     def _look_at_edges(self, page: Page[Any], offset: int, before: int) -> None:
         self.has_moved |= page.length < before
-        rows = dict(zip(page.places(), page.rows, strict=True))
+        rows = dict(zip(page.readable_at(), page.rows, strict=True))
         for place in {0, page.length - 1} if page.length else ():
             # Of two rows that cannot be read nothing tells whether they are one.
             found = rows[place].message_id if place in rows else None

@@ -330,7 +330,7 @@ class TargetTable:
 
     def _insert(self, table: str, names: Sequence[str]) -> None:
         packs = [chunk.packed for chunk in self._waiting]
-        self._database.insert_packed("put rows into the table", table, names, packs)
+        self._database.insert_encoded("put rows into the table", table, names, packs)
 
     def _merge_staged(self) -> None:
         if self._dataset.has_history:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, SendStopped
-from airflow_provider_winsms.gateways.prefetch import ahead
+from airflow_provider_winsms.gateways.prefetch import prefetch
 from airflow_provider_winsms.gateways.throttle import Throttle
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
@@ -70,13 +70,13 @@ def test_results_come_in_the_order_of_their_items_whichever_is_ready_first() -> 
     work = Work()
     for item in (3, 2, 1, 0, 4, 5):
         work.let_go(item)
-    assert list(ahead(work, range(6), 4)) == [(item, item * 2) for item in range(6)]
+    assert list(prefetch(work, range(6), 4)) == [(item, item * 2) for item in range(6)]
 
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_no_more_than_the_bound_are_worked_on_and_that_many_are(most: int) -> None:
     work = Work()
-    with closing(ahead(work, range(20), most)) as results:
+    with closing(prefetch(work, range(20), most)) as results:
 
         def open_when_full() -> None:
             until(lambda: len(work.begun) == most)
@@ -97,7 +97,7 @@ def test_items_are_taken_when_there_is_room_and_not_before() -> None:
             taken.append(item)
             yield item
 
-    with closing(ahead(lambda item: item, items(), 3)) as results:
+    with closing(prefetch(lambda item: item, items(), 3)) as results:
         for expected in range(10):
             assert next(results) == (expected, expected)
             assert len(taken) <= expected + 4
@@ -106,7 +106,7 @@ def test_items_are_taken_when_there_is_room_and_not_before() -> None:
 def test_while_a_result_is_worked_on_those_that_follow_are_on_their_way() -> None:
     work = Work()
     work.let_go(0)
-    with closing(ahead(work, range(10), 3)) as results:
+    with closing(prefetch(work, range(10), 3)) as results:
         next(results)
         until(lambda: set(work.begun) == {0, 1, 2, 3})
         work.let_go(*range(10))
@@ -121,19 +121,19 @@ def test_an_item_may_depend_on_what_was_yielded_before() -> None:
                 assert item - 2 in seen
             yield item
 
-    for item, _ in ahead(lambda item: item, items(), 1):
+    for item, _ in prefetch(lambda item: item, items(), 1):
         seen.append(item)
     assert seen == list(range(10))
 
 
 def test_nothing_begins_before_the_first_is_asked_for() -> None:
     work = Work()
-    ahead(work, range(3), 3).close()
+    prefetch(work, range(3), 3).close()
     assert work.begun == []
 
 
 def test_without_items_there_are_no_results() -> None:
-    assert list(ahead(Work(), [], 3)) == []
+    assert list(prefetch(Work(), [], 3)) == []
 
 
 def test_what_is_closed_early_begins_nothing_more_and_waits_for_nothing() -> None:
@@ -141,7 +141,7 @@ def test_what_is_closed_early_begins_nothing_more_and_waits_for_nothing() -> Non
     until(lambda: not worked_ahead())
     work = Work()
     work.let_go(0)
-    results = ahead(work, range(100), 2)
+    results = prefetch(work, range(100), 2)
     next(results)
     until(lambda: sorted(work.begun) == [0, 1, 2])
     results.close()
@@ -152,7 +152,7 @@ def test_what_is_closed_early_begins_nothing_more_and_waits_for_nothing() -> Non
 
 
 def worked_ahead() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("sms-ahead")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("sms-prefetch")]
 
 
 def test_an_error_comes_in_its_place_and_ends_the_rest() -> None:
@@ -164,7 +164,7 @@ def test_an_error_comes_in_its_place_and_ends_the_rest() -> None:
             raise GatewayUnavailable("gone")  # noqa: EM101 - a test's own
         return item
 
-    results = ahead(work, range(100), 2)
+    results = prefetch(work, range(100), 2)
     assert [next(results), next(results)] == [(0, 0), (1, 1)]
     with pytest.raises(GatewayUnavailable):
         next(results)
@@ -178,12 +178,12 @@ def test_an_error_of_the_items_is_raised() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        list(ahead(lambda item: item, items(), 3))
+        list(prefetch(lambda item: item, items(), 3))
     until(lambda: not worked_ahead())
 
 
 def test_no_thread_is_left_when_all_is_done() -> None:
-    list(ahead(lambda item: item, range(10), 4))
+    list(prefetch(lambda item: item, range(10), 4))
     assert worked_ahead() == []
 
 
@@ -290,7 +290,7 @@ def most_at_a_time(asking: Asking, server: Lists, requests: int) -> int:
         with suppress(GatewayUnavailable):
             asking()
 
-    for _ in ahead(ask, range(requests), 10):
+    for _ in prefetch(ask, range(requests), 10):
         pass
     return counter.most
 

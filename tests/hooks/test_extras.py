@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection, redact
 
 from airflow_provider_winsms.exceptions import ConfigurationError
-from airflow_provider_winsms.hooks.awaited import async_hook
+from airflow_provider_winsms.hooks.async_hooks import async_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 

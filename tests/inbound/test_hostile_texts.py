@@ -21,7 +21,7 @@ from airflow_provider_winsms.inbound.feeds import FeedRow
 from airflow_provider_winsms.inbound.filters import CHARACTERS_READ, Pattern, first_word, selection
 from airflow_provider_winsms.messages import IncomingMessage
 from airflow_provider_winsms.options import items_of_text
-from airflow_provider_winsms.phone import NotANumber, NumberReader
+from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def growth(act: Callable[[str], object], make: Callable[[int], str]) -> float:
         text, best = make(length), float("inf")
         for _ in range(repeats):
             start = time.thread_time()
-            with suppress(InvalidMessage, NotANumber):
+            with suppress(InvalidMessage, InvalidPhoneNumber):
                 act(text)
             best = min(best, time.thread_time() - start)
         return best
