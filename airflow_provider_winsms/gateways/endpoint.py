@@ -1,4 +1,4 @@
-"""Where a gateway is reached, and by which credentials."""
+"""The endpoint of a gateway: its address, its credentials and the limits of its use."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a gateway is reached, how, and as whom.
+    """The address of a gateway, the credentials, and the limits of its use.
 
-    :param name: what the user calls it, for errors.
+    :param name: the id of the connection, for errors.
     :param base_url: without a trailing slash.
-    :param connect_timeout: seconds until the connection must stand.
+    :param connect_timeout: seconds until the connection must be open.
     :param read_timeout: seconds without a byte after which an answer counts as lost. A whole answer may take
         ten times as long.
-    :param page_size: rows asked for in one request of a list.
-    :param requests_per_second: the most requests per second, or ``None``.
-    :param max_concurrent_requests: the most requests about deliveries, or pages of a list, that are on their
-        way at a time.
-    :param hash_secret: what numbers and texts are hashed with where they may not be stored, or ``None``.
+    :param page_size: rows per request of a list.
+    :param requests_per_second: the rate limit; ``None`` for none.
+    :param max_concurrent_requests: the most requests for delivery states, or for pages of a list, that are in
+        flight at a time.
+    :param hash_secret: the key that hashes numbers and texts where they may not be stored, or ``None``.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Endpoint:
 
     @property
     def answer_timeout(self) -> float:
-        """Seconds that a whole answer may take, however slowly its bytes drip in."""
+        """Seconds that a whole answer may take."""
         return 10 * self.read_timeout
 
     @property
-    def where(self) -> str:
-        """The gateway in words, for errors: its connection and its host, without what may be secret."""
+    def description(self) -> str:
+        """The gateway in words, for errors: its connection and its host. It holds no secret."""
         host = re.split(r"[/?#]", self.base_url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
         return f"gateway of the connection {self.name!r} at {host}"
 

@@ -1,7 +1,7 @@
-"""Numbers as they come over a wire. One that nobody can hold is unknown, and says nothing against the rest.
+"""Numbers in answers. A number that is out of range is unknown; the rest of its answer stays valid.
 
-JSON bounds neither digits nor exponents: Python writes and reads no whole number of more than 4,300 digits,
-and ``decimal`` none whose exponent has more than 18.
+JSON bounds neither digits nor exponents. Python reads and writes no integer of more than 4,300 digits, and
+``decimal`` no number whose exponent has more than 18.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 ID_END = 2**63
-"""Ids are lower: databases keep them in 64 bits, one of which is the sign."""
+"""Ids are lower: databases store them as signed 64-bit integers."""
 
 PRICE_END = Decimal(1000)
-"""Credits: no text costs as much. The tables of the ledger can add up ten million prices below it."""
+"""Credits: every price is lower. The ledger's tables can add up ten million such prices."""
 
 BALANCE_END = Decimal(10**10)
-"""Credits: no account has as many, and no column of an amount holds more."""
+"""Credits: every balance is lower, and so is every amount that a column can hold."""
 
 _CENT = Decimal("0.01")
 _PLACES = 2
@@ -26,8 +26,8 @@ _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
 _AMOUNT = re.compile(r"\s*[+-]?[0-9]{1,19}(?:\.[0-9]*)?\s*", re.ASCII)
 
 
-def decoded(document: bytes) -> Any:
-    """Return what JSON says: fractions as ``Decimal``, and as its text a number that Python cannot hold.
+def decode(document: bytes) -> Any:
+    """Decode JSON: fractions as ``Decimal``, and a number that Python cannot hold as its text.
 
     :raises ValueError: if it is not JSON.
     :raises RecursionError: if it is nested too deeply.
@@ -40,10 +40,10 @@ def decoded(document: bytes) -> Any:
         return json.loads(document, parse_float=_fraction, parse_int=_integer)
 
 
-def scanned(text: str, start: int) -> tuple[Any, int]:
-    """Return the value that begins at a place in a JSON document, as ``decoded`` does, and its end.
+def scan(text: str, start: int) -> tuple[Any, int]:
+    """Return the value that begins at an index of a JSON document, as ``decode`` does, and its end.
 
-    Raises what ``decoded`` raises.
+    Raises what ``decode`` raises.
     """
     try:
         return _scan(text, start)
@@ -71,10 +71,10 @@ _scan = json.JSONDecoder(parse_float=Decimal).raw_decode
 _scan_any_number = json.JSONDecoder(parse_float=_fraction, parse_int=_integer).raw_decode
 
 
-def whole(value: Any) -> int:
-    """Read a whole number that databases can keep: never a rounded one.
+def whole_number(value: Any) -> int:
+    """Read a whole number that databases can store. It is never rounded.
 
-    :raises ValueError: without a quote of what came instead.
+    :raises ValueError: the value is none. The text does not quote it.
     """
     if type(value) is int and 0 <= value < ID_END:
         return value
@@ -86,12 +86,12 @@ def whole(value: Any) -> int:
 
 
 def amount(value: Any, end: Decimal) -> Decimal | None:
-    """Read an amount of credits, to a hundredth; ``None`` if it is unknown: absent, or no such amount.
+    """Read an amount of credits, to a hundredth; ``None`` if it is absent or not such an amount.
 
-    :param end: what it must be below, and above the negative of.
+    :param end: the amount must be between it and its negative.
     """
     read = _decimal(value)
-    # Comparisons are exact; arithmetic has bounds, beyond which it raises.
+    # Comparisons are exact; arithmetic raises beyond its bounds.
     if read is None or not read.is_finite() or not -end < read < end:
         return None
     is_fine = int(read.as_tuple().exponent) < -_PLACES
@@ -100,7 +100,7 @@ def amount(value: Any, end: Decimal) -> Decimal | None:
 
 
 def price(value: Any) -> Decimal | None:
-    """Read what a text costs, or what comes back for it: an amount that is not negative."""
+    """Read the price of a text, or its refund: an amount that is not negative."""
     read = amount(value, PRICE_END)
     return None if read is None or read < 0 else read
 

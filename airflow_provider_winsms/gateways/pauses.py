@@ -1,7 +1,7 @@
-"""Pauses that a thread makes while it reads an answer, so that an event loop has its turn.
+"""Pauses of a thread that decodes an answer, so that an event loop can run.
 
-Python takes its interpreter lock from a thread 5 milliseconds after another one wants it, and an event loop
-wants it several times in one turn. A thread that sleeps for a moment hands the lock on at once.
+A thread that asks for Python's interpreter lock gets it after 5 milliseconds, and an event loop asks several
+times per iteration. A thread that sleeps for a moment releases the lock at once.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAUSE = 50e-6
-_ROWS_AT_A_STRETCH = 64
+_ROWS_PER_PAUSE = 64
 
-_makes_pauses: ContextVar[bool] = ContextVar("makes_pauses", default=False)
+_is_pausing: ContextVar[bool] = ContextVar("makes_pauses", default=False)
 
 
 @contextmanager
-def reading_in_turn(lock: AbstractContextManager[object]) -> Iterator[None]:
-    """Read while no other thread with this lock does; ``with_pauses`` makes pauses meanwhile."""
+def exclusive_reading(lock: AbstractContextManager[object]) -> Iterator[None]:
+    """Hold the lock, and let ``with_pauses`` pause in this context."""
     with lock:
-        token = _makes_pauses.set(True)
+        token = _is_pausing.set(True)
         try:
             yield
         finally:
-            _makes_pauses.reset(token)
+            _is_pausing.reset(token)
 
 
 def with_pauses(rows: Iterable[T]) -> Iterator[T]:
-    """Walk through rows, with pauses if this thread reads in turn."""
-    return _walk(rows) if _makes_pauses.get() else iter(rows)
+    """Yield rows, with pauses in the context of ``exclusive_reading``."""
+    return _paused(rows) if _is_pausing.get() else iter(rows)
 
 
-def _walk(rows: Iterable[T]) -> Iterator[T]:
+def _paused(rows: Iterable[T]) -> Iterator[T]:
     for count, row in enumerate(rows, start=1):
         yield row
-        if count % _ROWS_AT_A_STRETCH == 0:
+        if count % _ROWS_PER_PAUSE == 0:
             time.sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""What an answer means: a result, or the error that says what the caller does next."""
+"""The meaning of an HTTP answer: a result, or the error that tells the caller's next move."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LONGEST_RETRY_AFTER = 24 * 3600.0
 LONGEST_HEAD = 1024 * 1024
 # A chunk of one byte takes six on the wire.
-MOST_FRAMING = 8
+FRAMING_FACTOR = 8
 _LONGEST_REFUSAL = 1024 * 1024
 _HIDDEN_REASON = "its reason is not shown, as it may quote a text, a number or the key"
 _PERSONAL_DIGITS = re.compile(r"\d{7,}")
@@ -56,11 +56,11 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-class Body:
-    """A request's body, which knows whether a connection ever took it.
+class RequestBody:
+    """A request's body, which records whether a connection took it.
 
-    The body is asked for after the connection stands and the head is written. A request whose body nobody
-    asked for was not carried out, whatever went wrong.
+    ``requests`` takes the body after the connection is open and the head is written. A request whose body was
+    not taken was not executed, whatever the error.
     """
 
     def __init__(self, content: bytes | None) -> None:
@@ -76,15 +76,15 @@ class Body:
 
     @property
     def never_left(self) -> bool:
-        """Whether it is certain that the request never left; of a request without a body, it never is."""
+        """Whether the request certainly never left. Without a body this is never certain."""
         return bool(self._content) and not self._was_taken
 
 
 def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
-    """Return what an answer says, or raise what it means.
+    """Return the result of an answer, or raise its error.
 
-    A 200 that cannot be read and a 5xx may come after the request was carried out. So may a 4xx or a redirect
-    that is not the gateway's own refusal: a proxy, a firewall or a portal answers with those too.
+    The request may have been executed before an unreadable 200 or a 5xx. So it may before a 4xx or a redirect
+    that is not the gateway's own refusal: proxies, firewalls and portals answer with those too.
     """
     if answer.status == HTTPStatus.OK:
         return _read_success(call, answer, endpoint)
@@ -92,24 +92,24 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
 
 
 def read_parts(
-    call: Call[T], key: str, pieces: Iterable[bytes], endpoint: Endpoint, most: int = PART_ROWS
+    call: Call[T], key: str, chunks: Iterable[bytes], endpoint: Endpoint, most: int = PART_ROWS
 ) -> Iterator[T]:
-    """Yield what a successful answer says, part by part, or raise what it means.
+    """Yield the results of a successful answer part by part, or raise its error.
 
-    :param key: of the list of rows.
-    :param pieces: the answer's body, cut anywhere; what iterating over it raises is passed on.
-    :param most: rows in one part.
+    :param key: the key of the list of rows.
+    :param chunks: the answer's body, cut anywhere. Errors of the iteration are passed on.
+    :param most: the most rows of one part.
     """
     try:
-        for rows in parts_of(pieces, key, most):
+        for rows in parts_of(chunks, key, most):
             yield _parsed(call, {key: rows}, endpoint)
     except DocumentError as error:
         raise lost_answer(call, f"its answer {error}", endpoint) from None
 
 
-def whole_answer(response: requests.Response, pieces: Iterable[bytes]) -> Answer:
+def whole_answer(response: requests.Response, chunks: Iterable[bytes]) -> Answer:
     """Read a body to its end."""
-    return Answer(response.status_code, response.headers, b"".join(pieces))
+    return Answer(response.status_code, response.headers, b"".join(chunks))
 
 
 def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
@@ -125,7 +125,7 @@ def _parsed(call: Call[T], document: Any, endpoint: Endpoint) -> T:
         return call.parse(document)
     except SmsError:
         raise
-    # Whatever is wrong with an answer, the request behind it was carried out.
+    # Whatever is wrong with a 200, its request was executed.
     except Exception as error:  # noqa: BLE001
         what = f"its answer does not have the promised shape ({_shape_error(error)})"
         raise lost_answer(call, what, endpoint) from None
@@ -136,14 +136,14 @@ def _shape_error(error: Exception) -> str:
 
 
 def failure_of(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
-    """Return the error that an answer other than success means."""
+    """Return the error of an answer that is no success."""
     status, document = answer.status, _document_of(answer)
     reason = _reason(document, endpoint.gateway)
     where = f"{call.operation}: HTTP {status}{reason}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        msg = f"{where}. The {endpoint.where} asks for fewer requests."
+        msg = f"{where}. The {endpoint.description} asks for fewer requests."
         return GatewayUnavailable(msg, _retry_after(answer))
-    if _may_have_been_carried_out(status):
+    if _may_have_been_executed(status):
         return lost_answer(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
     if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
         what = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
@@ -159,7 +159,7 @@ def failure_of(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     )
 
 
-def _may_have_been_carried_out(status: int) -> bool:
+def _may_have_been_executed(status: int) -> bool:
     return (
         status >= HTTPStatus.INTERNAL_SERVER_ERROR
         or status < HTTPStatus.MULTIPLE_CHOICES
@@ -168,7 +168,7 @@ def _may_have_been_carried_out(status: int) -> bool:
 
 
 def _document_of(answer: Answer) -> Any:
-    """Return the JSON of an answer, or ``None`` if it is none."""
+    """Return the JSON of an answer, or ``None`` if it is not JSON."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -176,7 +176,7 @@ def _document_of(answer: Answer) -> Any:
 
 
 def _reason(document: Any, gateway: Gateway) -> str:
-    """Return the gateway's own words as far as it documents them: what else it says may quote anything."""
+    """Return the gateway's own words as far as it documents them. Any other words may quote anything."""
     words = " ".join(gateway.error_text(document).split())
     known = (text for text in gateway.error_texts if words.startswith(text))
     return f" ({next(known, _HIDDEN_REASON).rstrip('.')})" if words else ""
@@ -192,30 +192,32 @@ def lost_answer(
 ) -> SmsError:
     """Return the error of a request without an answer."""
     if never_left:
-        return GatewayUnavailable(f"{call.operation}: the {endpoint.where} could not be reached ({what}).")
+        return GatewayUnavailable(
+            f"{call.operation}: the {endpoint.description} could not be reached ({what})."
+        )
     if call.is_repeatable:
         return GatewayUnavailable(
-            f"{call.operation}: no usable answer from the {endpoint.where} ({what}).", retry_after
+            f"{call.operation}: no usable answer from the {endpoint.description} ({what}).", retry_after
         )
     return OutcomeUnknown(
-        f"{call.operation}: submitted to the {endpoint.where}, and then {what}. "
+        f"{call.operation}: submitted to the {endpoint.description}, and then {what}. "
         "It may have been carried out; it is not repeated."
     )
 
 
-def malformed_answer(call: Call[Any], error: Exception, body: Body, endpoint: Endpoint) -> SmsError:
-    """Tell a request that cannot be made from one that may have left; the error's text may not be shown."""
+def malformed_answer(call: Call[Any], error: Exception, body: RequestBody, endpoint: Endpoint) -> SmsError:
+    """Return the error of a request that cannot be made or may have left, without the text of ``error``."""
     what = type(error).__name__
     if body.never_left or not body:
         return ConfigurationError(
-            f"{call.operation}: the request to the {endpoint.where} cannot be made ({what}). "
+            f"{call.operation}: the request to the {endpoint.description} cannot be made ({what}). "
             "Check the base URL and the API key."
         )
     return lost_answer(call, what, endpoint)
 
 
-def longest_body(call: Call[Any], status: int) -> int:
-    """Return how many bytes of an answer are read: of one that is no success, little is to be said."""
+def answer_limit(call: Call[Any], status: int) -> int:
+    """Return the most bytes that the body of an answer may have. An error answer needs few."""
     most = call.max_answer_bytes
     return most if status == HTTPStatus.OK else min(most, _LONGEST_REFUSAL)
 
@@ -223,8 +225,8 @@ def longest_body(call: Call[Any], status: int) -> int:
 def clock_reading(
     answer: Answer, gateway: Gateway, asked_at: DateTime, answered_at: DateTime
 ) -> ClockReading | None:
-    """Read ``Date``, which is in GMT (RFC 9110, section 6.6.1), or else the gateway's own time."""
-    # The answer of a cache is as old as it says (RFC 9111, section 5.1), or older.
+    """Read the clock from ``Date`` (GMT, RFC 9110, section 6.6.1), or else from the answer's own time."""
+    # The answer of a cache is at least as old as its Age (RFC 9111, section 5.1).
     if answer.headers.get("Age", "0").strip() != "0":
         return None
     clock = f"the clock of {gateway.name}"
@@ -235,7 +237,6 @@ def clock_reading(
 
 
 def _date(answer: Answer) -> datetime | None:
-    """Return the most bytes that the body of an answer may have."""
     try:
         date = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
     except ValueError:
@@ -254,5 +255,4 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def _seconds_until(date: str) -> float:
-    """Return what the gateway's clock showed, if the answer says it."""
     return email.utils.parsedate_to_datetime(date).timestamp() - time.time()

@@ -1,8 +1,8 @@
-"""The session of ``requests`` beneath the transport: it bounds what one answer may take, and names causes.
+"""The ``requests`` session beneath the transport: it bounds each answer, and names the causes of errors.
 
-``requests`` bounds the wait for each read alone. A server that drips the head of an answer byte by byte, or
-sends interim answers, chunk extensions or trailers without end, would hold it for ever. Here each read waits
-for what is left of the answer's own time. One layer of encoding is undone, a bounded piece at a time.
+``requests`` bounds only the wait for each read. A server could hold it for ever: it sends the head of an
+answer byte by byte, or interim answers, chunk extensions or trailers without end. Here each read waits at
+most for the rest of the answer's own time. One layer of encoding is decoded, in chunks of bounded size.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 READ_SIZE = 64 * 1024
-"""Bytes: the most that is read, or decoded, at a time."""
+"""Bytes: the most that is read or decompressed at a time."""
 
-FAULTS = (OSError, HTTPError)
-"""What submitting a request, and reading its answer, raises."""
+NETWORK_ERRORS = (OSError, HTTPError)
+"""The errors of submitting a request and of reading its answer."""
 
-# One connection for each thread that may share a session: by default there are ten.
-_MOST_AT_ONCE = 32
+# One connection for each thread that may share a session; the default is ten.
+_POOL_SIZE = 32
 _FIRST_FINAL_STATUS = 200
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
@@ -41,10 +41,10 @@ _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})\b")
 class Exchange:
     """One request and its answer, with the bounds of the answer.
 
-    The time that the caller takes over a piece of the body does not count.
+    The time in which the caller works on a chunk of the body does not count.
 
-    :param seconds: from the request's beginning to the end of its answer.
-    :param wire_bytes: of the answer's head, interim answers, framing and body.
+    :param seconds: the time from the request's beginning to the end of its answer.
+    :param wire_bytes: the bytes of the answer's head, interim answers, framing and body.
     :param clock: monotonic seconds.
     """
 
@@ -56,42 +56,42 @@ class Exchange:
         self._socket: Any = None
         self._answer: HTTPResponse | None = None
         self.broken_bound = ""
-        """In words, as a sentence's end: the bound that ended the exchange."""
+        """The bound that ended the exchange, in words that end a sentence."""
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the request is out as far as it will be, and an answer is being waited for."""
+        """Whether the request was submitted, and the exchange waits for its answer."""
         return self._socket is not None
 
     def abort(self) -> None:
-        """End the exchange from another thread: its next read, or the one under way, fails."""
+        """End the exchange from another thread: its current or next read fails."""
         self.broken_bound = "the caller gave up"
         if self._socket is not None:
-            # An SSLSocket would forget its TLS, and one within another has no shutdown of its own.
+            # SSLSocket.shutdown would drop the TLS state, and TLS within TLS has no shutdown of its own.
             plain = getattr(self._socket, "socket", self._socket)
             with suppress(OSError):
                 socket.socket.shutdown(plain, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the answer, which urllib3 leaves open where it cannot make its own of it."""
+        """Close the answer. urllib3 leaves it open where it cannot wrap it."""
         if self._answer is not None:
             self._answer.close()
 
     def await_answer(self, sock: Any, answer: HTTPResponse) -> None:
-        """Note where the answer comes from, and what reads it."""
+        """Note the socket of the answer, and its reader."""
         self._socket, self._answer = sock, answer
         self._charge()
         self._check()
 
     def resume(self) -> None:
-        """Count from now on: until here, the caller was busy with what it was given."""
+        """Start the clock again: until now the caller worked on a chunk."""
         self._since = self._clock()
 
     def receive(self, sock: Any, longest_wait: float | None, read: Callable[[], int]) -> int:
-        """Read once, and return how many bytes came.
+        """Read once, and return the number of bytes.
 
         :param longest_wait: seconds for this read alone.
-        :raises OSError: a bound is broken; ``broken_bound`` says which.
+        :raises OSError: a bound is broken; ``broken_bound`` names it.
         """
         self._charge()
         self._check()
@@ -120,24 +120,23 @@ class Exchange:
 class Session(requests.Session):
     """A pooled session that several threads may share.
 
-    :param headers: of every request.
-    :param trust_env: whether proxies, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc of the environment count.
+    :param headers: the headers of every request.
+    :param trust_env: whether proxies, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc of the environment apply.
     """
 
     def __init__(self, headers: Mapping[str, str], *, trust_env: bool) -> None:
         super().__init__()
         self.trust_env = trust_env
-        # As an auth callable: with none, requests would overwrite the header with what ~/.netrc has for
-        # the host.
+        # An auth callable, as requests would else overwrite the header with the host's entry in ~/.netrc.
         self.auth = lambda request: _with_headers(request, headers)
-        adapter = _Adapter(pool_maxsize=_MOST_AT_ONCE)
+        adapter = _Adapter(pool_maxsize=_POOL_SIZE)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
     def submit(self, exchange: Exchange, method: str, url: str, **options: Any) -> requests.Response:
-        """Submit a request, and return its answer when its head is there.
+        """Submit a request, and return its answer as soon as the head is read.
 
-        Takes and raises what ``requests.Session.request`` does.
+        It takes the arguments and raises the errors of ``requests.Session.request``.
         """
         token = _exchange.set(exchange)
         try:
@@ -149,41 +148,39 @@ class Session(requests.Session):
             _exchange.reset(token)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Know of no redirects: to look at one, requests would read its body without a bound."""
+        """Return no target: requests would read the body of a redirect without a bound."""
 
 
 def body_of(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body of an answer as it arrives, its encoding undone, in pieces of ``READ_SIZE`` at most.
+    """Yield the decoded body of an answer as it arrives, in chunks of at most ``READ_SIZE``.
 
-    :raises EncodingError: it has more than one encoding, one that was not asked for, or breaks off.
+    :raises EncodingError: the encoding was not asked for, is one of several, or the body is cut off.
     """
-    # iter_content would wait until a piece is full, however slowly its bytes drip in.
-    pieces = iter(lambda: response.raw.read1(READ_SIZE, decode_content=False), b"")
+    # iter_content would wait until a chunk is full, however slowly the bytes arrive.
+    chunks = iter(lambda: response.raw.read1(READ_SIZE, decode_content=False), b"")
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in {"", "identity"}:
-        return pieces
+        return chunks
     if encoding in {"gzip", "x-gzip", "deflate"}:
-        return _inflated(pieces)
+        return _inflated(chunks)
     msg = "is encoded in a way that was not asked for"
     raise EncodingError(msg)
 
 
 class EncodingError(Exception):
-    """An answer whose encoding cannot be undone. The text says why with a verb, and quotes nothing of it."""
+    """An answer's encoding cannot be decoded. The text is a verb phrase, and quotes nothing of the answer."""
 
 
 def cause_of(error: Exception) -> str:
-    """Return what went wrong, without the texts of errors: they hold addresses and values of headers."""
-    root = _root(error)
-    words = _words(root)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy: {words}"
-    return words
+    """Return the cause of an error without its text, which may hold addresses and values of headers."""
+    root = _root_cause(error)
+    cause = _describe(root)
+    return f"the proxy: {cause}" if isinstance(error, requests.exceptions.ProxyError) else cause
 
 
 def has_no_connection(error: Exception) -> bool:
-    """Whether an error says that no connection came about."""
-    return isinstance(error, requests.ConnectTimeout) or isinstance(_root(error), NewConnectionError)
+    """Whether an error says that no connection was opened."""
+    return isinstance(error, requests.ConnectTimeout) or isinstance(_root_cause(error), NewConnectionError)
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
@@ -200,8 +197,8 @@ class _BoundedResponse(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # An interim answer has no body and another one behind it (RFC 9110, section 15.2). http.client knows
-        # of 100 alone, and would take the answer behind a 103 for that to the next request.
+        # An interim answer has no body, and another answer follows it (RFC 9110, section 15.2). http.client
+        # knows only 100: it would take the answer after a 103 for the answer to the next request.
         while self.status < _FIRST_FINAL_STATUS:
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
@@ -243,7 +240,7 @@ def _bound_answers_of(manager: Any) -> None:
 
 @cache
 def _bounded(pool: Any) -> Any:
-    """Return a class of pools whose connections read answers within their bounds."""
+    """Return a pool class whose connections read answers within their bounds."""
     if pool.ConnectionCls.response_class is _BoundedResponse:
         return pool
     connection = type("Connection", (pool.ConnectionCls,), {"response_class": _BoundedResponse})
@@ -255,11 +252,11 @@ def _with_headers(request: requests.PreparedRequest, headers: Mapping[str, str])
     return request
 
 
-def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        for piece in pieces:
-            rest = piece
+        for chunk in chunks:
+            rest = chunk
             while rest:
                 # One gzip file may follow another (RFC 1952, section 2.2).
                 inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflater.eof else inflater
@@ -274,15 +271,15 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise EncodingError(msg)
 
 
-def _root(error: BaseException) -> BaseException:
-    """Follow what ``requests`` and ``urllib3`` wrap around the error that began it."""
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first error, which ``requests`` and ``urllib3`` wrap in their own."""
     for inner in (getattr(error, "original_error", None), getattr(error, "reason", None), *error.args[:1]):
         if isinstance(inner, BaseException):
-            return _root(inner)
+            return _root_cause(inner)
     return error
 
 
-_WORDS = {
+_CAUSES = {
     "NameResolutionError": "the host name could not be resolved",
     "ConnectTimeoutError": "no connection in time",
     "ReadTimeoutError": "no answer in time",
@@ -295,21 +292,21 @@ _WORDS = {
 }
 
 
-def _words(root: BaseException) -> str:
+def _describe(root: BaseException) -> str:
     name = type(root).__name__
-    if name in _WORDS:
-        return f"{_WORDS[name]}: {name}"
+    if name in _CAUSES:
+        return f"{_CAUSES[name]}: {name}"
     if isinstance(root, NewConnectionError):
         return f"no connection: {getattr(root.__cause__, 'strerror', None) or name}"
     if isinstance(root, ssl.SSLError):
-        return _words_about_tls(root)
+        return _describe_tls(root)
     if "CA certificate bundle" in str(root):
         return "the file of trusted certificates that REQUESTS_CA_BUNDLE names is not there"
     refused = _TUNNEL_REFUSED.match(str(root))
     return f"it answered {refused[1]}" if refused else name
 
 
-def _words_about_tls(error: ssl.SSLError) -> str:
+def _describe_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted: {error.verify_message.rstrip('.')}. "

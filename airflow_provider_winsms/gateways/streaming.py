@@ -1,7 +1,7 @@
-"""Reads a JSON document of any length row by row, while it arrives.
+"""Streaming: a JSON document of any length is read row by row, while it arrives.
 
-The rows are the values of one list, which stands under a key of the document. They are decoded by the
-scanner of ``json`` itself, so that a row is what ``json.loads`` would make of it.
+The rows are the values of one list under a key of the document. The scanner of ``json`` itself decodes them,
+so each row equals the result of ``json.loads``.
 """
 
 from __future__ import annotations
@@ -10,43 +10,43 @@ import codecs
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.gateways.numbers import decoded, scanned
+from airflow_provider_winsms.gateways.numbers import decode, scan
 from airflow_provider_winsms.gateways.pauses import with_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    # Objects, but for rows that cannot be read.
+    # An object, or anything else where the row is unreadable.
     Row = Any
 
 PART_ROWS = 1000
-"""The most rows that are handed out together, unless a transport says otherwise."""
+"""The most rows of one part, unless a transport sets another number."""
 
 LONGEST_VALUE = 1024 * 1024
-"""Characters: the longest row that is read, and the longest value beside the rows."""
+"""Characters: the longest row, and the longest value beside the rows, that are read."""
 
-_LONGEST_AT_A_STRETCH = 512 * 1024
-_LEAST_READ = 64 * 1024
-_NO_SPACE = re.compile(r"[^ \t\n\r]")
-_BEGINS_A_NUMBER = "-0123456789"
-_NO_NUMBER = re.compile(r"[^-+.0-9eE]")
+_LONGEST_DECODED_AT_ONCE = 512 * 1024
+_MIN_READ_BYTES = 64 * 1024
+_NOT_SPACE = re.compile(r"[^ \t\n\r]")
+_NUMBER_STARTS = "-0123456789"
+_NOT_IN_NUMBER = re.compile(r"[^-+.0-9eE]")
 
 
 class DocumentError(Exception):
-    """A document that is not what it must be. The text says so with a verb, and quotes nothing of it."""
+    """The document is malformed. The text is a verb phrase, and quotes nothing of the document."""
 
 
-def parts_of(pieces: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterator[list[Row]]:
-    """Yield the rows under ``key``: ``most`` at a time, or fewer if they are long.
+def parts_of(chunks: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterator[list[Row]]:
+    """Yield the rows under ``key`` in parts of ``most`` rows, or of fewer if they are long.
 
-    Parts are handed out while the document arrives; the last one, only when the document is known to be
-    whole.
+    Parts are yielded while the document arrives. The last part is yielded only after the document has proved
+    to be whole.
 
-    :param pieces: the document in UTF-8, cut anywhere. What iterating over it raises is passed on.
-    :raises DocumentError: it is not whole JSON, does not have one list under the key, or has a value that is
-        too long.
+    :param chunks: the document in UTF-8, cut anywhere. Errors of the iteration are passed on.
+    :raises DocumentError: the document is not whole JSON, does not have one list under the key, or has a
+        value that is too long.
     """
-    document = _Document(pieces)
+    document = _Document(chunks)
     last: list[Row] = []
     has_rows = False
     for name in document.names():
@@ -68,16 +68,16 @@ def parts_of(pieces: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterat
 
 
 def document_of(body: bytes) -> Any:
-    """Return a document as ``json.loads`` would make it, a long one row by row.
+    """Decode a document like ``json.loads``, a long one row by row.
 
-    ``json`` lets no other thread have its turn, an event loop's neither, until a document is decoded.
+    ``json`` blocks all other threads, and so an event loop, until it has decoded a document.
 
-    :raises DocumentError: it is not whole JSON, or is long and has a value that is too long.
+    :raises DocumentError: the document is not whole JSON, or it is long and has a value that is too long.
     """
-    if len(body) > _LONGEST_AT_A_STRETCH:
+    if len(body) > _LONGEST_DECODED_AT_ONCE:
         return _row_by_row(_Document([body]))
     try:
-        return decoded(body)
+        return decode(body)
     except (ValueError, RecursionError):
         raise _not_whole() from None
 
@@ -113,22 +113,22 @@ def _parts(document: _Document, most: int) -> Iterator[list[Row]]:
 
 
 class _Document:
-    """Text that comes in pieces, and a place in it that only moves forward."""
+    """A text that arrives in chunks, and a position in it that only moves forward."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
-        self._at = 0
-        self._is_all_here = False
+        self._position = 0
+        self._is_complete = False
 
     def names(self) -> Iterator[str]:
-        """Yield the names of an object. Its value must have been taken before the next one."""
+        """Yield the names of an object. Take the value of each before the next name."""
         for _ in self._elements("{", "}"):
             if self.peek() != '"':
                 raise _not_whole()
             name, _length = self.value()
-            self._take(":")
+            self._expect(":")
             yield name
 
     def values(self) -> Iterator[tuple[Any, int]]:
@@ -142,72 +142,72 @@ class _Document:
         while True:
             value, end = self._scanned()
             if end:
-                length = end - self._at
+                length = end - self._position
                 _check_length(length)
-                self._at = end
+                self._position = end
                 return value, length
-            if self._is_all_here:
+            if self._is_complete:
                 raise _not_whole()
-            self._read_on()
+            self._read_more()
 
     def peek(self) -> str:
-        """Go on to the next character that is not white space, and return it; empty at the end."""
+        """Move to the next character that is not white space, and return it; empty at the end."""
         while True:
-            found = _NO_SPACE.search(self._text, self._at)
-            self._at = found.start() if found else len(self._text)
-            if found or self._is_all_here:
+            found = _NOT_SPACE.search(self._text, self._position)
+            self._position = found.start() if found else len(self._text)
+            if found or self._is_complete:
                 return found[0] if found else ""
-            self._read_on()
+            self._read_more()
 
     def end(self) -> None:
-        """Read to the end, before which there must be nothing more."""
+        """Check that nothing but white space is left."""
         if self.peek():
             raise _not_whole()
 
     def _elements(self, opening: str, closing: str) -> Iterator[None]:
-        self._take(opening)
+        self._expect(opening)
         if self.peek() == closing:
-            self._take(closing)
+            self._expect(closing)
             return
         while True:
             yield
-            if self._take("," + closing) == closing:
+            if self._expect("," + closing) == closing:
                 return
 
-    def _take(self, allowed: str) -> str:
+    def _expect(self, allowed: str) -> str:
         char = self.peek()
         if not char or char not in allowed:
             raise _not_whole()
-        self._at += 1
+        self._position += 1
         return char
 
     def _scanned(self) -> tuple[Any, int]:
-        """Return the value here and its end: 0 if it is cut off, which looks like any other fault."""
+        """Return the next value and its end; 0 if it is cut off or malformed, which look the same."""
         try:
-            value, end = scanned(self._text, self._at)
+            value, end = scan(self._text, self._position)
         except ValueError:
             return None, 0
         except RecursionError:
             raise _not_whole() from None
-        is_number = self._text[self._at] in _BEGINS_A_NUMBER
-        if is_number and not self._is_all_here and not _NO_NUMBER.search(self._text, end):
+        is_number = self._text[self._position] in _NUMBER_STARTS
+        if is_number and not self._is_complete and not _NOT_IN_NUMBER.search(self._text, end):
             return None, 0
         return value, end
 
-    def _read_on(self) -> None:
-        rest = self._text[self._at :]
+    def _read_more(self) -> None:
+        rest = self._text[self._position :]
         _check_length(len(rest))
         read = bytearray()
-        # Small pieces are gathered: a row of many would be scanned anew with each of them.
-        while len(read) < _LEAST_READ and not self._is_all_here:
-            piece = next(self._pieces, None)
-            self._is_all_here = piece is None
-            read += piece or b""
+        # Small chunks are joined: a row of many chunks would else be scanned again for each of them.
+        while len(read) < _MIN_READ_BYTES and not self._is_complete:
+            chunk = next(self._chunks, None)
+            self._is_complete = chunk is None
+            read += chunk or b""
         try:
-            self._text = rest + self._decoder.decode(read, final=self._is_all_here)
+            self._text = rest + self._decoder.decode(read, final=self._is_complete)
         except UnicodeDecodeError:
             raise _not_whole() from None
-        self._at = 0
+        self._position = 0
 
 
 def _check_length(characters: int) -> None:

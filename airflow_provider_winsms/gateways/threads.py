@@ -1,4 +1,4 @@
-"""Threads that work for an event loop, and that no process waits for when it ends."""
+"""Daemon threads that work for an event loop. A process that ends does not wait for them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class DaemonThreads:
-    """At most so many daemon threads; each begins when all others are busy.
+    """A pool of daemon threads. A thread starts when all others are busy.
 
-    A process that ends waits for the threads of ``concurrent.futures``, and so for a request that hangs.
+    A process that ends would wait for the threads of ``concurrent.futures``, and so for a hanging request.
 
-    :param most: how many.
-    :param name: what each is called.
+    :param most: the most threads.
+    :param name: the name of each thread.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -32,9 +32,9 @@ class DaemonThreads:
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what work returns, or raise what it raises, in one of the threads.
+        """Run work in one of the threads, and return its result.
 
-        Cancelled, it leaves out work that has not begun, and does not wait for what has.
+        Cancellation drops work that has not begun, and does not wait for work that runs.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -45,13 +45,13 @@ class DaemonThreads:
         return await asyncio.wrap_future(future)
 
     async def end(self, seconds: float) -> None:
-        """End the threads, and wait for those that are not held up for longer."""
+        """End the threads, and wait for them, but no longer than so many seconds."""
         ends: list[Future[None]] = [Future() for _ in self._threads]
         for end in ends:
             self._jobs.put((end, None))
         if ends:
-            _, held_up = await asyncio.wait(map(asyncio.wrap_future, ends), timeout=seconds)
-            for each in held_up:
+            _, still_busy = await asyncio.wait(map(asyncio.wrap_future, ends), timeout=seconds)
+            for each in still_busy:
                 each.cancel()
 
     def _start(self) -> None:
@@ -66,11 +66,11 @@ class DaemonThreads:
 
     @staticmethod
     def _execute(future: Future[Any], work: Callable[[], Any] | None) -> bool:
-        """Do a job, and return whether it was not the last."""
+        """Run a job; return ``False`` if it was the last."""
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(work() if work else None)
-            # Whoever awaits it gets whatever it is.
+            # The caller that awaits the future gets every error.
             except BaseException as error:  # noqa: BLE001
                 future.set_exception(error)
         return work is not None

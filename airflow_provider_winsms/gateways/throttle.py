@@ -1,4 +1,4 @@
-"""How many requests may be on their way at once."""
+"""The adaptive limit of concurrent requests."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
 
 
 class Throttle:
-    """How many requests may be on their way: fewer where the gateway has trouble, and more again later.
+    """The limit of requests in flight: lower while the gateway has trouble, and higher again later.
 
-    Trouble is a 429, a 5xx, or no answer: it halves the number. As many answers as it allows add one.
+    A 429, a 5xx or a lost answer halves the limit. As many answers as the limit raise it by one.
 
-    :param most: the most there may be.
+    :param most: the highest limit.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._allowed = most
-        self._under_way = 0
+        self._in_flight = 0
         self._answered = 0
         self._is_stopped = False
         self._changed = threading.Condition()
 
     @property
     def allowed(self) -> int:
-        """How many may be on their way now."""
+        """The limit now."""
         return self._allowed
 
     def stop(self) -> None:
-        """Let no further request leave; one that failed is not tried again."""
+        """Let no further request leave, not even a retry."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
 
     def raise_if_stopped(self) -> None:
-        """Go on only if nobody said to stop.
+        """Check that ``stop`` was not called.
 
-        :raises SendStopped: if somebody did.
+        :raises SendStopped: it was.
         """
         if self._is_stopped:
             msg = "The task is being killed; nothing more is asked. A later try goes on."
@@ -50,33 +50,33 @@ class Throttle:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait until a request may leave, and watch how it fares: it is carried out in this context.
+        """Wait until a request may leave, and record its outcome. Execute the request in this context.
 
-        :raises SendStopped: if none may leave any more.
+        :raises SendStopped: no further request may leave.
         """
-        self._begin()
+        self._acquire()
         try:
             yield
         except GatewayUnavailable:
-            self._end(is_answered=False)
+            self._record(is_answered=False)
             raise
         except BaseException:
-            self._leave()
+            self._release()
             raise
-        self._end(is_answered=True)
+        self._record(is_answered=True)
 
-    def _begin(self) -> None:
+    def _acquire(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stopped or self._under_way < self._allowed)
+            self._changed.wait_for(lambda: self._is_stopped or self._in_flight < self._allowed)
             self.raise_if_stopped()
-            self._under_way += 1
+            self._in_flight += 1
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         with self._changed:
-            self._under_way -= 1
+            self._in_flight -= 1
             self._changed.notify_all()
 
-    def _end(self, *, is_answered: bool) -> None:
+    def _record(self, *, is_answered: bool) -> None:
         with self._changed:
             if is_answered:
                 self._answered += 1
@@ -84,4 +84,4 @@ class Throttle:
                     self._allowed, self._answered = self._allowed + 1, 0
             else:
                 self._allowed, self._answered = max(1, self._allowed // 2), 0
-        self._leave()
+        self._release()

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
 from airflow_provider_winsms.gateways.endpoint import Endpoint
-from airflow_provider_winsms.gateways.pauses import reading_in_turn
+from airflow_provider_winsms.gateways.pauses import exclusive_reading
 from airflow_provider_winsms.gateways.streaming import document_of
 from airflow_provider_winsms.gateways.threads import DaemonThreads
 from airflow_provider_winsms.gateways.transport import AsyncTransport
@@ -157,7 +157,7 @@ async def test_a_loop_has_its_turn_while_a_long_answer_is_decoded() -> None:
     turns, threads = Turns(), DaemonThreads(1, "reads")
 
     def decode() -> int:
-        with reading_in_turn(threading.Lock()):
+        with exclusive_reading(threading.Lock()):
             return turns.during(lambda: document_of(body))
 
     assert await turns.of(asyncio.create_task(threads.run(decode))) > 10

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def both_ways(body: bytes) -> tuple[str, str]:
     """Return what is made of a document row by row, and what ``json`` makes of it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "_LONGEST_AT_A_STRETCH", 0)
+        patch.setattr(rows, "_LONGEST_DECODED_AT_ONCE", 0)
         by_row = outcome(body)
     try:
         return by_row, repr(json.loads(body, parse_float=Decimal))

@@ -439,7 +439,7 @@ def both_ways(body: bytes, cuts: Iterable[int], least: int) -> tuple[list[Any] |
     """Return what is read in parts, and what is read whole; ``None`` for what cannot be."""
     with pytest.MonkeyPatch.context() as patch:
         # A document of megabytes for each example would take minutes.
-        patch.setattr("airflow_provider_winsms.gateways.streaming._LEAST_READ", least)
+        patch.setattr("airflow_provider_winsms.gateways.streaming._MIN_READ_BYTES", least)
         parts = outcome(
             lambda: [e for part in read_parts(CALL, NAME, pieces(body, cuts), WHERE) for e in part]
         )

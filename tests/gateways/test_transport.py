@@ -23,7 +23,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.gateways.endpoint import Endpoint
-from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, Pace, Transport
+from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, RateLimiter, Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sandbox import Sandbox
@@ -519,7 +519,7 @@ class TestPace:
     )
     def test_however_requests_come_the_rate_is_kept(self, rate: float, pauses: list[float]) -> None:
         time = Time()
-        pace = Pace(rate, time.clock)
+        pace = RateLimiter(rate, time.clock)
         starts = []
         for pause in pauses:
             time.now += pause
@@ -528,7 +528,7 @@ class TestPace:
         assert all(gap >= 1 / rate * (1 - 1e-9) - 1e-9 for gap in gaps)
 
     def test_threads_take_turns(self) -> None:
-        pace = Pace(10, lambda: 0.0)
+        pace = RateLimiter(10, lambda: 0.0)
         with ThreadPoolExecutor(8) as pool:
             places = sorted(pool.map(lambda _: pace.reserve(), range(100)))
         assert places == pytest.approx([n / 10 for n in range(100)])

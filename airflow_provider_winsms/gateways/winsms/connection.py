@@ -1,4 +1,4 @@
-"""The connection form of WinSMS, as data. ``provider_info`` gives it to Airflow, and the hook reads by it."""
+"""The connection form of WinSMS, as data for Airflow (``get_provider_info``) and for the hook."""
 
 from __future__ import annotations
 

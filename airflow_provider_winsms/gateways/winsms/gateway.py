@@ -1,8 +1,8 @@
-"""WinSMS REST v1: paths, authentication, and the wire in the words of ``messages``.
+"""WinSMS REST v1: paths, authentication, requests, and the rows of answers as ``messages``.
 
-Facts are from the WinSMS REST documents, of which two generations are about: the OpenAPI 3.0 one has
-integers for times and leaves null keys out, the Swagger 2.0 one has strings and explicit nulls. No answer
-declares a required field. So every field may be absent, null, or of either type.
+The facts are from the WinSMS REST documents, which exist in two generations. The OpenAPI 3.0 document has
+integers for times and leaves null keys out. The Swagger 2.0 document has strings and explicit nulls. Neither
+declares a required field in an answer. So every field may be absent, null, or of either type.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
-from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, whole
+from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, whole_number
 from airflow_provider_winsms.gateways.winsms.parsing import (
     DELIVERY_STATES,
     ERROR_KEYS,
-    MINUTES,
     REJECT_REASONS,
+    SECONDS_PER_MINUTE,
     TIME_STAMP,
     WIRE_TIME_DIGITS,
-    OfOneId,
+    IdAnswer,
     answers_of,
     balance_of,
     cancellation_of,
@@ -35,26 +35,26 @@ from airflow_provider_winsms.gateways.winsms.parsing import (
     checked_receipts,
     code_of,
     count_of,
-    first_that_comes_once,
+    deduplicated,
+    first_unambiguous_minute,
     flag_of,
-    groups_in_order,
+    groups_by_message,
+    id_column,
     id_of,
-    ids_of,
-    instant_of,
-    is_stamp,
+    is_text,
+    is_time_stamp,
     is_transfer_successful,
-    is_words,
     list_of,
-    optional_ids_of,
+    optional_id_column,
+    parse_minute,
+    parse_time,
     price_of,
-    read_instant,
-    rows_in,
+    recipient_rows,
     rows_of,
     sub_account_of,
+    text_column,
     text_of,
-    texts_of,
     unknown_receipt,
-    without_copies,
 )
 from airflow_provider_winsms.messages import (
     Answers,
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REFUSALS = frozenset({400, 401, 404, 405, 413, 415, 422})
-"""The statuses below 500 that the Swagger 2.0 document lists for what is posted; it lists no others."""
+"""The statuses below 500 that the Swagger 2.0 document lists for POST requests: these and no others."""
 _WIRE_TIME = "%Y%m%d%H%M"
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _RECIPIENT_BYTES = len('{"mobileNumber":""},')
@@ -98,7 +98,7 @@ class WinSMSGateway(Gateway):
 
     name = "WinSMS"
     lists_scheduled = True
-    # The document says 200 kB and leaves open whether that is 200,000 or 204,800.
+    # The document says 200 kB: 200,000 or 204,800 bytes.
     limits = Limits(
         recipients=1000,
         body_bytes=195_000,
@@ -122,16 +122,16 @@ class WinSMSGateway(Gateway):
     )
 
     def headers(self, api_key: str) -> dict[str, str]:
-        """Return the bare key, without a scheme before it, as the document has it."""
+        """Return the bare key, without a scheme, as the document shows it."""
         return {"AUTHORIZATION": api_key}
 
     def error_text(self, document: Any) -> str:
-        """Return ``errorMessage``, or ``authError`` of the oldest generation."""
+        """Return ``errorMessage``, or ``authError`` of the oldest document."""
         row = document if isinstance(document, dict) else {}
         return str(row.get("errorMessage") or row.get("authError") or "")
 
     def is_refusal(self, status: int, document: Any) -> bool:
-        """Whether it is ``errorDetails`` of the document, which says the status again and nothing else."""
+        """Whether an answer is the documented ``errorDetails``: the same status, and no other keys."""
         if status not in REFUSALS or not isinstance(document, dict):
             return False
         words = document.get("errorMessage")
@@ -139,24 +139,24 @@ class WinSMSGateway(Gateway):
             words = document.get("authError")
         return (
             document.keys() <= ERROR_KEYS
-            and is_stamp(document.get("timeStamp"))
-            and is_words(document.get("version"))
+            and is_time_stamp(document.get("timeStamp"))
+            and is_text(document.get("version"))
             and type(document.get("statusCode")) is int
             and document["statusCode"] == status
-            and is_words(words)
+            and is_text(words)
         )
 
     def answered_at(self, document: Any) -> DateTime | None:
-        """Read ``timeStamp``, whose zone is not documented: that of the other times, as far as is known."""
+        """Read ``timeStamp``. Its zone is not documented; it is read in the zone of the other times."""
         digits = str(document.get("timeStamp")) if isinstance(document, dict) else ""
         if not TIME_STAMP.fullmatch(digits):
             return None
-        minute = read_instant(digits[:WIRE_TIME_DIGITS], self.time_zone)
+        minute = parse_minute(digits[:WIRE_TIME_DIGITS], self.time_zone)
         milliseconds = int(digits[WIRE_TIME_DIGITS:])
         return minute and minute.add(microseconds=milliseconds * 1000)
 
     def message_bytes(self, message: Message) -> int:
-        """Return the bytes of a message without recipients; its comma is the one that its first lacks."""
+        """Return the bytes of a message without recipients. Its comma makes up for the first recipient's."""
         return len(_encode(self._wire_message(message, ())))
 
     def recipient_bytes(self, recipient: Recipient) -> int:
@@ -164,15 +164,16 @@ class WinSMSGateway(Gateway):
         return _RECIPIENT_BYTES + len(recipient.number)
 
     def first_possible_time(self, send_at: DateTime) -> DateTime:
-        """Round up to a minute that the wire can say: one that comes once on the gateway's clock.
+        """Round up to a minute that the wire can express: one that occurs once on the gateway's clock.
 
-        A time rounded down may be past, and a past time is sent at once; so is the later one of two that are
-        written alike, where clocks are put back, if the gateway takes it for the earlier one.
+        A time that is rounded down may be past, and WinSMS sends a past time at once. Where clocks are put
+        back, two minutes are written alike. If the gateway takes the later one for the earlier one, the text
+        goes out at once too.
 
         :returns: the same time, or a later one in UTC.
         """
-        seconds = -(-send_at.timestamp() // MINUTES) * MINUTES
-        seconds = first_that_comes_once(int(seconds), self.time_zone)
+        seconds = -(-send_at.timestamp() // SECONDS_PER_MINUTE) * SECONDS_PER_MINUTE
+        seconds = first_unambiguous_minute(int(seconds), self.time_zone)
         is_exact = seconds == send_at.timestamp()
         return send_at if is_exact else pendulum.from_timestamp(seconds)
 
@@ -197,13 +198,13 @@ class WinSMSGateway(Gateway):
         )
 
     def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
-        """``POST /sms/outgoing/status``, which reads only and may be repeated."""
+        """``POST /sms/outgoing/status``. It only reads, so it may be repeated."""
         return self._ids_call(
             "smsStatus", "/sms/outgoing/status", message_ids, "messageStatuses", self._delivery_report
         )
 
     def cancel(self, message_ids: Sequence[MessageId]) -> Call[Answers[Cancellation]]:
-        """``POST /sms/scheduled/delete``; repeated, it answers ``NOTFOUND``, and refunds nothing twice."""
+        """``POST /sms/scheduled/delete``. A repeat answers ``NOTFOUND``, and refunds nothing twice."""
         return self._ids_call(
             "deleteScheduledMessages",
             "/sms/scheduled/delete",
@@ -249,7 +250,7 @@ class WinSMSGateway(Gateway):
         )
 
     def opt_outs(self) -> Call[Columns[OptOut]]:
-        """``GET /sms/incoming/optout``: always the whole list, as the operation has no paging."""
+        """``GET /sms/incoming/optout``: always the whole list, as the operation has no pages."""
         return Call(
             "getOptoutMessages",
             "GET",
@@ -265,7 +266,7 @@ class WinSMSGateway(Gateway):
         return Call("getCreditBalance", "GET", "/credits/balance", balance_of, is_repeatable=True)
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
-        """``POST /credits/transfer``. Account numbers go without their leading ``W``."""
+        """``POST /credits/transfer``. Account numbers have no leading ``W`` here."""
         return Call(
             "transferCredits",
             "POST",
@@ -286,12 +287,12 @@ class WinSMSGateway(Gateway):
             "getSubAccounts",
             "GET",
             "/subaccounts",
-            lambda answer: tuple(map(sub_account_of, rows_in(answer, "subAccounts"))),
+            lambda answer: tuple(map(sub_account_of, rows_of(answer, "subAccounts"))),
             is_repeatable=True,
         )
 
     def message_ids(self, values: Iterable[object]) -> tuple[MessageId, ...]:
-        """Return integers: WinSMS refuses a whole request for one id that is none."""
+        """Return integers: WinSMS refuses a whole request for one id that is not an integer."""
         return tuple(dict.fromkeys(_message_id(value) for value in values))
 
     def _ids_call(
@@ -300,8 +301,8 @@ class WinSMSGateway(Gateway):
         path: str,
         message_ids: Sequence[MessageId],
         key: str,
-        parse_row: Callable[[Row], OfOneId],
-    ) -> Call[Answers[OfOneId]]:
+        parse_row: Callable[[Row], IdAnswer],
+    ) -> Call[Answers[IdAnswer]]:
         ids = self.message_ids(message_ids)
         return Call(
             operation,
@@ -313,7 +314,7 @@ class WinSMSGateway(Gateway):
             max_answer_bytes=_ENVELOPE_ANSWER_BYTES + _ID_ANSWER_BYTES * len(ids),
         )
 
-    def _page_call(  # noqa: PLR0917 - what differs between three lists
+    def _page_call(  # noqa: PLR0917 - the differences between three lists
         self,
         operation: str,
         path: str,
@@ -329,10 +330,10 @@ class WinSMSGateway(Gateway):
             rows, unreadable = listed, tuple[int, ...]()
             if not all(is_readable):
                 rows = list(compress(listed, is_readable))
-                unreadable = tuple(place for place, is_one in enumerate(is_readable) if not is_one)
+                unreadable = tuple(index for index, is_one in enumerate(is_readable) if not is_one)
                 check_some_are_readable(len(unreadable), len(listed))
             start = count_of(answer, "resultsOffset", offset)
-            # A full page of a list of unknown length may be the last one, or one of many.
+            # A full page of a list of unknown length may be the last one or not.
             end = None if len(listed) >= limit else start + len(listed)
             return Page(read(rows), start, count_of(answer, "resultsTotalAvailable", end), unreadable)
 
@@ -354,14 +355,14 @@ class WinSMSGateway(Gateway):
         return checked_receipts(self._matched(list_of(answer, "recipients"), recipients))
 
     def _batch_receipts(self, answer: Any, messages: Sequence[Message]) -> tuple[Receipt, ...]:
-        groups = groups_in_order(list_of(answer, "messages"), messages)
-        pairs = zip(map(rows_of, groups), messages, strict=True)
+        groups = groups_by_message(list_of(answer, "messages"), messages)
+        pairs = zip(map(recipient_rows, groups), messages, strict=True)
         return checked_receipts([r for rows, m in pairs for r in self._matched(rows, m.recipients)])
 
     def _matched(self, rows: Sequence[Any], recipients: Sequence[Recipient]) -> list[Receipt]:
-        """Match rows to recipients by number: the order of the rows is in the examples, but not promised.
+        """Match rows to recipients by number: the examples show their order, but no document promises it.
 
-        A recipient that the answer leaves out, or names too often, gets a receipt that knows nothing.
+        A recipient that the answer leaves out, or names too often, gets an unknown receipt.
         """
         by_number: defaultdict[str, list[Row]] = defaultdict(list)
         for row in reversed(rows):
@@ -369,13 +370,13 @@ class WinSMSGateway(Gateway):
                 by_number[text_of(row.get("mobileNumber"))].append(row)
         for number, needed in Counter(recipient.number for recipient in recipients).items():
             if len(by_number[number]) > needed:
-                by_number[number] = without_copies(by_number[number])
+                by_number[number] = deduplicated(by_number[number])
             if len(by_number[number]) != needed:
                 by_number[number] = [{}] * needed
         return [self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients]
 
     def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
-        # Some write a 0 for no id.
+        # An id of 0 stands for none.
         accepted, message_id = row.get("accepted"), id_of(row.get("apiMessageId")) or None
         if not isinstance(accepted, bool) or (accepted and message_id is None):
             return unknown_receipt(recipient)
@@ -398,7 +399,7 @@ class WinSMSGateway(Gateway):
         delivered = flag_of(row.get("statusDelivered"))
         state = DeliveryState.DELIVERED if delivered else DELIVERY_STATES.get(code, DeliveryState.UNKNOWN)
         return DeliveryReport(
-            message_id=whole(row.get("apiMessageId")),
+            message_id=whole_number(row.get("apiMessageId")),
             state=state,
             code=code,
             cost=price_of(row),
@@ -408,11 +409,11 @@ class WinSMSGateway(Gateway):
         )
 
     def _scheduled(self, rows: Sequence[Row]) -> Columns[ScheduledMessage]:
-        submitted, due = texts_of(rows, "submitTime"), texts_of(rows, "scheduledSendTime")
+        submitted, due = text_column(rows, "submitTime"), text_column(rows, "scheduledSendTime")
         return Columns(
             ScheduledMessage,
             {
-                "message_id": ids_of(rows, "apiMessageId"),
+                "message_id": id_column(rows, "apiMessageId"),
                 "number": self._numbers(rows),
                 "submitted_at": self._times(submitted),
                 "send_at": self._times(due),
@@ -424,32 +425,32 @@ class WinSMSGateway(Gateway):
         )
 
     def _incoming(self, rows: Sequence[Row]) -> Columns[IncomingMessage]:
-        received = texts_of(rows, "receiveTime")
+        received = text_column(rows, "receiveTime")
         return Columns(
             IncomingMessage,
             {
-                "message_id": ids_of(rows, "incomingApiMessageId"),
+                "message_id": id_column(rows, "incomingApiMessageId"),
                 "number": self._numbers(rows),
                 "received_at": self._times(received),
-                "text": texts_of(rows, "messageText"),
-                "in_reply_to": optional_ids_of(rows, "outgoingApiMessageId"),
+                "text": text_column(rows, "messageText"),
+                "in_reply_to": optional_id_column(rows, "outgoingApiMessageId"),
                 "raw": rows,
                 "received_at_wire": received,
             },
         )
 
     def _opt_outs(self, listed: Sequence[Any]) -> Columns[OptOut]:
-        """Read opt-outs, whatever their ids are: who opted out must not be texted."""
+        """Read opt-outs, even with unreadable ids: a number that opted out must not be texted."""
         rows: list[Row] = [row for row in listed if isinstance(row, dict)]
         check_some_are_readable(len(listed) - len(rows), len(listed))
-        received = texts_of(rows, "receiveTime")
+        received = text_column(rows, "receiveTime")
         return Columns(
             OptOut,
             {
                 "number": self._numbers(rows),
                 "opted_out_at": self._times(received),
-                "text": texts_of(rows, "messageText"),
-                "message_id": optional_ids_of(rows, "incomingApiMessageId"),
+                "text": text_column(rows, "messageText"),
+                "message_id": optional_id_column(rows, "incomingApiMessageId"),
                 "raw": rows,
                 "opted_out_at_wire": received,
             },
@@ -457,35 +458,35 @@ class WinSMSGateway(Gateway):
         )
 
     def _numbers(self, rows: Sequence[Row]) -> Sequence[str]:
-        return NumberReader(self.country_code).read_all(texts_of(rows, "mobileNumber"))
+        return NumberReader(self.country_code).read_all(text_column(rows, "mobileNumber"))
 
     def _time(self, value: Any) -> DateTime | None:
-        return instant_of(str(value or ""), self.time_zone)
+        return parse_time(str(value or ""), self.time_zone)
 
     def _times(self, values: Sequence[str]) -> list[DateTime | None]:
-        """Read times. Many rows have the same minute, and reading it is what takes the time."""
+        """Read times, each distinct minute once: many rows have the same, and reading one is slow."""
         zone = self.time_zone
-        known = {value: instant_of(value, zone) for value in set(values)}
+        known = {value: parse_time(value, zone) for value in set(values)}
         return [known[value] for value in values]
 
 
 def _encode(body: Any) -> bytes:
-    """Encode to ASCII with JSON's own escapes: no charset is documented that one could rely on."""
+    """Encode to ASCII with JSON's own escapes, as no charset is documented."""
     return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _wire_recipient(recipient: Recipient) -> dict[str, str]:
-    # WinSMS takes a clientMessageId too, and does not store it: so a reference stays here.
+    # WinSMS takes a clientMessageId, but does not store it. So a reference is not sent.
     return {"mobileNumber": recipient.number}
 
 
 def _message_id(value: object) -> int:
-    # Ids that were read once are read again at each poll.
+    # A fast path: ids that were read once are read again at each poll.
     if type(value) is int and 0 <= value < ID_END:
         return value
     try:
         digits = _GIVEN_ID.fullmatch(str(value))
-    # Python writes no integer of more than 4300 digits.
+    # Python writes no integer of more than 4,300 digits.
     except ValueError:
         digits = None
     if digits is None or (number := int(digits[1])) >= ID_END:

@@ -1,4 +1,4 @@
-"""The wire of WinSMS in the words of ``messages``."""
+"""Parsing: the rows and fields of WinSMS answers become those of ``messages``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pendulum
 from pendulum import DateTime
 
-from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, price, whole
+from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, price, whole_number
 from airflow_provider_winsms.gateways.pauses import with_pauses
 from airflow_provider_winsms.messages import (
     Answers,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-OfOneId = TypeVar("OfOneId", DeliveryReport, Cancellation)
+IdAnswer = TypeVar("IdAnswer", DeliveryReport, Cancellation)
 
 REJECT_REASONS = {
     "INSUFFICIENT CREDITS": RejectReason.NO_CREDITS,
@@ -44,7 +44,7 @@ REJECT_REASONS = {
     "OPTEDOUT": RejectReason.OPTED_OUT,
     "WASPADNC": RejectReason.DO_NOT_CONTACT,
 }
-"""``acceptError``, as the Swagger 2.0 document lists it."""
+"""The values of ``acceptError`` in the Swagger 2.0 document."""
 
 DELIVERY_STATES = {
     "INQUEUE": DeliveryState.QUEUED,
@@ -54,9 +54,9 @@ DELIVERY_STATES = {
     "FAILED": DeliveryState.FAILED,
     "BADDEST": DeliveryState.NOT_SENT,
 }
-"""``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
+"""The values of ``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
 
-# The oldest generation adds the last four to every answer, and has no errorMessage in a 401.
+# The oldest document adds the last four to every answer, and has no errorMessage in a 401.
 ERROR_KEYS = frozenset(
     {
         *("timeStamp", "version", "statusCode", "errorMessage"),
@@ -65,74 +65,75 @@ ERROR_KEYS = frozenset(
 )
 TIME_STAMP = re.compile(r"[0-9]{17}")
 WIRE_TIME_DIGITS = 12
-MINUTES = 60
-_ALL_BUT_A_MINUTE = timedelta(minutes=59)
+SECONDS_PER_MINUTE = 60
+_MINUTES_PER_HOUR = 60
+_FIFTY_NINE_MINUTES = timedelta(minutes=59)
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 _MOST_SINGLE_ROWS = 10
-"""If none of more rows than this can be read, it is the answer that is wrong, and not single rows of it."""
+"""If more rows than this are all unreadable, the answer is malformed, and not single rows of it."""
 
 
-def instant_of(digits: str, time_zone: str) -> DateTime | None:
-    """Read twelve digits, a minute on the clock of a zone; ``None`` if they are no time."""
+def parse_time(digits: str, time_zone: str) -> DateTime | None:
+    """Read twelve digits, a minute on the clock of a zone; ``None`` if they are not a time."""
     if len(digits) != WIRE_TIME_DIGITS or not digits.isdecimal():
         return None
     hour, minute = _hour(digits[:10], time_zone), int(digits[10:])
-    if hour is None or minute >= MINUTES:
+    if hour is None or minute >= _MINUTES_PER_HOUR:
         return None
-    if hour.is_even:
+    if hour.has_constant_offset:
         begin = hour.begin
         zone = begin.tzinfo
         return DateTime(begin.year, begin.month, begin.day, begin.hour, minute, tzinfo=zone, fold=begin.fold)
-    return read_instant(digits, time_zone)
+    return parse_minute(digits, time_zone)
 
 
 class _Hour(NamedTuple):
     """An hour on a clock.
 
-    :param is_even: whether all its minutes are as far from UTC as the first.
+    :param has_constant_offset: whether all its minutes have the same offset from UTC.
     """
 
     begin: DateTime
-    is_even: bool
+    has_constant_offset: bool
 
 
 @lru_cache(maxsize=4096)
 def _hour(digits: str, time_zone: str) -> _Hour | None:
-    """Read an hour. Many texts have the same, and to make sense of it is what takes the time."""
-    begin, end = read_instant(f"{digits}00", time_zone), read_instant(f"{digits}59", time_zone)
+    """Read an hour. It is cached: many texts have the same hour, and reading one is slow."""
+    begin, end = parse_minute(f"{digits}00", time_zone), parse_minute(f"{digits}59", time_zone)
     if begin is None or end is None:
         return None
-    return _Hour(begin, end - begin == _ALL_BUT_A_MINUTE and begin.hour == int(digits[8:]))
+    return _Hour(begin, end - begin == _FIFTY_NINE_MINUTES and begin.hour == int(digits[8:]))
 
 
-def read_instant(digits: str, time_zone: str) -> DateTime | None:
-    """Read digits that are a minute; ``None`` if the calendar lacks it."""
+def parse_minute(digits: str, time_zone: str) -> DateTime | None:
+    """Read twelve digits as a minute; ``None`` if the calendar lacks it."""
     year, month, day, hour, minute = int(digits[:4]), *(int(digits[i : i + 2]) for i in (4, 6, 8, 10))
     try:
         time = pendulum.datetime(year, month, day, hour, minute, tz=time_zone)
-        # A platform's stand-in for no time, such as the first minute of year 1, may not exist in UTC.
+        # A placeholder for no time, such as the first minute of year 1, may not exist in UTC.
         time.in_timezone("UTC")
     except (ValueError, OverflowError):
         return None
     return time
 
 
-def is_stamp(value: object) -> bool:
-    """Tell whether a value is a time stamp of an answer."""
+def is_time_stamp(value: object) -> bool:
+    """Whether a value is a time stamp of an answer."""
     return isinstance(value, str) and TIME_STAMP.fullmatch(value) is not None
 
 
-def is_words(value: object) -> bool:
-    """Tell whether a value is text with something in it."""
+def is_text(value: object) -> bool:
+    """Whether a value is a text that is not blank."""
     return isinstance(value, str) and bool(value.strip())
 
 
 @lru_cache(maxsize=4096)
-def first_that_comes_once(seconds: int, time_zone: str) -> int:
-    """Return the first minute from one on that no other is written like."""
+def first_unambiguous_minute(seconds: int, time_zone: str) -> int:
+    """Return the first minute, from the given one on, that is written like no other."""
     minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
     while minute.replace(fold=0).utcoffset() != minute.replace(fold=1).utcoffset():
-        seconds += MINUTES
+        seconds += SECONDS_PER_MINUTE
         minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
     return seconds
 
@@ -140,7 +141,7 @@ def first_that_comes_once(seconds: int, time_zone: str) -> int:
 def list_of(answer: Any, key: str) -> list[Any]:
     """Return the list under a key.
 
-    :raises ValueError: if there is none.
+    :raises ValueError: there is none.
     """
     rows = answer.get(key) if isinstance(answer, dict) else None
     if not isinstance(rows, list):
@@ -149,10 +150,10 @@ def list_of(answer: Any, key: str) -> list[Any]:
     return rows
 
 
-def rows_in(answer: Any, key: str) -> list[Row]:
+def rows_of(answer: Any, key: str) -> list[Row]:
     """Return the list of objects under a key.
 
-    :raises ValueError: if there is none.
+    :raises ValueError: there is none.
     """
     rows = list_of(answer, key)
     if not all(isinstance(row, dict) for row in rows):
@@ -162,65 +163,65 @@ def rows_in(answer: Any, key: str) -> list[Row]:
 
 
 def answers_of(
-    rows: Sequence[Any], ids: Sequence[MessageId], parse_row: Callable[[Row], OfOneId]
-) -> Answers[OfOneId]:
-    """Read the rows about ids, one by one: what cannot be read of one says nothing against the others."""
-    found: dict[MessageId, list[OfOneId]] = {message_id: [] for message_id in ids}
-    unread = 0
+    rows: Sequence[Any], ids: Sequence[MessageId], parse_row: Callable[[Row], IdAnswer]
+) -> Answers[IdAnswer]:
+    """Read the rows about ids one by one: an unreadable row leaves the others valid."""
+    found: dict[MessageId, list[IdAnswer]] = {message_id: [] for message_id in ids}
+    unreadable = 0
     for row in with_pauses(rows):
         try:
             answer = parse_row(row)
         except _UNREADABLE:
-            unread += 1
+            unreadable += 1
         else:
             found.get(answer.message_id, []).append(answer)
-    check_some_are_readable(unread, len(rows))
+    check_some_are_readable(unreadable, len(rows))
     contradicted = {message_id for message_id, answers in found.items() if _contradict(answers)}
     kept = (answer for i, answers in found.items() if i not in contradicted for answer in answers)
-    missing = (i for i, answers in found.items() if i in contradicted or (unread and not answers))
+    missing = (i for i, answers in found.items() if i in contradicted or (unreadable and not answers))
     return Answers.of(kept, missing)
 
 
 def _contradict(answers: Sequence[DeliveryReport] | Sequence[Cancellation]) -> bool:
-    """Tell whether reports of one text differ. Of cancellations, the second one finds nothing to cancel."""
+    """Whether reports of one text differ. Cancellations never do: a second one finds nothing to cancel."""
     return len({(a.state, a.code) for a in answers if isinstance(a, DeliveryReport)}) > 1
 
 
-def check_some_are_readable(unread: int, rows: int) -> None:
-    """Refuse an answer of which no row can be read.
+def check_some_are_readable(unreadable: int, rows: int) -> None:
+    """Refuse an answer without a readable row.
 
-    :raises ValueError: if there are too many rows for each to be wrong by itself.
+    :raises ValueError: all rows are unreadable, and there are too many for each to be wrong by itself.
     """
-    if unread == rows > _MOST_SINGLE_ROWS:
+    if unreadable == rows > _MOST_SINGLE_ROWS:
         msg = f"not one readable row among {rows}"
         raise ValueError(msg)
 
 
-def rows_of(group: Row | None) -> list[Any]:
-    """Return the recipients of a group; none, if it cannot be read."""
+def recipient_rows(group: Row | None) -> list[Any]:
+    """Return the rows of a group's recipients; none if the group is unreadable."""
     rows = None if group is None else group.get("recipients")
     return rows if isinstance(rows, list) else []
 
 
-def groups_in_order(groups: list[Any], messages: Sequence[Message]) -> list[Row | None]:
-    """Return the groups as the messages stand, ``None`` for one that is not there, or cannot be read.
+def groups_by_message(groups: list[Any], messages: Sequence[Message]) -> list[Row | None]:
+    """Return the group of each message; ``None`` if it is missing or unreadable.
 
-    The order of an answer is in the example, but not promised.
+    The example shows the order of the groups, but no document promises it.
     """
     by_text: defaultdict[str, list[Row]] = defaultdict(list)
     for group in reversed(groups):
         if isinstance(group, dict):
             by_text[text_of(group.get("message"))].append(group)
     needed = Counter(message.text for message in messages)
-    if needed.keys() != by_text.keys() and _may_stand_in_order(groups, messages):
-        # The gateway may give a text back as it was sent, which need not be as it was given.
+    if needed.keys() != by_text.keys() and _may_be_in_order(groups, messages):
+        # The gateway may return a text as it sent it, which may differ from the text as it was given.
         return [group if isinstance(group, dict) else None for group in groups]
     found = {text for text, count in needed.items() if len(by_text[text]) == count}
     return [by_text[message.text].pop() if message.text in found else None for message in messages]
 
 
-def _may_stand_in_order(groups: list[Any], messages: Sequence[Message]) -> bool:
-    """Tell whether there is a group for each message, and none has the text of another one."""
+def _may_be_in_order(groups: list[Any], messages: Sequence[Message]) -> bool:
+    """Whether each message has a group in its place, and no group has the text of another message."""
     texts = {message.text for message in messages}
     given = (text_of(group.get("message")) if isinstance(group, dict) else "" for group in groups)
     return len(groups) == len(messages) and all(
@@ -228,13 +229,13 @@ def _may_stand_in_order(groups: list[Any], messages: Sequence[Message]) -> bool:
     )
 
 
-def without_copies(rows: list[Row]) -> list[Row]:
-    """Return rows, each once."""
-    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+def deduplicated(rows: list[Row]) -> list[Row]:
+    """Return each distinct row once."""
+    return [row for index, row in enumerate(rows) if row not in rows[:index]]
 
 
 def unknown_receipt(recipient: Recipient | Receipt) -> Receipt:
-    """Return a receipt that knows nothing."""
+    """Return a receipt that says nothing of what became of the recipient."""
     return Receipt(
         number=recipient.number,
         accepted=False,
@@ -248,9 +249,9 @@ def unknown_receipt(recipient: Recipient | Receipt) -> Receipt:
 
 
 def checked_receipts(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
-    """Return receipts, without the ids that several recipients have: nobody can tell whose they are.
+    """Return receipts. Those that share an id become unknown, as the id's recipient is uncertain.
 
-    :raises ValueError: if they tell of nobody.
+    :raises ValueError: no receipt is known.
     """
     uses = Counter(receipt.message_id for receipt in receipts)
     checked = tuple(
@@ -266,22 +267,22 @@ def checked_receipts(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
 def count_of(answer: Row, key: str, default: int | None) -> int:
     """Read a whole number that may be missing.
 
-    :raises ValueError: if it cannot be read, or is missing and there is no default.
+    :raises ValueError: it is unreadable, or it is missing and there is no default.
     """
     value = answer.get(key)
-    return whole(default if value is None else value)
+    return whole_number(default if value is None else value)
 
 
 def id_of(value: Any) -> int | None:
-    """Read an id, or ``None`` if it cannot be read."""
+    """Read an id; ``None`` if it is unreadable."""
     try:
-        return whole(value)
+        return whole_number(value)
     except ValueError:
         return None
 
 
 def flag_of(value: Any) -> bool:
-    """Read JSON's own ``true``, ``false`` or nothing: text or numbers in its place are not guessed at."""
+    """Read JSON's own ``true`` or ``false``; absent is false. Texts and numbers are refused."""
     if value is None or isinstance(value, bool):
         return value is True
     msg = "neither true nor false where one of them must be"
@@ -289,33 +290,33 @@ def flag_of(value: Any) -> bool:
 
 
 def price_of(row: Row) -> Decimal | None:
-    """Read what a text costs: nothing where nothing is stated, and ``None`` if what is stated is no price."""
+    """Read the price of a text: 0 if the row states none, and ``None`` if it states what is no price."""
     value = row.get("creditCost")
     return Decimal(0) if value is None or value == "" else price(value)
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text; nothing is empty text."""
+    """Return a value as text; ``None`` as empty text."""
     return "" if value is None else str(value)
 
 
-def texts_of(rows: Sequence[Row], key: str) -> list[str]:
+def text_column(rows: Sequence[Row], key: str) -> list[str]:
     """Return one field of rows as texts."""
     values: list[Any] = [row.get(key) for row in rows]
     return values if set(map(type, values)) <= {str} else list(map(text_of, values))
 
 
-def ids_of(rows: Sequence[Row], key: str) -> list[int]:
+def id_column(rows: Sequence[Row], key: str) -> list[int]:
     """Return one field of rows as ids.
 
-    :raises ValueError: if one cannot be read.
+    :raises ValueError: an id is unreadable.
     """
     values: list[Any] = [row.get(key) for row in rows]
-    return values if _are_ids(values, {int}) else list(map(whole, values))
+    return values if _are_ids(values, {int}) else list(map(whole_number, values))
 
 
-def optional_ids_of(rows: Sequence[Row], key: str) -> list[int | None]:
-    """Return one field of rows as ids, with ``None`` for each that cannot be read."""
+def optional_id_column(rows: Sequence[Row], key: str) -> list[int | None]:
+    """Return one field of rows as ids, with ``None`` for each unreadable one."""
     values: list[Any] = [row.get(key) for row in rows]
     if _are_ids(values, {int, NoneType}):
         return values
@@ -331,9 +332,9 @@ def _are_ids(values: Sequence[Any], kinds: set[type]) -> bool:
 
 
 def code_of(value: Any) -> str:
-    """Return a code as text: success is an empty string in the prose and the number 0 in the examples.
+    """Return a code as text. Success is an empty string in the documents' prose, and 0 in their examples.
 
-    The Swagger document spells one code with a no-break space. What is no single value is no code.
+    The Swagger document spells one code with a no-break space. An object or a list is no code.
     """
     if isinstance(value, (dict, list)):
         return ""
@@ -343,7 +344,7 @@ def code_of(value: Any) -> str:
 def cancellation_of(row: Row) -> Cancellation:
     """Read a row about a cancelled text."""
     return Cancellation(
-        message_id=whole(row.get("apiMessageId")),
+        message_id=whole_number(row.get("apiMessageId")),
         cancelled=flag_of(row.get("deleted")),
         code=code_of(row.get("deleteError")),
         refund=price_of(row),
@@ -355,7 +356,7 @@ def cancellation_of(row: Row) -> Cancellation:
 def balance_of(answer: Any) -> Balance:
     """Read the credits left.
 
-    :raises ValueError: if they are not stated.
+    :raises ValueError: the answer does not state them.
     """
     if not isinstance(answer, dict) or answer.get("creditBalance") is None:
         msg = "no creditBalance"
@@ -366,19 +367,19 @@ def balance_of(answer: Any) -> Balance:
 def is_transfer_successful(answer: Any) -> bool:
     """Read whether credits were moved.
 
-    :raises ValueError: if it is not stated.
+    :raises ValueError: the answer does not state it.
     """
-    successful = answer.get("transferSuccessful") if isinstance(answer, dict) else None
-    if not isinstance(successful, bool):
+    is_successful = answer.get("transferSuccessful") if isinstance(answer, dict) else None
+    if not isinstance(is_successful, bool):
         msg = "no transferSuccessful"
         raise ValueError(msg)  # noqa: TRY004 - the answer's shape is wrong, not an argument's type
-    return successful
+    return is_successful
 
 
 def sub_account_of(row: Row) -> SubAccount:
     """Read a row about an account that this one owns."""
     return SubAccount(
-        account_number=whole(row.get("accountNumber")),
+        account_number=whole_number(row.get("accountNumber")),
         login=text_of(row.get("loginName")),
         first_name=text_of(row.get("firstName")),
         surname=text_of(row.get("surname")),
