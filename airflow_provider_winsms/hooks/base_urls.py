@@ -16,8 +16,8 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-_UNUSABLE = re.compile(r"[\s\\?#@]")
-"""What ends the path of a URL, names a user, or is left out or rewritten where a URL is read."""
+_UNUSABLE_CHARACTERS = re.compile(r"[\s\\?#@]")
+"""They end the path of a URL, mark a user, or are dropped or rewritten when a URL is parsed."""
 
 _HIGHEST_PORT = 65_535
 
@@ -25,8 +25,8 @@ _HIGHEST_PORT = 65_535
 def base_url_of(connection: Connection, default: str) -> str:
     """Return the base URL that a connection names, without a slash at its end.
 
-    :param default: stands for a host that is missing, and its path for a path that is.
-    :raises ConfigurationError: saying what is wrong. The host is not quoted, as a key may be in it.
+    :param default: replaces a missing host, and its path replaces a missing path.
+    :raises ConfigurationError: naming the fault. It does not quote the host, which may hold a key.
     """
     where = f"The connection {connection.conn_id!r}"
     parts = _parts(connection, default, where)
@@ -54,7 +54,7 @@ def _parts(connection: Connection, default: str, where: str) -> SplitResult:
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL, or ``None`` if it has no host that is one, or a port that is none."""
+    """Return the parts of a URL, or ``None`` if it has no valid host, or an invalid port."""
     try:
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")
@@ -93,7 +93,7 @@ def _path(connection: Connection, parts: SplitResult, where: str) -> str:
 
 
 def _is_usable(part: str) -> bool:
-    return part.isprintable() and not _UNUSABLE.search(part)
+    return part.isprintable() and not _UNUSABLE_CHARACTERS.search(part)
 
 
 def _is_encrypted_or_local(parts: SplitResult) -> bool:

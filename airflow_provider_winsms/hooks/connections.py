@@ -1,4 +1,4 @@
-"""An Airflow connection, and the hook of its type."""
+"""Airflow connections: their extras, and the hooks of their types."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 H = TypeVar("H")
 
 
-def connection_named(conn_id: str, what: str) -> Connection:
+def connection_named(conn_id: str, expected: str) -> Connection:
     """Return a connection.
 
-    :param what: what it must lead to, for the error.
-    :raises ConfigurationError: if there is none of that name.
+    :param expected: describes the connection, for the error.
+    :raises ConfigurationError: there is none of that name.
     """
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise missing_connection(conn_id, what) from None
+        raise missing_connection(conn_id, expected) from None
 
 
-def missing_connection(conn_id: str, what: str) -> ConfigurationError:
+def missing_connection(conn_id: str, expected: str) -> ConfigurationError:
     """Return the error that says that there is no such connection."""
-    # Airflow's secrets backends take what they cannot parse for missing, and keep the reason to themselves.
+    # Airflow's secrets backends treat a connection that they cannot parse as missing, and give no reason.
     return ConfigurationError(
-        f"There is no connection {conn_id!r}. Create it, for {what}. If it is there, Airflow cannot read it: "
-        "check its JSON or its URI."
+        f"There is no connection {conn_id!r}. Create it, for {expected}. If it is there, Airflow cannot read "
+        "it: check its JSON or its URI."
     )
 
 
 def extras_of(connection: Connection) -> dict[str, Any]:
-    """Return the extras of a connection; none, if they are empty.
+    """Return the extras of a connection; an empty dictionary if it has none.
 
-    ``Connection.extra_dejson`` is not read: it takes text that is no JSON for no extras, so that a task would
-    run without its settings.
+    ``Connection.extra_dejson`` is not used: it treats text that is not JSON as no extras, so a task would run
+    without its settings.
 
-    :raises ConfigurationError: if they are not one JSON object. It shows nothing of them.
+    :raises ConfigurationError: they are not one JSON object. The error quotes nothing of them.
     """
     text = connection.extra
     if text is None or (isinstance(text, str) and not text.strip()):
         return {}
     try:
-        extras: Any = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refuse)
-        problem = "" if isinstance(extras, dict) else f"they are {_KINDS.get(type(extras), 'a number')}"
-    except _Twins:
-        problem = "a name stands in them twice"
+        extras: Any = json.loads(text, object_pairs_hook=_with_unique_names, parse_constant=_refuse)
+        problem = "" if isinstance(extras, dict) else f"they are {_JSON_TYPES.get(type(extras), 'a number')}"
+    except _DuplicateName:
+        problem = "a name occurs twice"
     except (TypeError, ValueError, RecursionError):
         problem = "they are not JSON"
     if problem:
@@ -68,14 +68,14 @@ def extras_of(connection: Connection) -> dict[str, Any]:
     return dict(extras)
 
 
-class _Twins(Exception):  # noqa: N818 - it names what was found, and goes no further
+class _DuplicateName(Exception):  # noqa: N818 - it names what was found, and goes no further
     """A JSON object has two values of one name."""
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _Twins
+        raise _DuplicateName
     return found
 
 
@@ -84,7 +84,7 @@ def _refuse(_constant: str) -> NoReturn:
     raise ValueError
 
 
-_KINDS: dict[type, str] = {
+_JSON_TYPES: dict[type, str] = {
     list: "a list",
     str: "a JSON object that is encoded twice, or another text",
     type(None): "null",
@@ -92,55 +92,55 @@ _KINDS: dict[type, str] = {
 }
 
 
-def hook_behind(connection: Connection, kind: type[H], what: str) -> H:
+def hook_for(connection: Connection, hook_class: type[H], expected: str) -> H:
     """Return the hook of a connection's type.
 
-    :param what: what it must lead to, for the error.
-    :raises ConfigurationError: if its type has no hook, or one of another kind.
+    :param expected: describes the connection, for the error.
+    :raises ConfigurationError: its type has no hook, or one of another class.
     """
     hook = _hook_of(connection)
-    if not isinstance(hook, kind):
-        raise _other_type(connection, what)
+    if not isinstance(hook, hook_class):
+        raise _wrong_type(connection, expected)
     return hook
 
 
-def _other_type(connection: Connection, what: str) -> ConfigurationError:
+def _wrong_type(connection: Connection, expected: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; needed is {what}."
+        f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; expected {expected}."
     )
 
 
 def sql_hook(conn_id: str) -> DbApiHook:
     """Return the hook of a database.
 
-    :raises ConfigurationError: if there is no such connection, or it is not one of an SQL database, or the
-        hook of its type is not installed.
+    :raises ConfigurationError: there is no such connection, it is not one of an SQL database, or the hook of
+        its type is not installed.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    what = "an SQL database, whose hook is a DbApiHook"
-    connection = connection_named(conn_id, what)
+    expected = "an SQL database, whose hook is a DbApiHook"
+    connection = connection_named(conn_id, expected)
     if isinstance(hook := _hook_of(connection), DbApiHook):
         return hook
     if hook is None and (missing := _missing_hook(str(connection.conn_type))):
         msg = f"The connection {conn_id!r} has the type {connection.conn_type!r}, {missing}"
         raise ConfigurationError(msg)
-    raise _other_type(connection, what)
+    raise _wrong_type(connection, expected)
 
 
 def _hook_of(connection: Connection) -> object:
-    """Return the hook, or ``None`` where nothing that is installed has one for the type."""
+    """Return the hook, or ``None`` if no installed package has one for the type."""
     try:
         return connection.get_hook()
-    # An unknown type is an AirflowException in the Task SDK, and whatever a broken provider raises otherwise.
+    # The Task SDK raises AirflowException for an unknown type; a broken provider may raise anything.
     except Exception:  # noqa: BLE001
         return None
 
 
 def _missing_hook(conn_type: str) -> str:
-    """Return what is missing for the hook of a type, and how to install it; empty if nothing is.
+    """Return what is missing for the hook of a type, and how to install it; empty if nothing is missing.
 
-    It goes on after the name of the type.
+    The text continues a sentence that names the type.
     """
     from airflow_provider_winsms.sql.names import PACKAGES, how_to_install
 
@@ -155,7 +155,7 @@ def _missing_hook(conn_type: str) -> str:
 def _declared_hook(conn_type: str) -> str:
     """Return the class of the hook that an installed provider declares for a type; empty if none does."""
     for point in entry_points(group="apache_airflow_provider"):
-        with suppress(Exception):  # a broken provider, of which Airflow complains
+        with suppress(Exception):  # a broken provider; Airflow reports it
             for declared in point.load()().get("connection-types", ()):
                 if declared["connection-type"] == conn_type:
                     return str(declared["hook-class-name"])

@@ -1,4 +1,4 @@
-"""The hook that all gateways share: it reads an Airflow connection, and has one method per operation."""
+"""The hook of all gateways: it reads an Airflow connection, and has one method per operation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.hooks.base_urls import base_url_of
-from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_behind
+from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_for
 from airflow_provider_winsms.messages import credits_text
 from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
 
@@ -50,20 +50,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[a-z][a-z_]{0,29}")
-"""What the name of an extra looks like. What does not may be a secret that stands in its place."""
+_EXTRA_NAME = re.compile(r"[a-z][a-z_]{0,29}")
+"""The shape of an extra's name. Any other name may be a secret in the wrong place."""
 
-WHAT = "an SMS gateway (type 'winsms', its API key as the password)"
-"""What a connection must lead to, for errors."""
+EXPECTED_CONNECTION = "an SMS gateway (type 'winsms', its API key as the password)"
+"""Describes a connection of this hook, for errors."""
 
 
 class SmsHook(BaseHook):
-    """A gateway behind an Airflow connection. Operators use it; a hook of one gateway names what differs.
+    """A gateway behind an Airflow connection. Operators use it; each gateway has a subclass.
 
-    Each method makes one request and returns what the gateway answered, in the words of ``messages``. All
-    of them raise ``ConfigurationError`` for a connection that is missing or malformed, ``InvalidMessage``,
-    before any request, for what one request cannot hold, and what ``Transport.execute`` raises. Lists are
-    read by ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
+    Each method makes one request and returns the gateway's answer in the classes of ``messages``. Each raises
+    ``ConfigurationError`` for a missing or malformed connection, ``InvalidMessage``, before any request, for
+    input that does not fit into one request, and the errors of ``Transport.execute``. Lists are read by
+    ``offset`` and ``limit``, in rows; ``None`` is the connection's page size.
     """
 
     conn_name_attr: ClassVar[str] = "sms_conn_id"
@@ -79,31 +79,31 @@ class SmsHook(BaseHook):
 
     @staticmethod
     def of(sms_conn_id: str) -> SmsHook:
-        """Return the hook of whichever gateway a connection names.
+        """Return the hook of a connection's gateway.
 
-        :raises ConfigurationError: if there is no such connection, or it is not one of an SMS gateway.
+        :raises ConfigurationError: there is no such connection, or it is not one of an SMS gateway.
         """
-        return SmsHook.of_connection(connection_named(sms_conn_id, WHAT))
+        return SmsHook.of_connection(connection_named(sms_conn_id, EXPECTED_CONNECTION))
 
     @staticmethod
     def of_connection(connection: Connection) -> SmsHook:
-        """Return the hook for a connection that is at hand, without looking it up again.
+        """Return the hook of a connection that was already looked up.
 
-        It may wait for the process that masks secrets in logs, so that no event loop may call it.
+        It may wait for the process that masks secrets in logs, so an event loop must not call it.
         """
-        hook = hook_behind(connection, SmsHook, WHAT)
+        hook = hook_for(connection, SmsHook, EXPECTED_CONNECTION)
         hook._endpoint = hook.endpoint_of(connection)  # noqa: SLF001 - its own class
         return hook
 
     def make_gateway(self, *, time_zone: str, country_code: str) -> Gateway:
-        """Return the gateway that this hook is of; a hook of one gateway says which."""
+        """Return the gateway of this hook. Each subclass makes its own."""
         raise NotImplementedError
 
     @property
     def endpoint(self) -> Endpoint:
-        """The connection, read: where the gateway is reached, how, and as whom."""
+        """The endpoint that the connection describes."""
         if self._endpoint is None:
-            self._endpoint = self.endpoint_of(connection_named(self.sms_conn_id, WHAT))
+            self._endpoint = self.endpoint_of(connection_named(self.sms_conn_id, EXPECTED_CONNECTION))
         return self._endpoint
 
     @property
@@ -113,16 +113,16 @@ class SmsHook(BaseHook):
 
     @property
     def hashes(self) -> KeyedHash:
-        """Keyed hashes under the connection's ``hash_secret``, or under the API key if it has none."""
+        """Keyed hashes under the connection's ``hash_secret``, or under the API key if there is none."""
         return KeyedHash(self.endpoint.hash_secret or self.endpoint.api_key)
 
     @property
     def page_size(self) -> int:
-        """Rows asked for in one request of a list."""
+        """Rows per request of a list."""
         return self.endpoint.page_size
 
     def get_conn(self) -> Transport:
-        """Return the transport that carries calls: one pooled session for the life of the hook."""
+        """Return the transport that executes calls: one pooled session for the life of the hook."""
         if self._transport is None:
             from airflow_provider_winsms.gateways.transport import Transport
 
@@ -130,25 +130,25 @@ class SmsHook(BaseHook):
         return self._transport
 
     def get_async_conn(self) -> AsyncTransport:
-        """Return a transport for an event loop, to be opened with ``async with``."""
+        """Return a transport for an event loop. Open it with ``async with``."""
         from airflow_provider_winsms.gateways.transport import AsyncTransport
 
         return AsyncTransport(self.endpoint)
 
     def execute(self, call: Call[T], before_send: BeforeSend = nullcontext) -> T:
-        """Carry out a call that the gateway described. Takes and raises what ``Transport.execute`` does."""
+        """Execute a call of the gateway, as ``Transport.execute`` does."""
         return self.get_conn().execute(call, before_send)
 
     def send(self, message: Message, *, check_numbers: CheckNumbers = "possible") -> tuple[Receipt, ...]:
-        """Send one text to as many recipients as one request takes.
+        """Send one text to as many recipients as fit into one request.
 
-        This is one submission, without a memory: a caller that repeats it sends again.
+        This is one submission without a ledger: a caller that repeats it sends again.
 
-        :param check_numbers: as of ``SmsSendOperator``.
+        :param check_numbers: as in ``SmsSendOperator``.
         :returns: one receipt per recipient, in their order.
-        :raises InvalidMessage: if it cannot be sent, does not fit into one request, or names a recipient
+        :raises InvalidMessage: the text cannot be sent, does not fit into one request, or names a recipient
             twice.
-        :raises OutcomeUnknown: if the answer was lost.
+        :raises OutcomeUnknown: the answer was lost.
         """
         (checked,) = self._one_request([message], check_numbers)
         return self.execute(self.gateway.send(checked))
@@ -156,52 +156,52 @@ class SmsHook(BaseHook):
     def send_batch(
         self, messages: Sequence[Message], *, check_numbers: CheckNumbers = "possible"
     ) -> tuple[Receipt, ...]:
-        """Send different texts in one request. Takes, returns and raises what ``send`` does."""
+        """Send different texts in one request. Parameters, result and errors are those of ``send``."""
         return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
-        """Ask how far texts have come, for as many ids as one request takes."""
-        self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
+        """Ask for the delivery states of as many ids as fit into one request."""
+        self._check_fits(message_ids, self.gateway.limits.message_ids, "message ids")
         return self.execute(self.gateway.delivery_reports(message_ids))
 
     def cancel_scheduled(self, message_ids: Sequence[MessageId]) -> tuple[Cancellation, ...]:
-        """Cancel scheduled texts that have not gone out, for as many ids as one request takes."""
-        self._must_fit(message_ids, self.gateway.limits.message_ids, "message ids")
+        """Cancel scheduled texts that are not sent yet: as many ids as fit into one request."""
+        self._check_fits(message_ids, self.gateway.limits.message_ids, "message ids")
         return self.execute(self.gateway.cancel(message_ids))
 
     def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
-        """List texts that wait for their time."""
-        return self.execute(self.gateway.scheduled(*self._window(offset, limit)))
+        """List scheduled texts that are not sent yet."""
+        return self.execute(self.gateway.scheduled(*self._page_range(offset, limit)))
 
     def get_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account: oldest first in the one example, not by promise."""
-        return self.execute(self.gateway.incoming(*self._window(offset, limit)))
+        return self.execute(self.gateway.incoming(*self._page_range(offset, limit)))
 
     def get_short_code_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account's short or long code."""
-        return self.execute(self.gateway.short_code(*self._window(offset, limit)))
+        return self.execute(self.gateway.short_code(*self._page_range(offset, limit)))
 
     def get_opt_outs(self) -> Columns[OptOut]:
         """List every number that may not be texted."""
         return self.execute(self.gateway.opt_outs())
 
     def stream_opt_outs(self, before_send: BeforeSend = nullcontext) -> Generator[Columns[OptOut]]:
-        """List what ``get_opt_outs`` does in parts, as they arrive: however many there are, in little memory.
+        """Yield the list of ``get_opt_outs`` in parts, as they arrive, in bounded memory.
 
-        Takes, yields and raises what ``Transport.stream`` does. Only an iterator that has ended has given
-        them all.
+        Parameters, parts and errors are those of ``Transport.stream``. The list is complete only when the
+        iterator has ended.
         """
         return self.get_conn().stream(self.gateway.opt_outs(), before_send)
 
     def get_balance(self) -> Balance:
-        """Ask for the credits left: ``None`` where the gateway states no amount that can be read."""
+        """Ask for the credits left: ``None`` if the gateway states no readable amount."""
         return self.execute(self.gateway.balance())
 
     def read_clock(self, now: Callable[[], DateTime]) -> ClockReading | None:
-        """Ask for the balance, and return what the answer tells of the gateway's clock.
+        """Ask for the balance, and return the gateway's clock by its answer.
 
         :param now: this machine's clock.
-        :returns: ``None`` if the gateway tells nothing of it.
+        :returns: ``None`` if the answer states no time.
         """
         with suppress(UnsupportedCapability):
             return self.get_conn().read_clock(self.gateway.balance(), now)
@@ -210,7 +210,7 @@ class SmsHook(BaseHook):
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> bool:
         """Move whole credits from one account number to another; ``False`` if the gateway declined.
 
-        :raises OutcomeUnknown: if the answer was lost; the credits may have moved.
+        :raises OutcomeUnknown: the answer was lost; the credits may have moved.
         """
         if any(type(number) is not int or number < 1 for number in (sender, receiver, quantity)):
             msg = "Account numbers and the quantity of credits must be whole numbers above 0."
@@ -222,7 +222,7 @@ class SmsHook(BaseHook):
         return self.execute(self.gateway.sub_accounts())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the balance, once, which costs nothing. The message holds no secret."""
+        """Ask for the balance, in one attempt. It costs nothing, and the message holds no secret."""
         from airflow_provider_winsms.gateways.transport import Transport
 
         try:
@@ -235,9 +235,9 @@ class SmsHook(BaseHook):
         return True, f"Connected; {credits_text(balance.credits)} credits left."
 
     def endpoint_of(self, connection: Connection) -> Endpoint:
-        """Read a connection. What is secret in its extras is masked in logs from now on.
+        """Read a connection. The secrets in its extras are masked in logs from now on.
 
-        :raises ConfigurationError: saying which part is wrong, and never showing a secret.
+        :raises ConfigurationError: naming the part that is wrong. It shows no secret.
         """
         from airflow_provider_winsms.gateways.endpoint import Endpoint
 
@@ -254,7 +254,7 @@ class SmsHook(BaseHook):
             **settings,
         )
 
-    def _window(self, offset: int, limit: int | None) -> tuple[int, int]:
+    def _page_range(self, offset: int, limit: int | None) -> tuple[int, int]:
         rows = self.page_size if limit is None else limit
         most = self.gateway.limits.page_rows
         if offset < 0 or not 1 <= rows <= most:
@@ -278,12 +278,12 @@ class SmsHook(BaseHook):
         return planned.requests[0].messages()
 
     @staticmethod
-    def _must_fit(values: Sequence[object], most: int, what: str) -> None:
+    def _check_fits(values: Sequence[object], most: int, things: str) -> None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
-            msg = f"Give a list of {what}; got one {type(values).__name__}."
+            msg = f"Give a list of {things}; got one {type(values).__name__}."
             raise InvalidMessage(msg)
         if not 1 <= len(values) <= most:
-            msg = f"One request takes 1 to {most} {what}; got {len(values)}."
+            msg = f"One request takes 1 to {most} {things}; got {len(values)}."
             raise InvalidMessage(msg)
 
 
@@ -296,7 +296,7 @@ def _api_key(connection: Connection, where: str) -> str:
         msg = f"{where} has an API key (the password) with characters that no header can carry."
         raise ConfigurationError(msg)
     if key != connection.password:
-        # Airflow masks the password as it stands, with the blanks around it.
+        # Airflow masks the password with the blanks around it.
         mask_secret(key)
     return key
 
@@ -309,29 +309,29 @@ def _settings(
             mask_secret(given[name])
     unknown = sorted(set(given) - set(fields))
     if unknown:
-        shown = ", ".join(name if _NAME.fullmatch(name) else "(not shown)" for name in unknown)
+        shown = ", ".join(name if _EXTRA_NAME.fullmatch(name) else "(not shown)" for name in unknown)
         msg = f"{where} has unknown extras: {shown}. Known are: {', '.join(fields)}."
         raise ConfigurationError(msg)
     return {name: _setting(name, given.get(name), field["schema"], where) for name, field in fields.items()}
 
 
 def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> Any:
-    """Read one extra by its schema. Extras of a connection in URI form are all text."""
+    """Read one extra by its schema. In a connection in URI form, all extras are text."""
     import jsonschema
 
     if value is None or value == "":
         return schema["default"]
-    kind = schema["type"][0]
+    type_name = schema["type"][0]
     try:
-        read = _FROM_TEXT[kind](value) if isinstance(value, str) else value
+        read = _FROM_TEXT[type_name](value) if isinstance(value, str) else value
         jsonschema.validate(read, dict(schema))
     except (ValueError, jsonschema.ValidationError):
-        msg = f"{where} has a wrong extra {name!r}: it must be {_wanted(schema)}."
+        msg = f"{where} has a wrong extra {name!r}: it must be {_requirement(schema)}."
         raise ConfigurationError(msg) from None
     return read
 
 
-def _wanted(schema: Mapping[str, Any]) -> str:
+def _requirement(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         return f"printable text that matches {schema['pattern']}"
     noun = {"integer": "a whole number", "number": "a number", "string": "text"}[schema["type"][0]]

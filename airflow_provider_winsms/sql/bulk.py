@@ -1,4 +1,4 @@
-"""Rows in the form that a database's bulk path takes."""
+"""Bulk inserts: rows are encoded for the database's fastest path, and cut to its limits."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _VALUE_BYTES = 40
-"""The most that a number or a moment takes in a statement, and what stands between texts."""
+"""The most bytes of a number or an instant in a statement, and of the punctuation between texts."""
 
 _COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-"""The backslash comes first, as it is in the others."""
+"""The backslash comes first, as the other escapes contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows, in the shape in which a database takes them fastest."""
+    """Rows in the form of the database's fastest path."""
 
     length: int
     content: Any = field(repr=False)
 
 
-def cut_by_bytes(rows: Iterable[tuple[Any, ...]], room: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Cut rows into lists that take no more bytes in a statement than there is room.
+def cut_by_bytes(rows: Iterable[tuple[Any, ...]], limit: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Cut rows into chunks that take at most ``limit`` bytes in a statement.
 
-    :raises PacketTooLarge: if there is none for a single row.
+    :raises PacketTooLarge: a single row takes more.
     """
-    alike: list[tuple[Any, ...]] = []
-    left = room
+    chunk: list[tuple[Any, ...]] = []
+    bytes_left = limit
     for row in rows:
-        size = _most_bytes(row)
-        if size > left and alike:
-            yield alike
-            alike, left = [], room
-        if size > room and sum(len(str(value).encode()) for value in row) > room:
+        size = _max_bytes(row)
+        if size > bytes_left and chunk:
+            yield chunk
+            chunk, bytes_left = [], limit
+        if size > limit and sum(len(str(value).encode()) for value in row) > limit:
             raise PacketTooLarge(TOO_LARGE)
-        alike.append(row)
-        left -= size
-    if alike:
-        yield alike
+        chunk.append(row)
+        bytes_left -= size
+    if chunk:
+        yield chunk
 
 
-def _most_bytes(row: tuple[Any, ...]) -> int:
-    """Return how many bytes a row takes in a statement at most, with a backslash before each of a text."""
+def _max_bytes(row: tuple[Any, ...]) -> int:
+    """Return the most bytes of a row in a statement, with a backslash before each byte of a text."""
     return sum(
         _VALUE_BYTES + 2 * len(value if value.isascii() else value.encode())
         if isinstance(value, str)
@@ -59,7 +59,7 @@ def _most_bytes(row: tuple[Any, ...]) -> int:
 
 
 def copy_in(cursor: Any, statement: str, texts: Iterable[str]) -> None:
-    """Stream rows, through psycopg 3 or 2."""
+    """Stream rows through psycopg 3 or 2."""
     if hasattr(cursor, "copy_expert"):
         cursor.copy_expert(statement, StringIO("".join(texts)))
     else:
@@ -69,10 +69,10 @@ def copy_in(cursor: Any, statement: str, texts: Iterable[str]) -> None:
 
 
 def _copy_text(columns: Sequence[Sequence[Any]]) -> str:
-    """Return rows as PostgreSQL's text format has them."""
+    """Return rows in PostgreSQL's text format."""
     varied = list(columns)
     ending = "\n"
-    # What all rows end with is written once, and goes between them.
+    # Constant columns at the end of all rows are encoded once, and joined between the rows.
     while len(varied) > 1 and _is_constant(varied[-1]):
         ending = f"\t{_copy_cell(varied.pop()[0])}{ending}"
     rows = ending.join(map("\t".join, zip(*map(_copy_cells, varied), strict=True)))
@@ -84,25 +84,25 @@ def _is_constant(values: Sequence[Any]) -> bool:
 
 
 def _copy_cells(values: Sequence[Any]) -> Iterable[str]:
-    kinds = set(map(type, values))
-    if kinds == {int}:
+    types = set(map(type, values))
+    if types == {int}:
         return map(str, values)
-    if kinds == {str}:
+    if types == {str}:
         return _copy_texts(values)
-    if kinds <= {int, NoneType}:
+    if types <= {int, NoneType}:
         return ["\\N" if value is None else str(value) for value in values]
-    # The same moment, or the same word, stands in many rows, and is one object there.
-    single = dict(zip(map(id, values), values, strict=True))
-    cells = {place: _copy_cell(value) for place, value in single.items()}
+    # Many rows share an instant or a word, which is then one object.
+    distinct = dict(zip(map(id, values), values, strict=True))
+    cells = {identity: _copy_cell(value) for identity, value in distinct.items()}
     return map(cells.__getitem__, map(id, values))
 
 
 def _copy_texts(values: Sequence[str]) -> Sequence[str]:
-    """Escape all at once, which is many times faster. None holds a NUL, as no column takes one."""
-    together = "\0".join(values)
-    if not any(special in together for special in _COPY_ESCAPES):
+    """Escape all texts at once, which is many times faster. No text holds a NUL, as no column takes one."""
+    joined = "\0".join(values)
+    if not any(special in joined for special in _COPY_ESCAPES):
         return values
-    escaped = _escaped(together).split("\0")
+    escaped = _escaped(joined).split("\0")
     return escaped if len(escaped) == len(values) else list(map(_escaped, values))
 
 

@@ -1,7 +1,7 @@
-"""A database, whichever has a ``DbApiHook``: one connection, its statements and its errors.
+"""One connection to any database with a ``DbApiHook``: its statements and its errors.
 
-A driver's own words may quote a row, and so a phone number or a text. They are left behind here: what is
-raised says what was tried, and the type and the code of the driver's error.
+The text of a driver's error may quote a row, and so a phone number or a text. No error raised here holds it:
+an error names the step, and the type and the code of the driver's error.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REPEATS = 4
-"""How often a transaction is done again that was lost, or broken off in favour of another."""
+"""How often a transaction is repeated whose connection was lost, or that the database aborted."""
 
 
 class Database:
-    """One connection to a database. It is made when it is first needed, and never commits by itself.
+    """One connection to a database. It opens on first use, and commits only on request.
 
-    :param refused: makes the error that is raised where the database refuses something.
-    :param is_durable: whether a commit must outlive a crash of the server, as far as a connection decides
-        that.
+    :param make_error: makes the error to raise where the database refuses something.
+    :param is_durable: whether a commit must survive a crash of the server, as far as a connection can decide.
     """
 
     def __init__(
-        self, hook: DbApiHook, refused: Callable[[Refusal], SmsError], *, is_durable: bool = False
+        self, hook: DbApiHook, make_error: Callable[[Refusal], SmsError], *, is_durable: bool = False
     ) -> None:
         self._hook = hook
-        self._refused = refused
+        self._make_error = make_error
         self._is_durable = is_durable
         self._connection: Any = None
         self._refusal: Refusal | None = None
-        self._is_lost = False
-        self._packet = 0
+        self._is_connection_lost = False
+        self._max_packet = 0
         self._encoding = ""
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
         self.placeholder: str = hook.placeholder
@@ -53,7 +52,7 @@ class Database:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection that is not known to be lost."""
+        """Whether there is a connection, and it is not known to be lost."""
         return self._connection is not None
 
     def open(self) -> None:
@@ -65,42 +64,42 @@ class Database:
         self.commit()
 
     def _set_up(self) -> None:
-        """Make the connection the same, whatever the defaults of its user, its database and its server."""
+        """Set the connection up, independently of the defaults of its user, database and server."""
         step = "open the connection"
         for method, arguments in self.dialect.unicode:
             if (call := getattr(self._connection, method, None)) is not None:
-                self._without_its_words(step, partial(call, *arguments))
+                self._without_driver_text(step, partial(call, *arguments))
                 break
         for statement in (*self.dialect.opening, *(self.dialect.durable if self._is_durable else ())):
             self.execute(step, statement)
         if self.dialect.packet:
-            self._packet = int(self.rows(step, self.dialect.packet)[0][0])
+            self._max_packet = int(self.rows(step, self.dialect.packet)[0][0])
         if self.dialect.encoding:
             self._encoding = str(self.rows(step, self.dialect.encoding)[0][0])
 
     def lossy_settings(self) -> list[str]:
-        """Return the settings of the server by which commits may be lost, such as ``fsync=off``."""
+        """Return the settings of the server that can lose commits, such as ``fsync=off``."""
         query = self.dialect.lossy
         rows = self.transact(lambda: self.rows("read settings", query)) if query else []
         return [f"{name}={value}" for name, value in rows]
 
     def is_volatile(self) -> bool:
-        """Tell whether the database ends with its connection, as one in memory does."""
+        """Whether the database ends with its connection, as one in memory does."""
         query = self.dialect.volatile
         return bool(query and self.transact(lambda: self.rows("look for the file", query)))
 
     def close(self) -> None:
-        """End the connection, and with it what was not committed."""
+        """Close the connection. Uncommitted changes are lost."""
         connection, self._connection = self._connection, None
         with suppress(Exception):
             connection.close()
 
     def quoted(self, *names: str) -> str:
-        """Return a name as it stands in a statement; several of them with dots between."""
+        """Return names quoted for a statement, with dots between them."""
         return ".".join(self._quote.format(name) for name in names)
 
     def index(self, table: Sequence[str], columns: Sequence[str]) -> str:
-        """Return the statement that makes an index, or the part of one where the dialect says so.
+        """Return the statement that creates an index, or its clause inside CREATE TABLE.
 
         :param table: the table's schema, if there is one, and its name.
         """
@@ -112,13 +111,13 @@ class Database:
         )
 
     def placeholders(self, count: int) -> str:
-        """Return placeholders with commas between."""
+        """Return so many placeholders, with commas between them."""
         return ", ".join([self.placeholder] * count)
 
     def execute(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> int:
         """Run a statement, and return how many rows it changed.
 
-        :param step: what it does, for the error.
+        :param step: names its purpose, for the error.
         """
 
         def execute(cursor: Any) -> int:
@@ -128,7 +127,7 @@ class Database:
         return self._with_cursor(step, execute)
 
     def rows(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a query, whose columns all have names of their own, and return its rows."""
+        """Run a query, whose columns must have distinct names, and return its rows."""
 
         def read(cursor: Any) -> list[tuple[Any, ...]]:
             cursor.execute(statement, tuple(parameters))
@@ -138,7 +137,7 @@ class Database:
         return self._with_cursor(step, read)
 
     def columns(self, step: str, table: str) -> set[str]:
-        """Return the names of the columns of a table or a view, given as it stands in a statement."""
+        """Return the names of the columns of a table or a view, given by its quoted name."""
 
         def read(cursor: Any) -> set[str]:
             cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")  # noqa: S608 - a quoted name
@@ -149,27 +148,27 @@ class Database:
         return self._with_cursor(step, read)
 
     def insert(self, step: str, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows as fast as the database takes them.
+        """Insert rows by the database's fastest path.
 
-        :param table: as it stands in a statement.
+        :param table: its quoted name.
         """
         self.insert_encoded(step, table, names, [self.encode(list(zip(*rows, strict=True)))])
 
     def encode(self, columns: Sequence[Sequence[Any]]) -> EncodedRows:
-        """Put rows, given as columns of equal length, into the shape that ``insert_encoded`` takes.
+        """Encode rows, given as columns of equal length, for ``insert_encoded``.
 
-        It needs no connection, so that it may be done in another thread.
+        It needs no connection, so another thread may do it.
         """
         return EncodedRows(len(columns[0]) if columns else 0, ENCODERS[self.dialect.bulk](columns))
 
     def insert_encoded(
-        self, step: str, table: str, names: Sequence[str], packs: Sequence[EncodedRows]
+        self, step: str, table: str, names: Sequence[str], encoded: Sequence[EncodedRows]
     ) -> None:
-        """Insert rows that were packed, in one statement if the database has one for that.
+        """Insert encoded rows, in one statement if the database has one for that.
 
-        :param table: as it stands in a statement.
+        :param table: its quoted name.
         """
-        filled = [pack.content for pack in packs if pack.length]
+        filled = [rows.content for rows in encoded if rows.length]
         listed = ", ".join(map(self.quoted, names))
 
         def insert(cursor: Any) -> None:
@@ -188,46 +187,46 @@ class Database:
             self._with_cursor(step, insert)
 
     def _statements(self, statement: str, rows: list[tuple[Any, ...]]) -> Iterable[list[tuple[Any, ...]]]:
-        """Cut rows into what a driver may put into one statement."""
-        return cut_by_bytes(rows, self._packet - 2 * len(statement)) if self._packet else [rows]
+        """Cut rows into chunks that fit into one statement of the driver."""
+        return cut_by_bytes(rows, self._max_packet - 2 * len(statement)) if self._max_packet else [rows]
 
     def lock(self, name: str) -> None:
-        """Wait until no other transaction holds the lock of this name, where the database has such locks."""
+        """Take the lock of this name for the transaction, if the database has such locks. Wait for it."""
         for statement in self.dialect.lock:
             self.execute("take a lock", statement.format(lock_name=f"'{name}'"))
 
     def lock_for_long(self, name: str) -> bool:
-        """Wait as ``lock`` does, for a transaction that may last; ``False`` if that took an hour in vain."""
+        """Take the lock for a long transaction; ``False`` if it was not free within an hour."""
         statement = self.dialect.long_lock.format(lock_name=f"'{name}'")
         is_held = not statement or self.rows("take a lock", statement) == [(1,)]
         self.lock(name)
         return is_held
 
     def commit(self) -> None:
-        """Commit."""
-        self._without_its_words("commit", self._connection.commit)
+        """Commit the transaction."""
+        self._without_driver_text("commit", self._connection.commit)
 
     def rollback(self) -> None:
-        """Roll back; where that fails too, what failed before is the better thing to say."""
+        """Roll back. A failure is ignored, as the earlier error says more."""
         with suppress(Exception):
             self._connection.rollback()
 
     def transact(self, work: Callable[[], T]) -> T:
         """Do some work in one transaction: all of it, or nothing.
 
-        It is done again, on a new connection, where this one was lost, and where the database broke it off.
-        So the work must be harmless to repeat even after a commit whose answer was lost.
+        The transaction is repeated if the connection was lost, on a new one, or if the database aborted it.
+        So a repeat of the work must do no harm, even after a commit whose answer was lost.
         """
         for repeats_left in reversed(range(_REPEATS + 1)):
             try:
                 return self._attempt(work)
             except SmsError:
-                if not (repeats_left and self._may_pass()):
+                if not (repeats_left and self._is_worth_a_repeat()):
                     raise
         raise AssertionError
 
     def _attempt(self, work: Callable[[], T]) -> T:
-        self._refusal, self._is_lost, is_committed = None, False, False
+        self._refusal, self._is_connection_lost, is_committed = None, False, False
         try:
             if self._connection is None:
                 self.open()
@@ -235,25 +234,25 @@ class Database:
             self.commit()
             is_committed = True
         finally:
-            # A task's timeout, too, must not leave half a transaction to what comes next.
+            # Not even a task's timeout may leave half a transaction to the next work.
             if not is_committed:
-                self._undo()
+                self._roll_back_or_close()
         return result
 
-    def _undo(self) -> None:
+    def _roll_back_or_close(self) -> None:
         if self._connection is None:
             return
         try:
             self._connection.rollback()
         except Exception:  # noqa: BLE001 - drivers have no type in common
             self.close()
-            self._is_lost = True
+            self._is_connection_lost = True
 
-    def _may_pass(self) -> bool:
-        return self._refusal is not None and (self._is_lost or self._refusal.was_broken_off)
+    def _is_worth_a_repeat(self) -> bool:
+        return self._refusal is not None and (self._is_connection_lost or self._refusal.was_aborted)
 
     def _connect(self) -> Any:
-        """Connect. No row is about yet, so the driver's own error may stand behind ours."""
+        """Connect. No row is involved yet, so the driver's error may be the cause of ours."""
         conn_id = getattr(self._hook, self._hook.conn_name_attr)
         try:
             return self._hook.get_conn()
@@ -265,7 +264,7 @@ class Database:
             raise ConfigurationError(msg) from error
         except Exception as error:
             self._refusal = NotOpened(conn_id, type(error).__name__, codes_of(error))
-            raise self._refused(self._refusal) from error
+            raise self._make_error(self._refusal) from error
 
     def _with_cursor(self, step: str, work: Callable[[Any], T]) -> T:
         def with_cursor() -> T:
@@ -274,12 +273,12 @@ class Database:
             with closing(self._connection.cursor()) as cursor:
                 return work(cursor)
 
-        return self._without_its_words(step, with_cursor)
+        return self._without_driver_text(step, with_cursor)
 
-    def _without_its_words(self, step: str, work: Callable[[], T]) -> T:
-        """Do some work. Its error is left behind before ours is raised, so that no chain leads to it."""
+    def _without_driver_text(self, step: str, work: Callable[[], T]) -> T:
+        """Do some work. Our error is raised outside the handler, so no chain leads to the driver's."""
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - drivers have no type in common
             self._refusal = Refusal(step, type(error).__name__, codes_of(error), self._encoding)
-        raise self._refused(self._refusal)
+        raise self._make_error(self._refusal)

@@ -1,4 +1,4 @@
-"""Names in SQL, and names of packages to install."""
+"""Names: of indexes, and of the packages that databases need."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST_NAME = 63
-"""PostgreSQL cuts names off after so many bytes, and says so only in a notice."""
+"""Bytes. PostgreSQL cuts longer names off, and says so only in a notice."""
 
 _EXTRAS = ("duckdb", "mysql", "postgres", "sqlite")
-"""The extras of this package, each of which brings the hook for connections of that type."""
+"""The extras of this package. Each installs the hook for connections of that type."""
 
 PACKAGES = {
     "duckdb": "airflow-provider-duckdb",
@@ -43,19 +43,19 @@ PACKAGES = {
 
 
 def missing_module(error: ImportError) -> str:
-    """Return what could not be imported."""
+    """Return the module that could not be imported, in words."""
     return f"the Python module {error.name!r}" if error.name else f"a driver ({type(error).__name__})"
 
 
 def how_to_install(conn_type: str) -> str:
-    """Return the command that installs what connections of a type need."""
+    """Return the instruction to install the packages for connections of a type."""
     if conn_type in _EXTRAS:
         return f"Install it: pip install 'airflow-provider-winsms[{conn_type}]'"
     return f"Install it: pip install {PACKAGES[conn_type]}" if conn_type in PACKAGES else "Install it."
 
 
 def index_name(table: str, columns: Iterable[str]) -> str:
-    """Return the name of a table's index, which says what it is of, and is no longer than databases take."""
+    """Return the name of an index: its table and its columns, shortened to the length that databases take."""
     listed = "_".join(columns)
     name = f"{table}_{listed}"
     if len(name) <= _LONGEST_NAME:

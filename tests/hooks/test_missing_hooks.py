@@ -51,8 +51,8 @@ TYPES = {
     "gcpbigquery": "Install it: pip install apache-airflow-providers-google",
     "postgress": "for which no installed package has a hook. Did you mean 'postgres'?",
     "abacus": "has the type 'abacus', for which no installed package has a hook.",
-    "winsms": "has the type 'winsms'; needed is an SQL database, whose hook is a DbApiHook.",
-    "smtp": "has the type 'smtp'; needed is an SQL database, whose hook is a DbApiHook.",
+    "winsms": "has the type 'winsms'; expected an SQL database, whose hook is a DbApiHook.",
+    "smtp": "has the type 'smtp'; expected an SQL database, whose hook is a DbApiHook.",
 }
 """What is said of a connection of each type, wherever this package is tested."""
 

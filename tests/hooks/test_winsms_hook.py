@@ -125,10 +125,10 @@ def test_a_missing_connection_says_what_to_do() -> None:
 
 def test_a_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": ":memory:"}))
-    with pytest.raises(ConfigurationError, match="type 'sqlite'; needed is an SMS gateway"):
+    with pytest.raises(ConfigurationError, match="type 'sqlite'; expected an SMS gateway"):
         SmsHook.of("db")
     monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps({"conn_type": "odd"}))
-    with pytest.raises(ConfigurationError, match="type 'odd'; needed is an SMS gateway"):
+    with pytest.raises(ConfigurationError, match="type 'odd'; expected an SMS gateway"):
         SmsHook.of("odd")
 
 

@@ -138,7 +138,7 @@ class Steps:
 
             setattr(kind, name, step)
 
-        counted(Database, "_without_its_words", lambda step, _: str(step))
+        counted(Database, "_without_driver_text", lambda step, _: str(step))
         counted(SmsHook, "execute", lambda *_: "ask the gateway")
         counted(SmsHook, "stream_opt_outs", lambda *_: "ask the gateway")
 

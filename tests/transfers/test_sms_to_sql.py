@@ -64,7 +64,7 @@ def test_a_parameter_that_makes_no_sense_is_refused_before_anything_is_asked(
     ("connection", "words"),
     [
         (None, "no connection 'warehouse'"),
-        ({"conn_type": "winsms", "password": "x"}, "type 'winsms'; needed is an SQL database"),
+        ({"conn_type": "winsms", "password": "x"}, "type 'winsms'; expected an SQL database"),
         ({"conn_type": "abacus"}, "type 'abacus', for which no installed package has a hook"),
     ],
     ids=["missing", "not-sql", "unknown-type"],
