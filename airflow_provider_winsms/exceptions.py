@@ -1,4 +1,4 @@
-"""The errors, told apart by what the caller does next.
+"""The errors. Each class stands for one next move of the caller.
 
 ::
 
@@ -7,21 +7,21 @@
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
     │   ├── InvalidRows         fix the rows: how many are invalid, and what is wrong with the first
     │   └── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
-    ├── TemplateFailed          a function given for a template field failed; retried, as its cause may pass
-    ├── SendRejected            the gateway declined recipients that the task may not do without
-    ├── NotCancelled            scheduled texts were not cancelled that the task may not leave
+    ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
+    ├── SendRejected            the gateway declined recipients that the task needs
+    ├── NotCancelled            scheduled texts that the task must cancel were not cancelled
     ├── GatewayUnavailable      wait; safe to retry
     ├── OutcomeUnknown          a person decides; a repeat could text people again
     ├── IdempotencyConflict     fix the DAG: the same key stands for other texts or recipients
-    ├── OutOfCredits            top the account up; a later try sends what it could not pay for
-    ├── SendStopped             the task is being killed; a later try goes on
-    ├── ClocksDiffer            set the clock that is wrong; a later try goes on
-    ├── ClaimLost               another process may send this; a later try finds what it did
-    ├── LedgerUnavailable       wait; safe to retry. If it is_permanent, mend what it names
-    ├── UnsupportedCapability   this gateway cannot do that
+    ├── OutOfCredits            top the account up; a retry sends to the recipients that it did not cover
+    ├── SendStopped             the task is being killed; a retry resumes the send
+    ├── ClocksDiffer            set the clock that is wrong; a retry resumes the send
+    ├── ClaimLost               another process may send this; a retry finds its result
+    ├── LedgerUnavailable       wait; safe to retry. If it is_permanent, fix the cause that it names
+    ├── UnsupportedCapability   this gateway has no such operation
     ├── DeliveryFailed          texts were sent, too few arrived; carries the reports
     └── LoadFailed              the database refused; nothing was loaded, safe to retry. If it is_permanent,
-                                mend what it names
+                                fix the cause that it names
 
 No message holds a phone number, a text or a key. Every error pickles with its attributes.
 """
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 
 class SmsError(Exception):
-    """Anything that went wrong between a DAG and its SMS gateway."""
+    """Any error between a DAG and its SMS gateway."""
 
     is_permanent: bool = True
-    """Whether trying the same thing again is pointless or unsafe."""
+    """Whether a retry is pointless or unsafe."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return rebuilt, (type(self), self.args, self.__dict__)
 
 
 def rebuilt(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str, object]) -> SmsError:
-    """Return an error of a kind from what another one holds, without its constructor."""
+    """Return an error of a class with given arguments and attributes, without calling its constructor."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(attributes)
@@ -55,18 +55,18 @@ def rebuilt(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str
 
 
 class ConfigurationError(SmsError):
-    """A connection, an account or a table must be mended first: wrong key, locked account, missing column."""
+    """Fix a connection, an account or a table first: wrong key, locked account, missing column."""
 
 
 class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
-    """What the DAG gave cannot be used, or the gateway refused it whole: nothing of it was sent or loaded."""
+    """The input of the DAG is invalid, or the gateway refused it whole. Nothing was sent or loaded."""
 
 
 class InvalidRows(InvalidMessage):
-    """Several rows of a list cannot be used. Nothing was sent.
+    """Several rows of a list are invalid. Nothing was sent.
 
-    :param problems: what is wrong with the first of them, each with its place.
-    :param count: how many there are.
+    :param problems: the problems of the first rows, each with the position of its row.
+    :param count: the number of invalid rows.
     """
 
     def __init__(self, problems: Sequence[str], count: int) -> None:
@@ -81,11 +81,11 @@ class InvalidRows(InvalidMessage):
 
 
 class NothingToSend(InvalidMessage):
-    """There is no recipient, or no message."""
+    """There are no recipients, or no messages."""
 
 
 class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """A function that a DAG gave for a template field raised an error. Nothing was sent."""
+    """The DAG's function for a template field raised an error. Nothing was sent."""
 
     is_permanent = False
 
@@ -93,7 +93,7 @@ class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its s
 class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """The gateway declined recipients.
 
-    :param rejected: how many were declined, for each reason (a value of ``RejectReason``).
+    :param rejected: the number of declined recipients for each reason (a value of ``RejectReason``).
     """
 
     def __init__(self, message: str, rejected: Mapping[str, int]) -> None:
@@ -102,9 +102,9 @@ class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its sib
 
 
 class NotCancelled(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """Scheduled texts were not cancelled: gone out, or unknown to the gateway.
+    """Scheduled texts were not cancelled: they were sent, or the gateway does not know them.
 
-    :param count: how many.
+    :param count: the number of texts.
     """
 
     def __init__(self, message: str, count: int) -> None:
@@ -113,9 +113,9 @@ class NotCancelled(SmsError):  # noqa: N818 - it names what happened, as its sib
 
 
 class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The request was not carried out, or is harmless to repeat: try again later.
+    """The request was not executed, or a repeat does no harm: try again later.
 
-    :param retry_after: seconds the gateway asked for, if it did.
+    :param retry_after: the seconds that the gateway asks for, or ``None``.
     """
 
     is_permanent = False
@@ -126,41 +126,41 @@ class GatewayUnavailable(SmsError):  # noqa: N818 - it names what happened, as i
 
 
 class OutcomeUnknown(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """A repeat could text people again: an answer was lost, or an earlier request or try may be out."""
+    """A repeat could text people again: an answer was lost, or an earlier request may have been sent."""
 
 
 class IdempotencyConflict(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The ledger has other texts, recipients or another connection under the same key. No more was sent."""
+    """The ledger has other texts, other recipients or another connection under the key. No more was sent."""
 
 
 class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The account could not pay for all recipients. A later try sends to those, and to nobody else."""
+    """The balance did not cover all recipients. A retry sends to the recipients that it did not cover."""
 
     is_permanent = False
 
 
 class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The task was killed, and no further request left. What was recorded stands; a later try goes on."""
+    """The task was killed, and no further request left. The record stands; a retry resumes the send."""
 
     is_permanent = False
 
 
 class ClocksDiffer(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
-    """Clocks that a held send relies on are too far apart. No further request left; a later try goes on."""
+    """Clocks that a held send relies on are too far apart. No further request left; a retry resumes it."""
 
     is_permanent = False
 
 
 class ClaimLost(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """A claim is another process's, such as a retry's, or has waited for too long. A later try goes on."""
+    """Another process, such as a retry, has the claim, or it has expired. A later try resumes the send."""
 
     is_permanent = False
 
 
 class LedgerUnavailable(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The ledger could not be read or written. What is in it stands; a retry goes on from there.
+    """The ledger could not be read or written. Its contents stand; a retry resumes from them.
 
-    :param is_permanent: whether only a person can help, as where rights or a schema are missing.
+    :param is_permanent: whether only a person can help: rights or a schema are missing, for example.
     """
 
     is_permanent = False
@@ -171,13 +171,13 @@ class LedgerUnavailable(SmsError):  # noqa: N818 - it names what happened, as it
 
 
 class UnsupportedCapability(SmsError):  # noqa: N818 - it names what happened, as its siblings do
-    """The gateway has no such operation, or the ledger no place for what it answers."""
+    """The gateway has no such operation, or the ledger cannot store its answer."""
 
 
 class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """Fewer texts arrived than the task needs.
 
-    :param reports: what is known of each text that did not arrive (numbers are left out).
+    :param reports: the report of each text that did not arrive, without its number.
     """
 
     def __init__(self, message: str, reports: Sequence[DeliveryReport]) -> None:
@@ -188,14 +188,13 @@ class DeliveryFailed(SmsError):  # noqa: N818 - it names what happened, as its s
 class LoadFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """The database refused something. Nothing of this load is in the table.
 
-    The message says whether a repeat can help.
+    The message says whether a repeat can help. It does not quote the database, which may quote a row.
 
-    Only where the answer to the commit was lost, all of it may be there, and a repeat adds nothing.
-    Its own words are kept back, as they may quote a row.
+    If the answer to the commit was lost, the whole load may be in the table. A repeat then adds nothing.
 
-    :param kind: the type of the driver's error; empty, if it was none.
-    :param code: its SQLSTATE, or what the driver has instead, or an empty string.
-    :param is_permanent: whether only a person can help, as where rights or a schema are missing.
+    :param kind: the type of the driver's error; empty if there was none.
+    :param code: its SQLSTATE or the driver's substitute; empty if there is none.
+    :param is_permanent: whether only a person can help: rights or a schema are missing, for example.
     """
 
     is_permanent = False

@@ -1,4 +1,4 @@
-"""The provider's metadata for Airflow: plain data, which Airflow reads when it discovers providers."""
+"""The provider's metadata: plain data that Airflow reads when it discovers providers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_winsms.gateways.winsms import connection as winsms
 
 GATEWAYS = ("winsms",)
-"""The folders of ``gateways/``."""
+"""The folders in ``gateways/``."""
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What a text costs and how it reaches a phone: septets, segments, transliteration.
+"""The GSM 7-bit alphabet: septets, segments and transliteration of a text.
 
-The GSM 7-bit default alphabet (3GPP TS 23.038) carries a character in one septet, and ten characters of
-its extension table in two. One segment holds 160 septets; a longer text is cut into parts of 153, and a
-two-septet character never straddles two parts. WinSMS sends this alphabet only and puts characters of its
-own choice for any other (WinSMS cost calculator), so the choice is made here, where it can be seen.
+The default alphabet (3GPP TS 23.038) has a character in one septet, and ten characters of its extension
+table in two. One segment holds 160 septets. A longer text is cut into parts of 153, and a two-septet
+character is never cut in two. WinSMS sends this alphabet only, and replaces any other character by one of its
+own choice (WinSMS cost calculator). So the package chooses here, visibly.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ SINGLE_SEGMENT = 160
 CONCATENATED_SEGMENT = 153
 """Septets in each part of a longer text; the part's header takes the other seven."""
 
-# The codec takes it, but alone it would turn the character behind it into another one.
+# The codec accepts it, but alone it would change the character after it.
 _ESCAPE = "\x1b"
 
-# Tried once for all carriage returns in a row: from each of them anew, many without a line end take minutes.
+# The lookbehind tries a run of carriage returns once. From each of them, a long run would take minutes.
 _LINE_END = re.compile(r"(?<!\r)\r+\n")
 
-# Fractions, raised, lowered and circled digits, close behind a digit: one and a half is 1 1/2, not 11/2, and
-# a price with raised cents is not a hundred times as high.
+# Fractions, and raised, lowered and circled digits, right after a digit: one and a half is 1 1/2, not 11/2,
+# and a price with raised cents is not a hundred times as high.
 _MIXED_NUMBER = re.compile(
     r"(?<=[0-9])(?=[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u215f\u2189\u2460-\u2473])"
 )
 
-# Marks on one character that are put in order together: more than any language needs (UAX #15, section 13).
-# The time for it grows with the square of their number.
-_MARKS = 30
+# Marks on one character that are ordered together: more than any language needs (UAX #15, section 13). The
+# time for it grows with the square of their number.
+_MAX_MARKS = 30
 
 # The combining class of strokes through a character (Unicode, table of canonical combining classes).
 _OVERLAY = 1
 
-# Typography that has a plain spelling. What Unicode itself decomposes (accents, ligatures, full-width
-# letters, the ellipsis) needs no entry.
-_PLAIN = str.maketrans(
+# Typography with a plain spelling. Characters that Unicode itself decomposes (accents, ligatures, full-width
+# letters, the ellipsis) need no entry.
+_PLAIN_SPELLINGS = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u02b9\u02c8\u0060\u00b4", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u02ba", '"'),
@@ -75,18 +75,18 @@ _PLAIN = str.maketrans(
 def septets(text: str) -> int:
     """Count the septets of a text that is in the GSM 7-bit alphabet.
 
-    :raises InvalidMessage: if a character is not in the alphabet; it is named by code point.
+    :raises InvalidMessage: a character is not in the alphabet; the error names its code point.
     """
     return sum(_widths(text))
 
 
 def segments(text: str) -> int:
-    """Count the parts that a text is sent, and paid, in.
+    """Count the segments in which a text is sent and paid.
 
-    Counted as the strictest splitter does (a two-septet character is never cut in two), so that a text
-    never takes more parts than this says.
+    The count is that of the strictest splitter, which never cuts a two-septet character in two. So a text
+    never takes more segments.
 
-    :raises InvalidMessage: if a character is not in the GSM 7-bit alphabet.
+    :raises InvalidMessage: a character is not in the GSM 7-bit alphabet.
     """
     widths = _widths(text)
     if sum(widths) <= SINGLE_SEGMENT:
@@ -102,10 +102,10 @@ def segments(text: str) -> int:
 def transliterate(text: str) -> str:
     """Spell a text in the GSM 7-bit alphabet: curly quotes become straight ones, ``ê`` becomes ``e``.
 
-    A character that has a place in the alphabet stays as it is (``é``, ``ö``, ``€``). One that has neither a
-    place nor a plain spelling (an emoji, Cyrillic) is refused, never dropped.
+    A character of the alphabet stays as it is (``é``, ``ö``, ``€``). A character that is not in the alphabet
+    and has no plain spelling (an emoji, Cyrillic) is refused, never dropped.
 
-    :raises InvalidMessage: naming the characters that cannot be spelt, by code point.
+    :raises InvalidMessage: some characters have no spelling; the error names their code points.
     """
     composed = _MIXED_NUMBER.sub(" ", _composed(text))
     spelt = "".join(char if _fits(char) else _spell(char) for char in composed)
@@ -114,31 +114,31 @@ def transliterate(text: str) -> str:
 
 
 def _composed(text: str) -> str:
-    """Return a text with its letters and their marks as one character (NFC), as far as there is one."""
+    """Return a text in which a letter and its marks are one character (NFC), if there is one."""
     if text.isascii():
         return text
-    pieces, start, marks = [], 0, 0
-    for place, char in enumerate(text):
+    chunks, start, marks = [], 0, 0
+    for index, char in enumerate(text):
         marks = marks + 1 if unicodedata.combining(char) else 0
-        if marks > _MARKS:
-            pieces.append(text[start:place])
-            start, marks = place, 1
-    pieces.append(text[start:])
-    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+        if marks > _MAX_MARKS:
+            chunks.append(text[start:index])
+            start, marks = index, 1
+    chunks.append(text[start:])
+    return "".join(unicodedata.normalize("NFC", chunk) for chunk in chunks)
 
 
 def _spell(char: str) -> str:
-    """Return a plain spelling, or the character itself if there is none."""
-    plain = char.translate(_PLAIN)
+    """Return the plain spelling of a character, or the character itself if there is none."""
+    plain = char.translate(_PLAIN_SPELLINGS)
     if plain != char:
         return plain
     decomposed = unicodedata.normalize("NFKD", char)
-    spelt = "".join(part.translate(_PLAIN) for part in decomposed if not _is_accent(part))
+    spelt = "".join(part.translate(_PLAIN_SPELLINGS) for part in decomposed if not _is_accent(part))
     return spelt if all(map(_fits, spelt)) else char
 
 
 def _is_accent(char: str) -> bool:
-    """Tell an accent, which may be left out, from an overlay: a stroke through = makes it not equal."""
+    """Whether a mark is an accent, which may be dropped; an overlay may not, as a stroke negates =."""
     return unicodedata.combining(char) > _OVERLAY
 
 
@@ -167,9 +167,9 @@ def _widths(text: str) -> list[int]:
     return widths
 
 
-def _not_in_alphabet(strange: list[str]) -> str:
-    named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')}" for char in strange[:5])
-    more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""  # noqa: PLR2004 - as many as are named
+def _not_in_alphabet(unsupported: list[str]) -> str:
+    named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')}" for char in unsupported[:5])
+    more = f" and {len(unsupported) - 5} more" if len(unsupported) > 5 else ""  # noqa: PLR2004 - as many as are named
     return (
         f"The text holds characters that the GSM 7-bit alphabet cannot carry: {named}{more}. "
         "Remove them or spell them out."

@@ -1,6 +1,6 @@
-"""Keyed hashes: they tell whether two numbers or two texts are the same, and nothing else without the key.
+"""Keyed hashes. Without the key they tell whether two numbers or two texts are equal, and nothing else.
 
-A plain hash of a phone number would tell all: there are few enough numbers to try them one by one.
+A plain hash of a phone number would reveal it: there are few enough numbers to try them all.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ class KeyedHash:
     def __init__(self, key: str) -> None:
         self._empty = hmac.new(key.encode(), digestmod=sha256)
         self.key_id = self.of("key id")[:_KEY_ID_DIGITS]
-        """Tells keys apart without telling them: 8 hexadecimal digits."""
+        """Identifies the key without revealing it: 8 hexadecimal digits."""
 
     def of(self, text: str) -> str:
         """Return 64 hexadecimal digits: the plain HMAC of a number's digits, or of a text, in UTF-8.
 
-        Whoever has the key can make the same hash of their own numbers, and join by it.
+        A person with the key can hash other numbers in the same way, and join by the hash.
         """
         return self._of(_encoded(text))
 
     def of_parts(self, *parts: str) -> str:
-        """Return 64 hexadecimal digits for a sequence of texts; the same parts, cut otherwise, differ.
+        """Return 64 hexadecimal digits for a sequence of texts; the same text cut otherwise has another hash.
 
-        Before each part stands its length, in 8 bytes. So it is never what ``of`` returns for digits.
+        Each part follows its length, in 8 bytes. So the hash never equals the one of ``of`` for digits.
         """
         return self._of(b"".join(len(data).to_bytes(8) + data for data in map(_encoded, parts)))
 

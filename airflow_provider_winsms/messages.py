@@ -1,8 +1,8 @@
-"""The vocabulary: few words, the same for every gateway.
+"""Messages: the classes that all gateways share.
 
-Times are aware (``pendulum.DateTime``), money is ``Decimal``, or ``None`` where the gateway states no amount
-that can be read. The row as it came over the wire is kept beside the normalised one in ``raw``. Numbers,
-texts and raw rows are personal data: no ``repr`` shows them.
+Times are aware (``pendulum.DateTime``). Money is ``Decimal``, or ``None`` if the gateway states no readable
+amount. ``raw`` is the row as it came over the wire. Numbers, texts and raw rows are personal data: no
+``repr`` shows them.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MessageId: TypeAlias = int | str
-"""What a gateway calls one text to one recipient. An integer at WinSMS."""
+"""A gateway's id of one text to one recipient. At WinSMS it is an integer."""
 
 MessageIds: TypeAlias = "MessageId | Iterable[MessageIds] | Mapping[str, Any] | None"
-"""All that ``each_message_id`` takes."""
+"""The input of ``each_message_id``."""
 
-_SHOWN_IN_FRONT = 2
-_SHOWN_BEHIND = 3
+_SHOWN_FIRST_DIGITS = 2
+_SHOWN_LAST_DIGITS = 3
 _TENTH = Decimal("0.1")
 
 
 def mask_number(number: str) -> str:
     """Return ``27******789`` for ``27824567789``: enough to recognise in a log, too little to dial.
 
-    The mask has always six stars, so that it does not tell the length; a very short number is hidden whole.
+    The mask always has six stars, so it hides the length. A very short number is hidden whole.
     """
-    if len(number) <= _SHOWN_IN_FRONT + _SHOWN_BEHIND + 1:
+    if len(number) <= _SHOWN_FIRST_DIGITS + _SHOWN_LAST_DIGITS + 1:
         return "*" * 6
-    return f"{number[:_SHOWN_IN_FRONT]}******{number[-_SHOWN_BEHIND:]}"
+    return f"{number[:_SHOWN_FIRST_DIGITS]}******{number[-_SHOWN_LAST_DIGITS:]}"
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a value stands for none: ``None``, NaN, and the NaT and NA of pandas."""
+    """Whether a value is missing: ``None``, NaN, or the NaT or NA of pandas."""
     if value is None or isinstance(value, str):
         return value is None
     try:
-        return bool(value != value)  # noqa: PLR0124 - what NaN and NaT are known by
-    # NA has no truth, and an array has many. Of decimals only a signalling NaN cannot be compared.
+        return bool(value != value)  # noqa: PLR0124 - true of NaN and NaT alone
+    # NA has no truth value, and an array has many. The only decimal without comparison is a signalling NaN.
     except (TypeError, ValueError, ArithmeticError):
         return type(value).__name__ == "NAType" or isinstance(value, Decimal)
 
 
 def is_table(value: object) -> bool:
-    """Tell whether a value is a data frame, such as one of pandas: what one walks through are its columns."""
+    """Whether a value is a data frame, such as one of pandas: iterating over it yields its columns."""
     kind = type(value)
     return hasattr(kind, "columns") and any(
         hasattr(kind, name) for name in ("to_dict", "to_dicts", "to_pylist")
@@ -67,7 +67,7 @@ def pluralize(number: int, thing: str) -> str:
 
 
 def credits_text(amount: Decimal) -> str:
-    """Return an amount of credits with one decimal place, as WinSMS counts them, or more if it has more."""
+    """Return an amount of credits with one decimal place, as WinSMS shows it, or with more if it has more."""
     return str(amount.quantize(_TENTH)) if amount == amount.quantize(_TENTH) else str(amount)
 
 
@@ -84,7 +84,7 @@ class RejectReason(StrEnum):
     """A trial account may only text its owner's number."""
 
     TEXT_TOO_LONG = "text_too_long"
-    """The text does not fit into the most segments that the gateway takes."""
+    """The text needs more segments than the gateway takes."""
 
     BAD_NUMBER = "bad_number"
     """Not a number that can be texted, or blacklisted by the gateway."""
@@ -96,16 +96,16 @@ class RejectReason(StrEnum):
     """The recipient is on an industry-wide do-not-contact list."""
 
     OTHER = "other"
-    """A reason this version does not know; ``Receipt.code`` holds the gateway's word for it."""
+    """A reason that this version does not know. ``Receipt.code`` holds the gateway's word for it."""
 
     INVALID = "invalid"
-    """Not submitted, as the text, time or segments, or the recipient, cannot be told to any gateway."""
+    """Not submitted: no gateway can take the text, the time, the segments or the recipient."""
 
     NOT_RECEIVED = "not_received"
-    """The answer was lost and the text is taken not to have been accepted; it is submitted again."""
+    """The answer was lost, and the text counts as not accepted. It is submitted again."""
 
     CANCELLED = "cancelled"
-    """Accepted, and taken back when its task was killed."""
+    """Accepted, and cancelled when its task was killed."""
 
     @property
     def is_account_level(self) -> bool:
@@ -115,21 +115,21 @@ class RejectReason(StrEnum):
     @property
     def may_be_sent_later(self) -> bool:
         """Whether the same text to the same recipient may be accepted another time."""
-        return self in _FOR_LATER
+        return self in _MAY_BE_SENT_LATER
 
 
 _ACCOUNT_LEVEL = frozenset({RejectReason.NO_CREDITS, RejectReason.ACCOUNT_LOCKED, RejectReason.TRIAL_ACCOUNT})
-_FOR_LATER = _ACCOUNT_LEVEL | {RejectReason.NOT_RECEIVED, RejectReason.CANCELLED}
+_MAY_BE_SENT_LATER = _ACCOUNT_LEVEL | {RejectReason.NOT_RECEIVED, RejectReason.CANCELLED}
 
 
 class DeliveryState(StrEnum):
-    """How far one text has come."""
+    """The delivery state of one text."""
 
     QUEUED = "queued"
     """Waiting at the gateway."""
 
     SENT = "sent"
-    """Handed to the network; no word from it yet, and perhaps never one."""
+    """Handed to the network, which has not confirmed it yet, and may never do so."""
 
     DELIVERED = "delivered"
     """Arrived on the phone."""
@@ -141,10 +141,10 @@ class DeliveryState(StrEnum):
     """Never transmitted."""
 
     NOT_FOUND = "not_found"
-    """The gateway does not know the id: a wrong one, one just made, or one it has forgotten."""
+    """The gateway does not know the id: it is wrong, very new, or forgotten."""
 
     UNKNOWN = "unknown"
-    """A state this version does not know; treated as pending. ``DeliveryReport.code`` holds it."""
+    """A state that this version does not know; it counts as pending. ``DeliveryReport.code`` holds it."""
 
     @property
     def is_final(self) -> bool:
@@ -164,8 +164,8 @@ _PENDING = frozenset({DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UN
 class Recipient:
     """One phone, as international digits (E.164 without the plus).
 
-    :param reference: the sender's own name for this text, such as a customer's id. It is kept in the ledger's
-        tables. It is not sent to a gateway that does not store it.
+    :param reference: the sender's own name for this text, such as a customer's id. The ledger's tables store
+        it. It is not sent to a gateway that does not store it.
     """
 
     number: str = field(repr=False)
@@ -184,7 +184,7 @@ class Recipients(Sequence[Recipient]):
             self.append(recipient)
 
     def append(self, recipient: Recipient) -> None:
-        """Add one."""
+        """Add a recipient."""
         if recipient.reference is not None:
             self._references[len(self._numbers)] = recipient.reference
         self._numbers.append(int(recipient.number))
@@ -196,20 +196,20 @@ class Recipients(Sequence[Recipient]):
         return self._each(range(len(self)))
 
     @overload
-    def __getitem__(self, place: int) -> Recipient: ...
+    def __getitem__(self, index: int) -> Recipient: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Recipient, ...]: ...
-    def __getitem__(self, place: int | slice) -> Recipient | tuple[Recipient, ...]:
-        if not isinstance(place, slice):
-            at = range(len(self))[place]
+    def __getitem__(self, index: slice) -> tuple[Recipient, ...]: ...
+    def __getitem__(self, index: int | slice) -> Recipient | tuple[Recipient, ...]:
+        if not isinstance(index, slice):
+            at = range(len(self))[index]
             return Recipient(str(self._numbers[at]), self._references.get(at))
-        return tuple(self._each(range(*place.indices(len(self)))))
+        return tuple(self._each(range(*index.indices(len(self)))))
 
-    def _each(self, places: range) -> Iterator[Recipient]:
-        numbers = map(str, map(self._numbers.__getitem__, places))
+    def _each(self, indexes: range) -> Iterator[Recipient]:
+        numbers = map(str, map(self._numbers.__getitem__, indexes))
         if not self._references:
             return map(Recipient, numbers)
-        return map(Recipient, numbers, map(self._references.get, places))
+        return map(Recipient, numbers, map(self._references.get, indexes))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -244,9 +244,9 @@ class Receipt:
 
     @classmethod
     def declined(cls, reason: RejectReason, number: str = "", cost: Decimal = Decimal(0)) -> Receipt:
-        """Return what stands for a text that was not taken, or that was taken back, where no answer said so.
+        """Return the receipt of a text that was not accepted, or was cancelled, where no answer says so.
 
-        :param cost: credits that were given back.
+        :param cost: the refunded credits.
         """
         return cls(
             number=number,
@@ -260,13 +260,13 @@ class Receipt:
 
     @property
     def is_known(self) -> bool:
-        """Whether the answer said what became of the recipient: some leave one out, or name one twice."""
+        """Whether the answer settled this recipient. Some answers leave one out, or name one twice."""
         return self.message_id is not None or self.reason is not None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """What the gateway says of one text it accepted."""
+    """The gateway's report about one accepted text."""
 
     message_id: MessageId
     state: DeliveryState
@@ -279,7 +279,7 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledMessage:
-    """A text that waits at the gateway for its time."""
+    """A text that the gateway holds until its time."""
 
     message_id: MessageId
     number: str = field(repr=False)
@@ -314,7 +314,7 @@ class IncomingMessage:
     received_at: DateTime | None
     text: str = field(repr=False)
     in_reply_to: MessageId | None = None
-    """The id of the last text sent to that number, which need not be the one that is answered."""
+    """The id of the last text sent to that number. The reply may be to another text."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     received_at_wire: str | None = field(default=None, compare=False)
     """As the gateway wrote it."""
@@ -328,7 +328,7 @@ class OptOut:
     opted_out_at: DateTime | None
     text: str = field(repr=False)
     message_id: MessageId | None = None
-    """The incoming message that asked for it; ``None`` where a person entered the number by hand."""
+    """The incoming message with the opt-out; ``None`` if a person entered the number."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     opted_out_at_wire: str | None = field(default=None, compare=False)
     """As the gateway wrote it."""
@@ -354,27 +354,27 @@ class Balance:
 
 
 class Answers(tuple[T, ...]):  # noqa: SLOT001 - a tuple of any length takes no slots
-    """What a gateway said of ids: those rows of its answer that could be read.
+    """A gateway's answers about ids: the readable rows.
 
-    :ivar unreadable: the ids that were asked for and whose rows could not be read. They stay as they were.
+    :ivar unreadable: the requested ids whose rows were unreadable. Their states stay as they were.
     """
 
     unreadable: tuple[MessageId, ...] = ()
 
     @classmethod
     def of(cls, rows: Iterable[T], unreadable: Iterable[MessageId] = ()) -> Answers[T]:
-        """Return rows, and the ids that have none that can be read."""
+        """Return answers from the readable rows, and the ids without one."""
         answers = cls(rows)
         answers.unreadable = tuple(unreadable)
         return answers
 
 
 class Columns(Sequence[T]):
-    """Rows of a list, kept column by column: a load takes them so, and no row is made that nobody asks for.
+    """Rows of a list, stored by column. A load takes the columns, and a row is made only on request.
 
     :param make: makes a row from one value of each column, in their order.
-    :param columns: values of equal number, by the names that the row has for them.
-    :param unreadable: how many rows were left out because they could not be read.
+    :param columns: the values of each column, all of equal length, by the name of the row's field.
+    :param unreadable: the number of unreadable rows, which are left out.
     """
 
     __slots__ = ("_columns", "_make", "unreadable")
@@ -391,7 +391,7 @@ class Columns(Sequence[T]):
         return self._columns[name]
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a column."""
+        """Whether there is such a column."""
         return name in self._columns
 
     def take(self, indexes: Sequence[int]) -> Columns[T]:
@@ -406,13 +406,13 @@ class Columns(Sequence[T]):
         return map(self._make, *self._columns.values())
 
     @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, place: slice) -> Columns[T]: ...
-    def __getitem__(self, place: int | slice) -> T | Columns[T]:
-        if isinstance(place, slice):
-            return Columns(self._make, {name: values[place] for name, values in self._columns.items()})
-        row: T = self._make(*(values[place] for values in self._columns.values()))
+    def __getitem__(self, index: slice) -> Columns[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Columns[T]:
+        if isinstance(index, slice):
+            return Columns(self._make, {name: values[index] for name, values in self._columns.items()})
+        row: T = self._make(*(values[index] for values in self._columns.values()))
         return row
 
     def __eq__(self, other: object) -> bool:
@@ -423,7 +423,7 @@ class Columns(Sequence[T]):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list: its rows, where it starts, and how many rows there are in all.
+    """One page of a list: its rows, its offset, and the total of rows in the list.
 
     :param unreadable_at: the indexes in the page of the unreadable rows, which are not in ``rows``.
     """
@@ -435,23 +435,23 @@ class Page(Generic[T]):
 
     @property
     def unreadable(self) -> int:
-        """How many rows could not be read."""
+        """The number of unreadable rows."""
         return len(self.unreadable_at)
 
     @property
     def length(self) -> int:
-        """How many rows of the list the page covers."""
+        """The number of rows that the page covers, readable or not."""
         return len(self.rows) + len(self.unreadable_at)
 
     def readable_at(self) -> Sequence[int]:
-        """Return the indexes in the page of the rows that could be read."""
+        """Return the indexes in the page of the readable rows."""
         indexes = range(self.length)
         return [each for each in indexes if each not in self.unreadable_at] if self.unreadable_at else indexes
 
 
 def instants_of(time: DateTime | None) -> set[DateTime]:
-    """Return what a time on a clock may stand for, in UTC: two instants, where clocks were put back.
+    """Return the instants in UTC of a time on a clock: two where clocks were put back.
 
-    One that could not be read stands for none that is known.
+    An unreadable time has none.
     """
     return set() if time is None else {time.replace(fold=fold).in_timezone("UTC") for fold in (0, 1)}

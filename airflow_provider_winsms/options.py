@@ -1,4 +1,4 @@
-"""What the operators let a DAG choose from, and what refuses every other value."""
+"""Options: the choices that a DAG has, the checks of its parameters, and the readers of its input."""
 
 from __future__ import annotations
 
@@ -20,85 +20,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Check: TypeAlias = Callable[[str, Any], object]
-    """Takes the name of a parameter and its value, and raises ``InvalidMessage`` if the value is wrong."""
+    """Takes the name and the value of a parameter, and raises ``InvalidMessage`` if the value is wrong."""
 
 OnInvalid = Literal["fail", "reject"]
-"""What a send does whose list has invalid rows: send nothing, or send to everybody else."""
+"""What a send does if its list has invalid rows: send nothing, or send to all other recipients."""
 
 OnEmpty = Literal["fail", "skip"]
-"""What a send does that has nobody to send to."""
+"""What a send does if it has no recipients."""
 
 OnChanged = Literal["refuse", "send_the_rest"]
-"""What a later try does whose list differs from the one of an earlier try that has sent."""
+"""What a retry does if its list differs from the list of an earlier try that has sent."""
 
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
-"""When declined items fail the task: only if all were, if any was, or never."""
+"""When declined items fail the task: if all are declined, if any is, or never."""
 
 OnClear = Literal["resume", "resend"]
-"""What a task does that a person cleared."""
-
+"""What a task does after a person cleared it."""
 
 Privacy = Literal["none", "keyed_hash"]
 """How the ledger's tables hold a number: as it is, or as its keyed hash."""
 
 StoredText = Literal["digest", "keep"]
-"""How they hold a text: its keyed hash, or as it is."""
-
+"""How the ledger's tables hold a text: as its keyed hash, or as it is."""
 
 LoadedText = Literal["keep", "drop", "redact_numbers"]
-"""What becomes of a text: it is loaded, left out, or loaded without what may be phone numbers."""
-
+"""How a text is loaded: as it is, not at all, or without possible phone numbers."""
 
 LoadedDataset = Literal["incoming", "opt_outs", "short_code", "scheduled", "deliveries"]
-"""What can be loaded into a table."""
+"""The datasets that can be loaded into a table."""
 
 WatchedDataset = Literal["incoming", "short_code", "opt_outs"]
 """The lists of a gateway that can be watched."""
 
 ExposableField = Literal["number", "text"]
-"""The fields of a row that an event has only where they are asked for."""
+"""The fields of a row that an event has only on request."""
 
 CheckNumbers = Literal["possible", "valid", "off"]
-"""What the number plan of its country must say of a number; ``"off"`` does not ask it."""
-
-LONGEST_HOLD = timedelta(days=1)
-"""The longest that texts are held back."""
-
-CLAIM_LIFETIME = timedelta(seconds=30)
-"""A request leaves within this time of its claim, or claims anew."""
-
-DUE_MARGIN = timedelta(seconds=30)
-"""So long before a text is due, the gateway's list is no proof any more: clocks differ."""
-
-STATUS_RETENTION = timedelta(days=89)
-"""So long after a text was due its status tells for sure whether it went out: WinSMS keeps 90 days."""
-
-NOT_FOUND_GRACE = 120.0
-"""Seconds after its texts are due to leave in which a wait takes an unknown id for one just made; and for so
-long an id must be unknown, whenever that begins, until it counts as lost."""
-
-_LONGEST_DURATION = timedelta(days=3653)
-
-# Airflow's own form takes up to 200 characters. An at sign stands in a URI, which may hold a password.
-_CONN_ID = re.compile(r"[^\s@]{1,200}")
-
-# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-
-_LONGEST_PREFIX = 30
-"""PostgreSQL takes 63 bytes for the name of an index, which holds the names of its table and its columns."""
-
-_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
-
-_MOST_CHARACTERS_SHOWN = 60
-_FEWEST_DIGITS_HIDDEN = 7
+"""What a number must be in the number plan of its country; ``"off"`` checks nothing."""
 
 
 class Guarantee(StrEnum):
-    """How often a text may go out, if an answer is lost or a worker dies."""
+    """How often a text may go out if an answer is lost or a worker dies."""
 
     AT_MOST_ONCE = "at_most_once"
-    """Never again: what is unknown stays unknown until a person decides."""
+    """Never again: an unknown outcome stays unknown until a person decides."""
 
     EXACTLY_ONCE = "exactly_once"
     """Texts are scheduled a little ahead, and looked up before they are submitted again."""
@@ -107,11 +72,46 @@ class Guarantee(StrEnum):
     """Again: a recipient may get the same text several times."""
 
 
-def check_choice(name: str, choice: object, choices: Any) -> None:
-    """Hold a parameter against what it may be.
+LONGEST_HOLD = timedelta(days=1)
+"""The longest time for which texts are held back."""
 
-    :param choices: a ``Literal``, an enumeration of texts, or a mapping whose keys they are.
-    :raises InvalidMessage: if it is none of them.
+CLAIM_LIFETIME = timedelta(seconds=30)
+"""A request leaves within this time of its claim, or is claimed again."""
+
+DUE_MARGIN = timedelta(seconds=30)
+"""From this time before a text is due, the gateway's list proves nothing, as clocks differ."""
+
+STATUS_RETENTION = timedelta(days=89)
+"""For this time after a text was due, its status proves whether it was sent: WinSMS keeps 90 days."""
+
+NOT_FOUND_GRACE = 120.0
+"""Seconds. For this time after its texts are due, a wait treats an unknown id as a new one. An id counts as
+lost only after it was unknown for this time, whenever that began."""
+
+_LONGEST_DURATION = timedelta(days=3653)
+
+# Airflow's own form takes up to 200 characters. A text with an at sign may be a URI with a password.
+_CONN_ID = re.compile(r"[^\s@]{1,200}")
+
+# PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+
+_LONGEST_PREFIX = 30
+"""PostgreSQL takes 63 bytes for the name of an index, which contains the names of its table and columns."""
+
+_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
+
+_SEPARATORS = re.compile(r"[,;\n]+")
+
+_MOST_CHARACTERS_SHOWN = 60
+_LEAST_HIDDEN_DIGITS = 7
+
+
+def check_choice(name: str, choice: object, choices: Any) -> None:
+    """Check that a parameter is one of its choices.
+
+    :param choices: a ``Literal``, an enumeration of texts, or a mapping with the choices as its keys.
+    :raises InvalidMessage: it is not.
     """
     known = get_args(choices) or tuple(choices)
     if not isinstance(choice, str) or choice not in known:
@@ -120,9 +120,9 @@ def check_choice(name: str, choice: object, choices: Any) -> None:
 
 
 def check_flag(name: str, flag: object) -> None:
-    """Hold a parameter against yes and no; a text is neither, as ``"false"`` counts as true.
+    """Check that a parameter is a boolean. A text is not, as ``"false"`` counts as true.
 
-    :raises InvalidMessage: if it is neither ``True`` nor ``False``.
+    :raises InvalidMessage: it is neither ``True`` nor ``False``.
     """
     if not isinstance(flag, bool):
         msg = f"{name} must be True or False; got {shown(flag)}."
@@ -130,9 +130,9 @@ def check_flag(name: str, flag: object) -> None:
 
 
 def check_count(name: str, count: object, least: int, most: int) -> None:
-    """Hold a parameter against the whole numbers that it may be.
+    """Check that a parameter is a whole number within its bounds.
 
-    :raises InvalidMessage: if it is none of them.
+    :raises InvalidMessage: it is not.
     """
     if type(count) is not int or not least <= count <= most:
         msg = f"{name} must be a whole number from {least} to {most}; got {shown(count)}."
@@ -140,9 +140,9 @@ def check_count(name: str, count: object, least: int, most: int) -> None:
 
 
 def check_share(name: str, share: object) -> None:
-    """Hold a parameter against the shares of a whole.
+    """Check that a parameter is a share of a whole.
 
-    :raises InvalidMessage: if it is no number from 0 to 1.
+    :raises InvalidMessage: it is not a number from 0 to 1.
     """
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         msg = f"{name} must be a share, a number from 0 to 1; got {shown(share)}."
@@ -150,9 +150,9 @@ def check_share(name: str, share: object) -> None:
 
 
 def check_number(name: str, number: object) -> None:
-    """Hold a parameter against the finite numbers that are not negative.
+    """Check that a parameter is a finite number that is not negative.
 
-    :raises InvalidMessage: if it is none of them.
+    :raises InvalidMessage: it is not.
     """
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
         msg = f"{name} must be a number, 0 or more; got {shown(number)}."
@@ -160,11 +160,9 @@ def check_number(name: str, number: object) -> None:
 
 
 def check_conn_id(name: str, conn_id: object) -> None:
-    """Hold a parameter against what can be the id of a connection.
+    """Check that a parameter can be the id of a connection.
 
-    Other text is not shown, as it may hold a password.
-
-    :raises InvalidMessage: if it is none.
+    :raises InvalidMessage: it cannot. The error shows no text, which may hold a password.
     """
     if not isinstance(conn_id, str) or not _CONN_ID.fullmatch(conn_id):
         msg = (
@@ -175,9 +173,9 @@ def check_conn_id(name: str, conn_id: object) -> None:
 
 
 def check_identifier(what: str, name: object) -> None:
-    """Hold a name against what every database takes.
+    """Check that every database takes a name.
 
-    :raises InvalidMessage: if it is not a plain identifier.
+    :raises InvalidMessage: it is not a plain identifier.
     """
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         msg = (
@@ -188,9 +186,9 @@ def check_identifier(what: str, name: object) -> None:
 
 
 def check_prefix(name: str, prefix: object) -> None:
-    """Hold a prefix against what every database takes in front of the tables' names.
+    """Check that every database takes a prefix before the names of tables.
 
-    :raises InvalidMessage: if it cannot begin a name.
+    :raises InvalidMessage: it cannot begin a name.
     """
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         msg = (
@@ -201,9 +199,9 @@ def check_prefix(name: str, prefix: object) -> None:
 
 
 def check_hold(name: str, hold: object) -> None:
-    """Hold a duration against how far ahead texts can be scheduled, whatever the time-outs of a connection.
+    """Check that texts can be held for a duration, independently of the time-outs of a connection.
 
-    :raises InvalidMessage: if no connection allows it.
+    :raises InvalidMessage: no connection allows it.
     """
     least = CLAIM_LIFETIME + 2 * DUE_MARGIN
     if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
@@ -215,7 +213,7 @@ def check_hold(name: str, hold: object) -> None:
 
 
 def optional(check: Check) -> Check:
-    """Return a check that takes ``None`` besides."""
+    """Return a check that also accepts ``None``."""
 
     def check_if_given(name: str, value: object) -> None:
         if value is not None:
@@ -228,7 +226,7 @@ def seconds(name: str, value: object) -> float:
     """Return a duration in seconds.
 
     :param value: a ``timedelta``, or seconds.
-    :raises InvalidMessage: if it is none, negative, or more than ten years.
+    :raises InvalidMessage: it is neither, negative, or more than ten years.
     """
     duration = value if isinstance(value, timedelta) else _timedelta(value)
     if duration is None or not timedelta(0) <= duration <= _LONGEST_DURATION:
@@ -249,43 +247,37 @@ def _timedelta(value: object) -> timedelta | None:
         return None
 
 
-def shown(value: object) -> str:
-    """Return what an error shows of a value: a short one that is no phone number itself, or else its type."""
-    is_plain = value is None or isinstance(value, (str, float, timedelta))
-    is_small = isinstance(value, int) and abs(value) < 10**_FEWEST_DIGITS_HIDDEN
-    words = repr(value) if is_plain or is_small else ""
-    digits = 0 if isinstance(value, timedelta) else sum(map(str.isdecimal, words))
-    if not 0 < len(words) <= _MOST_CHARACTERS_SHOWN or digits >= _FEWEST_DIGITS_HIDDEN:
-        return f"a value of type {type(value).__name__}"
-    return words
+def items_of_text(text: str, field: str) -> list[Any]:
+    """Return the items of a list in a text.
 
+    The text is a list in Python's or JSON's syntax, as a template renders it, or items with commas,
+    semicolons or line ends between them.
 
-def nearest(given: object, known: Iterable[str]) -> str:
-    """Return the question whether one of the known words was meant; empty if none is near."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(given.lower().replace("-", "_"), known, 1) if isinstance(given, str) else []
-    return f" Did you mean {str(found[0])!r}?" if found else ""
-
-
-def exceeds_tolerance(policy: str, succeeded: int) -> bool:
-    """Whether the failed items fail the task."""
-    return policy == "fail" or (policy == "fail_if_all" and not succeeded)
-
-
-_SEPARATORS = re.compile(r"[,;\n]+")
+    :param field: the name of the field with the text, for the error.
+    :raises InvalidMessage: the text begins as a list and is not one.
+    """
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
+    # Decimals keep all digits of amounts and phone numbers, also of those with an exponent.
+    for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
+        # A text that is nested too deeply is no list either.
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            items = read(text)
+            return items if isinstance(items, list) else [items]
+    msg = f"`{field}` is text that begins as a list and is none."
+    raise InvalidMessage(msg)
 
 
 def each_message_id(value: object) -> Iterator[object]:
-    """Walk through the ids in whatever an operator was given.
+    """Yield the message ids in the input of an operator.
 
-    Takes an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), and the
-    text of any of them (from a template).
+    The input is an id, a list of ids, a send operator's return value, a list of those (from mapped tasks), or
+    the text of any of them (from a template).
 
-    :raises InvalidMessage: if there is none, unless one of the sends says that it had none accepted.
+    :raises InvalidMessage: there is no id, and no send says that none of its texts was accepted.
     """
     try:
-        found = list(_walk(value))
+        found = list(_flattened(value))
     except RecursionError:
         msg = "The message ids are nested too deeply. Give a list of ids."
         raise InvalidMessage(msg) from None
@@ -296,40 +288,43 @@ def each_message_id(value: object) -> Iterator[object]:
 
 
 _NONE_ACCEPTED = object()
-"""Stands for the ids of a send that had none accepted."""
+"""Marks a send of which no text was accepted."""
 
 
-def _walk(value: object) -> Iterator[object]:
+def _flattened(value: object) -> Iterator[object]:
     if isinstance(value, str):
         items = items_of_text(value, "message_ids")
-        yield from items if all(isinstance(item, str) for item in items) else _walk(items)
+        yield from items if all(isinstance(item, str) for item in items) else _flattened(items)
     elif isinstance(value, Mapping):
         ids = value.get("message_ids")
         is_empty = isinstance(ids, (list, tuple)) and not ids
-        yield from [_NONE_ACCEPTED] if is_empty else _walk(ids)
+        yield from [_NONE_ACCEPTED] if is_empty else _flattened(ids)
     elif isinstance(value, Iterable):
         for item in value:
-            yield from _walk(item)
+            yield from _flattened(item)
     elif value is not None:
         yield value
 
 
-def items_of_text(text: str, field: str) -> list[Any]:
-    """Return what a text lists.
+def shown(value: object) -> str:
+    """Return a value for an error: as it is if it is short and no phone number, or else its type."""
+    is_plain = value is None or isinstance(value, (str, float, timedelta))
+    is_small = isinstance(value, int) and abs(value) < 10**_LEAST_HIDDEN_DIGITS
+    words = repr(value) if is_plain or is_small else ""
+    digits = 0 if isinstance(value, timedelta) else sum(map(str.isdecimal, words))
+    if not 0 < len(words) <= _MOST_CHARACTERS_SHOWN or digits >= _LEAST_HIDDEN_DIGITS:
+        return f"a value of type {type(value).__name__}"
+    return words
 
-    Takes a list in Python's or JSON's spelling, as a template renders it, and items with commas, semicolons
-    or line ends between them.
 
-    :param field: the name of the field that holds the text, for the error.
-    :raises InvalidMessage: if it begins as a list and is not one.
-    """
-    if text.lstrip()[:1] not in {"[", "{"}:
-        return [item.strip() for item in _SEPARATORS.split(text) if item.strip() not in {"", "None"}]
-    # As decimals, amounts and numbers keep what they were written with: an exponent drops digits of a phone.
-    for read in (partial(json.loads, parse_float=Decimal), ast.literal_eval):
-        # What is nested too deeply is no list either.
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            items = read(text)
-            return items if isinstance(items, list) else [items]
-    msg = f"`{field}` is text that begins as a list and is none."
-    raise InvalidMessage(msg)
+def nearest(given: object, known: Iterable[str]) -> str:
+    """Return a question with the nearest known word; empty if no word is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(given.lower().replace("-", "_"), known, 1) if isinstance(given, str) else []
+    return f" Did you mean {str(found[0])!r}?" if found else ""
+
+
+def exceeds_tolerance(policy: str, succeeded: int) -> bool:
+    """Whether failed items fail the task, by its policy."""
+    return policy == "fail" or (policy == "fail_if_all" and not succeeded)

@@ -1,11 +1,13 @@
-"""From a number as a person, a table or a gateway spells it to international digits (E.164 without the plus).
+"""Phone numbers: any spelling of a person, a table or a gateway becomes international digits.
 
-The digits of the result are the digits that were given, changed by named rewritings only: separators and
-invisible signs left out, a leading ``+`` or ``00`` left out, a trunk 0 replaced by the country code, or left
-out behind it, the country code put before a national number whose 0 was lost, and the ``.0`` of a float left
-out. All else is refused.
-``phonenumberslite`` knows the number plans of the world; it judges the result and never makes it: it takes
-letters for digits, and +27000000010 for +2700000010.
+The result is E.164 without the plus. Its digits are the given digits, changed by these rewritings only:
+
+* Separators, invisible characters, a leading ``+`` or ``00``, and the ``.0`` of a float are dropped.
+* A trunk 0 is replaced by the country code, or dropped after it.
+* The country code is put before a national number that lost its 0.
+
+Everything else is refused. ``phonenumberslite`` knows the number plans of the world. It only checks the
+result, and never makes it: it reads letters as digits, and +27000000010 as +2700000010.
 """
 
 from __future__ import annotations
@@ -26,18 +28,19 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.options import CheckNumbers
 
-# E.164: at most 15 digits, and no country code begins with 0. Seven is the shortest subscriber number in use
-# with its country code.
+# E.164: at most 15 digits, and no country code begins with 0. The shortest numbers in use have seven digits
+# with their country code.
 _INTERNATIONAL = re.compile(r"[1-9][0-9]{6,14}")
 _MOST_DIGITS = 15
-# Fewer digits without a plus are a national number, or a mistake.
-_LEAST_BARE_DIGITS = 10
+# Fewer digits without a plus are a national number or a mistake.
+_LEAST_UNPREFIXED_DIGITS = 10
 
-# South Africa: a trunk 0 and nine digits. The library takes five to ten for possible, and eight for valid.
+# South Africa: a trunk 0 and nine digits. The library accepts five to ten as possible, and eight as valid.
 _SOUTH_AFRICA = "27"
-# Behind the code a 0 is the trunk 0 of a number that lost a digit; those of the sandbox have three or more.
+# After the code, a single 0 is the trunk 0 of a number that lost a digit. The sandbox's numbers have three
+# zeros or more there.
 _SOUTH_AFRICAN = re.compile(r"27(?!0[1-9])[0-9]{9}")
-_USUAL = re.compile(rf"(?:\+|00)?({_SOUTH_AFRICAN.pattern})")
+_COMMON_SPELLING = re.compile(rf"(?:\+|00)?({_SOUTH_AFRICAN.pattern})")
 _SOUTH_AFRICAN_DIGITS = 11
 _TRUNK_ZERO_KEPT = re.compile(r"270[0-9]{9}")
 
@@ -56,10 +59,10 @@ class InvalidPhoneNumber(ValueError):  # noqa: N818 - it names what the value is
 
 @dataclass(frozen=True, slots=True)
 class NumberReader:
-    """Reads numbers.
+    """Reads phone numbers.
 
-    :param country_code: what a trunk 0 stands for, without the plus.
-    :param check: what the number plan must say of a number.
+    :param country_code: replaces a trunk 0; without the plus.
+    :param check: the check against the number plan.
     """
 
     country_code: str
@@ -68,16 +71,16 @@ class NumberReader:
     def read(self, value: object) -> str:
         """Return a number as international digits.
 
-        :raises InvalidPhoneNumber: saying why it is none.
+        :raises InvalidPhoneNumber: the value is not one; the text says why.
         """
         text = _as_text(value)
-        usual = _USUAL.fullmatch(text)
-        if usual and self.check != "valid":
-            return usual[1]
-        return self._read_text(_bare_text(text))
+        common = _COMMON_SPELLING.fullmatch(text)
+        if common and self.check != "valid":
+            return common[1]
+        return self._read_text(_normalized_text(text))
 
     def read_all(self, values: Sequence[str]) -> Sequence[str]:
-        """Return what a gateway lists, as international digits; what is no number stays as it came."""
+        """Return a gateway's numbers as international digits. A value that is not a number stays as it is."""
         odd = list(filterfalse(_SOUTH_AFRICAN.fullmatch, set(values)))
         if not odd:
             return values
@@ -93,132 +96,132 @@ class NumberReader:
         return value
 
     def _read_text(self, text: str) -> str:
-        marked = _BRACKETED_ZERO.fullmatch(text) if "(" in text else None
-        if marked:
-            code, rest = marked[1], re.sub(r"[()]", "", marked[2])
+        bracketed = _BRACKETED_ZERO.fullmatch(text) if "(" in text else None
+        if bracketed:
+            code, rest = bracketed[1], re.sub(r"[()]", "", bracketed[2])
             return self._international(f"{code}0{rest}", len(code))
         digits = re.sub(r"[()]", "", text)
         if digits.startswith(("+", "00")):
             return self._international(digits.removeprefix("+") if digits[0] == "+" else digits[2:])
-        _check_signs(digits)
+        _check_characters(digits)
         if digits.startswith("0"):
-            return _long(self._international(self.country_code + digits, len(self.country_code)))
-        return self._bare(digits)
+            return _long_enough(self._international(self.country_code + digits, len(self.country_code)))
+        return self._without_prefix(digits)
 
-    def _bare(self, digits: str) -> str:
-        """Read digits without a prefix: of a national number whose 0 was lost, or international ones."""
+    def _without_prefix(self, digits: str) -> str:
+        """Read digits without a prefix: a national number that lost its 0, or an international number."""
         national = self.country_code + digits
         if self.check != "off" and _is_valid(national):
             if _is_valid(digits):
                 why = "is a number of two countries. Give it with a plus, or with the 0 of a national number"
-                raise _refusal(why)
+                raise _not_a_phone_number(why)
             return national
-        return self._international(_long(digits))
+        return self._international(_long_enough(digits))
 
     def _international(self, digits: str, trunk_at: int | None = None) -> str:
-        """Return digits without a trunk 0, if they are a number.
+        """Return digits without their trunk 0, if they are a number.
 
-        :param trunk_at: where a trunk 0 stands among them; ``None`` if none is known.
+        :param trunk_at: the index of the trunk 0; ``None`` if none is known.
         """
-        _check_signs(digits)
+        _check_characters(digits)
         if digits.startswith(_SOUTH_AFRICA):
             found = self._south_african(digits, trunk_at)
         elif self.check == "off":
-            found = digits if trunk_at is None else _without(digits, trunk_at)
+            found = digits if trunk_at is None else _without_digit(digits, trunk_at)
         else:
-            found = _agreed(digits, trunk_at)
+            found = _foreign(digits, trunk_at)
         if not _INTERNATIONAL.fullmatch(found):
             why = f"has {len(found)} digits; a number has 7 to {_MOST_DIGITS}, the first of them 1 to 9"
-            raise _refusal(why)
+            raise _not_a_phone_number(why)
         if self.check == "valid" and not _is_valid(found):
             why = f"is in no range in use of its country. {_WAY_OUT}"
-            raise _refusal(why)
+            raise _not_a_phone_number(why)
         return found
 
     def _south_african(self, digits: str, trunk_at: int | None) -> str:
         if trunk_at not in {None, len(_SOUTH_AFRICA)}:
-            raise _doubtful_zero()
+            raise _ambiguous_zero()
         has_trunk_zero = trunk_at is not None or _TRUNK_ZERO_KEPT.fullmatch(digits)
-        found = _without(digits, len(_SOUTH_AFRICA)) if has_trunk_zero else digits
+        found = _without_digit(digits, len(_SOUTH_AFRICA)) if has_trunk_zero else digits
         if self.check == "off" or _SOUTH_AFRICAN.fullmatch(found):
             return found
         if len(found) == _SOUTH_AFRICAN_DIGITS:
-            raise _doubtful_zero()
+            raise _ambiguous_zero()
         why = f"has {len(found)} digits with the country code 27, where numbers have {_SOUTH_AFRICAN_DIGITS}"
-        raise _refusal(why)
+        raise _not_a_phone_number(why)
 
 
 _WAY_OUT = 'If it is right, check_numbers="off" takes it'
 
 
-class _Judgement(NamedTuple):
-    """What the library makes of digits: which it reads, and whether they are possible."""
+class _ParsedNumber(NamedTuple):
+    """Digits as the library reads them, and whether it finds them possible."""
 
     digits: str
     is_possible: bool
 
     def __repr__(self) -> str:
-        """Show no digits."""
-        return f"_Judgement(is_possible={self.is_possible})"
+        """Hide the digits."""
+        return f"_ParsedNumber(is_possible={self.is_possible})"
 
 
 @lru_cache(maxsize=65536)
-def _judgement(digits: str) -> _Judgement:
+def _parsed(digits: str) -> _ParsedNumber:
     import phonenumbers
 
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
-        return _Judgement("", is_possible=False)
+        return _ParsedNumber("", is_possible=False)
     read = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
     # Without the area code a number is "possible, local only".
     reason = phonenumbers.is_possible_number_with_reason(number)
-    return _Judgement(read, reason == phonenumbers.ValidationResult.IS_POSSIBLE)
+    return _ParsedNumber(read, reason == phonenumbers.ValidationResult.IS_POSSIBLE)
 
 
 @lru_cache(maxsize=65536)
 def _is_valid(digits: str) -> bool:
-    """Tell whether digits are a number in use, as they stand."""
+    """Whether digits, exactly as given, are a valid number."""
     if digits.startswith(_SOUTH_AFRICA) and len(digits) != _SOUTH_AFRICAN_DIGITS:
         return False
-    if len(digits) > _MOST_DIGITS or _judgement(digits) != (digits, True):
+    if len(digits) > _MOST_DIGITS or _parsed(digits) != (digits, True):
         return False
     import phonenumbers
 
     return phonenumbers.is_valid_number(phonenumbers.parse(f"+{digits}"))
 
 
-def _agreed(digits: str, trunk_at: int | None) -> str:
-    """Return digits of another country without their trunk 0, where the library reads them so too.
+def _foreign(digits: str, trunk_at: int | None) -> str:
+    """Return digits of another country without their trunk 0, if the library reads them in the same way.
 
-    Of which country a 0 is a trunk 0, and of which it is a part of the number, only the library knows.
+    Only the library knows in which countries a 0 is a trunk 0, and in which it is a part of the number.
     """
-    judged = _judgement(digits) if len(digits) <= _MOST_DIGITS + 1 else None
-    if judged is None or not judged.is_possible:
+    parsed = _parsed(digits) if len(digits) <= _MOST_DIGITS + 1 else None
+    if parsed is None or not parsed.is_possible:
         why = f"is not possible in the number plan of its country ({len(digits)} digits). {_WAY_OUT}"
-        raise _refusal(why)
-    places = range(1, 4) if trunk_at is None else (trunk_at,)
-    without = {_without(digits, place) for place in places if digits[place] == "0"}
-    if judged.digits in without or (trunk_at is None and judged.digits == digits):
-        return judged.digits
-    raise _doubtful_zero()
+        raise _not_a_phone_number(why)
+    indexes = range(1, 4) if trunk_at is None else (trunk_at,)
+    without = {_without_digit(digits, index) for index in indexes if digits[index] == "0"}
+    if parsed.digits in without or (trunk_at is None and parsed.digits == digits):
+        return parsed.digits
+    raise _ambiguous_zero()
 
 
-def _long(digits: str) -> str:
-    if len(digits) < _LEAST_BARE_DIGITS:
+def _long_enough(digits: str) -> str:
+    if len(digits) < _LEAST_UNPREFIXED_DIGITS:
         why = f"is too short for a number without a plus ({len(digits)} digits)"
-        raise _refusal(why)
+        raise _not_a_phone_number(why)
     return digits
 
 
-def _without(digits: str, place: int) -> str:
-    return digits[:place] + digits[place + 1 :]
+def _without_digit(digits: str, index: int) -> str:
+    return digits[:index] + digits[index + 1 :]
 
 
 def _as_text(value: object) -> str:
-    """Return a value as text, if it tells each digit of a number.
+    """Return a value as text, if it holds each digit of a number.
 
-    A column of integers with one empty cell becomes one of floats; these are exact up to 15 digits.
+    A column of integers with an empty cell becomes a column of floats. These are exact up to 15 digits.
     """
     if isinstance(value, str):
         return value
@@ -229,18 +232,18 @@ def _as_text(value: object) -> str:
         msg = f"is of type {type(value).__name__}. Give a number as text; of a database row, its column"
         raise InvalidPhoneNumber(msg)
     if isinstance(value, Decimal) and (not value.is_finite() or int(value.as_tuple().exponent) > 0):
-        raise _exponent()
-    # Integers of other libraries are compared as Python's own.
+        raise _written_with_exponent()
+    # Convert integers of other libraries before a comparison.
     number = int(value) if isinstance(value, Integral) else value
     if not 0 < number < 10**_MOST_DIGITS or number != int(number):
         why = f"is no whole number of 1 to {_MOST_DIGITS} digits"
-        raise _refusal(why)
+        raise _not_a_phone_number(why)
     return str(int(number))
 
 
-def _bare_text(given: str) -> str:
-    """Return a text without blanks, invisible signs, separators and the fraction of a float."""
-    # Blanks of Unicode; and its category Cf, such as marks of direction, which spreadsheets and chats add.
+def _normalized_text(given: str) -> str:
+    """Return a text without blanks, invisible characters, separators and the fraction of a float."""
+    # Unicode blanks, and its category Cf: spreadsheets and chats add, for example, marks of direction.
     text = "".join(given.split())
     if not text.isascii():
         text = "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -248,10 +251,10 @@ def _bare_text(given: str) -> str:
         msg = f"is empty ({text!r}). Leave it out, or give a number"
         raise InvalidPhoneNumber(msg)
     if _EXPONENT.fullmatch(text):
-        raise _exponent()
+        raise _written_with_exponent()
     if _NEGATIVE.match(text):
         why = "begins with a minus"
-        raise _refusal(why)
+        raise _not_a_phone_number(why)
     return _SEPARATORS.sub("", _without_fraction(text))
 
 
@@ -261,48 +264,47 @@ def _without_fraction(text: str) -> str:
         return text
     if fraction is None or fraction[2].strip("0"):
         why = "ends in a fraction"
-        raise _refusal(why)
+        raise _not_a_phone_number(why)
     return fraction[1]
 
 
-def _check_signs(digits: str) -> None:
+def _check_characters(digits: str) -> None:
     if digits.isascii() and digits.isdecimal():
         return
     for char in digits:
         if char.isalpha():
             why = "has letters in it"
-            raise _refusal(why)
+            raise _not_a_phone_number(why)
         if not ("0" <= char <= "9"):
             why = f"has the sign U+{ord(char):04X} in it, where only digits may stand"
-            raise _refusal(why)
+            raise _not_a_phone_number(why)
 
 
-def _refusal(why: str) -> InvalidPhoneNumber:
+def _not_a_phone_number(why: str) -> InvalidPhoneNumber:
     return InvalidPhoneNumber(f"is not a phone number: it {why}")
 
 
-def _doubtful_zero() -> InvalidPhoneNumber:
-    return _refusal(
+def _ambiguous_zero() -> InvalidPhoneNumber:
+    return _not_a_phone_number(
         "has a 0 that may be no part of it. Give it with a plus and its country code, and without that 0"
     )
 
 
-def _exponent() -> InvalidPhoneNumber:
-    return _refusal("is written with an exponent, which drops digits. Write the column as text")
+def _written_with_exponent() -> InvalidPhoneNumber:
+    return _not_a_phone_number("is written with an exponent, which drops digits. Write the column as text")
 
 
-_PLAIN_NUMBER = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
-_SPELT_NUMBER = re.compile(r"[0-9+()\s-]*", re.ASCII)
-_NO_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
-_SHARED_DIGITS = 7  # however a number is spelt, its last digits are the same
+_NUMBER_SPELLING = re.compile(r"[0-9+()\s-]*", re.ASCII)
+_NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+_SHARED_DIGITS = 7  # the last digits are the same in every spelling of a number
 
 
 def is_plain(number: str) -> bool:
-    """Tell whether a number is international digits, so that it can be compared."""
-    return _PLAIN_NUMBER.fullmatch(number) is not None
+    """Whether a number is in international digits, so that it can be compared."""
+    return _INTERNATIONAL.fullmatch(number) is not None
 
 
 def last_digits(number: str) -> str:
-    """Return the digits that a number ends with however it is spelt; none, if it may be any number."""
-    digits = _NO_DIGITS.sub("", number) if _SPELT_NUMBER.fullmatch(number) else ""
+    """Return the last digits, which all spellings of a number share; empty if it may be any number."""
+    digits = _NOT_DIGITS.sub("", number) if _NUMBER_SPELLING.fullmatch(number) else ""
     return digits[-_SHARED_DIGITS:] if len(digits) >= _SHARED_DIGITS else ""

@@ -1,8 +1,8 @@
-"""The clock and the log that are handed in, and clocks that must agree.
+"""The clock and the log that callers inject, and the check that other clocks agree with this machine's.
 
-These are this machine's, the gateway's, and that of the database with the ledger.
-Two workers that share a ledger judge each other's claims by their own clocks. Where these are minutes apart,
-one of them takes a request for lost that the other is still submitting.
+The other clocks are the gateway's, and that of the ledger's database. Two workers that share a ledger judge
+each other's claims by their own clocks. If these are minutes apart, one worker treats a request as lost that
+the other is still submitting.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
 _ZONE_STEP = timedelta(minutes=30)
-"""Zones lie whole half hours apart, but for a few that lie quarters."""
+"""Most zones differ by whole half hours, and a few by quarters."""
 
 
 class ClockReading(NamedTuple):
-    """What another clock showed between two looks at this machine's.
+    """The time that another clock showed, between two readings of this machine's.
 
     :param clock: names the other clock, for errors.
-    :param resolution: how much later it may have been than it showed.
-    :param is_zone_known: whether the zone of what it showed is known; if not, the two may be any number of
-        half hours apart and agree.
+    :param resolution: the most by which its time may have been later than shown.
+    :param is_zone_known: whether the zone of the shown time is known. If not, clocks agree that differ by any
+        number of half hours.
     """
 
     clock: str
@@ -46,7 +46,7 @@ class ClockReading(NamedTuple):
 
     @property
     def least_difference(self) -> timedelta:
-        """How far the clocks are apart at least: positive if the other is ahead, 0 if they may agree."""
+        """The least difference of the clocks: positive if the other is ahead, 0 if they may agree."""
         least, most = self.shown - self.answered_at, self.shown + self.resolution - self.asked_at
         if not self.is_zone_known:
             shift = round((least + most) / 2 / _ZONE_STEP) * _ZONE_STEP
@@ -55,7 +55,7 @@ class ClockReading(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """The present, and how to wait for a later one."""
+    """The time now, and a way to wait."""
 
     now: Callable[[], DateTime]
     sleep: Callable[[float], None]
@@ -72,22 +72,22 @@ async def pause(seconds: float, woken: asyncio.Event | None = None) -> None:
 
 
 class Log(Protocol):
-    """What is said to people."""
+    """The log for people."""
 
-    def info(self, words: str, /, *values: object) -> Any:
-        """Say what was done."""
+    def info(self, message: str, /, *values: object) -> Any:
+        """Log what was done."""
 
-    def warning(self, words: str, /, *values: object) -> Any:
-        """Say what a person may have to know."""
+    def warning(self, message: str, /, *values: object) -> Any:
+        """Log what a person may have to know."""
 
-    def exception(self, words: str, /, *values: object) -> Any:
-        """Say what went wrong, with the error that is being handled."""
+    def exception(self, message: str, /, *values: object) -> Any:
+        """Log a failure, with the error that is being handled."""
 
 
 def check_agreement(reading: ClockReading, tolerance: timedelta) -> None:
-    """Hold a clock against this machine's.
+    """Compare a clock with this machine's.
 
-    :raises ClocksDiffer: if they are certainly further apart than the tolerance.
+    :raises ClocksDiffer: they certainly differ by more than the tolerance.
     """
     difference = abs(reading.least_difference)
     if difference > tolerance:
