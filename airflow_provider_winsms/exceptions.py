@@ -5,7 +5,7 @@
     SmsError
     ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
-    │   ├── InvalidRows         fix the rows: how many are invalid, and what is wrong with the first
+    │   ├── InvalidRows         fix the rows: their count, and the problems of the first
     │   └── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task needs

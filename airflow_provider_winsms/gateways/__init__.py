@@ -1,1 +1,1 @@
-"""The gateways: what each can do, and how it says it on the wire. Nothing here knows of Airflow."""
+"""The gateways: the operations of each, and the transport. Nothing here knows Airflow."""

@@ -43,7 +43,7 @@ def decode(document: bytes) -> Any:
 def scan(text: str, start: int) -> tuple[Any, int]:
     """Return the value that begins at an index of a JSON document, as ``decode`` does, and its end.
 
-    Raises what ``decode`` raises.
+    Raises the errors of ``decode``.
     """
     try:
         return _scan(text, start)

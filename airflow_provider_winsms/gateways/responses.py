@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     import requests
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import Call, Gateway
+    from airflow_provider_winsms.gateways.base import Call, Gateway, T
     from airflow_provider_winsms.gateways.endpoint import Endpoint
-    from airflow_provider_winsms.gateways.transport import T
 
 _LONGEST_RETRY_AFTER = 24 * 3600.0
 LONGEST_HEAD = 1024 * 1024
@@ -127,8 +126,8 @@ def _parsed(call: Call[T], document: Any, endpoint: Endpoint) -> T:
         raise
     # Whatever is wrong with a 200, its request was executed.
     except Exception as error:  # noqa: BLE001
-        what = f"its answer does not have the promised shape ({_shape_error(error)})"
-        raise lost_answer(call, what, endpoint) from None
+        cause = f"its answer does not have the promised shape ({_shape_error(error)})"
+        raise lost_answer(call, cause, endpoint) from None
 
 
 def _shape_error(error: Exception) -> str:
@@ -146,8 +145,8 @@ def failure_of(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     if _may_have_been_executed(status):
         return lost_answer(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
     if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
-        what = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
-        return lost_answer(call, what, endpoint)
+        cause = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
+        return lost_answer(call, cause, endpoint)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ConfigurationError(
             f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
@@ -184,7 +183,7 @@ def _reason(document: Any, gateway: Gateway) -> str:
 
 def lost_answer(
     call: Call[Any],
-    what: str,
+    cause: str,
     endpoint: Endpoint,
     *,
     never_left: bool = False,
@@ -193,27 +192,27 @@ def lost_answer(
     """Return the error of a request without an answer."""
     if never_left:
         return GatewayUnavailable(
-            f"{call.operation}: the {endpoint.description} could not be reached ({what})."
+            f"{call.operation}: the {endpoint.description} could not be reached ({cause})."
         )
     if call.is_repeatable:
         return GatewayUnavailable(
-            f"{call.operation}: no usable answer from the {endpoint.description} ({what}).", retry_after
+            f"{call.operation}: no usable answer from the {endpoint.description} ({cause}).", retry_after
         )
     return OutcomeUnknown(
-        f"{call.operation}: submitted to the {endpoint.description}, and then {what}. "
+        f"{call.operation}: submitted to the {endpoint.description}, and then {cause}. "
         "It may have been carried out; it is not repeated."
     )
 
 
 def malformed_answer(call: Call[Any], error: Exception, body: RequestBody, endpoint: Endpoint) -> SmsError:
     """Return the error of a request that cannot be made or may have left, without the text of ``error``."""
-    what = type(error).__name__
+    cause = type(error).__name__
     if body.never_left or not body:
         return ConfigurationError(
-            f"{call.operation}: the request to the {endpoint.description} cannot be made ({what}). "
+            f"{call.operation}: the request to the {endpoint.description} cannot be made ({cause}). "
             "Check the base URL and the API key."
         )
-    return lost_answer(call, what, endpoint)
+    return lost_answer(call, cause, endpoint)
 
 
 def answer_limit(call: Call[Any], status: int) -> int:

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
@@ -49,12 +49,10 @@ if TYPE_CHECKING:
     import requests
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import BeforeSend, Call
+    from airflow_provider_winsms.gateways.base import BeforeSend, Call, T
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.gateways.session import Exchange, Session
     from airflow_provider_winsms.runtime import ClockReading
-
-T = TypeVar("T")
 
 ATTEMPTS = 4
 """The most attempts of a request that may be retried."""
@@ -244,8 +242,8 @@ class Transport:
                 raise malformed_answer(call, error, body, self.endpoint) from None
             except NETWORK_ERRORS as error:
                 never_left = body.never_left or has_no_connection(error)
-                what = exchange.broken_bound or cause_of(error)
-                raise lost_answer(call, what, self.endpoint, never_left=never_left) from None
+                cause = exchange.broken_bound or cause_of(error)
+                raise lost_answer(call, cause, self.endpoint, never_left=never_left) from None
             finally:
                 self._last_used = self._clock()
 

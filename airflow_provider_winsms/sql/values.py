@@ -24,7 +24,7 @@ def read_amount(value: Any) -> Decimal:
 
 
 def storable(text: str) -> str:
-    """Replace by U+FFFD what databases refuse: NUL, and half an emoji, as a cut in a text leaves it."""
+    """Replace NUL, and the half of an emoji that was cut in two, by U+FFFD: databases refuse both."""
     if text.isascii() and "\0" not in text:
         return text
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

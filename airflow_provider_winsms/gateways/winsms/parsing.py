@@ -235,7 +235,7 @@ def deduplicated(rows: list[Row]) -> list[Row]:
 
 
 def unknown_receipt(recipient: Recipient | Receipt) -> Receipt:
-    """Return a receipt that says nothing of what became of the recipient."""
+    """Return a receipt that leaves the recipient's outcome unknown."""
     return Receipt(
         number=recipient.number,
         accepted=False,
@@ -290,7 +290,7 @@ def flag_of(value: Any) -> bool:
 
 
 def price_of(row: Row) -> Decimal | None:
-    """Read the price of a text: 0 if the row states none, and ``None`` if it states what is no price."""
+    """Read the price of a text: 0 if the row states none, and ``None`` if its value is no price."""
     value = row.get("creditCost")
     return Decimal(0) if value is None or value == "" else price(value)
 
