@@ -36,7 +36,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.sandbox.faults import FAULTS
-from airflow_provider_winsms.sandbox.operations import named
+from airflow_provider_winsms.sandbox.operations import operation_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +82,7 @@ LONGEST_RUN = 600.0
 GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
 SENDS = ("smsSend", "smsSendBatch")
 SEND_FAULTS = {
-    operation: tuple(name for name, fault in FAULTS.items() if fault.concerns(named(operation)))
+    operation: tuple(name for name, fault in FAULTS.items() if fault.applies_to(operation_named(operation)))
     for operation in SENDS
 }
 """Every fault that can strike a send."""

@@ -1,13 +1,13 @@
-"""A WinSMS that runs on a laptop: the documented REST API behind a real socket, with faults on demand.
+"""A WinSMS on your machine: the documented REST API on a real socket, with faults on demand.
 
 ::
 
-    with Sandbox(speed=0) as box:
-        ...  # talk to box.base_url with the key box.api_key
-        box.advance(120)
-        box.outbox()
+    with Sandbox(speed=0) as sandbox:
+        ...  # send requests to sandbox.base_url with the key sandbox.api_key
+        sandbox.advance(120)
+        sandbox.outbox()
 
-``python -m airflow_provider_winsms.sandbox --help`` tells the rest.
+``python -m airflow_provider_winsms.sandbox --help`` lists numbers, controls and faults.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command: runs until Ctrl-C or SIGTERM, and prints no number, no text and no key but its default."""
+"""The command. It runs until Ctrl-C or SIGTERM, and prints no number, no text, and only the default key."""
 
 from __future__ import annotations
 
@@ -20,32 +20,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _DESCRIPTION = """\
-A WinSMS gateway on this machine: the eleven operations of WinSMS REST v1 on a loopback socket, with one
-account, a clock that can run fast, deliveries, replies, opt-outs, credits, and faults on demand."""
+A WinSMS gateway on this machine: the eleven operations of WinSMS REST v1 on a loopback socket. It has one
+account, deliveries, replies, opt-outs, credits, a clock that can run fast, and faults on demand."""
 
 _OTHER_NUMBERS = """\
-  any other    delivered, 1 in 20 FAILED, some seconds to 2 minutes after it was sent
-  BADDEST too  276666666666, a leading 0, anything that is not 7 to 15 digits"""
+  any other    delivered, or FAILED (1 in 20), from some seconds to 2 minutes after the send
+  BADDEST      also for 276666666666, a leading 0, and anything but 7 to 15 digits"""
 
 _FAULT_NOTES = """\
-Values of POST /_sandbox/faults: fault, and as you like operation (name or path; any, if left out), times
-(1, if left out), probability and seed (without end, unless times is given), seconds, retryAfter,
-rows, skip (how many requests pass first).
-A request is struck by one fault, the oldest that concerns it. Example:
+POST /_sandbox/faults takes fault and these optional values:
+  operation    name or path of the only operation that it strikes (default: any)
+  times        how often it strikes (default: once; with a probability, without end)
+  probability  the chance that it strikes a request
+  seed         decides which requests that chance strikes (default: 0)
+  skip         how many requests pass before it strikes (default: 0)
+  seconds, retryAfter, rows
+               as the faults above say
+One fault strikes a request: the oldest that applies to it. Example:
   curl -d '{"fault": "lost-after-acceptance", "operation": "smsSend"}' http://127.0.0.1:8025/_sandbox/faults"""
 
 _CHOICES = """\
   more segments than maxSegments        declined with TOOLONG
-  other characters than GSM 7-bit       replaced by a plain one or "?", never refused
-  status of a text that still waits     INQUEUE
+  a character outside GSM 7-bit         replaced by a plain one or "?", never refused
+  status of a scheduled text            INQUEUE
   status of a cancelled text            NOTFOUND
-  credits of a FAILED text              0 in its status row, not paid back to the balance
-  an id or a number twice               two rows, two texts
+  credits of a FAILED text              0 in its status row; the balance stays debited
+  the same id or number twice           two rows, two texts
   reply to no text                      outgoingApiMessageId is null
-  STOP replies                          are incoming messages too (--no-optouts-in-incoming)
-  order of the scheduled list           the oldest first (--newest-first)
+  STOP replies                          are also incoming messages (--no-optouts-in-incoming)
+  order of the scheduled list           oldest first (--newest-first)
   confirmation of an opt-out            is not sent
-  a segment                             1 credit to 27, 1.3 to any other country
+  cost of a segment                     1 credit to country code 27, 1.3 to any other
   200 kB                                200,000 bytes
   a wrong key                           401"""
 
@@ -54,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sandbox and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    ended = _ended_by_signal()
+    stopped = _stopped_by_signal()
     try:
         with Sandbox(**vars(options)) as box:
             _announce(box)
-            ended.wait()
+            stopped.wait()
     except OSError as error:
         parser.error(f"{error} (port {options.port}; --port 0 takes a free one)")
     except (OverflowError, ValueError) as error:
@@ -78,11 +83,11 @@ def _announce(box: Sandbox) -> None:
     sys.stdout.flush()
 
 
-def _ended_by_signal() -> threading.Event:
-    ended = threading.Event()
+def _stopped_by_signal() -> threading.Event:
+    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,32 +98,34 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8025, help="0 takes a free one (default %(default)s)")
-    parser.add_argument("--api-key", default=API_KEY, help="the key it takes (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8025, help="0 takes a free port (default %(default)s)")
+    parser.add_argument("--api-key", default=API_KEY, help="the key that it accepts (default %(default)s)")
     parser.add_argument("--speed", type=float, default=1, help=_SPEED)
     parser.add_argument(
-        "--state", metavar="FILE", help="keep everything in a file, mode 0600 (default: in memory)"
+        "--state", metavar="FILE", help="keep all state in a file, mode 0600 (default: in memory)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides the fates of texts (default 0)")
-    parser.add_argument("--credits", type=float, default=10_000, help="to start with (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="decides the outcomes of texts (default 0)")
+    parser.add_argument(
+        "--credits", type=float, default=10_000, help="credits at the start (default %(default)s)"
+    )
     parser.add_argument("--wire", choices=("v2", "v3"), default="v2", help=_WIRE)
     parser.add_argument(
         "--optouts-in-incoming",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="whether replies that opt out are incoming messages too (default: they are)",
+        help="list replies that opt out among the incoming messages (default: they are listed)",
     )
     parser.add_argument(
         "--newest-first",
         action="store_true",
-        help="the list of scheduled texts begins with the newest (default: with the oldest)",
+        help="list the newest scheduled texts first (default: the oldest)",
     )
     return parser
 
 
 _SPEED = (
-    "how many seconds pass here in one second (default 1); 0 stands still until it is advanced. Not 1, and a "
-    "schedule counted from wall time may be past here"
+    "how many of its seconds pass in one second (default 1). At 0 its clock stands still until you advance "
+    "it. At any speed but 1, a send_at counted from wall time may be in the past here"
 )
 _WIRE = "v2: strings for times, explicit nulls; v3: integers for times, nulls left out (default %(default)s)"
 
@@ -131,13 +138,13 @@ def _epilog() -> str:
             (f"{c.method} {c.path}", f"{c.meaning}{_taken(c)}") for c in CONTROLS
         ),
         "faults": f"{_table((f.name, f.meaning) for f in FAULTS.values())}\n\n{_FAULT_NOTES}",
-        "where the document is silent": _CHOICES,
+        "choices of the sandbox where the document says nothing": _CHOICES,
     }
     return "\n\n".join(f"{title}:\n{text}" for title, text in sections.items())
 
 
 def _taken(control: Control) -> str:
-    """Return what a control takes, unless its section says it better."""
+    """Return the values that a control takes. The section on faults lists those of a fault."""
     if control.path.endswith("/faults"):
         return ""
     return f"\n      {control.takes}" if control.takes else ""

@@ -1,4 +1,4 @@
-"""The account: its credits, its sub-accounts, and whether it may send."""
+"""The account: its credits, its sub-accounts, and its restrictions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Account:
 
     @property
     def is_transactional(self) -> bool:
-        """Whether the routing profile passes by the do-not-contact list."""
+        """Whether the routing profile ignores the do-not-contact list."""
         return bool(self._state.setting("transactional", default=False))
 
     @is_transactional.setter
@@ -46,7 +46,7 @@ class Account:
 
     @property
     def trial_number(self) -> str | None:
-        """The only number a trial account may text; ``None`` if this is not one."""
+        """The only number a trial account may text; ``None`` for an ordinary account."""
         number: str | None = self._state.setting("trial_number", None)
         return number
 
@@ -54,8 +54,8 @@ class Account:
     def trial_number(self, number: str | None) -> None:
         self._state.set("trial_number", number)
 
-    def refusal(self, number: str) -> str | None:
-        """Return the ``acceptError`` for which the account may not text this number."""
+    def accept_error(self, number: str) -> str | None:
+        """Return the ``acceptError`` of a number that the account may not text; ``None`` if it may."""
         if self.is_locked:
             return "ACCOUNTLOCKED"
         if self.trial_number not in {None, number}:
@@ -63,7 +63,7 @@ class Account:
         return None
 
     def transfer(self, sender: int, receiver: int, tenths: int) -> bool:
-        """Move credits; ``False`` if an account is unknown, is the same, or has too few."""
+        """Move credits; ``False`` if an account is unknown or has too few, or if both are the same."""
         available = self._balance(sender)
         if available is None or self._balance(receiver) is None or sender == receiver or available < tenths:
             return False
@@ -72,7 +72,7 @@ class Account:
         return True
 
     def sub_accounts(self) -> list[Row]:
-        """Return the rows of every account but the main one."""
+        """Return the row of each sub-account."""
         found = self._db.execute("SELECT * FROM accounts WHERE number <> ? ORDER BY number", (MAIN_ACCOUNT,))
         names = ("accountNumber", "loginName", "firstName", "surname", "creditBalance")
         return [dict(zip(names, row, strict=True)) for row in found]

@@ -1,4 +1,4 @@
-"""Who is let in: path, method, key, type and size are checked in this order, with the document's texts."""
+"""Checks of path, method, key, type and size, in this order, with the error texts of the document."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WRONG_KEY = "The API Key in the 'AUTHORIZATION' request header is not valid."
 
 
 class RawRequest(NamedTuple):
-    """A request as it came from the socket.
+    """A request as the socket delivered it.
 
-    :param api_key: the whole value of the ``AUTHORIZATION`` header; ``None`` if there is none.
-    :param size: bytes of the body that were announced.
+    :param api_key: the whole value of the ``AUTHORIZATION`` header; ``None`` without the header.
+    :param size: the ``Content-Length``.
     """
 
     method: str
@@ -35,14 +35,14 @@ class RawRequest(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        """Show no key, and nothing of what is sent."""
-        return f"Request({self.method!r}, size={self.size})"
+        """Show neither the key nor the content."""
+        return f"RawRequest({self.method!r}, size={self.size})"
 
 
-def admitted(request: RawRequest, api_key: str) -> Operation:
+def admit(request: RawRequest, api_key: str) -> Operation:
     """Return the operation that a request may perform.
 
-    :raises Refusal: 404, 405, 401, 415 or 413.
+    :raises RequestRefused: 404, 405, 401, 415 or 413.
     """
     operation = BY_PATH.get(request.path)
     if operation is None:

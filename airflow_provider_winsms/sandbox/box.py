@@ -1,4 +1,4 @@
-"""The sandbox itself: a WinSMS account that is driven from Python, or over its socket from JSON."""
+"""The sandbox: a WinSMS account that Python or its control surface drives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Sandbox(Vendor):
-    """A ``Vendor``, and takes its parameters, whose socket has the control surface as well."""
+    """A ``Vendor``, with the same parameters, whose socket also has the control surface."""
 
     def answer(self, request: RawRequest) -> Reply:
         """Answer one request."""

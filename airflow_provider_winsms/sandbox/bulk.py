@@ -1,4 +1,4 @@
-"""Lists and statuses by the million: rows that are encoded once, or without a look at the account."""
+"""Scripts for lists and statuses by the million. They encode each row once, or do not read the account."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.sandbox.scripts import Listing
-from airflow_provider_winsms.sandbox.wire import Encoded
+from airflow_provider_winsms.sandbox.wire import JsonRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.sandbox.scripts import Asked, Script
 
-_CHUNK = 1000
+_CHUNK_SIZE = 1000
 
 
 class BulkRows:
-    """Rows of a list, encoded once, a thousand at a time, when they are first asked for.
+    """Rows of a list. They are encoded once, in chunks of a thousand, at the first request for them.
 
-    :param encode: returns the row at a place of the list, from 0 on, as JSON.
+    :param encode: returns the row at an index of the list as JSON.
     """
 
     def __init__(self, encode: Callable[[int], str]) -> None:
@@ -28,62 +28,62 @@ class BulkRows:
         self._chunk = cache(self._encoded)
 
     def prepare(self, rows: int) -> None:
-        """Encode that many, so that no request waits for them."""
-        for place in range(-(-rows // _CHUNK)):
-            self._chunk(place)
+        """Encode this many rows, so that no request waits for that."""
+        for index in range(-(-rows // _CHUNK_SIZE)):
+            self._chunk(index)
 
     def script(self, total: Callable[[], int]) -> Script:
-        """Return a script that lists so many of the rows; the number may grow and shrink."""
+        """Return a script that lists this many rows; the number may grow and shrink."""
 
-        def listed(asked: Asked) -> Listing:
+        def listed(query: Asked) -> Listing:
             rows = total()
-            end = min(asked.offset + asked.limit, rows)
-            return Listing(self.between(asked.offset, end), rows)
+            end = min(query.offset + query.limit, rows)
+            return Listing(self.between(query.offset, end), rows)
 
         return listed
 
-    def between(self, begin: int, end: int) -> Encoded:
-        """Return the rows from one place to another, which is left out."""
+    def between(self, begin: int, end: int) -> JsonRows:
+        """Return the rows from one index up to, but not including, another."""
         rows = b"".join(self._slices(begin, end))
-        return Encoded(rows[:-1], max(0, end - begin))
+        return JsonRows(rows[:-1], max(0, end - begin))
 
     def _slices(self, begin: int, end: int) -> Iterator[bytes]:
         while begin < end:
-            place, first = divmod(begin, _CHUNK)
-            last = min(end - place * _CHUNK, _CHUNK)
-            chunk = self._chunk(place)
-            is_whole = (first, last) == (0, _CHUNK)
-            yield chunk.rows if is_whole else chunk.rows[chunk.begins[first] : chunk.begins[last]]
-            begin = place * _CHUNK + last
+            index, first = divmod(begin, _CHUNK_SIZE)
+            last = min(end - index * _CHUNK_SIZE, _CHUNK_SIZE)
+            chunk = self._chunk(index)
+            is_whole = (first, last) == (0, _CHUNK_SIZE)
+            yield chunk.rows if is_whole else chunk.rows[chunk.starts[first] : chunk.starts[last]]
+            begin = index * _CHUNK_SIZE + last
 
-    def _encoded(self, place: int) -> _BulkPage:
-        rows, begins = bytearray(), array("I", [0])
-        for row in range(place * _CHUNK, (place + 1) * _CHUNK):
+    def _encoded(self, index: int) -> _EncodedChunk:
+        rows, starts = bytearray(), array("I", [0])
+        for row in range(index * _CHUNK_SIZE, (index + 1) * _CHUNK_SIZE):
             rows += f"{self._encode(row)},".encode()
-            begins.append(len(rows))
-        return _BulkPage(bytes(rows), begins)
+            starts.append(len(rows))
+        return _EncodedChunk(bytes(rows), starts)
 
 
-class _BulkPage(NamedTuple):
-    """Rows with a comma after each; where each begins, and where the last one ends."""
+class _EncodedChunk(NamedTuple):
+    """Rows with a comma after each, the offset at which each starts, and the offset of the end."""
 
     rows: bytes
-    begins: array[int]
+    starts: array[int]
 
     def __repr__(self) -> str:
         """Show no row."""
-        return f"_BulkPage({len(self.begins) - 1} rows)"
+        return f"_EncodedChunk({len(self.starts) - 1} rows)"
 
 
 def statuses(state: Callable[[], str]) -> Script:
-    """Return a script that says the same of every text, whichever is asked for.
+    """Return a script that states the same status of every text.
 
-    :param state: returns the fields of a status row but its id, as JSON without braces.
+    :param state: returns the fields of a status row except its id, as JSON without braces.
     """
 
-    def listed(asked: Asked) -> Listing:
+    def listed(query: Asked) -> Listing:
         fields = state()
-        rows = ",".join([f'{{"apiMessageId":{each},{fields}}}' for each in asked.ids])
-        return Listing(Encoded(rows.encode(), len(asked.ids)))
+        rows = ",".join([f'{{"apiMessageId":{each},{fields}}}' for each in query.ids])
+        return Listing(JsonRows(rows.encode(), len(query.ids)))
 
     return listed

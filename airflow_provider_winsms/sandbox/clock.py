@@ -1,4 +1,4 @@
-"""The sandbox's time: it may run faster than wall time, stand still, or be advanced; it never goes back."""
+"""The clock of the sandbox. It may run fast, stand still, or be advanced, but never goes back."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CENTURY = 100 * 365.25 * 86_400
 
 
 class SandboxClock:
-    """Seconds since the epoch, as the sandbox has them.
+    """The sandbox's time, in seconds since the epoch.
 
-    :param start: the time it shows now.
-    :param speed: how many of its seconds pass in one second of wall time; 0 stands still.
+    :param start: its time now.
+    :param speed: how many of its seconds pass in one second of wall time; at 0 it stands still.
     """
 
     def __init__(self, start: float, speed: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -30,16 +30,16 @@ class SandboxClock:
         self.speed = speed
         self._start = start
         self._monotonic = monotonic
-        self._mark = monotonic()
+        self._monotonic_start = monotonic()
 
     def now(self) -> float:
-        """Return the time it shows."""
-        return self._start + (self._monotonic() - self._mark) * self.speed
+        """Return its time."""
+        return self._start + (self._monotonic() - self._monotonic_start) * self.speed
 
     def advance(self, seconds: float) -> None:
         """Move the time ahead.
 
-        :raises ValueError: if that would move it back, or by more than a century.
+        :raises ValueError: for a negative time, or for more than a century.
         """
         if not 0 <= seconds <= _CENTURY:
             msg = f"The clock can be advanced by 0 to {_CENTURY:.0f} seconds, not by {seconds}."
@@ -47,13 +47,15 @@ class SandboxClock:
         self._start += seconds
 
 
-def resumed(shown: float, wall: float, speed: float) -> float:
-    """Return the time to go on with after a stop: time passed at wall pace meanwhile, unless it stands still.
+def resumed(sandbox_time: float, wall: float, speed: float) -> float:
+    """Return the time at which the clock continues after a stop.
 
-    :param shown: what the clock showed when it was last seen.
+    Its time passed as fast as wall time meanwhile; at speed 0 it stood still.
+
+    :param sandbox_time: its time at the last transaction.
     :param wall: the wall time at that moment.
     """
-    return shown + max(0.0, time.time() - wall) if speed else shown
+    return sandbox_time + max(0.0, time.time() - wall) if speed else sandbox_time
 
 
 def instant(seconds: float) -> datetime:

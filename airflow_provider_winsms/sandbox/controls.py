@@ -1,6 +1,6 @@
 """The control surface under ``/_sandbox``: JSON, no key, one table of controls.
 
-Each control is a method of ``Vendor``; bad input is answered 400 with what is wrong.
+Each control calls a method of ``Vendor``. Bad input is answered 400 with an error that names the mistake.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.sandbox.faults import FAULTS, Reply
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
-from airflow_provider_winsms.sandbox.wire import RequestRefused, document
+from airflow_provider_winsms.sandbox.wire import RequestRefused, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = "/_sandbox"
 
-_KINDS: dict[str, tuple[type, ...]] = {
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "number": (int, float),
     "integer": (int,),
@@ -35,23 +35,25 @@ _KINDS: dict[str, tuple[type, ...]] = {
 class Control:
     """One control.
 
-    :param act: does it, with the values of the body.
-    :param required: names of values that must be in the body, and their kinds.
-    :param optional: names of values that may be.
+    :param handle: carries it out with the values of the body.
+    :param required: names and types of the values that the body must have.
+    :param optional: names and types of the values that it may have.
     """
 
     method: str
     path: str
     meaning: str
-    act: Callable[[Vendor, Mapping[str, Any]], Any]
+    handle: Callable[[Vendor, Mapping[str, Any]], Any]
     required: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def takes(self) -> str:
-        """The values of its body, in brackets where they may be left out."""
-        asked = [f"{name}: {kind}" for name, kind in self.required.items()]
-        return ", ".join([*asked, *(f"[{name}: {kind}]" for name, kind in self.optional.items())])
+        """The values of its body; optional ones stand in brackets."""
+        required = [f"{name}: {type_name}" for name, type_name in self.required.items()]
+        return ", ".join(
+            [*required, *(f"[{name}: {type_name}]" for name, type_name in self.optional.items())]
+        )
 
 
 _NUMBER = {"mobileNumber": "text"}
@@ -107,52 +109,57 @@ def _short_code(box: Vendor, values: Mapping[str, Any]) -> Any:
     return {"incomingApiMessageId": box.shortcode(values["mobileNumber"], values["messageText"])}
 
 
-def _on_number(act: Callable[[Vendor, str], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
+def _on_number(handle: Callable[[Vendor, str], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
     def on_number(box: Vendor, values: Mapping[str, Any]) -> Any:
-        act(box, values["mobileNumber"])
+        handle(box, values["mobileNumber"])
         return {}
 
     return on_number
 
 
-def _without_values(act: Callable[[Vendor], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
+def _without_values(handle: Callable[[Vendor], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
     def without_values(box: Vendor, _: Mapping[str, Any]) -> Any:
-        answer = act(box)
+        answer = handle(box)
         return {} if answer is None else answer
 
     return without_values
 
 
 CONTROLS = (
-    Control("GET", ROOT, "this index", lambda box, _: index(box)),
-    Control("GET", f"{ROOT}/outbox", "every accepted text", _without_values(lambda box: box.outbox())),
+    Control("GET", ROOT, "show this index", lambda box, _: index(box)),
+    Control("GET", f"{ROOT}/outbox", "list every accepted text", _without_values(lambda box: box.outbox())),
     Control("POST", f"{ROOT}/incoming", "a phone replies", _reply, required=_REPLY),
     Control("POST", f"{ROOT}/shortcode", "a phone texts the short code", _short_code, required=_REPLY),
-    Control("GET", f"{ROOT}/clock", "the sandbox's time", _without_values(lambda box: box.clock())),
+    Control("GET", f"{ROOT}/clock", "show the sandbox's time", _without_values(lambda box: box.clock())),
     Control("POST", f"{ROOT}/clock", "advance the time", _advance, required={"advanceSeconds": "number"}),
-    Control("GET", f"{ROOT}/faults", "faults asked for", _without_values(lambda box: box.faults())),
-    Control("POST", f"{ROOT}/faults", "ask for a fault", _add_fault, {"fault": "text"}, _FAULT),
-    Control("DELETE", f"{ROOT}/faults", "forget all faults", _without_values(lambda box: box.clear_faults())),
-    Control("GET", f"{ROOT}/account", "the account", _without_values(lambda box: box.account())),
+    Control(
+        "GET",
+        f"{ROOT}/faults",
+        "list the faults, with how often each struck",
+        _without_values(lambda box: box.faults()),
+    ),
+    Control("POST", f"{ROOT}/faults", "add a fault", _add_fault, {"fault": "text"}, _FAULT),
+    Control("DELETE", f"{ROOT}/faults", "remove all faults", _without_values(lambda box: box.clear_faults())),
+    Control("GET", f"{ROOT}/account", "show the account", _without_values(lambda box: box.account())),
     Control("POST", f"{ROOT}/account", "change the account", _set_account, optional=_ACCOUNT),
     Control(
         "GET",
         f"{ROOT}/scheduled",
-        "the order of the list of scheduled texts",
+        "show the order of the list of scheduled texts",
         _without_values(lambda box: box.scheduled_list()),
     ),
     Control("POST", f"{ROOT}/scheduled", "change that order", _set_scheduled_list, required=_ORDER),
     Control(
         "POST",
         f"{ROOT}/scripts",
-        "have an operation that lists rows list these",
+        "list these rows in place of the account's",
         _script,
         {"operation": "text", "rows": "array"},
     ),
     Control(
         "DELETE",
         f"{ROOT}/scripts",
-        "let the account answer everything again",
+        "remove all scripts",
         _without_values(lambda box: box.clear_scripts()),
     ),
     Control(
@@ -186,36 +193,36 @@ CONTROLS = (
     Control(
         "GET",
         f"{ROOT}/requests",
-        "requests to vendor paths: operation, method, path, status, rows",
+        "list requests to WinSMS paths: operation, method, path, status, rows",
         _without_values(lambda box: box.requests()),
     ),
     Control(
-        "POST", f"{ROOT}/reset", "forget everything but the time", _without_values(lambda box: box.reset())
+        "POST", f"{ROOT}/reset", "clear everything except the time", _without_values(lambda box: box.reset())
     ),
 )
 
-_BY_PLACE = {(control.method, control.path): control for control in CONTROLS}
+_BY_ROUTE = {(control.method, control.path): control for control in CONTROLS}
 
 
 def is_control(path: str) -> bool:
-    """Whether a path is the control surface's."""
+    """Whether a path belongs to the control surface."""
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
 def answer(box: Vendor, request: RawRequest) -> Reply:
-    """Do what a control asks for."""
+    """Answer a request to a control."""
     path = request.path.rstrip("/")
-    control = _BY_PLACE.get((request.method, path))
+    control = _BY_ROUTE.get((request.method, path))
     if control is None:
-        return _missing(request.method, path)
+        return _no_such_control(request.method, path)
     try:
-        return Reply(200, control.act(box, _values(control, request.body)))
+        return Reply(200, control.handle(box, _checked_values(control, request.body)))
     except (ValueError, RequestRefused) as error:
         return Reply(400, {"error": str(error)})
 
 
 def index(box: Vendor) -> dict[str, Any]:
-    """Return what there is to know of this sandbox."""
+    """Return the base URL, and all operations, controls, numbers and faults."""
     return {
         "baseUrl": box.base_url,
         "operations": [f"{each.name}: {each.method} {each.path}" for each in OPERATIONS],
@@ -234,23 +241,23 @@ def _described(control: Control) -> dict[str, str]:
     }
 
 
-def _missing(method: str, path: str) -> Reply:
+def _no_such_control(method: str, path: str) -> Reply:
     allowed = [control.method for control in CONTROLS if control.path == path]
     if not allowed:
-        return Reply(404, {"error": f"There is no control here. GET {ROOT} lists them."})
+        return Reply(404, {"error": f"No control has this path. GET {ROOT} lists them."})
     error = f"This control takes {' or '.join(allowed)}, not {method}."
     return Reply(405, {"error": error}, {"Allow": ", ".join(allowed)})
 
 
-def _values(control: Control, body: bytes) -> dict[str, Any]:
-    values = document(body) if body else {}
+def _checked_values(control: Control, body: bytes) -> dict[str, Any]:
+    values = parse_json(body) if body else {}
     if not isinstance(values, dict):
         msg = "The body must be a JSON object."
         raise ValueError(msg)  # noqa: TRY004 - bad input, not a bug
     _check_names(control, values)
-    for name, kind in {**control.required, **control.optional}.items():
+    for name, type_name in {**control.required, **control.optional}.items():
         if name in values:
-            _check_kind(name, kind, values[name])
+            _check_type(name, type_name, values[name])
     return values
 
 
@@ -262,8 +269,10 @@ def _check_names(control: Control, values: Mapping[str, Any]) -> None:
         raise ValueError(msg)
 
 
-def _check_kind(name: str, kind: str, value: object) -> None:
-    good = isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+def _check_type(name: str, type_name: str, value: object) -> None:
+    good = isinstance(value, _JSON_TYPES[type_name]) and (
+        type_name == "boolean" or not isinstance(value, bool)
+    )
     if not good:
-        msg = f"{name} must be: {kind}."
+        msg = f"{name} must be: {type_name}."
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""What can go wrong on demand: one table of faults, and the queue of those that were asked for."""
+"""Faults on demand: the table of faults, and the queue of those that are armed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from airflow_provider_winsms.sandbox.operations import named
-from airflow_provider_winsms.sandbox.wire import encoded
+from airflow_provider_winsms.sandbox.operations import operation_named
+from airflow_provider_winsms.sandbox.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox.state import Row
 
 
-_LONGEST_WAIT = 3600
+_LONGEST_DELAY = 3600
 
 
 class Ending(StrEnum):
-    """What the client gets to see of an answer."""
+    """How much of an answer the client receives."""
 
     WHOLE = "whole"
-    """All of it."""
+    """The whole answer."""
 
     CUT = "cut"
-    """The right head and half of the body; then the connection closes."""
+    """The head and half of the body; then the connection closes."""
 
     CLOSED = "closed"
     """Nothing; the connection closes."""
@@ -36,21 +36,21 @@ class Ending(StrEnum):
     """Nothing; the connection is reset."""
 
 
-class Waits(StrEnum):
-    """When a fault waits."""
+class Delay(StrEnum):
+    """Where a fault delays a request."""
 
     BEFORE = "before"
-    """Before the request is carried out."""
+    """The request is carried out after the delay."""
 
     AFTER = "after"
-    """Before it is answered."""
+    """The request is carried out at once, and answered after the delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer on its way to the socket.
+    """An answer for the socket to send.
 
-    :param content: a JSON document, which may have rows that are encoded already, or text of HTML.
+    :param content: a JSON document, or a page of HTML as text. The document may have ``JsonRows``.
     """
 
     status: int
@@ -60,17 +60,17 @@ class Reply:
 
     @property
     def is_sent(self) -> bool:
-        """Whether the client gets any of it."""
+        """Whether the client receives any of it."""
         return self.ending in {Ending.WHOLE, Ending.CUT}
 
     @property
     def body(self) -> bytes:
         """The bytes of the body."""
-        return self.content.encode() if self._is_html else encoded(self.content)
+        return self.content.encode() if self._is_html else encode(self.content)
 
     @property
     def content_type(self) -> str:
-        """What the body is."""
+        """The ``Content-Type`` of the body."""
         return "text/html; charset=utf-8" if self._is_html else "application/json; charset=utf-8"
 
     @property
@@ -79,20 +79,20 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Armed:
-    """A fault that waits for its request.
+class ArmedFault:
+    """A fault that is ready to strike.
 
     :param times: how often it still strikes; ``None`` is without end.
-    :param skip: how many requests that it concerns it still lets pass.
-    :param seconds: of wall time.
+    :param skip: how many of the requests that it applies to still pass.
+    :param seconds: its delay, of wall time.
     """
 
-    key: int
+    fault_id: int
     fault: Fault
     operation: Operation | None
     times: int | None
     probability: float | None
-    chance: Random
+    random: Random
     seconds: float
     retry_after: int
     rows: int
@@ -100,13 +100,13 @@ class Armed:
     struck: int = 0
 
     def strikes(self, operation: Operation) -> bool:
-        """Whether it strikes this request; one that it lets pass is counted."""
-        if self.times == 0 or self.operation not in {None, operation} or not self.fault.concerns(operation):
+        """Whether it strikes this request. A request that passes is counted."""
+        if self.times == 0 or self.operation not in {None, operation} or not self.fault.applies_to(operation):
             return False
         if self.skip:
             self.skip -= 1
             return False
-        return self.probability is None or self.chance.random() < self.probability
+        return self.probability is None or self.random.random() < self.probability
 
     def count(self) -> None:
         """Note that it struck."""
@@ -115,9 +115,9 @@ class Armed:
             self.times -= 1
 
     def as_row(self) -> Row:
-        """Return it as the control surface shows it."""
+        """Return the row that the control surface shows."""
         return {
-            "id": self.key,
+            "id": self.fault_id,
             "fault": self.fault.name,
             "operation": self.operation.name if self.operation else None,
             "timesLeft": self.times,
@@ -140,37 +140,37 @@ def _with_pages(operation: Operation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to go wrong.
+    """One kind of failure.
 
-    :param spoil: turns the answer into what the client gets.
-    :param refuses: whether the request is not carried out at all.
-    :param waits: when it waits, if it does.
-    :param concerns: which operations it can strike.
-    :param adds_rows: whether new rows come into the list after the answer.
+    :param transform: turns the answer into the one that the client receives.
+    :param refuses: whether the request is not carried out.
+    :param delay: where it delays the request; ``None`` if it does not.
+    :param applies_to: tells which operations it can strike.
+    :param adds_rows: whether new rows join the list after the answer.
     """
 
     name: str
     meaning: str
-    spoil: Callable[[Reply, Armed], Reply]
+    transform: Callable[[Reply, ArmedFault], Reply]
     refuses: bool = False
-    waits: Waits | None = None
-    concerns: Callable[[Operation], bool] = _any_operation
+    delay: Delay | None = None
+    applies_to: Callable[[Operation], bool] = _any_operation
     adds_rows: bool = False
 
 
-def _as_it_is(reply: Reply, _: Armed) -> Reply:
+def _as_it_is(reply: Reply, _: ArmedFault) -> Reply:
     return reply
 
 
-def _ending(ending: Ending) -> Callable[[Reply, Armed], Reply]:
+def _ending(ending: Ending) -> Callable[[Reply, ArmedFault], Reply]:
     return lambda reply, _: replace(reply, ending=ending)
 
 
-def _internal_error(reply: Reply, _: Armed) -> Reply:
+def _internal_error(reply: Reply, _: ArmedFault) -> Reply:
     return _error(reply, 500, "An unknown error has occurred - authorising API Key")
 
 
-def _too_many(reply: Reply, armed: Armed) -> Reply:
+def _too_many(reply: Reply, armed: ArmedFault) -> Reply:
     error = _error(reply, 429, "Too many requests.")
     return replace(error, headers={"Retry-After": str(armed.retry_after)})
 
@@ -180,34 +180,34 @@ def _error(reply: Reply, status: int, text: str) -> Reply:
     return replace(reply, status=status, content={**stamp, "statusCode": status, "errorMessage": text})
 
 
-def _proxy_error(status: int, title: str) -> Callable[[Reply, Armed], Reply]:
+def _proxy_error(status: int, title: str) -> Callable[[Reply, ArmedFault], Reply]:
     page = f"<html><head><title>{status} {title}</title></head><body><h1>{title}</h1></body></html>"
     return lambda reply, _: replace(reply, status=status, content=page)
 
 
-def _other_json(status: int) -> Callable[[Reply, Armed], Reply]:
+def _other_json(status: int) -> Callable[[Reply, ArmedFault], Reply]:
     return lambda reply, _: replace(reply, status=status, content={"error": "The request was refused."})
 
 
-def _answer_with(status: int) -> Callable[[Reply, Armed], Reply]:
+def _answer_with(status: int) -> Callable[[Reply, ArmedFault], Reply]:
     return lambda reply, _: replace(reply, status=status)
 
 
-def _redirect(reply: Reply, armed: Armed) -> Reply:
+def _redirect(reply: Reply, armed: ArmedFault) -> Reply:
     page = _proxy_error(302, "Found")(reply, armed)
     return replace(page, headers={"Location": "https://portal.example/login"})
 
 
-def _html(reply: Reply, _: Armed) -> Reply:
+def _html(reply: Reply, _: ArmedFault) -> Reply:
     return replace(reply, status=200, content="<html><body><h1>Down for maintenance</h1></body></html>")
 
 
-def _rows(change: Callable[[list[Any]], list[Any]]) -> Callable[[Reply, Armed], Reply]:
+def _rows(change: Callable[[list[Any]], list[Any]]) -> Callable[[Reply, ArmedFault], Reply]:
     return lambda reply, _: replace(reply, content=_changed(reply.content, change))
 
 
 def _changed(content: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
-    """Change the innermost list of rows: of a send of many, the recipients of its first message."""
+    """Change the innermost list of rows. Of a batch send, these are the recipients of the first message."""
     name = next((name for name, value in content.items() if isinstance(value, list) and value), None)
     if name is None:
         return content
@@ -238,93 +238,95 @@ FAULTS = {
     for fault in (
         Fault(
             "reset-before-acceptance",
-            "the connection is reset, nothing is done",
+            "not carried out; the connection is reset",
             _ending(Ending.RESET),
             refuses=True,
         ),
-        Fault("500-before-acceptance", "500, nothing is done", _internal_error, refuses=True),
-        Fault("502-before-acceptance", "502, nothing is done", _BAD_GATEWAY, refuses=True),
-        Fault("503-before-acceptance", "503, nothing is done", _UNAVAILABLE, refuses=True),
+        Fault("500-before-acceptance", "not carried out, and answered 500", _internal_error, refuses=True),
+        Fault("502-before-acceptance", "not carried out, and answered 502", _BAD_GATEWAY, refuses=True),
+        Fault("503-before-acceptance", "not carried out, and answered 503", _UNAVAILABLE, refuses=True),
         Fault(
             "429-too-many-requests",
-            "429 with Retry-After (retryAfter, default 1), nothing is done",
+            "not carried out, and answered 429 with Retry-After (retryAfter, default 1)",
             _too_many,
             refuses=True,
         ),
         Fault(
             "late-acceptance",
-            "it is done and answered only after a delay (seconds, default 1)",
+            "carried out and answered only after a delay (seconds, default 1)",
             _as_it_is,
-            waits=Waits.BEFORE,
+            delay=Delay.BEFORE,
         ),
         Fault(
             "latency",
-            "it is done at once and answered after a delay (seconds, default 1)",
+            "carried out at once, and answered after a delay (seconds, default 1)",
             _as_it_is,
-            waits=Waits.AFTER,
+            delay=Delay.AFTER,
         ),
         Fault(
             "lost-after-acceptance",
-            "it is done, and the connection closes without an answer",
+            "carried out, but the connection closes without an answer",
             _ending(Ending.CLOSED),
         ),
-        Fault("500-after-acceptance", "it is done, and answered 500", _internal_error),
-        Fault("502-after-acceptance", "it is done, and answered 502", _BAD_GATEWAY),
-        Fault("503-after-acceptance", "it is done, and answered 503", _UNAVAILABLE),
+        Fault("500-after-acceptance", "carried out, but answered 500", _internal_error),
+        Fault("502-after-acceptance", "carried out, but answered 502", _BAD_GATEWAY),
+        Fault("503-after-acceptance", "carried out, but answered 503", _UNAVAILABLE),
         Fault(
             "302-after-acceptance",
-            "it is done, and answered 302 with a page of HTML, as a portal does",
+            "carried out, but answered 302 with a page of HTML, as a portal does",
             _redirect,
         ),
         Fault(
             "400-after-acceptance",
-            "it is done, and its answer comes with the status 400",
+            "carried out, and its answer comes with the status 400",
             _answer_with(400),
         ),
         Fault(
             "401-after-acceptance",
-            "it is done, and answered 401 with a page of HTML, as a proxy does",
+            "carried out, but answered 401 with a page of HTML, as a proxy does",
             _proxy_error(401, "Unauthorized"),
         ),
         Fault(
             "403-after-acceptance",
-            "it is done, and answered 403 with a page of HTML, as a firewall does",
+            "carried out, but answered 403 with a page of HTML, as a firewall does",
             _proxy_error(403, "Forbidden"),
         ),
         Fault(
             "404-after-acceptance",
-            "it is done, and answered 404 with JSON that is not WinSMS's, as a proxy does",
+            "carried out, but answered 404 with JSON that is not WinSMS's, as a proxy does",
             _other_json(404),
         ),
         Fault(
             "422-after-acceptance",
-            "it is done, and answered 422 with JSON that is not WinSMS's, as a proxy does",
+            "carried out, but answered 422 with JSON that is not WinSMS's, as a proxy does",
             _other_json(422),
         ),
         Fault(
             "truncated-json",
-            "it is done, and half of the answer comes before the connection closes",
+            "carried out, but the connection closes after half of the answer",
             _ending(Ending.CUT),
         ),
-        Fault("html-answer", "it is done, and answered 200 with a page of HTML", _html),
+        Fault("html-answer", "carried out, but answered 200 with a page of HTML", _html),
         Fault(
             "duplicated-row",
             "the first row of the answer comes twice",
             _rows(_first_twice),
-            concerns=_with_rows,
+            applies_to=_with_rows,
         ),
         Fault(
             "missing-row",
             "the middle row of the answer is left out",
             _rows(_without_middle),
-            concerns=_with_rows,
+            applies_to=_with_rows,
         ),
-        Fault("reordered-rows", "the rows of the answer are reversed", _rows(_reversed), concerns=_with_rows),
+        Fault(
+            "reordered-rows", "the rows of the answer are reversed", _rows(_reversed), applies_to=_with_rows
+        ),
         Fault(
             "rows-between-pages",
-            "new rows (rows, default 1) come into the list right after a page is served",
+            "new rows (rows, default 1) join the list right after a page is served",
             _as_it_is,
-            concerns=_with_pages,
+            applies_to=_with_pages,
             adds_rows=True,
         ),
     )
@@ -332,58 +334,58 @@ FAULTS = {
 """Every fault by its name."""
 
 
-class Choices(TypedDict, total=False):
-    """When and how a fault strikes."""
+class FaultOptions(TypedDict, total=False):
+    """Options of a fault, all of them optional."""
 
     operation: str | None
-    """The name or the path of the only operation it strikes; any, if left out."""
+    """The name or the path of the only operation that it strikes; by default any."""
     times: int | None
-    """How often; once if neither this nor a probability is given, and with a probability without end."""
+    """How often it strikes: by default once, or without end if there is a probability."""
     probability: float | None
     """The chance that it strikes a request, drawn from ``seed``."""
     seed: int
-    """0, if left out."""
+    """The seed of the probability; by default 0."""
     skip: int
-    """How many requests that it concerns pass before it strikes."""
+    """How many of the requests that it applies to pass before it strikes; by default 0."""
     seconds: float
-    """How long a fault that waits does, of wall time; 1, if left out."""
+    """The delay, in seconds of wall time; by default 1."""
     retry_after: int
-    """What ``429-too-many-requests`` says; 1, if left out."""
+    """The ``Retry-After`` of ``429-too-many-requests``; by default 1."""
     rows: int
-    """How many ``rows-between-pages`` adds; 1, if left out."""
+    """How many rows ``rows-between-pages`` adds; by default 1."""
 
 
 class Faults:
-    """Faults that were asked for. A request is struck by one of them, the oldest that concerns it."""
+    """The armed faults. One fault strikes a request: the oldest that applies to it."""
 
     def __init__(self) -> None:
-        self._armed: list[Armed] = []
-        self._last_key = 0
+        self._armed: list[ArmedFault] = []
+        self._last_id = 0
 
-    def add(self, fault: str, **choices: Unpack[Choices]) -> int:
-        """Ask for a fault and return its id.
+    def add(self, fault: str, **options: Unpack[FaultOptions]) -> int:
+        """Arm a fault and return its id.
 
         :raises ValueError: naming what is wrong.
         """
-        armed = self._arm(fault, choices)
-        self._last_key += 1
+        armed = self._arm(fault, options)
+        self._last_id += 1
         self._armed.append(armed)
-        return armed.key
+        return armed.fault_id
 
-    def _arm(self, fault: str, choices: Choices) -> Armed:
-        operation, probability = choices.get("operation"), choices.get("probability")
-        times = choices.get("times")
-        armed = Armed(
-            key=self._last_key + 1,
+    def _arm(self, fault: str, options: FaultOptions) -> ArmedFault:
+        operation, probability = options.get("operation"), options.get("probability")
+        times = options.get("times")
+        armed = ArmedFault(
+            fault_id=self._last_id + 1,
             fault=_named_fault(fault, operation),
-            operation=named(operation) if operation else None,
+            operation=operation_named(operation) if operation else None,
             times=1 if times is None and probability is None else times,
             probability=probability,
-            chance=Random(choices.get("seed", 0)),  # noqa: S311 - repeatable on purpose
-            seconds=choices.get("seconds", 1.0),
-            retry_after=choices.get("retry_after", 1),
-            rows=choices.get("rows", 1),
-            skip=choices.get("skip", 0),
+            random=Random(options.get("seed", 0)),  # noqa: S311 - repeatable on purpose
+            seconds=options.get("seconds", 1.0),
+            retry_after=options.get("retry_after", 1),
+            rows=options.get("rows", 1),
+            skip=options.get("skip", 0),
         )
         _check_counts(times=armed.times, rows=armed.rows)
         _check_skip(armed.skip)
@@ -391,7 +393,7 @@ class Faults:
         _check_seconds(seconds=armed.seconds, retry_after=armed.retry_after)
         return armed
 
-    def strike(self, operation: Operation) -> Armed | None:
+    def strike(self, operation: Operation) -> ArmedFault | None:
         """Return the fault that strikes this request, and count it."""
         for armed in self._armed:
             if armed.strikes(operation):
@@ -399,12 +401,12 @@ class Faults:
                 return armed
         return None
 
-    def listed(self) -> list[Row]:
-        """Return every fault that was asked for, spent ones too."""
+    def as_rows(self) -> list[Row]:
+        """Return the row of each fault, including spent ones."""
         return [armed.as_row() for armed in self._armed]
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Remove every fault."""
         self._armed.clear()
 
 
@@ -412,8 +414,8 @@ def _named_fault(fault: str, operation: str | None) -> Fault:
     if fault not in FAULTS:
         msg = f"There is no fault {fault!r}. The faults are {', '.join(FAULTS)}."
         raise ValueError(msg)
-    if operation and not FAULTS[fault].concerns(named(operation)):
-        msg = f"{fault} cannot strike {operation}, which does not answer with such rows."
+    if operation and not FAULTS[fault].applies_to(operation_named(operation)):
+        msg = f"{fault} cannot strike {operation}, whose answers have no such rows."
         raise ValueError(msg)
     return FAULTS[fault]
 
@@ -437,8 +439,8 @@ def _check_probability(probability: float | None) -> None:
         raise ValueError(msg)
 
 
-def _check_seconds(**waits: float) -> None:
-    for name, wait in waits.items():
-        if not 0 <= wait <= _LONGEST_WAIT:
-            msg = f"{name} must be from 0 to {_LONGEST_WAIT}, not {wait}."
+def _check_seconds(**delays: float) -> None:
+    for name, delay in delays.items():
+        if not 0 <= delay <= _LONGEST_DELAY:
+            msg = f"{name} must be from 0 to {_LONGEST_DELAY}, not {delay}."
             raise ValueError(msg)

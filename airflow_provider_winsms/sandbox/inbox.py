@@ -1,4 +1,4 @@
-"""What phones send to the account, and who may not be texted any more because of it."""
+"""Replies, short code messages, opt-outs, and the do-not-contact list."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox.state import Row, State
 
 Arrival: TypeAlias = tuple[str, str, float]
-"""Number, text, and when it came."""
+"""Number, text, and time of arrival."""
 
 MANUAL_OPT_OUT = "* MANUALLY ADDED BY USER *"
 """The text of an opt-out that a person entered (example of the REST document)."""
 
 _FIRST_ID = 5_000_001
 
-# Whole replies and beginnings of replies that opt a number out (WinSMS knowledge base, opt-out system).
+# WinSMS knowledge base, opt-out system: some words must be the whole reply, others only begin it.
 _STOP = re.compile(
     r"\s*(?:(?:stop|end|cancel|unsubscribe|quit)\s*\Z|stop send|opt.out)", re.IGNORECASE | re.DOTALL
 )
@@ -40,11 +40,11 @@ def is_stop(text: str) -> bool:
 
 
 class Inbox:
-    """Replies, short code messages, opt-outs and the do-not-contact list.
+    """Everything that phones send to the account, and the numbers that it may not text.
 
-    No text is sent to confirm an opt-out, as WinSMS does: what that one costs is documented nowhere.
+    WinSMS sends a text to confirm an opt-out. The sandbox sends none, because the cost is not documented.
 
-    :param optouts_in_incoming: whether a reply that opts out is among the incoming messages as well.
+    :param optouts_in_incoming: whether a reply that opts out is also an incoming message.
     """
 
     def __init__(self, state: State, *, optouts_in_incoming: bool) -> None:
@@ -53,35 +53,35 @@ class Inbox:
         self._optouts_in_incoming = optouts_in_incoming
 
     def receive(self, arrivals: Sequence[Arrival]) -> range:
-        """Take replies in, in their order, and return their ids.
+        """Store replies in their order, and return their ids.
 
-        ``outgoingApiMessageId`` is the last text that went out to the number, null if none did.
+        ``outgoingApiMessageId`` is the last text that went out to the number, or null.
         """
         ids = self._state.take_ids("incoming_id", _FIRST_ID, len(arrivals))
         rows = list(zip(ids, arrivals, strict=True))
-        self._opt_out_all((key, *arrival) for key, arrival in rows if is_stop(arrival[1]))
+        self._opt_out_all((message_id, *arrival) for message_id, arrival in rows if is_stop(arrival[1]))
         self._db.executemany(
             f"""INSERT INTO incoming (id, number, text, received, outgoing)
             VALUES (?, ?, ?, ?, ({_LAST_TEXT_TO}))""",  # noqa: S608 - our own statement
             (
-                (key, number, text, time, number, time)
-                for key, (number, text, time) in rows
+                (message_id, number, text, time, number, time)
+                for message_id, (number, text, time) in rows
                 if self._optouts_in_incoming or not is_stop(text)
             ),
         )
         return ids
 
     def receive_on_short_code(self, arrivals: Sequence[Arrival]) -> range:
-        """Take short code messages in and return their ids. They opt nobody out."""
+        """Store short code messages and return their ids. They opt nobody out."""
         ids = self._state.take_ids("incoming_id", _FIRST_ID, len(arrivals))
         self._db.executemany(
             "INSERT INTO shortcode (id, number, text, received) VALUES (?, ?, ?, ?)",
-            ((key, *arrival) for key, arrival in zip(ids, arrivals, strict=True)),
+            ((message_id, *arrival) for message_id, arrival in zip(ids, arrivals, strict=True)),
         )
         return ids
 
     def deliver_replies(self, now: float) -> None:
-        """Take in the answers of magic numbers that are due."""
+        """Store the replies of magic numbers that are due."""
         due = self._db.execute(
             "SELECT number, text, due FROM replies WHERE due <= ? ORDER BY due, message_id", (now,)
         ).fetchall()
@@ -90,8 +90,8 @@ class Inbox:
             self.receive(due)
 
     def page(self, table: str, offset: int, limit: int) -> tuple[list[Row], int]:
-        """Return a page, oldest first, and how many rows there are in all."""
-        # Rows are never deleted, so a row's position is its place in the list: every page costs the same.
+        """Return a page, oldest first, and the total number of rows."""
+        # Rows are never deleted, so that positions are offsets, and every page costs the same.
         found = self._db.execute(
             f"SELECT {_PAGE[table]} FROM {table} WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608
             (min(offset, 2**62), limit),
@@ -101,32 +101,32 @@ class Inbox:
         return rows, total or 0
 
     def opt_outs(self) -> list[Row]:
-        """Return every opt-out, in the order they came."""
+        """Return every opt-out, in the order of arrival."""
         found = self._db.execute("SELECT id, number, received, text FROM optouts ORDER BY position")
         return [dict(zip(_NAMES[:4], row, strict=True)) for row in found]
 
     def opted_out(self, numbers: Iterable[str]) -> set[str]:
-        """Return those of the numbers that opted out."""
-        return self._among("optouts", numbers)
+        """Return the numbers among these that have opted out."""
+        return self._listed_in("optouts", numbers)
 
     def opt_out(self, number: str, now: float) -> None:
-        """Enter a number by hand, as a person does in the Client Zone."""
+        """Opt a number out by hand, as a person does in the Client Zone."""
         self._opt_out_all([(None, number, MANUAL_OPT_OUT, now)])
 
     def remove_opt_out(self, number: str) -> bool:
-        """Strike a number off the opt-outs; ``False`` if it is not there."""
+        """Remove an opt-out; ``False`` if the number has none."""
         return self._db.execute("DELETE FROM optouts WHERE number = ?", (number,)).rowcount > 0
 
     def do_not_contact(self, numbers: Iterable[str]) -> set[str]:
-        """Return those of the numbers that are on the do-not-contact list."""
-        return self._among("do_not_contact", numbers)
+        """Return the numbers among these that are on the do-not-contact list."""
+        return self._listed_in("do_not_contact", numbers)
 
     def add_do_not_contact(self, number: str) -> None:
         """Put a number on the do-not-contact list."""
         self._db.execute("INSERT OR IGNORE INTO do_not_contact VALUES (?)", (number,))
 
     def remove_do_not_contact(self, number: str) -> bool:
-        """Strike a number off the do-not-contact list; ``False`` if it is not there."""
+        """Remove a number from the do-not-contact list; ``False`` if it is not there."""
         return self._db.execute("DELETE FROM do_not_contact WHERE number = ?", (number,)).rowcount > 0
 
     def _opt_out_all(self, rows: Iterable[tuple[int | None, str, str, float]]) -> None:
@@ -134,7 +134,7 @@ class Inbox:
             "INSERT OR IGNORE INTO optouts (id, number, text, received) VALUES (?, ?, ?, ?)", rows
         )
 
-    def _among(self, table: str, numbers: Iterable[str]) -> set[str]:
+    def _listed_in(self, table: str, numbers: Iterable[str]) -> set[str]:
         found = self._db.execute(
             f"SELECT number FROM {table} WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
             (json.dumps(list(numbers)),),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 BASE_PATH = "/api/rest/v1"
 
 
-class Work(NamedTuple):
-    """One valid request, and all it may touch."""
+class OperationContext(NamedTuple):
+    """A valid request, and the parts of the account that it may use."""
 
     account: Account
     outbox: Outbox
@@ -29,8 +29,8 @@ class Work(NamedTuple):
     body: Any
 
     def __repr__(self) -> str:
-        """Show nothing of what is sent."""
-        return f"Work(now={self.now})"
+        """Show no content."""
+        return f"OperationContext(now={self.now})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,70 +39,70 @@ class Operation:
 
     :param name: its ``operationId`` in the vendor's document.
     :param path: below the base path.
-    :param rows: the key of its list of rows, blank if it has none.
+    :param rows: the key of its list of rows; blank if it has none.
     :param is_paged: whether the list comes in pages.
-    :param lists: whether it does nothing but list rows, so that a script may answer it.
+    :param lists: whether it only lists rows, so that a script may answer it.
     """
 
     name: str
     method: str
     path: str
     rows: str
-    perform: Callable[[Work], Row]
+    perform: Callable[[OperationContext], Row]
     is_paged: bool = False
     lists: bool = False
 
 
-def _balance(work: Work) -> Row:
-    return {"creditBalance": work.account.balance}
+def _balance(context: OperationContext) -> Row:
+    return {"creditBalance": context.account.balance}
 
 
-def _transfer(work: Work) -> Row:
-    return {"transferSuccessful": work.account.transfer(*wire.transfer(work.body))}
+def _transfer(context: OperationContext) -> Row:
+    return {"transferSuccessful": context.account.transfer(*wire.transfer(context.body))}
 
 
-def _sub_accounts(work: Work) -> Row:
-    return {"subAccounts": work.account.sub_accounts()}
+def _sub_accounts(context: OperationContext) -> Row:
+    return {"subAccounts": context.account.sub_accounts()}
 
 
-def _send(work: Work) -> Row:
-    return {"recipients": work.outbox.submit(wire.submission(work.body), work.now)}
+def _send(context: OperationContext) -> Row:
+    return {"recipients": context.outbox.submit(wire.send_request(context.body), context.now)}
 
 
-def _send_many(work: Work) -> Row:
+def _send_many(context: OperationContext) -> Row:
     return {
         "messages": [
-            {"message": one.message, "recipients": work.outbox.submit(one, work.now)}
-            for one in wire.submissions(work.body)
+            {"message": one.message, "recipients": context.outbox.submit(one, context.now)}
+            for one in wire.send_requests(context.body)
         ]
     }
 
 
-def _status(work: Work) -> Row:
-    return {"messageStatuses": work.outbox.statuses(wire.message_ids(work.body), work.now)}
+def _status(context: OperationContext) -> Row:
+    return {"messageStatuses": context.outbox.statuses(wire.message_ids(context.body), context.now)}
 
 
-def _cancel(work: Work) -> Row:
-    return {"deletedMessageStatuses": work.outbox.cancel(wire.message_ids(work.body))}
+def _cancel(context: OperationContext) -> Row:
+    return {"deletedMessageStatuses": context.outbox.cancel(wire.message_ids(context.body))}
 
 
-def _scheduled(work: Work) -> Row:
-    page = wire.page(work.query)
-    return _paged("scheduledMessages", page, *work.outbox.scheduled(*page))
+def _scheduled(context: OperationContext) -> Row:
+    page = wire.page(context.query)
+    return _paged("scheduledMessages", page, *context.outbox.scheduled(*page))
 
 
-def _incoming(work: Work) -> Row:
-    page = wire.page(work.query)
-    return _paged("incomingMessages", page, *work.inbox.page("incoming", *page))
+def _incoming(context: OperationContext) -> Row:
+    page = wire.page(context.query)
+    return _paged("incomingMessages", page, *context.inbox.page("incoming", *page))
 
 
-def _short_code(work: Work) -> Row:
-    page = wire.page(work.query)
-    return _paged("shortcodeMessages", page, *work.inbox.page("shortcode", *page))
+def _short_code(context: OperationContext) -> Row:
+    page = wire.page(context.query)
+    return _paged("shortcodeMessages", page, *context.inbox.page("shortcode", *page))
 
 
-def _opt_outs(work: Work) -> Row:
-    return {"incomingOptoutMessages": work.inbox.opt_outs()}
+def _opt_outs(context: OperationContext) -> Row:
+    return {"incomingOptoutMessages": context.inbox.opt_outs()}
 
 
 def _paged(key: str, page: wire.PageQuery, rows: list[Row], total: int) -> Row:
@@ -110,7 +110,7 @@ def _paged(key: str, page: wire.PageQuery, rows: list[Row], total: int) -> Row:
     return {key: rows, **paging}
 
 
-def _pages(name: str, path: str, rows: str, perform: Callable[[Work], Row]) -> Operation:
+def _pages(name: str, path: str, rows: str, perform: Callable[[OperationContext], Row]) -> Operation:
     return Operation(name, "GET", path, rows, perform, is_paged=True, lists=True)
 
 
@@ -133,7 +133,7 @@ OPERATIONS = (
 BY_PATH = {BASE_PATH + operation.path: operation for operation in OPERATIONS}
 
 
-def named(name: str) -> Operation:
+def operation_named(name: str) -> Operation:
     """Return an operation by its name, its path, or its path below the base path.
 
     :raises ValueError: if there is none.
@@ -142,11 +142,11 @@ def named(name: str) -> Operation:
         if name in {operation.name, operation.path, BASE_PATH + operation.path}:
             return operation
     known = ", ".join(operation.name for operation in OPERATIONS)
-    msg = f"There is no operation {name!r}. The operations are {known}; a path below {BASE_PATH} will do too."
+    msg = f"There is no operation {name!r}. The operations are {known}. A path below {BASE_PATH} also works."
     raise ValueError(msg)
 
 
 def row_count(answer: Row, operation: Operation) -> int:
-    """Return how many rows an answer has; of a send of many, how many recipients."""
+    """Return how many rows an answer has; for a batch send, how many recipients."""
     rows = answer.get(operation.rows, ())
     return sum(len(row["recipients"]) if "recipients" in row else 1 for row in rows)

@@ -1,4 +1,4 @@
-"""What the account sends: who is accepted and charged, how far each text has come, what can be cancelled."""
+"""Texts that the account sends: acceptance, charges, delivery states and cancellation."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox.state import Row, State
 
 RETENTION = 90 * 86_400
-"""Seconds for which a status is kept (REST document, ``NOTFOUND``)."""
+"""Seconds until a status is forgotten (REST document, ``NOTFOUND``)."""
 
 _FIRST_ID = 1_000_001
 
-_FATE = """id, number, submitted, send_at, sent_at, final_at, outcome, cost, scheduled, waiting, cancelled,
-    message, client_id"""
-
+_TEXT_COLUMNS = """id, number, submitted, send_at, sent_at, final_at, outcome, cost, scheduled, waiting,
+    cancelled, message, client_id"""
 
 MAX_SEPTETS = 918
-"""The longest text that is taken (REST document, ``TOOLONG``)."""
+"""The length of the longest text (REST document, ``TOOLONG``)."""
 
 
-class TextOrder(NamedTuple):
-    """One text for many recipients, as it was asked for.
+class SendRequest(NamedTuple):
+    """A request to send one text to many recipients.
 
     :param recipients: pairs of number and client id.
-    :param send_at: when it is to go out; ``None`` is now.
+    :param send_at: when the text is to go out; ``None`` is now.
     """
 
     message: str
@@ -55,11 +54,11 @@ class TextOrder(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no number and no text."""
-        return f"Submission(send_at={self.send_at}, max_segments={self.max_segments})"
+        return f"SendRequest(send_at={self.send_at}, max_segments={self.max_segments})"
 
 
 class AcceptedText(NamedTuple):
-    """One accepted text."""
+    """A text to one recipient that was accepted."""
 
     id: int
     number: str
@@ -77,10 +76,10 @@ class AcceptedText(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no number and no text."""
-        return f"Fate({self.id}, {self.outcome!r})"
+        return f"AcceptedText({self.id}, {self.outcome!r})"
 
     def status(self, now: float) -> tuple[str, float]:
-        """Return how far it has come, and since when. A text that waits for its time is ``INQUEUE``."""
+        """Return its status, and since when. A scheduled text is ``INQUEUE``."""
         if self.final_at is not None and now >= self.final_at:
             return self.outcome, self.final_at
         if self.sent_at is not None and now >= self.sent_at:
@@ -93,10 +92,10 @@ class AcceptedText(NamedTuple):
 
 
 class Outbox:
-    """Every text that was accepted.
+    """All accepted texts.
 
-    :param seed: decides the fate of texts to ordinary numbers.
-    :param newest_first: whether the list of scheduled texts begins with those that were accepted last.
+    :param seed: decides the outcomes of texts to ordinary numbers.
+    :param newest_first: whether the list of scheduled texts begins with the newest.
     """
 
     def __init__(
@@ -109,51 +108,56 @@ class Outbox:
         self._seed = seed
         self.newest_first = newest_first
 
-    def submit(self, submission: TextOrder, now: float) -> list[Row]:
+    def submit(self, request: SendRequest, now: float) -> list[Row]:
         """Accept or decline each recipient in turn, charge for it, and return one row for each.
 
-        A text that needs more than ``maxSegments`` is declined with ``TOOLONG``: the document does not say
-        what WinSMS does with it, and to cut it or to send it dearer would be worse to find out by surprise.
-        The same number twice is texted twice.
+        A text that needs more than ``maxSegments`` is declined with ``TOOLONG``. The document does not say
+        what WinSMS does with it; a text that is cut or costs more would be a worse surprise. A number that is
+        given twice is texted twice.
         """
-        codes = self._codes(submission)
-        parts = segments(submission.message)
-        batch = _RecipientBatch(submission, now, parts, self._account.balance, self._seed)
-        ids = self._state.take_ids("message_id", _FIRST_ID, len(submission.recipients))
+        accept_errors = self._accept_errors(request)
+        segment_count = segments(request.message)
+        batch = _RecipientBatch(request, now, segment_count, self._account.balance, self._seed)
+        ids = self._state.take_ids("message_id", _FIRST_ID, len(request.recipients))
         rows = [
-            batch.row(key, number, client_id, codes[number])
-            for key, (number, client_id) in zip(ids, submission.recipients, strict=True)
+            batch.row(message_id, number, client_id, accept_errors[number])
+            for message_id, (number, client_id) in zip(ids, request.recipients, strict=True)
         ]
-        self._keep(batch)
+        self._store(batch)
         return rows
 
-    def _codes(self, submission: TextOrder) -> dict[str, str]:
-        """Return the ``acceptError`` of each number, blank where only the price can still stop it."""
-        numbers = {number for number, _ in submission.recipients}
-        too_long = is_too_long(submission.message, submission.max_segments)
+    def _accept_errors(self, request: SendRequest) -> dict[str, str]:
+        """Return the ``acceptError`` of each number; blank if only its price may still decline it."""
+        numbers = {number for number, _ in request.recipients}
+        too_long = is_too_long(request.message, request.max_segments)
         opted_out = self._inbox.opted_out(numbers)
-        barred = set() if self._account.is_transactional else self._barred(numbers)
-        return {number: self._code(number, too_long, opted_out, barred) for number in numbers}
+        do_not_contact = set() if self._account.is_transactional else self._do_not_contact(numbers)
+        return {
+            number: self._accept_error(number, opted_out, do_not_contact, too_long=too_long)
+            for number in numbers
+        }
 
-    def _code(self, number: str, too_long: bool, opted_out: set[str], barred: set[str]) -> str:  # noqa: FBT001
-        if refusal := self._account.refusal(number):
-            return refusal
+    def _accept_error(
+        self, number: str, opted_out: set[str], do_not_contact: set[str], *, too_long: bool
+    ) -> str:
+        if error := self._account.accept_error(number):
+            return error
         if too_long:
             return "TOOLONG"
         if not is_number(number):
             return BADDEST
-        if number in barred:
+        if number in do_not_contact:
             return WASPADNC
         if number in opted_out:
             return "OPTEDOUT"
         magic = MAGIC_NUMBERS.get(number)
-        return magic.declines if magic and magic.declines and magic.declines != WASPADNC else ""
+        return magic.error if magic and magic.error and magic.error != WASPADNC else ""
 
-    def _barred(self, numbers: set[str]) -> set[str]:
-        magic = {number for number, magic in MAGIC_NUMBERS.items() if magic.declines == WASPADNC}
+    def _do_not_contact(self, numbers: set[str]) -> set[str]:
+        magic = {number for number, magic in MAGIC_NUMBERS.items() if magic.error == WASPADNC}
         return self._inbox.do_not_contact(numbers) | (magic & numbers)
 
-    def _keep(self, batch: _RecipientBatch) -> None:
+    def _store(self, batch: _RecipientBatch) -> None:
         self._account.balance = batch.balance
         self._db.executemany(
             """INSERT INTO messages (id, number, message, client_id, submitted, send_at, sent_at, final_at,
@@ -163,16 +167,16 @@ class Outbox:
         self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?)", batch.replies)
 
     def send_due(self, now: float) -> None:
-        """Let go of scheduled texts whose minute has come."""
+        """Send the scheduled texts whose minute has come."""
         self._db.execute("UPDATE messages SET waiting = 0 WHERE waiting AND send_at <= ?", (now,))
 
     def statuses(self, ids: Sequence[int], now: float) -> list[Row]:
-        """Return one row for each id, in their order; an id that is asked for twice has two rows."""
-        found = self._found(ids)
-        return [_status_row(key, found.get(key), now) for key in ids]
+        """Return one row for each id, in their order. An id that is given twice has two rows."""
+        found = self._texts_by_id(ids)
+        return [_status_row(message_id, found.get(message_id), now) for message_id in ids]
 
     def scheduled(self, offset: int, limit: int) -> tuple[list[Row], int]:
-        """Return a page of texts that wait for their time, in the order of their ids, and how many wait."""
+        """Return a page of scheduled texts in the order of their ids, and their total number."""
         order = "DESC" if self.newest_first else "ASC"
         found = self._db.execute(
             f"""SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
@@ -184,94 +188,100 @@ class Outbox:
         return rows, self._db.execute("SELECT count(*) FROM messages WHERE waiting").fetchone()[0]
 
     def cancel(self, ids: Sequence[int]) -> list[Row]:
-        """Cancel texts that still wait, refund them, and return one row for each id, in their order."""
-        found = self._found(ids)
-        waiting = {key: fate for key, fate in found.items() if fate.waiting}
+        """Cancel scheduled texts, refund them, and return one row for each id, in their order."""
+        found = self._texts_by_id(ids)
+        waiting = {message_id: text for message_id, text in found.items() if text.waiting}
         self._db.executemany(
-            "UPDATE messages SET waiting = 0, cancelled = 1 WHERE id = ?", [(key,) for key in waiting]
+            "UPDATE messages SET waiting = 0, cancelled = 1 WHERE id = ?",
+            [(message_id,) for message_id in waiting],
         )
-        self._db.executemany("DELETE FROM replies WHERE message_id = ?", [(key,) for key in waiting])
-        self._account.balance += sum(fate.cost for fate in waiting.values())
-        return [_cancel_row(key, found.get(key), waiting.pop(key, None)) for key in ids]
+        self._db.executemany(
+            "DELETE FROM replies WHERE message_id = ?", [(message_id,) for message_id in waiting]
+        )
+        self._account.balance += sum(text.cost for text in waiting.values())
+        return [
+            _cancel_row(message_id, found.get(message_id), waiting.pop(message_id, None))
+            for message_id in ids
+        ]
 
-    def everything(self, now: float) -> list[Row]:
-        """Return every text that was ever accepted."""
-        found = self._db.execute(f"SELECT {_FATE} FROM messages ORDER BY id")  # noqa: S608 - our own columns
+    def texts(self, now: float) -> list[Row]:
+        """Return every text, cancelled ones too."""
+        found = self._db.execute(f"SELECT {_TEXT_COLUMNS} FROM messages ORDER BY id")  # noqa: S608 - our own columns
         return [_outbox_row(AcceptedText(*row), now) for row in found]
 
-    def _found(self, ids: Sequence[int]) -> dict[int, AcceptedText]:
-        known = json.dumps([key for key in ids if 0 < key < 2**63])
+    def _texts_by_id(self, ids: Sequence[int]) -> dict[int, AcceptedText]:
+        known = json.dumps([message_id for message_id in ids if 0 < message_id < 2**63])
         found = self._db.execute(
-            f"SELECT {_FATE} FROM messages WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
+            f"SELECT {_TEXT_COLUMNS} FROM messages WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (known,),
         )
         return {row[0]: AcceptedText(*row) for row in found}
 
 
 class _RecipientBatch:
-    """The recipients of one submission, taken one after the other from one balance."""
+    """The recipients of one request. They are charged to the balance one after the other."""
 
-    def __init__(self, submission: TextOrder, now: float, parts: int, balance: int, seed: int) -> None:
-        self._message = submission.message
+    def __init__(self, request: SendRequest, now: float, segment_count: int, balance: int, seed: int) -> None:
+        self._message = request.message
         self._now = now
         self._seed = seed
-        self._parts = parts
-        self._scheduled = submission.send_at is not None and submission.send_at > now
-        self._send_at = max(submission.send_at or now, now)
+        self._segment_count = segment_count
+        self._scheduled = request.send_at is not None and request.send_at > now
+        self._send_at = max(request.send_at or now, now)
         self.balance = balance
         self.messages: list[tuple[Any, ...]] = []
         self.replies: list[tuple[float, int, str, str]] = []
 
-    def row(self, key: int, number: str, client_id: str | None, code: str) -> Row:
-        cost = price(number) * self._parts
-        if not code and cost > self.balance:
-            code = "INSUFFICIENT CREDITS"
-        if not code:
-            self._accept(key, number, client_id, cost)
-        accepted = not code
+    def row(self, message_id: int, number: str, client_id: str | None, error: str) -> Row:
+        cost = price(number) * self._segment_count
+        if not error and cost > self.balance:
+            error = "INSUFFICIENT CREDITS"
+        if not error:
+            self._accept(message_id, number, client_id, cost)
+        accepted = not error
         return {
             "mobileNumber": number,
             "clientMessageId": client_id,
             "accepted": accepted,
-            "acceptError": code,
-            "apiMessageId": key if accepted else None,
+            "acceptError": error,
+            "apiMessageId": message_id if accepted else None,
             "scheduledTime": self._send_at if accepted and self._scheduled else None,
             "creditCost": cost if accepted else None,
             "newCreditBalance": self.balance,
         }
 
-    def _accept(self, key: int, number: str, client_id: str | None, cost: int) -> None:
+    def _accept(self, message_id: int, number: str, client_id: str | None, cost: int) -> None:
         self.balance -= cost
-        plan = plan_for(number, self._seed, key)
+        plan = plan_for(number, self._seed, message_id)
         sent_at, final_at = self._after(plan.sent_after), self._after(plan.final_after)
         times = (self._now, self._send_at, sent_at, final_at)
         scheduled = self._scheduled
         self.messages.append(
-            (key, number, self._message, client_id, *times, plan.outcome, cost, scheduled, scheduled)
+            (message_id, number, self._message, client_id, *times, plan.outcome, cost, scheduled, scheduled)
         )
         magic = MAGIC_NUMBERS.get(number)
-        if magic and magic.answers:
-            self.replies.append((self._send_at + REPLY_DELAY, key, number, magic.answers))
+        if magic and magic.reply:
+            self.replies.append((self._send_at + REPLY_DELAY, message_id, number, magic.reply))
 
     def _after(self, seconds: float | None) -> float | None:
         return None if seconds is None else self._send_at + seconds
 
 
 def is_too_long(message: str, max_segments: int) -> bool:
-    """Whether a text takes more septets than WinSMS takes, or more segments than it may."""
+    """Whether a text has more septets than WinSMS accepts, or more segments than ``max_segments``."""
     return septets(message) > MAX_SEPTETS or segments(message) > max_segments
 
 
-def _status_row(key: int, fate: AcceptedText | None, now: float) -> Row:
-    if fate is None or not fate.is_known(now):
-        return _status(key, None, NOTFOUND, None, 0)
-    code, since = fate.status(now)
-    return _status(key, fate.number, code, since, 0 if code in FREE else fate.cost)
+def _status_row(message_id: int, text: AcceptedText | None, now: float) -> Row:
+    if text is None or not text.is_known(now):
+        return _status(message_id, None, NOTFOUND, None, 0)
+    code, since = text.status(now)
+    return _status(message_id, text.number, code, since, 0 if code in FREE else text.cost)
 
 
-def _status(key: int, number: str | None, code: str, since: float | None, cost: int) -> Row:
+def _status(message_id: int, number: str | None, code: str, since: float | None, cost: int) -> Row:
     return {
-        "apiMessageId": key,
+        "apiMessageId": message_id,
         "mobileNumber": number,
         "statusDelivered": code == DELIVERED,
         "statusErrorCode": "" if code == DELIVERED else code,
@@ -280,27 +290,27 @@ def _status(key: int, number: str | None, code: str, since: float | None, cost: 
     }
 
 
-def _cancel_row(key: int, fate: AcceptedText | None, cancelled: AcceptedText | None) -> Row:
+def _cancel_row(message_id: int, text: AcceptedText | None, cancelled: AcceptedText | None) -> Row:
     return {
-        "apiMessageId": key,
-        "mobileNumber": fate.number if fate else None,
+        "apiMessageId": message_id,
+        "mobileNumber": text.number if text else None,
         "deleted": cancelled is not None,
         "deleteError": "" if cancelled else NOTFOUND,
         "creditCost": cancelled.cost if cancelled else 0,
     }
 
 
-def _outbox_row(fate: AcceptedText, now: float) -> Row:
-    status, since = fate.status(now)
+def _outbox_row(text: AcceptedText, now: float) -> Row:
+    status, since = text.status(now)
     return {
-        "apiMessageId": fate.id,
-        "mobileNumber": fate.number,
-        "message": fate.message,
-        "clientMessageId": fate.client_id,
-        "submitTime": fate.submitted,
-        "scheduledTime": fate.send_at if fate.scheduled else None,
-        "status": "CANCELLED" if fate.cancelled else status,
-        "statusAfterSeconds": None if fate.cancelled or fate.waiting else since - fate.send_at,
-        "cancelled": bool(fate.cancelled),
-        "creditCost": fate.cost,
+        "apiMessageId": text.id,
+        "mobileNumber": text.number,
+        "message": text.message,
+        "clientMessageId": text.client_id,
+        "submitTime": text.submitted,
+        "scheduledTime": text.send_at if text.scheduled else None,
+        "status": "CANCELLED" if text.cancelled else status,
+        "statusAfterSeconds": None if text.cancelled or text.waiting else since - text.send_at,
+        "cancelled": bool(text.cancelled),
+        "creditCost": text.cost,
     }

@@ -1,4 +1,4 @@
-"""Scripted answers: the rows that a list is to answer with in place of the account's, as they are given."""
+"""Scripted answers: a list answers with given rows, unchanged, in place of the account's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """What a request asks for.
+    """The rows that a request asks for.
 
-    :param offset: how many rows come before the page; 0 of a list that has no pages.
+    :param offset: how many rows come before the page; 0 for a list without pages.
     :param limit: the most rows of the page.
-    :param ids: whose rows are asked for, of a status request.
+    :param ids: the ids in a status request.
     """
 
     offset: int = 0
@@ -28,13 +28,13 @@ class Asked(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a script answers a request with.
+    """A script's answer to a request.
 
-    :param rows: they go out as they are, whatever they are.
-    :param total: how many rows there are in all, as an answer with a page states it.
+    :param rows: they go out unchanged, valid or not.
+    :param total: the total number of rows that the answer states, if the list has pages.
     """
 
-    rows: Sequence[Any] | wire.Encoded
+    rows: Sequence[Any] | wire.JsonRows
     total: Any = None
 
     def __repr__(self) -> str:
@@ -43,20 +43,20 @@ class Listing(NamedTuple):
 
 
 Script: TypeAlias = "Callable[[Asked], Listing]"
-"""Answers a request; several are answered at a time, each in its own thread.
+"""Answers a request. It is called in several threads at once.
 
-What it raises as a ``wire.Refusal`` is answered as the gateway answers an error.
+A ``wire.RequestRefused`` that it raises is answered as the gateway answers an error.
 """
 
 
 class Scripts:
-    """The scripts that were given, by the names of the operations that they answer."""
+    """The scripts, by the names of their operations."""
 
     def __init__(self) -> None:
         self._scripts: dict[str, Script] = {}
 
     def add(self, operation: Operation, script: Script) -> None:
-        """Have a script answer an operation, in place of the one before.
+        """Have a script answer an operation, in place of any earlier script.
 
         :raises ValueError: if the operation does more than list rows.
         """
@@ -66,40 +66,40 @@ class Scripts:
         self._scripts[operation.name] = script
 
     def clear(self) -> None:
-        """Forget every script."""
+        """Remove every script."""
         self._scripts.clear()
 
     def answer(self, operation: Operation, query: Mapping[str, str], body: Any) -> tuple[Row, int] | None:
-        """Return the answer to a valid request and its number of rows; ``None`` if no script answers it.
+        """Return the answer to a request and its number of rows; ``None`` if no script answers it.
 
-        :raises wire.Refusal: if the request asks for what no page or no id can be.
+        :raises wire.RequestRefused: if the page or the ids are invalid.
         """
         script = self._scripts.get(operation.name)
         if script is None:
             return None
-        asked = _asked(operation, query, body)
-        listing = script(asked)
-        rows = listing.rows if isinstance(listing.rows, wire.Encoded) else list(listing.rows)
-        count = rows.length if isinstance(rows, wire.Encoded) else len(rows)
-        return {operation.rows: rows, **_paging(operation, asked, listing)}, count
+        list_query = _list_query(operation, query, body)
+        listing = script(list_query)
+        rows = listing.rows if isinstance(listing.rows, wire.JsonRows) else list(listing.rows)
+        count = rows.length if isinstance(rows, wire.JsonRows) else len(rows)
+        return {operation.rows: rows, **_paging(operation, list_query, listing)}, count
 
 
 def of_rows(rows: Sequence[Any]) -> Script:
-    """Return a script that lists rows; the sequence may change between two requests."""
-    return lambda asked: Listing(rows[asked.offset : asked.offset + asked.limit], len(rows))
+    """Return a script that lists rows. The sequence may change between two requests."""
+    return lambda query: Listing(rows[query.offset : query.offset + query.limit], len(rows))
 
 
-def _asked(operation: Operation, query: Mapping[str, str], body: Any) -> Asked:
+def _list_query(operation: Operation, query: Mapping[str, str], body: Any) -> Asked:
     if operation.is_paged:
         return Asked(*wire.page(query))
     return Asked(ids=wire.message_ids(body)) if operation.method == "POST" else Asked()
 
 
-def _paging(operation: Operation, asked: Asked, listing: Listing) -> Row:
+def _paging(operation: Operation, query: Asked, listing: Listing) -> Row:
     if not operation.is_paged:
         return {}
     return {
-        "resultsOffset": asked.offset,
-        "resultsLimit": asked.limit,
+        "resultsOffset": query.offset,
+        "resultsLimit": query.limit,
         "resultsTotalAvailable": listing.total,
     }

@@ -1,4 +1,4 @@
-"""The socket: HTTP/1.1 with keep-alive on the loopback interface, silent, and able to break off an answer."""
+"""The server: HTTP/1.1 with keep-alive on the loopback interface. It logs nothing and can cut an answer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_winsms.sandbox.admission import RawRequest
 from airflow_provider_winsms.sandbox.faults import Ending, Reply
-from airflow_provider_winsms.sandbox.senders import check_sender, is_loopback
+from airflow_provider_winsms.sandbox.origins import check_origin, is_loopback
 from airflow_provider_winsms.sandbox.wire import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from urllib.parse import SplitResult
 
-_READ_AT_MOST = 8_000_000
+_MAX_READ = 8_000_000
 _BODY_TIMEOUT = 10.0
-_POLL = 0.02
-_PATIENCE = 2.0
+_POLL_INTERVAL = 0.02
+_STOP_TIMEOUT = 2.0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -39,13 +39,13 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def setup(self) -> None:
-        """Remember the connection, so that stopping can close it."""
+        """Register the connection, so that ``stop`` can close it."""
         super().setup()
-        self.server.connected(self.connection)
+        self.server.add_connection(self.connection)
 
     def finish(self) -> None:
-        """Forget the connection."""
-        self.server.disconnected(self.connection)
+        """Remove the connection."""
+        self.server.remove_connection(self.connection)
         with suppress(OSError):
             super().finish()
 
@@ -59,15 +59,15 @@ class Handler(BaseHTTPRequestHandler):
         self._send(reply)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what answers a method; http.server looks up ``do_GET`` for GET."""
+        """Return ``serve`` for every method; http.server looks up ``do_GET`` for GET."""
         if name.startswith("do_"):
             return self.serve
         raise AttributeError(name)
 
     def _request(self) -> RawRequest:
-        """Read the request to its end, so that a client which still writes gets to see a refusal.
+        """Read the request to its end, so that a client that still writes can receive a refusal.
 
-        :raises Refusal: if it cannot be read, or comes from elsewhere.
+        :raises RequestRefused: if it cannot be read, or comes from another host.
         """
         target, size = self._target(), self._size()
         request = RawRequest(
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             size=size,
             body=self._body(size),
         )
-        check_sender(target, self.headers)
+        check_origin(target, self.headers)
         return request
 
     def _target(self) -> SplitResult:
@@ -90,21 +90,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def _size(self) -> int:
         if "Transfer-Encoding" in self.headers:
-            raise RequestRefused(411, "The sandbox reads bodies with a Content-Length only.")
+            raise RequestRefused(411, "The sandbox reads only bodies with a Content-Length.")
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdecimal() and len(length) < 16):  # noqa: PLR2004
             raise RequestRefused(400, "The Content-Length is not a number.")
         return int(length)
 
     def _body(self, size: int) -> bytes:
-        if size > _READ_AT_MOST:
+        if size > _MAX_READ:
             self.close_connection = True
             return b""
         self.connection.settimeout(_BODY_TIMEOUT)
         body = self.rfile.read(size)
         self.connection.settimeout(None)
         if len(body) < size:
-            msg = "The client left before its body was whole."
+            msg = "The client closed the connection before the end of its body."
             raise ConnectionAbortedError(msg)
         return body
 
@@ -129,16 +129,16 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body if reply.ending is Ending.WHOLE else body[: len(body) // 2])
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the ``Date`` of an answer, by the clock of the gateway that the sandbox is."""
+        """Return the ``Date`` of an answer, by the sandbox's clock."""
         return super().date_time_string(self.server.now() if timestamp is None else timestamp)
 
     def _reset(self) -> None:
-        # A socket that does not linger answers its closing with RST instead of FIN.
+        # With a linger time of 0, closing the socket sends RST instead of FIN.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is not HTTP with a bare status."""
+        """Answer a request that is not HTTP with a status only."""
         del message, explain
         self.close_connection = True
         self.send_response(code)
@@ -151,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Hands requests to ``answer`` and its replies to the client.
+    """Passes requests to ``answer``, and its replies to the client.
 
     :param now: seconds since the epoch, for the ``Date`` of each answer.
     :raises ValueError: if the host is not a loopback address.
@@ -171,45 +171,46 @@ class Server(ThreadingHTTPServer):
         self.answer = answer
         self.now = now
         self._open: set[socket.socket] = set()
-        self._change = threading.Condition()
+        self._changed = threading.Condition()
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking the resolver for a name, which can take seconds."""
+        """Bind without a look-up of the host name, which can take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def start(self) -> None:
-        """Serve in a thread."""
+        """Serve in a thread of its own."""
+        arguments = {"poll_interval": _POLL_INTERVAL}
         threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": _POLL}, name="winsms-sandbox", daemon=True
+            target=self.serve_forever, kwargs=arguments, name="winsms-sandbox", daemon=True
         ).start()
 
     def stop(self) -> None:
-        """Stop serving, close every connection, and wait for the threads to let go."""
+        """Stop serving, close every connection, and wait until their threads end."""
         self.shutdown()
         self.server_close()
-        with self._change:
+        with self._changed:
             for connection in self._open:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-            self._change.wait_for(lambda: not self._open, timeout=_PATIENCE)
+            self._changed.wait_for(lambda: not self._open, timeout=_STOP_TIMEOUT)
 
-    def connected(self, connection: socket.socket) -> None:
-        """Note a connection."""
-        with self._change:
+    def add_connection(self, connection: socket.socket) -> None:
+        """Add an open connection."""
+        with self._changed:
             self._open.add(connection)
 
-    def disconnected(self, connection: socket.socket) -> None:
-        """Forget a connection."""
-        with self._change:
+    def remove_connection(self, connection: socket.socket) -> None:
+        """Remove a closed connection."""
+        with self._changed:
             self._open.discard(connection)
-            self._change.notify_all()
+            self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say where it went wrong, but nothing of what was in the request. A client that left is no error."""
+        """Print where an error occurred, without content of the request. A client that left is no error."""
         del request, client_address
         error = sys.exception()
         if not isinstance(error, (ConnectionError, TimeoutError)):

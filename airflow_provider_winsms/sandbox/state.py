@@ -1,4 +1,4 @@
-"""Where the sandbox remembers: SQLite tables, in memory or in a file that survives a restart.
+"""The state of the sandbox: SQLite tables, in memory or in a file that survives a restart.
 
 Times are seconds since the epoch, credits are tenths of a credit.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 
 MAIN_ACCOUNT = 10001
-"""The number of the account whose key the sandbox takes."""
+"""The number of the account to which the API key belongs."""
 
 _SUB_ACCOUNTS = (
     (10002, "sandbox.north", "Nomsa", "North", 1000),
@@ -53,8 +53,8 @@ _INDEXES = (
 class State:
     """The tables and their transactions.
 
-    :param path: the file; ``None`` keeps everything in memory.
-    :param tenths: what the main account starts with.
+    :param path: the file; ``None`` keeps the state in memory.
+    :param tenths: the credits with which the main account starts, in tenths.
     """
 
     def __init__(self, path: str | Path | None, tenths: int) -> None:
@@ -84,7 +84,7 @@ class State:
             raise ValueError(msg)
         if file:
             _make_private(file)
-        # A process that is killed loses nothing that was committed; a power cut may.
+        # A killed process loses nothing that was committed; a power cut may.
         for pragma in ("journal_mode = WAL", "synchronous = OFF"):
             self.db.execute(f"PRAGMA {pragma}")
         if version == 0:
@@ -105,53 +105,53 @@ class State:
             [(MAIN_ACCOUNT, "sandbox", "Main", "Account", self._tenths), *_SUB_ACCOUNTS],
         )
 
-    def empty(self) -> None:
-        """Forget everything; the clock is kept by the transaction this is part of."""
+    def clear(self) -> None:
+        """Delete everything; the surrounding transaction keeps the clock."""
         for name in _TABLES:
             self.db.execute(f"DELETE FROM {name}")  # noqa: S608 - names of our own tables
         self._fill()
 
     @contextmanager
     def transaction(self, now: float) -> Iterator[None]:
-        """Keep all that is done inside, and the clock, or nothing of it."""
+        """Commit all changes made inside, and the clock; or none of them."""
         with self.db:
             yield
             self.set("clock", now)
             self.set("wall", time.time())
 
     def clock(self) -> tuple[float, float] | None:
-        """Return the sandbox time and the wall time of the last transaction, if there was one."""
-        shown = self.setting("clock", None)
-        return None if shown is None else (shown, self.setting("wall", 0.0))
+        """Return the sandbox's time and the wall time of the last transaction, if there was one."""
+        sandbox_time = self.setting("clock", None)
+        return None if sandbox_time is None else (sandbox_time, self.setting("wall", 0.0))
 
     def setting(self, name: str, default: Any) -> Any:
-        """Return a setting, or what holds without one."""
+        """Return a setting, or the default."""
         row = self.db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return default if row is None else row[0]
 
     def set(self, name: str, value: object) -> None:
-        """Remember a setting."""
+        """Store a setting."""
         self.db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def take_ids(self, name: str, first: int, count: int) -> range:
-        """Return ids that were never given before, ascending."""
+        """Return new ids, in ascending order."""
         start = self.setting(name, first)
         self.set(name, start + count)
         return range(start, start + count)
 
     def close(self) -> None:
-        """Write everything to the file and let go of it."""
+        """Write everything to the file and close it."""
         self.db.close()
 
 
 def _create_private(file: Path) -> None:
-    # A file that exists is not opened: closing it would end the locks of another sandbox in this process.
+    # An existing file is not opened: closing it would end the locks of another sandbox in this process.
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
 
 
 def _make_private(file: Path) -> None:
-    """Let only its owner read a state file and the journals beside it, which SQLite gives the file's mode."""
+    """Make a state file and its journals, which SQLite creates with its mode, readable by the owner only."""
     for suffix in ("", "-journal", "-shm", "-wal"):
         with suppress(FileNotFoundError):
             Path(f"{file}{suffix}").chmod(_PRIVATE)

@@ -1,4 +1,4 @@
-"""One account at one WinSMS, behind a loopback socket, to be driven from Python."""
+"""A WinSMS gateway with one account, on a loopback socket, with methods that control it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.sandbox.account import Account
-from airflow_provider_winsms.sandbox.admission import admitted
+from airflow_provider_winsms.sandbox.admission import admit
 from airflow_provider_winsms.sandbox.clock import SandboxClock, instant, resumed
-from airflow_provider_winsms.sandbox.faults import Faults, Reply, Waits
+from airflow_provider_winsms.sandbox.faults import Delay, Faults, Reply
 from airflow_provider_winsms.sandbox.inbox import Inbox
-from airflow_provider_winsms.sandbox.operations import BASE_PATH, BY_PATH, Work, named, row_count
-from airflow_provider_winsms.sandbox.outbox import Outbox, TextOrder
+from airflow_provider_winsms.sandbox.operations import (
+    BASE_PATH,
+    BY_PATH,
+    OperationContext,
+    operation_named,
+    row_count,
+)
+from airflow_provider_winsms.sandbox.outbox import Outbox, SendRequest
 from airflow_provider_winsms.sandbox.scripts import Scripts, of_rows
 from airflow_provider_winsms.sandbox.server import Server
 from airflow_provider_winsms.sandbox.state import State
-from airflow_provider_winsms.sandbox.wire import RequestRefused, credit, document, envelope, minute, rendered
+from airflow_provider_winsms.sandbox.wire import RequestRefused, credit, envelope, minute, parse_json, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,37 +35,38 @@ if TYPE_CHECKING:
     from typing import Any, Self, Unpack
 
     from airflow_provider_winsms.sandbox.admission import RawRequest
-    from airflow_provider_winsms.sandbox.faults import Armed, Choices
+    from airflow_provider_winsms.sandbox.faults import ArmedFault, FaultOptions
+    from airflow_provider_winsms.sandbox.inbox import Arrival
     from airflow_provider_winsms.sandbox.operations import Operation
     from airflow_provider_winsms.sandbox.scripts import Script
     from airflow_provider_winsms.sandbox.state import Row
     from airflow_provider_winsms.sandbox.wire import Generation
 
 API_KEY = "sandbox-key"
-"""The key the sandbox takes unless it is told another."""
+"""The default key."""
 
 _REQUESTS_KEPT = 100_000
-_DIALLED = re.compile(r"[0-9]{3,15}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{3,15}", re.ASCII)
 _BETWEEN_PAGES = "27110000000"
-_A_DAY = 86_400
+_DAY = 86_400
 
 
 class Vendor:
-    """A WinSMS gateway on the loopback interface, to be used once as a context manager.
+    """A WinSMS gateway on the loopback interface. Use it once, as a context manager.
 
-    :param api_key: the key it takes.
-    :param speed: how many seconds of its time pass in one second; 0 stands still until ``advance``. At any
-        speed but 1 its time leaves wall time behind, and a schedule counted from wall time may be past.
-    :param seed: decides the fates of texts: the same seed and the same texts, the same fates.
-    :param credits: what a new account starts with.
-    :param state: a file that keeps everything, the time included; what it holds goes before ``credits`` and
-        ``now``. ``None`` keeps it in memory.
-    :param now: the aware time at which a new state starts; wall time if not given.
+    :param api_key: the key that it accepts.
+    :param speed: how many seconds of its time pass in one second. At 0 its clock stands still until
+        ``advance``. At any speed but 1, a ``send_at`` counted from wall time may be in the past here.
+    :param seed: decides the outcomes of texts. The same seed and the same texts have the same outcomes.
+    :param credits: the credits with which a new account starts.
+    :param state: a file that keeps the whole state, including the time. An existing file takes precedence
+        over ``credits`` and ``now``. ``None`` keeps the state in memory.
+    :param now: the aware time at which a new state starts; by default wall time.
     :param host: a loopback address; no other is accepted.
-    :param port: 0 takes a free one.
-    :param wire: ``v2`` writes strings for times and explicit nulls, ``v3`` integers, and leaves nulls out.
-    :param optouts_in_incoming: whether replies that opt out are incoming messages too; WinSMS does not say.
-    :param newest_first: whether the list of scheduled texts begins with the newest; WinSMS does not say.
+    :param port: 0 takes a free port.
+    :param wire: ``v2`` writes times as strings and nulls explicitly; ``v3`` writes integers and omits nulls.
+    :param optouts_in_incoming: whether replies that opt out are incoming messages, too; undocumented.
+    :param newest_first: whether the list of scheduled texts begins with the newest; undocumented.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class Vendor:
         optouts_in_incoming: bool = True,
         newest_first: bool = False,
     ) -> None:
-        start, tenths = _start(now), _tenths(credits)
+        start, tenths = _epoch_seconds(now), _tenths(credits)
         if wire not in {"v2", "v3"}:
             msg = f"wire must be 'v2' or 'v3', not {wire!r}."
             raise ValueError(msg)
@@ -110,7 +117,7 @@ class Vendor:
         self.close()
 
     def start(self) -> None:
-        """Listen, in threads of its own.
+        """Start to listen, in threads of its own.
 
         :raises ValueError: if the host is not a loopback address.
         """
@@ -122,7 +129,7 @@ class Vendor:
         self._server.start()
 
     def close(self) -> None:
-        """Close every connection and the state, which is written to its file; a second time does nothing."""
+        """Close every connection, write the state to its file, and close it. A second call does nothing."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -130,7 +137,7 @@ class Vendor:
             self._server.stop()
             self._server = None
         with self._lock:
-            with self._turn():
+            with self._transaction():
                 pass
             self._state.close()
 
@@ -144,23 +151,23 @@ class Vendor:
 
     @property
     def base_url(self) -> str:
-        """What a WinSMS connection has as its base URL."""
+        """The base URL for a WinSMS connection."""
         return f"http://{self._address[0]}:{self.port}{BASE_PATH}"
 
     def now(self) -> datetime:
-        """Return its time, aware, of Johannesburg."""
+        """Return its time, as an aware time of Johannesburg."""
         return instant(self._clock.now())
 
     def clock(self) -> Row:
-        """Return its time and speed, as the control surface shows them."""
+        """Return its time and speed."""
         now = self._clock.now()
         return {"now": instant(now).isoformat(), "wireTime": minute(now), "speed": self._clock.speed}
 
     def advance(self, seconds: float) -> None:
-        """Move its time ahead; what falls due happens."""
+        """Advance its time. Everything that falls due happens."""
         with self._lock:
             self._clock.advance(seconds)
-            with self._turn():
+            with self._transaction():
                 pass
 
     def outbox(self) -> list[Row]:
@@ -168,32 +175,32 @@ class Vendor:
 
         ``status`` is a ``statusErrorCode``, or ``DELIVERED``, or ``CANCELLED``.
         """
-        with self._turn() as now:
-            rows = self._outbox.everything(now)
-        written: list[Row] = rendered(rows, "v2")
+        with self._transaction() as now:
+            rows = self._outbox.texts(now)
+        written: list[Row] = render(rows, "v2")
         return written
 
     def incoming(self, number: str, text: str) -> int:
-        """Let a phone reply, and return the reply's id."""
+        """Receive a reply from a phone, and return its id."""
         return self.add_incoming([(number, text)])[0]
 
     def add_incoming(self, rows: Iterable[tuple[str, str] | tuple[str, str, datetime]]) -> range:
-        """Let phones reply, hundreds of thousands at once if need be, and return the replies' ids.
+        """Receive replies, up to hundreds of thousands at once, and return their ids.
 
-        :param rows: number, text, and the aware time it came if that is not now; in the order of the list.
+        :param rows: number and text, and the aware time of arrival if it is not now; in list order.
         """
-        with self._turn() as now:
-            arrivals = [(_dialled(row[0]), row[1], _start(row[2]) if len(row) > 2 else now) for row in rows]  # noqa: PLR2004
+        with self._transaction() as now:
+            arrivals = [_arrival(*row, now=now) for row in rows]
             return self._inbox.receive(arrivals)
 
     def shortcode(self, number: str, text: str) -> int:
-        """Let a phone text the account's short code, and return the message's id."""
-        with self._turn() as now:
-            return self._inbox.receive_on_short_code([(_dialled(number), text, now)])[0]
+        """Receive a message on the account's short code, and return its id."""
+        with self._transaction() as now:
+            return self._inbox.receive_on_short_code([(_checked_number(number), text, now)])[0]
 
     def account(self) -> Row:
         """Return the state of the account."""
-        with self._turn():
+        with self._transaction():
             return {
                 "creditBalance": credit(self._account.balance),
                 "locked": self._account.is_locked,
@@ -209,16 +216,16 @@ class Vendor:
         credit_balance: float | None = None,
         transactional: bool | None = None,
     ) -> Row:
-        """Change what is given, and return the account.
+        """Change the given values, and return the account.
 
-        :param trial_number: makes this a trial account of that number, ``None`` an ordinary one.
-        :param transactional: whether the routing profile passes by the do-not-contact list.
+        :param trial_number: makes this a trial account of that number; ``None`` makes it an ordinary one.
+        :param transactional: whether the routing profile ignores the do-not-contact list.
         """
-        with self._turn():
+        with self._transaction():
             if locked is not None:
                 self._account.is_locked = locked
             if not isinstance(trial_number, type(...)):
-                self._account.trial_number = trial_number and _dialled(trial_number)
+                self._account.trial_number = trial_number and _checked_number(trial_number)
             if credit_balance is not None:
                 self._account.balance = _tenths(credit_balance)
             if transactional is not None:
@@ -226,162 +233,162 @@ class Vendor:
         return self.account()
 
     def opt_out(self, number: str) -> None:
-        """Enter an opt-out by hand, as a person does in the Client Zone; its id is null."""
-        with self._turn() as now:
-            self._inbox.opt_out(_dialled(number), now)
+        """Opt a number out by hand, as a person does in the Client Zone. The id of the opt-out is null."""
+        with self._transaction() as now:
+            self._inbox.opt_out(_checked_number(number), now)
 
     def remove_opt_out(self, number: str) -> None:
         """Remove an opt-out.
 
         :raises ValueError: if the number has not opted out.
         """
-        with self._turn():
+        with self._transaction():
             if not self._inbox.remove_opt_out(number):
                 msg = "That number has not opted out."
                 raise ValueError(msg)
 
     def add_dnc(self, number: str) -> None:
         """Put a number on the do-not-contact list."""
-        with self._turn():
-            self._inbox.add_do_not_contact(_dialled(number))
+        with self._transaction():
+            self._inbox.add_do_not_contact(_checked_number(number))
 
     def remove_dnc(self, number: str) -> None:
-        """Take a number off the do-not-contact list.
+        """Remove a number from the do-not-contact list.
 
         :raises ValueError: if it is not there.
         """
-        with self._turn():
+        with self._transaction():
             if not self._inbox.remove_do_not_contact(number):
                 msg = "That number is not on the do-not-contact list."
                 raise ValueError(msg)
 
     def scheduled_list(self) -> Row:
-        """Return how the list of scheduled texts is given out."""
+        """Return the order of the list of scheduled texts."""
         with self._lock:
             return {"newestFirst": self._outbox.newest_first}
 
     def set_scheduled_list(self, *, newest_first: bool) -> Row:
-        """Change the order of the list of scheduled texts, and return how it is given out."""
+        """Change the order of the list of scheduled texts, and return it."""
         with self._lock:
             self._outbox.newest_first = newest_first
         return self.scheduled_list()
 
     def script(self, operation: str, script: Script) -> None:
-        """Have a script answer an operation from now on, in place of what the account has.
+        """Have a script answer an operation from now on, in place of the account.
 
-        Faults strike it as they do the account's own answers; ``rows-between-pages`` adds none to it.
+        Faults strike scripted answers, too. ``rows-between-pages`` adds no rows to them.
 
-        :param operation: the name or the path of one that lists rows, ``smsStatus`` among them.
-        :raises ValueError: if the operation does more than that, or if there is none of that name.
+        :param operation: the name or the path of an operation that lists rows, such as ``smsStatus``.
+        :raises ValueError: if the operation does more than list rows, or does not exist.
         """
-        self._scripts.add(named(operation), script)
+        self._scripts.add(operation_named(operation), script)
 
     def script_rows(self, operation: str, rows: Sequence[Any]) -> None:
-        """Have an operation list rows as they are from now on; the sequence may change meanwhile.
+        """Have an operation list these rows, unchanged, from now on. The sequence may change meanwhile.
 
         :raises ValueError: as ``script`` does.
         """
         self.script(operation, of_rows(rows))
 
     def clear_scripts(self) -> None:
-        """Let the account answer everything again."""
+        """Remove every script, so that the account answers again."""
         self._scripts.clear()
 
-    def add_fault(self, fault: str, **choices: Unpack[Choices]) -> int:
-        """Ask for a fault, and return its id.
+    def add_fault(self, fault: str, **options: Unpack[FaultOptions]) -> int:
+        """Arm a fault, and return its id.
 
-        Requests are struck by one fault each, the oldest that concerns them.
+        One fault strikes a request: the oldest that applies to it.
 
         :param fault: a name in ``faults.FAULTS``.
-        :param choices: when and how it strikes; as ``faults.Choices`` has them, all optional.
-        :raises ValueError: naming what is wrong.
+        :param options: when and how it strikes, as in ``faults.FaultOptions``.
+        :raises ValueError: for a wrong name or option.
         """
         with self._lock:
-            return self._faults.add(fault, **choices)
+            return self._faults.add(fault, **options)
 
     def faults(self) -> list[Row]:
-        """Return the faults that were asked for, and how often each struck."""
+        """Return the armed faults, and how often each struck."""
         with self._lock:
-            return self._faults.listed()
+            return self._faults.as_rows()
 
     def clear_faults(self) -> None:
-        """Forget every fault."""
+        """Remove every fault."""
         with self._lock:
             self._faults.clear()
 
     def requests(self) -> list[Row]:
-        """Return the requests to vendor paths: ``operation``, ``method``, ``path``, ``status``, ``rows``.
+        """Return the requests to WinSMS paths: ``operation``, ``method``, ``path``, ``status``, ``rows``.
 
-        ``status`` is null where no answer was sent; ``rows`` is how many rows were worked out, sent or not.
-        The last 100,000 are kept.
+        ``status`` is null if no answer was sent. ``rows`` is the number of rows before any fault.
+        The last 100,000 requests are kept.
         """
         with self._lock:
             return [dict(row) for row in self._requests]
 
     def reset(self) -> None:
-        """Start anew, with the first credits, no texts, no faults and no scripts; the time goes on."""
-        with self._turn():
-            self._state.empty()
+        """Go back to the first credits, without texts, faults and scripts. The clock continues."""
+        with self._transaction():
+            self._state.clear()
             self._faults.clear()
             self._scripts.clear()
             self._requests.clear()
 
     def answer(self, request: RawRequest) -> Reply:
-        """Answer one request to a vendor path."""
+        """Answer one request to a WinSMS path."""
         operation = BY_PATH.get(request.path)
-        armed = self._struck(operation, request.method)
-        reply, rows = self._worked(request, armed)
+        armed = self._fault_for(operation, request.method)
+        reply, rows = self._respond(request, armed)
         if armed:
-            reply = armed.fault.spoil(reply, armed)
-        self._note(request, operation, reply, rows)
-        self._wait(armed, Waits.AFTER)
+            reply = armed.fault.transform(reply, armed)
+        self._record(request, operation, reply, rows)
+        self._wait(armed, Delay.AFTER)
         return reply
 
-    def _wait(self, armed: Armed | None, when: Waits) -> None:
-        if armed and armed.fault.waits is when:
+    def _wait(self, armed: ArmedFault | None, when: Delay) -> None:
+        if armed and armed.fault.delay is when:
             self._stopping.wait(armed.seconds)
 
-    def _struck(self, operation: Operation | None, method: str) -> Armed | None:
+    def _fault_for(self, operation: Operation | None, method: str) -> ArmedFault | None:
         if operation is None or operation.method != method:
             return None
         with self._lock:
             return self._faults.strike(operation)
 
-    def _worked(self, request: RawRequest, armed: Armed | None) -> tuple[Reply, int]:
+    def _respond(self, request: RawRequest, armed: ArmedFault | None) -> tuple[Reply, int]:
         if armed and armed.fault.refuses:
             return Reply(200, envelope(200, self._clock.now())), 0
-        self._wait(armed, Waits.BEFORE)
+        self._wait(armed, Delay.BEFORE)
         try:
-            return self._performed(request, armed)
+            return self._perform(request, armed)
         except RequestRefused as refusal:
             error = envelope(refusal.status, self._clock.now()) | {"errorMessage": refusal.text}
             return Reply(refusal.status, error), 0
 
-    def _performed(self, request: RawRequest, armed: Armed | None) -> tuple[Reply, int]:
-        operation = admitted(request, self.api_key)
-        body = document(request.body) if operation.method == "POST" else None
+    def _perform(self, request: RawRequest, armed: ArmedFault | None) -> tuple[Reply, int]:
+        operation = admit(request, self.api_key)
+        body = parse_json(request.body) if operation.method == "POST" else None
         if scripted := self._scripts.answer(operation, request.query, body):
             answer, count = scripted
             return Reply(200, envelope(200, self._clock.now()) | answer), count
-        with self._turn() as now:
-            work = Work(self._account, self._outbox, self._inbox, now, request.query, body)
-            answer = operation.perform(work)
+        with self._transaction() as now:
+            context = OperationContext(self._account, self._outbox, self._inbox, now, request.query, body)
+            answer = operation.perform(context)
             if armed and armed.fault.adds_rows:
                 self._add_rows(operation, armed.rows, now)
-        reply = Reply(200, envelope(200, now) | rendered(answer, self._wire))
+        reply = Reply(200, envelope(200, now) | render(answer, self._wire))
         return reply, row_count(answer, operation)
 
     def _add_rows(self, operation: Operation, count: int, now: float) -> None:
-        """Let rows come into the list that was asked for: texts of another program, or replies."""
+        """Add rows to the requested list: texts of another program, or replies."""
         if operation.name == "getScheduledMessages":
-            later = TextOrder("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _A_DAY)
+            later = SendRequest("Between two pages", [(_BETWEEN_PAGES, None)] * count, now + _DAY)
             self._outbox.submit(later, now)
             return
         on_short_code = operation.name == "getShortCodeMessages"
         receive = self._inbox.receive_on_short_code if on_short_code else self._inbox.receive
         receive([(_BETWEEN_PAGES, f"Between two pages, {each + 1} of {count}", now) for each in range(count)])
 
-    def _note(self, request: RawRequest, operation: Operation | None, reply: Reply, rows: int) -> None:
+    def _record(self, request: RawRequest, operation: Operation | None, reply: Reply, rows: int) -> None:
         with self._lock:
             self._requests.append(
                 {
@@ -394,8 +401,8 @@ class Vendor:
             )
 
     @contextmanager
-    def _turn(self) -> Iterator[float]:
-        """Do one thing at one instant, after all that fell due before it, as a whole or not at all."""
+    def _transaction(self) -> Iterator[float]:
+        """Commit one change, after everything that fell due before it, as a whole or not at all."""
         with self._lock:
             now = self._clock.now()
             with self._state.transaction(now):
@@ -404,11 +411,15 @@ class Vendor:
                 yield now
 
 
-def _start(now: datetime | None) -> float:
+def _arrival(number: str, text: str, at: datetime | None = None, *, now: float) -> Arrival:
+    return _checked_number(number), text, now if at is None else _epoch_seconds(at)
+
+
+def _epoch_seconds(now: datetime | None) -> float:
     if now is None:
         return time.time()
     if now.tzinfo is None:
-        msg = "The time must be aware: give it a zone."
+        msg = "The time must be aware. Give it a time zone."
         raise ValueError(msg)
     return now.timestamp()
 
@@ -420,8 +431,8 @@ def _tenths(amount: float) -> int:
     return round(amount * 10)
 
 
-def _dialled(number: str) -> str:
-    if not isinstance(number, str) or not _DIALLED.fullmatch(number):
+def _checked_number(number: str) -> str:
+    if not isinstance(number, str) or not _NUMBER.fullmatch(number):
         msg = "A number must be a text of 3 to 15 digits."
         raise ValueError(msg)
     return number

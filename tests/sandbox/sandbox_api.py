@@ -1,4 +1,4 @@
-"""A client that says exactly what it is told to over a real socket."""
+"""A client that sends exactly the given requests over a real socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABROAD = "447700900123"
 AT_ONCE = "27000000010"
 
 ODD_METHODS = ("CONNECT", "OPTIONS", "PATCH", "PROPFIND", "TRACE", "get", "post", "BREW", "X-Y", "_")
-"""Methods that no operation takes, HEAD aside, whose answer has no body."""
+"""Methods that no operation takes, except HEAD, whose answer has no body."""
 
 
 LOCAL = (("Host", "localhost"),)
@@ -86,7 +86,7 @@ class Api:
 def ask(
     box: Sandbox, method: str, target: str, headers: Iterable[tuple[str, str]] = LOCAL, body: bytes = b""
 ) -> tuple[int, str]:
-    """Send a request as it is spelt, with the gateway's key, and return status and body of the answer."""
+    """Send a request unchanged, with the gateway's key, and return status and body of the answer."""
     with closing(HTTPConnection("127.0.0.1", box.port, timeout=5)) as connection:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in (("AUTHORIZATION", box.api_key), ("Content-Length", str(len(body))), *headers):

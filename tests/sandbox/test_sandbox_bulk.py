@@ -1,4 +1,4 @@
-"""Lists and statuses by the million are cut and counted as short ones are."""
+"""Lists and statuses by the million are cut and counted like short ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ROWS = 2500
 def test_rows_are_the_same_however_they_are_cut_and_whenever_they_are_encoded(
     api: Api, prepared: int
 ) -> None:
-    bulk = BulkRows(lambda place: json.dumps({"place": place, "text": "M\u00f4re" * (place % 3)}))
+    bulk = BulkRows(lambda index: json.dumps({"index": index, "text": "M\u00f4re" * (index % 3)}))
     bulk.prepare(prepared)
     api.box.script("getIncomingMessages", bulk.script(lambda: ROWS))
     for offset, limit in ((0, 1), (0, 1000), (1, 1000), (998, 3), (1999, 501), (ROWS, 10), (ROWS + 9, 1)):
         page = api.get("/sms/incoming", offset=offset, limit=limit)
-        places = range(offset, min(offset + limit, ROWS))
-        assert [row["place"] for row in page["incomingMessages"]] == list(places)
+        indexes = range(offset, min(offset + limit, ROWS))
+        assert [row["index"] for row in page["incomingMessages"]] == list(indexes)
         assert page["resultsTotalAvailable"] == ROWS
-        assert api.box.requests()[-1]["rows"] == len(places)
+        assert api.box.requests()[-1]["rows"] == len(indexes)
 
 
 def test_a_whole_list_is_one_answer_and_may_grow(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Everything that can be made to go wrong, seen from the other end of the socket."""
+"""Every fault, as the client of the sandbox sees it."""
 
 from __future__ import annotations
 

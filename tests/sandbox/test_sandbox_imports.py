@@ -1,4 +1,4 @@
-"""The modules of the sandbox can be read one after the other, each after those that it imports."""
+"""The modules of the sandbox import each other in one direction only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of texts: credits, segments, magic numbers, schedules, statuses, time."""
+"""The course of a text: credits, segments, magic numbers, schedules, statuses, time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_provider_winsms import gsm7 as text
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
-from airflow_provider_winsms.sandbox.wire import _GSM_7, gsm
+from airflow_provider_winsms.sandbox.wire import _ALPHABET, to_gsm7
 from tests.sandbox.sandbox_api import ABROAD, AT_ONCE, NOW, OTHER, PHONE, Api, wire_minute
 
-DECLINING = [(magic.number, magic.declines) for magic in MAGIC_NUMBERS.values() if magic.declines]
+DECLINING = [(magic.number, magic.error) for magic in MAGIC_NUMBERS.values() if magic.error]
 FOREVER = 80 * 86_400
 
 
@@ -55,12 +55,12 @@ def test_characters_outside_the_alphabet_are_replaced_and_never_refused(api: Api
 
 
 def test_the_sandbox_and_the_client_have_the_same_alphabet() -> None:
-    assert text.septets("".join(sorted(_GSM_7))) == 127 + 2 * 10
-    others = [chr(code) for code in range(0x3000) if chr(code) not in _GSM_7]
+    assert text.septets("".join(sorted(_ALPHABET))) == 127 + 2 * 10
+    others = [chr(code) for code in range(0x3000) if chr(code) not in _ALPHABET]
     for char in others:
         with pytest.raises(InvalidMessage):
             text.septets(char)
-        assert gsm(char) in _GSM_7
+        assert to_gsm7(char) in _ALPHABET
 
 
 @pytest.mark.parametrize(("number", "code"), DECLINING)
@@ -113,7 +113,7 @@ def test_a_number_twice_in_one_request_is_texted_twice(api: Api) -> None:
         ("27000000016", "BADDEST", 1),
     ],
 )
-def test_a_faring_magic_number_fares_so_at_once_and_for_good(
+def test_a_magic_number_with_a_status_has_it_at_once_and_for_good(
     api: Api, number: str, code: str, cost: float
 ) -> None:
     (key,) = api.ids(number)
@@ -155,7 +155,7 @@ def test_about_95_percent_are_delivered_within_two_minutes() -> None:
     assert 930 <= counts["DELIVERED"] <= 970
 
 
-def test_the_same_seed_and_texts_have_the_same_fates() -> None:
+def test_the_same_seed_and_texts_have_the_same_outcomes() -> None:
     assert outcomes(7) == outcomes(7)
     assert outcomes(7) != outcomes(8)
 

@@ -1,4 +1,4 @@
-"""What phones send back: replies, opt-outs, short code messages, pages of them."""
+"""Messages from phones: replies, opt-outs, short code messages, and their pages."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_short_code_messages_are_a_list_of_their_own(api: Api) -> None:
     assert api.get("/sms/incoming/optout")["incomingOptoutMessages"] == []
 
 
-def test_a_magic_number_answers_after_its_delivery(api: Api) -> None:
+def test_a_magic_number_replies_after_its_delivery(api: Api) -> None:
     (key,) = api.ids(YES)
     assert api.get("/sms/incoming")["resultsTotalAvailable"] == 0
     api.box.advance(5)
@@ -141,7 +141,7 @@ def test_a_magic_number_answers_after_its_delivery(api: Api) -> None:
     assert (row["messageText"], row["outgoingApiMessageId"]) == ("YES", key)
 
 
-def test_a_magic_number_that_answers_stop_is_opted_out_from_then_on(api: Api) -> None:
+def test_a_magic_number_that_replies_stop_is_opted_out_from_then_on(api: Api) -> None:
     assert api.send(STOP)[0]["accepted"]
     assert api.send(STOP)[0]["accepted"]
     api.box.advance(5)
@@ -149,7 +149,7 @@ def test_a_magic_number_that_answers_stop_is_opted_out_from_then_on(api: Api) ->
     assert len(api.get("/sms/incoming/optout")["incomingOptoutMessages"]) == 1
 
 
-def test_a_scheduled_text_is_answered_after_it_went_out_and_a_cancelled_one_never(api: Api) -> None:
+def test_a_scheduled_text_is_replied_to_after_it_went_out_and_a_cancelled_one_never(api: Api) -> None:
     _, cancelled = api.ids(YES, YES, scheduledTime=wire_minute(minutes=1))
     api.cancel(cancelled)
     api.box.advance(64)

@@ -1,4 +1,4 @@
-"""Lists that answer with what a test gives them, in place of what the account has."""
+"""Lists that answer with given rows, in place of the account's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.scripts import Asked, Listing
-from airflow_provider_winsms.sandbox.wire import Encoded, RequestRefused
+from airflow_provider_winsms.sandbox.wire import JsonRows, RequestRefused
 from tests.sandbox.sandbox_api import AT_ONCE, PHONE, Api, ask
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def test_faults_strike_scripts(api: Api) -> None:
 
 
 def test_rows_that_are_encoded_already_go_out_byte_by_byte(api: Api) -> None:
-    rows = Encoded(b'{"incomingApiMessageId": 1,"messageText":"M\\u00f4re"},{"x":1}', 2)
+    rows = JsonRows(b'{"incomingApiMessageId": 1,"messageText":"M\\u00f4re"},{"x":1}', 2)
     api.box.script("getIncomingMessages", lambda _: Listing(rows, 2))
     answer = api.call("GET", "/sms/incoming")
     assert rows.rows in answer.content
@@ -149,7 +149,7 @@ def test_rows_that_are_encoded_already_go_out_byte_by_byte(api: Api) -> None:
         {"x": 1},
     ]
     assert answer.json()["resultsTotalAvailable"] == 2
-    api.box.script("getIncomingMessages", lambda _: Listing(Encoded(b"", 0), 0))
+    api.box.script("getIncomingMessages", lambda _: Listing(JsonRows(b"", 0), 0))
     assert api.get("/sms/incoming")["incomingMessages"] == []
     assert [row["rows"] for row in api.box.requests()] == [2, 0]
 
@@ -188,5 +188,5 @@ def test_rows_are_scripted_over_http(api: Api) -> None:
 
 def test_nothing_that_is_listed_is_shown(box: Sandbox) -> None:
     del box
-    for shown in (Listing([PHONE], 1), Listing(Encoded(PHONE.encode(), 1), 1), Encoded(PHONE.encode(), 1)):
+    for shown in (Listing([PHONE], 1), Listing(JsonRows(PHONE.encode(), 1), 1), JsonRows(PHONE.encode(), 1)):
         assert PHONE not in repr(shown)

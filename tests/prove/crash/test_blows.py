@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_winsms.sandbox.faults import FAULTS
-from airflow_provider_winsms.sandbox.operations import named
+from airflow_provider_winsms.sandbox.operations import operation_named
 from tests.prove.crash.cells import AT_GATEWAY, Case, points_of_send
 from tests.prove.crash.judge import judge
 from tests.prove.crash.points import Blow, Moment, Point
@@ -30,7 +30,7 @@ LEAVE_NO_DOUBT = {"429-too-many-requests", "reordered-rows"}
 FAULTY = [
     name
     for name, fault in FAULTS.items()
-    if fault.concerns(named("smsSend")) and fault.waits is None and name not in LEAVE_NO_DOUBT
+    if fault.applies_to(operation_named("smsSend")) and fault.delay is None and name not in LEAVE_NO_DOUBT
 ]
 """What can be wrong with the answer to a send: before it was carried out, or after."""
 

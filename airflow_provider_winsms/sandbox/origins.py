@@ -1,8 +1,8 @@
-"""Which requests come from this machine's own programs, and not from a page in its browser.
+"""The check that a request comes from a program of this machine, not from a web page of another host.
 
-A browser takes requests to loopback addresses from any page that it shows. The ``Host`` header tells under
-which name the page reached the sandbox, also when the name of a stranger leads here (DNS rebinding);
-``Origin`` and ``Referer`` tell whose page it is.
+A browser sends requests to loopback addresses for any page that it shows. The ``Host`` header has the name
+under which the page reached the sandbox, also if a foreign name leads here (DNS rebinding). ``Origin`` and
+``Referer`` name the host of the page.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ _AUTHORITY = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[0-9a-z.-]+
 _PAGE_HEADERS = ("Origin", "Referer")
 
 
-def check_sender(target: SplitResult, headers: Message) -> None:
-    """Let a request pass that is meant for this machine and comes from no foreign page.
+def check_origin(target: SplitResult, headers: Message) -> None:
+    """Check that a request is meant for this machine and comes from no page of another host.
 
-    :param target: the target of the request; the host of its absolute form counts as ``Host`` does.
-    :raises Refusal: 400 without exactly one ``Host``, 403 where a host is not this machine.
+    :param target: the target of the request. If it is absolute, its host is checked as ``Host`` is.
+    :raises RequestRefused: 400 without exactly one ``Host``, 403 if a host is not this machine.
     """
     hosts = headers.get_all("Host", [])
     if len(hosts) != 1:
-        raise RequestRefused(400, "The sandbox takes requests with exactly one Host header.")
+        raise RequestRefused(400, "A request to the sandbox needs exactly one Host header.")
     if not _is_here(hosts[0]) or (target.netloc and not _is_here(target.netloc)):
         raise RequestRefused(
-            403, "The sandbox is for localhost and loopback addresses; the request names another host."
+            403,
+            "The sandbox answers to localhost and loopback addresses only; the request names another host.",
         )
     for name in _PAGE_HEADERS:
         if not all(_is_page_here(url) for url in headers.get_all(name, [])):
             raise RequestRefused(
-                403, f"The sandbox takes no requests from pages of other hosts; {name} names another."
+                403, f"The sandbox refuses requests from pages of other hosts; {name} names another host."
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is ``localhost`` or a loopback address; names are not looked up."""
+    """Whether a host is ``localhost`` or a loopback address. No name is looked up."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""A page in a browser of this machine, and whoever reads its files, gets nothing of the sandbox."""
+"""Web pages of other hosts, and other users of this machine, get nothing from the sandbox."""
 
 from __future__ import annotations
 
