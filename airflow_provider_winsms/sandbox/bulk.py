@@ -12,7 +12,7 @@ from airflow_provider_winsms.sandbox.wire import JsonRows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_winsms.sandbox.scripts import Asked, Script
+    from airflow_provider_winsms.sandbox.scripts import ListQuery, Script
 
 _CHUNK_SIZE = 1000
 
@@ -35,7 +35,7 @@ class BulkRows:
     def script(self, total: Callable[[], int]) -> Script:
         """Return a script that lists this many rows; the number may grow and shrink."""
 
-        def listed(query: Asked) -> Listing:
+        def listed(query: ListQuery) -> Listing:
             rows = total()
             end = min(query.offset + query.limit, rows)
             return Listing(self.between(query.offset, end), rows)
@@ -81,7 +81,7 @@ def statuses(state: Callable[[], str]) -> Script:
     :param state: returns the fields of a status row except its id, as JSON without braces.
     """
 
-    def listed(query: Asked) -> Listing:
+    def listed(query: ListQuery) -> Listing:
         fields = state()
         rows = ",".join([f'{{"apiMessageId":{each},{fields}}}' for each in query.ids])
         return Listing(JsonRows(rows.encode(), len(query.ids)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox.state import Row
 
 
-class Asked(NamedTuple):
+class ListQuery(NamedTuple):
     """The rows that a request asks for.
 
     :param offset: how many rows come before the page; 0 for a list without pages.
@@ -42,7 +42,7 @@ class Listing(NamedTuple):
         return f"Listing(total={self.total!r})"
 
 
-Script: TypeAlias = "Callable[[Asked], Listing]"
+Script: TypeAlias = "Callable[[ListQuery], Listing]"
 """Answers a request. It is called in several threads at once.
 
 A ``wire.RequestRefused`` that it raises is answered as the gateway answers an error.
@@ -89,13 +89,13 @@ def of_rows(rows: Sequence[Any]) -> Script:
     return lambda query: Listing(rows[query.offset : query.offset + query.limit], len(rows))
 
 
-def _list_query(operation: Operation, query: Mapping[str, str], body: Any) -> Asked:
+def _list_query(operation: Operation, query: Mapping[str, str], body: Any) -> ListQuery:
     if operation.is_paged:
-        return Asked(*wire.page(query))
-    return Asked(ids=wire.message_ids(body)) if operation.method == "POST" else Asked()
+        return ListQuery(*wire.page(query))
+    return ListQuery(ids=wire.message_ids(body)) if operation.method == "POST" else ListQuery()
 
 
-def _paging(operation: Operation, query: Asked, listing: Listing) -> Row:
+def _paging(operation: Operation, query: ListQuery, listing: Listing) -> Row:
     if not operation.is_paged:
         return {}
     return {

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.sandbox.wire import JsonRows, RequestRefused
 from tests.sandbox.sandbox_api import AT_ONCE, PHONE, Api, ask
 
@@ -67,7 +67,7 @@ def test_a_script_states_whatever_total_it_likes(api: Api, total: Any) -> None:
 
 
 def test_a_script_may_list_without_end(api: Api) -> None:
-    def endless(asked: Asked) -> Listing:
+    def endless(asked: ListQuery) -> Listing:
         return Listing(range(asked.offset, asked.offset + asked.limit), asked.offset + asked.limit + 1)
 
     api.box.script("getIncomingMessages", endless)
@@ -82,9 +82,9 @@ def test_a_script_is_told_the_ids_of_a_status_request(api: Api) -> None:
 
 
 def test_a_script_is_asked_for_valid_requests_alone(api: Api) -> None:
-    asked: list[Asked] = []
+    asked: list[ListQuery] = []
 
-    def script(page: Asked) -> Listing:
+    def script(page: ListQuery) -> Listing:
         asked.append(page)
         return Listing([])
 
@@ -99,7 +99,7 @@ def test_a_script_is_asked_for_valid_requests_alone(api: Api) -> None:
 
 
 def test_a_script_may_refuse_as_the_gateway_does(api: Api) -> None:
-    def script(_: Asked) -> Listing:
+    def script(_: ListQuery) -> Listing:
         raise RequestRefused(400, "Not today.")
 
     api.box.script("smsStatus", script)
@@ -110,7 +110,7 @@ def test_a_script_may_refuse_as_the_gateway_does(api: Api) -> None:
 def test_scripts_answer_several_requests_at_a_time_and_may_use_the_sandbox(api: Api) -> None:
     together = threading.Barrier(2)
 
-    def script(_: Asked) -> Listing:
+    def script(_: ListQuery) -> Listing:
         together.wait(5)
         return Listing([api.box.incoming(PHONE, "Hello")], 1)
 

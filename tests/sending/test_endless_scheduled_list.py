@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.transport import Transport
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from tests.gateways.carriers import GATEWAY
 from tests.support.lists import waiting
@@ -37,7 +37,7 @@ PAGES: dict[str, Callable[[int, int], list[int]]] = {
 def test_a_list_with_a_false_total_is_read_and_proves_nothing(
     total: str, pages: str, sandbox: Sandbox
 ) -> None:
-    def page(asked: Asked) -> Listing:
+    def page(asked: ListQuery) -> Listing:
         found = PAGES[pages](asked.offset, asked.limit)
         return Listing(list(map(waiting, found)), TOTALS[total](asked.offset))
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.sandbox import Sandbox
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Lists:
         self.hidden = 0
         self.meanwhile: Callable[[int], object] = lambda _: None
         self.extra: dict[str, Any] = {"page_size": PAGE_SIZE}
-        self.asked: list[Asked] = []
+        self.asked: list[ListQuery] = []
         self.requests = 0
         self._lock = threading.Lock()
         box.script("getIncomingMessages", self._paged(lambda: self.rows))
@@ -54,7 +54,7 @@ class Lists:
         return connection_to(self.box, **self.extra)
 
     def _paged(self, rows: Callable[[], Sequence[Row]]) -> Script:
-        def page(asked: Asked) -> Listing:
+        def page(asked: ListQuery) -> Listing:
             self._begin()
             self.asked.append(asked)
             found = rows()
@@ -63,7 +63,7 @@ class Lists:
 
         return page
 
-    def _whole(self, _: Asked) -> Listing:
+    def _whole(self, _: ListQuery) -> Listing:
         self._begin()
         return Listing(self.opt_outs)
 
@@ -90,7 +90,7 @@ def one_at_a_time(script: Script) -> Script:
     """Return a script that answers no request before the one before is answered."""
     turn = threading.Lock()
 
-    def answer(asked: Asked) -> Listing:
+    def answer(asked: ListQuery) -> Listing:
         with turn:
             return script(asked)
 

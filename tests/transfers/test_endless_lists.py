@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import connection_to, one_at_a_time, row, waiting
 from tests.transfers.loads import run, run_impatiently, stored
@@ -41,7 +41,7 @@ class Endless:
         for operation in ("getIncomingMessages", "getScheduledMessages"):
             box.script(operation, one_at_a_time(self._answer))
 
-    def _answer(self, asked: Asked) -> Listing:
+    def _answer(self, asked: ListQuery) -> Listing:
         self.requests += 1
         assert self.requests <= MOST_REQUESTS, "the load does not end"
         return Listing(self.rows(asked.offset, asked.limit), self.total(asked.offset))

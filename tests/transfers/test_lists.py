@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from airflow_provider_winsms.sandbox.scripts import Asked
+from airflow_provider_winsms.sandbox.scripts import ListQuery
 from airflow_provider_winsms.warehouse.datasets import LoadSizes
 from tests.support.lists import row
 from tests.transfers.loads import arrive, everything, run, run_impatiently, stored, was_read_again
@@ -92,7 +92,7 @@ def test_no_news_and_few_news_take_two_requests(
     lists.rows += rows_of(*range(501, 501 + news))
     lists.asked.clear()
     result = run(one_database, dataset)
-    assert lists.asked == [Asked(0, 1), Asked(490 + news, 10)]
+    assert lists.asked == [ListQuery(0, 1), ListQuery(490 + news, 10)]
     assert (result["requests"], result["rows_loaded"]) == (2, news)
     assert result["high_water_mark"] == 500 + news
     assert [kept for kept in everything(one_database) if kept in before] == before
@@ -312,7 +312,7 @@ def test_a_descending_list_takes_one_request_more(lists: Lists, sqlite: Database
     lists.rows = ordered("descending", 309)
     lists.asked.clear()
     run(sqlite)
-    assert lists.asked == [Asked(0, 1), Asked(308, 1), Asked(0, 10)]
+    assert lists.asked == [ListQuery(0, 1), ListQuery(308, 1), ListQuery(0, 10)]
 
 
 def test_rows_that_arrive_at_the_front_while_a_descending_list_is_read_are_loaded(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.datasets import USUAL_SIZES, LoadSizes
 from tests.support.lists import connection_to, one_at_a_time
@@ -180,7 +180,7 @@ class Source:
     def text(self, message_id: int) -> str:
         return f"{self._text} {message_id}"
 
-    def answer(self, asked: Asked) -> Listing:
+    def answer(self, asked: ListQuery) -> Listing:
         offset, limit, _ = asked
         request = len(self.asked)
         self.asked.append((offset, limit))
@@ -456,7 +456,7 @@ class Waiting:
         self.throughout, self.is_calm = set(self.ids), True
         self._between, self._asked = between, 0
 
-    def answer(self, asked: Asked) -> Listing:
+    def answer(self, asked: ListQuery) -> Listing:
         page, total = self.ids[asked.offset : asked.offset + asked.limit], len(self.ids)
         if change := self._between.get(self._asked):
             self._change(change)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from tests.support.databases import CONN_ID
 from tests.support.lists import connection_to, one_at_a_time, row
 from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
@@ -43,13 +43,13 @@ class Lists:
         gateway.script("getIncomingMessages", one_at_a_time(self._page))
         gateway.script("getOptoutMessages", one_at_a_time(self._whole))
 
-    def _page(self, asked: Asked) -> Listing:
+    def _page(self, asked: ListQuery) -> Listing:
         time.sleep(0.005)
         total = self.rows
         places = range(asked.offset, min(asked.offset + asked.limit, total))
         return Listing([row(each + 1, text=f"Text {each + 1}") for each in places], total)
 
-    def _whole(self, _: Asked) -> Listing:
+    def _whole(self, _: ListQuery) -> Listing:
         time.sleep(0.005)
         return Listing([row(None, number) for number in self.opt_outs])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.inbound.feeds import Bounds, lists_within
-from airflow_provider_winsms.sandbox.scripts import Asked, Listing
+from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.support.lists import connection_to, one_at_a_time, row
 from tests.support.variants import variant
@@ -41,7 +41,7 @@ class Endless:
         self.requests = 0
         box.script("getIncomingMessages", one_at_a_time(self._answer))
 
-    def _answer(self, asked: Asked) -> Listing:
+    def _answer(self, asked: ListQuery) -> Listing:
         self.requests += 1
         page = self.page(self.ids, asked.offset, asked.limit)
         return Listing(list(map(row, page)), self.total(asked.offset, len(self.ids)))
