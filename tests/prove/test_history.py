@@ -40,11 +40,11 @@ BREAK = {
     ),
     "whoever is in a changed list is sent to": (
         "exactly_once",
-        "replanning._Found.rest = lambda found: iter(found._messages)",
+        "replan._Found.rest = lambda found: iter(found._messages)",
     ),
     "a changed text is sent to whoever had the earlier one": (
         "at_most_once",
-        "replanning._Claims.was_texted = lambda *_: False",
+        "replan._Claims.was_texted = lambda *_: False",
     ),
 }
 """What a product does that breaks a promise, which, and how to make it do so."""
@@ -54,7 +54,7 @@ BREAK = {
 @pytest.mark.parametrize(("guarantee", "how"), BREAK.values(), ids=BREAK)
 def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from airflow_provider_winsms import replanning; "
+        "import sys; from airflow_provider_winsms.sending import replan; "
         "from airflow_provider_winsms.ledger import witness; "
         "from airflow_provider_winsms.operators import sms; from scripts import check_history; "
         f"{how}; sys.exit(check_history.main())"
