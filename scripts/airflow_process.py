@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-# dag.test() runs the trigger of a deferred task itself, and calls the task queued meanwhile.
+# dag.test() runs the trigger of a deferred task itself, and gives the task the state queued meanwhile.
 _STATES = """
     SELECT ti.task_id, CASE WHEN ti.next_method IS NOT NULL AND ti.state IN ('queued', 'scheduled')
         THEN 'deferred' ELSE ti.state END
@@ -26,10 +26,10 @@ _STATES = """
 
 
 class AirflowProcess:
-    """An Airflow that runs example DAGs with ``dag.test()``; used with ``with``.
+    """An Airflow that runs example DAGs with ``dag.test()``. Use it as a context manager.
 
     :param home: an empty folder, for its SQLite database and its log.
-    :param connections: what the DAGs find, by id.
+    :param connections: the connections of the DAGs, by id.
     """
 
     def __init__(self, home: Path, connections: Mapping[str, Mapping[str, Any]]) -> None:
@@ -61,8 +61,8 @@ class AirflowProcess:
     def run(self, example: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Run an example DAG to its end, and return ``{"state": ..., "results": {task_id: ...}}``.
 
-        :param meanwhile: called over and over while it runs; must return soon, and should sleep a little.
-        :raises RuntimeError: if Airflow itself ended.
+        :param meanwhile: called repeatedly meanwhile. It must return soon, and should sleep a little.
+        :raises RuntimeError: if the process ended.
         """
         _pipe(self._process.stdin).write(f"{example}\n")
         _pipe(self._process.stdin).flush()
@@ -105,6 +105,6 @@ def _as_variables(connections: Mapping[str, Mapping[str, Any]]) -> dict[str, str
 
 def _pipe(stream: IO[str] | None) -> IO[str]:
     if stream is None:
-        msg = "the process was started without this pipe"
+        msg = "The process was started without this pipe."
         raise RuntimeError(msg)
     return stream

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from scripts import bench_ledgers, bench_loads, bench_memory, bench_waits
+from scripts import bench_ledgers, bench_loads, bench_memory, bench_waits, process_memory
 from scripts.bench_sends import NUMBERS, RECIPIENTS, TEXT, execute, sandbox
 from scripts.public_modules import public_modules
 
@@ -67,8 +67,8 @@ def _bench_ledgers() -> None:
 
 
 def _bench_memory() -> None:
-    if not bench_memory.is_known():
-        console.print("How much memory a send takes is measured on Linux alone.")
+    if not process_memory.is_known():
+        console.print("The memory of a send is measured on Linux only.")
         return
     rows = []
     for recipients in (RECIPIENTS, 10 * RECIPIENTS):
@@ -76,15 +76,15 @@ def _bench_memory() -> None:
             start, peak = bench_memory.measured(recipients, with_tables=with_tables)
             rows.append((f"{recipients:,}", name, f"{peak - start:.0f}", f"{peak:.0f}"))
     _print(
-        "Resident memory of a send from a generator, MB",
-        ("recipients", "its memory", "above its start", "in all"),
+        "Resident memory of a send from a generator, in MB",
+        ("recipients", "ledger", "above its start", "in all"),
         *rows,
     )
 
 
 def _bench_waits() -> None:
-    if not bench_waits.is_known():
-        console.print("What it costs to wait is measured on Linux alone.")
+    if not process_memory.is_known():
+        console.print("The cost of waiting is measured on Linux only.")
         return
     for triggers in (1000, 5000):
         _print(
@@ -107,7 +107,7 @@ def _bench_loads() -> None:
 
 
 def _bench_imports() -> None:
-    """Time all steps within one interpreter: its start varies by more than what is measured."""
+    """Time all steps in one interpreter, because its start varies by more than the steps take."""
     steps = (BASE_IMPORT, BASES_IMPORT, f"import {', '.join(public_modules())}")
     samples = [_import_seconds(steps) for _ in range(11)]
     base, bases, ours = (statistics.median(seconds) for seconds in zip(*samples, strict=True))
@@ -144,11 +144,11 @@ def _print(title: str, head: Sequence[str], *rows: Sequence[object], note: str |
 
 
 def _messages(length: int) -> list[dict[str, str]]:
-    return [{"text": f"{place:06d}".ljust(length, "x"), "to": number} for place, number in enumerate(NUMBERS)]
+    return [{"text": f"{index:06d}".ljust(length, "x"), "to": number} for index, number in enumerate(NUMBERS)]
 
 
 def _fewest(messages: list[dict[str, str]]) -> int:
-    """Return how few requests hold the batch: all its messages are of one length."""
+    """Return the fewest requests that hold the batch, whose messages all have one length."""
     message = {
         "message": messages[0]["text"],
         "recipients": [{"mobileNumber": messages[0]["to"]}],

@@ -1,6 +1,6 @@
-"""What it costs to remember: the same send with each memory there is, in turn, in one process.
+"""The cost of each ledger: the same send with every ledger in turn, in one process.
 
-That process is an Airflow's, with a metadata database of its own on SQLite. The send with Airflow's task
+The process is an Airflow with a metadata database of its own on SQLite. The send with Airflow's task
 state store is a task of ``dag.test()``: its requests go through Airflow's client, its Execution API (in the
 same process) and the database. Only ``execute()`` is timed.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from scripts.warehouse import Warehouse
 
 LOOP = "a plain requests loop"
-NO_LEDGER = "SmsSendOperator, its memory a dict"
+NO_LEDGER = "SmsSendOperator, its ledger in a dict"
 NOTE = (
     "Airflow's store: a task of dag.test(), its Execution API in the same process. Only execute() is timed. "
     f"Medians of {ROUNDS} rounds."
@@ -51,7 +51,7 @@ NOTE = (
 
 
 class Case(NamedTuple):
-    """How many are sent to, how far away. The farther, the fewer: each request costs the same again."""
+    """The number of recipients and the latency. A higher latency has fewer recipients, to save time."""
 
     recipients: int
     latency: float
@@ -78,7 +78,7 @@ def seconds() -> Iterator[tuple[Case, dict[str, float]]]:
 
 
 def main() -> None:
-    """Measure, and answer with a line of JSON for each case."""
+    """Measure, and print a line of JSON for each case."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -97,12 +97,12 @@ def _round(ways: Mapping[str, Callable[[], float]]) -> dict[str, float]:
 
 
 class TimedSend(SmsSendOperator):
-    """Notes how long its last send took."""
+    """A send that records its duration."""
 
     seconds: ClassVar[float] = 0.0
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Send, and look at the clock."""
+        """Send, and record the duration."""
         began = time.perf_counter()
         result = super().execute(context)
         TimedSend.seconds = time.perf_counter() - began
@@ -134,7 +134,7 @@ def _run(dag: DAG) -> float:
 
 
 def _stored_dag(case: Case) -> DAG:
-    """Return a DAG of one send, which Airflow knows as if it had found it in a file."""
+    """Return a DAG of one send that is stored in Airflow's database, as if it came from a file."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.models.dagbundle import DagBundleModel
     from airflow.sdk import DAG

@@ -1,7 +1,7 @@
-"""How fast loads are, beside what is used in their place and beside the practical limit.
+"""The speed of loads, beside other ways to load and beside the practical limit.
 
-``python -m scripts.bench_loads`` measures all of it; ``--only PART`` a part of it; ``--quick`` ours beside
-the limit alone. Each load is a process of its own, and what it loaded is looked at afterwards.
+``python -m scripts.bench_loads`` measures everything, ``--only PART`` one part, and ``--quick`` only ours and
+the limit. Each load is a process of its own, and its rows are checked afterwards.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ ROUNDS = 3
 FEW, MANY, MOST = 100_000, 500_000, 1_000_000
 NOTE = (
     "Bare: written by hand with requests, json and the driver, into a table like ours. Overlapped: threads "
-    "fetch and parse ahead of COPY and merge (SQLite: executemany); this is the practical limit. Prepared: "
-    "COPY and merge alone, of rows fetched and formatted before. insert_rows: the hook's, with its defaults, "
-    "behind a loop. dlt: rest_api, merge, through CSV files, its fastest. CPU: seconds of the client. "
-    "MB: resident, above those before."
+    "fetch and parse before COPY and merge need the rows (SQLite: executemany); this is the practical limit. "
+    "Prepared: only COPY and merge, of rows fetched and formatted before. insert_rows: the hook's, with its "
+    "defaults, in a loop. dlt: rest_api, merge, through CSV files, its fastest. CPU: seconds of the client. "
+    "MB: resident memory above the start."
 )
-NO_DLT = "DLT COULD NOT BE INSTALLED: IT IS LEFT OUT."
+NO_DLT = "DLT COULD NOT BE INSTALLED, AND IS NOT MEASURED."
 
 _NEW_ROWS = 10
 _LONG = "latency-whole"
 _LATENCIES = (50, 150)
-_AHEAD = {FEW: (2, 4, 8), MANY: (4, 8)}
-_COUNTED = (
-    f"One round; the loop, insert_rows, dlt and k = 1 are not measured here: {MANY // FEW} times what "
-    f"{FEW:,} rows took. Measured with --only {_LONG}."
+_IN_FLIGHT = {FEW: (2, 4, 8), MANY: (4, 8)}
+_CALCULATED = (
+    f"One round. The loop, insert_rows, dlt and k = 1 are calculated: {MANY // FEW} times the seconds of "
+    f"{FEW:,} rows. To measure them: --only {_LONG}."
 )
 
 
@@ -56,23 +56,23 @@ class Shown(NamedTuple):
 def tables(parts: Sequence[str] = ()) -> Iterator[Shown]:
     """Measure, and yield a table for each case.
 
-    :param parts: names of parts; empty: all that do not take long.
+    :param parts: names of parts; by default all except the one that takes long.
     """
     for part in parts or (part for part in PARTS if part != _LONG):
         yield from PARTS[part]()
 
 
 def quick(rows: int, rounds: int, kind: str = "postgres") -> Iterator[Shown]:
-    """Yield ours beside the limit."""
+    """Yield a table of ours beside the limit."""
     with bench_loads_targets.opened(kind) as target:
         yield _compared(target, rows, (), rounds)
 
 
 def _into_postgres() -> Iterator[Shown]:
-    rivals = _rivals()
+    competitors = _competitors()
     with bench_loads_targets.opened("postgres") as target:
         for rows in (FEW, MANY):
-            yield _compared(target, rows, rivals)
+            yield _compared(target, rows, competitors)
 
 
 def _into_sqlite() -> Iterator[Shown]:
@@ -81,17 +81,17 @@ def _into_sqlite() -> Iterator[Shown]:
             yield _compared(target, rows, (INSERT_ROWS,))
 
 
-def _rivals() -> tuple[str, ...]:
+def _competitors() -> tuple[str, ...]:
     if bench_loads_targets.can_dlt():
         return INSERT_ROWS, DLT
     sys.stderr.write(f"{NO_DLT}\n")
     return (INSERT_ROWS,)
 
 
-def _compared(target: Target, rows: int, rivals: Sequence[str], rounds: int = ROUNDS) -> Shown:
-    """Compare ways at no latency, in turn; those that take long, once."""
+def _compared(target: Target, rows: int, competitors: Sequence[str], rounds: int = ROUNDS) -> Shown:
+    """Compare ways without latency, in turn. Slow ways run once."""
     ways = (OURS, OVERLAPPED, PREPARED)
-    taken: dict[str, list[Figures]] = {way: [] for way in (*ways, IN_TURN, *rivals)}
+    taken: dict[str, list[Figures]] = {way: [] for way in (*ways, IN_TURN, *competitors)}
     for number in range(rounds):
         for way in ways if number else taken:
             taken[way].append(target.measured(Run(way), rows))
@@ -110,51 +110,53 @@ def _compared(target: Target, rows: int, rivals: Sequence[str], rounds: int = RO
             )
             for way, runs in taken.items()
         ],
-        f"{NOTE} Medians of {rounds} rounds; {', '.join((IN_TURN, *rivals))}: once.",
+        f"{NOTE} Medians of {rounds} rounds; {', '.join((IN_TURN, *competitors))}: once.",
     )
 
 
 def _at_latency(*, whole: bool) -> Iterator[Shown]:
     """Compare at latencies.
 
-    :param whole: measure what goes page by page with many rows too, which takes minutes, rather than count
-        it from what fewer rows take.
+    :param whole: also measure the ways that go page by page with many rows, which takes minutes. Otherwise
+        their seconds are calculated from fewer rows.
     """
-    rivals = _rivals()
+    competitors = _competitors()
     with bench_loads_targets.opened("postgres") as target:
         for milliseconds in _LATENCIES:
-            few = _page_by_page(target, FEW, milliseconds, (*rivals, OURS))
+            few = _page_by_page(target, FEW, milliseconds, (*competitors, OURS))
             yield _at(target, FEW, milliseconds, few, "One round.")
             if whole:
-                many = _page_by_page(target, MANY, milliseconds, rivals)
+                many = _page_by_page(target, MANY, milliseconds, competitors)
                 yield _at(target, MANY, milliseconds, many, "One round.")
             else:
                 many = {run: seconds * MANY / FEW for run, seconds in few.items()}
-                yield _at(target, MANY, milliseconds, many, _COUNTED)
+                yield _at(target, MANY, milliseconds, many, _CALCULATED)
 
 
-def _page_by_page(target: Target, rows: int, milliseconds: int, rivals: Sequence[str]) -> dict[Run, float]:
-    """Return the seconds of what waits for one page after another: as it all but sleeps, two at a time."""
-    runs = [Run(IN_TURN), *(Run(way, 1 if way == OURS else 0) for way in rivals)]
+def _page_by_page(
+    target: Target, rows: int, milliseconds: int, competitors: Sequence[str]
+) -> dict[Run, float]:
+    """Return the seconds of the ways that go page by page. They mostly sleep, so that two run at a time."""
+    runs = [Run(IN_TURN), *(Run(way, 1 if way == OURS else 0) for way in competitors)]
     with ThreadPoolExecutor(2) as threads:
         taken = threads.map(lambda run: target.measured(run, rows, milliseconds).seconds, runs)
         return dict(zip(runs, taken, strict=True))
 
 
 def _at(target: Target, rows: int, milliseconds: int, others: Mapping[Run, float], note: str) -> Shown:
-    runs = (*(Run(OURS, ahead) for ahead in _AHEAD[rows]), Run(OVERLAPPED, _AHEAD[rows][-1]))
+    runs = (*(Run(OURS, in_flight) for in_flight in _IN_FLIGHT[rows]), Run(OVERLAPPED, _IN_FLIGHT[rows][-1]))
     taken = {**{run: target.measured(run, rows, milliseconds).seconds for run in runs}, **others}
     return Shown(
         f"Load {rows:,} incoming messages into {target.store.name}, at {milliseconds} ms latency: the speed",
         ("", "seconds", "rows/s", "of the loop", "of k loops", "of dlt"),
         [_at_row(run, rows, taken) for run in sorted(taken, key=lambda run: (run.way != OURS, run))],
-        f"k requests on their way at once. The loop is what is bare and in turn. {note}",
+        f"k requests in flight at once. The loop is the bare way in turn. {note}",
     )
 
 
 def _at_row(run: Run, rows: int, taken: Mapping[Run, float]) -> tuple[str, ...]:
     speed = taken[Run(IN_TURN)] / taken[run]
-    of_k = f"{speed / run.ahead:.2f}" if run.ahead else ""
+    of_k = f"{speed / run.in_flight:.2f}" if run.in_flight else ""
     of_dlt = f"{taken[Run(DLT)] / taken[run]:.2f}" if Run(DLT) in taken else ""
     return str(run), f"{taken[run]:.2f}", f"{rows / taken[run]:,.0f}", f"{speed:.2f}", of_k, of_dlt
 
@@ -188,14 +190,14 @@ PARTS: dict[str, Callable[[], Iterator[Shown]]] = {
     "memory": _memory,
     "again": _again,
 }
-"""What there is to measure, by its name."""
+"""The parts, by their names."""
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Measure the given parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, default=[], help="may be given repeatedly")
-    parser.add_argument("--quick", action="store_true", help="ours beside the limit, without latency")
+    parser.add_argument("--quick", action="store_true", help="only ours beside the limit, without latency")
     parser.add_argument("--into", choices=("postgres", "sqlite"), default="postgres", help="for --quick")
     parser.add_argument("--rows", type=int, default=MANY, help="for --quick")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="for --quick")

@@ -1,4 +1,4 @@
-"""What is loaded into: databases with tables like ours, and one process for each load."""
+"""Databases with tables like ours, and a process for each load into them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _DLT_PACKAGE = "dlt[postgres]>=1.31,<2"
 
 
 class Run(NamedTuple):
-    """A way to load, with so many requests on their way at once; 0: as many as it has by default."""
+    """A way to load, and its number of requests in flight; 0 is its default."""
 
     way: str
-    ahead: int = 0
+    in_flight: int = 0
 
     def __str__(self) -> str:
-        return f"{self.way}, k = {self.ahead}" if self.ahead else self.way
+        return f"{self.way}, k = {self.in_flight}" if self.in_flight else self.way
 
 
 @dataclass(frozen=True)
 class Target:
-    """A database that is loaded into.
+    """A database for loads.
 
-    :param home: a folder for what goes with it.
+    :param home: a folder for its files.
     """
 
     store: Warehouse
@@ -52,11 +52,11 @@ class Target:
     _numbers: Iterator[int] = field(default_factory=count)
 
     def prepare(self) -> None:
-        """Have ours make a table, which the others' are like."""
+        """Let ours create a table, the model for the other tables."""
         self._run(self._task(Run(OURS), 1, 0, "model"))
 
     def measured(self, run: Run, rows: int, milliseconds: int = 0) -> Figures:
-        """Load into a new table, and look at what is in it."""
+        """Load into a new table, and check its rows."""
         task = self._task(run, rows, milliseconds)
         if run.way not in {OURS, DLT}:
             self._execute(*map(self._like_model, (task.table, task.warm_up.table)))
@@ -67,7 +67,7 @@ class Target:
         return figures
 
     def measured_again(self, rows: int, new_rows: int) -> tuple[Figures, int]:
-        """Have ours load, new rows arrive, and ours load again: what that took, and how many requests."""
+        """Load with ours, add rows, load again, and return the figures and requests of the second load."""
         task = self._task(Run(OURS), rows, 0)
         self._run(task)
         gateway = self.gateways.of(rows)
@@ -87,7 +87,7 @@ class Target:
         name = table or f"load_{next(self._numbers)}"
         database = self._url() if run.way == DLT else self._database()
         gateway, few = self.gateways.of(rows, milliseconds), self.gateways.of(WARM_UP_ROWS)
-        return Task(run.way, gateway.box.base_url, few.box.base_url, rows, run.ahead, database, name)
+        return Task(run.way, gateway.box.base_url, few.box.base_url, rows, run.in_flight, database, name)
 
     def _database(self) -> str:
         if self._is_sqlite:
@@ -96,7 +96,7 @@ class Target:
             return str(database.info.dsn)
 
     def _url(self) -> str:
-        """Return the database as dlt takes it, which insists on a password even where there is none."""
+        """Return the URL of the database for dlt, which always needs a password."""
         with closing(self.store.connect()) as database:
             info = database.info
             user, password, host = (
@@ -124,7 +124,7 @@ class Target:
             table, key, texts = f"{table}.incoming", "incoming_api_message_id", "message_text"
         (found,) = self.store.rows(_FOUND.format(table=table, id=key, text=texts))
         if tuple(map(int, found)) != _listed(rows):
-            msg = f"{task.way} loaded {found}, which is not what is listed: {_listed(rows)}."
+            msg = f"{task.way} loaded {found}, but the gateway lists {_listed(rows)}."
             raise RuntimeError(msg)
 
     def _like_model(self, table: str) -> str:
@@ -141,8 +141,8 @@ class Target:
                 self._execute(f"DROP TABLE {table}")
 
     def _write_back(self) -> None:
-        """Have the database write what is still to be written, so that no load pays for the one before."""
-        with suppress(Exception):  # who may not, and SQLite, which has nothing left to write
+        """Let the database write its buffers, so that no load pays for the previous one."""
+        with suppress(Exception):  # SQLite has no CHECKPOINT, and some users have no right to it
             self._execute("CHECKPOINT")
 
     def _execute(self, *statements: str) -> None:
@@ -154,7 +154,7 @@ class Target:
 
 @contextmanager
 def opened(kind: str, rows: int = 500_000) -> Iterator[Target]:
-    """Give a database, ``sqlite`` or ``postgres``, and gateways with so many rows made beforehand."""
+    """Yield a database, ``sqlite`` or ``postgres``, and gateways that have encoded this many rows."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-bench-")))
         store = stack.enter_context(warehouse.opened(kind, home))
@@ -165,10 +165,10 @@ def opened(kind: str, rows: int = 500_000) -> Iterator[Target]:
 
 @cache
 def can_dlt() -> bool:
-    """Whether dlt is there, which is installed into an environment of its own if it is not."""
+    """Whether dlt can be used. If it is missing, it is installed into an environment of its own."""
     if _has_dlt():
         return True
-    sys.stderr.write("Installing dlt, to be measured beside ours (once; half a minute) ...\n")
+    sys.stderr.write("Installing dlt, to measure it beside ours (once; half a minute) ...\n")
     environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
     pip = [str(_dlt_python()), "-m", "pip", "--disable-pip-version-check", "install", "-qq", _DLT_PACKAGE]
     for command in ([sys.executable, "-m", "venv", str(_DLT_FOLDER)], pip):

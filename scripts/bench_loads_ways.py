@@ -1,7 +1,7 @@
-"""The ways to load that are compared. Each is run in a process of its own, with a ``Task`` as JSON.
+"""The ways to load. Each runs in a process of its own, with a ``Task`` as JSON.
 
-It loads a few rows first, so that what is imported and looked up once is not counted, and answers with a
-line of JSON. A way imports nothing that it does without.
+It first loads a few rows, so that imports and look-ups that happen once are not counted. It answers with a
+line of JSON. A way imports only the modules that it needs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import inspect
 import json
 import logging
 import os
-import re
 import sqlite3
 import sys
 import threading
@@ -22,10 +21,11 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
+
+from scripts import process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,60 +41,58 @@ PREPARED = "prepared rows alone"
 INSERT_ROWS = "insert_rows"
 DLT = "dlt"
 
-FACTS = ("message_id", "number", "received_at", "received_at_wire", "text", "in_reply_to")
-"""The columns that hold what the gateway lists. All ways but dlt, which names its own, fill them."""
+COLUMNS = ("message_id", "number", "received_at", "received_at_wire", "text", "in_reply_to")
+"""The columns with values from the gateway. All ways fill them except dlt, which has its own names."""
 
 STAMPS = {"loaded_at": "2026-01-01 00:00:00+00:00", "load_run_id": "bench"}
-"""The columns that say which load wrote a row, and what they are given."""
+"""The columns that say which load wrote a row, and their values."""
 
 WAREHOUSE = "warehouse"
 """The id of the connection to the database."""
 
 WARM_UP_ROWS = 3000
-"""How many rows are loaded before a load is measured."""
+"""The rows that are loaded before the measured load."""
 
 _PAGE = 1000
 _PAGES_OF_A_MERGE = 20
-_PAGES_AHEAD = 40
+_PAGES_BUFFERED = 40
 _API_KEY = "no-secret"
-_STATUS = Path("/proc/self/status")
-_PEAK_TO_FORGET = Path("/proc/self/clear_refs")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to load, from where, and into what.
+    """The source and the target of a load.
 
     :param way: one of the names above.
     :param gateway: the URL of a gateway that lists the rows.
-    :param warm_up_gateway: the URL of one that lists a few.
-    :param ahead: requests on their way at once; 0 for the way's default.
+    :param warm_up_gateway: the URL of a gateway that lists a few rows.
+    :param in_flight: requests in flight at once; 0 is the way's default.
     :param database: a connection string of PostgreSQL, or the file of an SQLite.
-    :param table: where the rows go. There is one of that name, and one for the warming up.
+    :param table: the target table; it exists, and so does one for the warm-up.
     """
 
     way: str
     gateway: str
     warm_up_gateway: str
     rows: int
-    ahead: int
+    in_flight: int
     database: str
     table: str
 
     @property
     def warm_up(self) -> Task:
-        """The same with few rows, and with a table of its own."""
+        """The same task with few rows and a table of its own."""
         few = replace(self, gateway=self.warm_up_gateway, rows=WARM_UP_ROWS)
         return replace(few, table=f"{self.table}_warm_up")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a load took.
+    """The cost of a load.
 
-    :param cpu: seconds of this process alone, without the database's.
-    :param growth: resident megabytes above those before it, at most; 0 where the system does not tell.
+    :param cpu: seconds of this process, without those of the database.
+    :param growth: the most resident megabytes above the start; 0 if the system does not tell.
     """
 
     seconds: float
@@ -103,7 +101,7 @@ class Figures:
 
 
 def main() -> None:
-    """Load, twice, and answer with what the second load took."""
+    """Load twice, and print the cost of the second load."""
     _silence()
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -112,18 +110,18 @@ def main() -> None:
     way(task.warm_up)()
     load = way(task)
     gc.collect()
-    start = _forget_peak()
+    start = process_memory.reset_peak()
     began, worked = time.perf_counter(), time.process_time()
     load()
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    print(json.dumps(asdict(Figures(seconds, cpu, _megabytes("VmHWM") - start))), file=answer)
+    print(json.dumps(asdict(Figures(seconds, cpu, process_memory.peak() - start))), file=answer)
 
 
 def _silence() -> None:
     logging.disable(logging.WARNING)
     try:
         import structlog
-    except ImportError:  # dlt's environment has none
+    except ImportError:  # dlt's environment lacks it
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
@@ -135,14 +133,14 @@ def _ours(task: Task) -> Callable[[], object]:
     connection = {"conn_type": "winsms", "host": task.gateway, "password": _API_KEY}
     os.environ["AIRFLOW_CONN_GATEWAY"] = json.dumps(connection)
     has_prefetch = "prefetch" in inspect.signature(SmsToSqlOperator.__init__).parameters
-    ahead: dict[str, Any] = {"prefetch": task.ahead} if task.ahead and has_prefetch else {}
+    in_flight: dict[str, Any] = {"prefetch": task.in_flight} if task.in_flight and has_prefetch else {}
     operator = SmsToSqlOperator(
         task_id="load",
         dataset="incoming",
         sms_conn_id="gateway",
         sql_conn_id=WAREHOUSE,
         table=task.table,
-        **ahead,
+        **in_flight,
     )
     of_no_task: Any = {**context(), "run_id": "bench"}
     return partial(operator.execute, of_no_task)
@@ -150,8 +148,8 @@ def _ours(task: Task) -> Callable[[], object]:
 
 def _overlapped(task: Task) -> Callable[[], object]:
     if _is_sqlite(task):
-        return lambda: _insert(task, _pages_ahead(task, _tuples))
-    return lambda: _copy(task, _pages_ahead(task, _copy_lines))
+        return lambda: _insert(task, _pages_prefetched(task, _tuples))
+    return lambda: _copy(task, _pages_prefetched(task, _copy_lines))
 
 
 def _in_turn(task: Task) -> Callable[[], object]:
@@ -162,14 +160,14 @@ def _in_turn(task: Task) -> Callable[[], object]:
 
 def _prepared(task: Task) -> Callable[[], object]:
     if _is_sqlite(task):
-        tuples = list(_pages_ahead(task, _tuples))
+        tuples = list(_pages_prefetched(task, _tuples))
         return lambda: _insert(task, tuples)
-    lines = list(_pages_ahead(task, _copy_lines))
+    lines = list(_pages_prefetched(task, _copy_lines))
     return lambda: _copy(task, lines, pages_of_a_merge=None)
 
 
 def _insert_rows(task: Task) -> Callable[[], object]:
-    columns = [*FACTS, *STAMPS]
+    columns = [*COLUMNS, *STAMPS]
     stamps = tuple(STAMPS.values())
 
     def load() -> None:
@@ -180,7 +178,7 @@ def _insert_rows(task: Task) -> Callable[[], object]:
 
 
 def _dlt(task: Task) -> Callable[[], object]:
-    """Return a load with the options that are its fastest on PostgreSQL; times stay digits."""
+    """Return a load with dlt's fastest options for PostgreSQL. Times stay digits."""
     from importlib import import_module
 
     dlt, rest_api = import_module("dlt"), import_module("dlt.sources.rest_api")
@@ -237,14 +235,14 @@ def _sql_hook(task: Task) -> DbApiHook:
 
 
 def _pages(task: Task, parse: Callable[[bytes], T]) -> Iterator[T]:
-    """Yield what each page is parsed into, one request after another."""
+    """Yield each parsed page, one request after another."""
     with requests.Session() as session:
         for offset in range(0, task.rows, _PAGE):
             yield parse(_fetched(session, task.gateway, offset))
 
 
-def _pages_ahead(task: Task, parse: Callable[[bytes], T]) -> Iterator[T]:
-    """Yield what each page is parsed into, in their order, while threads fetch and parse the next ones."""
+def _pages_prefetched(task: Task, parse: Callable[[bytes], T]) -> Iterator[T]:
+    """Yield each parsed page in order, while threads fetch and parse the next ones."""
     own = threading.local()
 
     def parsed(offset: int) -> T:
@@ -253,9 +251,9 @@ def _pages_ahead(task: Task, parse: Callable[[bytes], T]) -> Iterator[T]:
     def begin() -> None:
         own.session = requests.Session()
 
-    with ThreadPoolExecutor(task.ahead or 4, initializer=begin) as threads:
+    with ThreadPoolExecutor(task.in_flight or 4, initializer=begin) as threads:
         offsets = iter(range(0, task.rows, _PAGE))
-        waiting = deque(threads.submit(parsed, offset) for offset in islice(offsets, _PAGES_AHEAD))
+        waiting = deque(threads.submit(parsed, offset) for offset in islice(offsets, _PAGES_BUFFERED))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(threads.submit(parsed, offset) for offset in islice(offsets, 1))
@@ -284,7 +282,7 @@ def _tuples(page: bytes) -> list[tuple[Any, ...]]:
 
 
 def _copy_lines(page: bytes) -> bytes:
-    """Return rows as COPY takes them."""
+    """Return rows in the text format of COPY."""
     lines = []
     for row in json.loads(page)["incomingMessages"]:
         time, text = row["receiveTime"], row["messageText"]
@@ -302,21 +300,21 @@ def _instant(time: str) -> str:
 
 
 def _copy(task: Task, pages: Iterable[bytes], pages_of_a_merge: int | None = _PAGES_OF_A_MERGE) -> None:
-    """Copy pages into a temporary table, and merge so many of them at a time, in one transaction."""
+    """Copy pages into a temporary table, and merge some of them at a time, in one transaction."""
     import psycopg
 
-    facts = ", ".join(FACTS)
+    columns = ", ".join(COLUMNS)
     stamps = ", ".join(f"'{value}'" for value in STAMPS.values())
-    create = f"CREATE TEMPORARY TABLE staged AS SELECT {facts} FROM {task.table} WITH NO DATA"  # noqa: S608
+    create = f"CREATE TEMPORARY TABLE staged AS SELECT {columns} FROM {task.table} WITH NO DATA"  # noqa: S608
     merge = (
-        f"INSERT INTO {task.table} ({facts}, {', '.join(STAMPS)}) "  # noqa: S608 - names of ours
-        f"SELECT {facts}, {stamps} FROM staged ON CONFLICT (message_id) DO NOTHING"
+        f"INSERT INTO {task.table} ({columns}, {', '.join(STAMPS)}) "  # noqa: S608 - names of ours
+        f"SELECT {columns}, {stamps} FROM staged ON CONFLICT (message_id) DO NOTHING"
     )
     pages = iter(pages)
     with psycopg.connect(task.database) as database, database.cursor() as cursor:
         cursor.execute(create)
         while first := next(pages, b""):
-            with cursor.copy(f"COPY staged ({facts}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY staged ({columns}) FROM STDIN") as copy:
                 copy.write(first)
                 for page in islice(pages, pages_of_a_merge and pages_of_a_merge - 1):
                     copy.write(page)
@@ -328,25 +326,12 @@ def _copy(task: Task, pages: Iterable[bytes], pages_of_a_merge: int | None = _PA
 def _insert(task: Task, pages: Iterable[list[tuple[Any, ...]]]) -> None:
     """Insert pages into a table of SQLite, in one transaction."""
     stamps = ", ".join(f"'{value}'" for value in STAMPS.values())
-    names = ", ".join([*FACTS, *STAMPS])
-    values = "?, " * len(FACTS) + stamps
+    names = ", ".join([*COLUMNS, *STAMPS])
+    values = "?, " * len(COLUMNS) + stamps
     statement = f"INSERT OR IGNORE INTO {task.table} ({names}) VALUES ({values})"  # noqa: S608 - ours
     with closing(sqlite3.connect(task.database)) as database, database:
         for page in pages:
             database.executemany(statement, page)
-
-
-def _forget_peak() -> float:
-    if _PEAK_TO_FORGET.exists():
-        _PEAK_TO_FORGET.write_text("5")
-    return _megabytes("VmRSS")
-
-
-def _megabytes(name: str) -> float:
-    if not _STATUS.exists():
-        return 0.0
-    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    return int(kilobytes) / 1000
 
 
 if __name__ == "__main__":

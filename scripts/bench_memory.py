@@ -1,11 +1,10 @@
-"""How much memory a send takes: one send from a generator, in a fresh process. Linux alone tells."""
+"""The memory of a send: one send from a generator, in a fresh process. Only Linux tells it."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,30 +14,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from scripts import warehouse
+from scripts import process_memory, warehouse
 from scripts.bench_sends import TEXT, context, execute, gateway_variable, number, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STATUS = Path("/proc/self/status")
-_PEAK_TO_FORGET = Path("/proc/self/clear_refs")
-
 
 class Memory(NamedTuple):
-    """Resident megabytes: before the send, with all that was imported for it, and at most."""
+    """Resident megabytes: before the send, after its imports, and at most."""
 
     start: float
     peak: float
 
 
-def is_known() -> bool:
-    """Whether this system tells how much memory a process had at most."""
-    return _STATUS.exists()
-
-
 def measured(recipients: int, *, with_tables: bool) -> Memory:
-    """Send in a process of its own, with tables in SQLite or a dict for its memory."""
+    """Send in a process of its own, with a ledger in SQLite or in a dict."""
     with tempfile.TemporaryDirectory(prefix="sms-bench-") as folder, sandbox() as url:
         home = Path(folder)
         with warehouse.opened("sqlite", home) as ledger:
@@ -55,27 +46,21 @@ def measured(recipients: int, *, with_tables: bool) -> Memory:
 
 
 def main() -> None:
-    """Send, and print the memory that it took."""
+    """Send, and print the memory of the send."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     url, recipients, *ledger = sys.argv[1:]
     count = int(recipients)
 
     def numbers(**_: Any) -> Iterator[str]:
-        return (number(place) for place in range(count))
+        return (number(index) for index in range(count))
 
     operator = SmsSendOperator(
         task_id="send", text=TEXT, to=numbers, ledger_conn_id=ledger[0] if ledger else None
     )
     operator.render_template_fields(context())
-    _PEAK_TO_FORGET.write_text("5")
-    start = _megabytes("VmRSS")
+    start = process_memory.reset_peak()
     execute(operator, url)
-    sys.stdout.write(json.dumps([start, _megabytes("VmHWM")]))
-
-
-def _megabytes(name: str) -> float:
-    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    return int(kilobytes) / 1000
+    sys.stdout.write(json.dumps([start, process_memory.peak()]))
 
 
 if __name__ == "__main__":

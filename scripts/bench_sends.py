@@ -1,4 +1,4 @@
-"""What is measured: one text to many, by an operator or a plain loop, to a sandbox in another process."""
+"""The sends that are measured: one text to many, by an operator or a plain loop, to a sandbox process."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ ROUNDS = 3
 TEXT = "Your parcel has arrived at the counter in Long Street. Please bring your ID. Reply STOP to opt out."
 
 
-def number(place: int) -> str:
+def number(index: int) -> str:
     """Return the number of a recipient."""
-    return f"2782{place:07d}"
+    return f"2782{index:07d}"
 
 
-NUMBERS = [number(place) for place in range(RECIPIENTS)]
+NUMBERS = [number(index) for index in range(RECIPIENTS)]
 
 
 class Store:
-    """A task state store that forgets with the process."""
+    """A task state store in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Any] = {}
 
     def get(self, key: str) -> Any:
-        """Return what is kept under a key."""
+        """Return the value of a key."""
         return self._kept.get(key)
 
-    def set(self, key: str, value: Any, retention: Any) -> None:  # noqa: ARG002 - it keeps nothing for long
-        """Keep a value."""
+    def set(self, key: str, value: Any, retention: Any) -> None:  # noqa: ARG002 - nothing expires
+        """Store a value."""
         self._kept[key] = value
 
     def delete(self, key: str) -> None:
-        """Forget a value."""
+        """Delete a key."""
         self._kept.pop(key, None)
 
 
@@ -55,7 +55,7 @@ class _Task:
 
 
 class TaskInstance:
-    """What a send asks of its task instance: a new one each time, so that no send goes on with another."""
+    """The part of a task instance that a send uses. Each is new, so that no send continues another."""
 
     dag_id, task_id, map_index, try_number, max_tries, task = "bench", "send", -1, 1, 0, _Task()
 
@@ -63,11 +63,11 @@ class TaskInstance:
         self.run_id = uuid.uuid4().hex
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Push what a send that fails leaves, which none of these should."""
+        """Ignore the XCom of a send that fails."""
 
 
 def context() -> Any:
-    """Return the context of a task that never ran before."""
+    """Return the context of a task in its first try."""
     return {"ti": TaskInstance(), "task_state_store": Store()}
 
 
@@ -78,17 +78,17 @@ def gateway_variable(url: str) -> dict[str, str]:
 
 
 def execute(operator: Any, url: str) -> dict[str, Any]:
-    """Send without Airflow, and with a memory that costs nothing, unless the operator names tables."""
+    """Send without Airflow, with a ledger in memory unless the operator names tables."""
     os.environ.update(gateway_variable(url))
     result: dict[str, Any] = operator.execute(context())
     if result["rejected"]:
-        msg = f"Not all were accepted, so that less was measured: {result['rejected']}."
+        msg = f"Some recipients were declined, so that less was measured: {result['rejected']}."
         raise RuntimeError(msg)
     return result
 
 
 def send_in_a_loop(url: str, numbers: Sequence[str]) -> None:
-    """Send with nothing but ``requests``."""
+    """Send with ``requests`` only."""
     with requests.Session() as session:
         session.headers["AUTHORIZATION"] = API_KEY
         for start in range(0, len(numbers), 1000):
@@ -101,14 +101,14 @@ def send_in_a_loop(url: str, numbers: Sequence[str]) -> None:
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
 
 
 def add_latency(url: str, seconds: float) -> None:
-    """Have every answer come that much later."""
+    """Delay every answer."""
     if seconds:
         fault = {"fault": "latency", "probability": 1, "seconds": seconds}
         faults = url.replace("/api/rest/v1", "/_sandbox/faults")
@@ -117,7 +117,7 @@ def add_latency(url: str, seconds: float) -> None:
 
 @contextmanager
 def sandbox() -> Iterator[str]:
-    """Run the sandbox in a process of its own, so that its work and its memory are not counted as ours."""
+    """Run the sandbox in a process of its own, so that its time and memory are not counted."""
     command = [sys.executable, "-m", "airflow_provider_winsms.sandbox", "--port", "0", "--credits", "1e8"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -132,5 +132,5 @@ def _announced_url(process: subprocess.Popen[str]) -> str:
         for word in line.split():
             if word.startswith("http://") and word.endswith("/api/rest/v1"):
                 return word
-    msg = "The sandbox ended before it said where it is."
+    msg = "The sandbox ended before it printed its address."
     raise RuntimeError(msg)

@@ -1,7 +1,7 @@
-"""What it costs a triggerer to wait: one poll for all triggers, beside one poll for each.
+"""The cost of waiting in a triggerer: one poll for all triggers, beside one poll for each.
 
-What is measured is the event loop of the triggerer alone, in a process of its own: tasks that run triggers,
-and a sandbox for the gateway in another process. All texts are due at one instant, which is the worst case.
+Only the event loop of the triggerer is measured, in a process of its own whose tasks run triggers. The
+gateway is a sandbox in another process. All texts are due at one instant, which is the worst case.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import gc
 import json
 import logging
 import os
-import re
 import resource
 import subprocess
 import sys
 import time
 import urllib.request
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -28,6 +26,7 @@ from airflow_provider_winsms.delivery.tracker import DeliveryWait
 from airflow_provider_winsms.hooks.async_hooks import async_hook
 from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
+from scripts import process_memory
 from scripts.bulk_gateways import TRAVEL, statuses_by_the_million
 
 if TYPE_CHECKING:
@@ -39,29 +38,27 @@ ONE_FOR_ALL = "one for all"
 ONE_EACH = "one each"
 FEW = 10
 NOTE = (
-    "CPU: beyond an idle loop. Blocked: at a stretch, at most, Python's garbage collection left out, which "
-    "goes through all that the process holds; working: the loop's own CPU of it."
+    "CPU: beyond an idle loop. Blocked: the longest time at a stretch, without Python's garbage collection, "
+    "which scans all objects of the process. Working: the CPU of the loop in that time."
 )
 
-_STATUS = Path("/proc/self/status")
-_PEAK_TO_FORGET = Path("/proc/self/clear_refs")
 _FIRST_ID = 4_000_000_000
 _SECONDS_TO_JOIN = 12.0
-_NAP = 0.001
-_QUIET = 2.0
-"""Seconds without a question, in which it is found out what an idle loop takes."""
+_INTERVAL = 0.001
+_IDLE_SECONDS = 2.0
+"""Seconds without a request, in which the CPU of an idle loop is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a stretch of time took.
+    """The cost of a period.
 
     :param cpu: seconds.
-    :param blocked: seconds that the loop was blocked at a stretch, at most, Python's garbage collection
-        left out: it goes through all that the process holds, whoever has it run.
-    :param working: seconds of CPU that the loop took at a stretch, at most; on a machine that has other
-        things to do as well, it is blocked for longer than it works.
-    :param collecting: seconds that one garbage collection took, at most.
+    :param blocked: the longest time in seconds that the loop was blocked at a stretch, without Python's
+        garbage collection, which scans all objects of the process.
+    :param working: the most seconds of CPU that the loop used at a stretch. On a busy machine the loop is
+        blocked for longer than it works.
+    :param collecting: seconds of the longest garbage collection.
     """
 
     cpu: float
@@ -73,13 +70,13 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run took.
+    """The cost of a run.
 
-    :param requests: of one tick.
+    :param requests: the requests of one tick.
     :param joining: until all triggers wait; with one poll each, until all have their HTTP session.
-    :param tick: in which no text has news. Its CPU, as that of the ending, is beyond an idle loop's.
+    :param tick: a tick without news. Its CPU, like that of ``ending``, is beyond an idle loop's.
     :param ending: a tick in which all texts have arrived and all triggers fire.
-    :param memory: resident megabytes above the start, at most.
+    :param memory: the most resident megabytes above the start.
     """
 
     requests: int
@@ -90,17 +87,12 @@ class Figures:
 
     @property
     def longest(self) -> Phase:
-        """The phase in which the loop was blocked for longest."""
+        """The phase in which the loop was blocked longest."""
         return max(self.joining, self.tick, self.ending, key=lambda phase: phase.blocked)
 
 
-def is_known() -> bool:
-    """Whether this system tells what is measured."""
-    return _STATUS.exists()
-
-
 def compared(triggers: int) -> Iterator[tuple[str, str, str, str]]:
-    """Yield what one poll each and one for all take, and the ratio."""
+    """Yield the cost of one poll each, of one for all, and their ratio."""
     each, shared = (measured(way, triggers, FEW) for way in (ONE_EACH, ONE_FOR_ALL))
     for name, theirs, ours, digits in (
         ("requests of a tick", each.requests, shared.requests, 0),
@@ -113,7 +105,7 @@ def compared(triggers: int) -> Iterator[tuple[str, str, str, str]]:
 
 
 def at_scale(triggers: int, ids: int, latency: float) -> Iterator[tuple[str, ...]]:
-    """Yield what joining, a tick and ending take when all wait at one poll."""
+    """Yield the cost of joining, of a tick and of ending with one poll for all."""
     run = measured(ONE_FOR_ALL, triggers, ids, latency=latency, pause=40.0)
     for name, phase in (
         ("until all wait", run.joining),
@@ -128,9 +120,9 @@ def at_scale(triggers: int, ids: int, latency: float) -> Iterator[tuple[str, ...
 def measured(way: str, triggers: int, ids: int, *, latency: float = 0.0, pause: float = 15.0) -> Figures:
     """Measure in a process of its own.
 
-    :param ids: of each trigger.
-    :param latency: seconds that the gateway takes for an answer.
-    :param pause: seconds between two ticks, in which one has to be over.
+    :param ids: the number of ids of each trigger.
+    :param latency: seconds until the gateway answers.
+    :param pause: seconds between two ticks. A tick must take less.
     """
     _allow_many_connections()
     with statuses_by_the_million(latency) as box:
@@ -151,7 +143,7 @@ def _allow_many_connections() -> None:
 
 
 def main() -> None:
-    """Measure, and answer with a line of JSON."""
+    """Measure, and print a line of JSON."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -162,8 +154,8 @@ def main() -> None:
     print(json.dumps(asdict(figures)), file=answer)
 
 
-class Watch:
-    """Sleeps for a millisecond at a time, and notes when it is woken late."""
+class LoopMonitor:
+    """Measures how long the event loop is blocked, by sleeping for a millisecond at a time."""
 
     def __init__(self) -> None:
         gc.callbacks.append(self._note_collection)
@@ -179,9 +171,9 @@ class Watch:
     async def _run(self) -> None:
         while True:
             began, worked, collected = time.perf_counter(), time.thread_time(), self._collected
-            await asyncio.sleep(_NAP)
+            await asyncio.sleep(_INTERVAL)
             collecting = self._collected + self._unfinished() - collected
-            self._blocked = max(self._blocked, time.perf_counter() - began - _NAP - collecting)
+            self._blocked = max(self._blocked, time.perf_counter() - began - _INTERVAL - collecting)
             self._working = max(self._working, time.thread_time() - worked - collecting)
 
     def _note_collection(self, phase: str, _: object) -> None:
@@ -194,11 +186,11 @@ class Watch:
             self._collecting = max(self._collecting, taken)
 
     def _unfinished(self) -> float:
-        """Seconds of a collection whose end another thread has not noted yet."""
+        """Seconds of a collection whose end another thread has not recorded yet."""
         return time.perf_counter() - self._collecting_since if self._collecting_since else 0.0
 
     def lap(self) -> Phase:
-        """Return what has been since the last lap."""
+        """Return the phase since the last lap."""
         cpu, seconds = time.process_time() - self._cpu, time.monotonic() - self._began
         phase = Phase(cpu, self._blocked, self._working, self._collecting, seconds)
         self._begin()
@@ -212,8 +204,8 @@ class Watch:
 
 async def _one_for_all(controls: str, triggers: int, ids: int, pause: float) -> Figures:
     await async_hook("winsms_default")
-    start = _forget_peak()
-    watch = Watch()
+    start = _start_memory()
+    monitor = LoopMonitor()
     first_at = time.time() + _SECONDS_TO_JOIN + triggers / 1000
     tasks = []
     for place in range(triggers):
@@ -222,26 +214,26 @@ async def _one_for_all(controls: str, triggers: int, ids: int, pause: float) -> 
         await asyncio.sleep(0)
         tasks.append(asyncio.create_task(_fire(_trigger(_ids(place, ids), first_at, pause))))
     await asyncio.sleep(0.1)
-    joining = watch.lap()
-    await asyncio.sleep(first_at - _QUIET - 0.5 - time.time())
-    watch.lap()
-    await asyncio.sleep(_QUIET)
-    idle = watch.lap()
+    joining = monitor.lap()
+    await asyncio.sleep(first_at - _IDLE_SECONDS - 0.5 - time.time())
+    monitor.lap()
+    await asyncio.sleep(_IDLE_SECONDS)
+    idle = monitor.lap()
     await asyncio.sleep(first_at + pause - 0.5 - time.time())
-    tick = watch.lap()
+    tick = monitor.lap()
     requests = await _number_of_requests(controls)
     await _deliver(controls)
-    watch.lap()
+    monitor.lap()
     for task in tasks:
-        # To gather them would itself block the loop, for longer than anything that is measured.
+        # gather() would block the loop for longer than anything that is measured.
         await task
-    ending = watch.lap()
-    watch.end()
+    ending = monitor.lap()
+    monitor.end()
     asking, firing = (
         replace(phase, cpu=max(0.0, phase.cpu - idle.cpu / idle.seconds * phase.seconds))
         for phase in (tick, ending)
     )
-    return Figures(requests, joining, asking, firing, _megabytes("VmHWM") - start)
+    return Figures(requests, joining, asking, firing, process_memory.peak() - start)
 
 
 def _trigger(ids: list[int], first_at: float, pause: float) -> SmsDeliveryTrigger:
@@ -261,32 +253,32 @@ def _trigger(ids: list[int], first_at: float, pause: float) -> SmsDeliveryTrigge
 async def _fire(trigger: SmsDeliveryTrigger) -> None:
     async for event in trigger.run():
         if event.payload.get("ended") != "settled":
-            msg = f"A trigger ended otherwise than it should: {event.payload}."
+            msg = f"A trigger did not end as settled: {event.payload}."
             raise RuntimeError(msg)
 
 
 async def _one_each(controls: str, triggers: int, ids: int, pause: float) -> Figures:
-    start = _forget_peak()
-    watch = Watch()
+    start = _start_memory()
+    monitor = LoopMonitor()
     hook = await async_hook("winsms_default")
     waits = [
         DeliveryWait(_ids(place, ids), min_delivered=1.0, grace_until=0.0, not_found_holds=120.0)
         for place in range(triggers)
     ]
     transports = await asyncio.gather(*(hook.get_async_conn().__aenter__() for _ in waits))
-    joining = watch.lap()
-    await asyncio.sleep(min(pause, _QUIET))
-    watch.lap()
+    joining = monitor.lap()
+    await asyncio.sleep(min(pause, _IDLE_SECONDS))
+    monitor.lap()
     await asyncio.gather(*map(_ask, waits, transports))
-    tick = watch.lap()
+    tick = monitor.lap()
     requests = await _number_of_requests(controls)
     await _deliver(controls)
-    watch.lap()
+    monitor.lap()
     await asyncio.gather(*map(_ask, waits, transports))
     await asyncio.gather(*(transport.__aexit__(None, None, None) for transport in transports))
-    ending = watch.lap()
-    watch.end()
-    return Figures(requests, joining, tick, ending, _megabytes("VmHWM") - start)
+    ending = monitor.lap()
+    monitor.end()
+    return Figures(requests, joining, tick, ending, process_memory.peak() - start)
 
 
 async def _ask(wait: DeliveryWait, transport: AsyncTransport) -> None:
@@ -301,34 +293,28 @@ def _ids(place: int, ids: int) -> list[int]:
 
 
 async def _number_of_requests(controls: str) -> int:
-    return len(await _told(f"{controls}/requests"))
+    return len(await _call_control(f"{controls}/requests"))
 
 
 async def _deliver(controls: str) -> None:
-    """Have all texts arrive."""
-    await _told(f"{controls}/clock", {"advanceSeconds": TRAVEL.total_seconds()})
+    """Let all texts arrive."""
+    await _call_control(f"{controls}/clock", {"advanceSeconds": TRAVEL.total_seconds()})
 
 
-async def _told(control: str, values: dict[str, float] | None = None) -> Any:
-    def tell() -> Any:
+async def _call_control(control: str, values: dict[str, float] | None = None) -> Any:
+    def call() -> Any:
         body = None if values is None else json.dumps(values).encode()
-        with urllib.request.urlopen(control, data=body) as answer:  # noqa: S310 - it is ours
+        with urllib.request.urlopen(control, data=body) as answer:  # noqa: S310 - our own sandbox
             return json.load(answer)
 
-    return await asyncio.to_thread(tell)
+    return await asyncio.to_thread(call)
 
 
-def _forget_peak() -> float:
-    # A collection goes through all that Airflow imports as well, for half a second: not what is measured.
+def _start_memory() -> float:
+    # A collection would also scan everything that Airflow imports, for half a second.
     gc.collect()
     gc.freeze()
-    _PEAK_TO_FORGET.write_text("5")
-    return _megabytes("VmRSS")
-
-
-def _megabytes(name: str) -> float:
-    (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    return int(kilobytes) / 1000
+    return process_memory.reset_peak()
 
 
 if __name__ == "__main__":

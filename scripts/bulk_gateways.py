@@ -1,4 +1,4 @@
-"""Gateways for measurements: sandboxes that list hundreds of thousands of messages without working for it."""
+"""Gateways for measurements: sandboxes that list hundreds of thousands of messages at little cost."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ _TEXTS = (
 _ENCODED = tuple(json.dumps(text)[1:-1] for text in _TEXTS)
 
 
-def text(place: int) -> str:
+def text(index: int) -> str:
     """Return the text of a row."""
-    return f"{_TEXTS[place % len(_TEXTS)]} {place}"
+    return f"{_TEXTS[index % len(_TEXTS)]} {index}"
 
 
-def _incoming(place: int) -> str:
+def _incoming(index: int) -> str:
     return (
-        f'{{"incomingApiMessageId":{FIRST_ID + place},"mobileNumber":"2782{place * 7919 % 10_000_000:07d}",'
-        f'"receiveTime":"{_time(place)}","messageText":"{_ENCODED[place % len(_ENCODED)]} {place}",'
-        f'"outgoingApiMessageId":{_OUTGOING_ID + place * 3}}}'
+        f'{{"incomingApiMessageId":{FIRST_ID + index},"mobileNumber":"2782{index * 7919 % 10_000_000:07d}",'
+        f'"receiveTime":"{_time(index)}","messageText":"{_ENCODED[index % len(_ENCODED)]} {index}",'
+        f'"outgoingApiMessageId":{_OUTGOING_ID + index * 3}}}'
     )
 
 
-def _opt_out(place: int) -> str:
+def _opt_out(index: int) -> str:
     return (
-        f'{{"incomingApiMessageId":{FIRST_ID + place},"mobileNumber":"2782{place:07d}",'
-        f'"receiveTime":"{_time(place)}","messageText":"STOP"}}'
+        f'{{"incomingApiMessageId":{FIRST_ID + index},"mobileNumber":"2782{index:07d}",'
+        f'"receiveTime":"{_time(index)}","messageText":"STOP"}}'
     )
 
 
-def _time(place: int) -> str:
-    return _minute(place // _ROWS_OF_A_MINUTE)
+def _time(index: int) -> str:
+    return _minute(index // _ROWS_OF_A_MINUTE)
 
 
 @cache
@@ -78,9 +78,9 @@ def _minute(count: int) -> str:
 
 @contextmanager
 def statuses_by_the_million(latency: float = 0.0) -> Iterator[Sandbox]:
-    """Give a sandbox that knows every text. All arrive at once, when its clock is advanced by ``TRAVEL``.
+    """Yield a sandbox that knows every id. All texts arrive when its clock is advanced by ``TRAVEL``.
 
-    :param latency: seconds that each answer takes.
+    :param latency: seconds until each answer.
     """
     with Sandbox(api_key=API_KEY, speed=0) as box:
         arrival = box.now() + TRAVEL
@@ -91,7 +91,7 @@ def statuses_by_the_million(latency: float = 0.0) -> Iterator[Sandbox]:
 
 
 class Served(NamedTuple):
-    """What a gateway is opened for: so many rows, each answer so many milliseconds late."""
+    """The key of a gateway: its number of rows, and the latency of its answers."""
 
     rows: int
     milliseconds: int
@@ -100,7 +100,7 @@ class Served(NamedTuple):
 class BulkGateway:
     """One gateway.
 
-    :ivar rows: how many it lists; more may arrive.
+    :ivar rows: how many rows it lists; the number may grow.
     """
 
     def __init__(self, box: Sandbox, rows: int) -> None:
@@ -109,14 +109,14 @@ class BulkGateway:
 
     @property
     def requests(self) -> int:
-        """How many requests came."""
+        """The number of requests so far."""
         return len(self.box.requests())
 
 
 class BulkGateways:
-    """Gateways, opened when they are first asked for, that have their rows in common.
+    """Gateways that share their rows. Each is opened at its first use.
 
-    :param rows: how many are encoded beforehand.
+    :param rows: how many rows are encoded in advance.
     """
 
     def __init__(self, rows: int = 0) -> None:
@@ -126,17 +126,17 @@ class BulkGateways:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Open none yet."""
+        """Open no gateway yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close those that were opened."""
+        """Close all open gateways."""
         self._stack.close()
 
     def of(self, rows: int, milliseconds: int = 0) -> BulkGateway:
-        """Return the gateway that lists so many rows at that latency."""
+        """Return the gateway with this many rows at this latency."""
         served = Served(rows, milliseconds)
         if served not in self._open:
             self._open[served] = self._opened(served)

@@ -1,16 +1,16 @@
 """Check the history of many sends against the promises, in the style of Jepsen.
 
-Workers send to thousands of recipients through a sandbox that loses, doubles and delays answers, and are
-killed with SIGKILL at any moment; now and then a retry begins while the process before it still lives. A try
-may have a clock that is minutes off, a task state store that answers "not found" for what it has, or a ledger
-that lacks its last claim, or all of them, until that try has ended. A retry may have another list: some
-people are gone, some are new, some get another text, all in another order. Each task is tried again until it
-is done. Then the ledger is held against the sandbox's outbox, text by text:
+Workers send to thousands of recipients through a sandbox that loses, doubles and delays answers. SIGKILL
+kills workers at random moments. Sometimes a retry begins while the previous process still runs. During a try
+its clock may be minutes off, its task state store may answer "not found" for a record that it has, and its
+ledger may lack the last claim. A retry may have another list: some people are gone, some are new, some get
+another text, all in another order. Each task is tried again until it is done. Then the ledger is compared
+with the sandbox's outbox, text by text:
 
     python -m scripts.check_history --seed 7 --recipients 10000 --guarantee exactly_once
 
-The sandbox's time runs many times as fast as the wall's, and the workers go by it. The same seed gives the
-same faults and the same plan of kills; what they hit depends on the machine.
+The sandbox's clock runs many times as fast as wall time, and the workers use it. The same seed gives the same
+faults and the same plan of kills. Which steps these hit depends on the machine.
 """
 
 from __future__ import annotations
@@ -46,38 +46,38 @@ if TYPE_CHECKING:
     from scripts.warehouse import Warehouse
 
 SPEED = 20
-"""How many seconds of the sandbox pass in one second."""
+"""How many seconds of the sandbox's time pass in one second."""
 
 TIMEOUT = 10
-"""The time-outs of the connection, in the sandbox's seconds as well as the wall's."""
+"""The time-outs of the connection, in seconds of the sandbox and of wall time."""
 
 HOLD = timedelta(minutes=3)
-"""How far ahead ``exactly_once`` schedules texts. The longer, the longer is the list that is read."""
+"""How far ahead ``exactly_once`` schedules texts. A longer hold makes the list of scheduled texts longer."""
 
 GRANTED = 10_000_000
-"""Credits to start with."""
+"""Credits at the start."""
 
 KILLED_SHARE = 0.25
-"""How many of the tries are killed before they are done, if they take long enough."""
+"""The share of tries that are killed, if they take long enough."""
 
 OVERTAKEN_SHARE = 0.05
-"""How many of the tries are tried again while they still run."""
+"""The share of tries that are retried while they still run."""
 
 CLOCKS_OFF = (-400, -200, 200, 400)
-"""By how many seconds a clock is off that is wrong."""
+"""The seconds by which a wrong clock is ahead."""
 
-MOST_LIES = 4
-"""How many of its first answers a store that lies gives falsely, at most."""
+MOST_FALSE_READS = 4
+"""The reads of a store, from the first on, among which the false ones are."""
 
 MOVED_SHARE = 0.1
-"""How many of a task's people come into its list or leave it when it changes; and get another text."""
+"""The share of a task's people who join or leave a list that changes, and of those who get another text."""
 
 STORE_SHARE = 0.5
-"""How many of the tasks have a task state store."""
+"""The share of tasks that have a task state store."""
 
 MOST_TRIES = 60
 LONGEST_RUN = 600.0
-"""Tries of one task, and seconds of all, after which something must be wrong."""
+"""More tries of one task, or more seconds in all, mean an error."""
 
 GUARANTEES = ("at_most_once", "exactly_once", "at_least_once")
 SENDS = ("smsSend", "smsSendBatch")
@@ -96,16 +96,16 @@ _KNOWN_STATES = {"declined", "unknown", "cancelled"}
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for.
+    """The options of a check.
 
-    :param faults: the share of send requests that something happens to.
+    :param faults: the share of send requests that a fault strikes.
     :param wrong: the share of tries whose clock, store or ledger is wrong.
     :param cleared: the share of tasks that are cleared when they are done.
-    :param changed: the share of tries after the first that have another list than the try before.
+    :param changed: the share of retries whose list differs from that of the previous try.
     :param newest_first: whether the list of scheduled texts begins with the newest.
     :param per_task: recipients of one task.
     :param per_request: recipients of one request.
-    :param home: where the log and an SQLite ledger are kept; ``None``: nothing is.
+    :param home: the folder in which the log and an SQLite ledger are kept; ``None`` keeps neither.
     """
 
     seed: int
@@ -127,10 +127,10 @@ class Options:
 class Job:
     """One task, through all its tries.
 
-    :param numbers: who is in its list.
-    :param away: who is not, but may come into it.
-    :param rewritten: those numbers to which another text goes.
-    :param earlier: texts and numbers of lists of earlier tries.
+    :param numbers: the numbers in its list.
+    :param absent: numbers that are not in its list, but may join it.
+    :param rewritten: the numbers that get another text.
+    :param earlier: texts and numbers of the lists of earlier tries.
     :param is_batch: whether the operator is the one for different texts.
     :param has_store: whether it has a task state store, as with Airflow 3.3 or later.
     """
@@ -138,7 +138,7 @@ class Job:
     number: int
     guarantee: str
     numbers: list[str]
-    away: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
     earlier: set[tuple[str, str]] = field(default_factory=set)
     is_batch: bool = False
@@ -155,12 +155,12 @@ class Job:
 
     @property
     def text(self) -> str:
-        """What it sends, which no other one does."""
+        """The text, which no other task sends."""
         return f"Text of task {self.number}"
 
     @property
     def texts(self) -> list[tuple[str, str]]:
-        """The texts and numbers that it sends."""
+        """The texts and numbers of its list."""
         other = f"Another {self.text}"
         return [(other if number in self.rewritten else self.text, number) for number in self.numbers]
 
@@ -169,32 +169,32 @@ class Job:
         """The texts and numbers of the lists of all tries."""
         return self.earlier | set(self.texts)
 
-    def change(self, chance: Random) -> None:
-        """Change the list: who is in it, in which order, and with which text."""
+    def change(self, random: Random) -> None:
+        """Change the numbers in the list, their order, and their texts."""
         self.earlier |= set(self.texts)
-        everybody = sorted({*self.numbers, *self.away})
+        everybody = sorted({*self.numbers, *self.absent})
         some = max(1, int(len(everybody) * MOVED_SHARE))
-        listed = set(self.numbers) ^ set(chance.sample(everybody, some))
-        self.numbers = chance.sample(sorted(listed), len(listed))
-        self.away = [number for number in everybody if number not in listed]
+        listed = set(self.numbers) ^ set(random.sample(everybody, some))
+        self.numbers = random.sample(sorted(listed), len(listed))
+        self.absent = [number for number in everybody if number not in listed]
         if self.is_batch:
-            self.rewritten ^= set(chance.sample(everybody, some))
+            self.rewritten ^= set(random.sample(everybody, some))
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """What is wrong while one try runs.
+class Impairment:
+    """The defects of one try.
 
     :param clock_off: how many seconds its clock is ahead.
-    :param lies: which of its reads of the store, counted from 1, are answered "not found".
+    :param false_reads: which of its reads of the store, counted from 1, are answered "not found".
     """
 
     clock_off: float = 0
-    lies: frozenset[int] = frozenset()
+    false_reads: frozenset[int] = frozenset()
 
 
-class Known(NamedTuple):
-    """What the ledger knows last of one text to one recipient."""
+class LedgerRow(NamedTuple):
+    """The last row in the ledger of one text to one recipient."""
 
     task_id: str
     guarantee: str
@@ -206,13 +206,13 @@ class Known(NamedTuple):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the gateway has it."""
+        """Whether the gateway accepted it."""
         return self.state not in _KNOWN_STATES
 
 
 @dataclass
 class Findings:
-    """What came out."""
+    """The result of a check."""
 
     recipients: int = 0
     gone: int = 0
@@ -233,7 +233,7 @@ class Findings:
 
     @property
     def is_conserved(self) -> bool:
-        """Whether what was spent is what the texts cost, and the ledger has each cost right."""
+        """Whether the credits spent are the cost of the texts, and the ledger has each cost right."""
         return self.spent == self.costs and self.are_costs_right
 
     @property
@@ -243,7 +243,7 @@ class Findings:
         return bool(broken) or not self.is_conserved
 
     def lines(self) -> list[str]:
-        """Return what there is to say."""
+        """Return the lines of the report."""
         return [
             f"recipients           {self.recipients}",
             f"gone from the list   {self.gone}",
@@ -265,12 +265,12 @@ class Findings:
         ]
 
 
-def judge(
-    jobs: Sequence[Job], ledger: Iterable[Known], outbox: Iterable[Mapping[str, Any]], spent: Decimal
+def compare(
+    jobs: Sequence[Job], ledger: Iterable[LedgerRow], outbox: Iterable[Mapping[str, Any]], spent: Decimal
 ) -> Findings:
-    """Hold the ledger against the outbox.
+    """Compare the ledger with the outbox.
 
-    :param ledger: the last row of each text to each recipient, and all rows before it, in their order.
+    :param ledger: the rows in their order; the last row of a text to a recipient counts.
     """
     rows = list(ledger)
     known = {(row.text, row.number): row for row in rows}
@@ -281,18 +281,18 @@ def judge(
             texts[text["message"], text["mobileNumber"]].append(text)
             findings.costs += Decimal(str(text["creditCost"]))
     for job in jobs:
-        _judge_job(findings, job, known, texts)
+        _compare_job(findings, job, known, texts)
     findings.unaccounted += sum(map(len, texts.values()))
     return findings
 
 
-def _judge_job(
+def _compare_job(
     findings: Findings,
     job: Job,
-    known: Mapping[tuple[str, str], Known],
+    known: Mapping[tuple[str, str], LedgerRow],
     texts: dict[tuple[str, str], list[Mapping[str, Any]]],
 ) -> None:
-    """Judge all that a task was to send in any try, and take its texts out of those of all tasks."""
+    """Compare everything that a task should send in any try, and remove its texts from ``texts``."""
     listed, ever = set(job.texts), job.all_texts
     claimed = {number for _, number in ever & known.keys()}
     sent: Counter[str] = Counter()
@@ -301,15 +301,15 @@ def _judge_job(
         found = texts.pop(entry, [])
         sent[number] += len(found)
         is_due = entry in listed and number not in claimed
-        _judge_one(findings, job, known.get(entry), found, is_due=is_due)
-    _judge_doubled(findings, job, sent)
+        _compare_text(findings, job, known.get(entry), found, is_due=is_due)
+    _count_doubled(findings, job, sent)
     findings.recipients += len(listed)
     findings.gone += len(ever - listed)
     findings.changed += sum(number in claimed for _, number in listed - known.keys())
 
 
-def _judge_doubled(findings: Findings, job: Job, sent: Counter[str]) -> None:
-    """Find who got several texts, be they the same or different ones."""
+def _count_doubled(findings: Findings, job: Job, sent: Counter[str]) -> None:
+    """Count the people who got several texts, the same or different ones."""
     doubled = sum(count > 1 for count in sent.values())
     if job.guarantee == "at_least_once":
         findings.doubled_by_leave += doubled
@@ -318,10 +318,10 @@ def _judge_doubled(findings: Findings, job: Job, sent: Counter[str]) -> None:
         findings.broken_for[f"{job.task_id} doubled"] += doubled
 
 
-def _judge_one(
-    findings: Findings, job: Job, row: Known | None, texts: Sequence[Mapping[str, Any]], *, is_due: bool
+def _compare_text(
+    findings: Findings, job: Job, row: LedgerRow | None, texts: Sequence[Mapping[str, Any]], *, is_due: bool
 ) -> None:
-    """Judge a text to a number.
+    """Compare a text to a number.
 
     :param is_due: whether it is in the last list, and no text to that number was claimed.
     """
@@ -346,7 +346,7 @@ def _judge_one(
 
 
 class _TaskInstance:
-    """What a send asks of its task instance."""
+    """The part of a task instance that a send uses."""
 
     dag_id, run_id, map_index = "history", "seeded", -1
 
@@ -358,28 +358,28 @@ class _TaskInstance:
         self.task: Any = None
 
     def xcom_push(self, key: str, value: dict[str, Any]) -> None:
-        """Keep what a send that fails leaves."""
+        """Keep the XCom of a send that fails."""
         self.left = {key: value, **value}
 
 
 class StoreFile:
-    """Airflow's task state store of one task, in a file. Its last try alone may write."""
+    """Airflow's task state store of one task, in a file. Only the last try may write."""
 
     def __init__(self, home: Path, job: Job) -> None:
         self._path = home / f"{job.task_id}.json"
         self._lock = home / f"{job.task_id}.lock"
 
     def begin_try(self, number: int) -> None:
-        """Let this try write, and none before it."""
+        """Let only this try write from now on."""
         self.change(lambda stored: stored | {"writer": number})
 
     def rows(self) -> dict[str, Any]:
-        """Return what is kept."""
+        """Return all rows."""
         rows: dict[str, Any] = self._stored()["rows"]
         return rows
 
     def change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Change what is stored, all at once."""
+        """Change the content in one step."""
         with self._lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             whole = self._path.with_suffix(".new")
@@ -392,25 +392,25 @@ class StoreFile:
         return stored
 
 
-class _StoreOfTry:
-    """The store as one try has it."""
+class _TryStore:
+    """The store, seen by one try."""
 
-    def __init__(self, store: StoreFile, number: int, lies: frozenset[int]) -> None:
+    def __init__(self, store: StoreFile, number: int, false_reads: frozenset[int]) -> None:
         self._store = store
         self._number = number
-        self._lies = lies
+        self._lies = false_reads
         self._reads = count(1)
 
     def get(self, key: str) -> Any:
-        """Return what is kept under a key, or ``None``."""
+        """Return the value of a key, or ``None``."""
         return None if next(self._reads) in self._lies else self._store.rows().get(key)
 
     def set(self, key: str, value: Any, *, retention: Any) -> None:  # noqa: ARG002 - nothing expires
-        """Keep a value."""
+        """Store a value."""
         self._change(lambda rows: rows | {key: value})
 
     def delete(self, key: str) -> None:
-        """Keep nothing under a key."""
+        """Delete a key."""
         self._change(lambda rows: {name: value for name, value in rows.items() if name != key})
 
     def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -423,14 +423,14 @@ class _StoreOfTry:
         self._store.change(write)
 
 
-def try_once(job: Job, options: Options, clock: Clock, home: Path, wrong: Wrong) -> None:
-    """Run one try of a task, and end the process with a code that says what came of it."""
+def try_once(job: Job, options: Options, clock: Clock, home: Path, wrong: Impairment) -> None:
+    """Run one try of a task, and end the process with a code for its outcome."""
     with (home / _LOG).open("ab") as out:
         os.dup2(out.fileno(), sys.stdout.fileno())
         os.dup2(out.fileno(), sys.stderr.fileno())
     context: dict[str, Any] = {"ti": _TaskInstance(job)}
     if job.has_store:
-        context["task_state_store"] = _StoreOfTry(StoreFile(home, job), job.tries, wrong.lies)
+        context["task_state_store"] = _TryStore(StoreFile(home, job), job.tries, wrong.false_reads)
     right = clock.now
     wrong_clock = clock._replace(now=lambda: right().add(seconds=wrong.clock_off))
     os._exit(_tried(_operator(job, options, wrong_clock), context))
@@ -451,7 +451,7 @@ def _tried(operator: Any, context: dict[str, Any]) -> int:
         return _reported()
     except SmsError:
         return _AGAIN
-    except BaseException:  # noqa: BLE001 - the log has it, and the code tells
+    except BaseException:  # noqa: BLE001 - the log has the traceback
         return _reported()
     return _DONE
 
@@ -489,10 +489,10 @@ def _operator(job: Job, options: Options, clock: Clock) -> Any:
 # A ledger that loses claims.
 
 
-class Losses:
-    """Takes claims of tasks out of the ledger, as an older backup lacks them, and puts them back.
+class LedgerLosses:
+    """Removes claims from the ledger, as an older backup lacks them, and restores them.
 
-    :param database: the ledger's.
+    :param database: the database of the ledger.
     """
 
     def __init__(self, database: Warehouse) -> None:
@@ -503,10 +503,11 @@ class Losses:
                 cursor.execute(f"CREATE TABLE lost_{table} AS SELECT * FROM {table} WHERE 1 = 0")  # noqa: S608 - names of ours
             connection.commit()
 
-    def take(self, job: Job, store: StoreFile, *, is_all: bool) -> bool:
-        """Take the last claim of a task, or all that it has, and tell whether that was done.
+    def remove(self, job: Job, store: StoreFile, *, is_all: bool) -> bool:
+        """Remove the last claim of a task, or all its claims, and return whether that was done.
 
-        It is not if the store bears no witness to one of them: then it has not left, and may be forgotten.
+        Nothing is removed if the witness in the store lacks one of them: its request has not left, and may be
+        forgotten.
         """
         found = self._database.rows(
             "SELECT b.batch_id, r.round, r.request FROM sms_batches b INNER JOIN sms_requests r "  # noqa: S608
@@ -524,14 +525,14 @@ class Losses:
             self._move(table, f"lost_{table}", f"batch_id = '{batch_id}' AND {condition}")
         return True
 
-    def put_back(self, job: Job) -> None:
-        """Put back what was taken of a task."""
+    def restore(self, job: Job) -> None:
+        """Restore the claims of a task."""
         batch_id = self._batches.pop(job.number, None)
         for table in _TABLES if batch_id else ():
             self._move(f"lost_{table}", table, f"batch_id = '{batch_id}'")
 
     def _move(self, source: str, target: str, condition: str) -> None:
-        """Move rows; those that are there already are left as they are."""
+        """Move rows. Rows that exist in the target stay unchanged."""
         with closing(self._database.connect()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(
                 f"INSERT INTO {target} SELECT * FROM {source} WHERE {condition} ON CONFLICT DO NOTHING"  # noqa: S608
@@ -541,7 +542,7 @@ class Losses:
 
 
 def _witnessed(rows: Mapping[str, Any]) -> set[tuple[int, int]]:
-    """Return the rounds and the numbers of the claims that a store bears witness to."""
+    """Return the rounds and the numbers of the claims in the witness of a store."""
     from airflow_provider_winsms.ledger.base import positions_in
     from airflow_provider_winsms.ledger.witness import CLAIMS_KEY
 
@@ -568,8 +569,8 @@ class _Running:
     overtake_at: float
 
 
-class Workshop:
-    """Runs the tries of all jobs, some at a time, kills some of them, and lets things go wrong."""
+class TryRunner:
+    """Runs the tries of all jobs, some at a time, kills some of them, and impairs others."""
 
     def __init__(
         self, jobs: Sequence[Job], options: Options, clock: Clock, home: Path, database: Warehouse
@@ -579,10 +580,10 @@ class Workshop:
         self._clock = clock
         self._home = home
         self._log = home / _LOG
-        self._losses = Losses(database)
-        self._wrong_chance = Random(-options.seed - 1)  # noqa: S311 - repeatable on purpose
-        self._list_chance = Random(options.seed + 1)  # noqa: S311 - repeatable on purpose
-        self._chance = Random(options.seed)  # noqa: S311 - repeatable on purpose
+        self._losses = LedgerLosses(database)
+        self._impairment_random = Random(-options.seed - 1)  # noqa: S311 - repeatable on purpose
+        self._list_random = Random(options.seed + 1)  # noqa: S311 - repeatable on purpose
+        self._random = Random(options.seed)  # noqa: S311 - repeatable on purpose
         self._fork = multiprocessing.get_context("fork")
         self._running: list[_Running] = []
         self.tries = 0
@@ -594,13 +595,13 @@ class Workshop:
     def run(self) -> None:
         """Run until each job has ended.
 
-        :raises RuntimeError: if something went wrong that no fault explains.
+        :raises RuntimeError: for an error that no fault explains.
         """
         deadline = time.monotonic() + LONGEST_RUN
         try:
             while self._waiting or self._running:
-                self._fill()
-                self._tend()
+                self._start_waiting()
+                self._supervise()
                 time.sleep(0.01)
                 if time.monotonic() > deadline:
                     msg = f"Not done after {LONGEST_RUN:.0f} seconds; see {self._log}."
@@ -609,7 +610,7 @@ class Workshop:
             for each in self._running:
                 each.process.kill()
 
-    def _fill(self) -> None:
+    def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < self._options.workers:
             self._start(self._waiting.pop(0))
 
@@ -619,58 +620,58 @@ class Workshop:
         if job.tries > MOST_TRIES:
             msg = f"{job.task_id} was tried {MOST_TRIES} times; see {self._log}."
             raise RuntimeError(msg)
-        if job.tries > 1 and self._list_chance.random() < self._options.changed:
-            job.change(self._list_chance)
+        if job.tries > 1 and self._list_random.random() < self._options.changed:
+            job.change(self._list_random)
             self.changed += 1
-        wrong = self._wrong(job)
+        wrong = self._impair(job)
         if job.has_store:
             StoreFile(self._home, job).begin_try(job.tries)
         arguments = (job, self._options, self._clock, self._home, wrong)
         process = self._fork.Process(target=try_once, args=arguments)
         process.start()
         now = time.monotonic()
-        kill_at, overtake_at = now + self._moment(KILLED_SHARE), now + self._moment(OVERTAKEN_SHARE)
+        kill_at, overtake_at = now + self._delay(KILLED_SHARE), now + self._delay(OVERTAKEN_SHARE)
         self._running.append(_Running(job, job.tries, process, kill_at, overtake_at))
 
     def _is_cleared(self, job: Job) -> bool:
-        """Clear a task that is done, once, if chance has it so."""
+        """Clear a task that is done, at random and at most once."""
         is_cleared = job.ending == "done" and not job.is_cleared
-        if is_cleared and self._wrong_chance.random() < self._options.cleared:
+        if is_cleared and self._impairment_random.random() < self._options.cleared:
             job.ending, job.is_cleared = "", True
             job.clears += 1
             return True
         return False
 
-    def _wrong(self, job: Job) -> Wrong:
-        """Return what is wrong while the next try runs, and take claims away if that is it.
+    def _impair(self, job: Job) -> Impairment:
+        """Return the defects of the next try, and remove claims if that is one of them.
 
-        One of the two memories is wrong at a time.
+        Only one of the two, store or ledger, is wrong at a time.
         """
-        chance, share = self._wrong_chance, self._options.wrong
-        is_off, forgets, is_ledger, is_all = (chance.random() < p for p in (share, share, 0.5, 0.5))
-        clock_off = chance.choice(CLOCKS_OFF) if is_off else 0
-        lies = frozenset(chance.sample(range(1, MOST_LIES + 1), k=3))
+        random, share = self._impairment_random, self._options.wrong
+        is_off, forgets, is_ledger, is_all = (random.random() < p for p in (share, share, 0.5, 0.5))
+        clock_off = random.choice(CLOCKS_OFF) if is_off else 0
+        false_reads = frozenset(random.sample(range(1, MOST_FALSE_READS + 1), k=3))
         self.wrong["clocks"] += is_off
         if not (forgets and job.has_store):
-            return Wrong(clock_off)
+            return Impairment(clock_off)
         if not is_ledger:
             self.wrong["stores"] += 1
-            return Wrong(clock_off, lies)
+            return Impairment(clock_off, false_reads)
         if not any(each.job is job for each in self._running):
-            self.wrong["ledgers"] += self._losses.take(job, StoreFile(self._home, job), is_all=is_all)
-        return Wrong(clock_off)
+            self.wrong["ledgers"] += self._losses.remove(job, StoreFile(self._home, job), is_all=is_all)
+        return Impairment(clock_off)
 
-    def _moment(self, share: float) -> float:
-        """Return in how many seconds something is to happen, most likely soon; or never."""
-        drawn, seconds = self._chance.random(), 0.03 * 100 ** self._chance.random()
+    def _delay(self, share: float) -> float:
+        """Return after how many seconds an event is to happen, most likely few; or infinity."""
+        drawn, seconds = self._random.random(), 0.03 * 100 ** self._random.random()
         return seconds if drawn < share else float("inf")
 
-    def _tend(self) -> None:
+    def _supervise(self) -> None:
         now = time.monotonic()
         for each in list(self._running):
             if each.process.exitcode is not None:
                 self._running.remove(each)
-                self._settle(each, each.process.exitcode)
+                self._finish(each, each.process.exitcode)
             elif now >= each.kill_at:
                 each.process.kill()
                 self.killed += 1
@@ -680,17 +681,17 @@ class Workshop:
                 self.overtaken += 1
                 self._start(each.job)
 
-    def _settle(self, ended: _Running, code: int) -> None:
+    def _finish(self, ended: _Running, code: int) -> None:
         job = ended.job
         if code == _BROKEN:
-            msg = f"A try of {job.task_id} ended as none should; see {self._log}."
+            msg = f"A try of {job.task_id} ended with an unexpected error; see {self._log}."
             raise RuntimeError(msg)
-        # One that was overtaken sent another list, maybe.
+        # A try that was overtaken may have had another list.
         if code in {_DONE, _FAILED} and ended.number == job.tries:
             job.ending = "done" if code == _DONE else "unknown"
         if any(each.job is job for each in self._running):
             return
-        self._losses.put_back(job)
+        self._losses.restore(job)
         if job.ending and not self._is_cleared(job):
             return
         job.clears += code == _LEFT_SOME
@@ -698,19 +699,19 @@ class Workshop:
 
 
 def jobs_of(options: Options) -> list[Job]:
-    """Return the tasks; the last recipients of each are texted by the next one, too."""
-    chance = Random(options.seed)  # noqa: S311 - repeatable on purpose
+    """Return the tasks. The next task also texts the last recipients of each."""
+    random = Random(options.seed)  # noqa: S311 - repeatable on purpose
     jobs = []
     for number, start in enumerate(range(0, options.recipients, options.per_task)):
         end = min(start + options.per_task, options.recipients)
         numbers = [f"2782{each:07d}" for each in range(start, end)]
         if number:
             numbers[:3] = [f"2782{each:07d}" for each in range(start - 3, start)][: len(numbers)]
-        guarantee = chance.choice(GUARANTEES) if options.guarantee == "mix" else options.guarantee
+        guarantee = random.choice(GUARANTEES) if options.guarantee == "mix" else options.guarantee
         job = Job(
-            number, guarantee, numbers, is_batch=bool(number % 2), has_store=chance.random() < STORE_SHARE
+            number, guarantee, numbers, is_batch=bool(number % 2), has_store=random.random() < STORE_SHARE
         )
-        job.away = [f"2783{number:04d}{place:03d}" for place in range(1 + int(len(numbers) * MOVED_SHARE))]
+        job.absent = [f"2783{number:04d}{place:03d}" for place in range(1 + int(len(numbers) * MOVED_SHARE))]
         jobs.append(job)
     return jobs
 
@@ -738,7 +739,7 @@ class Controls:
         self._root = base_url.replace("/api/rest/v1", "/_sandbox")
 
     def get(self, path: str) -> Any:
-        """Return what a control shows."""
+        """Return the answer of a control."""
         import requests
 
         with requests.get(f"{self._root}{path}", timeout=60) as answer:
@@ -746,14 +747,14 @@ class Controls:
             return answer.json()
 
     def post(self, path: str, values: Mapping[str, Any]) -> None:
-        """Use a control."""
+        """Post values to a control."""
         import requests
 
         with requests.post(f"{self._root}{path}", json=values, timeout=60) as answer:
             answer.raise_for_status()
 
     def arm(self, options: Options) -> None:
-        """Ask for every fault there is, so that together they strike the share that was asked for."""
+        """Arm every fault, so that together they strike the given share of requests."""
         for operation, faults in SEND_FAULTS.items():
             each = 1 - (1 - options.faults) ** (1 / len(faults))
             for number, fault in enumerate(faults):
@@ -761,7 +762,7 @@ class Controls:
                 self.post("/faults", {"fault": fault, **values, "seconds": 0.3, "retryAfter": 0})
 
     def clock(self) -> Clock:
-        """Return the sandbox's clock: its time passes evenly, so it need be asked only once."""
+        """Return the sandbox's clock. It is read only once, because its time passes evenly."""
         import pendulum
 
         from airflow_provider_winsms.runtime import Clock
@@ -784,7 +785,7 @@ def _sleep(seconds: float) -> None:
 
 @contextmanager
 def connections(base_url: str, options: Options, home: Path) -> Iterator[Warehouse]:
-    """Let Airflow find the gateway and the ledger's database, and give the latter."""
+    """Define the connections of the gateway and the ledger's database, and yield the database."""
     from scripts import warehouse
 
     extra = {"connect_timeout": TIMEOUT, "read_timeout": TIMEOUT}
@@ -795,8 +796,8 @@ def connections(base_url: str, options: Options, home: Path) -> Iterator[Warehou
         yield database
 
 
-def read_ledger() -> list[Known]:
-    """Read the ledger's rows; of a text that was submitted several times, the last one comes last."""
+def read_ledger() -> list[LedgerRow]:
+    """Read the ledger's rows in the order of submission."""
     from airflow_provider_winsms.hooks.connections import sql_hook
 
     query = (
@@ -807,11 +808,11 @@ def read_ledger() -> list[Known]:
     with closing(sql_hook(_LEDGER_ID).get_conn()) as database, closing(database.cursor()) as cursor:
         cursor.execute(query)
         rows = cursor.fetchall()
-    return [Known(*row)._replace(cost=Decimal(str(row[-1]))) for row in rows]
+    return [LedgerRow(*row)._replace(cost=Decimal(str(row[-1]))) for row in rows]
 
 
 def _warm_up() -> None:
-    """Load what each try needs, before they are forked; nothing that is open may be shared with them."""
+    """Import everything that a try needs before the fork. No open connection may be shared with the forks."""
     from airflow_provider_winsms.hooks.connections import sql_hook
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
@@ -824,7 +825,7 @@ def _warm_up() -> None:
 
 
 def check(options: Options, home: Path) -> tuple[Findings, str]:
-    """Send, and return what the ledger and the outbox say of it, and a line about the run."""
+    """Send, and return the findings and a line about the run."""
     os.environ |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     began = time.monotonic()
     jobs = jobs_of(options)
@@ -834,31 +835,31 @@ def check(options: Options, home: Path) -> tuple[Findings, str]:
         _opt_some_out(controls, jobs, options)
         controls.arm(options)
         controls.post("/scheduled", {"newestFirst": options.newest_first})
-        workshop = Workshop(jobs, options, controls.clock(), home, database)
-        workshop.run()
-        time.sleep(1)  # for what is still on its way
+        runner = TryRunner(jobs, options, controls.clock(), home, database)
+        runner.run()
+        time.sleep(1)  # requests may still be in flight
         spent = GRANTED - Decimal(str(controls.get("/account")["creditBalance"]))
         struck = sum(fault["struck"] for fault in controls.get("/faults"))
         sends = sum(row["operation"] in SENDS for row in controls.get("/requests"))
-        findings = judge(jobs, read_ledger(), controls.get("/outbox"), spent)
+        findings = compare(jobs, read_ledger(), controls.get("/outbox"), spent)
     said = (
-        f"{len(jobs)} tasks in {workshop.tries} tries, {workshop.killed} of them killed and "
-        f"{workshop.overtaken} overtaken, {workshop.changed} with a changed list; {sends} send requests, "
+        f"{len(jobs)} tasks in {runner.tries} tries, {runner.killed} of them killed and "
+        f"{runner.overtaken} overtaken, {runner.changed} with a changed list; {sends} send requests, "
         f"{struck} struck by a fault; wrong "
-        f"were {', '.join(f'{number} {what}' for what, number in sorted(workshop.wrong.items()))}; "
+        f"were {', '.join(f'{number} {what}' for what, number in sorted(runner.wrong.items()))}; "
         f"{time.monotonic() - began:.0f} seconds"
     )
     return findings, said
 
 
 def _opt_some_out(controls: Controls, jobs: Sequence[Job], options: Options) -> None:
-    chance = Random(options.seed)  # noqa: S311 - repeatable on purpose
-    for job in chance.sample(jobs, k=min(len(jobs), 30)):
-        controls.post("/optouts", {"mobileNumber": chance.choice(job.numbers)})
+    random = Random(options.seed)  # noqa: S311 - repeatable on purpose
+    for job in random.sample(jobs, k=min(len(jobs), 30)):
+        controls.post("/optouts", {"mobileNumber": random.choice(job.numbers)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check, say what came out, and return 1 if a promise was broken."""
+    """Check, print the findings, and return 1 if a promise was broken."""
     options = Options(**vars(_parser().parse_args(arguments)))
     with tempfile.TemporaryDirectory(prefix="sms-history-") as passing:
         home = options.home or Path(passing)

@@ -1,8 +1,8 @@
 """The main job, on this machine: send, wait for delivery, cancel, load replies and opt-outs.
 
-Runs the example DAGs through Airflow against the sandbox, and prints what happened. The DAGs run in
-``dag.test()``: it has Airflow's real task runner, deferral and resume, and needs neither a scheduler nor
-ports, so that the whole takes half a minute. (The proofs of ``make prove`` run a whole Airflow.)
+Runs the example DAGs through Airflow against the sandbox, and prints the results. The DAGs run in
+``dag.test()``. It has Airflow's real task runner, deferral and resume, and needs neither a scheduler nor
+ports, so that the demo takes half a minute. (The proofs of ``make prove`` run a whole Airflow.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CREDITS = 200
 WAITED = 600.0
-"""Seconds by which the sandbox's clock, which else stands still, goes ahead when a task is deferred."""
+"""Seconds by which the sandbox's clock is advanced when a task is deferred; otherwise it stands still."""
 
 _STATES_SHOWN = {"running", "deferred", "success", "failed", "up_for_retry"}
 _NOTES = {"deferred": ": its trigger asks again after 10 s"}
@@ -41,7 +41,7 @@ console = Console(highlight=False)
 
 
 class Progress:
-    """Shows each task's state as it changes, and lets time pass at the gateway while a task waits."""
+    """Shows each task's state as it changes, and advances the gateway's clock while a task waits."""
 
     def __init__(self, airflow: AirflowProcess, example: str, box: Sandbox) -> None:
         self._airflow = airflow
@@ -53,7 +53,7 @@ class Progress:
         self._status = console.status("")
 
     def run(self) -> dict[str, Any]:
-        """Run the example, and return its tasks' results."""
+        """Run the example, and return the results of its tasks."""
         console.print(f"\n[bold]{self._example}[/]")
         with self._status:
             answer = self._airflow.run(self._example, self._show)
@@ -87,10 +87,10 @@ def main() -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-demo-")))
         box = stack.enter_context(Sandbox(speed=0, seed=7, credits=CREDITS))
-        console.print(f"[bold]A WinSMS[/]: {box.base_url}, its clock moves when a task waits")
+        console.print(f"[bold]A WinSMS[/]: {box.base_url}, its clock advances when a task waits")
         store = stack.enter_context(warehouse.opened(arguments.warehouse, home))
         console.print(f"[bold]A warehouse[/]: {store.name}")
-        console.print("[bold]An Airflow[/]: making its database; it takes some seconds to start ...")
+        console.print("[bold]An Airflow[/]: it creates its database and takes some seconds to start ...")
         connections = {"winsms_default": _gateway(box), "warehouse": store.connection}
         airflow = stack.enter_context(AirflowProcess(home, connections))
         _play(airflow, box, store)
@@ -148,7 +148,7 @@ def _print_counts(batch: dict[str, Any], cancelled: dict[str, Any], box: Sandbox
 
 
 def _declined(box: Sandbox) -> list[str]:
-    """Return the numbers that the batch texted and the gateway declined, masked."""
+    """Return the numbers in the batch that the gateway declined, masked."""
     appointments = runpy.run_path(str(EXAMPLES / "example_sms_batch_and_wait.py"))["APPOINTMENTS"]
     accepted = {text["mobileNumber"] for text in box.outbox()}
     return [mask_number(number) for _, number, _ in appointments if number not in accepted]
@@ -166,7 +166,7 @@ def _print_warehouse(store: warehouse.Warehouse, loaded: dict[str, Any], again: 
         store.rows("SELECT number, opted_out_at, text, message_id FROM sms_opt_outs ORDER BY 2, 1"),
     )
     first, second = (sum(load["rows_loaded"] for load in run.values()) for run in (loaded, again))
-    console.print(f"The first load brought {first} rows, the second {second}: nothing is there twice.")
+    console.print(f"The first load brought {first} rows, the second {second}: no row is there twice.")
 
 
 def _print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -182,7 +182,7 @@ def _cells(columns: Sequence[str], row: Sequence[Any]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    """Write a value of any database's; an instant to the minute, in UTC."""
+    """Return a value of any database as text; an instant to the minute, in UTC."""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
     return "" if value is None else _ISO_MINUTE.sub(r"\1 \2", str(value))

@@ -1,8 +1,8 @@
-"""Two weeks of made-up history, as ``SmsToSqlOperator`` would have loaded it: always the same rows.
+"""Two weeks of fictional history, in the tables that ``SmsToSqlOperator`` loads: always the same rows.
 
-A clinic reminds of appointments on weekdays, sends invoices on Tuesdays and an offer on Fridays. On the 10th
-and 11th a mobile network is down. Offers make some people opt out; the gateway then declines what is still
-sent to them. One of them asks to be let in again, and opts out a second time.
+A clinic sends reminders of appointments on weekdays, invoices on Tuesdays, and an offer on Fridays. On the
+10th and 11th a mobile network is down. Offers make some people opt out. The gateway declines further texts
+to them. One of them opts in again, and opts out a second time.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ _NAMED = 0.9
 """The share of replies for which the gateway names a text."""
 
 _SOUTH_AFRICA = timedelta(hours=2)
-_LET_IN_AGAIN = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
+_OPTED_IN_AGAIN_AT = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 _NIGHTLY_LOAD = timedelta(hours=23)
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What one DAG sends.
+    """The sends of one DAG.
 
-    :param days: on which days, from 0.
-    :param hour: when, in UTC.
-    :param ahead: how long after they were submitted the texts are to leave.
-    :param size: to how many people.
-    :param replies: the share of them who reply.
-    :param opt_outs: the share of them who opt out.
+    :param days: the days on which it sends, from 0.
+    :param hour: the hour of its sends, in UTC.
+    :param size: the number of recipients.
+    :param ahead: the time from submission to departure of a text.
+    :param replies: the share of recipients who reply.
+    :param opt_outs: the share of recipients who opt out.
     """
 
     dag_id: str
@@ -83,21 +83,21 @@ CAMPAIGNS = (
 
 @dataclass
 class History:
-    """The rows of each table, as they come about."""
+    """The rows of each table, in the order of events."""
 
-    chance: Random = field(default_factory=lambda: Random(20260301))  # noqa: S311 - a story, no secret
+    random: Random = field(default_factory=lambda: Random(20260301))  # noqa: S311 - no secret
     hashes: KeyedHash = field(default_factory=lambda: KeyedHash("a key for the demo only"))
     deliveries: list[Row] = field(default_factory=list)
     incoming: list[Row] = field(default_factory=list)
-    spells: list[Row] = field(default_factory=list)
+    periods: list[Row] = field(default_factory=list)
 
-    def tell(self) -> History:
-        """Let the two weeks pass."""
+    def run(self) -> History:
+        """Simulate the two weeks."""
         for day in range(DAYS):
             for campaign in CAMPAIGNS:
                 if day in campaign.days:
                     self._send(campaign, day)
-            self._let_in_again(FIRST_DAY + timedelta(days=day))
+            self._opt_in_again(FIRST_DAY + timedelta(days=day))
         self._receive(
             self._number("27000009999"), FIRST_DAY + timedelta(days=5, hours=12), "Who is this?", None
         )
@@ -105,12 +105,12 @@ class History:
 
     def tables(self) -> dict[str, list[Row]]:
         """Return the rows of each table."""
-        current = {row["number"]: row for row in self.spells}
+        current = {row["number"]: row for row in self.periods}
         return {
             "deliveries": self.deliveries,
             "incoming": self.incoming,
             "opt_outs": list(current.values()),
-            "opt_outs_history": self.spells,
+            "opt_outs_history": self.periods,
         }
 
     def _send(self, campaign: Campaign, day: int) -> None:
@@ -124,7 +124,7 @@ class History:
                 text.update(state="cancelled", refund=campaign.cost)
             else:
                 self._arrive(text, is_outage=day in _OUTAGE)
-                self._answer(text, campaign)
+                self._respond(text, campaign)
 
     def _text(self, campaign: Campaign, at: datetime, position: int, person: int) -> Row:
         send_at = None if campaign.ahead is None else at.replace(second=0) + campaign.ahead
@@ -149,24 +149,24 @@ class History:
         }
 
     def _arrive(self, text: Row, *, is_outage: bool) -> None:
-        fate = self.chance.random()
+        outcome = self.random.random()
         arrives, fails = (0.62, 0.9) if is_outage else (0.95, 0.98)
-        state = MessageState.DELIVERED if fate < arrives else MessageState.FAILED
-        if fate > fails:
+        state = MessageState.DELIVERED if outcome < arrives else MessageState.FAILED
+        if outcome > fails:
             state = MessageState.SENT
         slowness = 900 if is_outage else 40
-        wait = timedelta(seconds=int(4 + slowness * self.chance.random() ** 3))
+        wait = timedelta(seconds=int(4 + slowness * self.random.random() ** 3))
         text.update(state=str(state), state_at=(text["send_at"] or text["submitted_at"]) + wait)
 
-    def _answer(self, text: Row, campaign: Campaign) -> None:
-        mood, wait = self.chance.random(), timedelta(minutes=3 + int(240 * self.chance.random() ** 2))
+    def _respond(self, text: Row, campaign: Campaign) -> None:
+        mood, wait = self.random.random(), timedelta(minutes=3 + int(240 * self.random.random() ** 2))
         if text["state"] != MessageState.DELIVERED:
             return
         at, number = (
             text["state_at"] + wait,
             {"number": text["number"], "number_key_id": text["number_key_id"]},
         )
-        named = text["message_id"] if self.chance.random() < _NAMED else None
+        named = text["message_id"] if self.random.random() < _NAMED else None
         if mood < campaign.opt_outs:
             message_id = self._receive(number, at, "STOP", named)
             self._opt_out(number, at, message_id)
@@ -195,15 +195,15 @@ class History:
             "last_seen_at": FIRST_DAY + timedelta(days=DAYS - 1) + _NIGHTLY_LOAD,
             "removed_at": None,
         }
-        self.spells.append(row)
+        self.periods.append(row)
 
-    def _let_in_again(self, today: datetime) -> None:
-        """Let the first who opted out come back, who then opts out after the next offer."""
-        if today.date() == _LET_IN_AGAIN.date():
+    def _opt_in_again(self, today: datetime) -> None:
+        """Opt the first person in again, who then opts out after the next offer."""
+        if today.date() == _OPTED_IN_AGAIN_AT.date():
             at = today + _NIGHTLY_LOAD
-            self.spells[0].update(last_seen_at=at - timedelta(days=1), removed_at=at)
-        elif self.spells and today == FIRST_DAY + timedelta(days=CAMPAIGNS[-1].days[-1]):
-            number = {name: self.spells[0][name] for name in ("number", "number_key_id")}
+            self.periods[0].update(last_seen_at=at - timedelta(days=1), removed_at=at)
+        elif self.periods and today == FIRST_DAY + timedelta(days=CAMPAIGNS[-1].days[-1]):
+            number = {name: self.periods[0][name] for name in ("number", "number_key_id")}
             at = today + timedelta(hours=15)
             self._opt_out(number, at, self._receive(number, at, "Stop it", None))
 
@@ -211,24 +211,24 @@ class History:
         return any(
             row["number"] == number
             and row["opted_out_at"] <= at
-            and (row["removed_at"] is None or at < _LET_IN_AGAIN)
-            for row in self.spells
+            and (row["removed_at"] is None or at < _OPTED_IN_AGAIN_AT)
+            for row in self.periods
         )
 
     def _some_people(self, size: int) -> Iterator[int]:
         people = list(range(_PEOPLE))
         for _ in range(size):
-            yield people.pop(int(self.chance.random() * len(people)))
+            yield people.pop(int(self.random.random() * len(people)))
 
     def _number(self, number: str) -> Row:
         return {"number": self.hashes.of(number), "number_key_id": self.hashes.key_id}
 
 
 def warehouse() -> sqlite3.Connection:
-    """Return a database in memory, with the tables and their rows."""
+    """Return a database in memory with the tables and their rows."""
     dialect = DIALECTS["sqlite"]
     database = sqlite3.connect(":memory:")
-    for table, rows in History().tell().tables().items():
+    for table, rows in History().run().tables().items():
         columns = COLUMNS[table]
         kinds = ", ".join(f"{name} {dialect.types[kind]}" for name, kind in columns.items())
         database.execute(f"CREATE TABLE {table} ({kinds})")
@@ -239,7 +239,7 @@ def warehouse() -> sqlite3.Connection:
 
 
 def _minute(column: str, at: datetime) -> Row:
-    """Return a moment as a gateway states it: to the minute, in its own time zone."""
+    """Return an instant in the gateway's format: to the minute, in its own time zone."""
     return {column: at.replace(second=0), f"{column}_wire": f"{at + _SOUTH_AFRICA:%Y%m%d%H%M}"}
 
 

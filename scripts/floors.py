@@ -1,6 +1,6 @@
-"""Write constraints that pin each declared dependency to its floor, and developers' tools as elsewhere.
+"""Print constraints that pin each declared dependency to its floor, and developers' tools as usual.
 
-Everything else is left to the installer: what an older Airflow needs is not what ``constraints.txt`` pins.
+The installer chooses everything else: an older Airflow needs other versions than ``constraints.txt`` pins.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _FLOOR = re.compile(r"(?P<name>[\w.-]+)>=(?P<version>[\w.]+)")
 
 
 def floors() -> dict[str, str]:
-    """Return the oldest version that is declared of each dependency of the project and its extras.
+    """Return the oldest declared version of each dependency of the project and its extras.
 
-    :raises ValueError: naming a dependency that is declared in another way than ``name>=version``.
+    :raises ValueError: for a dependency that is not declared as ``name>=version``; the error names it.
     """
     project = _declared()["project"]
     extras = project["optional-dependencies"].values()

@@ -8,7 +8,7 @@ VOCABULARY = ("exceptions", "messages", "gsm7")
 
 
 def public_modules() -> list[str]:
-    """Return those that the provider info names, and the vocabulary."""
+    """Return the modules that the provider info names, and the vocabulary."""
     info = get_provider_info()
     named = [
         module

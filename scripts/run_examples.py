@@ -1,8 +1,8 @@
-"""Run example DAGs through Airflow, one after the other, as their names come in on standard input.
+"""Run example DAGs through Airflow, one after the other, by their names on standard input.
 
-For each line ``NAME``, runs ``example_dags/NAME.py`` with ``dag.test()`` and answers with a line of JSON:
-``{"state": "success", "results": {task_id: return value}}``. One process serves them all, as Airflow takes
-seconds to start. What Airflow logs goes to standard error.
+For each line ``NAME``, runs ``example_dags/NAME.py`` with ``dag.test()`` and prints a line of JSON:
+``{"state": "success", "results": {task_id: return value}}``. One process runs all of them, because Airflow
+takes seconds to start. Airflow's log goes to standard error.
 """
 
 from __future__ import annotations

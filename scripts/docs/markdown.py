@@ -18,10 +18,10 @@ def grid(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def names(words: Iterable[str]) -> str:
-    """Return names, with commas between."""
+    """Return names, separated by commas."""
     return ", ".join(f"`{word}`" for word in words)
 
 
 def paragraph(text: str) -> str:
-    """Return a text on lines of the usual width."""
+    """Return a text, wrapped to the usual width."""
     return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,6 +1,6 @@
-"""Pages are Markdown files that people edit. Only the blocks between two marks are written by this package.
+"""Markdown pages that people edit. This package writes only the blocks between two marks.
 
-A block is ``<!-- generated: NAME -->``, what the code says, and ``<!-- end -->``.
+A block is ``<!-- generated: NAME -->``, the generated text, and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARK = re.compile(r"<!-- (?:generated: (?P<name>\S+)|end) -->")
 
 
 class MarkError(ValueError):
-    """A page has a block that is not known, or one without a beginning or an end."""
+    """A page has an unknown block, or a block without a beginning or an end."""
 
 
 def pages() -> list[Path]:
@@ -29,12 +29,12 @@ def pages() -> list[Path]:
 
 
 def blocks() -> dict[str, str]:
-    """Return what stands in each block, by its name."""
+    """Return the content of each block, by its name."""
     return {**tables.blocks(), **answers.blocks()}
 
 
 def fresh_files() -> dict[Path, str]:
-    """Return what stands in each page and plot, by its path, with every block as the code says it now."""
+    """Return the content of each page and plot, by its path, with every block generated afresh."""
     content = blocks()
     plots = {FOLDER / name: plot for name, plot in answers.plots().items()}
     return {path: filled(path.read_text(), content) for path in pages()} | plots

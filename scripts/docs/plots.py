@@ -1,4 +1,4 @@
-"""Plots of what the views answer, as SVG."""
+"""Plots of the answers of the views, as SVG."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 320, 52, 118, 46, 40
 _FLOOR, _BEYOND = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
 _INK, _FAINT, _GREY, _ALARM = "#333333", "#dddddd", "#777777", "#c1121f"
 _COLOURS = {"appointments": "#0072b2", "invoices": "#009e73", "offers": "#d55e00"}
-"""Told apart by colour-blind people, too."""
+"""Colour-blind people can tell them apart, too."""
 
 _DAY_WIDTH = (_BEYOND - _LEFT) / DAYS
 _BAR_WIDTH = 24
 
 
 def delivery_plot(rows: Sequence[Row]) -> str:
-    """Return the shares that arrived, a line for each DAG."""
+    """Return a plot of the delivered shares, with a line for each DAG."""
     title = _text(
         _LEFT, 24, "Share of the accepted texts that arrived, by the day they were submitted", size=15
     )
@@ -60,7 +60,7 @@ def _series(rows: Sequence[Row]) -> Iterator[str]:
             for row in rows
             if row["dag_id"] == dag_id
         ]
-        # Over days on which nothing was sent there is no line.
+        # No line crosses days without a send.
         yield from (
             _line(*one, *other, colour=colour, width=2)
             for one, other in pairwise(points)
@@ -77,7 +77,7 @@ def _legend() -> Iterator[str]:
 
 
 def opt_out_plot(rows: Sequence[Row]) -> str:
-    """Return the texts after an opt-out, two bars for each day."""
+    """Return a plot of the texts after an opt-out, with two bars for each day."""
     days = range(max(row["days_since"] for row in rows) + 1)
     stopped, sent = (_counts(rows, days, what) for what in ("stopped", "sent"))
     centres = [_LEFT + (_BEYOND - _LEFT) * (day + 0.5) / len(days) for day in days]

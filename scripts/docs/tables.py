@@ -1,4 +1,4 @@
-"""What the code says of the ledger's tables, of the datasets, and of connections."""
+"""Blocks on the ledger's tables, the datasets, and connections, generated from the code."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scripts.check_history import Findings, Job, Known, judge
+from scripts.check_history import Findings, Job, LedgerRow, compare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,15 +91,17 @@ def run(*arguments: str, home: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-def history(row: Known | None, *texts: dict[str, Any], ending: str = "done", spent: int = 1) -> Findings:
-    """Judge a task with one recipient."""
+def history(row: LedgerRow | None, *texts: dict[str, Any], ending: str = "done", spent: int = 1) -> Findings:
+    """Compare the history of a task with one recipient."""
     job = Job(0, row.guarantee if row else "exactly_once", [NUMBER], ending=ending)
-    return judge([job], [row] if row else [], texts, Decimal(spent))
+    return compare([job], [row] if row else [], texts, Decimal(spent))
 
 
-def known(state: str, message_id: int | None = 1, guarantee: str = "exactly_once", cost: int = 1) -> Known:
+def known(
+    state: str, message_id: int | None = 1, guarantee: str = "exactly_once", cost: int = 1
+) -> LedgerRow:
     text = "Text of task 0"
-    return Known("send_0000", guarantee, NUMBER, text, state, message_id, Decimal(cost))
+    return LedgerRow("send_0000", guarantee, NUMBER, text, state, message_id, Decimal(cost))
 
 
 def text(message_id: int = 1, **values: Any) -> dict[str, Any]:
@@ -114,14 +116,16 @@ def test_a_history_in_which_all_is_well_is_not_broken() -> None:
     assert not history(known("accepted", 2, "at_least_once"), text(1), text(2), spent=2).is_broken
 
 
-def changed_history(*rows: Known, texts: Sequence[dict[str, Any]] = (), is_gone: bool = False) -> Findings:
-    """Judge a task with one recipient, to whom its first list had another text than the last one has.
+def changed_history(
+    *rows: LedgerRow, texts: Sequence[dict[str, Any]] = (), is_gone: bool = False
+) -> Findings:
+    """Compare the history of a task with one recipient, who has another text in the first list.
 
     :param is_gone: whether the last list has none.
     """
     job = Job(0, "exactly_once", [] if is_gone else [NUMBER], ending="done")
     job.earlier, job.rewritten = {(job.text, NUMBER)}, {NUMBER}
-    return judge([job], rows, texts, Decimal(len(texts)))
+    return compare([job], rows, texts, Decimal(len(texts)))
 
 
 def test_a_list_that_changed_needs_no_text_to_who_is_gone_or_has_the_earlier_one() -> None:

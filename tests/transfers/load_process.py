@@ -210,12 +210,11 @@ def end(child: int, reading: int) -> dict[str, Any]:
 
 def measure(order: Order) -> dict[str, Any]:
     """Load here, and return resident megabytes: before, and at most. Linux alone tells."""
-    from scripts.bench_memory import _PEAK_TO_FORGET, _megabytes
+    from scripts import process_memory
 
-    _PEAK_TO_FORGET.write_text("5")
-    start = _megabytes("VmRSS")
+    start = process_memory.reset_peak()
     ending = carry_out(order)
-    return {"start": start, "peak": _megabytes("VmHWM"), "error": ending.error}
+    return {"start": start, "peak": process_memory.peak(), "error": ending.error}
 
 
 def main(modules: Sequence[str], arguments: Sequence[str]) -> None:

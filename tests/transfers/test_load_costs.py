@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from scripts import bench_memory
+from scripts import process_memory
 from scripts.bulk_gateways import BulkGateways
 from tests.support.databases import CONN_ID
 from tests.support.lists import connection_to
@@ -87,7 +87,7 @@ def growth(database: Database, gateways: BulkGateways, dataset: str, rows: int) 
     return found
 
 
-@pytest.mark.skipif(not bench_memory.is_known(), reason="NO MEASURE OF MEMORY on this system")
+@pytest.mark.skipif(not process_memory.is_known(), reason="NO MEASURE OF MEMORY on this system")
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
 @pytest.mark.parametrize("dataset", ["incoming", "opt_outs"])
 def test_memory_grows_by_the_same_few_megabytes_whatever_is_loaded(
