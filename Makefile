@@ -1,63 +1,63 @@
-# Five verbs run everything: demo, test, check, prove, bench. Each sets up what it needs, once.
+# Five verbs run everything: demo, test, check, prove, bench. Each installs its requirements, once.
 # Two more try other versions of the dependencies: lowest, newest.
 
 PYTHON ?= python3
 VENV ?= .venv
 WAREHOUSE ?= sqlite
-# Of tests, that run side by side: one more than there are cores, as tests wait for disks and servers half the time.
+# Processes for tests: one more than there are cores, because tests wait for disks and servers half the time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
-# Of proofs: one marker, or some; ALL=1 runs every cell of the crash matrix, and a thousand waits at once.
+# Markers of the proofs to run. ALL=1 runs every cell of the crash matrix, and a thousand waits at once.
 LANES ?= database or crash or airflow
 ALL ?=
 BIN := $(VENV)/bin
 PYTEST := -m pytest --numprocesses $(WORKERS)
-# Neighbours share fixtures: a process gets many of them at once, and takes over from one that has more left.
+# Neighbouring tests share fixtures: a process gets many of them at once, and takes over tests from others.
 QUICK := $(PYTEST) --dist worksteal -m "not database and not crash and not airflow"
-# The tests of a file that starts an Airflow stay in one process; the longest files begin first.
+# The tests of a file that starts an Airflow stay in one process. The longest files begin first.
 PROOFS := $(PYTEST) --dist loadgroup -m "$(LANES)"
 INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python $(INSTALL)
 EXTRAS := lineage,messaging,postgres,sqlite
 
-# The quick tests that go through a dependency; all of them would take twice as long.
+# The quick tests that use a dependency; all quick tests would take twice as long.
 TOUCHED := $(addprefix tests/, cli/test_sms_commands.py gateways/test_streams.py gateways/test_transport.py \
 	gateways/test_wire.py hooks ledger/test_sql_ledger.py operators/test_native_rendering.py operators/test_send.py \
 	sensors transfers/test_databases.py transfers/test_lineage.py transfers/test_sms_to_sql.py triggers \
 	test_dependencies.py test_phone.py test_phone_properties.py test_provider.py)
 
-# Without bytecode every Airflow command takes twice as long.
+# Without bytecode, every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check prove bench lowest newest clean
 
-help:  ## Say what there is.
+help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
 demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this machine.
 	@$(BIN)/python -m scripts.demo --warehouse $(WAREHOUSE)
 
-test: $(VENV)/.dev  ## Run the tests that are quick.
+test: $(VENV)/.dev  ## Run the quick tests.
 	@$(BIN)/python $(QUICK) $(ARGS)
 
-check: $(VENV)/.dev  ## Lint, check types, and hold the import law.
+check: $(VENV)/.dev  ## Lint, check types, and check the import law.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-prove: $(VENV)/.dev  ## Run the long proofs: real databases, workers that are killed, a real scheduler and triggerer.
+prove: $(VENV)/.dev  ## Run the long proofs: real databases, killed workers, a real scheduler and triggerer.
 	@$(if $(ALL),PROVE_ALL=1) $(BIN)/python $(PROOFS) $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure, side by side in one run.
 	@$(BIN)/python -m scripts.bench
 
-lowest: $(VENV)-lowest/.ready  ## Run the quick tests on the oldest dependencies that are declared.
+lowest: $(VENV)-lowest/.ready  ## Run the quick tests on the oldest declared dependencies.
 	@$(VENV)-lowest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
-newest: $(VENV)-newest/.ready  ## Run the quick tests on the newest dependencies there are.
+newest: $(VENV)-newest/.ready  ## Run the quick tests on the newest dependencies.
 	@$(VENV)-newest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
-clean:  ## Remove the environments and all that was built.
+clean:  ## Remove the environments and everything that was built.
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # pip reads dependency groups since 25.1.
@@ -73,7 +73,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	@echo "Installing what the tests need ..."
+	@echo "Installing the requirements of the tests ..."
 	@$(PIP) --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 

@@ -1,10 +1,10 @@
 """Send each patient a reminder of their own, and wait until the phones have it.
 
-Numbers and names are fetched while the task runs, by a function that the operator calls: what it returns goes
-to the gateway and to nowhere else. A task of its own that returned the numbers would leave them in XCom.
+A function that the operator calls while the task runs returns numbers and names. They go to the gateway and
+nowhere else. A separate task that returned the numbers would leave them in XCom.
 
-The sensor waits without a worker (``deferrable=True``) and ends when every text has arrived or failed, or as
-soon as fewer than half can still arrive. What follows gets counts, in ``wait.output``.
+The sensor waits without a worker (``deferrable=True``). It ends when every text has arrived or failed, or as
+soon as fewer than half can still arrive. The next task gets counts, in ``wait.output``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from airflow.sdk import DAG, task
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 
-# Stands for a table of yours. No phone has these numbers; what each does in the sandbox stands beside it.
+# Replace this by a table of yours. No phone has these numbers. Each comment says what the sandbox does.
 APPOINTMENTS = [
     ("Ann", "27000000101", "09:00"),  # receives
     ("Ben", "27000000102", "09:30"),  # receives
-    ("Cat", "27000000020", "10:00"),  # receives, and answers YES
-    ("Dan", "27000000021", "10:30"),  # receives, and answers STOP
-    ("Eve", "27000000005", "11:00"),  # declined: not a number that can be texted
+    ("Cat", "27000000020", "10:00"),  # receives, and replies YES
+    ("Dan", "27000000021", "10:30"),  # receives, and replies STOP
+    ("Eve", "27000000005", "11:00"),  # declined: a number that cannot be texted
 ]
 
 
 def reminders(**_: Any) -> list[dict[str, str]]:
-    """Return a text and a number for each appointment. In your DAG: a query, through a hook."""
+    """Return a text and a number for each appointment. In your DAG, query them through a hook."""
     return [
         {
             "text": f"Hi {name}, see you tomorrow at {time}. Reply YES to confirm or STOP to opt out.",
@@ -41,7 +41,7 @@ def reminders(**_: Any) -> list[dict[str, str]]:
 
 @task
 def report(counts: dict[str, Any]) -> str:
-    """Say how it went; counts and credits, no numbers."""
+    """Return a summary with counts and credits, without numbers."""
     return f"{counts['delivered']} of {counts['total']} reminders arrived, for {counts['cost']} credits."
 
 

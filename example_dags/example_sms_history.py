@@ -1,14 +1,14 @@
-"""Keep the history of texts in a warehouse, and look into it each night.
+"""Keep the history of texts in a warehouse, and query it each night.
 
-Four loads bring what happened into tables: the texts that were sent with `ledger_conn_id="warehouse"` and
-what became of them, replies, opt-outs, and what waits for its time. Each brings what its table lacks, so a
-night that is retried, repeated or left out does no harm. Then views answer what is asked first, such as the
-delivery rate of each DAG, and the last task fails if anybody was texted who had opted out.
+Four loads fill tables: the texts that were sent with `ledger_conn_id="warehouse"` and their delivery states,
+replies, opt-outs, and scheduled texts. Each load adds the rows that its table lacks, so that a night may be
+retried, repeated or left out. Then views answer common questions, such as the delivery rate of each DAG. The
+last task fails if anybody was texted after an opt-out.
 
-Numbers are kept here as they are. With `privacy="keyed_hash"` in all loads, and a `hash_secret` in the extras
-of the SMS connection, the tables hold hashes of them, which can be joined all the same.
+The tables have the plain numbers. With `privacy="keyed_hash"` in all loads, and a `hash_secret` in the extras
+of the SMS connection, they have hashes instead, which can be joined, too.
 
-`warehouse` is any connection to PostgreSQL, MySQL, MariaDB or SQLite. The tables are made on the first run.
+`warehouse` is any connection to PostgreSQL, MySQL, MariaDB or SQLite. The first run creates the tables.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Find out each night what became of the texts that were sent.
+"""Refresh the delivery states of sent texts each night.
 
-A send with `ledger_conn_id` writes what the gateway accepted into tables of your warehouse. Whether a text
-arrived the gateway knows later, and it forgets after 90 days. The first task asks about every text whose end
-is not known yet, a thousand per request, and writes the answers into the same tables; the second one reads a
-view on them. Both return counts, neither numbers nor texts.
+A send with `ledger_conn_id` writes the accepted texts into tables of your warehouse. The gateway learns later
+whether a text arrived, and forgets it after 90 days. The first task asks about every text without a final
+state, a thousand per request, and writes the answers into the same tables. The second task reads a view on
+them. Both return counts, neither numbers nor texts.
 
-A night that fails goes on where it stopped when it is retried. A night that is left out does no harm: the
-next one asks about its texts too.
+The retry of a night that failed continues where it stopped. A night may be left out, because the next one
+asks about its texts, too.
 
-`warehouse` is the connection that the sends were given as `ledger_conn_id`. The tables are made on the first
-run.
+`warehouse` is the connection that the sends have as `ledger_conn_id`. The first run creates the tables.
 """
 
 from __future__ import annotations

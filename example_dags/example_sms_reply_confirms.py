@@ -1,13 +1,13 @@
-"""A reply "YES" to a reminder confirms the appointment, and is thanked for.
+"""A reply "YES" to a reminder confirms the appointment, and the DAG sends a text to say thank you.
 
-The watcher looks for replies in the triggerer; a first word of "yes", in whatever case, starts the DAG. An
-event carries ids and the matched keyword, neither number nor text. ``in_reply_to`` is the id of the last text
-sent to that phone: the reminder, which is in the table ``appointments`` and in the ledger of what sent it
-(``ledger_conn_id="warehouse"``).
+The watcher looks for replies in the triggerer. A reply whose first word is "yes", in upper or lower case,
+starts the DAG. An event has ids and the matched keyword, neither number nor text. ``in_reply_to`` is the id
+of the last text to that phone. This is the reminder, which is in the table ``appointments`` and in the ledger
+of its send (``ledger_conn_id="warehouse"``).
 
-Airflow may put several events into one run, and may repeat one after a crash. So a task looks at every event
-of its run, and what it does may be done twice: an appointment that is confirmed again is confirmed, and a
-text with an ``idempotency_key`` goes out once.
+Airflow may put several events into one run, and may repeat one after a crash. So each task looks at every
+event of its run, and may safely run twice: a second confirmation changes nothing, and a text with an
+``idempotency_key`` goes out once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ replies = Asset(
 
 @task
 def confirm(triggering_asset_events: Any = None) -> list[int]:
-    """Confirm the appointments that were answered for, and return the ids of their reminders."""
+    """Confirm the appointments of the replies, and return the ids of their reminders."""
     answers = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
     answered = {answer["in_reply_to"] for answer in answers} - {None}
     warehouse = BaseHook.get_hook("warehouse")
@@ -49,7 +49,7 @@ def confirm(triggering_asset_events: Any = None) -> list[int]:
 
 
 def who_answered(context: Context, **_: Any) -> str:
-    """Look up whom a reminder went to, while the task runs, so that the number is stored nowhere else."""
+    """Return the number of a reminder. It is looked up while the task runs, and stored nowhere else."""
     ti = context["ti"]
     reminder = ti.xcom_pull(task_ids="confirm")[ti.map_index]
     warehouse = BaseHook.get_hook("warehouse")

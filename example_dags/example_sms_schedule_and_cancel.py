@@ -1,10 +1,10 @@
-"""Schedule a text, and take it back.
+"""Schedule a text, and cancel it.
 
-The gateway keeps the text until its minute comes, so the DAG need not run then. Until that minute it can be
-cancelled, and its cost comes back.
+The gateway keeps the text until its minute, so the DAG need not run then. Until that minute the text can be
+cancelled, and its cost is refunded.
 
-``send_at`` must say its time zone, and must lie ahead: WinSMS sends a text with a past time at once, so one
-is refused. Here the text is taken back at once; in your DAG, a branch would say whether.
+``send_at`` must have a time zone and lie in the future. A past time is refused, because WinSMS would send the
+text at once. This DAG always cancels the text; in your DAG, a branch decides.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The smallest DAG: one operator, one text, one phone. The connection ``winsms_default`` holds the API key.
 
-The number is one that no phone has; in the sandbox it receives. Put your own in its place. A number written
-into a DAG file can be read by all who may read the DAG; the other examples show how to fetch it at run time.
+No phone has this number; in the sandbox it receives texts. Replace it by your own. Everybody who may read the
+DAG can read a number in its file. The other examples show how to fetch numbers at run time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ with DAG(
         task_id="tell_ann",
         text="Hi Ann, the nightly load of {{ dag_run.run_after | ds }} is done.",
         to="+27 00 000 0101",
-        # A retry sends nothing twice: it goes on where the try before it stopped.
+        # A retry sends nothing twice: it continues where the previous try stopped.
         retries=2,
     )

@@ -1,9 +1,9 @@
-"""Bring replies and opt-outs into a warehouse table.
+"""Load replies and opt-outs into tables of a warehouse.
 
-The first run loads all there is, each later one what is new. The table itself is the memory: a run that dies
-leaves no half of a load, and a run that is repeated loads nothing twice.
+The first run loads all rows, each later run the new ones. State lives in the target table; there is no
+separate cursor. A run that is killed leaves no partial load, and a repeated run loads no row twice.
 
-``warehouse`` is any connection of Airflow's that speaks SQL. The tables are made on the first run.
+``warehouse`` is any Airflow connection to an SQL database. The first run creates the tables.
 """
 
 from __future__ import annotations
