@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         AsyncGenerator,
         Awaitable,
         Callable,
+        Container,
         Generator,
         Hashable,
         Iterable,
@@ -165,6 +166,7 @@ class SharedPoll:
         self._someone_came = asyncio.Event()
         self._wakes_at = math.inf
         self._not_before = -math.inf
+        self._held_ledgers: set[LedgerAddress] = set()
         self._failures = 0
         self._trouble = ""
         self._unreadable = UnreadableIds()
@@ -447,12 +449,14 @@ class SharedPoll:
         rest: Iterator[MessageId] = iter(())
         try:
             for subscription in _taken_from(due):
-                if subscription.over.done() or not subscription.is_due(now):
+                if subscription.over.done() or self._is_being_held(subscription):
+                    continue
+                if not subscription.is_due(now):
                     continue
                 subscription.put_off(now)
                 rest = subscription.texts.open_ids()
                 for message_id in rest:
-                    if subscription.over.done() or subscription.is_held:
+                    if subscription.over.done() or subscription.is_held or self._is_being_held(subscription):
                         break
                     if message_id in seen:
                         continue
@@ -466,6 +470,9 @@ class SharedPoll:
         except GeneratorExit:
             self._missed.extend((*rest, *missed))
             raise
+
+    def _is_being_held(self, subscription: Subscription) -> bool:
+        return subscription.ledger in self._held_ledgers
 
     def _is_wanted(self, message_id: MessageId) -> bool:
         """Whether one who still waits has not heard the last of an id."""
@@ -552,20 +559,28 @@ class SharedPoll:
         if error.is_permanent:
             await self._end(lambda subscription: subscription.ledger == ledger, error)
             return
-        subscriptions = [
-            subscription
-            for subscription in self._waiters
-            if subscription.ledger == ledger and not subscription.over.done()
-        ]
         until = self._around.now() + LEDGER_PAUSE
-        for subscription in subscriptions:
-            subscription.hold(max(until, subscription.due_at), str(error))
-        for subscription in lost:
-            subscription.hold(until, str(error))
-        waits = pluralize(len(subscriptions), "wait")
+        self._held_ledgers.add(ledger)
+        try:
+            count = await self._hold_all(ledger, set(lost), until, str(error))
+        finally:
+            self._held_ledgers.discard(ledger)
+        waits = pluralize(count, "wait")
         self._around.log.warning(
             "%s Asking and writing again in %.0f seconds; %s.", error, LEDGER_PAUSE, waits
         )
+
+    async def _hold_all(
+        self, ledger: LedgerAddress, lost: Container[Subscription], until: float, why: str
+    ) -> int:
+        """Hold back the waits of a ledger, and return how many there are."""
+        count = 0
+        async with aclosing(self._present()) as present:
+            async for subscription in present:
+                if subscription.ledger == ledger:
+                    count += 1
+                    subscription.hold(until if subscription in lost else max(until, subscription.due_at), why)
+        return count
 
 
 def _taken_from(subscriptions: deque[Subscription]) -> Iterator[Subscription]:

@@ -901,6 +901,35 @@ async def test_a_ledger_that_cannot_be_written_is_not_tried_for_each_of_its_text
     await cancel(tasks[-1])
 
 
+class CountedHold(Subscription):
+    """Counts how many are held back."""
+
+    held: ClassVar[ByTurn]
+
+    def hold(self, until: float, why: str) -> None:
+        self.held.count()
+        super().hold(until, why)
+
+
+@in_virtual_time
+async def test_others_have_their_turn_while_many_waits_of_a_ledger_are_held_back() -> None:
+    """And none of them is asked for meanwhile, or the ledger would be tried again for it."""
+    CountedHold.held = ByTurn()
+    there = MemoryGateway(WIDE, max_concurrent_requests=2)
+    books = Books(cannot_be_written(BOOK, LedgerUnavailable("The database is away.")))
+    waits = [subscription([place], ledger=BOOK) for place in range(20_000)]
+    held = [CountedHold(one.texts, one.schedule, FIRST_AT, one.end_at, BOOK) for one in waits]
+    tasks = attending(there, *held, books=books)
+    await until(FIRST_AT + LEDGER_PAUSE - 1)
+    assert len(there.requests) == len(books.tries) == 2
+    assert CountedHold.held.counts.total() == 2 * len(held)
+    assert max(CountedHold.held.counts.values()) <= 4000
+    books.fails = lambda _: None
+    deliver(there, range(20_000))
+    await asyncio.gather(*tasks)
+    assert all(one.texts.outcome().is_success for one in held)
+
+
 @in_virtual_time
 async def test_a_permanent_fault_of_a_ledger_ends_its_own_waits_alone() -> None:
     there = MemoryGateway()
