@@ -72,12 +72,19 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def runner(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
-    """Airflow's task runner, with ``winsms_default`` leading to the sandbox, whose time operators go by."""
+    """Airflow's task runner, with ``winsms_default`` leading to the sandbox, whose time operators go by.
+
+    Requests that an operator repeats are repeated at once.
+    """
     from airflow_provider_winsms.operators import sms
     from tests.support.clock import clock_of
+    from tests.support.hooks import prompt_hook
     from tests.support.task_runner import TaskRunner
 
-    for operator in (sms.SmsSendOperator, sms.SmsSendBatchOperator, sms.SmsRefreshStatusOperator):
+    sends = (sms.SmsSendOperator, sms.SmsSendBatchOperator)
+    for operator in (*sends, sms.SmsRefreshStatusOperator):
         monkeypatch.setattr(operator, "clock", clock_of(sandbox))
+    for asks in (*sends, sms.SmsRefreshStatusOperator, sms.SmsCancelScheduledOperator):
+        monkeypatch.setattr(asks, "hook_of", staticmethod(prompt_hook))
     connection = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key}
     return TaskRunner({"winsms_default": connection})

@@ -84,6 +84,8 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         "on_not_cancelled": partial(check_choice, choices=Tolerance),
     }
     ui_color = "#f3e3d0"
+    hook_of = staticmethod(SmsHook.of)
+    """Finds the hook of the gateway; a seam for tests."""
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         """Cancel, and return what became of it, in counts."""
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            hook = SmsHook.of(self.sms_conn_id)
+            hook = self.hook_of(self.sms_conn_id)
             with self._history() as history:
                 ids = self._ids(hook, history)
                 return self._cancel(hook, ids, _journal(context, history))

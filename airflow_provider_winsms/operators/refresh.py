@@ -74,6 +74,8 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
     }
     ui_color = "#e3dcf3"
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    hook_of = staticmethod(SmsHook.of)
+    """Finds the hook of the gateway; a seam for tests."""
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            hook = SmsHook.of(self.sms_conn_id)
+            hook = self.hook_of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
                 place = RefreshPlace(AirflowTaskStore(context), self._identity(context))
                 self._refresh = StatusRefresh(hook, history, place, self.log)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def test_a_try_after_a_success_returns_the_same_and_sends_nothing(
     guarantee: str, is_cleared: bool, world: SendWorld, runner: TaskRunner
 ) -> None:
-    runner.run(world.send(guarantee=guarantee))
+    world.run(guarantee=guarantee)
     first, requests_before = runner.result, len(world.sandbox.requests())
     world.sandbox.advance(86_400)
     if is_cleared:
         runner.clear()
-    assert runner.run(world.send(guarantee=guarantee)).error is None
+    assert world.run(guarantee=guarantee) is None
     assert without_balance(runner.result) == without_balance(first)
     assert len(world.sandbox.requests()) == requests_before
     assert world.texts == once(ANN, BEN)
@@ -39,12 +39,12 @@ def test_a_retry_resumes_at_the_first_request_without_an_outcome(
 ) -> None:
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=skip, retry_after=3600)
     runner.retries = 1
-    error = runner.run(world.send(to=MANY, guarantee=guarantee)).error
+    error = world.run(to=MANY, guarantee=guarantee)
     assert isinstance(error, GatewayUnavailable)
     assert not isinstance(error, AirflowFailException)
     assert runner.reported["state"] != "failed"
     assert world.asked("smsSend") == skip + 1
-    assert runner.run(world.send(to=MANY, guarantee=guarantee)).error is None
+    assert world.run(to=MANY, guarantee=guarantee) is None
     assert world.asked("smsSend") == 4
     assert world.texts == once(*MANY)
     assert runner.result["accepted"] == 2500
@@ -60,7 +60,7 @@ def test_the_log_says_what_an_earlier_try_sent_and_what_this_one_did(
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
     runs = []
     for _ in range(3):
-        runner.run(world.send(to=MANY, guarantee=guarantee))
+        world.run(to=MANY, guarantee=guarantee)
         runs.append(capsys.readouterr().out)
         if is_cleared:
             runner.clear()
@@ -88,8 +88,8 @@ def test_a_text_that_is_looked_up_was_sent_by_the_earlier_try(
 def test_the_result_of_a_send_over_two_tries_is_that_of_one(world: SendWorld, runner: TaskRunner) -> None:
     to = [*MANY, "27000000005", MANY[0]]
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
-    runner.run(world.send(to=to))
-    runner.run(world.send(to=to))
+    world.run(to=to)
+    world.run(to=to)
     assert without_balance(runner.result) == {
         "batch": runner.result["batch"],
         "message_ids": [row["apiMessageId"] for row in world.live],
@@ -108,10 +108,10 @@ def test_what_was_recorded_is_returned_though_its_time_has_passed(
     guarantee: str, world: SendWorld, runner: TaskRunner
 ) -> None:
     task = {"send_at": world.now().add(hours=1), "guarantee": guarantee}
-    runner.run(world.send(**task))
+    world.run(**task)
     first = runner.result
     world.sandbox.advance(7200)
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert runner.result["message_ids"] == first["message_ids"]
     assert world.texts == once(ANN, BEN)
 
@@ -122,9 +122,9 @@ def test_what_is_still_to_be_submitted_when_its_time_has_passed_is_refused(
 ) -> None:
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
     task = {"to": MANY, "send_at": world.now().add(hours=1), "guarantee": guarantee}
-    runner.run(world.send(**task))
+    world.run(**task)
     world.sandbox.advance(7200)
-    error = runner.run(world.send(**task)).error
+    error = world.run(**task)
     assert isinstance(error, InvalidMessage)
     assert isinstance(error, AirflowFailException)
     assert "The time of 1000 texts has passed" in str(error)

@@ -22,15 +22,15 @@ def test_a_try_after_the_account_was_topped_up_sends_to_those_it_could_not_pay_f
 ) -> None:
     runner.retries = 2
     world.sandbox.set_account(credit_balance=15)
-    error = runner.run(world.send(to=MANY[:50], guarantee=guarantee)).error
+    error = world.run(to=MANY[:50], guarantee=guarantee)
     assert isinstance(error, OutOfCredits)
     assert not isinstance(error, AirflowFailException)
     assert runner.reported["state"] != "failed"
     assert "15 accepted, 5 declined (5 x no_credits), 0 unknown, 30 not tried" in str(error)
     assert world.texts == once(*MANY[:15])
-    assert isinstance(runner.run(world.send(to=MANY[:50], guarantee=guarantee)).error, OutOfCredits)
+    assert isinstance(world.run(to=MANY[:50], guarantee=guarantee), OutOfCredits)
     world.sandbox.set_account(credit_balance=10_000)
-    assert runner.run(world.send(to=MANY[:50], guarantee=guarantee)).error is None
+    assert world.run(to=MANY[:50], guarantee=guarantee) is None
     assert world.texts == once(*MANY[:50])
     assert runner.result["rejected"] == {}
     assert runner.result["accepted"] == 50
@@ -39,16 +39,14 @@ def test_a_try_after_the_account_was_topped_up_sends_to_those_it_could_not_pay_f
 
 
 @pytest.mark.usefixtures("ten_a_request")
-def test_a_later_round_sends_to_those_of_several_requests_at_once(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_later_round_sends_to_those_of_several_requests_at_once(world: SendWorld) -> None:
     """Its one request has recipients of two earlier ones."""
     world.sandbox.set_account(credit_balance=7)
-    runner.run(world.send(to=MANY[:15]))
+    world.run(to=MANY[:15])
     world.sandbox.set_account(credit_balance=3)
-    runner.run(world.send(to=MANY[:15]))
+    world.run(to=MANY[:15])
     world.sandbox.set_account(credit_balance=10_000)
-    assert runner.run(world.send(to=MANY[:15])).error is None
+    assert world.run(to=MANY[:15]) is None
     assert world.texts == once(*MANY[:15])
 
 
@@ -62,7 +60,7 @@ def test_a_barred_account_fails_at_once_and_a_clear_sends_the_rest(
 ) -> None:
     runner.retries = 3
     world.after[1] = lambda: world.sandbox.set_account(**barred)
-    error = runner.run(world.send(to=MANY)).error
+    error = world.run(to=MANY)
     assert isinstance(error, ConfigurationError)
     assert isinstance(error, AirflowFailException)
     assert runner.reported["state"] == "failed"
@@ -70,6 +68,6 @@ def test_a_barred_account_fails_at_once_and_a_clear_sends_the_rest(
     assert world.asked("smsSend") == 2
     world.sandbox.set_account(**free)
     runner.clear()
-    assert runner.run(world.send(to=MANY)).error is None
+    assert world.run(to=MANY) is None
     assert world.texts == once(*MANY)
     assert runner.result["rejected"] == {}

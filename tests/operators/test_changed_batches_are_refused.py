@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 def test_the_same_batch_with_something_else_in_it_is_refused_and_both_are_named(
     other: dict[str, Any], says: str, is_cleared: bool, world: SendWorld, runner: TaskRunner
 ) -> None:
-    runner.run(world.send())
+    world.run()
     first = runner.result["batch"]
     if is_cleared:
         runner.clear()
-    error = runner.run(world.send(**other)).error
+    error = world.run(**other)
     assert isinstance(error, IdempotencyConflict)
     assert isinstance(error, AirflowFailException)
     assert says in str(error)
@@ -47,27 +47,25 @@ def test_the_same_batch_with_something_else_in_it_is_refused_and_both_are_named(
     named = re.findall(r"texts ([0-9a-f]{8}), numbers ([0-9a-f]{8})", str(error))
     assert len(set(named)) == 2
     assert world.texts == once(ANN, BEN)
-    assert runner.run(world.send()).error is None
+    assert world.run() is None
     assert world.texts == once(ANN, BEN)
 
 
 def test_a_batch_under_which_nothing_was_submitted_is_replaced(world: SendWorld, runner: TaskRunner) -> None:
     good = runner.connections
     runner.connections = {"winsms_default": {**good["winsms_default"], "password": "a-wrong-key"}}
-    assert isinstance(runner.run(world.send()).error, ConfigurationError)
+    assert isinstance(world.run(), ConfigurationError)
     runner.connections = good
-    assert runner.run(world.send(text=OTHER, to=[CAT])).error is None
+    assert world.run(text=OTHER, to=[CAT]) is None
     assert [(row["mobileNumber"], row["message"]) for row in world.live] == [(CAT, OTHER)]
-    assert runner.run(world.send(text=OTHER, to=[CAT])).error is None
+    assert world.run(text=OTHER, to=[CAT]) is None
     assert world.texts == once(CAT)
 
 
-def test_a_batch_under_which_a_request_may_be_out_is_not_replaced(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_batch_under_which_a_request_may_be_out_is_not_replaced(world: SendWorld) -> None:
     world.before[1] = die
-    runner.run(world.send())
-    assert isinstance(runner.run(world.send(text=OTHER)).error, IdempotencyConflict)
+    world.run()
+    assert isinstance(world.run(text=OTHER), IdempotencyConflict)
     assert world.asked("smsSend") == 0
 
 
@@ -75,9 +73,9 @@ def test_a_batch_that_was_never_begun_is_cut_anew(world: SendWorld, runner: Task
     long = [{"text": f"{place:04d} " + "x" * 115, "to": f"2782{place:07d}"} for place in range(1500)]
     good = runner.connections
     runner.connections = {"winsms_default": {**good["winsms_default"], "password": "a-wrong-key"}}
-    assert isinstance(runner.run(world.send_batch(*long)).error, ConfigurationError)
+    assert isinstance(world.run_batch(*long), ConfigurationError)
     runner.connections = good
-    assert runner.run(world.send_batch(*long, guarantee="exactly_once")).error is None
+    assert world.run_batch(*long, guarantee="exactly_once") is None
     assert len(world.texts) == 1500
 
 

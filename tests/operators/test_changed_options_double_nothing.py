@@ -24,8 +24,8 @@ def test_another_guarantee_in_the_next_try_doubles_nothing(
     at: str, first: str, second: str, world: SendWorld, runner: TaskRunner
 ) -> None:
     getattr(world, at)[2] = die
-    runner.run(world.send(to=MANY, guarantee=first))
-    error = runner.run(world.send(to=MANY, guarantee=second)).error
+    world.run(to=MANY, guarantee=first)
+    error = world.run(to=MANY, guarantee=second)
     assert max(world.texts.values()) == 1
     if error is None:
         assert first == "exactly_once"
@@ -38,22 +38,22 @@ def test_another_guarantee_in_the_next_try_doubles_nothing(
 
 def test_a_less_strict_guarantee_in_the_next_try_is_what_counts(world: SendWorld, runner: TaskRunner) -> None:
     world.sandbox.add_fault(AFTER, operation="smsSend")
-    assert isinstance(runner.run(world.send()).error, OutcomeUnknown)
+    assert isinstance(world.run(), OutcomeUnknown)
     runner.clear()
-    assert runner.run(world.send(guarantee="at_least_once")).error is None
+    assert world.run(guarantee="at_least_once") is None
     assert world.texts == once(ANN, ANN, BEN, BEN)
 
 
 @pytest.mark.parametrize("second", ["exactly_once", "at_most_once"])
 def test_another_guarantee_cuts_the_requests_of_a_batch_as_the_first_did(
-    second: str, world: SendWorld, runner: TaskRunner
+    second: str, world: SendWorld
 ) -> None:
     """A text with a time takes more bytes, so that fewer of them would fit into a request."""
     first = {"exactly_once": "at_most_once", "at_most_once": "exactly_once"}[second]
     long = [{"text": f"{place:03d} " + "x" * 150, "to": f"2782{place:07d}"} for place in range(1000)]
     world.sandbox.add_fault("429-too-many-requests", operation="smsSendBatch", skip=1, retry_after=3600)
-    runner.run(world.send_batch(*long, guarantee=first))
-    error = runner.run(world.send_batch(*long, guarantee=second)).error
+    world.run_batch(*long, guarantee=first)
+    error = world.run_batch(*long, guarantee=second)
     assert max(world.texts.values()) == 1
     assert error is None or "have no room for a time" in str(error)
     assert error is not None or len(world.texts) == 1000
@@ -66,18 +66,18 @@ def test_another_connection_in_the_next_try_doubles_nothing(world: SendWorld, ru
         other = {**keyed, "host": elsewhere.base_url, "password": "another"}
         runner.connections = {"winsms_default": keyed, "other": other}
         world.after[1] = die
-        runner.run(world.send(guarantee="exactly_once"))
-        error = runner.run(world.send(guarantee="exactly_once", sms_conn_id="other")).error
+        world.run(guarantee="exactly_once")
+        error = world.run(guarantee="exactly_once", sms_conn_id="other")
         assert isinstance(error, (IdempotencyConflict, OutcomeUnknown, ConfigurationError))
         assert elsewhere.outbox() == []
     assert world.texts == once(ANN, BEN)
 
 
-def test_other_references_in_the_next_try_double_nothing(world: SendWorld, runner: TaskRunner) -> None:
+def test_other_references_in_the_next_try_double_nothing(world: SendWorld) -> None:
     def texts(reference: str | None) -> list[dict[str, Any]]:
         return [{"text": f"No. {n}", "to": [Recipient(to, reference)]} for n, to in enumerate(MANY[:1100])]
 
     world.sandbox.add_fault("429-too-many-requests", operation="smsSendBatch", skip=1, retry_after=3600)
-    runner.run(world.send_batch(*texts("c" * 150)))
-    assert runner.run(world.send_batch(*texts(None))).error is None
+    world.run_batch(*texts("c" * 150))
+    assert world.run_batch(*texts(None)) is None
     assert world.texts == once(*MANY[:1100])

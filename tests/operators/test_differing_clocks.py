@@ -31,26 +31,22 @@ def test_a_held_send_is_refused_where_the_gateway_has_another_time_and_sent_when
     assert f"{world.now():YYYY-MM-DDTHH:mm:ss}" in str(result.error)
     assert (world.texts, world.asked("smsSend")) == (Counter(), 0)
     world.clock_off = 0
-    assert runner.run(world.send(guarantee="exactly_once", send_at=send_at)).error is None
+    assert world.run(guarantee="exactly_once", send_at=send_at) is None
     assert world.texts == once(ANN, BEN)
 
 
 @pytest.mark.parametrize("seconds", [0, 5, -5, 29, -29])
-def test_a_held_send_goes_out_where_clocks_nearly_agree(
-    seconds: float, world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_held_send_goes_out_where_clocks_nearly_agree(seconds: float, world: SendWorld) -> None:
     world.clock_off = seconds
-    assert runner.run(world.send(guarantee="exactly_once")).error is None
+    assert world.run(guarantee="exactly_once") is None
     assert world.texts == once(ANN, BEN)
     assert world.asked("getCreditBalance") == 1
 
 
 @pytest.mark.parametrize("guarantee", ["at_most_once", "at_least_once"])
-def test_a_send_that_is_not_held_asks_for_no_time(
-    guarantee: str, world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_send_that_is_not_held_asks_for_no_time(guarantee: str, world: SendWorld) -> None:
     world.clock_off = 200
-    assert runner.run(world.send(guarantee=guarantee)).error is None
+    assert world.run(guarantee=guarantee) is None
     assert world.texts == once(ANN, BEN)
     assert world.asked("getCreditBalance") == 0
 
@@ -60,11 +56,11 @@ def test_a_retry_whose_clock_is_ahead_does_not_take_a_request_for_lost_that_is_o
 ) -> None:
     runner.retries = 2
     world.before[1] = die
-    runner.run(world.send(guarantee="exactly_once"))
+    world.run(guarantee="exactly_once")
     world.clock_off = 180
-    assert isinstance(runner.run(world.send(guarantee="exactly_once")).error, ClocksDiffer)
+    assert isinstance(world.run(guarantee="exactly_once"), ClocksDiffer)
     assert world.sends == 1
     world.clock_off = 0
-    assert runner.run(world.send(guarantee="exactly_once")).error is None
+    assert world.run(guarantee="exactly_once") is None
     assert world.texts == once(ANN, BEN)
     assert world.waited >= 90

@@ -66,10 +66,10 @@ def test_a_number_that_another_task_keeps_as_a_hash_may_be_the_same(
     attack.options["send_at"] = world.now().add(hours=5)
     hashed = {**attack.options, "text": OTHER, "ledger_privacy": "keyed_hash"}
     world.after[1] = die
-    runner.run(world.send(task_id="other", **hashed))
+    world.run(task_id="other", **hashed)
     world.sandbox.add_fault(BEFORE, operation="smsSend")
     assert isinstance(attack.run(), OutcomeUnknown)
-    runner.run(world.send(task_id="other", **hashed))
+    world.run(task_id="other", **hashed)
     assert [row["message"] for row in world.live] == [OTHER]
 
 

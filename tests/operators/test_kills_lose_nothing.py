@@ -33,38 +33,34 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("guarantee", GUARANTEES)
-def test_a_kill_stops_the_submission_and_a_later_try_goes_on(
-    guarantee: str, world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_kill_stops_the_submission_and_a_later_try_goes_on(guarantee: str, world: SendWorld) -> None:
     world.after[2] = kill
-    assert isinstance(runner.run(world.send(to=MANY, guarantee=guarantee)).error, SendStopped)
+    assert isinstance(world.run(to=MANY, guarantee=guarantee), SendStopped)
     assert world.texts == once(*MANY[:2000])
-    assert runner.run(world.send(to=MANY, guarantee=guarantee)).error is None
+    assert world.run(to=MANY, guarantee=guarantee) is None
     assert world.texts == once(*MANY)
     assert world.asked("deleteScheduledMessages") == 0
 
 
-def test_a_kill_in_a_lookup_stops_it_and_a_later_try_goes_on(world: SendWorld, runner: TaskRunner) -> None:
+def test_a_kill_in_a_lookup_stops_it_and_a_later_try_goes_on(world: SendWorld) -> None:
     world.sandbox.add_fault(BEFORE, operation="smsSend")
     world.after[1] = lambda: world.in_seconds(10, kill)
-    assert isinstance(runner.run(world.send(guarantee="exactly_once")).error, SendStopped)
+    assert isinstance(world.run(guarantee="exactly_once"), SendStopped)
     assert world.waited < 15
-    assert runner.run(world.send(guarantee="exactly_once")).error is None
+    assert world.run(guarantee="exactly_once") is None
     assert world.texts == once(ANN, BEN)
 
 
-def test_a_list_that_proves_nothing_is_not_read_until_the_texts_are_due(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_list_that_proves_nothing_is_not_read_until_the_texts_are_due(world: SendWorld) -> None:
     task: dict[str, Any] = {"guarantee": "exactly_once", "send_at": world.now().add(days=7)}
     world.sandbox.add_fault(AFTER, operation="smsSend")
     world.sandbox.add_fault(
         "429-too-many-requests", operation="getScheduledMessages", retry_after=3600, times=10_000
     )
-    assert isinstance(runner.run(world.send(**task)).error, OutcomeUnknown)
+    assert isinstance(world.run(**task), OutcomeUnknown)
     assert 3600 < world.waited < 4200
     world.sandbox.clear_faults()
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(ANN, BEN)
 
 
@@ -75,10 +71,10 @@ def test_a_kill_cancels_what_is_not_due_and_a_later_try_sends_it(
     task: dict[str, Any] = {"to": MANY, "cancel_on_kill": True, "send_at": in_hours(world, hours)}
     task["guarantee"] = "at_most_once" if hours else "exactly_once"
     world.after[2] = kill
-    assert isinstance(runner.run(world.send(**task)).error, SendStopped)
+    assert isinstance(world.run(**task), SendStopped)
     assert world.texts == once()
     assert world.spent == 0
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(*MANY)
     assert world.spent == 2500
     assert runner.result["accepted"] == 2500
@@ -86,15 +82,15 @@ def test_a_kill_cancels_what_is_not_due_and_a_later_try_sends_it(
     assert sorted(runner.result["message_ids"]) == [row["apiMessageId"] for row in world.live]
 
 
-def test_a_kill_cancels_nothing_that_is_due(world: SendWorld, runner: TaskRunner) -> None:
+def test_a_kill_cancels_nothing_that_is_due(world: SendWorld) -> None:
     world.after[2] = kill
-    runner.run(world.send(to=MANY, cancel_on_kill=True))
+    world.run(to=MANY, cancel_on_kill=True)
     assert world.texts == once(*MANY[:2000])
-    assert runner.run(world.send(to=MANY, cancel_on_kill=True)).error is None
+    assert world.run(to=MANY, cancel_on_kill=True) is None
     assert world.texts == once(*MANY)
 
 
-def test_an_execution_timeout_cancels_as_a_kill_does(world: SendWorld, runner: TaskRunner) -> None:
+def test_an_execution_timeout_cancels_as_a_kill_does(world: SendWorld) -> None:
     task: dict[str, Any] = {
         "to": MANY,
         "cancel_on_kill": True,
@@ -102,50 +98,48 @@ def test_an_execution_timeout_cancels_as_a_kill_does(world: SendWorld, runner: T
         "execution_timeout": timedelta(hours=1),
     }
     world.before[3] = time_out
-    assert isinstance(runner.run(world.send(**task)).error, AirflowTaskTimeout)
+    assert isinstance(world.run(**task), AirflowTaskTimeout)
     assert world.texts == once()
-    error = runner.run(world.send(**task)).error
+    error = world.run(**task)
     assert isinstance(error, OutcomeUnknown)
     assert world.texts == once(*MANY[:2000])
 
 
-def test_a_kill_in_the_last_request_cancels_as_well(world: SendWorld, runner: TaskRunner) -> None:
+def test_a_kill_in_the_last_request_cancels_as_well(world: SendWorld) -> None:
     task: dict[str, Any] = {"cancel_on_kill": True, "send_at": world.now().add(hours=1)}
     world.after[1] = kill
-    assert isinstance(runner.run(world.send(**task)).error, SendStopped)
+    assert isinstance(world.run(**task), SendStopped)
     assert world.texts == once()
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(ANN, BEN)
 
 
-def test_a_kill_in_a_lookup_cancels_what_was_accepted_in_the_same_request(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_a_kill_in_a_lookup_cancels_what_was_accepted_in_the_same_request(world: SendWorld) -> None:
     task: dict[str, Any] = {"to": [ANN, BEN, CAT], "guarantee": "exactly_once", "cancel_on_kill": True}
     world.sandbox.add_fault("missing-row", operation="smsSend")
     world.sandbox.add_fault(
         "429-too-many-requests", operation="getScheduledMessages", retry_after=3600, times=10_000
     )
     world.after[1] = lambda: world.in_seconds(10, kill)
-    assert isinstance(runner.run(world.send(**task)).error, SendStopped)
+    assert isinstance(world.run(**task), SendStopped)
     assert world.texts == once(BEN)
     world.sandbox.clear_faults()
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(ANN, BEN, CAT)
 
 
 @pytest.mark.parametrize("recipients", [1, 1000])
 @pytest.mark.parametrize("fault", [AFTER, "missing-row"])
 def test_a_cancellation_whose_answer_is_lost_loses_no_text_and_doubles_none(
-    fault: str, recipients: int, world: SendWorld, runner: TaskRunner
+    fault: str, recipients: int, world: SendWorld
 ) -> None:
     world.limits["recipients"] = recipients
     task: dict[str, Any] = {"cancel_on_kill": True, "send_at": world.now().add(hours=1)}
     world.sandbox.add_fault(fault, operation="deleteScheduledMessages")
     world.after[1] = kill
-    runner.run(world.send(**task))
+    world.run(**task)
     assert world.texts == once()
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(ANN, BEN)
 
 
@@ -156,9 +150,9 @@ def test_a_kill_that_is_cut_off_while_it_cancels_loses_no_text_and_doubles_none(
     task: dict[str, Any] = {"cancel_on_kill": True, "send_at": world.now().add(hours=1)}
     world.after[1] = kill
     with broken_store(runner, when=r'PUT /store.*"cancelled"'):
-        runner.run(world.send(**task))
+        world.run(**task)
     assert world.texts == once()
-    assert runner.run(world.send(**task)).error is None
+    assert world.run(**task) is None
     assert world.texts == once(ANN, BEN)
 
 

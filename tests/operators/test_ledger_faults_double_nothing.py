@@ -22,35 +22,33 @@ def test_a_ledger_that_goes_away_before_a_request_leaves_the_rest_to_a_retry(
 ) -> None:
     runner.retries = 1
     with broken_store(runner, when=r"PUT /store.*sms_send\.1\.1\.000002 "):
-        error = runner.run(world.send(to=MANY)).error
+        error = world.run(to=MANY)
     assert isinstance(error, LedgerUnavailable)
     assert not isinstance(error, AirflowFailException)
     assert runner.reported["state"] != "failed"
     assert world.texts == once(*MANY[:1000])
-    assert runner.run(world.send(to=MANY)).error is None
+    assert world.run(to=MANY) is None
     assert world.texts == once(*MANY)
 
 
 def test_a_ledger_that_cannot_be_read_sends_nothing(world: SendWorld, runner: TaskRunner) -> None:
     with broken_store(runner, when="GET /store"):
-        assert isinstance(runner.run(world.send()).error, LedgerUnavailable)
+        assert isinstance(world.run(), LedgerUnavailable)
     assert world.sandbox.requests() == []
 
 
-def test_an_unreadable_balance_after_a_lost_answer_submits_nothing_more(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_an_unreadable_balance_after_a_lost_answer_submits_nothing_more(world: SendWorld) -> None:
     world.sandbox.add_fault(AFTER, operation="smsSend")
     world.sandbox.add_fault("html-answer", operation="getCreditBalance", times=100)
-    assert isinstance(runner.run(world.send(to=MANY)).error, GatewayUnavailable)
+    assert isinstance(world.run(to=MANY), GatewayUnavailable)
     assert world.asked("smsSend") == 1
 
 
 def test_a_record_that_fails_is_written_again(world: SendWorld, runner: TaskRunner) -> None:
     with broken_store(runner, when=r'PUT /store.*"ids":', times=3):
-        assert runner.run(world.send()).error is None
+        assert world.run() is None
     first = runner.result
-    assert runner.run(world.send()).error is None
+    assert world.run() is None
     assert runner.result["message_ids"] == first["message_ids"]
     assert world.texts == once(ANN, BEN)
 
@@ -63,10 +61,10 @@ def test_an_answer_that_cannot_be_recorded_is_logged_and_never_sent_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with broken_store(runner, when=r'PUT /store.*"ids":'):
-        assert isinstance(runner.run(world.send(guarantee=guarantee)).error, LedgerUnavailable)
+        assert isinstance(world.run(guarantee=guarantee), LedgerUnavailable)
     said = capsys.readouterr().out
     assert all(str(row["apiMessageId"]) in said for row in world.live)
-    error = runner.run(world.send(guarantee=guarantee)).error
+    error = world.run(guarantee=guarantee)
     assert error is None if guarantee == "exactly_once" else isinstance(error, OutcomeUnknown)
     assert world.texts == once(ANN, BEN)
 
@@ -78,10 +76,10 @@ def test_an_execution_timeout_is_retried_and_what_was_answered_stays_sent(
     runner.retries = 1
     world.before[2] = time_out
     kwargs = {"to": MANY, "guarantee": guarantee, "execution_timeout": timedelta(hours=1)}
-    assert isinstance(runner.run(world.send(**kwargs)).error, AirflowTaskTimeout)
+    assert isinstance(world.run(**kwargs), AirflowTaskTimeout)
     assert runner.reported["state"] != "failed"
     assert runner.xcoms["partial_result"]["accepted"] == 1000
-    error = runner.run(world.send(**kwargs)).error
+    error = world.run(**kwargs)
     if guarantee == "exactly_once":
         assert error is None
         assert world.texts == once(*MANY)
@@ -97,6 +95,6 @@ def test_an_execution_timeout_before_a_request_leaves_gives_it_back(
     runner.retries = 1
     world.waiting[2] = time_out
     kwargs = {"to": MANY, "guarantee": guarantee, "execution_timeout": timedelta(hours=1)}
-    assert isinstance(runner.run(world.send(**kwargs)).error, AirflowTaskTimeout)
-    assert runner.run(world.send(**kwargs)).error is None
+    assert isinstance(world.run(**kwargs), AirflowTaskTimeout)
+    assert world.run(**kwargs) is None
     assert world.texts == once(*MANY)

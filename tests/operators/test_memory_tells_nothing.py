@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_what_is_remembered_of_a_request_is_small(world: SendWorld, runner: TaskRunner) -> None:
-    runner.run(world.send(to=[*MANY, "27000000005"]))
+    world.run(to=[*MANY, "27000000005"])
     sizes = {key: len(json.dumps(value)) for key, value in runner.task_state.items()}
     assert set(sizes) == {"sms_claims", "sms_send", *(f"sms_send.1.1.00000{place}" for place in (1, 2, 3))}
     assert max(sizes.values()) < 16_000
@@ -29,8 +29,8 @@ def test_what_is_remembered_of_a_request_is_small(world: SendWorld, runner: Task
 def test_a_thousand_requests_are_remembered_each(world: SendWorld, runner: TaskRunner) -> None:
     world.limits["recipients"] = 2
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=600, retry_after=3600)
-    runner.run(world.send(to=MANY[:2000]))
-    assert runner.run(world.send(to=MANY[:2000])).error is None
+    world.run(to=MANY[:2000])
+    assert world.run(to=MANY[:2000]) is None
     assert runner.result["requests"] == 1000
     assert world.asked("smsSend") == 1001
     assert world.texts == once(*MANY[:2000])
@@ -40,7 +40,7 @@ def test_a_thousand_requests_are_remembered_each(world: SendWorld, runner: TaskR
 
 def test_nothing_that_is_remembered_tells_a_number_or_a_text(world: SendWorld, runner: TaskRunner) -> None:
     world.sandbox.add_fault("missing-row", operation="smsSend")
-    runner.run(world.send(to=ANN, guarantee="exactly_once"))
+    world.run(to=ANN, guarantee="exactly_once")
     kept = json.dumps(runner.task_state)
     spellings = [ANN, f"+{ANN}", "0825550101", f'["{ANN}"]', f"{ANN},", HALLO, json.dumps([HALLO])]
     plain = {
@@ -55,12 +55,12 @@ def test_nothing_that_is_remembered_tells_a_number_or_a_text(world: SendWorld, r
 
 
 def test_another_key_makes_other_digests(world: SendWorld, runner: TaskRunner) -> None:
-    runner.run(world.send())
+    world.run()
     first = runner.task_state["sms_send"]["digest"]
     runner.task_state.clear()
     other = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
     runner.connections = {"winsms_default": other}
-    runner.run(world.send())
+    world.run()
     second = runner.task_state["sms_send"]["digest"]
     assert (
         not set(first.values()) & set(second.values()) & {first["texts"], first["numbers"], first["key_id"]}

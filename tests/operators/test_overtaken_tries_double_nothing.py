@@ -47,10 +47,10 @@ def test_a_try_that_wakes_up_after_its_successor_doubles_nothing(
 
     def sleep_and_be_replaced() -> None:
         world.sandbox.advance(slept)
-        runner.run(world.send(**task))
+        world.run(**task)
 
     world.before[number] = sleep_and_be_replaced
-    zombie = runner.run(world.send(**task)).error
+    zombie = world.run(**task)
     assert zombie is not None
     assert max(world.texts.values()) == 1
     assert len(world.texts) >= 20
@@ -62,7 +62,5 @@ def test_a_try_that_wakes_up_with_its_answer_doubles_nothing(
 ) -> None:
     runner.stand_in = LatestTryAlone()
     world.after[2] = lambda: runner.run(world.send(to=MANY, guarantee=guarantee))
-    assert isinstance(
-        runner.run(world.send(to=MANY, guarantee=guarantee)).error, (LedgerUnavailable, ClaimLost)
-    )
+    assert isinstance(world.run(to=MANY, guarantee=guarantee), (LedgerUnavailable, ClaimLost))
     assert world.texts == once(*MANY)

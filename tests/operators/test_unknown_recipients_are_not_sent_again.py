@@ -45,7 +45,7 @@ def test_what_is_unknown_is_never_sent_again(
     fault: str, is_cleared: bool, world: SendWorld, runner: TaskRunner
 ) -> None:
     world.sandbox.add_fault(fault, operation="smsSend")
-    runner.run(world.send())
+    world.run()
     reached = world.texts
     if is_cleared:
         runner.clear()
@@ -56,11 +56,9 @@ def test_what_is_unknown_is_never_sent_again(
     assert world.texts == reached
 
 
-def test_after_a_lost_answer_the_gateway_must_answer_a_free_request_first(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_after_a_lost_answer_the_gateway_must_answer_a_free_request_first(world: SendWorld) -> None:
     world.sandbox.add_fault(AFTER, operation="smsSend")
-    runner.run(world.send(to=MANY))
+    world.run(to=MANY)
     operations = [request["operation"] for request in world.sandbox.requests()]
     assert operations == ["smsSend", "getCreditBalance", "smsSend", "smsSend"]
 
@@ -71,11 +69,11 @@ def test_a_gateway_that_stays_away_after_a_lost_answer_leaves_the_rest_to_a_retr
     runner.retries = 1
     world.sandbox.add_fault(AFTER, operation="smsSend")
     world.sandbox.add_fault("429-too-many-requests", operation="getCreditBalance", retry_after=3600)
-    error = runner.run(world.send(to=MANY)).error
+    error = world.run(to=MANY)
     assert isinstance(error, GatewayUnavailable)
     assert runner.reported["state"] != "failed"
     assert world.asked("smsSend") == 1
-    assert isinstance(runner.run(world.send(to=MANY)).error, OutcomeUnknown)
+    assert isinstance(world.run(to=MANY), OutcomeUnknown)
     assert world.texts == once(*MANY)
     assert runner.xcoms["partial_result"]["unknown"] == 1000
 
@@ -86,38 +84,36 @@ def test_two_lost_answers_in_a_row_stop_the_submission_and_a_later_try_sends_the
 ) -> None:
     world.sandbox.add_fault(AFTER, operation="smsSend", skip=1)
     world.sandbox.add_fault(BEFORE, operation="smsSend", skip=1)
-    error = runner.run(world.send(to=MORE)).error
+    error = world.run(to=MORE)
     assert isinstance(error, OutcomeUnknown)
     assert "(1000 in request 2; 1000 in request 3)" in str(error)
     assert "1000 accepted, 0 declined, 2000 unknown, 2000 not tried" in str(error)
     assert world.asked("smsSend") == 3
     if is_cleared:
         runner.clear()
-    error = runner.run(world.send(to=MORE)).error
+    error = world.run(to=MORE)
     assert isinstance(error, OutcomeUnknown)
     assert "3000 accepted, 0 declined, 2000 unknown, 0 not tried" in str(error)
     assert world.asked("smsSend") == 5
     assert world.texts == once(*MORE[:2000], *MORE[3000:])
 
 
-def test_lost_answers_that_are_not_in_a_row_do_not_stop_the_submission(
-    world: SendWorld, runner: TaskRunner
-) -> None:
+def test_lost_answers_that_are_not_in_a_row_do_not_stop_the_submission(world: SendWorld) -> None:
     world.sandbox.add_fault(AFTER, operation="smsSend")
     world.sandbox.add_fault(AFTER, operation="smsSend", skip=1)
     world.sandbox.add_fault(AFTER, operation="smsSend", skip=2)
-    error = runner.run(world.send(to=MORE)).error
+    error = world.run(to=MORE)
     assert "2000 accepted, 0 declined, 3000 unknown, 0 not tried" in str(error)
     assert world.texts == once(*MORE)
 
 
 @pytest.mark.parametrize("at", ["before", "after"])
 def test_a_worker_that_dies_at_a_request_leaves_it_unknown_and_the_retry_sends_the_rest(
-    at: str, world: SendWorld, runner: TaskRunner
+    at: str, world: SendWorld
 ) -> None:
     getattr(world, at)[2] = die
-    runner.run(world.send(to=MANY))
-    error = runner.run(world.send(to=MANY)).error
+    world.run(to=MANY)
+    error = world.run(to=MANY)
     assert isinstance(error, OutcomeUnknown)
     assert "(1000 in request 2)" in str(error)
     assert world.texts == once(*(MANY if at == "after" else MANY[:1000] + MANY[2000:]))

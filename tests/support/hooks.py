@@ -1,11 +1,28 @@
-"""Hooks of WinSMS with other limits than its own, so that few recipients make many requests."""
+"""Hooks of WinSMS that repeat requests at once, and with other limits, so that few recipients make many."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
+
+
+class PromptHook(WinSMSHook):
+    """A hook whose transport backs off in no time: the gateway of a test is up again at the next request."""
+
+    def get_conn(self) -> Transport:
+        if self._transport is None:
+            self._transport = Transport(self.endpoint, sleep=lambda _: None)
+        return self._transport
+
+
+def prompt_hook(conn_id: str) -> SmsHook:
+    """Return the hook behind a connection: as operators find it, but for its back-off."""
+    found = SmsHook.of(conn_id)
+    return PromptHook(conn_id) if type(found) is WinSMSHook else found
 
 
 def narrow_hook(**limits: int) -> type[WinSMSHook]:
@@ -15,7 +32,7 @@ def narrow_hook(**limits: int) -> type[WinSMSHook]:
     class NarrowGateway(WinSMSGateway):
         limits = narrowed
 
-    class NarrowHook(WinSMSHook):
+    class NarrowHook(PromptHook):
         def make_gateway(self, *, time_zone: str, country_code: str) -> NarrowGateway:
             return NarrowGateway(time_zone=time_zone, country_code=country_code)
 

@@ -70,6 +70,13 @@ class SendWorld:
     clock_off: float = 0.0
     limits: dict[str, int] = field(default_factory=dict)
 
+    def run(self, **kwargs: Any) -> BaseException | None:
+        """Run the next try of a send in this world, and return its error."""
+        return self.runner.run(self.send(**kwargs)).error
+
+    def run_batch(self, *messages: Any, **kwargs: Any) -> BaseException | None:
+        return self.runner.run(self.send_batch(*messages, **kwargs)).error
+
     def send(self, **kwargs: Any) -> SmsSendOperator:
         """Return a send in this world: on its clock, within its limits, its requests counted."""
 
@@ -229,7 +236,7 @@ class Attack:
             self.options["ledger_conn_id"] = "tables"
 
     def run(self, **kwargs: Any) -> BaseException | None:
-        return self.runner.run(self.world.send(**self.options, **kwargs)).error
+        return self.world.run(**self.options, **kwargs)
 
     def cancel(self, **kwargs: Any) -> None:
         other = replace(self.runner, task_state={}, xcoms={}, requests=[])
