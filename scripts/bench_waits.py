@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from airflow_provider_winsms.delivery.packed_ids import pack
-from airflow_provider_winsms.delivery.tracker import DeliveryWait
+from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.hooks.async_hooks import async_hook
 from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
@@ -262,7 +262,7 @@ async def _one_each(controls: str, triggers: int, ids: int, pause: float) -> Fig
     monitor = LoopMonitor()
     hook = await async_hook("winsms_default")
     waits = [
-        DeliveryWait(_ids(place, ids), min_delivered=1.0, grace_until=0.0, not_found_holds=120.0)
+        DeliveryTracker(_ids(place, ids), min_delivered=1.0, grace_until=0.0, not_found_holds=120.0)
         for place in range(triggers)
     ]
     transports = await asyncio.gather(*(hook.get_async_conn().__aenter__() for _ in waits))
@@ -281,10 +281,10 @@ async def _one_each(controls: str, triggers: int, ids: int, pause: float) -> Fig
     return Figures(requests, joining, tick, ending, process_memory.peak() - start)
 
 
-async def _ask(wait: DeliveryWait, transport: AsyncTransport) -> None:
+async def _ask(wait: DeliveryTracker, transport: AsyncTransport) -> None:
     for call in wait.calls(transport.endpoint.gateway):
         reports = await transport.execute(call)
-        wait.absorb(reports, time.time())
+        wait.record(reports, time.time())
 
 
 def _ids(place: int, ids: int) -> list[int]:

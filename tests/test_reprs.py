@@ -14,8 +14,6 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
 import airflow_provider_winsms
-from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.sandbox.plan import MagicNumber
 
 PERSONAL = {
     *("number", "numbers", "digits", "phone", "phones", "mobile", "msisdn", "to", "recipient", "recipients"),
@@ -101,4 +99,4 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:
     assert len(records()) > 90
-    *("SendOutcome.recipients", "_Filling.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
+    (*("SendOutcome.recipients", "_Filling.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),)

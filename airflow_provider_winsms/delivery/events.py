@@ -1,4 +1,4 @@
-"""What a trigger is given, and what it tells the task, as JSON."""
+"""The JSON values that a task gives its trigger, and the event that the trigger returns."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class LedgerAddress(NamedTuple):
-    """Where the ledger is that reports are written into."""
+    """The connection and the table prefix of a ledger."""
 
     conn_id: str
     prefix: str
 
 
 class IdSource(TypedDict, total=False):
-    """Where the ids of a wait are: here, packed, if they are few; else in a batch of the ledger or an XCom.
+    """Where the ids of a wait are. It has one key: the packed ids, a batch of the ledger, or an XCom.
 
-    An XCom holds them under ``message_ids``, packed or as a list.
+    Only few ids are packed here. An XCom holds ids under ``message_ids``, packed or as a list.
     """
 
     message_ids: str
@@ -30,9 +30,9 @@ class IdSource(TypedDict, total=False):
 
 
 class DeliveryEvent(TypedDict, total=False):
-    """What the trigger tells the task: an outcome, or the permanent error that ended the wait.
+    """The outcome of the wait, or the permanent error that ended it.
 
-    ``trouble`` says what was in the way of the last question.
+    ``trouble`` is the error of the last question, or an empty string.
     """
 
     ended: Literal["settled", "timed_out", "refused"]
@@ -43,16 +43,16 @@ class DeliveryEvent(TypedDict, total=False):
 
 
 REFUSALS = (ConfigurationError, InvalidMessage, UnsupportedCapability)
-"""The errors that end a wait at once. Any other that is not foreseen is raised with its traceback."""
+"""The errors that end a wait at once. The trigger raises any other error with its traceback."""
 
 
 def refusal(error: SmsError) -> DeliveryEvent:
-    """Return the event that says that a permanent error ended the wait."""
+    """Return the event for a permanent error."""
     return {"ended": "refused", "error_type": type(error).__name__, "error": str(error)}
 
 
 def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool, str]:
-    """Return the outcome, whether the time ran out, and what was in the way of the last question.
+    """Return the outcome, whether the time ran out, and the error of the last question.
 
     :raises SmsError: the permanent error that ended the wait.
     """

@@ -1,4 +1,4 @@
-"""How a wait for delivery ended."""
+"""The outcome of a wait for delivery."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, credits_text
 
 REPORTS_KEPT = 1000
-"""How many reports of undelivered texts an error or event carries; the counts are always of all."""
+"""How many reports of undelivered texts an error or event carries. The counts cover all texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """How a wait ended: counts and ids, neither numbers nor texts.
+    """How a wait ended, in counts and ids, without phone numbers and texts.
 
-    :param states: how many texts are in each state, over all ids.
-    :param cost: credits, as the gateway states it now; it may take back the cost of what failed. ``None`` if
-        what it states of a text is no amount.
+    :param states: how many texts are in each state.
+    :param cost: the credits that the gateway states now; it may refund texts that failed. ``None`` if it
+        states no readable amount for a text.
     :param undelivered: reports of texts that did not arrive, at most ``REPORTS_KEPT``.
     """
 
@@ -40,7 +40,7 @@ class DeliveryOutcome:
         return self.delivered >= self.needed
 
     def summary(self) -> dict[str, Any]:
-        """Return ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; or no cost."""
+        """Return ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0" or None}``."""
         return {
             "total": self.total,
             "delivered": self.delivered,
@@ -49,18 +49,18 @@ class DeliveryOutcome:
         }
 
     def failure(self, why: str, trouble: str = "") -> DeliveryFailed:
-        """Return the error that says so.
+        """Return the error for this outcome.
 
-        :param trouble: what was in the way of the last question, if something was.
+        :param trouble: the error of the last question, or an empty string.
         """
         counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
         msg = f"{why}: {self.delivered} of {self.total} texts delivered, {self.needed} needed ({counts})."
         if trouble:
-            msg = f"{msg} What was in the way: {trouble}"
+            msg = f"{msg} The last error: {trouble}"
         return DeliveryFailed(msg, self.undelivered)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``from_json`` reads; a trigger event carries it."""
+        """Return the JSON value that a trigger event carries."""
         undelivered = [[report.message_id, report.state.value, report.code] for report in self.undelivered]
         return {**self.summary(), "needed": self.needed, "undelivered": undelivered}
 

@@ -1,8 +1,8 @@
-"""Many message ids in few characters, for where they have to be stored.
+"""Message ids in few characters, for an XCom or the arguments of a trigger.
 
 A gateway that counts its ids up gives a batch ids that lie close together. So the differences between them
-are written, compressed: of 100,000 neighbours remain some hundred characters, of 100,000 ids of ten digits
-chosen at random about 360,000 (the list itself takes 1.2 million).
+are stored, compressed. 100,000 neighbours take some hundred characters. 100,000 random ids of ten digits take
+about 360,000, and 1.2 million as a list.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _NUMBERS = "n"
 
 
 def pack(message_ids: Iterable[MessageId]) -> str:
-    """Return ids, which are all integers or all texts, as one text; their order and repeats are lost."""
+    """Return ids as one text. They are all integers or all texts. Their order and repeats are lost."""
     ids = sorted(set(message_ids))
     if all(isinstance(message_id, int) for message_id in ids):
-        return _NUMBERS + _squeezed([after - before for before, after in pairwise([0, *ids])])  # type: ignore[operator] # numbers
-    return _TEXTS + _squeezed(ids)
+        return _NUMBERS + _compressed([after - before for before, after in pairwise([0, *ids])])  # type: ignore[operator] # numbers
+    return _TEXTS + _compressed(ids)
 
 
 def unpack(packed: str) -> list[MessageId]:
-    """Return the ids that ``pack`` was given, in ascending order."""
+    """Return the ids that were packed, in ascending order."""
     values = json.loads(zlib.decompress(b85decode(packed[1:])))
     return values if packed.startswith(_TEXTS) else list(accumulate(values))
 
 
-def _squeezed(values: list[MessageId]) -> str:
+def _compressed(values: list[MessageId]) -> str:
     return b85encode(zlib.compress(json.dumps(values, separators=(",", ":")).encode(), 9)).decode("ascii")

@@ -1,7 +1,7 @@
-"""Waiting for delivery: which ids are still open, what is settled, when to ask again, and when to stop.
+"""The texts of one wait: which are still open, what their states are, and whether the wait is settled.
 
-One judge for the task that holds a worker and for the trigger that does not. It knows neither Airflow nor
-HTTP; the present is always handed in, in seconds since the epoch.
+A task that waits on a worker and a trigger use the same tracker. It knows neither Airflow nor HTTP. Its
+caller passes the present in, in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     StatusCall = Call[Answers[DeliveryReport]]
 
 IDS_NAMED = 20
-"""So many ids of unreadable rows stand in one line of a log."""
+"""How many ids of unreadable rows one log line names."""
 
 
-class _Standing(NamedTuple):
-    """What a report says of a text, as far as it is remembered. Many texts stand alike."""
+class _Status(NamedTuple):
+    """What is kept of a report. Many texts share one."""
 
     state: DeliveryState
     code: str = ""
     cost: Decimal | None = Decimal(0)
 
 
-_UNHEARD_OF = _Standing(DeliveryState.UNKNOWN)
+_NO_REPORT = _Status(DeliveryState.UNKNOWN)
 
 
-class DeliveryWait:
-    """Follows texts until each is settled, or too few can still arrive. It takes 13 bytes for each.
+class DeliveryTracker:
+    """Tracks texts until each is final, or too few can still arrive. It takes 13 bytes for each text.
 
-    A gateway may know a text, lose it for a moment, and know it again. So an unknown id is final only once
-    its grace is over and all answers of some time, ``not_found_holds``, said that it is unknown.
+    A gateway may know a text, lose it for a moment, and know it again. So an unknown id is final only after
+    its grace, and only if all answers for ``not_found_holds`` seconds said that it is unknown.
 
-    :param message_ids: all integers, or all texts; in any order.
+    :param message_ids: all integers, or all texts, in any order.
     :param min_delivered: the share, 0 to 1, of the texts that must arrive.
-    :param grace_until: until then an id that the gateway does not know may be one that it has just made;
-        seconds since the epoch.
-    :param not_found_holds: so many seconds must lie between the first answer that an id is unknown and the
+    :param grace_until: until then an unknown id may be one that the gateway has just made; seconds since the
+        epoch.
+    :param not_found_holds: the shortest time in seconds from the first answer that an id is unknown to the
         last one, with no other answer between them.
     :raises InvalidMessage: if ``min_delivered`` is no share.
     """
@@ -67,12 +67,12 @@ class DeliveryWait:
         check_share("min_delivered", min_delivered)
         self._ids = _compact(sorted(set(message_ids)))
         self._is_open = bytearray(b"\x01") * len(self._ids)
-        self._standings = array("I", bytes(4 * len(self._ids)))
-        self._place_of = {_UNHEARD_OF: 0}
+        self._status_indexes = array("I", bytes(4 * len(self._ids)))
+        self._index_of = {_NO_REPORT: 0}
         self._grace_until = grace_until
         self._not_found_holds = not_found_holds
         self._not_found_since: dict[int, float] = {}
-        # The subtraction takes back what binary fractions add: 0.07 * 100 is 7.000000000000001.
+        # The subtraction removes a rounding error: 0.07 * 100 is 7.000000000000001.
         self._needed = math.ceil(min_delivered * len(self._ids) - 1e-9)
         self._open = len(self._ids)
         self._lost = 0
@@ -86,7 +86,7 @@ class DeliveryWait:
         return self._ids
 
     def open_ids(self) -> Iterator[MessageId]:
-        """Walk through the ids that are still open, in their order."""
+        """Iterate over the ids that are still open, in their order."""
         return compress(self._ids, self._is_open)
 
     def is_open(self, message_id: MessageId) -> bool:
@@ -104,16 +104,16 @@ class DeliveryWait:
                 return
             yield gateway.delivery_reports(ids[start : start + size])
 
-    def news(self, reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
-        """Return those reports of open texts that say something else than the last one did."""
-        return [report for report in reports if self._is_news(report)]
+    def changes(self, reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
+        """Return the reports that change the status of an open text."""
+        return [report for report in reports if self._is_change(report)]
 
-    def absorb(self, reports: Iterable[DeliveryReport], now: float) -> None:
-        """Take note of what the gateway answered."""
+    def record(self, reports: Iterable[DeliveryReport], now: float) -> None:
+        """Record what the gateway answered."""
         for report in reports:
             at = self._find(report.message_id)
             if at is not None:
-                self._absorb(at, report, now)
+                self._record(at, report, now)
 
     @property
     def is_settled(self) -> bool:
@@ -121,41 +121,41 @@ class DeliveryWait:
         return not self._open or len(self._ids) - self._lost < self._needed
 
     def outcome(self) -> DeliveryOutcome:
-        """Return how things stand."""
-        standings = list(self._place_of)
+        """Return the outcome as it is now."""
+        statuses = list(self._index_of)
         counts = Counter[DeliveryState]()
         cost: Decimal | None = Decimal(0)
-        for place, count in Counter(self._standings).items():
-            counts[standings[place].state] += count
-            price = standings[place].cost
+        for place, count in Counter(self._status_indexes).items():
+            counts[statuses[place].state] += count
+            price = statuses[place].cost
             cost = None if cost is None or price is None else cost + price * count
         return DeliveryOutcome(
             total=len(self._ids),
             needed=self._needed,
             states={state.value: counts[state] for state in DeliveryState if counts[state]},
             cost=cost,
-            undelivered=tuple(self._undelivered(standings)),
+            undelivered=tuple(self._undelivered(statuses)),
         )
 
-    def _undelivered(self, standings: Sequence[_Standing]) -> Iterator[DeliveryReport]:
-        lost = {place for place, standing in enumerate(standings) if not standing.state.is_delivered}
-        pairs = zip(self._ids, self._standings, strict=True)
+    def _undelivered(self, statuses: Sequence[_Status]) -> Iterator[DeliveryReport]:
+        lost = {place for place, status in enumerate(statuses) if not status.state.is_delivered}
+        pairs = zip(self._ids, self._status_indexes, strict=True)
         undelivered = (pair for pair in pairs if pair[1] in lost)
         for message_id, place in islice(undelivered, REPORTS_KEPT):
-            yield DeliveryReport(message_id, *standings[place])
+            yield DeliveryReport(message_id, *statuses[place])
 
-    def _is_news(self, report: DeliveryReport) -> bool:
+    def _is_change(self, report: DeliveryReport) -> bool:
         at = self._find(report.message_id)
-        return at is not None and self._standings[at] != self._place_of.get(_standing(report), -1)
+        return at is not None and self._status_indexes[at] != self._index_of.get(_status(report), -1)
 
     def _find(self, message_id: MessageId) -> int | None:
-        """Return the place of an open id."""
+        """Return the index of an open id."""
         at = bisect_left(self._ids, message_id)
         is_there = at < len(self._ids) and self._ids[at] == message_id and self._is_open[at]
         return at if is_there else None
 
-    def _absorb(self, at: int, report: DeliveryReport, now: float) -> None:
-        self._standings[at] = self._place_of.setdefault(_standing(report), len(self._place_of))
+    def _record(self, at: int, report: DeliveryReport, now: float) -> None:
+        self._status_indexes[at] = self._index_of.setdefault(_status(report), len(self._index_of))
         if report.state is not DeliveryState.NOT_FOUND:
             self._not_found_since.pop(at, None)
             is_final = report.state.is_final
@@ -168,36 +168,36 @@ class DeliveryWait:
             self._lost += not report.state.is_delivered
 
     def _is_lost(self, at: int, now: float) -> bool:
-        """Tell whether a text that the gateway does not know now was unknown to it for long enough."""
+        """Return whether a text that the gateway does not know now was unknown for long enough."""
         since = self._not_found_since.setdefault(at, now)
         return now >= max(self._grace_until, since + self._not_found_holds)
 
 
 class UnreadableIds:
-    """Says in a log which ids have rows that cannot be read: each id once."""
+    """Names the ids whose rows cannot be read in a log, each id once."""
 
     def __init__(self) -> None:
         self._named: set[MessageId] = set()
 
     def name(self, ids: Iterable[MessageId], log: Any) -> None:
-        """Name those ids that were not named before."""
+        """Log the ids that were not named before."""
         new = [message_id for message_id in ids if message_id not in self._named]
         if new:
             self._named.update(new)
             shown = ", ".join(map(str, new[:IDS_NAMED])) + (", ..." if len(new) > IDS_NAMED else "")
             log.warning(
-                "The gateway's status of %s cannot be read: %s. They stay as they were.",
+                "The gateway's status of %s cannot be read: %s. Their states stay unchanged.",
                 pluralize(len(new), "text"),
                 shown,
             )
 
 
-def _standing(report: DeliveryReport) -> _Standing:
-    return _Standing(report.state, report.code, report.cost)
+def _status(report: DeliveryReport) -> _Status:
+    return _Status(report.state, report.code, report.cost)
 
 
 def _compact(ids: list[MessageId]) -> Sequence[MessageId]:
-    """Return ids in little memory, where they are whole numbers of 64 bits."""
+    """Return ids in an array if they are 64-bit integers: it takes 8 bytes for each."""
     try:
         return array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
     except (TypeError, OverflowError):

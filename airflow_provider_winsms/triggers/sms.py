@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
-_RETRY_READING_AFTER = 5.0
+_SHORTEST_RETRY_PAUSE = 5.0
 
 _ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
 """For ledgers alone: a database that hangs must not take the threads that all triggers share."""
@@ -184,9 +184,9 @@ class SmsDeliveryTrigger(BaseTrigger):
         from airflow_provider_winsms.delivery.events import LedgerAddress
         from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
         from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE, Schedule
-        from airflow_provider_winsms.delivery.tracker import DeliveryWait
+        from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 
-        texts = DeliveryWait(
+        tracker = DeliveryTracker(
             await self._message_ids(),
             min_delivered=self.min_delivered,
             grace_until=self.grace_until,
@@ -194,15 +194,15 @@ class SmsDeliveryTrigger(BaseTrigger):
         )
         ledger = None if self.ledger is None else LedgerAddress(*self.ledger)
         schedule = Schedule(self.begins_at, max(self.shortest_pause, SHORTEST_PAUSE), self.longest_pause)
-        waiter = Subscription(texts, schedule, first_at, self.end_at, ledger)
-        if not texts.is_settled:
-            dial = partial(_open_transport, self.sms_conn_id, self.pause, self.look_again_after)
-            around = PollerDependencies(dial, _write, _log)
-            await SharedPoll.of(self.sms_conn_id, around).wait(waiter)
+        subscription = Subscription(tracker, schedule, first_at, self.end_at, ledger)
+        if not tracker.is_settled:
+            open_transport = partial(_open_transport, self.sms_conn_id, self.pause, self.look_again_after)
+            dependencies = PollerDependencies(open_transport, _write, _log)
+            await SharedPoll.of(self.sms_conn_id, dependencies).wait(subscription)
         return {
-            "ended": "settled" if texts.is_settled else "timed_out",
-            "outcome": texts.outcome().to_json(),
-            "trouble": waiter.trouble,
+            "ended": "settled" if tracker.is_settled else "timed_out",
+            "outcome": tracker.outcome().to_json(),
+            "trouble": subscription.trouble,
         }
 
     async def _message_ids(self) -> Sequence[MessageId]:
@@ -213,13 +213,13 @@ class SmsDeliveryTrigger(BaseTrigger):
                 return unpack(packed)
             case {"batch": batch} if self.ledger is not None:
                 conn_id, prefix = self.ledger
-                return await self._patiently(lambda: ids_of_batch(conn_id, prefix, batch))
-            case {"xcom": where}:
-                return await self._patiently(lambda: _read_xcom(where))
+                return await self._read_with_retries(lambda: ids_of_batch(conn_id, prefix, batch))
+            case {"xcom": reference}:
+                return await self._read_with_retries(lambda: _read_xcom(reference))
         msg = "The trigger does not say where the ids of its texts are."
         raise InvalidMessage(msg)
 
-    async def _patiently(self, read: Callable[[], T]) -> T:
+    async def _read_with_retries(self, read: Callable[[], T]) -> T:
         """Read what is elsewhere, in a thread; until the end, a fault that may pass is waited for.
 
         :raises SmsError: a permanent one, as it comes.
@@ -232,7 +232,7 @@ class SmsDeliveryTrigger(BaseTrigger):
                 return await asyncio.get_running_loop().run_in_executor(_ledger_threads, read)
             except Exception as error:
                 failures += 1
-                pause = back_off(_RETRY_READING_AFTER, failures, None)
+                pause = back_off(_SHORTEST_RETRY_PAUSE, failures, None)
                 is_permanent = isinstance(error, SmsError) and error.is_permanent
                 if is_permanent or time.time() + pause > self.end_at:
                     raise
@@ -242,27 +242,27 @@ class SmsDeliveryTrigger(BaseTrigger):
                 await self.pause(pause)
 
 
-def _read_xcom(where: Mapping[str, Any]) -> Sequence[MessageId]:
+def _read_xcom(reference: Mapping[str, Any]) -> Sequence[MessageId]:
     from airflow.providers.common.compat.sdk import XCom
 
     from airflow_provider_winsms.delivery.packed_ids import unpack
 
-    value: Any = XCom.get_one(**where)
+    value: Any = XCom.get_one(**reference)
     if value is None:
-        msg = f"The XCom {where.get('key')!r} with the ids of the texts is gone. Clear the task."
+        msg = f"The XCom {reference.get('key')!r} with the ids of the texts is gone. Clear the task."
         raise InvalidMessage(msg)
     ids: str | list[MessageId] = value["message_ids"]
     return unpack(ids) if isinstance(ids, str) else ids
 
 
 async def _open_transport(
-    sms_conn_id: str, rest: Callable[[float], Awaitable[None]], pauses: Sequence[float]
+    sms_conn_id: str, sleep: Callable[[float], Awaitable[None]], pauses: Sequence[float]
 ) -> AsyncTransport:
     """Look a connection up, more than once: Airflow calls missing, too, what it cannot read for a moment."""
     for pause in pauses:
         with suppress(SmsError):
             return await _transport(sms_conn_id)
-        await rest(pause)
+        await sleep(pause)
     return await _transport(sms_conn_id)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.delivery.events import LedgerAddress
 from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
-from airflow_provider_winsms.delivery.tracker import DeliveryWait, UnreadableIds
+from airflow_provider_winsms.delivery.tracker import DeliveryTracker, UnreadableIds
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.gateways.backoff import back_off
 from airflow_provider_winsms.options import NOT_FOUND_GRACE
@@ -104,7 +104,7 @@ class WorkerWait:
         log: Any,
     ) -> None:
         self.terms = terms
-        self._texts = DeliveryWait(
+        self._tracker = DeliveryTracker(
             message_ids,
             min_delivered=terms.min_delivered,
             grace_until=terms.grace_until,
@@ -122,7 +122,7 @@ class WorkerWait:
     @property
     def is_settled(self) -> bool:
         """Whether waiting longer changes nothing."""
-        return self._texts.is_settled
+        return self._tracker.is_settled
 
     @property
     def is_over(self) -> bool:
@@ -132,7 +132,7 @@ class WorkerWait:
     @property
     def outcome(self) -> DeliveryOutcome:
         """How things stand."""
-        return self._texts.outcome()
+        return self._tracker.outcome()
 
     def pause(self) -> float:
         """Return the seconds until the next look."""
@@ -166,12 +166,12 @@ class WorkerWait:
             history = None
             if self.terms.ledger is not None:
                 history = stack.enter_context(history_at(*self.terms.ledger))
-            for call in self._texts.calls(self._hook.gateway):
+            for call in self._tracker.calls(self._hook.gateway):
                 reports = self._hook.execute(call)
                 self._unreadable.name(reports.unreadable, self._log)
-                if history is not None and (news := self._texts.news(reports)):
-                    history.delivered(news)
-                self._texts.absorb(reports, self._now())
+                if history is not None and (changes := self._tracker.changes(reports)):
+                    history.delivered(changes)
+                self._tracker.record(reports, self._now())
 
     def source(self, leave: Callable[[str], dict[str, Any]]) -> IdSource:
         """Return where a trigger finds the ids.
@@ -179,8 +179,8 @@ class WorkerWait:
         :param leave: is called if they are many, with all of them packed; returns what leads to an XCom that
             has them.
         """
-        packed = pack(self._texts.message_ids)
-        return {"message_ids": packed} if len(self._texts) <= IDS_IN_A_TRIGGER else {"xcom": leave(packed)}
+        packed = pack(self._tracker.message_ids)
+        return {"message_ids": packed} if len(self._tracker) <= IDS_IN_A_TRIGGER else {"xcom": leave(packed)}
 
 
 def xcom_of(context: Context, key: str) -> dict[str, Any]:

@@ -17,14 +17,14 @@ import pytest
 from airflow_provider_winsms.delivery.poller import (
     FINAL_ANSWER_GRACE,
     JITTER,
-    LEDGER_LASTS,
-    LEDGER_PAUSE,
+    LEDGER_RETRY_DELAY,
+    LEDGER_WRITE_TIMEOUT,
     TICK,
     PollerDependencies,
     SharedPoll,
     Subscription,
 )
-from airflow_provider_winsms.delivery.tracker import DeliveryWait
+from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -42,12 +42,12 @@ from tests.support.waits import (
     LOG,
     OTHER_BOOK,
     Books,
-    around,
-    attending,
     cancel,
     deliver,
     nothing_is_left,
     now,
+    poller_dependencies,
+    start_waits,
     subscription,
     until,
 )
@@ -66,10 +66,10 @@ if TYPE_CHECKING:
 async def test_a_tick_sends_as_few_requests_as_hold_the_distinct_ids_that_are_due() -> None:
     there = MemoryGateway(WIDE)
     waits = [subscription(range(start, start + 10)) for start in range(1, 25_000, 7)]
-    tasks = attending(there, *waits)
+    tasks = start_waits(there, *waits)
     await until(FIRST_AT + 5)
     asked = [message_id for ids in there.asked for message_id in ids]
-    distinct = {message_id for one in waits for message_id in one.texts.message_ids}
+    distinct = {message_id for one in waits for message_id in one.tracker.message_ids}
     assert len(asked) == len(set(asked)) == len(distinct)
     assert set(asked) == distinct
     assert len(there.requests) == ceil(len(distinct) / 1000)
@@ -79,7 +79,7 @@ async def test_a_tick_sends_as_few_requests_as_hold_the_distinct_ids_that_are_du
 @in_virtual_time
 async def test_no_more_requests_are_on_their_way_than_the_connection_allows() -> None:
     there = MemoryGateway(latency=lambda: 1.0, max_concurrent_requests=3)
-    tasks = attending(there, subscription(range(100)))
+    tasks = start_waits(there, subscription(range(100)))
     await until(FIRST_AT + 20)
     assert len(there.requests) == 25
     assert there.most_on_their_way == 3
@@ -92,21 +92,21 @@ async def test_an_id_that_several_wait_for_is_asked_once_and_told_to_all_of_them
     there = MemoryGateway(states={7: DELIVERED})
     waits = [subscription([7, other]) for other in (1, 2, 3)]
     late = subscription([7], first_at=FIRST_AT + 1000)
-    tasks = attending(there, *waits, late)
+    tasks = start_waits(there, *waits, late)
     await until(FIRST_AT + 1)
     assert sorted(each for ids in there.asked for each in ids) == [1, 2, 3, 7]
-    assert all(list(one.texts.open_ids()) == [other] for one, other in zip(waits, (1, 2, 3), strict=True))
-    assert late.texts.is_settled, "It was told though it was not due."
+    assert all(list(one.tracker.open_ids()) == [other] for one, other in zip(waits, (1, 2, 3), strict=True))
+    assert late.tracker.is_settled, "It was told though it was not due."
     await cancel(*tasks)
 
 
 @in_virtual_time
 async def test_many_may_wait_for_the_same_ids_at_no_great_cost() -> None:
     there = MemoryGateway(WIDE)
-    tasks = attending(there, *(subscription(range(300)) for _ in range(300)))
+    tasks = start_waits(there, *(subscription(range(300)) for _ in range(300)))
     await until(FIRST_AT + 1)
     assert len(there.requests) == 1
-    poll = SharedPoll.of("winsms_default", around(there))
+    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
     assert len({id(owner) for owner in poll._owners.values()}) == 1, "Who waits for them is noted once."
     await cancel(*tasks)
     assert not poll._owners
@@ -128,20 +128,20 @@ async def test_an_unreadable_status_leaves_its_own_wait_open_and_is_named_once(
     }
     there.states.update(spoilt)
     waits = [subscription([each]) for each in range(200)]
-    tasks = attending(there, *waits)
+    tasks = start_waits(there, *waits)
     await until(FIRST_AT + 1000)
-    assert {place for place, one in enumerate(waits) if not one.texts.is_settled} == set(spoilt)
+    assert {place for place, one in enumerate(waits) if not one.tracker.is_settled} == set(spoilt)
     named = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
     assert len(named) == 1
     assert "7, 50, 120" in named[0]
     late = subscription([300], first_at=now())
     there.states[300] = DELIVERED
-    tasks += attending(there, late)
+    tasks += start_waits(there, late)
     await until(now() + 2 * TICK)
-    assert late.texts.is_settled, "Those that stay open hold up no others."
+    assert late.tracker.is_settled, "Those that stay open hold up no others."
     deliver(there, spoilt)
     await until(now() + 1000)
-    assert all(one.texts.is_settled for one in waits), "An id whose row can be read again is settled."
+    assert all(one.tracker.is_settled for one in waits), "An id whose row can be read again is settled."
     await cancel(*tasks)
 
 
@@ -150,7 +150,7 @@ async def test_a_text_that_the_gateway_forgets_for_a_moment_is_delivered_in_the_
     """Between being sent and delivered, long after the grace for ids just made."""
     there = MemoryGateway(WIDE)
     waits = [subscription([each]) for each in range(50)]
-    tasks = attending(there, *waits)
+    tasks = start_waits(there, *waits)
     await until(FIRST_AT + 1000)
     asked = len(there.requests)
     there.states = dict.fromkeys(range(50), NOT_FOUND)
@@ -158,10 +158,10 @@ async def test_a_text_that_the_gateway_forgets_for_a_moment_is_delivered_in_the_
         await until(now() + 1)
     there.states.clear()
     await until(FIRST_AT + 2000)
-    assert not any(one.texts.is_settled for one in waits)
+    assert not any(one.tracker.is_settled for one in waits)
     deliver(there, range(50))
     await asyncio.gather(*tasks)
-    assert all(one.texts.outcome().is_success for one in waits)
+    assert all(one.tracker.outcome().is_success for one in waits)
 
 
 # The schedule
@@ -170,7 +170,7 @@ async def test_a_text_that_the_gateway_forgets_for_a_moment_is_delivered_in_the_
 @in_virtual_time
 async def test_a_text_is_asked_for_often_while_it_is_young_and_about_90_times_on_its_first_day() -> None:
     there = MemoryGateway()
-    tasks = attending(there, subscription([1], lasts=24 * 3600 + 1, pause=10.0))
+    tasks = start_waits(there, subscription([1], lasts=24 * 3600 + 1, pause=10.0))
     await until(BEGINNING + 24 * 3600)
     ages = [at - BEGINNING for at in there.times]
     pauses = [after - before for before, after in pairwise(ages)]
@@ -183,7 +183,7 @@ async def test_a_text_is_asked_for_often_while_it_is_young_and_about_90_times_on
 @in_virtual_time
 async def test_a_text_of_days_is_asked_for_once_in_the_longest_pause() -> None:
     there = MemoryGateway()
-    tasks = attending(there, subscription([1], lasts=1e6, begins_at=BEGINNING - 3 * 24 * 3600))
+    tasks = start_waits(there, subscription([1], lasts=1e6, begins_at=BEGINNING - 3 * 24 * 3600))
     await until(FIRST_AT + 24 * 3600 + 1)
     assert len(there.requests) == 25
     await cancel(*tasks)
@@ -199,7 +199,7 @@ def test_ticks_keep_their_distance_however_many_come_in_between(
     @in_virtual_time
     async def run() -> None:
         there = MemoryGateway()
-        dependencies = around(there, chance=chance)
+        dependencies = poller_dependencies(there, chance=chance)
         tasks = []
         for place in range(400):
             one = subscription([place], first_at=now(), pause=pause)
@@ -237,11 +237,11 @@ async def test_a_clock_that_lags_behind_the_loops_makes_no_empty_tick() -> None:
 async def test_who_is_near_its_end_is_asked_for_a_last_time() -> None:
     there = MemoryGateway()
     one = subscription([1], lasts=100.0, pause=60.0)
-    (task,) = attending(there, one)
+    (task,) = start_waits(there, one)
     await until(BEGINNING + 99)
     deliver(there, [1])
     await task
-    assert one.texts.outcome().is_success
+    assert one.tracker.outcome().is_success
     assert now() == BEGINNING + 100
 
 
@@ -249,10 +249,10 @@ async def test_who_is_near_its_end_is_asked_for_a_last_time() -> None:
 async def test_a_wait_ends_at_its_end_and_not_a_question_later() -> None:
     there = MemoryGateway()
     one = subscription([1], lasts=100.0)
-    (task,) = attending(there, one)
+    (task,) = start_waits(there, one)
     await task
     assert now() == BEGINNING + 100
-    assert not one.texts.is_settled
+    assert not one.tracker.is_settled
     assert not one.trouble
     assert nothing_is_left(there)
 
@@ -263,9 +263,9 @@ async def test_a_wait_ends_at_its_end_and_not_a_question_later() -> None:
 @in_virtual_time
 async def test_who_comes_between_two_ticks_is_asked_for_at_the_next() -> None:
     there = MemoryGateway()
-    tasks = attending(there, subscription([1], pause=600.0))
+    tasks = start_waits(there, subscription([1], pause=600.0))
     await until(FIRST_AT + 30)
-    tasks += attending(there, subscription([2], first_at=FIRST_AT + 31))
+    tasks += start_waits(there, subscription([2], first_at=FIRST_AT + 31))
     await until(FIRST_AT + 32)
     assert there.asked == [[1], [2]]
     assert there.opened == 1
@@ -275,9 +275,9 @@ async def test_who_comes_between_two_ticks_is_asked_for_at_the_next() -> None:
 @in_virtual_time
 async def test_who_comes_while_a_request_is_on_its_way_is_asked_for_next() -> None:
     there = MemoryGateway(latency=lambda: 2.0)
-    tasks = attending(there, subscription([1], pause=600.0))
+    tasks = start_waits(there, subscription([1], pause=600.0))
     await until(FIRST_AT + 1)
-    tasks += attending(there, subscription([2], first_at=now()))
+    tasks += start_waits(there, subscription([2], first_at=now()))
     await until(FIRST_AT + 20)
     assert there.asked == [[1], [2]]
     assert there.times[1] == FIRST_AT + 2 + TICK
@@ -287,7 +287,7 @@ async def test_who_comes_while_a_request_is_on_its_way_is_asked_for_next() -> No
 @in_virtual_time
 async def test_who_goes_is_not_asked_for_any_more() -> None:
     there = MemoryGateway()
-    stays, goes = attending(there, subscription([1, 2]), subscription([2, 3]))
+    stays, goes = start_waits(there, subscription([1, 2]), subscription([2, 3]))
     await until(FIRST_AT + 1)
     await cancel(goes)
     await until(FIRST_AT + 61)
@@ -298,7 +298,7 @@ async def test_who_goes_is_not_asked_for_any_more() -> None:
 @in_virtual_time
 async def test_who_goes_during_a_tick_is_left_out_of_the_requests_to_come() -> None:
     there = MemoryGateway(latency=lambda: 1.0, max_concurrent_requests=1)
-    stays, goes = attending(there, subscription(range(8)), subscription(range(100, 200)))
+    stays, goes = start_waits(there, subscription(range(8)), subscription(range(100, 200)))
     await until(FIRST_AT + 2.5)
     await cancel(goes)
     await until(FIRST_AT + 20)
@@ -309,7 +309,7 @@ async def test_who_goes_during_a_tick_is_left_out_of_the_requests_to_come() -> N
 @in_virtual_time
 async def test_one_transport_is_opened_for_all_and_closed_when_the_last_goes() -> None:
     there = MemoryGateway()
-    tasks = attending(there, *(subscription([place]) for place in range(50)))
+    tasks = start_waits(there, *(subscription([place]) for place in range(50)))
     await until(FIRST_AT + 100)
     assert there.opened == len(there.transports) == 1
     await cancel(*tasks[1:])
@@ -321,7 +321,7 @@ async def test_one_transport_is_opened_for_all_and_closed_when_the_last_goes() -
 @in_virtual_time
 async def test_who_goes_before_the_first_tick_leaves_nothing() -> None:
     there = MemoryGateway()
-    tasks = attending(there, subscription([1]), subscription(range(100_000)))
+    tasks = start_waits(there, subscription([1]), subscription(range(100_000)))
     await asyncio.sleep(0)
     await cancel(*tasks)
     assert nothing_is_left(there)
@@ -332,7 +332,7 @@ async def test_who_goes_before_the_first_tick_leaves_nothing() -> None:
 async def test_two_connections_have_two_polls() -> None:
     here, there = MemoryGateway(), MemoryGateway()
     tasks = [
-        asyncio.create_task(SharedPoll.of(key, around(gateway)).wait(subscription([1])))
+        asyncio.create_task(SharedPoll.of(key, poller_dependencies(gateway)).wait(subscription([1])))
         for key, gateway in (("here", here), ("there", there))
     ]
     await until(FIRST_AT + 1)
@@ -344,7 +344,7 @@ def test_two_event_loops_have_two_polls() -> None:
     there = MemoryGateway()
 
     async def wait() -> asyncio.Task[None]:
-        (task,) = attending(there, subscription([1]))
+        (task,) = start_waits(there, subscription([1]))
         await until(FIRST_AT + 1)
         return task
 
@@ -368,7 +368,7 @@ async def _logged_context(seen: list[str], request_id: ContextVar[str]) -> None:
     LOG.addHandler(handler)
     try:
         request_id.set("the first who came")
-        (task,) = attending(there, subscription([1]))
+        (task,) = start_waits(there, subscription([1]))
         await until(FIRST_AT + 1)
         await cancel(task)
     finally:
@@ -387,16 +387,16 @@ class CountingPoll(SharedPoll):
 
     looks = 0
 
-    async def _next_at(self) -> float:
+    async def _next_wake(self) -> float:
         type(self).looks += 1
-        return await super()._next_at()
+        return await super()._next_wake()
 
 
 @in_virtual_time
 async def test_who_comes_during_a_back_off_wakes_nobody() -> None:
     """Or ten thousand triggers of a triggerer that starts while the gateway is away would take a minute."""
     there = MemoryGateway(fails=unavailable("away", 300.0))
-    dependencies = around(there)
+    dependencies = poller_dependencies(there)
     tasks = []
     for place in range(200):
         wait = CountingPoll.of("winsms_default", dependencies).wait(subscription([place], first_at=now()))
@@ -419,8 +419,8 @@ def test_waits_that_end_at_once_end_one_after_the_other_and_others_have_their_tu
         if how == "all are refused":
             there.fails = refusal
         waits = [subscription([place], lasts=50.0) for place in range(1000)]
-        tasks = attending(there, *waits)
-        await asyncio.wait({waits[0].over})
+        tasks = start_waits(there, *waits)
+        await asyncio.wait({waits[0].ended})
         ended = [0]
         while ended[-1] < 1000:
             await asyncio.sleep(0)
@@ -462,8 +462,8 @@ async def test_others_have_their_turn_while_the_poll_goes_through_many_waits() -
         subscription([place], first_at=FIRST_AT + 300 * (place > 10), lasts=200.0) for place in range(10_000)
     ]
     for each in waits:
-        each.over = CountedFuture()
-    tasks = attending(there, *waits)
+        each.ended = CountedFuture()
+    tasks = start_waits(there, *waits)
     await until(FIRST_AT + 90)
     assert len(there.requests) == 2
     assert CountedFuture.looks.counts.total() > 10 * len(waits)
@@ -471,7 +471,7 @@ async def test_others_have_their_turn_while_the_poll_goes_through_many_waits() -
     await cancel(*tasks)
 
 
-class CountedIds(DeliveryWait):
+class CountedIds(DeliveryTracker):
     """Counts how many of its ids are gone through after it is told to."""
 
     gone_through: ByTurn | None = None
@@ -492,24 +492,24 @@ OTHER = 200_000
 
 
 def many_ids(ids: Iterable[MessageId]) -> tuple[Subscription, CountedIds]:
-    texts = CountedIds(ids, min_delivered=1.0, grace_until=BEGINNING, not_found_holds=120.0)
+    tracker = CountedIds(ids, min_delivered=1.0, grace_until=BEGINNING, not_found_holds=120.0)
     one = subscription([0])
-    one.texts = texts
-    return one, texts
+    one.tracker = tracker
+    return one, tracker
 
 
 @in_virtual_time
 async def test_others_have_their_turn_while_one_with_many_ids_leaves() -> None:
     """To forget a million ids in one go would block the event loop for half a second."""
     there = MemoryGateway(WIDE)
-    one, texts = many_ids(range(100_000))
-    goes, stays = attending(there, one, subscription(range(50_000, 50_010)))
+    one, tracker = many_ids(range(100_000))
+    goes, stays = start_waits(there, one, subscription(range(50_000, 50_010)))
     await asyncio.sleep(1)
-    texts.gone_through = ByTurn()
+    tracker.gone_through = ByTurn()
     await cancel(goes)
-    assert texts.gone_through.counts.total() == 100_000
-    assert max(texts.gone_through.counts.values()) <= 10_001
-    poll = SharedPoll.of("winsms_default", around(there))
+    assert tracker.gone_through.counts.total() == 100_000
+    assert max(tracker.gone_through.counts.values()) <= 10_001
+    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
     assert sorted(poll._owners) == [*range(50_000, 50_010)]
     await until(FIRST_AT + 1)
     assert [sorted(ids) for ids in there.asked] == [[*range(50_000, 50_010)]]
@@ -519,12 +519,12 @@ async def test_others_have_their_turn_while_one_with_many_ids_leaves() -> None:
 @in_virtual_time
 async def test_one_who_is_cancelled_again_while_it_leaves_leaves_nothing_either() -> None:
     there = MemoryGateway(WIDE)
-    goes, stays = attending(there, subscription(range(100_000)), subscription([OTHER]))
+    goes, stays = start_waits(there, subscription(range(100_000)), subscription([OTHER]))
     await asyncio.sleep(1)
     goes.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    poll = SharedPoll.of("winsms_default", around(there))
+    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
     assert 10 < len(poll._owners) < 100_000
     await cancel(goes)
     assert [*poll._owners] == [OTHER]
@@ -535,25 +535,25 @@ async def test_one_who_is_cancelled_again_while_it_leaves_leaves_nothing_either(
 @in_virtual_time
 async def test_one_who_comes_for_the_ids_of_one_who_is_leaving_is_told_of_all_of_them() -> None:
     there = MemoryGateway(WIDE)
-    goes, stays = attending(there, subscription(range(100_000)), subscription([OTHER]))
+    goes, stays = start_waits(there, subscription(range(100_000)), subscription([OTHER]))
     await asyncio.sleep(1)
     goes.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     late = subscription(range(0, 100_000, 100))
-    (task,) = attending(there, late)
+    (task,) = start_waits(there, late)
     deliver(there, range(100_000))
     await until(FIRST_AT + 1)
     assert goes.cancelled()
-    assert late.texts.outcome().is_success
+    assert late.tracker.outcome().is_success
     assert sorted(each for ids in there.asked for each in ids) == [*range(0, 100_000, 100), OTHER]
     await task
-    poll = SharedPoll.of("winsms_default", around(there))
+    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
     assert [*poll._owners] == [OTHER]
     await cancel(stays)
 
 
-class CountedWait(DeliveryWait):
+class CountedWait(DeliveryTracker):
     """Counts how many are freed."""
 
     freed: ClassVar[ByTurn]
@@ -572,13 +572,13 @@ def test_waits_that_end_at_once_are_not_freed_in_one_go(are_delivered: bool) -> 
         there = MemoryGateway(WIDE)
         if are_delivered:
             deliver(there, range(5000))
-        await asyncio.wait(attending(there, *(counted(place) for place in range(5000))))
+        await asyncio.wait(start_waits(there, *(counted(place) for place in range(5000))))
         assert CountedWait.freed.counts.total() >= 4990
         assert max(CountedWait.freed.counts.values()) <= 100
 
     def counted(place: int) -> Subscription:
         one = subscription([place], lasts=50.0)
-        one.texts = CountedWait([place], min_delivered=1.0, grace_until=0.0, not_found_holds=0.0)
+        one.tracker = CountedWait([place], min_delivered=1.0, grace_until=0.0, not_found_holds=0.0)
         return one
 
     run()
@@ -603,7 +603,7 @@ def unavailable(why: str, retry_after: float | None = None) -> Callable[[Asked],
 async def test_ticks_that_fail_back_off_and_recover_without_failing_a_wait() -> None:
     there = MemoryGateway(fails=unavailable("away"))
     one = subscription([1], lasts=1e6, pause=5.0)
-    (task,) = attending(there, one)
+    (task,) = start_waits(there, one)
     await until(BEGINNING + 5000)
     for failures, (before, after) in enumerate(pairwise(there.times), start=1):
         assert TICK <= after - before <= min(LONGEST_BACK_OFF, TICK * 2**failures) + 0.01
@@ -611,16 +611,16 @@ async def test_ticks_that_fail_back_off_and_recover_without_failing_a_wait() -> 
     there.fails = lambda _: None
     deliver(there, [1])
     await asyncio.wait_for(task, LONGEST_BACK_OFF + 1)
-    assert one.texts.outcome().is_success
+    assert one.tracker.outcome().is_success
     assert not one.trouble
 
 
 @in_virtual_time
 async def test_the_pause_that_the_gateway_asks_for_is_kept() -> None:
     there = MemoryGateway(fails=unavailable("too many", 700.0))
-    tasks = attending(there, subscription([1], pause=5.0))
+    tasks = start_waits(there, subscription([1], pause=5.0))
     await until(FIRST_AT + 650)
-    tasks += attending(there, subscription([2], first_at=now()))
+    tasks += start_waits(there, subscription([2], first_at=now()))
     await until(FIRST_AT + 701)
     assert there.times == [FIRST_AT, FIRST_AT + 700]
     assert there.asked[1] == [1, 2]
@@ -631,10 +631,10 @@ async def test_the_pause_that_the_gateway_asks_for_is_kept() -> None:
 async def test_ends_that_come_during_a_back_off_are_kept_and_say_why_nothing_is_known() -> None:
     there = MemoryGateway(fails=unavailable("The line is cut.", 3000.0))
     soon, later = subscription([1], lasts=100), subscription([2], lasts=200)
-    tasks = attending(there, soon, later)
+    tasks = start_waits(there, soon, later)
     await until(FIRST_AT + 60)
     late = subscription([3], lasts=60)
-    tasks += attending(there, late)
+    tasks += start_waits(there, late)
     await tasks[0]
     assert now() == BEGINNING + 100
     await tasks[2]
@@ -659,7 +659,7 @@ async def test_a_connection_that_cannot_be_read_for_now_is_waited_for() -> None:
     dependencies = PollerDependencies(open_transport, Books().write, LOG, now=now)
     one = subscription([1])
     await SharedPoll.of("winsms_default", dependencies).wait(one)
-    assert one.texts.is_settled
+    assert one.tracker.is_settled
     assert len(tries) == 3
 
 
@@ -674,7 +674,7 @@ async def test_after_a_failure_no_further_request_leaves() -> None:
             raise GatewayUnavailable(msg)
 
     there.fails = fail
-    tasks = attending(there, subscription(range(40), pause=600.0))
+    tasks = start_waits(there, subscription(range(40), pause=600.0))
     await until(FIRST_AT + 2.5)
     assert there.times == [FIRST_AT] * 2 + [FIRST_AT + 1] * 2
     await cancel(*tasks)
@@ -696,7 +696,7 @@ def test_what_was_answered_is_not_asked_again_and_what_was_not_stays_due(waits: 
         there.fails = fail
         size = 200 // waits
         starts = range(0, 200, size)
-        tasks = attending(
+        tasks = start_waits(
             there, *(subscription(range(at, at + size), pause=3000.0, lasts=9e9) for at in starts)
         )
         await until(FIRST_AT + 2900)
@@ -718,7 +718,7 @@ async def test_what_the_gateway_cannot_answer_is_not_in_the_way_of_the_rest() ->
 
     there.fails = fail
     deliver(there, range(100))
-    tasks = attending(there, *(subscription(range(at, at + 10), lasts=9e9) for at in range(0, 100, 10)))
+    tasks = start_waits(there, *(subscription(range(at, at + 10), lasts=9e9) for at in range(0, 100, 10)))
     await until(FIRST_AT + 100)
     assert [task.done() for task in tasks] == [False] + [True] * 9
     await cancel(*tasks)
@@ -728,7 +728,7 @@ async def test_what_the_gateway_cannot_answer_is_not_in_the_way_of_the_rest() ->
 async def test_a_hanging_request_keeps_nobody_much_beyond_its_end() -> None:
     there = MemoryGateway(latency=lambda: 1e6)
     one, other = subscription([1], lasts=100.0), subscription([2], lasts=200.0)
-    tasks = attending(there, one, other)
+    tasks = start_waits(there, one, other)
     await tasks[0]
     assert now() == BEGINNING + 100 + FINAL_ANSWER_GRACE
     assert one.trouble
@@ -742,7 +742,9 @@ def test_a_permanent_error_ends_every_wait_at_once(error: SmsError) -> None:
     @in_virtual_time
     async def run() -> None:
         there = MemoryGateway()
-        tasks = attending(there, *(subscription([place], first_at=FIRST_AT + place) for place in range(500)))
+        tasks = start_waits(
+            there, *(subscription([place], first_at=FIRST_AT + place) for place in range(500))
+        )
         await until(FIRST_AT + 100)
 
         def fail(_: Asked) -> None:
@@ -781,7 +783,7 @@ async def test_a_key_that_was_changed_is_picked_up_and_nobody_notices() -> None:
             msg = "The key is wrong."
             raise ConfigurationError(msg)
 
-    tasks = attending(there, *(subscription(range(at, at + 10)) for at in range(0, 50, 10)))
+    tasks = start_waits(there, *(subscription(range(at, at + 10)) for at in range(0, 50, 10)))
     await until(FIRST_AT + 1)
     there.fails, there.key = fail, "new key"
     asked = len(there.requests)
@@ -811,7 +813,7 @@ async def test_a_changed_key_that_cannot_be_read_for_now_is_picked_up_later() ->
             msg = "The key is wrong."
             raise ConfigurationError(msg)
 
-    one = attending(there, subscription([1], first_at=FIRST_AT + 60), subscription([2]))
+    one = start_waits(there, subscription([1], first_at=FIRST_AT + 60), subscription([2]))
     await until(FIRST_AT + 1)
     there.fails, there.key = fail, "cannot be read"
     await one[0]
@@ -824,7 +826,7 @@ async def test_a_changed_key_that_cannot_be_read_for_now_is_picked_up_later() ->
 async def test_an_id_that_the_gateway_refuses_a_request_for_ends_its_own_waits_alone() -> None:
     there = MemoryGateway(WIDE, refused={55, 560})
     waits = [subscription(range(at, at + 10)) for at in range(0, 1000, 10)]
-    tasks = attending(there, *waits, subscription([55, 2000]))
+    tasks = start_waits(there, *waits, subscription([55, 2000]))
     await until(FIRST_AT + 1)
     ended = [task for task in tasks if task.done()]
     assert ended == [tasks[5], tasks[56], tasks[100]]
@@ -840,9 +842,9 @@ async def test_an_id_that_the_gateway_refuses_a_request_for_ends_its_own_waits_a
 async def test_news_are_written_before_they_count_and_nothing_is_written_twice() -> None:
     there, books = MemoryGateway(states={1: FAILED}), Books()
     one = subscription([1, 2], ledger=BOOK, needs=0.0)
-    (task,) = attending(there, one, books=books)
+    (task,) = start_waits(there, one, books=books)
     await until(FIRST_AT + 0.05)
-    assert list(one.texts.open_ids()) == [1, 2]
+    assert list(one.tracker.open_ids()) == [1, 2]
     await until(FIRST_AT + 200)
     deliver(there, [2])
     await task
@@ -866,15 +868,15 @@ async def test_a_ledger_that_cannot_be_written_holds_back_its_own_waits_alone() 
         subscription([1], ledger=OTHER_BOOK),
         subscription([2]),
     )
-    tasks = attending(there, held, other, without, books=books)
+    tasks = start_waits(there, held, other, without, books=books)
     await until(FIRST_AT + 1)
     assert [task.done() for task in tasks] == [False, True, True]
     assert held.trouble == "The database is away."
-    await until(FIRST_AT + LEDGER_PAUSE * 10)
+    await until(FIRST_AT + LEDGER_RETRY_DELAY * 10)
     assert 9 <= sum(ledger == BOOK for _, ledger in books.tries) <= 11
     books.fails = lambda _: None
-    await asyncio.wait_for(tasks[0], LEDGER_PAUSE + TICK)
-    assert held.texts.outcome().is_success
+    await asyncio.wait_for(tasks[0], LEDGER_RETRY_DELAY + TICK)
+    assert held.tracker.outcome().is_success
     assert not held.trouble
     assert (BOOK, 0, "delivered") in books.written
 
@@ -888,15 +890,15 @@ async def test_a_ledger_that_cannot_be_written_is_not_tried_for_each_of_its_text
     books = Books(cannot_be_written(BOOK, LedgerUnavailable("The database is away.")))
     thin = [subscription([place], ledger=BOOK, pause=10.0) for place in range(200)]
     fat = subscription(range(1000, 1200), ledger=BOOK, pause=10.0)
-    tasks = attending(there, *thin, fat, subscription(range(2000, 2010)), books=books)
-    await until(FIRST_AT + LEDGER_PAUSE - 1)
+    tasks = start_waits(there, *thin, fat, subscription(range(2000, 2010)), books=books)
+    await until(FIRST_AT + LEDGER_RETRY_DELAY - 1)
     assert len(books.tries) <= 2
     assert len(caplog.records) <= 2
     assert {2000, 2009} <= {each for ids in there.asked for each in ids}
     books.fails = lambda _: None
     deliver(there, range(1200))
     await asyncio.gather(*tasks[:-1])
-    assert now() <= FIRST_AT + LEDGER_PAUSE + 60
+    assert now() <= FIRST_AT + LEDGER_RETRY_DELAY + 60
     assert len(books.written) == 400
     await cancel(tasks[-1])
 
@@ -918,16 +920,16 @@ async def test_others_have_their_turn_while_many_waits_of_a_ledger_are_held_back
     there = MemoryGateway(WIDE, max_concurrent_requests=2)
     books = Books(cannot_be_written(BOOK, LedgerUnavailable("The database is away.")))
     waits = [subscription([place], ledger=BOOK) for place in range(20_000)]
-    held = [CountedHold(one.texts, one.schedule, FIRST_AT, one.end_at, BOOK) for one in waits]
-    tasks = attending(there, *held, books=books)
-    await until(FIRST_AT + LEDGER_PAUSE - 1)
+    held = [CountedHold(one.tracker, one.schedule, FIRST_AT, one.end_at, BOOK) for one in waits]
+    tasks = start_waits(there, *held, books=books)
+    await until(FIRST_AT + LEDGER_RETRY_DELAY - 1)
     assert len(there.requests) == len(books.tries) == 2
     assert CountedHold.held.counts.total() == 2 * len(held)
     assert max(CountedHold.held.counts.values()) <= 4000
     books.fails = lambda _: None
     deliver(there, range(20_000))
     await asyncio.gather(*tasks)
-    assert all(one.texts.outcome().is_success for one in held)
+    assert all(one.tracker.outcome().is_success for one in held)
 
 
 @in_virtual_time
@@ -935,7 +937,7 @@ async def test_a_permanent_fault_of_a_ledger_ends_its_own_waits_alone() -> None:
     there = MemoryGateway()
     error = ConfigurationError("The tables have other columns.")
     books = Books(cannot_be_written(BOOK, error))
-    tasks = attending(
+    tasks = start_waits(
         there, subscription([0], ledger=BOOK), subscription([1], ledger=OTHER_BOOK), books=books
     )
     await until(FIRST_AT + 1)
@@ -949,7 +951,7 @@ async def test_whatever_a_ledger_raises_holds_back_its_own_waits_alone() -> None
     there = MemoryGateway(states={0: DELIVERED})
     books = Books(cannot_be_written(BOOK, PermissionError("a number")))
     held = subscription([0], ledger=BOOK, lasts=100.0)
-    tasks = attending(there, held, subscription([1]), books=books)
+    tasks = start_waits(there, held, subscription([1]), books=books)
     await until(FIRST_AT + 1)
     assert not tasks[1].done()
     deliver(there, [1])
@@ -964,11 +966,11 @@ async def test_a_ledger_that_hangs_does_not_keep_the_others_waiting() -> None:
             await asyncio.sleep(1e9)
 
     there = MemoryGateway(states={0: DELIVERED})
-    tasks = attending(there, subscription([0], ledger=BOOK), subscription([1]), books=Hanging())
+    tasks = start_waits(there, subscription([0], ledger=BOOK), subscription([1]), books=Hanging())
     await until(FIRST_AT + 1)
     deliver(there, [1])
     await tasks[1]
-    assert now() <= FIRST_AT + 60 + LEDGER_LASTS + TICK
+    assert now() <= FIRST_AT + 60 + LEDGER_WRITE_TIMEOUT + TICK
     await cancel(tasks[0])
 
 
@@ -977,10 +979,10 @@ async def test_an_end_that_comes_while_the_ledger_is_away_says_so() -> None:
     there = MemoryGateway(states={1: DELIVERED})
     books = Books(cannot_be_written(BOOK, LedgerUnavailable("The database is away.")))
     one = subscription([1], ledger=BOOK, lasts=100.0)
-    (task,) = attending(there, one, books=books)
+    (task,) = start_waits(there, one, books=books)
     await task
     assert BEGINNING + 100 <= now() <= BEGINNING + 101
-    assert not one.texts.is_settled
+    assert not one.tracker.is_settled
     assert one.trouble == "The database is away."
 
 
@@ -1000,11 +1002,11 @@ async def test_an_unforeseen_error_ends_all_and_who_comes_next_has_a_working_pol
     def come(_: asyncio.Future[None]) -> None:
         """Before those who are told of it have gone."""
         there.fails = lambda _: None
-        came.extend(attending(there, subscription([9], first_at=now())))
+        came.extend(start_waits(there, subscription([9], first_at=now())))
 
     waits = [subscription([place]) for place in range(5)]
-    waits[0].over.add_done_callback(come)
-    results = await asyncio.gather(*attending(there, *waits), return_exceptions=True)
+    waits[0].ended.add_done_callback(come)
+    results = await asyncio.gather(*start_waits(there, *waits), return_exceptions=True)
     assert all(result is error for result in results)
     await asyncio.sleep(1)
     deliver(there, [9])
@@ -1023,6 +1025,6 @@ async def test_who_is_cancelled_and_told_an_error_at_once_leaves_no_complaint() 
         raise ConfigurationError(msg)
 
     there.fails = fail
-    tasks = attending(there, subscription([1]), subscription([2]))
+    tasks = start_waits(there, subscription([1]), subscription([2]))
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError, ConfigurationError]

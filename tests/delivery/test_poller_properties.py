@@ -15,7 +15,16 @@ from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, JITTER, 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from tests.support.memory_gateway import DELIVERED, FAILED, NARROW, MemoryGateway
 from tests.support.virtual_time import BEGINNING, in_virtual_time
-from tests.support.waits import BOOK, OTHER_BOOK, Books, around, nothing_is_left, now, subscription, until
+from tests.support.waits import (
+    BOOK,
+    OTHER_BOOK,
+    Books,
+    nothing_is_left,
+    now,
+    poller_dependencies,
+    subscription,
+    until,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.events import LedgerAddress
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from tests.support.memory_gateway import Asked
 
 
-class Stretch(NamedTuple):
+class Period(NamedTuple):
     begin: float
     seconds: float
 
@@ -66,16 +75,16 @@ class World:
     news: dict[int, News]
     latencies: list[float]
     chance: float
-    gateway_is_away: list[Stretch]
-    ledger_is_away: list[Stretch]
+    gateway_is_away: list[Period]
+    ledger_is_away: list[Period]
 
     def fail(self, _: Asked) -> None:
-        if any(stretch.is_now for stretch in self.gateway_is_away):
+        if any(period.is_now for period in self.gateway_is_away):
             msg = "away"
             raise GatewayUnavailable(msg)
 
     def fail_to_write(self, ledger: LedgerAddress) -> None:
-        if ledger == BOOK and any(stretch.is_now for stretch in self.ledger_is_away):
+        if ledger == BOOK and any(period.is_now for period in self.ledger_is_away):
             msg = "The database is away."
             raise LedgerUnavailable(msg)
 
@@ -97,15 +106,15 @@ PLANS = st.builds(
     ledger=st.sampled_from([None, BOOK, OTHER_BOOK]),
     goes_after=st.none() | st.integers(0, 300).map(float),
 )
-STRETCHES = st.lists(st.builds(Stretch, SECONDS, st.integers(1, 120).map(float)), max_size=3)
+PERIODS = st.lists(st.builds(Period, SECONDS, st.integers(1, 120).map(float)), max_size=3)
 WORLDS = st.builds(
     World,
     plans=st.lists(PLANS, min_size=1, max_size=8),
     news=st.dictionaries(IDS, st.builds(News, SECONDS, st.booleans())),
     latencies=st.lists(st.sampled_from([0.0, 0.5, 3.0, 20.0]), min_size=1, max_size=5),
     chance=st.sampled_from([0.0, 0.4, 1.0]),
-    gateway_is_away=STRETCHES,
-    ledger_is_away=STRETCHES,
+    gateway_is_away=PERIODS,
+    ledger_is_away=PERIODS,
 )
 
 
@@ -146,23 +155,23 @@ class ObservedPoll(SharedPoll):
 
     async def _tick(self) -> None:
         self.came.clear()
-        present = [one for one in self._waiters if not one.over.done()]
-        wanted = {each for one in present for each in one.texts.message_ids}
+        present = [one for one in self._subscriptions if not one.ended.done()]
+        wanted = {each for one in present for each in one.tracker.message_ids}
         tick, first = Tick(wanted, self._due(present) & wanted), len(self.there.requests)
         await super()._tick()
         requests = self.there.requests[first:]
         tick.asked = [each for request in requests for each in request.ids]
         tick.requests = len(requests)
         tick.went_well = not self._failures and not any(one.is_held for one in present)
-        tick.wanted |= {each for one in self.came for each in one.texts.message_ids}
-        tick.all_stayed = not self.came and not any(one.over.done() for one in present)
+        tick.wanted |= {each for one in self.came for each in one.tracker.message_ids}
+        tick.all_stayed = not self.came and not any(one.ended.done() for one in present)
         self.ticks.append(tick)
 
     def _due(self, present: list[Subscription]) -> set[MessageId]:
         if now() < self._not_before:
             return set()
-        due = {each for one in present if one.is_due(now()) for each in one.texts.open_ids()}
-        return due.union(self._missed)
+        due = {each for one in present if one.is_due(now()) for each in one.tracker.open_ids()}
+        return due.union(self._unanswered)
 
 
 class Life:
@@ -175,7 +184,7 @@ class Life:
             latency=lambda: next(latencies), fails=world.fail, max_concurrent_requests=2
         )
         self.books = Books(world.fail_to_write)
-        self._around = around(self.there, self.books, world.chance)
+        self._dependencies = poller_dependencies(self.there, self.books, world.chance)
         self._poll = type("Poll", (ObservedPoll,), {"there": self.there, "ticks": [], "came": []})
 
     async def run(self) -> list[Tick]:
@@ -203,20 +212,20 @@ class Life:
         )
         try:
             async with asyncio.timeout(plan.goes_after):
-                await self._poll.of("winsms_default", self._around).wait(one)  # type: ignore[attr-defined]
+                await self._poll.of("winsms_default", self._dependencies).wait(one)  # type: ignore[attr-defined]
         except TimeoutError:
             return
         self._judge(plan, one)
 
     def _judge(self, plan: Plan, one: Subscription) -> None:
-        found = set(plan.ids) - set(one.texts.open_ids())
-        outcome = one.texts.outcome()
+        found = set(plan.ids) - set(one.tracker.open_ids())
+        outcome = one.tracker.outcome()
         assert found <= self._world.final_by(now(), plan.ids)
         assert outcome.delivered == len(found & self._world.final_by(now(), plan.ids, good=True))
         lost = len(found) - outcome.delivered
-        assert one.texts.is_settled == (found == plan.ids or len(plan.ids) - lost < outcome.needed)
+        assert one.tracker.is_settled == (found == plan.ids or len(plan.ids) - lost < outcome.needed)
         assert now() <= one.end_at + FINAL_ANSWER_GRACE + 0.001
-        if not one.texts.is_settled:
+        if not one.tracker.is_settled:
             assert now() >= one.end_at
             assert self._must_be_known(plan, one) <= found, "It was not asked a last time."
         if plan.ledger is not None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
 from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.schedule import Schedule
-from airflow_provider_winsms.delivery.tracker import DeliveryWait
+from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.backoff import LONGEST_BACK_OFF, back_off
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
@@ -31,8 +31,8 @@ DAY = 24 * 3600
 NOW = 1000.0
 
 
-def wait(ids: Iterable[MessageId], needs: float = 1.0, grace: float = 0.0) -> DeliveryWait:
-    return DeliveryWait(ids, min_delivered=needs, grace_until=NOW + grace, not_found_holds=grace)
+def wait(ids: Iterable[MessageId], needs: float = 1.0, grace: float = 0.0) -> DeliveryTracker:
+    return DeliveryTracker(ids, min_delivered=needs, grace_until=NOW + grace, not_found_holds=grace)
 
 
 def reports(
@@ -53,34 +53,34 @@ def test_ids_are_followed_once_each_in_their_order() -> None:
 @pytest.mark.parametrize("ids", [["b", "a"], [10**30, 1], [2**63, 2**64]])
 def test_ids_that_are_no_small_numbers_are_followed_too(ids: list[MessageId]) -> None:
     followed = wait(ids)
-    followed.absorb(reports(ids[:1], DeliveryState.DELIVERED), NOW)
+    followed.record(reports(ids[:1], DeliveryState.DELIVERED), NOW)
     assert list(followed.open_ids()) == ids[1:]
 
 
 def test_what_is_final_is_not_asked_for_again_and_stays_as_it_was() -> None:
     followed = wait([1, 2, 3], needs=0.0)
-    followed.absorb(reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.FAILED), NOW)
-    followed.absorb(reports([1], DeliveryState.SENT), NOW)
+    followed.record(reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.FAILED), NOW)
+    followed.record(reports([1], DeliveryState.SENT), NOW)
     assert list(followed.open_ids()) == [3]
     assert followed.outcome().states == {"delivered": 1, "failed": 1, "unknown": 1}
 
 
 def test_reports_of_others_are_passed_over() -> None:
     followed = wait([2, 4])
-    followed.absorb(reports([1, 3, 5], DeliveryState.DELIVERED), NOW)
+    followed.record(reports([1, 3, 5], DeliveryState.DELIVERED), NOW)
     assert list(followed.open_ids()) == [2, 4]
-    assert followed.news(reports([1, 3, 5], DeliveryState.DELIVERED)) == []
+    assert followed.changes(reports([1, 3, 5], DeliveryState.DELIVERED)) == []
 
 
 def test_only_what_has_changed_is_news() -> None:
     followed = wait([1, 2])
     first = reports([1, 2], DeliveryState.SENT)
-    assert followed.news(first) == first
-    followed.absorb(first, NOW)
-    assert followed.news(first) == []
+    assert followed.changes(first) == first
+    followed.record(first, NOW)
+    assert followed.changes(first) == []
     then = reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.SENT)
-    assert followed.news(then) == then[:1]
-    assert followed.news(reports([1], DeliveryState.SENT, code="X")) == reports(
+    assert followed.changes(then) == then[:1]
+    assert followed.changes(reports([1], DeliveryState.SENT, code="X")) == reports(
         [1], DeliveryState.SENT, code="X"
     )
 
@@ -88,9 +88,9 @@ def test_only_what_has_changed_is_news() -> None:
 def test_an_id_that_the_gateway_never_knew_stays_open_for_its_grace() -> None:
     followed = wait([1], grace=60)
     for seconds in (0, 30, 59):
-        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + seconds)
+        followed.record(reports([1], DeliveryState.NOT_FOUND), NOW + seconds)
         assert list(followed.open_ids()) == [1]
-    followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + 60)
+    followed.record(reports([1], DeliveryState.NOT_FOUND), NOW + 60)
     assert followed.is_settled
     assert followed.outcome().states == {"not_found": 1}
 
@@ -98,13 +98,13 @@ def test_an_id_that_the_gateway_never_knew_stays_open_for_its_grace() -> None:
 @pytest.mark.parametrize("between", [DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UNKNOWN])
 def test_an_id_that_is_unknown_for_a_moment_long_after_its_grace_stays_open(between: DeliveryState) -> None:
     followed = wait([1], grace=60)
-    followed.absorb(reports([1], between), NOW + 1000)
+    followed.record(reports([1], between), NOW + 1000)
     for later in range(2000, 10_000, 1000):
-        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later)
-        followed.absorb(reports([1], DeliveryState.NOT_FOUND), NOW + later + 59)
-        followed.absorb(reports([1], between), NOW + later + 61)
+        followed.record(reports([1], DeliveryState.NOT_FOUND), NOW + later)
+        followed.record(reports([1], DeliveryState.NOT_FOUND), NOW + later + 59)
+        followed.record(reports([1], between), NOW + later + 61)
     assert list(followed.open_ids()) == [1]
-    followed.absorb(reports([1], DeliveryState.DELIVERED), NOW + 10_000)
+    followed.record(reports([1], DeliveryState.DELIVERED), NOW + 10_000)
     assert followed.outcome().is_success
 
 
@@ -115,7 +115,7 @@ SAID = st.tuples(st.floats(0, 100), st.sampled_from([*DeliveryState]))
 def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
     said: list[tuple[float, DeliveryState]], grace: float, begins: float
 ) -> None:
-    followed = DeliveryWait([1], min_delivered=1.0, grace_until=begins, not_found_holds=grace)
+    followed = DeliveryTracker([1], min_delivered=1.0, grace_until=begins, not_found_holds=grace)
     now, since = 0.0, None
     for passed, state in said:
         now += passed
@@ -123,7 +123,7 @@ def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
             since = None
         elif since is None:
             since = now
-        followed.absorb(reports([1], state), now)
+        followed.record(reports([1], state), now)
         is_lost = since is not None and now >= begins and now >= since + grace
         is_final = state.is_final and state is not DeliveryState.NOT_FOUND
         assert followed.is_settled == (is_lost or is_final)
@@ -133,11 +133,11 @@ def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
 
 def test_a_poll_asks_for_all_that_is_open_in_as_few_requests_as_hold_it_and_stops_when_settled() -> None:
     followed = wait(range(2500))
-    followed.absorb(reports(range(500), DeliveryState.DELIVERED), NOW)
+    followed.record(reports(range(500), DeliveryState.DELIVERED), NOW)
     assert len(list(followed.calls(GATEWAY))) == 2
     calls = followed.calls(GATEWAY)
     next(calls)
-    followed.absorb(reports([700], DeliveryState.FAILED), NOW)
+    followed.record(reports([700], DeliveryState.FAILED), NOW)
     assert list(calls) == [], "All were needed, and one is lost."
 
 
@@ -168,7 +168,7 @@ def test_a_wait_is_settled_when_waiting_longer_changes_nothing(
     said: dict[int, DeliveryState], total: int, needs: float
 ) -> None:
     followed = wait(range(total), needs)
-    followed.absorb([DeliveryReport(each, state) for each, state in said.items()], NOW)
+    followed.record([DeliveryReport(each, state) for each, state in said.items()], NOW)
     known = {each: state for each, state in said.items() if each < total}
     final = [state for state in known.values() if state.is_final]
     arrived = sum(state.is_delivered for state in final)
@@ -185,8 +185,8 @@ def test_a_wait_is_settled_when_waiting_longer_changes_nothing(
 
 def test_an_outcome_counts_and_adds_up_over_all_and_names_a_thousand() -> None:
     followed = wait(range(100_000))
-    followed.absorb(reports(range(50_000), DeliveryState.DELIVERED, cost="0.5"), NOW)
-    followed.absorb(reports(range(50_000, 100_000), DeliveryState.FAILED, code="FAILED"), NOW)
+    followed.record(reports(range(50_000), DeliveryState.DELIVERED, cost="0.5"), NOW)
+    followed.record(reports(range(50_000, 100_000), DeliveryState.FAILED, code="FAILED"), NOW)
     outcome = followed.outcome()
     assert outcome.summary() == {
         "total": 100_000,
@@ -200,8 +200,8 @@ def test_an_outcome_counts_and_adds_up_over_all_and_names_a_thousand() -> None:
 
 def test_an_outcome_survives_the_event_that_carries_it() -> None:
     followed = wait([1, 2, 3])
-    followed.absorb(reports([1], DeliveryState.DELIVERED, cost="1.0"), NOW)
-    followed.absorb(reports([2], DeliveryState.FAILED, code="FAILED", cost="0.0"), NOW)
+    followed.record(reports([1], DeliveryState.DELIVERED, cost="1.0"), NOW)
+    followed.record(reports([2], DeliveryState.FAILED, code="FAILED", cost="0.0"), NOW)
     outcome = followed.outcome()
     assert DeliveryOutcome.from_json(outcome.to_json()) == outcome
 

@@ -149,7 +149,7 @@ def test_a_ledger_that_is_away_is_waited_for(
     away.let_tasks_find_it(monkeypatch)
     error = wait(waiter, mode, message_ids=result, ledger_conn_id=CONN_ID, timeout=0.5)
     assert isinstance(error, AirflowSensorTimeout)
-    assert "What was in the way: The database of the connection 'warehouse' could not be opened" in str(error)
+    assert "The last error: The database of the connection 'warehouse' could not be opened" in str(error)
     assert states(ledger) == ["accepted"]
 
 
@@ -166,7 +166,7 @@ def test_a_ledger_whose_connection_cannot_be_read_for_now_does_not_end_a_deferre
         monkeypatch.delenv(name)
     error = waiter.resume(sensor, waiter.fire()).error
     assert isinstance(error, AirflowSensorTimeout)
-    assert f"What was in the way: There is no connection '{CONN_ID}'" in str(error)
+    assert f"The last error: There is no connection '{CONN_ID}'" in str(error)
 
 
 def test_very_many_ids_defer_in_few_bytes(sandbox: Sandbox, runner: TaskRunner, waiter: TaskRunner) -> None:

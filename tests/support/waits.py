@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.delivery.events import LedgerAddress
 from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
 from airflow_provider_winsms.delivery.schedule import Schedule
-from airflow_provider_winsms.delivery.tracker import DeliveryWait
+from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING
 
@@ -46,7 +46,9 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def around(there: MemoryGateway, books: Books | None = None, chance: float = 0.0) -> PollerDependencies:
+def poller_dependencies(
+    there: MemoryGateway, books: Books | None = None, chance: float = 0.0
+) -> PollerDependencies:
     write = (books or Books()).write
     return PollerDependencies(there.open_transport, write, LOG, now=now, chance=lambda: chance)
 
@@ -62,14 +64,14 @@ def subscription(
     needs: float = 1.0,
     ledger: LedgerAddress | None = None,
 ) -> Subscription:
-    texts = DeliveryWait(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
-    return Subscription(texts, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
+    tracker = DeliveryTracker(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
+    return Subscription(tracker, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
 
 
-def attending(
+def start_waits(
     there: MemoryGateway, *subscriptions: Subscription, books: Books | None = None
 ) -> list[asyncio.Task[None]]:
-    dependencies = around(there, books)
+    dependencies = poller_dependencies(there, books)
     return [
         asyncio.create_task(SharedPoll.of("winsms_default", dependencies).wait(one)) for one in subscriptions
     ]
