@@ -40,7 +40,7 @@ PLAIN = {
     *("BatchDigest.texts", "BatchDigest.numbers", "FeedRow.key"),
     # Counts.
     *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
-    *("SendOutcome.recipients", "_Filling.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
+    *("SendOutcome.recipients", "_RequestBuilder.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
     *("View.texts", "LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
@@ -99,4 +99,3 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:
     assert len(records()) > 90
-    (*("SendOutcome.recipients", "_Filling.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),)
