@@ -1,8 +1,8 @@
-"""What a load read and wrote, for OpenLineage. It needs the extra ``lineage``.
+"""The lineage of a load, for OpenLineage: its inputs and outputs. It needs the extra ``lineage``.
 
-Datasets are named as the specification says (OpenLineage, ``spec/Naming.md``), or as others do for databases
-of which it says nothing, so that what other tools tell of a table is told of the same table. There is nothing
-of a row in it, and of connections only where they lead.
+Datasets are named by the specification (OpenLineage, ``spec/Naming.md``). Databases that it leaves out are
+named as other tools name them, so that both mean the same table. Lineage holds no row. Of a connection it
+holds only the server or file.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _FILES = {"duckdb", "sqlite"}
 """Types of connections whose host is a file."""
 
 _WITHOUT_SCHEMAS = {"mysql"}
-"""Types of connections whose databases have tables right below them: what is called a schema is one."""
+"""Types of connections whose databases have no schemas: a "schema" is a database there."""
 
 
 class LedgerInput(NamedTuple):
-    """Where a ledger is, which was read.
+    """The ledger that a load read.
 
-    :param prefix: what the names of its tables begin with.
+    :param prefix: the prefix of its tables.
     """
 
     conn_id: str
@@ -53,11 +53,11 @@ class LedgerInput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A load that is done.
+    """A finished load.
 
-    :param hook: the gateway's.
-    :param database: the table's.
-    :param ledger: where texts were read from, if not from the gateway alone.
+    :param hook: the hook of the gateway.
+    :param database: the hook of the table's database.
+    :param ledger: the ledger that was read; ``None`` if only the gateway was.
     :param asks_gateway: whether the gateway was read.
     """
 
@@ -71,7 +71,7 @@ class Loaded:
     rows_loaded: int
 
     def lineage(self) -> OperatorLineage[Any, Any]:
-        """Return it as inputs and outputs."""
+        """Return the inputs and outputs of the load."""
         inputs = [self._list()] if self.asks_gateway else []
         inputs += self._ledger_tables(self.ledger) if self.ledger else []
         return OperatorLineage(inputs=inputs, outputs=self._tables())
@@ -79,8 +79,8 @@ class Loaded:
     def _list(self) -> InputDataset:
         """Return the list of the gateway.
 
-        Neither a gateway nor its specification names accounts, and a key is a secret: the name of the
-        connection tells apart what two accounts list.
+        No gateway names its accounts, and a key is a secret. So the name of the connection tells apart the
+        lists of two accounts.
         """
         endpoint = self.hook.endpoint
         namespace = f"{endpoint.gateway.name.lower()}://{urlsplit(endpoint.base_url).netloc}"
@@ -122,10 +122,10 @@ class Loaded:
 
 
 class DatabasePlace(NamedTuple):
-    """A database, as lineage names it.
+    """A database's name in lineage.
 
     :param namespace: the server, or the file.
-    :param above: what a table is in: the database, and the schema.
+    :param above: the name parts before the table: the database, and the schema.
     """
 
     namespace: str
@@ -133,26 +133,26 @@ class DatabasePlace(NamedTuple):
 
     @classmethod
     def of(cls, hook: DbApiHook, schema: str | None = None) -> DatabasePlace:
-        """Return where a hook leads: as it says itself, or else by its connection.
+        """Return the database of a hook: in the hook's own words, or else by its connection.
 
-        :param schema: of the tables; ``None``: where unqualified names are looked up.
+        :param schema: the schema of the tables; ``None``: the one of unqualified names.
         """
-        return cls._as_told(hook, schema) or cls._by_connection(hook, schema)
+        return cls._by_hook(hook, schema) or cls._by_connection(hook, schema)
 
     def named(self, table: str) -> str:
         """Return the name of a table."""
         return ".".join((*self.above, table))
 
     @classmethod
-    def _as_told(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace | None:
-        """Return what the hook says, as it says it to Airflow's own SQL operators."""
+    def _by_hook(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace | None:
+        """Return the hook's own words, which Airflow's SQL operators use too."""
         try:
             info = hook.get_openlineage_database_info(hook.connection)
             if info is None:
                 return None
             namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
             found = schema or hook.get_openlineage_default_schema()
-        # Some look for another provider, and some ask the database.
+        # Some hooks import another provider, and some query the database.
         except Exception:  # noqa: BLE001
             return None
         return cls(namespace, _above(hook.conn_type, info.database, found))
@@ -162,7 +162,7 @@ class DatabasePlace(NamedTuple):
         connection = hook.connection
         kind, host = hook.conn_type, _host(connection)
         if kind in _FILES:
-            # As dbt has it of DuckDB. SQLite has one database to a file, called as its main schema is.
+            # As dbt names DuckDB tables. A file of SQLite is one database, named after its main schema.
             database = PurePath(host).stem if kind == "duckdb" else None
             return cls(f"{kind}://{host}", _above(kind, database, schema or "main"))
         authority = f"{host}:{connection.port}" if connection.port else host
@@ -170,7 +170,7 @@ class DatabasePlace(NamedTuple):
 
 
 def _host(connection: Connection) -> str:
-    """Return the host, or the file, without what some put before or behind it: a user, a key, options."""
+    """Return the host or file without a user, key or options, which some people add."""
     place = (connection.host or "").partition("?")[0]
     if connection.conn_type in _FILES:
         return place.removeprefix("file:")

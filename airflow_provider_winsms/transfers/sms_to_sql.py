@@ -1,4 +1,4 @@
-"""Load what a gateway lists, or a ledger knows, into a table: each row once, all of a load or nothing."""
+"""The operator that loads a gateway's list, or a ledger, into a table: each row once, all rows or none."""
 
 from __future__ import annotations
 
@@ -42,74 +42,74 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.throttle import Throttle
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
-    from airflow_provider_winsms.warehouse.datasets import Dataset, Load, LoadSizes
+    from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
     from airflow_provider_winsms.warehouse.load import LoadOutcome
-    from airflow_provider_winsms.warehouse.mapping import Personal, RowMapper
+    from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy, RowMapper
     from airflow_provider_winsms.warehouse.reader import PagedList
     from airflow_provider_winsms.warehouse.table import TargetTable
 
 Mode = Literal["incremental", "backfill", "full_refresh"]
-"""What is read, and what becomes of rows that the table has already."""
+"""Which rows are read, and whether rows that the table has are updated."""
 
 MOST_PREFETCH = 32
-"""The most requests that a load may have on their way."""
+"""The most concurrent requests of a load."""
 
 
 class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     """Load replies, opt-outs, scheduled texts or deliveries into a table of a database.
 
-    The table is created if it is missing, and is the only memory: a load adds what the table lacks, so it may
-    be repeated, overlap with another, or be killed, and no row is lost or there twice. All of a load is
-    committed at once, and one that fails leaves no row behind. One table holds one dataset of one account, or
-    ``deliveries`` of one ledger. The columns of each dataset, which databases it works
-    with, and how it reads are in ``docs/warehouse.md``.
+    The table is created if it is missing. State lives in the table; there is no separate cursor. A load adds
+    the rows that the table lacks. It may be repeated, overlap with another, or be killed: no row is lost, and
+    none is there twice. A load commits all rows at once, and a failed load leaves no row behind. One table
+    holds one dataset of one account, or ``deliveries`` of one ledger. ``docs/warehouse.md`` has the columns
+    of each dataset, the supported databases, and how a load reads.
 
     ========== ================================== ============================================================
     dataset    one row for each                   how it is read
     ========== ================================== ============================================================
-    incoming   text from a phone to the account   what is new; all if the rows do not add up
+    incoming   text from a phone to the account   new rows; the whole list if the rows do not add up
     short_code text to its short or long code     as ``incoming``
-    opt_outs   number that opted out              the whole list; ``<table>_history`` has a row for each spell
+    opt_outs   number that opted out              the whole list; ``<table>_history`` has a row per period
     scheduled  text that waits at the gateway     the whole list
-    deliveries text to one recipient              the ledger: what is new there, or may have changed
+    deliveries text to one recipient              texts of the ledger that are new or may have changed
     ========== ================================== ============================================================
 
     Returns ``{"dataset": ..., "table": ..., "rows_read": n, "rows_loaded": n, "rows_removed": n,
-    "unreadable": n, "requests": n, "total": n, "high_water_mark": id}``. ``rows_loaded`` came in or changed;
-    ``rows_removed`` got a ``removed_at``, or, of ``deliveries``, were taken out as their request was given
-    back; ``unreadable`` are listed without what tells them apart, and were left out; ``requests``
-    are those of the load, without those of ``refresh``; ``total`` is what the gateway states, or else what
-    was read; ``high_water_mark`` is the highest message id in the table, ``None`` for datasets with another
-    key. The same is put into the event of each asset among ``outlets``. Neither numbers nor texts are in it,
-    in a log or in an error.
+    "unreadable": n, "requests": n, "total": n, "high_water_mark": id}``. ``rows_loaded`` counts new and
+    changed rows; ``rows_removed`` counts rows that got a ``removed_at``, or, of ``deliveries``, rows that
+    were deleted because the claim of their request was released; ``unreadable`` counts listed rows that were
+    left out, because they lack the values that tell rows apart; ``requests`` counts the requests of the load,
+    without those of ``refresh``; ``total`` is the gateway's count of rows or, without one, the number of rows
+    read; ``high_water_mark`` is the highest message id in the table, ``None`` for datasets with another key.
+    The event of each asset among ``outlets`` has the same figures. None of these, no log and no error holds a
+    number or a text.
 
     Raises ``ConfigurationError``, ``InvalidMessage`` and ``UnsupportedCapability``, before the gateway is
-    read, for what is missing or wrong in connections and parameters; ``GatewayUnavailable``, ``LoadFailed``,
-    ``LedgerUnavailable`` and ``SendStopped`` where a later try may succeed.
+    read, if connections or parameters are missing or wrong; ``GatewayUnavailable``, ``LoadFailed``,
+    ``LedgerUnavailable`` and ``SendStopped`` if a later try may succeed.
 
     :param dataset: one of the above. (templated)
     :param sql_conn_id: the connection of the database. (templated)
     :param table: the name of the table: letters, digits and underscores; upper and lower case differ.
         (templated)
-    :param schema: the schema it is in, which must exist; ``None`` for the connection's default. (templated)
+    :param schema: its schema, which must exist; ``None`` for the connection's default. (templated)
     :param sms_conn_id: the connection whose type says which gateway. (templated)
-    :param mode: ``"incremental"`` reads what is new, ``"backfill"`` the whole list, and ``"full_refresh"``
-        besides puts the rows right that the table has otherwise. None takes a row away. (templated)
-    :param privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under the
-        ``hash_secret`` of the SMS connection, the same in every table, and in ``number_key_id`` which key
-        that was.
-    :param text: of the datasets that have texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
-        ``"redact_numbers"`` puts ``[number]`` for seven or more digits with no letter, and at most four signs
-        or spaces, between one and the next.
+    :param mode: ``"incremental"`` reads new rows, ``"backfill"`` the whole list. ``"full_refresh"`` reads the
+        whole list too, and updates rows that differ. No mode deletes a row that the list lacks. (templated)
+    :param privacy: ``"none"`` stores numbers as they are. ``"keyed_hash"`` stores their HMAC-SHA-256 with the
+        ``hash_secret`` of the SMS connection, the same in every table, and the id of the key in
+        ``number_key_id``.
+    :param text: for datasets with texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
+        ``"redact_numbers"`` replaces seven or more digits by ``[number]``, if no letter, and at most four
+        signs or spaces, stand between one digit and the next.
     :param include_raw: whether a column ``raw`` gets the gateway's whole row as JSON; not together with
         ``privacy`` or ``text``.
-    :param prefetch: how many requests for pages, or of a ``refresh``, may be on their way at a time, 1 to 32;
-        ``None`` for the connection's ``max_concurrent_requests``. There are fewer while the gateway answers
-        429 or 5xx.
+    :param prefetch: the most concurrent requests for pages, or of a ``refresh``, 1 to 32; ``None`` for the
+        connection's ``max_concurrent_requests``. The load sends fewer while the gateway answers 429 or 5xx.
     :param ledger_conn_id: for ``deliveries``: the connection of the database with the ledger. (templated)
-    :param ledger_prefix: for ``deliveries``: what the names of the ledger's tables begin with.
-    :param refresh: for ``deliveries``: whether the gateway is asked first how far open texts have come, as
-        ``SmsRefreshStatusOperator`` does.
+    :param ledger_prefix: for ``deliveries``: the prefix of the ledger's tables.
+    :param refresh: for ``deliveries``: whether the load first asks the gateway for the states of open texts,
+        as ``SmsRefreshStatusOperator`` does.
     """
 
     template_fields: Sequence[str] = (
@@ -178,8 +178,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Load, and return what was done, in counts."""
-        from airflow_provider_winsms.warehouse.datasets import Load
+        """Load, and return the counts."""
+        from airflow_provider_winsms.warehouse.datasets import LoadRun
         from airflow_provider_winsms.warehouse.table import TableName, open_table
 
         with permanent_errors_fail_at_once():
@@ -187,7 +187,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             dataset = self._dataset()
             name = TableName(self.table, self.schema)
             database, hook = sql_hook(self.sql_conn_id), self.hook_of(self.sms_conn_id)
-            load = Load(self.clock.now().astimezone(UTC), context.get("run_id"))
+            load = LoadRun(self.clock.now().astimezone(UTC), context.get("run_id"))
             opening = open_table(database, dataset, name, load, self._personal(hook), sizes=self._sizes)
             with opening as (table, mapper):
                 outcome = self._load(dataset, hook, table, mapper)
@@ -199,7 +199,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 pluralize(outcome.unreadable, "row"),
             )
         self._loaded = dataset, hook, database, summary
-        self._tell_assets(context, summary, load)
+        self._add_to_events(context, summary, load)
         return summary
 
     @staticmethod
@@ -208,12 +208,12 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return SmsHook.of(sms_conn_id)
 
     def on_kill(self) -> None:
-        """Let no further request leave. A load that has read all it needs may still be committed."""
+        """Send no further request. A load that has read all its rows may still commit."""
         if self._throttle is not None:
             self._throttle.stop()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:  # noqa: ARG002 - Airflow's signature
-        """Return what was read and what was written, for OpenLineage. Of a load that failed, nothing was."""
+        """Return the inputs and outputs for OpenLineage: none of a load that failed."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         from airflow_provider_winsms.transfers.lineage import LedgerInput, Loaded
@@ -234,7 +234,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         ).lineage()
 
     def check_together(self, known: Collection[str]) -> None:
-        """Refuse what a dataset does not have, and what must not be beside ``include_raw``."""
+        """Refuse parameters that the dataset does not have, or that exclude ``include_raw``."""
         from airflow_provider_winsms.warehouse.datasets import dataset_named
 
         if {"dataset", "table", "ledger_conn_id"} <= set(known):
@@ -248,7 +248,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
         dataset = dataset_named(self.dataset)
         dataset = dataset.with_raw() if self.include_raw else dataset
-        return dataset.rewriting() if self.mode == "full_refresh" else dataset
+        return dataset.as_upsert() if self.mode == "full_refresh" else dataset
 
     def _check_ledger(self, dataset: Dataset) -> None:
         from airflow_provider_winsms.ledger.schema import TABLES
@@ -268,7 +268,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
     def _check_raw(self, dataset: Dataset) -> None:
         if dataset.is_from_ledger:
-            msg = f"`include_raw` keeps what a gateway wrote; {dataset.name!r} is read from a ledger."
+            msg = f"`include_raw` keeps the gateway's row; {dataset.name!r} is read from a ledger."
             raise InvalidMessage(msg)
         if self.privacy != "none" or self.text != "keep":
             msg = (
@@ -277,8 +277,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             )
             raise InvalidMessage(msg)
 
-    def _personal(self, hook: SmsHook) -> Personal:
-        from airflow_provider_winsms.warehouse.mapping import Personal
+    def _personal(self, hook: SmsHook) -> PrivacyPolicy:
+        from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 
         if self.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
             msg = (
@@ -286,7 +286,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 f"extras of the connection {self.sms_conn_id!r}."
             )
             raise ConfigurationError(msg)
-        return Personal(self.privacy, self.text, hook.hashes)
+        return PrivacyPolicy(self.privacy, self.text, hook.hashes)
 
     def _load(self, dataset: Dataset, hook: SmsHook, table: TargetTable, mapper: RowMapper) -> LoadOutcome:
         from airflow_provider_winsms.gateways.throttle import Throttle
@@ -314,11 +314,11 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
         hook.get_conn()
         describe = getattr(hook.gateway, dataset.name)
-        may_shrink = dataset.merging is WriteDisposition.SNAPSHOT
+        may_shrink = dataset.write_disposition is WriteDisposition.SNAPSHOT
         return PagedList(
             lambda offset, limit: hook.execute(describe(offset, limit), throttle.slot),
             mapper.chunk,
-            # There a page is asked for with one row more.
+            # A list that may shrink is read with one row more per page.
             min(hook.page_size, hook.gateway.limits.page_rows - may_shrink),
             throttle.most,
             ProgressLog(self.log),
@@ -334,27 +334,27 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
         with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
             if self.refresh:
-                # A try that died begins anew: what became final is not asked for again.
+                # A retry begins again; texts with a final state are not asked for twice.
                 refresh = StatusRefresh(
                     hook, history, RefreshPlace(AirflowTaskStore({}), []), self.log, throttle
                 )
                 refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
-            # The ledger may be in the same file.
-            table.let_others_read()
+            # The ledger may be in the same database file.
+            table.allow_readers()
             loading = LedgerLoad(history, self.sms_conn_id, mapper, table, self.clock.now())
             return loading.run(is_whole=self.mode != "incremental")
 
     @property
     def _sizes(self) -> LoadSizes:
-        from airflow_provider_winsms.warehouse.datasets import USUAL_SIZES
+        from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES
 
-        return self.sizes or USUAL_SIZES
+        return self.sizes or DEFAULT_SIZES
 
-    def _tell_assets(self, context: Context, summary: dict[str, Any], load: Load) -> None:
-        """Put the counts, and what its rows know the load by, into the event of each asset."""
+    def _add_to_events(self, context: Context, summary: dict[str, Any], load: LoadRun) -> None:
+        """Put the counts and the load columns of the rows into the event of each asset."""
         from airflow.sdk.definitions.asset import Asset, AssetRef
 
-        told = {**summary, "loaded_at": load.at.isoformat(), "load_run_id": load.run_id}
+        extra = {**summary, "loaded_at": load.at.isoformat(), "load_run_id": load.run_id}
         for outlet in self.outlets:
             if isinstance(outlet, (Asset, AssetRef)):
-                context["outlet_events"][outlet].extra.update(told)
+                context["outlet_events"][outlet].extra.update(extra)

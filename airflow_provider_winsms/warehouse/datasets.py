@@ -1,6 +1,6 @@
-"""What can be loaded: the columns of each dataset, as data; ``docs/warehouse.md`` is made from them.
+"""Datasets that can be loaded, and their columns, as data. ``docs/warehouse.md`` is made from them.
 
-A column, once published, is neither renamed nor dropped; new ones may be added.
+A published column is neither renamed nor dropped; new ones may be added.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 class WriteDisposition(Enum):
-    """How rows that are read become rows of the table."""
+    """How a load writes rows to the table."""
 
     APPEND = auto()
-    """Rows never change: what the table lacks comes in."""
+    """Rows never change: insert the rows that the table lacks."""
 
     UPSERT = auto()
-    """What the table lacks comes in, and what has changed takes the place of what was there."""
+    """Insert the rows that the table lacks, and update those that changed."""
 
     SNAPSHOT = auto()
-    """As ``UPSERT``; besides, what is not listed any more is marked as removed."""
+    """As ``UPSERT``, and mark rows that left the list as removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column.
 
-    :param wire: the field of WinSMS's answer, or the column of the ledger, that it comes from.
-    :param is_read: whether it is; otherwise the load says what it is.
-    :param is_indexed: whether rows are looked up by it, so that it has an index.
+    :param wire: its source: the field of WinSMS's answer, or the column of the ledger.
+    :param is_read: whether it has a source; otherwise the load sets it.
+    :param is_indexed: whether it has an index, because readers look up rows by it.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One thing that can be loaded into one table.
+    """A kind of rows that one table holds.
 
-    :param key: the columns that tell its rows apart: the table's primary key.
-    :param discriminator: a column by which a table of the dataset can be told from those of the others.
-    :param has_history: whether a second table has a row for each spell that a row was on the list.
+    :param key: the columns of the table's primary key.
+    :param discriminator: a column that tells a table of the dataset from the tables of the others.
+    :param has_history: whether a second table has one row per validity period on the list (SCD2).
     """
 
     name: str
     meaning: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    merging: WriteDisposition
+    write_disposition: WriteDisposition
     discriminator: str
     has_history: bool = False
 
@@ -73,28 +73,28 @@ class Dataset:
 
     @property
     def is_from_ledger(self) -> bool:
-        """Whether it is read from a ledger, rather than from a gateway."""
+        """Whether its source is a ledger, and no gateway."""
         return self.name == "deliveries"
 
     def with_raw(self) -> Dataset:
-        """Return it with one column more, for what the gateway wrote."""
+        """Return the dataset with a column for the gateway's raw row."""
         return replace(self, columns=(*self.columns, RAW))
 
-    def rewriting(self) -> Dataset:
-        """Return it as one whose rows take the place of those that are there, if they differ."""
+    def as_upsert(self) -> Dataset:
+        """Return the dataset with a disposition that updates changed rows."""
         return (
-            replace(self, merging=WriteDisposition.UPSERT)
-            if self.merging is WriteDisposition.APPEND
+            replace(self, write_disposition=WriteDisposition.UPSERT)
+            if self.write_disposition is WriteDisposition.APPEND
             else self
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """One run of the operator, as its rows remember it.
+class LoadRun:
+    """One run of the operator, as its rows record it.
 
-    :param at: when it began, in UTC.
-    :param run_id: the DAG run it belongs to.
+    :param at: its beginning, in UTC.
+    :param run_id: its DAG run.
     """
 
     at: datetime
@@ -103,11 +103,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class LoadSizes:
-    """How much of a load is handled at a time, and how much of what a gateway states is believed.
+    """The batch sizes of a load, and the bound on the growth of a list.
 
-    :param merged_rows: so many rows are staged and merged at a time.
-    :param rows_arrive: so many rows, beside as many as there were, may come while a list is read once.
-    :param history: how much of a ledger is read at a time, if not as much as usual.
+    :param merged_rows: how many rows are staged and merged at a time.
+    :param rows_arrive: during one read a list may grow to twice its length, and by this many rows.
+    :param history: the batch sizes of reading a ledger; ``None`` for the defaults.
     """
 
     merged_rows: int = 10_000
@@ -115,14 +115,14 @@ class LoadSizes:
     history: HistorySizes | None = None
 
 
-USUAL_SIZES = LoadSizes()
+DEFAULT_SIZES = LoadSizes()
 
 
 LOADED, LOAD_RUN = "loaded_at", "load_run_id"
-"""The columns that say which load wrote a row."""
+"""The columns that name the load that wrote a row."""
 
 FIRST_SEEN, LAST_SEEN, REMOVED = "first_seen_at", "last_seen_at", "removed_at"
-"""The columns that follow a row of a snapshot through its loads."""
+"""The columns of a snapshot that say which loads saw a row listed."""
 
 NUMBER, KEY_ID = "number", "number_key_id"
 
@@ -140,7 +140,7 @@ _NUMBER = (
         KEY_ID, ColumnType.WORD, "the id of the key of the number's hash; null if the number is not hashed"
     ),
 )
-_LIFE = (
+_SEEN = (
     Column(
         FIRST_SEEN, ColumnType.INSTANT, "the first load that saw it listed", is_required=True, is_read=False
     ),
@@ -167,7 +167,7 @@ _LOADED = (
 
 
 def _moment(name: str, meaning: str, wire: str) -> tuple[Column, Column]:
-    """Return the columns of a moment, and of what the gateway wrote for it."""
+    """Return the column of a moment, and the column of the gateway's text for it."""
     return (
         Column(name, ColumnType.INSTANT, f"{meaning}, to the minute; null if the gateway gave no time", wire),
         Column(
@@ -204,7 +204,7 @@ INCOMING = Dataset(
         ),
         *_LOADED,
     ),
-    merging=WriteDisposition.APPEND,
+    write_disposition=WriteDisposition.APPEND,
     discriminator="in_reply_to",
 )
 
@@ -213,7 +213,7 @@ SHORT_CODE = Dataset(
     "Texts that phones sent to the account's short or long code: one row for each.",
     key=("message_id",),
     columns=(*_RECEIVED, *_LOADED),
-    merging=WriteDisposition.APPEND,
+    write_disposition=WriteDisposition.APPEND,
     discriminator="received_at",
 )
 
@@ -240,10 +240,10 @@ OPT_OUTS = Dataset(
             "the incoming message that opted out; null for an entry made by hand",
             "incomingApiMessageId",
         ),
-        *_LIFE,
+        *_SEEN,
         *_LOADED,
     ),
-    merging=WriteDisposition.SNAPSHOT,
+    write_disposition=WriteDisposition.SNAPSHOT,
     discriminator="opted_out_at",
     has_history=True,
 )
@@ -263,10 +263,10 @@ SCHEDULED = Dataset(
             "credits that the gateway gives back if it is cancelled",
             "creditCost",
         ),
-        *_LIFE,
+        *_SEEN,
         *_LOADED,
     ),
-    merging=WriteDisposition.SNAPSHOT,
+    write_disposition=WriteDisposition.SNAPSHOT,
     discriminator="submitted_at_wire",
 )
 
@@ -339,7 +339,7 @@ DELIVERIES = Dataset(
         ),
         *_LOADED,
     ),
-    merging=WriteDisposition.UPSERT,
+    write_disposition=WriteDisposition.UPSERT,
     discriminator="batch_id",
 )
 

@@ -1,7 +1,7 @@
-"""What to read, of each kind of dataset, so that the table has every row once.
+"""Loads of each kind of dataset: which rows to read, so that the table has every row once.
 
-The table is the only memory. What was read and what the table has must together make up what the gateway
-states; if they do not, everything is read once more.
+State lives in the target table; there is no separate cursor. The rows that were read and the rows of the
+table must add up to the total that the gateway states. If they do not, the load reads the whole list again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_winsms.ledger.schema import quoted
 from airflow_provider_winsms.messages import Columns
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.warehouse.reader import Ids
+from airflow_provider_winsms.warehouse.reader import IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.warehouse.mapping import Chunk, RowMapper
     from airflow_provider_winsms.warehouse.reader import PagedList
-    from airflow_provider_winsms.warehouse.table import Merged, TargetTable
+    from airflow_provider_winsms.warehouse.table import MergeCounts, TargetTable
 
 MAY_CHANGE_FOR = STATUS_RETENTION + timedelta(days=3)
-"""So long after it was due, a text may still get another state."""
+"""How long after it was due the state of a text may still change."""
 
 _LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
 _OPEN_IDS = (
@@ -44,21 +44,21 @@ _WITHOUT_ID = (
 ).replace("CHANGING", quoted(CHANGING_STATES))
 _STREAM_ATTEMPTS = 3
 _MOST_PROBES = 64
-"""So many requests look for rows that cannot be read, before the whole list is read instead."""
+"""The most requests that look for unreadable rows; then the whole list is read instead."""
 _OVERLAP_OF_A_PAGE = 10
-"""A tenth of a page is read again, or more, to fill the last page: rows may come late."""
+"""At least a tenth of a page is read again, because rows may come late."""
 
 
 @dataclass(slots=True)
 class LoadOutcome:
-    """What a load read and did.
+    """The counts of a load.
 
     :param requests: without those of a refresh.
-    :param total: how many rows the gateway states; how many were read, where it does not say.
+    :param total: the number of rows that the gateway states; if it states none, the number of rows read.
     :param unreadable: how many rows were left out because they could not be read.
     """
 
-    merged: Merged
+    merged: MergeCounts
     rows_read: int
     requests: int
     total: int
@@ -66,7 +66,7 @@ class LoadOutcome:
     unreadable: int = 0
 
     def summary(self) -> dict[str, Any]:
-        """Return what a task returns of it."""
+        """Return the counts that the task returns."""
         return {
             "rows_read": self.rows_read,
             "rows_loaded": self.merged.loaded,
@@ -81,21 +81,21 @@ class LoadOutcome:
 class ListLoad:
     """Loads a list that only grows.
 
-    That ids ascend along the list is only to be seen in one example, so it is looked at, not relied on.
+    Only one example in the documentation shows that ids ascend along the list, so each load checks the order.
     """
 
     def __init__(self, pages: PagedList[Any], table: TargetTable, log: Log) -> None:
         self._pages = pages
         self._table = table
         self._log = log
-        self._ids = Ids()
+        self._ids = IdSet()
 
     def run(self, *, is_whole: bool) -> LoadOutcome:
-        """Read what is new, or all; and all in any case if the table is empty, or rows do not add up."""
+        """Read the new rows, or the whole list: that if the table is empty, or rows do not add up."""
         if is_whole or self._table.highest() is None:
-            if not self._reads_all():
+            if not self._read_all():
                 self._read_all_again()
-        elif not self._reads_news():
+        elif not self._read_new_rows():
             self._read_all_again()
         return _outcome(self._pages, self._table, self._table.finish())
 
@@ -104,20 +104,20 @@ class ListLoad:
             "The rows do not add up to the %d that the gateway states. Reading the whole list once more.",
             self._pages.total,
         )
-        if not self._reads_all():
+        if not self._read_all():
             self._log.warning(
                 "The gateway states %d rows and lists %d, which are loaded. The next load looks again.",
                 self._pages.total,
                 self._ids.count(),
             )
 
-    def _reads_all(self) -> bool:
-        """Read the whole list, and tell whether it was whole."""
+    def _read_all(self) -> bool:
+        """Read the whole list. Return whether no row is missing."""
         self._take(self._pages.to_end(0))
         return self._ids.count() + self._pages.unreadable >= self._pages.total
 
-    def _reads_news(self) -> bool:
-        """Read the end of the list where the news are, and tell whether nothing is missing."""
+    def _read_new_rows(self) -> bool:
+        """Read the end of the list with the new rows. Return whether no row is missing."""
         first, pages = self._pages.first(), self._pages
         if not first.rows:
             return pages.total == pages.unreadable
@@ -136,21 +136,21 @@ class ListLoad:
             older = range(max(0, pages.total - reach))
             self._take(pages.to_end(older.stop))
         if (missing := self._missing(low)) > pages.unreadable and self._ids.low is not None:
-            part = _ListPart(older.start, older.stop, low, self._ids.low)
-            _Search(pages, self._table, is_descending=is_descending).run(part)
+            part = _ListRange(older.start, older.stop, low, self._ids.low)
+            _UnreadableRowSearch(pages, self._table, is_descending=is_descending).run(part)
         return missing == pages.unreadable
 
     def _missing(self, low: int) -> int:
-        """Return how many rows are listed that the table, with what was read, does not have."""
+        """Return how many listed rows are neither read nor in the table."""
         low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
-        return self._pages.total - self._table.count(low, high) - self._table.lacking(self._ids.each())
+        return self._pages.total - self._table.count(low, high) - self._table.count_missing(self._ids.each())
 
     def _take(self, chunks: Generator[Chunk]) -> None:
         _take(chunks, self._table, self._ids)
 
 
-class _ListPart(NamedTuple):
-    """A part of a list: its places, and from which id up to which, not included, its rows are."""
+class _ListRange(NamedTuple):
+    """A part of a list: its positions, and its ids from ``low`` up to ``end``, not included."""
 
     start: int
     stop: int
@@ -158,11 +158,11 @@ class _ListPart(NamedTuple):
     end: int
 
 
-class _Search:
-    """Looks for rows that cannot be read among those that earlier loads read.
+class _UnreadableRowSearch:
+    """Finds unreadable rows in the part of the list that earlier loads read, by bisection.
 
-    Nothing remembers where they are. But where ids follow the list, the table has too few ids between those
-    of two places with such a row between: so the parts of the list that lack nothing are passed over.
+    No record says where they are. But if ids follow the list, the table has too few ids between two positions
+    with such a row between them. The search skips the parts of the list that lack no id.
     """
 
     def __init__(self, pages: PagedList[Any], table: TargetTable, *, is_descending: bool) -> None:
@@ -170,8 +170,8 @@ class _Search:
         self._table = table
         self._is_descending = is_descending
 
-    def run(self, part: _ListPart) -> None:
-        """Look through a part of the list; what is found, the pages count."""
+    def run(self, part: _ListRange) -> None:
+        """Search a part of the list. The pages count the rows that are found."""
         parts = [part]
         for _ in range(_MOST_PROBES):
             while parts and not self._lacks(parts[-1]):
@@ -180,15 +180,15 @@ class _Search:
                 return
             part = parts.pop()
             if part.stop - part.start <= self._pages.page_size:
-                self._pages.look_at(part.start, part.stop - part.start)
+                self._pages.probe(part.start, part.stop - part.start)
             else:
                 parts += self._halves(part)
 
-    def _lacks(self, part: _ListPart) -> bool:
+    def _lacks(self, part: _ListRange) -> bool:
         found = self._table.count(part.low, part.end - 1) if part.low < part.end else 0
         return found + self._pages.unreadable_in(part.start, part.stop) < part.stop - part.start
 
-    def _halves(self, part: _ListPart) -> Iterable[_ListPart]:
+    def _halves(self, part: _ListRange) -> Iterable[_ListRange]:
         middle = (part.start + part.stop) // 2
         page = self._pages.readable_from(middle)
         if not page.rows:
@@ -202,32 +202,32 @@ class _Search:
 
 
 def load_scheduled(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadOutcome:
-    """Load a snapshot of a paged list from which rows vanish, so that a page may skip some that moved up."""
-    if not (is_whole := _takes_all(pages, table)):
+    """Load a snapshot of a paged list from which rows vanish. A page may skip rows that moved up."""
+    if not (is_whole := _read_snapshot(pages, table)):
         log.warning("Rows of the list moved while it was read. Reading the whole list once more.")
-        is_whole = _takes_all(pages, table)
+        is_whole = _read_snapshot(pages, table)
     if not is_whole:
         log.warning(
-            "They moved again. What is listed is loaded; what is not listed any more, the next load marks."
+            "Rows moved again. All listed rows are loaded; the next load marks the rows that left the list."
         )
-    # A row that cannot be read may be any that the table has: none is taken for gone.
+    # An unreadable row may be any row of the table, so none counts as removed.
     return _outcome(pages, table, table.finish(is_whole=is_whole and not pages.unreadable))
 
 
-def _takes_all(pages: PagedList[Any], table: TargetTable) -> bool:
-    ids = Ids()
+def _read_snapshot(pages: PagedList[Any], table: TargetTable) -> bool:
+    ids = IdSet()
     _take(pages.to_end(0), table, ids)
     return ids.count() + pages.unreadable >= pages.total and not pages.has_moved
 
 
-def _take(chunks: Generator[Chunk], table: TargetTable, ids: Ids) -> None:
+def _take(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> None:
     with closing(chunks):
         for chunk in chunks:
             ids.add(chunk.keys)
             table.add(chunk)
 
 
-def _outcome(pages: PagedList[Any], table: TargetTable, merged: Merged) -> LoadOutcome:
+def _outcome(pages: PagedList[Any], table: TargetTable, merged: MergeCounts) -> LoadOutcome:
     return LoadOutcome(
         merged, pages.rows_read, pages.requests, pages.total, table.highest(), pages.unreadable
     )
@@ -238,7 +238,7 @@ def load_stream(
 ) -> LoadOutcome:
     """Load a snapshot of a list that comes as one answer of any length.
 
-    :param read: asks for it, and yields it in parts.
+    :param read: requests the list, and yields it in parts.
     """
     for attempt in range(1, _STREAM_ATTEMPTS + 1):
         rows = unreadable = 0
@@ -251,21 +251,21 @@ def load_stream(
                     table.add(mapper.chunk(part))
             break
         except GatewayUnavailable:
-            # An answer that broke off in the middle says nothing of what is missing from it.
+            # An answer that broke off does not say which rows are missing from it.
             table.restart()
             if attempt == _STREAM_ATTEMPTS:
                 raise
-    # A row that cannot be read may be any that the table has: none is taken for gone.
+    # An unreadable row may be any row of the table, so none counts as removed.
     merged = table.finish(is_whole=not unreadable)
     return LoadOutcome(merged, rows, attempt, rows + unreadable, unreadable=unreadable)
 
 
 class LedgerLoad:
-    """Loads texts, and what became of them, from the ledger's tables.
+    """Loads texts and their outcomes from the ledger's tables.
 
-    It is exact, as ``SmsHistory.deliveries_since`` explains.
+    ``SmsHistory.deliveries_since`` explains why the copy is exact.
 
-    :param now: the moment up to which they are loaded.
+    :param now: texts up to this moment are loaded.
     """
 
     def __init__(
@@ -273,13 +273,13 @@ class LedgerLoad:
     ) -> None:
         self._history = history
         self._sms_conn_id = sms_conn_id
-        self._shaper = mapper
+        self._mapper = mapper
         self._table = table
         self._now = now
         self._rows = 0
 
     def run(self, *, is_whole: bool) -> LoadOutcome:
-        """Read what is new or may have changed; or all."""
+        """Read the texts that are new or may have changed; or all of them."""
         since = None if is_whole else self._latest()
         without_id: set[tuple[Any, ...]] = set()
         if since is not None:
@@ -289,18 +289,18 @@ class LedgerLoad:
             self._take(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
             since -= LATEST_COMMIT
         self._take(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
-        # What is left was given back: its request never left.
-        self._table.drop(without_id)
+        # The claims of the remaining texts were released: their requests never left.
+        self._table.delete(without_id)
         return LoadOutcome(self._table.finish(), self._rows, 0, self._rows)
 
-    def _take(self, pages: Iterable[list[Delivery]], awaited: set[tuple[Any, ...]] | None = None) -> None:
+    def _take(self, pages: Iterable[list[Delivery]], unresolved: set[tuple[Any, ...]] | None = None) -> None:
         for page in pages:
             self._rows += len(page)
             values = map(list, zip(*page, strict=True))
             rows = Columns(Delivery, dict(zip(Delivery._fields, values, strict=True)))
-            self._table.add(self._shaper.chunk(rows))
-            if awaited:
-                awaited.difference_update(row[:4] for row in page)
+            self._table.add(self._mapper.chunk(rows))
+            if unresolved:
+                unresolved.difference_update(row[:4] for row in page)
 
     def _latest(self) -> datetime | None:
         ((latest,),) = self._table.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
@@ -311,5 +311,5 @@ class LedgerLoad:
         return [row[0] for row in found]
 
     def _without_id(self) -> set[tuple[Any, ...]]:
-        """Return the keys of texts of which the table does not know whether they left."""
+        """Return the keys of texts whose outcome is unknown to the table."""
         return set(self._table.select(_WITHOUT_ID, self._sms_conn_id))

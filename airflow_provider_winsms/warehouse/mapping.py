@@ -1,4 +1,4 @@
-"""Rows as the warehouse may have them: without what is personal, and without what no database stores."""
+"""The mapping of rows to what a table may store: no hidden personal data, no values that databases refuse."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Columns
     from airflow_provider_winsms.sql.bulk import EncodedRows
     from airflow_provider_winsms.sql.connection import Database
-    from airflow_provider_winsms.warehouse.datasets import Column, Dataset, Load
+    from airflow_provider_winsms.warehouse.datasets import Column, Dataset, LoadRun
 
-    _Shape = Callable[[Sequence[Any]], Sequence[Any]]
+    _Converter = Callable[[Sequence[Any]], Sequence[Any]]
 
-# Between two digits there may be some signs, seen and unseen: phones put dashes of all lengths for hyphens.
-_MAY_BE_A_NUMBER = re.compile(r"\+?\d(?:[\W_]{0,4}\d){6,}")
+# Up to four signs may separate two digits, some of them invisible: phones turn hyphens into other dashes.
+_NUMBER_LIKE = re.compile(r"\+?\d(?:[\W_]{0,4}\d){6,}")
 _DOUBTFUL_ESCAPES = ("\\u0000", "\\ud")
-"""What NUL, and the halves of emojis, begin with in JSON."""
+"""The beginnings of NUL and of half an emoji in JSON."""
 
 _LONGEST_WORD = 64
 _LONGEST_NUMBER = 100
@@ -42,21 +42,21 @@ _REDACTED = "[number]"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows, ready to be staged: each once.
+    """Rows that are ready to be staged, each once.
 
-    :param keys: what tells them apart: message ids in an ``array``, or tuples; empty for opt-outs.
+    :param keys: their keys: message ids in an ``array``, or tuples; empty for opt-outs.
     """
 
-    packed: EncodedRows
+    encoded: EncodedRows
     keys: Sequence[Any] = field(repr=False)
 
 
-class Personal:
-    """What a load does to personal data.
+class PrivacyPolicy:
+    """The treatment of personal data in a load.
 
-    :param privacy: ``"keyed_hash"`` puts keyed hashes for numbers.
-    :param hashes: those, if they are asked for.
-    :raises InvalidMessage: if there is no such choice.
+    :param privacy: ``"keyed_hash"`` replaces numbers by keyed hashes.
+    :param hashes: makes the hashes, for ``"keyed_hash"``.
+    :raises InvalidMessage: if a value is not a choice.
     """
 
     def __init__(self, privacy: Privacy, text: LoadedText, hashes: KeyedHash | None) -> None:
@@ -67,13 +67,13 @@ class Personal:
 
     @property
     def key_id(self) -> str | None:
-        """Which key the numbers are hashed with; ``None`` if they are not."""
+        """The id of the key that hashes the numbers; ``None`` if they are not hashed."""
         return self._hashes.key_id if self._hashes else None
 
     def numbers(self, values: Sequence[str], key_ids: Sequence[str | None] | None) -> Sequence[str]:
         """Return numbers as they may be stored.
 
-        :param key_ids: with which key each is hashed already, if any is.
+        :param key_ids: the id of the key that hashed each number already; ``None`` for one in plain.
         """
         stored = [value[:_LONGEST_NUMBER] for value in _storable(values)]
         if self._hashes is None:
@@ -89,22 +89,22 @@ class Personal:
             return [None] * len(values)
         stored = _storable(values)
         if self._text == "redact_numbers":
-            return [_MAY_BE_A_NUMBER.sub(_REDACTED, value) for value in stored]
+            return [_NUMBER_LIKE.sub(_REDACTED, value) for value in stored]
         return stored
 
 
 class RowMapper:
-    """Makes rows of one dataset ready to be staged. Several threads may use it at once."""
+    """Maps rows of one dataset to chunks. Several threads may use it at once."""
 
-    def __init__(self, dataset: Dataset, load: Load, database: Database, personal: Personal) -> None:
+    def __init__(self, dataset: Dataset, load: LoadRun, database: Database, personal: PrivacyPolicy) -> None:
         self._dataset = dataset
         self._load = load
         self._database = database
         self._personal = personal
         self._at = database.dialect.instant(load.at)
-        self._places = count(1)
-        self._by_name: dict[str, _Shape] = {"text": personal.texts, RAW.name: _as_json}
-        self._by_kind: dict[ColumnType, _Shape] = {
+        self._staged_places = count(1)
+        self._by_name: dict[str, _Converter] = {"text": personal.texts, RAW.name: _as_json}
+        self._by_type: dict[ColumnType, _Converter] = {
             ColumnType.ID: _whole,
             ColumnType.INSTANT: self._instants,
             ColumnType.AMOUNT: self._amounts,
@@ -112,14 +112,14 @@ class RowMapper:
         }
 
     def chunk(self, rows: Columns[Any]) -> Chunk:
-        """Return rows of the gateway, or of the ledger, ready to be staged: of each key the last one."""
+        """Return rows of the gateway or the ledger as a chunk: the last row of each key."""
         keys = self._keys(rows)
         if len(set(keys)) < len(keys):
-            rows = rows.take(list({key: place for place, key in enumerate(keys)}.values()))
+            rows = rows.take(list({key: index for index, key in enumerate(keys)}.values()))
             keys = self._keys(rows)
         columns = [self._column(column, rows) for column in self._dataset.columns]
         if self._dataset.has_history:
-            columns.append([next(self._places) for _ in range(len(rows))])
+            columns.append([next(self._staged_places) for _ in range(len(rows))])
         return Chunk(self._database.encode(columns), keys)
 
     def _keys(self, rows: Columns[Any]) -> Sequence[Any]:
@@ -140,8 +140,8 @@ class RowMapper:
         values = rows.column(column.name)
         if column.name == NUMBER:
             return self._personal.numbers(values, rows.column(KEY_ID) if rows.has(KEY_ID) else None)
-        shape = self._by_name.get(column.name) or self._by_kind.get(column.kind)
-        return shape(values) if shape else values
+        convert = self._by_name.get(column.name) or self._by_type.get(column.kind)
+        return convert(values) if convert else values
 
     def _key_ids(self, rows: Columns[Any]) -> Sequence[str | None]:
         ours = self._personal.key_id
@@ -154,13 +154,13 @@ class RowMapper:
         return [None if value is None else amount(value) for value in values]
 
     def _instants(self, values: Sequence[datetime | None]) -> Sequence[Any]:
-        # Many rows have the same minute, which is one object.
+        # Rows of the same minute share one object.
         moments = dict(zip(map(id, values), values, strict=True))
-        known = {place: self._instant(moment) for place, moment in moments.items()}
+        known = {identity: self._instant(moment) for identity, moment in moments.items()}
         return list(map(known.__getitem__, map(id, values)))
 
     def _instant(self, value: datetime | None) -> Any:
-        """Return what the driver is given; ``None`` if UTC has no such time."""
+        """Return the driver's value; ``None`` if UTC cannot express the time."""
         with suppress(ValueError, OverflowError):
             return None if value is None else self._database.dialect.instant(utc(value))
         return None
@@ -171,7 +171,7 @@ def _as_json(values: Sequence[Any]) -> Sequence[str]:
 
 
 def _json(row: Any) -> str:
-    """Return JSON that every database reads as JSON."""
+    """Return JSON that every database accepts."""
     with suppress(ValueError):
         text = json.dumps(row, default=_as_number, allow_nan=False)
         if not any(escape in text for escape in _DOUBTFUL_ESCAPES):
@@ -180,7 +180,7 @@ def _json(row: Any) -> str:
 
 
 def _readable(value: Any) -> Any:
-    """Return a value of JSON with texts that databases store, and without numbers that JSON does not have."""
+    """Return a JSON value with only texts that databases store, and only numbers that JSON has."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):

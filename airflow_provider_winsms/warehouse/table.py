@@ -1,11 +1,11 @@
-"""The table that rows are loaded into, over one connection of whichever database.
+"""The target table of a load, over one connection of any database.
 
 Rows are staged some thousands at a time, in a table that only the connection sees, and merged from there into
-the table. The first merge begins a transaction that holds the table's lock, and the end of the load commits
-it: all of a load is there, or nothing. A load of few rows, as most are, merges once, at its end, so that the
-transaction is short, and is tried again where the database breaks it off. Rows of which only all together
-say what is to be merged are all staged first: in temporary tables apart from the transaction, or within it
-where those would take our memory.
+the target table. The first merge begins a transaction that holds the table's lock, and the end of the load
+commits it: the table gets all rows of a load, or none. A load of few rows, the usual kind, merges once, at
+its end. So its transaction is short, and is tried again if the database breaks it off. Some merges need all
+rows at once, so all of them are staged first: in temporary tables outside the transaction, or inside it if
+temporary tables would take this process's memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,14 @@ from airflow_provider_winsms.options import check_identifier
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.warehouse.datasets import (
     DATASETS,
+    DEFAULT_SIZES,
     FIRST_SEEN,
     NUMBER,
     RAW,
-    USUAL_SIZES,
     WriteDisposition,
 )
 from airflow_provider_winsms.warehouse.mapping import RowMapper
-from airflow_provider_winsms.warehouse.merge import PLACE, Statements
+from airflow_provider_winsms.warehouse.merge import STAGED_PLACE, MergeStatements
 from airflow_provider_winsms.warehouse.views import HISTORY_SUFFIX
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_winsms.sql.errors import Refusal
-    from airflow_provider_winsms.warehouse.datasets import Column, Dataset, Load, LoadSizes
-    from airflow_provider_winsms.warehouse.mapping import Chunk, Personal
+    from airflow_provider_winsms.warehouse.datasets import Column, Dataset, LoadRun, LoadSizes
+    from airflow_provider_winsms.warehouse.mapping import Chunk, PrivacyPolicy
 
 ATTEMPTS = 3
-"""How often a merge is tried: where a database has no lock below, two at once may refuse one of them."""
+"""How often a merge is tried: a database without a lock may refuse one of two merges at once."""
 
 WITHOUT_TRANSACTIONS = frozenset(
     {
@@ -62,7 +63,7 @@ WITHOUT_TRANSACTIONS = frozenset(
         "trino",
     }
 )
-"""Types of connections whose databases, through their hooks, keep half of a load that fails."""
+"""Types of connections whose hooks have no transaction: a load that fails would leave half of its rows."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ _RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class TableName:
-    """A table's name, checked.
+    """A table's checked name.
 
     :raises InvalidMessage: if it, or its schema's, is not a plain identifier.
     """
@@ -96,12 +97,12 @@ class TableName:
 
     @property
     def history(self) -> TableName:
-        """The table with a row for each spell on the list."""
+        """The table with one row per validity period (SCD2)."""
         return TableName(self.table + HISTORY_SUFFIX, self.schema)
 
     @property
     def staging(self) -> TableName:
-        """The table that rows are staged in where a database has no temporary ones."""
+        """The staging table of a database without temporary tables."""
         return TableName(f"{self.table}_staging", self.schema)
 
     def __str__(self) -> str:
@@ -109,11 +110,11 @@ class TableName:
 
 
 @dataclass(slots=True)
-class Merged:
-    """What a load did to the table.
+class MergeCounts:
+    """The counts of a merge.
 
-    :param loaded: rows that came in or changed.
-    :param removed: rows that the list no longer holds, and that are marked so.
+    :param loaded: new and changed rows.
+    :param removed: rows that were marked as removed, or deleted.
     """
 
     loaded: int = 0
@@ -121,10 +122,10 @@ class Merged:
 
 
 class TargetTable:
-    """The table, and the rows that are on their way into it. Every method raises ``LoadFailed``.
+    """The table that a load fills, and the rows that are not merged yet. Every method raises ``LoadFailed``.
 
-    :param merged_rows: so many rows are staged and merged at a time.
-    :param key_id: which key numbers are hashed with, if they are.
+    :param merged_rows: how many rows are staged and merged at a time.
+    :param key_id: the id of the key that hashes the numbers; ``None`` if they are not hashed.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class TargetTable:
         database: Database,
         dataset: Dataset,
         name: TableName,
-        load: Load,
+        load: LoadRun,
         *,
         merged_rows: int,
         key_id: str | None = None,
@@ -143,7 +144,7 @@ class TargetTable:
         self._name = name
         self._merged_rows = merged_rows
         self._key_id = key_id
-        self._say = Statements(
+        self._sql = MergeStatements(
             database,
             dataset,
             target=name.parts,
@@ -151,137 +152,137 @@ class TargetTable:
             history=database.quoted(*name.history.parts) if dataset.has_history else "",
         )
         self._at = database.dialect.instant(load.at)
-        self._merged = Merged()
-        self._waiting: list[Chunk] = []
-        self._rows_waiting = 0
+        self._merged = MergeCounts()
+        self._pending: list[Chunk] = []
+        self._rows_pending = 0
         self._keys: set[Any] = set()
-        self._dropped: list[tuple[Any, ...]] = []
+        self._deleted: list[tuple[Any, ...]] = []
         self._highest: int | None = None
         self._is_merging = False
-        self._stages_apart = bool(database.dialect.temporary)
-        self._may_go_straight = dataset.merging is WriteDisposition.APPEND
+        self._stages_outside_transaction = bool(database.dialect.temporary)
+        self._inserts_directly = dataset.write_disposition is WriteDisposition.APPEND
 
     def prepare(self) -> None:
         """Create the table if it is missing, add the columns it lacks, and create the staging table.
 
         :raises ConfigurationError: if there is a table that lacks its key.
         """
-        self._provide(self._say.target, self._name, self._say.ways_to_create())
+        self._ensure_table(self._sql.target, self._name, self._sql.ways_to_create())
         if self._dataset.has_history:
-            self._provide_history()
+            self._ensure_history()
         self._refuse_plain_among_hashes()
-        self._say.has_unique_key = self._database.dialect.skips_conflicts and self._is_unique()
-        self._provide_staging()
+        self._sql.has_unique_key = self._database.dialect.skips_conflicts and self._is_unique()
+        self._ensure_staging()
 
-    def let_others_read(self) -> None:
+    def allow_readers(self) -> None:
         """Let other connections read the database while rows are merged."""
         if self._database.dialect.no_spill:
-            self._alone("let others read", self._database.dialect.no_spill)
+            self._run_alone("let others read", self._database.dialect.no_spill)
 
     def highest(self) -> int | None:
         """Return the highest id in the table, or ``None`` if it is empty."""
-        return self._scalar(self._say.highest())
+        return self._scalar(self._sql.highest())
 
     def count(self, low: int, high: int | None = None) -> int:
         """Count the rows from one id to another, or to the highest."""
-        return self._scalar(self._say.count(low, high)) or 0
+        return self._scalar(self._sql.count(low, high)) or 0
 
-    def lacking(self, ids: Iterable[int]) -> int:
-        """Count which ids the table does not have. Each is given once, in ascending order."""
-        ids, lacking = iter(ids), 0
+    def count_missing(self, ids: Iterable[int]) -> int:
+        """Count the ids that the table does not have. Each is given once, in ascending order."""
+        ids, missing = iter(ids), 0
         while some := list(islice(ids, _IDS_AT_ONCE)):
-            lacking += len(some) - (self._scalar(self._say.count_among(some)) or 0)
-        return lacking
+            missing += len(some) - (self._scalar(self._sql.count_among(some)) or 0)
+        return missing
 
     def select(self, query: str, *parameters: Any, **moments: str) -> list[tuple[Any, ...]]:
-        """Return what a query finds.
+        """Return the rows of a query.
 
-        :param query: in it, ``{table}`` stands for the table, ``{p}`` for a parameter, and any other name for
-            a column.
-        :param parameters: a moment among them may be of any zone.
-        :param moments: expressions for moments, which are then read with ``read_instant``.
+        :param query: ``{table}`` stands for the table, ``{p}`` for a parameter, and any other name for a
+            column.
+        :param parameters: a moment among them may have any time zone.
+        :param moments: expressions for moments; ``read_instant`` reads their values.
         """
         values = [
             self._database.dialect.instant(value) if isinstance(value, datetime) else value
             for value in parameters
         ]
-        return self._rows(self._say.query(query, moments), *values)
+        return self._rows(self._sql.query(query, moments), *values)
 
     def restart(self) -> None:
-        """Forget what was taken, so that a list can be read anew."""
-        self._forget_waiting()
-        self._change(self._say.empty_staging())
+        """Forget all added rows, so that the list can be read again."""
+        self._forget_pending()
+        self._execute(self._sql.empty_staging())
         if not self._is_merging:
             self._database.commit()
 
-    def drop(self, keys: Iterable[tuple[Any, ...]]) -> None:
-        """Take rows out of the table, by their keys, when the load ends."""
-        self._dropped = sorted(keys)
+    def delete(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """Delete rows from the table, by their keys, when the load ends."""
+        self._deleted = sorted(keys)
 
     def add(self, chunk: Chunk) -> None:
-        """Take some rows. Now or later they are merged, before ``finish`` returns."""
+        """Add rows. They are merged before ``finish`` returns."""
         if not self._keys.isdisjoint(chunk.keys):
             self._merge()
         self._keys.update(chunk.keys)
-        self._waiting.append(chunk)
-        self._rows_waiting += chunk.packed.length
-        if self._rows_waiting >= self._merged_rows:
+        self._pending.append(chunk)
+        self._rows_pending += chunk.encoded.length
+        if self._rows_pending >= self._merged_rows:
             self._stage() if self._dataset.has_history else self._merge()
 
-    def finish(self, *, is_whole: bool = True) -> Merged:
-        """Merge what is left, commit, and return what was done.
+    def finish(self, *, is_whole: bool = True) -> MergeCounts:
+        """Merge the remaining rows, commit, and return the counts.
 
-        :param is_whole: whether all that is listed was read, so that a snapshot may miss what was not.
+        :param is_whole: whether all listed rows were read, so that a snapshot may mark the others as removed.
         """
         for left in reversed(range(1 if self._is_merging else ATTEMPTS)):
             try:
                 return self._finish_once(is_whole=is_whole)
             except LoadFailed as error:
-                # What no driver said, such as that another load was faster, no repeat can help.
+                # A repeat cannot help if no driver raised the error, as when another load was faster.
                 if not (left and error.kind):
                     raise
         raise AssertionError
 
-    def _finish_once(self, *, is_whole: bool) -> Merged:
+    def _finish_once(self, *, is_whole: bool) -> MergeCounts:
         is_done = False
         try:
             self._begin()
-            self._merge_waiting()
+            self._merge_pending()
             if self._dataset.has_history:
                 self._merge_staged()
-                self._change(self._say.empty_staging())
-            for key in self._dropped:
-                self._merged.removed += self._change(self._say.delete(), *key)
-            if is_whole and self._dataset.merging is WriteDisposition.SNAPSHOT:
-                self._remove()
-            if self._database.dialect.temporary and not self._stages_apart:
-                self._change(self._say.drop_staging())
+                self._execute(self._sql.empty_staging())
+            for key in self._deleted:
+                self._merged.removed += self._execute(self._sql.delete(), *key)
+            if is_whole and self._dataset.write_disposition is WriteDisposition.SNAPSHOT:
+                self._mark_removed()
+            if self._database.dialect.temporary and not self._stages_outside_transaction:
+                self._execute(self._sql.drop_staging())
             self._database.commit()
             is_done = True
         finally:
             if not is_done:
                 self._database.rollback()
-                # Another program may have written rows that were thought to be new.
-                self._may_go_straight = self._is_merging = False
-                self._merged = Merged()
+                # Another program may have written rows that seemed to be new.
+                self._inserts_directly = self._is_merging = False
+                self._merged = MergeCounts()
         return self._merged
 
     def _merge(self) -> None:
         self._begin()
-        self._merge_waiting()
-        self._forget_waiting()
+        self._merge_pending()
+        self._forget_pending()
 
     def _stage(self) -> None:
-        """Stage rows of which only all together say what is to be merged."""
-        if not self._stages_apart:
+        """Stage rows for a merge that needs all rows at once."""
+        if not self._stages_outside_transaction:
             self._begin()
-        self._insert(self._say.staging, self._staged_names)
+        self._insert(self._sql.staging, self._staged_names)
         if not self._is_merging:
             self._database.commit()
-        self._forget_waiting()
+        self._forget_pending()
 
-    def _forget_waiting(self) -> None:
-        self._waiting, self._rows_waiting = [], 0
+    def _forget_pending(self) -> None:
+        self._pending, self._rows_pending = [], 0
         self._keys.clear()
 
     def _begin(self) -> None:
@@ -289,34 +290,34 @@ class TargetTable:
             return
         self._is_merging = True
         if not self._database.lock_for_long(self._name.table):
-            msg = f"Another load of the table {self._name} has been at it for an hour. A later try goes on."
+            msg = f"Another load of the table {self._name} has locked it for an hour. A later try goes on."
             raise LoadFailed(msg)
-        if self._may_go_straight:
+        if self._inserts_directly:
             self._highest = self.highest()
-        if self._dataset.merging is WriteDisposition.SNAPSHOT and self._is_outdated():
+        if self._dataset.write_disposition is WriteDisposition.SNAPSHOT and self._is_outdated():
             msg = (
-                f"A load of the table {self._name} that began later was there before: what this one read is "
-                "older. Nothing was changed; a later try reads anew."
+                f"A load of the table {self._name} that began later has finished first: the rows of this one "
+                "are older. Nothing was changed; a later try reads the list again."
             )
             raise LoadFailed(msg)
 
     def _is_outdated(self) -> bool:
-        return bool(self._scalar(self._say.count_newer(), self._at, self._at))
+        return bool(self._scalar(self._sql.count_newer(), self._at, self._at))
 
-    def _merge_waiting(self) -> None:
-        if not self._waiting:
+    def _merge_pending(self) -> None:
+        if not self._pending:
             return
-        if self._may_go_straight and self._are_new():
-            self._merged.loaded += self._rows_waiting
-            self._insert(self._say.target, self._dataset.column_names)
+        if self._inserts_directly and self._are_new():
+            self._merged.loaded += self._rows_pending
+            self._insert(self._sql.target, self._dataset.column_names)
             return
-        self._insert(self._say.staging, self._staged_names)
+        self._insert(self._sql.staging, self._staged_names)
         if not self._dataset.has_history:
             self._merge_staged()
-            self._change(self._say.empty_staging())
+            self._execute(self._sql.empty_staging())
 
     def _are_new(self) -> bool:
-        """Tell whether all rows lie behind those of the table, as news do."""
+        """Whether all rows have higher keys than the table, as new rows do."""
         highest, self._highest = self._highest, max(self._keys)
         if highest is None:
             return True
@@ -325,56 +326,56 @@ class TargetTable:
 
     @property
     def _staged_names(self) -> tuple[str, ...]:
-        places = (PLACE,) if self._dataset.has_history else ()
+        places = (STAGED_PLACE,) if self._dataset.has_history else ()
         return (*self._dataset.column_names, *places)
 
     def _insert(self, table: str, names: Sequence[str]) -> None:
-        packs = [chunk.packed for chunk in self._waiting]
+        packs = [chunk.encoded for chunk in self._pending]
         self._database.insert_encoded("put rows into the table", table, names, packs)
 
     def _merge_staged(self) -> None:
         if self._dataset.has_history:
             self._keep_oldest()
             self._merge_history()
-        if self._dataset.merging is not WriteDisposition.APPEND:
-            self._merged.loaded += self._change(self._say.update_changed())
-        if self._dataset.merging is WriteDisposition.SNAPSHOT:
-            self._change(self._say.see(self._say.target), self._at)
-        self._merged.loaded += self._change(self._say.insert())
+        if self._dataset.write_disposition is not WriteDisposition.APPEND:
+            self._merged.loaded += self._execute(self._sql.update_changed())
+        if self._dataset.write_disposition is WriteDisposition.SNAPSHOT:
+            self._execute(self._sql.mark_seen(self._sql.target), self._at)
+        self._merged.loaded += self._execute(self._sql.insert())
 
     def _keep_oldest(self) -> None:
-        """Of several entries for one number, keep the oldest: it has been out since then."""
-        if not self._scalar(self._say.count_twice()):
+        """Keep the oldest of several staged rows for one number: the number has been out since then."""
+        if not self._scalar(self._sql.count_duplicated_keys()):
             return
-        younger = iter([row[0] for row in self._rows(self._say.younger())])
-        while some := list(islice(younger, _IDS_AT_ONCE)):
-            self._change(self._say.unstage(some))
+        places = iter([row[0] for row in self._rows(self._sql.duplicates())])
+        while some := list(islice(places, _IDS_AT_ONCE)):
+            self._execute(self._sql.unstage(some))
 
     def _merge_history(self) -> None:
         at, run_id = self._at, self._load.run_id
-        self._change(self._say.end_spells(), at, run_id, at)
-        self._change(self._say.see(self._say.history), at)
-        self._change(self._say.correct_spells(), at, run_id)
+        self._execute(self._sql.close_periods(), at, run_id, at)
+        self._execute(self._sql.mark_seen(self._sql.history), at)
+        self._execute(self._sql.update_open_periods(), at, run_id)
         if self._database.dialect.keeps_temporary_in_memory:
-            self._change(self._say.mark_spells_under_way())
-            self._change(self._say.begin_unmarked_spells())
-            self._change(self._say.unmark())
+            self._execute(self._sql.mark_open_periods())
+            self._execute(self._sql.open_unmarked_periods())
+            self._execute(self._sql.unmark())
         else:
-            self._change(self._say.begin_spells())
+            self._execute(self._sql.open_periods())
 
-    def _remove(self) -> None:
-        """Mark what was not listed."""
+    def _mark_removed(self) -> None:
+        """Mark rows that were not listed."""
         of_key = () if self._key_id is None or NUMBER not in self._dataset.key else (self._key_id,)
         values = (self._at, self._load.run_id, self._at, self._at, *of_key)
-        is_hashed = self._key_id is not None
-        self._merged.removed = self._change(self._say.remove(self._say.target, is_hashed=is_hashed), *values)
+        mark = partial(self._sql.mark_removed, is_hashed=self._key_id is not None)
+        self._merged.removed = self._execute(mark(self._sql.target), *values)
         if self._dataset.has_history:
-            self._change(self._say.remove(self._say.history, is_hashed=is_hashed), *values)
+            self._execute(mark(self._sql.history), *values)
 
-    def _provide(self, table: str, name: TableName, ways: Sequence[Sequence[str]]) -> None:
-        """Have a table with all columns of the dataset.
+    def _ensure_table(self, table: str, name: TableName, ways: Sequence[Sequence[str]]) -> None:
+        """Create a table, or add the columns that it lacks.
 
-        :param ways: to create it, the best one first.
+        :param ways: the statements of each way to create it, the best way first.
         """
         found = self._columns(table) or self._created(table, ways)
         if missing := [part for part in self._dataset.key if part not in found]:
@@ -383,14 +384,14 @@ class TargetTable:
                 f"{', '.join(missing)}, by which its rows are told apart. Give the name of another table."
             )
             raise ConfigurationError(msg)
-        self._refuse_others_table(name, found)
+        self._refuse_foreign_table(name, found)
         if RAW.name in found.difference(self._dataset.column_names):
-            self._say.with_older_raw.add(table)
+            self._sql.with_older_raw.add(table)
         for column in self._dataset.columns:
             if column.name not in found:
-                self._add(table, column)
+                self._add_column(table, column)
 
-    def _refuse_others_table(self, name: TableName, found: set[str]) -> None:
+    def _refuse_foreign_table(self, name: TableName, found: set[str]) -> None:
         strange = found - set(self._dataset.column_names)
         for other in DATASETS.values():
             if other.discriminator in strange and found.issuperset(other.key):
@@ -400,17 +401,17 @@ class TargetTable:
                 )
                 raise ConfigurationError(msg)
 
-    def _add(self, table: str, column: Column) -> None:
-        self._unless_done(
+    def _add_column(self, table: str, column: Column) -> None:
+        self._run_unless_done(
             "add a column",
-            self._say.ways_to_add(table, column),
+            self._sql.ways_to_add(table, column),
             lambda: column.name in (self._columns(table) or ()),
         )
 
     def _refuse_plain_among_hashes(self) -> None:
-        """Let nobody who forgets to ask for hashes put numbers beside them."""
+        """Refuse plain numbers in a table of hashed ones: the load lacks ``privacy``."""
         takes_plain = self._key_id is None and not self._dataset.is_from_ledger
-        if takes_plain and self._rows(self._say.any_key_id())[0][0] is not None:
+        if takes_plain and self._rows(self._sql.any_key_id())[0][0] is not None:
             msg = (
                 f"The table {self._name} holds hashed numbers, and this load would store them as they are. "
                 'Give privacy="keyed_hash", or the name of another table.'
@@ -418,45 +419,46 @@ class TargetTable:
             raise ConfigurationError(msg)
 
     def _created(self, table: str, ways: Sequence[Sequence[str]]) -> set[str]:
-        self._unless_done(_CREATE, ways, lambda: self._columns(table) is not None)
+        self._run_unless_done(_CREATE, ways, lambda: self._columns(table) is not None)
         found = self._columns(table)
-        # Asked once more, it says why it does not answer.
+        # A second query raises the reason.
         return self._database.columns("read the columns of the table", table) if found is None else found
 
-    def _provide_history(self) -> None:
-        say, name = self._say, self._name.history
-        self._provide(say.history, name, [[say.create(say.history, (*self._dataset.key, FIRST_SEEN))]])
-        # Nothing is done where the history has begun, by another load just now, perhaps.
-        self._unless_done(
+    def _ensure_history(self) -> None:
+        sql, name = self._sql, self._name.history
+        self._ensure_table(sql.history, name, [[sql.create(sql.history, (*self._dataset.key, FIRST_SEEN))]])
+        # Another load may have begun the history just now.
+        self._run_unless_done(
             "begin the history",
-            [[say.seed_history()]],
-            lambda: bool(self._scalar(say.count_all(say.history))),
+            [[sql.seed_history()]],
+            lambda: bool(self._scalar(sql.count_all(sql.history))),
         )
 
     def _staging_parts(self) -> tuple[str, ...]:
         is_temporary = self._database.dialect.temporary
         return (f"sms_staging_{uuid.uuid4().hex}",) if is_temporary else self._name.staging.parts
 
-    def _provide_staging(self) -> None:
-        say, dialect = self._say, self._database.dialect
+    def _ensure_staging(self) -> None:
+        sql, dialect = self._sql, self._database.dialect
         if not dialect.temporary:
-            creation = say.create_staging("CREATE TABLE IF NOT EXISTS")
-            self._provide(say.staging, self._name.staging, [[creation]])
+            creation = sql.create_staging("CREATE TABLE IF NOT EXISTS")
+            self._ensure_table(sql.staging, self._name.staging, [[creation]])
         elif self._dataset.has_history and dialect.keeps_temporary_in_memory:
-            self._stages_apart = False
+            self._stages_outside_transaction = False
             self._begin()
-            self._change(say.create_staging("CREATE TABLE"))
+            self._execute(sql.create_staging("CREATE TABLE"))
         else:
-            self._alone("create a staging table", say.create_staging(dialect.temporary))
+            self._run_alone("create a staging table", sql.create_staging(dialect.temporary))
 
-    def _unless_done(self, step: str, ways: Sequence[Sequence[str]], is_done: Callable[[], bool]) -> None:
-        """Do what another load may be doing just now, which a database may refuse to one of them.
+    def _run_unless_done(self, step: str, ways: Sequence[Sequence[str]], is_done: Callable[[], bool]) -> None:
+        """Run statements. If the database refuses them, another load may have just done the same.
 
-        :param ways: to do it, the best one first; a further one is for a database that refuses an index.
+        :param ways: the statements of each way, the best way first; a later one is for a database that
+            refuses an index.
         """
         for statements in ways:
             try:
-                self._alone(step, *statements)
+                self._run_alone(step, *statements)
             except LoadFailed:
                 if is_done():
                     return
@@ -465,7 +467,7 @@ class TargetTable:
             else:
                 if statements is not ways[0]:
                     _log.warning(
-                        "The database refuses an index of the table %s. Loads work without.", self._name
+                        "The database refuses an index of the table %s. Loads work without it.", self._name
                     )
                 return
 
@@ -481,7 +483,7 @@ class TargetTable:
 
     def _is_unique(self) -> bool:
         try:
-            self._alone("look for the key of the table", self._say.insert_nothing())
+            self._run_alone("look for the key of the table", self._sql.insert_nothing())
         except LoadFailed:
             return False
         return True
@@ -496,10 +498,10 @@ class TargetTable:
             self._database.commit()
         return found
 
-    def _change(self, statement: str, *parameters: Any) -> int:
+    def _execute(self, statement: str, *parameters: Any) -> int:
         return self._database.execute("merge the rows into the table", statement, parameters)
 
-    def _alone(self, step: str, *statements: str) -> None:
+    def _run_alone(self, step: str, *statements: str) -> None:
         """Run statements in a transaction of their own."""
         try:
             if len(statements) > 1:
@@ -517,17 +519,17 @@ def open_table(
     hook: DbApiHook,
     dataset: Dataset,
     name: TableName,
-    load: Load,
-    personal: Personal,
+    load: LoadRun,
+    personal: PrivacyPolicy,
     *,
-    sizes: LoadSizes = USUAL_SIZES,
+    sizes: LoadSizes = DEFAULT_SIZES,
 ) -> Iterator[tuple[TargetTable, RowMapper]]:
-    """Connect and make the table ready, and what makes rows ready for it.
+    """Connect, prepare the table, and yield it with the mapper of its rows.
 
-    What is staged goes with the connection.
+    Staged rows vanish with the connection.
 
-    :raises ConfigurationError: if there is a table that is none of the dataset, or no transaction.
-    :raises LoadFailed: if the database refuses something.
+    :raises ConfigurationError: if the table is of another dataset, or the connection has no transactions.
+    :raises LoadFailed: if the database refuses a statement.
     """
 
     def refused(refusal: Refusal) -> LoadFailed:

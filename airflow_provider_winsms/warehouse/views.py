@@ -1,10 +1,10 @@
-"""Views over the tables that ``SmsToSqlOperator`` loads, for the questions that are asked first, as data.
+"""Views over the tables that ``SmsToSqlOperator`` loads, for the first questions that people ask, as data.
 
-No view shows a number or a text. Numbers are joined with one another where they were hashed with the same
-key, or not at all; so hashed numbers answer every question too.
+No view shows a number or a text. Two numbers are joined if both were hashed with the same key, or neither was
+hashed. So hashed numbers answer every question too.
 
-A gateway may state minutes: what left within the minute of a reply or an opt-out counts as before it. A
-column of a view, once published, is neither renamed nor dropped; new ones are added at the end.
+A gateway may state minutes: a text that left in the minute of a reply or an opt-out counts as before it. A
+published column of a view is neither renamed nor dropped; new ones are added at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sql.errors import Refusal
 
 HISTORY_SUFFIX = "_history"
-"""What follows the name of the table of opt-outs in the name of its history."""
+"""The suffix of the history table's name, after the name of the table of opt-outs."""
 
 _OPT_OUT_COLUMNS = (
     "number",
@@ -72,12 +72,12 @@ _DATASETS = {
 
 @dataclass(frozen=True, slots=True)
 class SourceTables:
-    """The names of the tables, checked.
+    """The checked names of the tables.
 
-    :param deliveries: the table with the dataset ``deliveries``.
-    :param incoming: that with ``incoming``; ``None``: there is none.
-    :param opt_outs: that with ``opt_outs``, beside which its history is; ``None``: there is none.
-    :param schema: the schema that they are in; ``None``: the connection's default.
+    :param deliveries: the table of the dataset ``deliveries``.
+    :param incoming: the table of ``incoming``; ``None``: there is none.
+    :param opt_outs: the table of ``opt_outs``, whose history is beside it; ``None``: there is none.
+    :param schema: their schema; ``None``: the connection's default.
     :raises InvalidMessage: if a name is not a plain identifier.
     """
 
@@ -88,15 +88,15 @@ class SourceTables:
 
     def __post_init__(self) -> None:
         check_identifier("deliveries", self.deliveries)
-        for what in ("incoming", "opt_outs", "schema"):
-            if getattr(self, what) is not None:
-                check_identifier(what, getattr(self, what))
+        for parameter in ("incoming", "opt_outs", "schema"):
+            if getattr(self, parameter) is not None:
+                check_identifier(parameter, getattr(self, parameter))
         for name in self.names.values():
             check_identifier("the history of opt_outs", name)
 
     @property
     def names(self) -> dict[str, str]:
-        """The name of each table that there is, by the word for it in the SQL of the views."""
+        """The name of each given table, by the word for it in the SQL of the views."""
         history = None if self.opt_outs is None else self.opt_outs + HISTORY_SUFFIX
         given = {
             "deliveries": self.deliveries,
@@ -111,10 +111,10 @@ class SourceTables:
 class View:
     """One view.
 
-    :param name: what follows the prefix.
-    :param columns: what each means.
+    :param name: its name after the prefix.
+    :param columns: the meaning of each column.
     :param parts: the named subqueries that ``select`` reads, in the order of ``PARTS``.
-    :param select: the query, with ``{deliveries}`` and other words for what depends on the database.
+    :param select: the query, with words such as ``{deliveries}`` for parts that depend on the database.
     """
 
     name: str
@@ -125,13 +125,13 @@ class View:
 
     @property
     def query(self) -> str:
-        """The whole query, with the words still in it."""
+        """The whole query, with the words in it."""
         parts = ",\n".join(f"{name} AS ({PARTS[name]})" for name in self.parts)
         return f"WITH {parts}\n{self.select}" if parts else self.select
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The words for the tables that it reads."""
+        """The words for the tables that the view reads."""
         return tuple(word for word in NEEDED_COLUMNS if f"{{{word}}}" in self.query)
 
 
@@ -166,11 +166,11 @@ _WORDS: Mapping[str, str] = {
         )
     ),
 }
-"""What the queries below stand for in every database."""
+"""The words whose SQL is the same in every database."""
 
 PARTS: Mapping[str, str] = {
-    # Texts that the gateway took, with when the next one to the same number left, and the how-manyth of its
-    # campaign to that number it is.
+    # Accepted texts, with the time of the next one to the same number, and the ordinal among the campaign's
+    # texts to that number.
     "texts": """SELECT dag_id, run_id, task_id, message_id, number, {key} AS key_id, {left} AS left_at,
         LEAD({left}) OVER (PARTITION BY number, {key} {in_turn}) AS next_at,
         ROW_NUMBER() OVER (PARTITION BY dag_id, run_id, task_id, number, {key} {in_turn}) AS nth
@@ -195,19 +195,19 @@ PARTS: Mapping[str, str] = {
         c.last_seen_at, c.removed_at
     FROM {opt_outs} c WHERE NOT EXISTS (SELECT 1 FROM {history} h
         WHERE h.number = c.number AND COALESCE(h.number_key_id, '') = COALESCE(c.number_key_id, ''))""",
-    "spells": """SELECT number, key_id, last_seen_at, removed_at,
+    "periods": """SELECT number, key_id, last_seen_at, removed_at,
         COALESCE(opted_out_at, first_seen_at) AS began,
         LEAD(COALESCE(opted_out_at, first_seen_at)) OVER (PARTITION BY number, key_id
             ORDER BY COALESCE(opted_out_at, first_seen_at), first_seen_at) AS next_began
     FROM listed""",
-    # A load that missed a number once makes two spells of what the person asked for once.
+    # A load that missed a number once makes two validity periods of one opt-out.
     "asked": """SELECT number, key_id, MIN(opted_out_at) AS opted_out_at,
         MAX(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS is_out
     FROM listed GROUP BY number, key_id, COALESCE(opted_out_at, first_seen_at)""",
     "late_texts": """SELECT d.dag_id, d.state, d.reason, {seconds:s.began -> {left}} AS since,
         CASE WHEN s.removed_at IS NULL OR {seconds:s.last_seen_at -> {left}} <= 0 THEN 1 ELSE 0 END
             AS was_listed
-    FROM {deliveries} d INNER JOIN spells s ON s.number = d.number
+    FROM {deliveries} d INNER JOIN periods s ON s.number = d.number
         AND s.key_id = COALESCE(d.number_key_id, '') AND {seconds:s.began -> {left}} >= 60
         AND (s.next_began IS NULL OR {seconds:s.next_began -> {left}} < 60)
         AND (s.removed_at IS NULL OR {seconds:s.removed_at -> {left}} < 0)""",
@@ -219,7 +219,7 @@ PARTS: Mapping[str, str] = {
             AS stopped
     FROM late_texts""",
     "per_number": """SELECT COUNT(*) AS spells,
-        SUM(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS open_spells
+        SUM(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS open_periods
     FROM listed GROUP BY number, key_id""",
     "arrivals": """SELECT {day:submitted_at} AS day, dag_id,
         CASE WHEN {seconds:{left} -> state_at} < 0 THEN 0 ELSE {seconds:{left} -> state_at} END AS late
@@ -229,7 +229,7 @@ PARTS: Mapping[str, str] = {
         COUNT(*) OVER (PARTITION BY day, dag_id) AS total
     FROM arrivals""",
 }
-"""Subqueries that views share. Each reads tables and those before it."""
+"""Subqueries that views share. Each reads tables and earlier subqueries."""
 
 _DAY = {
     "day": "the day, in UTC, that the text was submitted",
@@ -354,7 +354,7 @@ GROUP BY dag_id, run_id, task_id""",
             "or they left between the last load that saw the number listed and the first that did not",
             "stopped": "texts that the gateway declined because of the opt-out, or did not transmit",
         },
-        parts=("listed", "spells", "late_texts", "judged"),
+        parts=("listed", "periods", "late_texts", "judged"),
         select="""SELECT {days:since} AS days_since, dag_id, SUM(sent) AS sent, SUM(in_doubt) AS in_doubt,
     SUM(stopped) AS stopped
 FROM judged WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id""",
@@ -371,26 +371,26 @@ FROM judged WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id"""
             "in_doubt": "as above",
             "stopped": "as above",
         },
-        parts=("listed", "spells", "late_texts", "judged", "per_number"),
+        parts=("listed", "periods", "late_texts", "judged", "per_number"),
         select="""SELECT n.numbers, n.spells, n.out_now, n.again, l.sent, l.in_doubt, l.stopped
 FROM (SELECT COUNT(*) AS numbers, COALESCE(SUM(spells), 0) AS spells,
-        COALESCE(SUM(CASE WHEN open_spells > 0 THEN 1 ELSE 0 END), 0) AS out_now,
+        COALESCE(SUM(CASE WHEN open_periods > 0 THEN 1 ELSE 0 END), 0) AS out_now,
         COALESCE(SUM(CASE WHEN spells > 1 THEN 1 ELSE 0 END), 0) AS again FROM per_number) AS n
     CROSS JOIN (SELECT COALESCE(SUM(sent), 0) AS sent, COALESCE(SUM(in_doubt), 0) AS in_doubt,
         COALESCE(SUM(stopped), 0) AS stopped FROM judged) AS l""",
     ),
 )
-"""Every view, in the order in which the page about them shows them."""
+"""Every view, in the order of the documentation page."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ViewDialect:
-    """How a database says what the views need.
+    """The SQL of a database for the calculations of the views.
 
     :param day: the day of a moment, in UTC.
     :param seconds: the seconds between two moments.
     :param days: the whole days in seconds, which are no less than 0.
-    :param ways: the statements that make a view; a further way is for what the one before cannot replace.
+    :param ways: the statements that make a view; a later way is for views that the first cannot replace.
     """
 
     day: str
@@ -399,12 +399,12 @@ class _ViewDialect:
     ways: tuple[tuple[str, ...], ...]
 
     def words(self) -> dict[str, Any]:
-        """Return what a query calls these by: ``{day:moment}``, ``{seconds:start -> end}``."""
+        """Return the words of a query: ``{day:moment}``, ``{seconds:start -> end}``."""
         left = self.seconds.format(start="t.left_at", end="{moment}")
         next_left = self.seconds.format(start="t.next_at", end="{moment}")
         return {
             **_WORDS,
-            # No text is compared with every other one. The windows in `texts` make MariaDB give it a key.
+            # The windows in `texts` make MariaDB give it a key, so that no text is compared with every other.
             "last_before": _SqlFunction(
                 f"{left} > -60 AND (t.next_at IS NULL OR {next_left} <= -60)", ("moment",)
             ),
@@ -416,7 +416,7 @@ class _ViewDialect:
 
 @dataclass(frozen=True, slots=True)
 class _SqlFunction:
-    """A chunk of SQL with parameters, which stand behind the colon, with arrows between."""
+    """An SQL template whose arguments follow the colon, separated by arrows."""
 
     sql: str
     parameters: tuple[str, ...]
@@ -427,16 +427,16 @@ class _SqlFunction:
 
 
 _REPLACE = ("CREATE OR REPLACE VIEW {view} AS {query}",)
-_ANEW = ("DROP VIEW IF EXISTS {view}", "CREATE VIEW {view} AS {query}")
+_DROP_AND_CREATE = ("DROP VIEW IF EXISTS {view}", "CREATE VIEW {view} AS {query}")
 
-_FLAVOURS = {
+_VIEW_DIALECTS = {
     "postgres": _ViewDialect(
         day="CAST({moment} AT TIME ZONE 'UTC' AS DATE)",
-        # Before PostgreSQL 14 the epoch is a double, which cannot be rounded to a number of places.
+        # Before PostgreSQL 14 the epoch is a double, which ROUND cannot cut to some decimal places.
         seconds="CAST(EXTRACT(EPOCH FROM ({end} - {start})) AS NUMERIC)",
         days="CAST(FLOOR({seconds} / 86400) AS INTEGER)",
-        # A view that others are built on can only be replaced by one that has its columns, and more after.
-        ways=(_REPLACE, _ANEW),
+        # A view below other views can only be replaced by one with the same columns, and more at the end.
+        ways=(_REPLACE, _DROP_AND_CREATE),
     ),
     "mysql": _ViewDialect(
         day="DATE({moment})",
@@ -446,20 +446,20 @@ _FLAVOURS = {
     ),
     "sqlite": _ViewDialect(
         day="DATE({moment})",
-        # It counts milliseconds; their quotient as days is off by less than one.
+        # SQLite counts milliseconds; as a fraction of days they are off by less than one.
         seconds="ROUND((JULIANDAY({end}) - JULIANDAY({start})) * 86400, 3)",
         days="CAST({seconds} / 86400 AS INTEGER)",
-        ways=(_ANEW,),
+        ways=(_DROP_AND_CREATE,),
     ),
     "duckdb": _ViewDialect(
-        # A cast would go by the time zone of the session.
+        # A cast would use the time zone of the session.
         day="CAST(MAKE_TIMESTAMP(EPOCH_US({moment})) AS DATE)",
         seconds="((EPOCH_US({end}) - EPOCH_US({start})) / 1000000.0)",
         days="CAST(FLOOR({seconds} / 86400) AS INTEGER)",
         ways=(_REPLACE,),
     ),
 }
-"""By the connection's type: databases whose days and seconds are known to be right."""
+"""By connection type: the databases whose days and seconds are tested."""
 
 _CANNOT_REPLACE = "42P16"
 _DEPENDED_ON = "2BP01"
@@ -469,15 +469,15 @@ class ViewSet:
     """The views over some tables, as statements.
 
     :param conn_type: the type of the connection, which says which database.
-    :param quote: makes of names what stands in a statement, with dots between.
-    :param prefix: what the names of the views begin with.
-    :raises ConfigurationError: if the database is none in which the figures are known to be right.
+    :param quote: quotes the parts of a name, and joins them with dots.
+    :param prefix: the beginning of the views' names.
+    :raises ConfigurationError: if the figures are not tested in the database.
     :raises InvalidMessage: if the prefix cannot begin a name, or a view would have the name of a table.
     """
 
     def __init__(self, conn_type: str, quote: Callable[..., str], tables: SourceTables, prefix: str) -> None:
         _check_kind(conn_type)
-        self._flavour = _FLAVOURS[conn_type]
+        self._dialect = _VIEW_DIALECTS[conn_type]
         self._quote = quote
         self.tables = tables
         self.prefix = prefix
@@ -485,7 +485,7 @@ class ViewSet:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views whose tables there are."""
+        """The views whose tables are given."""
         return tuple(view for view in VIEWS if self.tables.names.keys() >= set(view.tables))
 
     @property
@@ -495,76 +495,75 @@ class ViewSet:
 
     @property
     def ways(self) -> range:
-        """The ways to make a view; a further one is for what the one before cannot replace."""
-        return range(len(self._flavour.ways))
+        """The ways to make a view; a later one is for views that the first cannot replace."""
+        return range(len(self._dialect.ways))
 
-    def placed(self, name: str) -> str:
-        """Return the name of a table or a view as it stands in a statement."""
+    def qualified(self, name: str) -> str:
+        """Return the quoted name of a table or a view, with its schema."""
         return self._quote(name) if self.tables.schema is None else self._quote(self.tables.schema, name)
 
     def statements(self, way: int = -1) -> Iterator[tuple[str, str]]:
-        """Yield each statement that makes or replaces the views, behind the name of its view."""
-        tables = {word: self.placed(name) for word, name in self.tables.names.items()}
+        """Yield the name of a view and a statement that makes or replaces it, for every view."""
+        tables = {word: self.qualified(name) for word, name in self.tables.names.items()}
         for view in self.views:
-            query = view.query.format(**tables, **self._flavour.words())
+            query = view.query.format(**tables, **self._dialect.words())
             name = self.prefix + view.name
-            for statement in self._flavour.ways[way]:
-                yield name, statement.format(view=self.placed(name), query=query)
+            for statement in self._dialect.ways[way]:
+                yield name, statement.format(view=self.qualified(name), query=query)
 
     def _check_names(self) -> None:
         if not isinstance(self.prefix, str):
             check_identifier("view_prefix", self.prefix)
         for name in self.names:
             check_identifier("view_prefix", name)
-            # Some databases do not tell upper from lower case.
+            # Some databases ignore upper and lower case.
             if name.lower() in {table.lower() for table in self.tables.names.values()}:
                 msg = f"The view {name} would have the name of a table. Give another `view_prefix`."
                 raise InvalidMessage(msg)
 
 
 def create_views(hook: DbApiHook, tables: SourceTables, prefix: str) -> tuple[str, ...]:
-    """Make the views whose tables there are, or replace them, and return their names.
+    """Make or replace the views whose tables are given, and return their names.
 
-    :raises ConfigurationError: if the database is none that they can be made in, or a table or a column is
-        missing.
+    :raises ConfigurationError: if the figures are untested in the database, or a table or column is missing.
     :raises InvalidMessage: if the prefix cannot begin a name, or a view would have the name of a table.
-    :raises LoadFailed: if the database refuses something.
+    :raises LoadFailed: if the database refuses a statement.
     """
     with closing(Database(hook, lambda refusal: _refused(refusal, prefix))) as database:
-        made = ViewSet(hook.conn_type, database.quoted, tables, prefix)
+        views = ViewSet(hook.conn_type, database.quoted, tables, prefix)
         database.open()
-        _check_tables(database, made)
-        _create(database, made)
-    return made.names
+        _check_tables(database, views)
+        _create(database, views)
+    return views.names
 
 
-def _create(database: Database, made: ViewSet) -> None:
-    for way in made.ways:
+def _create(database: Database, views: ViewSet) -> None:
+    for way in views.ways:
         try:
-            database.transact(partial(_run, database, made, way))
+            database.transact(partial(_run, database, views, way))
         except LoadFailed as error:
-            if error.code != _CANNOT_REPLACE or way == made.ways[-1]:
+            if error.code != _CANNOT_REPLACE or way == views.ways[-1]:
                 raise
         else:
             return
 
 
-def _run(database: Database, made: ViewSet, way: int) -> None:
-    database.lock(f"{made.prefix}views")
-    for name, statement in made.statements(way):
+def _run(database: Database, views: ViewSet, way: int) -> None:
+    database.lock(f"{views.prefix}views")
+    for name, statement in views.statements(way):
         database.execute(f"create the view {name}", statement)
 
 
-def _check_tables(database: Database, made: ViewSet) -> None:
-    """Hold the tables against what the views read.
+def _check_tables(database: Database, views: ViewSet) -> None:
+    """Check that the tables have the columns that the views read.
 
-    :raises ConfigurationError: if one, or a column, is missing.
+    :raises ConfigurationError: if a table or a column is missing.
     """
-    found = {word: _columns(database, made, name) for word, name in made.tables.names.items()}
+    found = {word: _columns(database, views, name) for word, name in views.tables.names.items()}
     missing = [word for word, columns in found.items() if columns is None]
     if missing:
-        schema = f"{made.tables.schema}." if made.tables.schema else ""
-        tables = " and ".join(f"{schema}{made.tables.names[word]} ({_DATASETS[word]})" for word in missing)
+        schema = f"{views.tables.schema}." if views.tables.schema else ""
+        tables = " and ".join(f"{schema}{views.tables.names[word]} ({_DATASETS[word]})" for word in missing)
         msg = (
             f"There is no table {tables}, or the connection may not read it. Load it first: SmsToSqlOperator "
             "with that `dataset` and the same `schema` creates the table."
@@ -574,16 +573,16 @@ def _check_tables(database: Database, made: ViewSet) -> None:
         lacking = [column for column in NEEDED_COLUMNS[word] if column not in (columns or ())]
         if lacking:
             msg = (
-                f"The table {made.tables.names[word]} lacks {', '.join(lacking)}. Load it once more: "
+                f"The table {views.tables.names[word]} lacks {', '.join(lacking)}. Load it once more: "
                 f"SmsToSqlOperator with dataset={_DATASETS[word]!r} adds what is missing."
             )
             raise ConfigurationError(msg)
 
 
-def _columns(database: Database, made: ViewSet, name: str) -> set[str] | None:
+def _columns(database: Database, views: ViewSet, name: str) -> set[str] | None:
     step = f"read the columns of {name}"
     try:
-        return database.transact(lambda: database.columns(step, made.placed(name)))
+        return database.transact(lambda: database.columns(step, views.qualified(name)))
     except _DatabaseLost:
         raise
     except LoadFailed:
@@ -591,11 +590,11 @@ def _columns(database: Database, made: ViewSet, name: str) -> set[str] | None:
 
 
 def _check_kind(conn_type: str) -> None:
-    if conn_type not in _FLAVOURS:
+    if conn_type not in _VIEW_DIALECTS:
         msg = (
             "The views are made in PostgreSQL, MySQL, MariaDB, SQLite and DuckDB, where their figures are "
-            f"tested; the connection has the type {conn_type!r}. Elsewhere days and times may be counted "
-            "otherwise."
+            f"tested; the connection has the type {conn_type!r}. Another database may count days and times "
+            "differently."
         )
         raise ConfigurationError(msg)
 

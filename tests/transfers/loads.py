@@ -11,8 +11,8 @@ from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.warehouse.datasets import DATASETS, USUAL_SIZES, Load, LoadSizes
-from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.datasets import DATASETS, DEFAULT_SIZES, LoadRun, LoadSizes
+from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 from airflow_provider_winsms.warehouse.table import TableName, open_table
 from tests.support.clock import standing_clock
 from tests.support.databases import CONN_ID
@@ -38,7 +38,7 @@ def operator(
     dataset: str = "incoming",
     *,
     began: datetime | None = None,
-    sizes: LoadSizes = USUAL_SIZES,
+    sizes: LoadSizes = DEFAULT_SIZES,
     **kwargs: Any,
 ) -> SmsToSqlOperator:
     """Return a load.
@@ -69,16 +69,16 @@ def opened(
     began: datetime | None = None,
     table: str = "replies",
     schema: str | None = None,
-    sizes: LoadSizes = USUAL_SIZES,
+    sizes: LoadSizes = DEFAULT_SIZES,
 ) -> AbstractContextManager[tuple[TargetTable, RowMapper]]:
-    load = Load(began or datetime.now(UTC), None)
+    load = LoadRun(began or datetime.now(UTC), None)
     name = TableName(table, schema or database.schema)
-    personal = Personal("none", "keep", None)
+    personal = PrivacyPolicy("none", "keep", None)
     return open_table(database.hook(), DATASETS[dataset], name, load, personal, sizes=sizes)
 
 
 def run_impatiently(
-    database: Database, dataset: str = "incoming", *, sizes: LoadSizes = USUAL_SIZES
+    database: Database, dataset: str = "incoming", *, sizes: LoadSizes = DEFAULT_SIZES
 ) -> dict[str, Any]:
     """Load with a hook that tries again without waiting."""
     hook = SmsHook.of("winsms_default")

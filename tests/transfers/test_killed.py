@@ -40,7 +40,7 @@ NEWS = 45
 """Rows that come before each load, in pages of 10, of which 20 at a time are merged."""
 
 STRIDES = {"postgres": 8, "mariadb": 8, "sqlite": 25, "duckdb": 30}
-"""Each how-manyth step is tried, and each of the last ones. ``KILL_STRIDE=1`` tries each, in half an hour."""
+"""Every n-th step is tried, and each of the last ones. ``KILL_STRIDE=1`` tries each, in half an hour."""
 
 NO_WAIT = 20.0
 """Seconds that a load may take: one that waits for a lock that stayed takes a minute or more."""
@@ -116,7 +116,7 @@ class OptOuts(Source):
     def __init__(self, server: Lists, folder: Path) -> None:
         super().__init__(server, folder)
         self._seen: dict[str, tuple[bool, str]] = {}
-        self._spells: list[tuple[str, bool, str]] = []
+        self._periods: list[tuple[str, bool, str]] = []
 
     @property
     def tables(self) -> list[str]:
@@ -130,10 +130,10 @@ class OptOuts(Source):
         listed = dict.fromkeys(numbers, text)
         seen = [
             (number, is_gone or number not in listed, said if is_gone or number not in listed else text)
-            for number, is_gone, said in self._spells
+            for number, is_gone, said in self._periods
         ]
         going_on = {number for number, is_gone, _ in seen if not is_gone}
-        self._spells = seen + [(number, False, text) for number in numbers if number not in going_on]
+        self._periods = seen + [(number, False, text) for number in numbers if number not in going_on]
         self._seen = {
             **{number: (True, said) for number, (_, said) in self._seen.items()},
             **dict.fromkeys(numbers, (False, text)),
@@ -141,11 +141,11 @@ class OptOuts(Source):
 
     def forget(self) -> None:
         self._seen.clear()
-        self._spells.clear()
+        self._periods.clear()
 
     def expected(self) -> dict[str, Rows]:
         current = [(number, is_gone, said) for number, (is_gone, said) in sorted(self._seen.items())]
-        return {TABLE: current, f"{TABLE}_history": sorted(self._spells)}
+        return {TABLE: current, f"{TABLE}_history": sorted(self._periods)}
 
 
 class Deliveries(Source):

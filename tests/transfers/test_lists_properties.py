@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.warehouse.datasets import USUAL_SIZES, LoadSizes
+from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES, LoadSizes
 from tests.support.lists import connection_to, one_at_a_time
 from tests.support.lists import row as wire_row
 from tests.transfers.loads import run
@@ -283,7 +283,7 @@ class Table:
 
 
 def load(
-    database: Database, mode: str, at: datetime, dataset: str = "incoming", sizes: LoadSizes = USUAL_SIZES
+    database: Database, mode: str, at: datetime, dataset: str = "incoming", sizes: LoadSizes = DEFAULT_SIZES
 ) -> dict[str, Any]:
     return run(database, dataset, run_id="run", began=at, mode=mode, sizes=sizes)
 

@@ -146,23 +146,23 @@ def test_rows_that_arrive_while_two_loads_read_are_loaded_by_the_next_one_at_the
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_two_loads_of_opt_outs_leave_one_row_and_one_spell_for_each_number(
+def test_two_loads_of_opt_outs_leave_one_row_and_one_period_for_each_number(
     sandbox: Sandbox, database: Database, processes: Loaders, is_first: bool
 ) -> None:
-    lists, spells = Lists(sandbox), 0
+    lists, periods = Lists(sandbox), 0
     load = order(sandbox, database, "opt_outs")
     ever: set[str] = set()
     for turn, delay in enumerate(DELAYS):
         before = set() if is_first else set(lists.opt_outs)
         lists.opt_outs = [f"2782{each:07}" for each in range(turn * 500, turn * 500 + ROWS)]
         ever = set(lists.opt_outs) | (set() if is_first else ever)
-        spells = len(set(lists.opt_outs) - before) + (0 if is_first else spells)
+        periods = len(set(lists.opt_outs) - before) + (0 if is_first else periods)
         for error in errors(twice(processes, load, delay)):
             # Of two lists, the older one may be merged later, and then changes nothing.
             assert "began later" in error
         assert database.column("number", "loaded WHERE removed_at IS NULL") == lists.opt_outs
         assert database.column("number", "loaded") == sorted(ever)
-        assert database.count("loaded_history") == spells
+        assert database.count("loaded_history") == periods
         assert database.column("number", "loaded_history WHERE removed_at IS NULL") == lists.opt_outs
         if is_first:
             empty(database)

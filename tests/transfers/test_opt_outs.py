@@ -1,4 +1,4 @@
-"""Opt-outs: who is on the list now, and every spell that a number was on it."""
+"""Opt-outs: who is on the list now, and every period of a number on it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def now(database: Database, *names: str) -> list[tuple[Any, ...]]:
     return [tuple(each[name] for name in ("number", *names)) for each in stored(database, "opt_outs")]
 
 
-def spells(database: Database) -> list[tuple[Any, ...]]:
-    """Return number, first day, last day, day of removal and id of each spell; days from 1."""
+def periods(database: Database) -> list[tuple[Any, ...]]:
+    """Return number, first day, last day, day of removal and id of each period; days from 1."""
 
     def day(at: datetime | None) -> int | None:
         return None if at is None else DAYS.index(at) + 1
@@ -92,7 +92,7 @@ def test_the_same_list_changes_only_when_it_was_last_seen(lists: Lists, database
     assert after == before
 
 
-def test_a_number_that_is_removed_and_opts_out_again_has_two_spells(
+def test_a_number_that_is_removed_and_opts_out_again_has_two_periods(
     lists: Lists, any_database: Database
 ) -> None:
     first, again, other = row(1, ANN), row(5, ANN, "quit", receiveTime="202605040800"), row(2, BEN)
@@ -108,7 +108,7 @@ def test_a_number_that_is_removed_and_opts_out_again_has_two_spells(
         lists.opt_outs = listed
         result = load_on(any_database, day)
         assert (result["rows_loaded"], result["rows_removed"]) == (loaded, removed), day
-    assert spells(any_database) == [
+    assert periods(any_database) == [
         (ANN, 1, 2, 3, 1),
         (ANN, 5, 5, 6, 5),
         (BEN, 1, 5, 6, 2),
@@ -125,7 +125,7 @@ def test_a_number_that_is_removed_and_opts_out_again_has_two_spells(
     [{"incomingApiMessageId": 9}, {"receiveTime": "202605030800"}, {"incomingApiMessageId": None}],
     ids=["id", "time", "no id"],
 )
-def test_an_entry_that_changes_between_two_loads_is_another_spell(
+def test_an_entry_that_changes_between_two_loads_is_another_period(
     change: dict[str, Any], lists: Lists, one_database: Database
 ) -> None:
     lists.opt_outs = [row(1, ANN), row(2, BEN)]
@@ -134,7 +134,7 @@ def test_an_entry_that_changes_between_two_loads_is_another_spell(
     assert load_on(one_database, 3)["rows_loaded"] == 1
     load_on(one_database, 4)
     message_id = change.get("incomingApiMessageId", 1)
-    assert spells(one_database) == [(ANN, 1, 1, 3, 1), (ANN, 3, 4, None, message_id), (BEN, 1, 4, None, 2)]
+    assert periods(one_database) == [(ANN, 1, 1, 3, 1), (ANN, 3, 4, None, message_id), (BEN, 1, 4, None, 2)]
     assert now(one_database, "first_seen_at", "removed_at", "message_id")[0] == (
         ANN,
         DAYS[0],
@@ -143,12 +143,12 @@ def test_an_entry_that_changes_between_two_loads_is_another_spell(
     )
 
 
-def test_words_that_change_alone_are_no_other_spell(lists: Lists, database: Database) -> None:
+def test_words_that_change_alone_are_no_other_period(lists: Lists, database: Database) -> None:
     lists.opt_outs = [row(1, ANN, "Stop")]
     load_on(database, 1)
     lists.opt_outs = [row(1, ANN, "STOP")]
     assert load_on(database, 2)["rows_loaded"] == 1
-    assert spells(database) == [(ANN, 1, 2, None, 1)]
+    assert periods(database) == [(ANN, 1, 2, None, 1)]
     assert now(database, "text") == [(ANN, "STOP")]
 
 
@@ -160,7 +160,7 @@ def test_a_number_written_by_hand_that_is_not_listed_is_marked_as_removed(
     lists.opt_outs = [row(1, ANN)]
     assert load_on(database, 1)["rows_removed"] == 1
     assert now(database, "removed_at") == [(ANN, None), (BEN, DAYS[0])]
-    assert spells(database) == [(ANN, 1, 1, None, 1)]
+    assert periods(database) == [(ANN, 1, 1, None, 1)]
 
 
 # Several entries for one number
@@ -183,7 +183,7 @@ def test_of_several_entries_for_a_number_the_oldest_counts_in_any_order(
         Random(day).shuffle(lists.opt_outs)  # noqa: S311 - repeatable on purpose
         assert load_on(database, day)["rows_loaded"] == (2 if day == 1 else 0)
     assert now(database, "message_id", "text") == [(ANN, 12, "Stop"), (BEN, 14, "Quit")]
-    assert spells(database) == [(ANN, 1, 5, None, 12), (BEN, 1, 5, None, 14)]
+    assert periods(database) == [(ANN, 1, 5, None, 12), (BEN, 1, 5, None, 14)]
 
 
 def test_entries_for_one_number_that_are_far_apart_are_still_one_row(
@@ -200,7 +200,7 @@ def test_entries_for_one_number_that_are_far_apart_are_still_one_row(
     assert [found for found in now(database, "message_id") if found[0] == ANN] == [(ANN, 4000)]
     lists.opt_outs.pop()
     assert load_on(database, 2, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 1
-    assert [found for found in spells(database) if found[0] == ANN] == [
+    assert [found for found in periods(database) if found[0] == ANN] == [
         (ANN, 1, 1, 2, 4000),
         (ANN, 2, 2, None, 5000),
     ]
@@ -301,7 +301,7 @@ def test_a_load_that_began_before_one_that_saw_an_empty_list_changes_nothing(
     assert everything(database) == before
 
 
-def test_spells_under_way_forget_texts_as_the_table_does(lists: Lists, any_database: Database) -> None:
+def test_open_periods_forget_texts_as_the_table_does(lists: Lists, any_database: Database) -> None:
     lists.opt_outs = [row(1, "27825550101", "STOP, and call 0825550199")]
     run(any_database, "opt_outs", began=BEGAN)
     run(any_database, "opt_outs", text="drop", mode="full_refresh", began=BEGAN + timedelta(days=1))

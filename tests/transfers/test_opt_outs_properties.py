@@ -16,9 +16,9 @@ from airflow_provider_winsms.gateways.throttle import Throttle
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, Load, LoadSizes
+from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, LoadRun, LoadSizes
 from airflow_provider_winsms.warehouse.load import load_stream
-from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 from airflow_provider_winsms.warehouse.table import TableName, open_table
 from tests.support.lists import connection_to
 from tests.transfers.conftest import postgres, postgres_database, sqlite
@@ -81,7 +81,7 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spell:
+class Period:
     """A row, of the table or its history; moments are counted in loads."""
 
     entry: Entry
@@ -109,8 +109,8 @@ class Expected:
     """What the table and its history must hold, worked out in Python."""
 
     def __init__(self) -> None:
-        self.current: dict[str, Spell] = {}
-        self.history: list[Spell] = []
+        self.current: dict[str, Period] = {}
+        self.history: list[Period] = []
 
     def load(self, at: int, entries: list[Entry]) -> None:
         oldest: dict[str, Entry] = {}
@@ -119,38 +119,38 @@ class Expected:
         self._load_history(at, oldest)
         for number, entry in oldest.items():
             first = self.current[number].first_seen if number in self.current else at
-            self.current[number] = Spell(entry, first, at)
-        for number, spell in self.current.items():
-            if number not in oldest and spell.removed is None:
-                self.current[number] = replace(spell, removed=at)
+            self.current[number] = Period(entry, first, at)
+        for number, period in self.current.items():
+            if number not in oldest and period.removed is None:
+                self.current[number] = replace(period, removed=at)
 
     def _load_history(self, at: int, oldest: dict[str, Entry]) -> None:
         going_on = set()
-        for place, spell in enumerate(self.history):
-            if spell.removed is not None:
+        for place, period in enumerate(self.history):
+            if period.removed is not None:
                 continue
-            listed = oldest.get(spell.entry.number)
-            if listed and listed[1:3] == spell.entry[1:3]:
-                self.history[place] = replace(spell, entry=listed, last_seen=at)
-                going_on.add(spell.entry.number)
+            listed = oldest.get(period.entry.number)
+            if listed and listed[1:3] == period.entry[1:3]:
+                self.history[place] = replace(period, entry=listed, last_seen=at)
+                going_on.add(period.entry.number)
             else:
-                self.history[place] = replace(spell, removed=at)
-        self.history += [Spell(entry, at, at) for number, entry in oldest.items() if number not in going_on]
+                self.history[place] = replace(period, removed=at)
+        self.history += [Period(entry, at, at) for number, entry in oldest.items() if number not in going_on]
 
 
 def moment(at: int) -> datetime:
     return BEGINNING + timedelta(minutes=at)
 
 
-def found(database: Database, table: str) -> list[Spell]:
+def found(database: Database, table: str) -> list[Period]:
     rows = database.execute(
         "SELECT number, opted_out_at, message_id, text, first_seen_at, last_seen_at, removed_at, loaded_at, "  # noqa: S608 - a test's own name
         f"opted_out_at_wire FROM {{}}{table} ORDER BY number, first_seen_at"
     )
-    return [spell(*row) for row in rows]
+    return [period(*row) for row in rows]
 
 
-def spell(*row: Any) -> Spell:
+def period(*row: Any) -> Period:
     number, opted_out_at, message_id, text, *times, loaded_at, wire = row
     minute = None if opted_out_at is None else read_instant(opted_out_at).minute
     assert wire == ("soon" if minute is None else f"2026030210{minute:02}")
@@ -158,7 +158,7 @@ def spell(*row: Any) -> Spell:
     assert first is not None
     assert last is not None
     assert first <= count_of(loaded_at) <= max(last, removed or 0)
-    return Spell(Entry(number, minute, message_id, text), first, last, removed)
+    return Period(Entry(number, minute, message_id, text), first, last, removed)
 
 
 def count_of(time: Any) -> int:
@@ -173,10 +173,10 @@ SIZES = LoadSizes(merged_rows=3)
 def load(database: Database, at: int) -> None:
     """Load, without the waits before what is tried again."""
     hook = SmsHook.of("winsms_default")
-    name, personal = TableName("outs", database.schema), Personal("none", "keep", None)
+    name, personal = TableName("outs", database.schema), PrivacyPolicy("none", "keep", None)
     with (
         Transport(hook.endpoint, sleep=lambda _: None, part_rows=2) as transport,
-        open_table(database.hook(), OPT_OUTS, name, Load(moment(at), "run"), personal, sizes=SIZES) as (
+        open_table(database.hook(), OPT_OUTS, name, LoadRun(moment(at), "run"), personal, sizes=SIZES) as (
             table,
             shaper,
         ),
@@ -199,9 +199,9 @@ def live(gateway: Sandbox, database: Database, plans: list[Plan]) -> None:
             load(database, at)
             expected.load(at, plan.entries)
             # Only rows say when a list was loaded: of an empty one, nothing is known.
-            latest = max([spell.last_seen for spell in expected.current.values()], default=-1)
-        assert found(database, "outs") == [spell for _, spell in sorted(expected.current.items())]
-        by_age = sorted(expected.history, key=lambda spell: (spell.entry.number, spell.first_seen))
+            latest = max([period.last_seen for period in expected.current.values()], default=-1)
+        assert found(database, "outs") == [period for _, period in sorted(expected.current.items())]
+        by_age = sorted(expected.history, key=lambda period: (period.entry.number, period.first_seen))
         assert found(database, "outs_history") == by_age
 
 
@@ -250,7 +250,7 @@ def test_so_they_are_on_postgresql(plans: list[Plan], gateway: Sandbox, postgres
 
 @pytest.mark.parametrize("columns", ["number VARCHAR(100) PRIMARY KEY", "number VARCHAR(100), text TEXT"])
 def test_a_table_by_hand_becomes_what_is_listed(columns: str, gateway: Sandbox, sqlite: Database) -> None:
-    """Of numbers that were put in by hand, nobody knows since when they were on the list."""
+    """It is unknown since when numbers that were put in by hand were on the list."""
     sqlite.execute(f"CREATE TABLE outs ({columns})")
     sqlite.execute("INSERT INTO outs (number) VALUES ('27825550100'), ('27825550199')")
     entry = Entry("27825550100", 1, 1, "STOP")

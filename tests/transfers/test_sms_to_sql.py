@@ -12,8 +12,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.warehouse.datasets import DATASETS, INCOMING, Load
-from airflow_provider_winsms.warehouse.mapping import Personal
+from airflow_provider_winsms.warehouse.datasets import DATASETS, INCOMING, LoadRun
+from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS, TableName, open_table
 from tests.support.databases import CONN_ID
 from tests.transfers.loads import operator, run
@@ -83,10 +83,10 @@ def test_a_connection_that_is_no_database_is_refused(
 def test_a_database_that_would_keep_half_of_a_load_is_refused(conn_type: str, postgres: Database) -> None:
     hook = type("OtherHook", (PostgresHook,), {"conn_type": conn_type})(CONN_ID)
     name = TableName("replies", postgres.schema)
-    load = Load(SmsToSqlOperator.clock.now(), None)
+    load = LoadRun(SmsToSqlOperator.clock.now(), None)
     with (
         pytest.raises(ConfigurationError, match=f"'{conn_type}' cannot be loaded into"),
-        open_table(hook, INCOMING, name, load, Personal("none", "keep", None)),
+        open_table(hook, INCOMING, name, load, PrivacyPolicy("none", "keep", None)),
     ):
         pass
     assert postgres.tables() == []

@@ -206,7 +206,7 @@ def some_moment(chance: random.Random) -> datetime:
     return at + timedelta(seconds=chance.choice((0, 0, 30, 59, 60, 61, 0.25)))
 
 
-def random_world(seed: int, texts: int = 300, replies: int = 80, spells: int = 12) -> World:
+def random_world(seed: int, texts: int = 300, replies: int = 80, periods: int = 12) -> World:
     chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
     deliveries = [some_delivery(chance, place) for place in range(texts)]
     ids = [row["message_id"] for row in deliveries if row["message_id"]]
@@ -221,7 +221,7 @@ def random_world(seed: int, texts: int = 300, replies: int = 80, spells: int = 1
         }
         for place in range(replies)
     ]
-    history = [row for _ in range(spells) for row in some_spells(chance)]
+    history = [row for _ in range(periods) for row in some_periods(chance)]
     seen: dict[tuple[Any, ...], Row] = {}
     for row in history:
         seen.setdefault(who(row), row)
@@ -264,15 +264,15 @@ def a_text() -> Row:
     return some_delivery(random.Random(1), 0)  # noqa: S311 - as above
 
 
-def some_spells(chance: random.Random) -> list[Row]:
+def some_periods(chance: random.Random) -> list[Row]:
     """Return the times that a number was on the list: out, perhaps removed, perhaps out again."""
     number = {"number": chance.choice(NUMBERS), "number_key_id": chance.choice(KEY_IDS)}
-    at, spells = some_moment(chance).replace(second=0), []
+    at, periods = some_moment(chance).replace(second=0), []
     for _ in range(chance.randrange(1, 4)):
         first_seen_at = at + timedelta(minutes=chance.randrange(1, 90))
         last_seen_at = first_seen_at + timedelta(minutes=chance.randrange(90))
         removed_at = last_seen_at + timedelta(minutes=chance.randrange(1, 60))
-        spell = {
+        period = {
             **number,
             "opted_out_at": one_of(chance, None, at, at),
             "first_seen_at": first_seen_at,
@@ -280,12 +280,12 @@ def some_spells(chance: random.Random) -> list[Row]:
             "removed_at": removed_at,
             "loaded_at": START,
         }
-        spells.append(spell)
+        periods.append(period)
         # A list that lacked a number once shows it again with the time that it had.
         at = one_of(chance, at, removed_at, removed_at + timedelta(minutes=90))
     if chance.random() < 0.6:
-        spells[-1]["removed_at"] = None
-    return spells
+        periods[-1]["removed_at"] = None
+    return periods
 
 
 def who(row: Row) -> tuple[Any, ...]:
@@ -363,7 +363,7 @@ def replies_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
 
 def opt_outs_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
     asked = defaultdict(list)
-    for row in spells_of(world):
+    for row in periods_of(world):
         asked[who(row), row["opted_out_at"] or row["first_seen_at"]].append(row)
     found = defaultdict(list)
     for (person, _), rows in asked.items():
@@ -386,7 +386,7 @@ def campaigns(world: World, also: Iterable[tuple[Any, ...]]) -> list[tuple[Any, 
     ]
 
 
-def spells_of(world: World) -> list[Row]:
+def periods_of(world: World) -> list[Row]:
     remembered = {who(row) for row in world.opt_outs_history}
     return [*world.opt_outs_history, *(row for row in world.opt_outs if who(row) not in remembered)]
 
@@ -396,22 +396,22 @@ def after_opt_out(world: World) -> Iterator[tuple[timedelta, str, str]]:
     for text in world.deliveries:
         begun = [
             (row["opted_out_at"] or row["first_seen_at"], row["first_seen_at"], row)
-            for row in spells_of(world)
+            for row in periods_of(world)
             if who(row) == who(text)
         ]
         begun = [found for found in begun if found[0] + MINUTE <= left(text)]
         if not begun:
             continue
-        began, _, spell = max(begun, key=lambda found: found[:2])
-        if spell["removed_at"] is not None and left(text) >= spell["removed_at"]:
+        began, _, period = max(begun, key=lambda found: found[:2])
+        if period["removed_at"] is not None and left(text) >= period["removed_at"]:
             continue
-        if outcome := outcome_of(text, spell):
+        if outcome := outcome_of(text, period):
             yield left(text) - began, text["dag_id"], outcome
 
 
-def outcome_of(text: Row, spell: Row) -> str | None:
+def outcome_of(text: Row, period: Row) -> str | None:
     if text["state"] in TRANSMITTED:
-        is_sure = spell["removed_at"] is None or left(text) <= spell["last_seen_at"]
+        is_sure = period["removed_at"] is None or left(text) <= period["last_seen_at"]
         return "sent" if is_sure else "in_doubt"
     if text["state"] in OPEN:
         return "in_doubt"
@@ -431,13 +431,13 @@ def texts_after_opt_out(world: World) -> Iterator[tuple[Any, ...]]:
 
 
 def opt_out_check(world: World) -> Iterator[tuple[Any, ...]]:
-    spells = defaultdict(list)
-    for row in spells_of(world):
-        spells[who(row)].append(row["removed_at"] is None)
+    periods = defaultdict(list)
+    for row in periods_of(world):
+        periods[who(row)].append(row["removed_at"] is None)
     outcomes = [outcome for *_, outcome in after_opt_out(world)]
-    again = sum(len(each) > 1 for each in spells.values())
-    out_now = sum(map(any, spells.values()))
-    yield len(spells), sum(map(len, spells.values())), out_now, again, *map(outcomes.count, OUTCOMES)
+    again = sum(len(each) > 1 for each in periods.values())
+    out_now = sum(map(any, periods.values()))
+    yield len(periods), sum(map(len, periods.values())), out_now, again, *map(outcomes.count, OUTCOMES)
 
 
 EXPECTED = {
@@ -516,10 +516,10 @@ def test_hashed_numbers_give_the_figures_of_plain_ones(place: Place) -> None:
 def test_what_is_null_belongs_to_no_text(place: Place) -> None:
     text = {**a_text(), "state": "delivered", "number": "1", "number_key_id": None}
     reply = {"message_id": 1, "number": "1", "number_key_id": None, "received_at": None, "in_reply_to": None}
-    spell = {"number": "1", "number_key_id": None, "opted_out_at": None, "removed_at": None}
+    period = {"number": "1", "number_key_id": None, "opted_out_at": None, "removed_at": None}
     seen = {"first_seen_at": START + timedelta(days=9), "last_seen_at": START + timedelta(days=9)}
     loaded = {"loaded_at": START}
-    place.fill(World([text], [{**reply, **loaded}], [], [{**spell, **seen, **loaded}]))
+    place.fill(World([text], [{**reply, **loaded}], [], [{**period, **seen, **loaded}]))
     place.make_views()
     replies = {row["dag_id"]: row["replies"] for row in place.rows("replies_by_campaign")}
     opt_outs = {row["dag_id"]: row["opt_outs"] for row in place.rows("opt_outs_by_campaign")}
@@ -530,7 +530,7 @@ def test_numbers_hashed_with_different_keys_are_never_taken_for_one(place: Place
     text = {**a_text(), "state": "delivered", "number": "1"}
     at = left(text) + timedelta(hours=1)
     reply = {"message_id": 1, "number": "1", "received_at": at, "in_reply_to": None, "loaded_at": at}
-    spell = {"number": "1", "opted_out_at": left(text) - timedelta(hours=1), "removed_at": None}
+    period = {"number": "1", "opted_out_at": left(text) - timedelta(hours=1), "removed_at": None}
     seen = {"first_seen_at": at, "last_seen_at": at, "loaded_at": at}
     for key_id, other in ((None, "1a2b3c4d"), ("1a2b3c4d", None), ("1a2b3c4d", "5e6f7a8b")):
         place.fill(
@@ -538,7 +538,7 @@ def test_numbers_hashed_with_different_keys_are_never_taken_for_one(place: Place
                 [{**text, "number_key_id": key_id, "message_id": None}],
                 [{**reply, "number_key_id": other}],
                 [],
-                [{**spell, **seen, "number_key_id": other}],
+                [{**period, **seen, "number_key_id": other}],
             )
         )
         place.make_views()
@@ -584,7 +584,7 @@ def test_a_text_in_the_minute_of_the_opt_out_came_before_it(place: Place) -> Non
 def test_out_and_removed_and_out_again_leaves_the_time_between_free(place: Place) -> None:
     hours = [START + timedelta(hours=hour) for hour in range(8)]
     template = {**a_text(), "state": "delivered", "send_at": None, "number": "1"}
-    spell = {"number": "1", "number_key_id": None, "loaded_at": START}
+    period = {"number": "1", "number_key_id": None, "loaded_at": START}
     first = {
         "opted_out_at": hours[1],
         "first_seen_at": hours[1],
@@ -597,7 +597,7 @@ def test_out_and_removed_and_out_again_leaves_the_time_between_free(place: Place
         "last_seen_at": hours[7],
         "removed_at": None,
     }
-    history = [{**spell, **first}, {**spell, **second}]
+    history = [{**period, **first}, {**period, **second}]
     texts = [
         {
             **template,

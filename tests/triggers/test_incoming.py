@@ -563,7 +563,7 @@ class TestALateMessage:
     async def test_is_told_of_a_list_that_was_empty_and_grew_at_its_beginning(
         self, large_pages: Lists, watching: Triggerer
     ) -> None:
-        """In which order a list is nobody can tell of one row, so it is looked at again."""
+        """One row does not show the order of a list, so the next poll checks it."""
 
         def has_stored(size: int) -> bool:
             return len(watching.stored) == size

@@ -11,7 +11,7 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.messages import Page
 from airflow_provider_winsms.sql.bulk import EncodedRows
 from airflow_provider_winsms.warehouse.mapping import Chunk
-from airflow_provider_winsms.warehouse.reader import PROGRESS_SECONDS, Ids, PagedList, ProgressLog
+from airflow_provider_winsms.warehouse.reader import PROGRESS_SECONDS, IdSet, PagedList, ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,7 +132,7 @@ def test_an_empty_part_asks_for_nothing() -> None:
     assert listed.asked == []
 
 
-def test_the_total_is_learnt_anew_where_the_list_is_read_from_its_start() -> None:
+def test_the_total_is_learnt_again_when_the_list_is_read_from_its_start() -> None:
     listed = Listed(range(30))
     pages = listed.pages()
     keys(pages.to_end(0))
@@ -157,13 +157,13 @@ def test_of_a_list_that_fails_the_beginning_may_be_read_and_the_rest_raises() ->
         next(read)
 
 
-# Ids
+# IdSet
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40))))
 def test_ids_come_out_once_and_ascending_whatever_order_they_came_in(pages: list[list[int]]) -> None:
-    ids = Ids()
+    ids = IdSet()
     for page in pages:
         ids.add(page)
     expected = sorted({each for page in pages for each in page})
@@ -173,7 +173,7 @@ def test_ids_come_out_once_and_ascending_whatever_order_they_came_in(pages: list
 
 
 def test_ids_may_be_walked_through_again() -> None:
-    ids = Ids()
+    ids = IdSet()
     ids.add([3, 1])
     ids.add([2, 3])
     assert list(ids.each()) == list(ids.each()) == [1, 2, 3]
