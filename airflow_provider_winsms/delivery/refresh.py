@@ -190,7 +190,7 @@ class StatusRefresh:
         with closing(self._answered(self._pages(progress.after, now, max_age))) as answered:
             for page, answer in answered:
                 self._unreadable.name(sorted(answer.unreadable), self._log)
-                progress.add(page, answer, self._history.delivered(answer.reports.values()))
+                progress.add(page, answer, self._history.record_reports(answer.reports.values()))
                 self._place.remember(progress)
                 self._throttle.raise_if_stopped()
         self._place.forget()

@@ -336,13 +336,13 @@ class Ledger(Protocol):
         :returns: it, or what another process was faster to write.
         """
 
-    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write ``record.cancelling_at``: what was accepted of a request is about to be taken back."""
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, if it is this one: the request provably was not carried out."""
 
-    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+    def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of those rows that are known to be of recipients of any batch.
 
         Another account has other texts under the same ids, and so has one that gives its ids again. So a row

@@ -22,7 +22,7 @@ from airflow_provider_winsms.ledger.schema import (
     OPEN_STATES,
     REPORTED_FROM,
     MessageState,
-    quoted,
+    state_list,
 )
 from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_moment, whole_id
 from airflow_provider_winsms.messages import DeliveryState, RejectReason, pluralize
@@ -63,9 +63,9 @@ _HASH_DIGITS = 64
 _TIMES_AT_ONCE = 250
 """How many times of delivery a statement chooses from, which it tries one after the other."""
 
-_ACCEPTED = quoted(ACCEPTED_STATES)
-_OPEN = quoted(OPEN_STATES)
-_WAITING = quoted(CANCELLABLE)
+_ACCEPTED = state_list(ACCEPTED_STATES)
+_OPEN = state_list(OPEN_STATES)
+_WAITING = state_list(CANCELLABLE)
 _AS_TAKEN = f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{MessageState.SCHEDULED}' END"
 
 
@@ -216,23 +216,23 @@ class SmsHistory(OnTables):
         ids = list(map(whole_id, message_ids))
         return self._tables.transact(lambda: self._states(ids))
 
-    def cancelling(self, message_ids: Iterable[MessageId]) -> None:
+    def mark_cancelling(self, message_ids: Iterable[MessageId]) -> None:
         """Write that texts, as far as they wait at the gateway, are about to be cancelled."""
         ids = list(map(whole_id, message_ids))
-        self._tables.transact(lambda: self._cancelling(ids))
+        self._tables.transact(lambda: self._mark_cancelling(ids))
 
-    def cancelled(self, refunds: Mapping[MessageId, Decimal]) -> None:
+    def record_cancelled(self, refunds: Mapping[MessageId, Decimal]) -> None:
         """Write which texts were cancelled, and what the gateway gave back for each."""
         whole = {whole_id(message_id): refund for message_id, refund in refunds.items()}
         batches = self._tables.transact(lambda: self._batches_of(list(whole)))
-        self._tables.transact(lambda: self._cancelled(whole, batches))
+        self._tables.transact(lambda: self._record_cancelled(whole, batches))
 
-    def not_cancelled(self, states: Mapping[MessageId, DeliveryState]) -> None:
+    def record_not_cancelled(self, states: Mapping[MessageId, DeliveryState]) -> None:
         """Write back what became of texts that were to be cancelled and were not."""
         of_state = defaultdict(list)
         for message_id, state in states.items():
             of_state[state].append(whole_id(message_id))
-        self._tables.transact(lambda: self._not_cancelled(of_state))
+        self._tables.transact(lambda: self._record_not_cancelled(of_state))
 
     def open_messages(
         self, sms_conn_id: str, *, since: datetime, now: datetime, after: int | None = None
@@ -253,7 +253,7 @@ class SmsHistory(OnTables):
             yield from self._tables.transact(partial(self._open_in_window, after, last, values))
             after = last
 
-    def delivered(self, reports: Iterable[DeliveryReport]) -> int:
+    def record_reports(self, reports: Iterable[DeliveryReport]) -> int:
         """Write how far texts have come, and return of how many that was news.
 
         A final state stays, and none goes back to an earlier one.
@@ -345,7 +345,7 @@ class SmsHistory(OnTables):
             "SELECT message_id FROM {messages} WHERE batch_id = {p} AND state IN ({states}) "
             "ORDER BY round, request, position"
         )
-        states = quoted((*ACCEPTED_STATES, MessageState.CANCELLED)) if with_cancelled else _ACCEPTED
+        states = state_list((*ACCEPTED_STATES, MessageState.CANCELLED)) if with_cancelled else _ACCEPTED
         return [row[0] for row in self._tables.read("read message ids", query, batch_id, states=states)]
 
     def _states(self, ids: Sequence[int]) -> dict[MessageId, tuple[MessageState, Decimal]]:
@@ -382,7 +382,7 @@ class SmsHistory(OnTables):
         rows = self._tables.read("read open messages", query, *values, **words)
         return [OpenMessage(message_id, bool(is_old)) for message_id, is_old in rows]
 
-    def _cancelling(self, ids: Sequence[int]) -> None:
+    def _mark_cancelling(self, ids: Sequence[int]) -> None:
         statement = (
             "UPDATE {messages} SET state = 'cancelling', state_at = {p} "
             "WHERE message_id IN ({ids}) AND state IN ({waiting})"
@@ -401,7 +401,7 @@ class SmsHistory(OnTables):
             }
         )
 
-    def _cancelled(self, refunds: Mapping[int, Decimal], batches: Sequence[str]) -> None:
+    def _record_cancelled(self, refunds: Mapping[int, Decimal], batches: Sequence[str]) -> None:
         of_refund = defaultdict(list)
         for message_id, refund in refunds.items():
             of_refund[refund].append(message_id)
@@ -424,7 +424,7 @@ class SmsHistory(OnTables):
             for part in parts(ids)
         )
 
-    def _not_cancelled(self, of_state: Mapping[DeliveryState, Sequence[int]]) -> None:
+    def _record_not_cancelled(self, of_state: Mapping[DeliveryState, Sequence[int]]) -> None:
         statement = (
             "UPDATE {messages} SET state = {state}, state_at = {p} "
             "WHERE message_id IN ({ids}) AND state = 'cancelling'"
@@ -454,7 +454,7 @@ class SmsHistory(OnTables):
         return changed
 
     def _write_states(self, state: DeliveryState, times: Mapping[int, Any]) -> int:
-        before, changed = quoted(REPORTED_FROM[state]), 0
+        before, changed = state_list(REPORTED_FROM[state]), 0
         statement = (
             "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
             "WHERE message_id IN ({ids}) AND state IN ({before})"

@@ -100,7 +100,7 @@ CANCELLABLE = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.QUEUE
 """The states of a text that may still be waiting."""
 
 
-def quoted(states: Iterable[MessageState]) -> str:
+def state_list(states: Iterable[MessageState]) -> str:
     """Return states as they stand in a statement, with commas between."""
     return ", ".join(f"'{state}'" for state in states)
 
@@ -303,7 +303,7 @@ ROUNDS = LedgerTable(
 
 TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS)
 
-_TAKEN = f"m.state IN ({quoted(ACCEPTED_STATES)})"
+_TAKEN = f"m.state IN ({state_list(ACCEPTED_STATES)})"
 _SENT_AGAIN = ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later)
 _DELIVERED = "SUM(CASE WHEN m.state = 'delivered' THEN 1 ELSE 0 END)"
 _OPTED_OUT = "SUM(CASE WHEN m.reason = 'opted_out' THEN 1 ELSE 0 END)"

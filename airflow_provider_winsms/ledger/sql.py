@@ -37,7 +37,7 @@ from airflow_provider_winsms.ledger.schema import (
     REQUESTS,
     ROUNDS,
     MessageState,
-    quoted,
+    state_list,
 )
 from airflow_provider_winsms.ledger.tables import MessageRow, OnTables, read_moment, whole_id
 from airflow_provider_winsms.messages import Receipt, RejectReason, instants_of
@@ -221,15 +221,15 @@ class SqlLedger(OnTables):
         """Write whom a round sends to, unless another process was faster."""
         return self._tables.transact(lambda: self._open_round(round_, resend_plan))
 
-    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that what was accepted of a request is about to be taken back."""
-        self._tables.transact(lambda: self._cancelling(key, record))
+        self._tables.transact(lambda: self._mark_cancelling(key, record))
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
         """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
         self._tables.transact(lambda: self._delete_claim(key, record))
 
-    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+    def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of those rows that are of recipients of any batch in the tables."""
         ids = [whole_id(row.message_id) for row in rows]
         found = self._tables.transact(lambda: self._tables.sent_as(ids, self._sms_conn_id))
@@ -553,7 +553,7 @@ class SqlLedger(OnTables):
         found = self._tables.read("read a request", query, self._batch_id, *key)
         return bool(found) and found[0][0] is not None
 
-    def _cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def _mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)
         now = self._tables.instant(record.cancelling_at)
         mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
@@ -561,7 +561,9 @@ class SqlLedger(OnTables):
             "UPDATE {messages} SET state = 'cancelling', state_at = {p} WHERE {here} AND state IN ({waiting})"
         )
         self._tables.execute("mark a request", mark, now, self._batch_id, *key)
-        self._tables.execute("mark messages", move, now, self._batch_id, *key, waiting=quoted(CANCELLABLE))
+        self._tables.execute(
+            "mark messages", move, now, self._batch_id, *key, waiting=state_list(CANCELLABLE)
+        )
 
     def _delete_claim(self, key: RequestKey, record: RequestRecord) -> None:
         self._tables.lock(self._batch_id)

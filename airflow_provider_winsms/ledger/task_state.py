@@ -190,7 +190,7 @@ class TaskStateLedger:
     def _round_key(self, round_: int) -> str:
         return f"{ROUND_KEY}.{self._generation}.{round_}"
 
-    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that a request is being taken back."""
         self._write(key, record)
 
@@ -201,7 +201,7 @@ class TaskStateLedger:
     def read_clock(self) -> None:
         """Return nothing: the store does not tell its time."""
 
-    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+    def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of rows that are known to be of this task: the store knows no other, nor numbers."""
         return {row.message_id for row in rows if self._is_known(row)}
 

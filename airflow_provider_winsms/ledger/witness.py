@@ -150,19 +150,12 @@ class WitnessedLedger:
         self._is_new = is_new
         self._way_out = way_out
         self._generation = 1
-        self.renew, self.record, self.mark_not_received = (
-            ledger.renew,
-            ledger.record,
-            ledger.mark_not_received,
-        )
-        self.open_round, self.cancelling = ledger.open_round, ledger.cancelling
-        self.claimed, self.conflicts, self.read_clock = ledger.claimed, ledger.conflicts, ledger.read_clock
-        self.take_over, self.revise, self.recipient_digests = (
-            ledger.take_over,
-            ledger.revise,
-            ledger.recipient_digests,
-        )
-        self.reject, self.short_hash = ledger.reject, ledger.short_hash
+        self.take_over, self.revise, self.reject = ledger.take_over, ledger.revise, ledger.reject
+        self.short_hash, self.recipient_digests = ledger.short_hash, ledger.recipient_digests
+        self.renew, self.record, self.open_round = ledger.renew, ledger.record, ledger.open_round
+        self.mark_not_received, self.mark_cancelling = ledger.mark_not_received, ledger.mark_cancelling
+        self.known_ids, self.conflicts = ledger.known_ids, ledger.conflicts
+        self.read_clock = ledger.read_clock
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened.

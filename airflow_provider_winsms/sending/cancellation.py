@@ -185,14 +185,14 @@ class SqlCancelJournal:
 
     def record_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway is about to be asked."""
-        self._history.cancelling([message_id for message_id in ids if message_id in self._own])
+        self._history.mark_cancelling([message_id for message_id in ids if message_id in self._own])
         self._rest.record_request(self._others(ids))
 
     def forget_request(self, ids: Sequence[MessageId]) -> None:
         """Write that the gateway was not asked after all."""
         own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
         if own:
-            self._history.not_cancelled(own)
+            self._history.record_not_cancelled(own)
         self._rest.forget_request(self._others(ids))
 
     def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
@@ -207,9 +207,9 @@ class SqlCancelJournal:
             if c.state is not CancelState.CANCELLED and c.delivery_state is not None
         }
         if refunds:
-            self._history.cancelled(refunds)
+            self._history.record_cancelled(refunds)
         if states:
-            self._history.not_cancelled(states)
+            self._history.record_not_cancelled(states)
         self._rest.record_results({i: result for i, result in results.items() if i not in self._own})
 
     def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:

@@ -452,7 +452,7 @@ class Submission:
             return Reconciliation(is_complete=False)
         expected = RowMatcher(targets.values(), record.claimed_at)
         candidates = [row for row in rows if expected.candidates(row)]
-        taken = self._ledger.claimed(candidates)
+        taken = self._ledger.known_ids(candidates)
         found = expected.match(row for row in candidates if row.message_id not in taken)
         conflicts = self._conflicts(key, found.certain)
         # Reading took time: what became due meanwhile may have left the list.
@@ -565,7 +565,7 @@ class Submission:
         if not ids:
             return
         record.cancelling_at = now
-        self._ledger.cancelling(key, record)
+        self._ledger.mark_cancelling(key, record)
         # Not repeated: of a second answer nobody could tell who cancelled what.
         call = replace(self._gateway.cancel(ids), is_repeatable=False)
         answers: Answers[Cancellation] = Answers()

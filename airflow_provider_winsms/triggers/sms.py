@@ -289,4 +289,4 @@ async def _write(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> No
 
 def _write_reports(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:
     with history_at(*ledger) as history:
-        history.delivered(reports)
+        history.record_reports(reports)

@@ -170,7 +170,7 @@ class WorkerWait:
                 reports = self._hook.execute(call)
                 self._unreadable.name(reports.unreadable, self._log)
                 if history is not None and (changes := self._tracker.changes(reports)):
-                    history.delivered(changes)
+                    history.record_reports(changes)
                 self._tracker.record(reports, self._now())
 
     def source(self, leave: Callable[[str], dict[str, Any]]) -> IdSource:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
-from airflow_provider_winsms.ledger.schema import quoted
+from airflow_provider_winsms.ledger.schema import state_list
 from airflow_provider_winsms.messages import Columns
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sql.values import read_instant
@@ -37,11 +37,11 @@ _LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
 _OPEN_IDS = (
     "SELECT {message_id} FROM {table} WHERE {sms_conn_id} = {p} AND {message_id} IS NOT NULL "
     "AND {state} IN (CHANGING) AND COALESCE({send_at}, {submitted_at}) >= {p}"
-).replace("CHANGING", quoted(CHANGING_STATES))
+).replace("CHANGING", state_list(CHANGING_STATES))
 _WITHOUT_ID = (
     "SELECT {batch_id}, {round}, {request}, {position} FROM {table} "
     "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
-).replace("CHANGING", quoted(CHANGING_STATES))
+).replace("CHANGING", state_list(CHANGING_STATES))
 _STREAM_ATTEMPTS = 3
 _MOST_PROBES = 64
 """The most requests that look for unreadable rows; then the whole list is read instead."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
-from airflow_provider_winsms.ledger.schema import ACCEPTED_STATES, MessageState, quoted
+from airflow_provider_winsms.ledger.schema import ACCEPTED_STATES, MessageState, state_list
 from airflow_provider_winsms.options import check_identifier
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.errors import NotOpened
@@ -146,9 +146,9 @@ _WORDS: Mapping[str, str] = {
     "in_turn": f"ORDER BY {_LEFT}, COALESCE(message_id, 0), batch_id",
     "delivered": _DELIVERED,
     "failed": _FAILED,
-    "taken": quoted(ACCEPTED_STATES),
-    "paid": quoted((*ACCEPTED_STATES, MessageState.CANCELLED)),
-    "transmitted": quoted(
+    "taken": state_list(ACCEPTED_STATES),
+    "paid": state_list((*ACCEPTED_STATES, MessageState.CANCELLED)),
+    "transmitted": state_list(
         (
             MessageState.ACCEPTED,
             MessageState.QUEUED,
@@ -157,7 +157,7 @@ _WORDS: Mapping[str, str] = {
             MessageState.FAILED,
         )
     ),
-    "open": quoted(
+    "open": state_list(
         (
             MessageState.UNKNOWN,
             MessageState.SCHEDULED,

@@ -64,7 +64,7 @@ def keys(pages: Iterable[list[Delivery]]) -> list[tuple[Any, ...]]:
 def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: SmsHistory) -> None:
     tables.claim(FIRST, record(3), [*messages(2), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(3), {0: accepted(100), 1: declined(RejectReason.OPTED_OUT)})
-    history.delivered([DeliveryReport(100, DeliveryState.DELIVERED, time=LATER)])
+    history.record_reports([DeliveryReport(100, DeliveryState.DELIVERED, time=LATER)])
     first, second, third = everything(history)
     said = ("etl", "manual__1", "send", -1, CONNECTION, number(0), None)
     noon = NOON.astimezone(UTC)
@@ -154,7 +154,7 @@ def test_between_pages_other_methods_may_be_called_and_rows_may_come(
         found += page
         if len(found) < 30:
             sent(tables, first_id=100 * len(found), key=RequestKey(1, 1 + len(found)))
-        assert history.delivered([DeliveryReport(page[0].message_id or 0, DeliveryState.SENT)]) == 1
+        assert history.record_reports([DeliveryReport(page[0].message_id or 0, DeliveryState.SENT)]) == 1
     assert len(found) == 30
 
 
@@ -202,7 +202,7 @@ def test_of_a_copy_that_is_up_to_date_only_what_is_open_and_the_end_are_read_aga
         tables.claim(RequestKey(1, request), claim, messages(size))
         news = {position: accepted(100 * request + position) for position in range(size)}
         tables.record(RequestKey(1, request), claim, news)
-    history.delivered([DeliveryReport(key, DeliveryState.DELIVERED) for key in range(100, 128)])
+    history.record_reports([DeliveryReport(key, DeliveryState.DELIVERED) for key in range(100, 128)])
     assert copy.load() == 31
     assert copy.load() == (2 + 1) + 1
     assert copy.is_exact
@@ -215,11 +215,11 @@ def test_only_texts_in_changing_states_change_without_a_trace(
     sent(tables, size=20)
     database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
     before = everything(history)
-    history.delivered(DeliveryReport(100 + index, state) for index, state in enumerate(DeliveryState))
-    history.cancelling([110, 111])
-    history.cancelled({111: Decimal(1), 112: Decimal(1)})
-    history.not_cancelled({113: DeliveryState.SENT, 114: DeliveryState.UNKNOWN})
-    tables.cancelling(FIRST, replace(record(), cancelling_at=LATER))
+    history.record_reports(DeliveryReport(100 + index, state) for index, state in enumerate(DeliveryState))
+    history.mark_cancelling([110, 111])
+    history.record_cancelled({111: Decimal(1), 112: Decimal(1)})
+    history.record_not_cancelled({113: DeliveryState.SENT, 114: DeliveryState.UNKNOWN})
+    tables.mark_cancelling(FIRST, replace(record(), cancelling_at=LATER))
     tables.release_claim(FIRST, record())
     assert (everything(history) != before) is (word in CHANGING_STATES)
 
@@ -352,7 +352,7 @@ class Chaos:
         """Cancel a request as its task is killed, and perhaps record what that did."""
         for key, claim in self._chosen(choice):
             claim.cancelling_at = pendulum.now("UTC")
-            self.tables.cancelling(key, claim)
+            self.tables.mark_cancelling(key, claim)
             if choice % 2:
                 claim.cancelling_at = None
                 some = [position for position in claim.ids if (choice + position) % 3]
@@ -369,17 +369,17 @@ class Chaos:
     def report(self, choice: int) -> None:
         states = list(DeliveryState)
         some = self._some(choice)
-        self.history.delivered(DeliveryReport(key, states[(choice + key) % len(states)]) for key in some)
+        self.history.record_reports(DeliveryReport(key, states[(choice + key) % len(states)]) for key in some)
 
     def ask_to_cancel(self, choice: int) -> None:
-        self.history.cancelling(self._some(choice))
+        self.history.mark_cancelling(self._some(choice))
 
     def cancel(self, choice: int) -> None:
-        self.history.cancelled(dict.fromkeys(self._some(choice), Decimal(choice % 3)))
+        self.history.record_cancelled(dict.fromkeys(self._some(choice), Decimal(choice % 3)))
 
     def not_cancel(self, choice: int) -> None:
         state = DeliveryState.SENT if choice % 2 else DeliveryState.UNKNOWN
-        self.history.not_cancelled(dict.fromkeys(self._some(choice), state))
+        self.history.record_not_cancelled(dict.fromkeys(self._some(choice), state))
 
     def load(self, choice: int) -> None:
         """Load, while something else happens, or nothing."""

@@ -42,7 +42,7 @@ def state(history: SmsHistory, message_id: int) -> str:
 def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: SmsHistory) -> None:
     sent(tables, first_id=200, key=RequestKey(1, 2))
     sent(tables, first_id=100, key=FIRST)
-    history.cancelled({101: Decimal(0)})
+    history.record_cancelled({101: Decimal(0)})
     assert history.message_ids(BATCH) == [100, 102, 200, 201, 202]
     with pytest.raises(InvalidMessage):
         history.message_ids("0" * 32)
@@ -56,9 +56,9 @@ def test_states_are_of_the_known_ids(tables: SqlLedger, history: SmsHistory) -> 
 def test_a_cancellation_is_counted_once(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
     sent(tables)
     for _ in range(2):
-        history.cancelling([100, 101, 102])
-        history.cancelled({100: Decimal("1.5"), 101: Decimal("0.5")})
-        history.not_cancelled({102: DeliveryState.SENT})
+        history.mark_cancelling([100, 101, 102])
+        history.record_cancelled({100: Decimal("1.5"), 101: Decimal("0.5")})
+        history.record_not_cancelled({102: DeliveryState.SENT})
     assert counts(database) == [1, 0, 0, 2, Decimal("4.5"), Decimal("2.0")]
     assert [state(history, message_id) for message_id in (100, 101, 102)] == [
         "cancelled",
@@ -69,7 +69,7 @@ def test_a_cancellation_is_counted_once(tables: SqlLedger, history: SmsHistory, 
 
 def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, history: SmsHistory) -> None:
     claim = sent(tables)
-    history.cancelled({100: Decimal("1.5")})
+    history.record_cancelled({100: Decimal("1.5")})
     assert tables.find(FIRST) == claim
 
 
@@ -78,9 +78,9 @@ def test_a_text_of_which_nothing_is_said_stands_as_it_was_taken(
 ) -> None:
     tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
-    history.cancelling([100, 101])
+    history.mark_cancelling([100, 101])
     assert state(history, 100) == "cancelling"
-    history.not_cancelled({100: DeliveryState.UNKNOWN, 101: DeliveryState.UNKNOWN})
+    history.record_not_cancelled({100: DeliveryState.UNKNOWN, 101: DeliveryState.UNKNOWN})
     assert (state(history, 100), state(history, 101)) == ("accepted", "scheduled")
 
 
@@ -100,7 +100,7 @@ def test_no_text_goes_back(
 ) -> None:
     sent(tables)
     for word in reports:
-        history.delivered([DeliveryReport(100, DeliveryState(word))])
+        history.record_reports([DeliveryReport(100, DeliveryState(word))])
     assert state(history, 100) == expected
     assert state(history, 101) == "accepted"
     assert counts(database)[:4] == [3, 0, 0, 0]
@@ -108,7 +108,7 @@ def test_no_text_goes_back(
 
 def test_many_reports_keep_their_times(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
     sent(tables, size=1000, first_id=0)
-    history.delivered(
+    history.record_reports(
         DeliveryReport(message_id, DeliveryState.DELIVERED, time=LATER.add(seconds=message_id))
         for message_id in range(1000)
     )
@@ -130,8 +130,8 @@ def test_it_is_told_of_how_many_texts_reports_were_news(
 ) -> None:
     sent(tables)
     reports = [DeliveryReport(100 + index, DeliveryState(word)) for index, word in enumerate(words)]
-    assert history.delivered(reports) == changed
-    assert history.delivered(reports) == 0
+    assert history.record_reports(reports) == changed
+    assert history.record_reports(reports) == 0
 
 
 def opened(history: SmsHistory, **choices: Any) -> list[int]:
@@ -160,7 +160,7 @@ def test_open_messages_are_read_in_parts_between_which_reports_are_written(
     for message in history.open_messages("winsms_default", since=NOON, now=NOON):
         found.append(message.message_id)
         if message.message_id % 500 == 0:
-            history.delivered(DeliveryReport(key, DeliveryState.DELIVERED) for key in found[-500:])
+            history.record_reports(DeliveryReport(key, DeliveryState.DELIVERED) for key in found[-500:])
     assert found == list(range(1, 2501))
     assert opened(history) == []
 
@@ -181,7 +181,7 @@ def test_open_messages_are_those_of_which_there_may_be_news(
     database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
     may_change = word in REPORTED_FROM[DeliveryState.DELIVERED]
     assert (opened(history) == [100]) is may_change
-    assert (history.delivered([DeliveryReport(100, DeliveryState.DELIVERED)]) == 1) is may_change
+    assert (history.record_reports([DeliveryReport(100, DeliveryState.DELIVERED)]) == 1) is may_change
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ def test_views_show_known_figures(database: Database) -> None:
         news |= {7: declined(RejectReason.OPTED_OUT), 8: declined(RejectReason.OPTED_OUT)}
         news |= {9: declined(RejectReason.NO_CREDITS)}
         tables.record(FIRST, claim, news)
-        history.cancelled({106: Decimal("1.5")})
-        history.delivered(
+        history.record_cancelled({106: Decimal("1.5")})
+        history.record_reports(
             DeliveryReport(100 + n, DeliveryState.DELIVERED, time=NOON.add(seconds=seconds))
             for n, seconds in enumerate((10, 20, 30, 60))
         )

@@ -73,7 +73,7 @@ class Play:
 
     def _take_back(self, key: RequestKey, claim: Any, detail: Any) -> None:
         claim.cancelling_at = LATER
-        self.tables.cancelling(key, claim)
+        self.tables.mark_cancelling(key, claim)
         claim.cancelling_at = None
         # Texts that somebody cancelled on purpose are not cancelled again.
         own = detail & (claim.ids.keys() - claim.cancelled_on_purpose)
@@ -84,14 +84,14 @@ class Play:
 
     def _cancel(self, key: RequestKey, claim: Any, detail: Any) -> None:
         ids = [claim.ids[position] for position in detail if position in claim.ids]
-        self.history.cancelling(ids)
-        self.history.cancelled(dict.fromkeys(ids[::2], Decimal("0.7")))
-        self.history.not_cancelled(dict.fromkeys(ids[1::2], DeliveryState.SENT))
+        self.history.mark_cancelling(ids)
+        self.history.record_cancelled(dict.fromkeys(ids[::2], Decimal("0.7")))
+        self.history.record_not_cancelled(dict.fromkeys(ids[1::2], DeliveryState.SENT))
         assert self.tables.find(key) == claim
 
     def _report(self, key: RequestKey, claim: Any, detail: Any) -> None:
         reports = [DeliveryReport(claim.ids[p], state) for p, state in detail.items() if p in claim.ids]
-        self.history.delivered(reports)
+        self.history.record_reports(reports)
         assert self.tables.find(key) == claim
 
     def _resolve(self, key: RequestKey, claim: Any, detail: Any) -> None:

@@ -347,7 +347,7 @@ def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Data
 def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, database: Database) -> None:
     claim = sent(tables)
     claim.cancelling_at = LATER
-    tables.cancelling(FIRST, claim)
+    tables.mark_cancelling(FIRST, claim)
     assert tables.find(FIRST) == claim
     news = {0: declined(RejectReason.CANCELLED, "1.5")}
     claim.cancelling_at = None
@@ -406,21 +406,21 @@ def test_a_row_is_known_by_id_number_and_minute_as_far_as_they_can_be_read(
     with ledger(database, key="another", privacy=privacy) as other:
         other.open(batch(key="another"))
         row = replace(listed(101, 1), **fields)
-        assert other.claimed([row, listed(99, 0)]) == ({101} if is_known else set())
+        assert other.known_ids([row, listed(99, 0)]) == ({101} if is_known else set())
 
 
 def test_a_row_is_not_known_by_an_id_of_another_connection(tables: SqlLedger, database: Database) -> None:
     tables.claim(FIRST, record(send_at=LATER), messages())
     tables.record(FIRST, record(send_at=LATER), {0: accepted(100)})
-    assert tables.claimed([listed(100, 0)]) == {100}
+    assert tables.known_ids([listed(100, 0)]) == {100}
     with ledger(database, key="real") as other:
         other.open(replace(batch(key="real"), sms_conn_id="real"))
-        assert other.claimed([listed(100, 0)]) == set()
+        assert other.known_ids([listed(100, 0)]) == set()
 
 
 def test_a_text_that_was_sent_at_once_has_no_row(tables: SqlLedger) -> None:
     sent(tables)
-    assert tables.claimed([listed(100, 0)]) == set()
+    assert tables.known_ids([listed(100, 0)]) == set()
 
 
 @pytest.mark.parametrize("privacy", ["none", "keyed_hash"])

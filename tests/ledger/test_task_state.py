@@ -67,5 +67,5 @@ def test_one_false_not_found_does_not_hide_an_id(store: Lying) -> None:
     later = ledger(store)
     assert later.latest() is not None
     row = ScheduledMessage(100, "27825550000", NOON, None, None)
-    assert later.claimed([row]) == {100}
+    assert later.known_ids([row]) == {100}
     assert not store.lies

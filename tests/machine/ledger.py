@@ -314,11 +314,11 @@ class MemoryLedger:
             stored.append(resend_plan)
         return stored[round_ - 2]
 
-    def cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         """Write that a request is about to be taken back."""
-        self._done("cancelling", lambda: self._cancelling(key, record))
+        self._done("mark_cancelling", lambda: self._mark_cancelling(key, record))
 
-    def _cancelling(self, key: RequestKey, record: RequestRecord) -> None:
+    def _mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
         self._claims[key].cancelling_at = record.cancelling_at
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
@@ -332,9 +332,9 @@ class MemoryLedger:
         if all(row.is_unknown for row in claim.rows):
             del self._claims[key]
 
-    def claimed(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+    def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of rows that belong to recipients of any batch of this connection."""
-        return self._done("claimed", lambda: {row.message_id for row in rows if self._is_claimed(row)})
+        return self._done("known_ids", lambda: {row.message_id for row in rows if self._is_claimed(row)})
 
     def _is_claimed(self, listed: ScheduledMessage) -> bool:
         connections = {b.id: b.sms_conn_id for found in self._tables.batches.values() for b in found}
