@@ -1,1 +1,1 @@
-"""Operators: send, send a batch, cancel."""
+"""Operators: send, send a batch, cancel, refresh states, create views."""

@@ -49,29 +49,36 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
     """Cancel scheduled texts that have not gone out yet, and get their cost back.
 
     Returns ``{"cancelled": n, "cancelled_before": n, "not_cancelled": n, "gone_out": n, "refund": "3.0",
-    "requests": n}``. ``cancelled_before`` is the part of ``cancelled`` that was known to be cancelled when
-    the task began, ``gone_out`` the part of ``not_cancelled`` that it was too late for: the rest of it has
-    ids that the gateway did not know when it was first asked. ``refund`` is what came back for those that
-    were not cancelled before; ``requests`` counts requests to cancel.
+    "requests": n}``:
 
-    A repeat, a retry and a clear are safe, and refund nothing twice. What the gateway is asked for is written
-    down before: into the tables of the ledger with ``ledger_conn_id``, where other tasks find it too, else
-    into Airflow's task state store (3.3 and later), which is the task instance's own. If an answer is lost,
-    the gateway is asked again, and a text that it then knows neither as scheduled nor by a status counts as
-    cancelled. Its refund is what it had cost, where the tables of the ledger have that, and is left out of
-    ``refund`` otherwise. Before Airflow 3.3, without ``ledger_conn_id``, a later try cannot tell a text that
-    an earlier one cancelled from a wrong id, and counts it as not cancelled.
+    * ``cancelled``: texts that are cancelled now;
+    * ``cancelled_before``: the part of ``cancelled`` that was known to be cancelled when the task began;
+    * ``not_cancelled``: texts that were not cancelled;
+    * ``gone_out``: the part of ``not_cancelled`` that had already gone out. The gateway did not know the ids
+      of the rest when it was first asked;
+    * ``refund``: the credits that came back, without those for ``cancelled_before``;
+    * ``requests``: requests to cancel.
 
-    :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
+    A repeat, a retry and a clear are safe, and refund nothing twice. The operator records each request
+    before it asks the gateway. With ``ledger_conn_id`` the record is in the tables of the ledger, where other
+    tasks find it too. Otherwise it is in Airflow's task state store (3.3 and later), where only the same task
+    instance finds it.
+
+    If an answer is lost, the gateway is asked again. A text that is then neither scheduled nor has a status
+    counts as cancelled. Its refund is its cost, if the tables of the ledger have it. Otherwise ``refund``
+    leaves it out. Before Airflow 3.3, without ``ledger_conn_id``, a later try cannot tell a text that an
+    earlier try cancelled from a wrong id. It counts such a text as not cancelled.
+
+    :param message_ids: ids, or the result of a send operator (``send.output``); lists of any length.
         (templated)
-    :param batch: instead of ids, the batch that a send operator with the same ``ledger_conn_id`` returned
-        (``send.output["batch"]``), in any task of any DAG: all its texts that were accepted.
-        (templated)
-    :param ledger_conn_id: the connection of the database with the ledger, if there is one.
-    :param ledger_prefix: what the names of the ledger's tables begin with.
-    :param on_not_cancelled: when texts that could not be cancelled fail the task: ``"fail_if_all"``,
-        ``"fail"`` (one is enough) or ``"ignore"``.
-    :param sms_conn_id: the connection, whose type says which gateway. (templated)
+    :param batch: the batch that a send operator with the same ``ledger_conn_id`` returned
+        (``send.output["batch"]``), instead of ids. All its accepted texts are cancelled. It may come from any
+        task of any DAG. (templated)
+    :param ledger_conn_id: the connection of the database with the ledger, if there is one. (templated)
+    :param ledger_prefix: the prefix of the names of the ledger's tables.
+    :param on_not_cancelled: when texts that are not cancelled fail the task: ``"fail_if_all"``, ``"fail"``
+        (one is enough) or ``"ignore"``.
+    :param sms_conn_id: the connection. Its type decides which gateway is used. (templated)
     """
 
     template_fields: Sequence[str] = ("message_ids", "batch", "sms_conn_id", "ledger_conn_id")
@@ -108,7 +115,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Cancel, and return what became of it, in counts."""
+        """Cancel the texts, and return the outcome in counts."""
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
@@ -117,7 +124,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
                 return self._cancel(hook, ids, _journal(context, history))
 
     def check_together(self, known: Collection[str]) -> None:
-        """Refuse ids beside a batch, and a batch without a ledger."""
+        """Refuse ids together with a batch, and a batch without a ledger."""
         if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
             check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
@@ -139,7 +146,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
 
         outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
         self.log.info(
-            "Cancelled %d of %s, %d of them before; %s credits back%s.",
+            "Cancelled %d of %s, %d of them before; %s credits refunded%s.",
             outcome.cancelled,
             pluralize(len(ids), "scheduled text"),
             outcome.cancelled_before,

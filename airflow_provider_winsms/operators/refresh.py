@@ -1,4 +1,4 @@
-"""The operator that brings the delivery states in the ledger's tables up to date."""
+"""The operator that refreshes the delivery states in the ledger's tables."""
 
 from __future__ import annotations
 
@@ -37,32 +37,40 @@ def _check_max_age(name: str, max_age: object) -> None:
 
 
 class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator):
-    """Bring the states of texts in the ledger's tables up to date: all whose delivery is not known yet.
+    """Refresh the delivery states of texts in the ledger's tables, if they are not final yet.
 
-    Asks the gateway about every text that was sent through ``sms_conn_id`` with this ledger, was due within
-    ``max_age``, and has no final state, in as few requests as its limit allows, and writes what it answers.
-    Meant for a DAG of its own, each night. Texts that wait for their ``send_at`` are left alone. So are those
-    that are older than ``max_age``, in whatever state: a gateway forgets (WinSMS after 90 days), and a text
-    that it has forgotten must not become one that it never knew. An id that was not found is asked for again
-    until two days after its text was due, as it may have been too fresh, and for two days after it was first
-    not found, as the gateway may know it again.
+    The operator asks the gateway for every text that was sent through ``sms_conn_id`` with this ledger, was
+    due within ``max_age``, and has no final state. It sends as few requests as the gateway's limit allows,
+    and writes the answers. Run it each night, in a DAG of its own. Two kinds of texts are left alone:
 
-    Each answer is committed before the place is remembered from which a retry goes on, in Airflow's task
-    state store (3.3 and later). Before that, and when it was cleared, the task begins anew: what became
-    final is not asked for again, so that only time is lost. A final state never changes.
+    * texts that wait for their ``send_at``;
+    * texts older than ``max_age``, in any state. A gateway forgets texts (WinSMS after 90 days), and a text
+      that it has forgotten must not look like one that it never knew.
+
+    An id that the gateway did not find is asked for again until two days after its text was due, because it
+    may have been too fresh. It is also asked for again for two days after it was first not found, because
+    the gateway may find it again.
+
+    Each answer is committed. Then Airflow's task state store (3.3 and later) keeps the position from which a
+    retry resumes. Before Airflow 3.3, or after a clear, the task starts again from the beginning. It does
+    not ask for final states again, so only time is lost. A final state never changes.
 
     Returns ``{"checked": n, "states": {state: n}, "changed": n, "still_open": n, "refused": n,
-    "unreadable": n, "requests": n}``, of all tries together: ``checked`` are the texts asked about,
-    ``states`` what the gateway said of them (values of ``DeliveryState``), ``changed`` how many rows that was
-    news for, ``still_open`` those without a final state, the ones it left out and refused among them.
-    ``refused`` counts ids that the gateway takes in no request, ``unreadable`` those whose answer cannot be
-    read, which the log names; both are left as they are, and hold up no others.
+    "unreadable": n, "requests": n}``, for all tries together:
+
+    * ``checked``: texts that the gateway was asked for;
+    * ``states``: their states by the gateway's answers (values of ``DeliveryState``);
+    * ``changed``: rows whose state changed;
+    * ``still_open``: texts without a final state, including those that the gateway left out or refused;
+    * ``refused``: ids that the gateway accepts in no request;
+    * ``unreadable``: ids whose answer cannot be read; the log names them.
+
+    Refused and unreadable ids stay as they are, and do not hold up other ids.
 
     :param ledger_conn_id: the connection of the database with the ledger. (templated)
-    :param ledger_prefix: what the names of the ledger's tables begin with.
-    :param max_age: how long ago a text may have been due; at most 89 days, as a status is kept for 90.
-    :param sms_conn_id: the connection whose texts are asked about, and whose type says which gateway.
-        (templated)
+    :param ledger_prefix: the prefix of the names of the ledger's tables.
+    :param max_age: how long ago a text may have been due; at most 89 days, because a status is kept for 90.
+    :param sms_conn_id: the connection of the texts. Its type decides which gateway is used. (templated)
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id", "sms_conn_id")
@@ -95,7 +103,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Ask, write, and return what was learnt, in counts."""
+        """Ask for states, write them, and return the counts."""
         from airflow_provider_winsms.delivery.refresh import RefreshPlace, StatusRefresh
 
         with permanent_errors_fail_at_once():
@@ -109,10 +117,10 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
         return progress.summary()
 
     def on_kill(self) -> None:
-        """Stop when the answer that is waited for is written."""
+        """Stop after the current answer is written."""
         if self._refresh is not None:
             self._refresh.stop()
 
     def _identity(self, context: Context) -> list[Any]:
-        """Return what a place belongs to. A clear raises ``max_tries``, and is for beginning anew."""
+        """Return the identity of the stored position. A clear changes ``max_tries``, and so starts again."""
         return [self.sms_conn_id, self.ledger_conn_id, self.ledger_prefix, context["ti"].max_tries]

@@ -1,4 +1,4 @@
-"""The operator that makes the views over what was loaded."""
+"""The operator that creates views over loaded tables."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ def _check_view_prefix(name: str, prefix: object) -> None:
 
 
 class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
-    """Make views over the tables that ``SmsToSqlOperator`` loads, for the questions that are asked first.
+    """Create views over the tables that ``SmsToSqlOperator`` loads, for the most frequent questions.
 
-    Delivery, time to deliver and cost by day and DAG; replies and opt-outs by campaign, which is a task of a
-    DAG run; and texts to numbers that had opted out, which must be none. What they are called, what their
-    columns mean, and what they show stands in ``docs/questions.md``. No view shows a number or a text, and
-    all of them work on hashed numbers.
+    The views show delivery, time to deliver and cost by day and DAG; replies and opt-outs by campaign, which
+    is a task of a DAG run; and texts to numbers that had opted out, which must be none. ``docs/questions.md``
+    lists their names and columns, and what they show. No view shows a number or a text. All views work with
+    hashed numbers.
 
-    They are made once, after the first load, and again whenever this package was upgraded: a view that is
-    there is replaced, so the task may be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite and
-    DuckDB are tested; any other database is refused, as it may count days and times otherwise.
+    Run the operator once after the first load, and again after each upgrade of this package. It replaces
+    existing views, so the task can be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite and
+    DuckDB are tested. Any other database is refused, because it may count days and times differently.
 
     Returns ``{"schema": ..., "views": [...]}``, the names of the views.
 
     :param sql_conn_id: the connection of the database. (templated)
-    :param deliveries: the table that the dataset ``deliveries`` is loaded into. (templated)
-    :param incoming: that of ``incoming``; ``None`` leaves out the views that read it. (templated)
-    :param opt_outs: that of ``opt_outs``, whose history is beside it; ``None``: as above. (templated)
-    :param schema: the schema that the tables are in, and the views are made in; ``None`` for the connection's
-        default. (templated)
-    :param view_prefix: what the names of the views begin with. They are none of those of the ledger, so that
-        both may have the same prefix. (templated)
+    :param deliveries: the table with the dataset ``deliveries``. (templated)
+    :param incoming: the table with the dataset ``incoming``. ``None`` leaves out the views that read it.
+        (templated)
+    :param opt_outs: the table with the dataset ``opt_outs``. Its history table stands beside it. ``None``
+        leaves out the views that read it. (templated)
+    :param schema: the schema of the tables and the views. ``None``: the connection's default. (templated)
+    :param view_prefix: the prefix of the views' names. It may be the prefix of the ledger: no name of a view
+        is a name of the ledger. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -99,7 +100,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return SourceTables(self.deliveries, self.incoming, self.opt_outs, self.schema)
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
-        """Make the views, and return their names."""
+        """Create the views, and return their names."""
         from airflow_provider_winsms.hooks.connections import sql_hook
         from airflow_provider_winsms.warehouse.views import create_views
 

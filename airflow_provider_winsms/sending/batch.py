@@ -1,4 +1,4 @@
-"""The batch that a send opens in its ledger, or finds there."""
+"""Opens the batch of a send in its ledger, or finds the one to resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_cleared(found: Batch, sender: Sender, max_tries: int) -> bool:
-    """Tell whether a person cleared the task since it began a batch. Another task with its key was not."""
+    """Tell whether a person cleared the task since it opened the batch. Another task was not cleared."""
     return found.sender.is_same_task(sender) and found.max_tries != max_tries
 
 
@@ -25,12 +25,12 @@ def open_batch(
     *,
     sends_the_rest: Callable[[Batch], bool] = lambda _: False,
 ) -> Batch:
-    """Return the batch to send: a new one, or the one that an earlier try, or another task, began.
+    """Return the batch to send: a new one, or the one that an earlier try or another task opened.
 
-    :param resumed: the one to go on with, if there is one.
-    :param sends_the_rest: tells of a batch whether one with another list goes on with it.
-    :raises ClaimLost: if an earlier try, which still runs, has begun a batch with another list meanwhile.
-    :raises IdempotencyConflict: if it has other texts or recipients.
+    :param resumed: the batch to resume, if there is one.
+    :param sends_the_rest: tells whether a batch may be resumed with another list.
+    :raises ClaimLost: if an earlier try still runs and has opened a batch with another list.
+    :raises IdempotencyConflict: if the batch in the ledger has other texts or recipients.
     """
     found = resumed or ledger.open(wanted)
     if found.sends_the_same(wanted):
@@ -47,8 +47,8 @@ def open_batch(
 def _conflict_message(found: Batch, wanted: Batch) -> str:
     if found.digest.key_id != wanted.digest.key_id:
         return (
-            f"The batch {_label(found)} was begun with another API key (or hash_secret), so that nobody can "
-            "tell whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
+            f"The batch {_label(found)} was opened with another API key (or hash_secret), so it is unknown "
+            "whether this one sends the same. Put the old key back, or start a new DAG run. Nothing was "
             "sent."
         )
     differing = [
@@ -62,10 +62,10 @@ def _conflict_message(found: Batch, wanted: Batch) -> str:
     ]
     return (
         f"The batch {_label(found)} has other {' and other '.join(differing)} than this one, "
-        f"{_label(wanted)}, under the same key. Nothing was sent. Give what was given then. To send to those "
-        'whom an earlier try of the same task has not sent to, give on_changed="send_the_rest". To send all '
-        'of this one, clear the task with on_clear="resend", start a new DAG run, or choose another '
-        "idempotency_key."
+        f"{_label(wanted)}, under the same key. Nothing was sent. Give the same values as then. To send only "
+        "to recipients whom no earlier try of the same task has claimed, give "
+        'on_changed="send_the_rest". To send all of this one, clear the task with on_clear="resend", start '
+        "a new DAG run, or choose another idempotency_key."
     )
 
 

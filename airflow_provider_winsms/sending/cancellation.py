@@ -1,10 +1,10 @@
-"""Cancelling scheduled texts: asked for once it is written down, and concluded from what the gateway says.
+"""Cancels scheduled texts. A journal records each request before the gateway is asked.
 
-Pure logic over a gateway, a memory and a way to carry calls; it knows neither Airflow nor HTTP.
+Pure logic over a gateway, a journal and a function that executes calls. It knows neither Airflow nor HTTP.
 
-A gateway answers alike for a text that was cancelled before, for one that has gone out, and for an id that it
-never gave. What tells them apart is whether the text was asked for before, without an answer that anybody
-knows, and whether the gateway has a status for it.
+A gateway gives the same answer for a text that was cancelled before, for a text that has gone out, and for an
+id that it never issued. Two facts tell them apart: whether an earlier request to cancel the text has no known
+answer, and whether the gateway has a status for the text.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import Log
 
 STORE_KEY = "sms_cancel"
-"""The key of a request's record in a store; its number stands behind it."""
+"""The prefix of the keys in a store. The number of the request follows."""
 
 
 class CancelState(StrEnum):
-    """What is known of a text that was to be cancelled."""
+    """What is known of a text to be cancelled."""
 
     ASKED = "asked"
-    """The gateway was asked, or is about to be; no answer is known."""
+    """The gateway was asked, or is about to be asked. No answer is known."""
 
     CANCELLED = "cancelled"
     """It will not go out."""
@@ -42,19 +42,19 @@ class CancelState(StrEnum):
     """It was too late."""
 
     NOT_FOUND = "not_found"
-    """The gateway did not know it when it was first asked: a wrong id, or cancelled by somebody else."""
+    """The gateway did not know the id when first asked: it is wrong, or somebody else cancelled the text."""
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again is of no use."""
+        """Whether asking again would change nothing."""
         return self in {CancelState.CANCELLED, CancelState.GONE_OUT}
 
 
 @dataclass(frozen=True, slots=True)
 class PriorCancel:
-    """What a memory has of a text.
+    """What a journal has of a text.
 
-    :param cost: what was paid for it, where the memory has that.
+    :param cost: the cost of the text, if the journal has it.
     """
 
     state: CancelState | None = None
@@ -66,10 +66,10 @@ _NOTHING = PriorCancel()
 
 @dataclass(frozen=True, slots=True)
 class CancelResult:
-    """What became of a text.
+    """The result for one text.
 
-    :param refund: what came back for it; ``None`` if nobody knows.
-    :param state: how far it had come; ``None`` as long as that was not asked for.
+    :param refund: the refund; ``None`` if it is unknown.
+    :param delivery_state: its delivery state; ``None`` if the gateway was not asked for it.
     """
 
     state: CancelState
@@ -85,37 +85,37 @@ _CANCEL_STATES = {
     "failed": CancelState.GONE_OUT,
     "not_sent": CancelState.GONE_OUT,
 }
-"""What the states of texts in the SQL ledger say; the others say that a text may be waiting."""
+"""The cancel state for each state in the SQL ledger. In any other state a text may still be scheduled."""
 
 
 class CancelJournal(Protocol):
-    """Remembers what the gateway was asked to cancel. What returns has been committed."""
+    """Records which texts the gateway was asked to cancel. Each method commits before it returns."""
 
     def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
-        """Return what is known of texts; those are left out of which nothing is."""
+        """Return what is known of texts. Unknown texts are left out."""
 
     def record_request(self, ids: Sequence[MessageId]) -> None:
-        """Write that the gateway is about to be asked."""
+        """Record that the gateway is about to be asked."""
 
     def forget_request(self, ids: Sequence[MessageId]) -> None:
-        """Write that the gateway provably was not asked, where it is not known to have been before."""
+        """Record that the gateway provably was not asked. An earlier request stays recorded."""
 
     def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
-        """Write what was concluded."""
+        """Record results."""
 
 
 class KeyValueStore(Protocol):
-    """Keeps JSON values under keys."""
+    """Stores JSON values under keys."""
 
     def get(self, key: str) -> Any:
         """Return a value, or ``None``."""
 
     def set(self, key: str, value: Any) -> None:
-        """Write a value."""
+        """Store a value."""
 
 
 class StoreCancelJournal:
-    """The memory in a store: one record for each request, in which each id stands once, under its fate."""
+    """A journal in a store: one record per request, which lists each id once, under its state."""
 
     def __init__(self, store: KeyValueStore) -> None:
         self._store = store
@@ -135,7 +135,7 @@ class StoreCancelJournal:
         }
 
     def record_request(self, ids: Sequence[MessageId]) -> None:
-        """Write that the gateway is about to be asked. What it did not know before stays so."""
+        """Record that the gateway is about to be asked. A text that is recorded already keeps its state."""
         new = {message_id: CancelState.ASKED for message_id in ids if message_id not in self._record_of}
         if new:
             self._record_of.update(dict.fromkeys(new, len(self._records)))
@@ -143,14 +143,14 @@ class StoreCancelJournal:
             self._write(len(self._records) - 1)
 
     def forget_request(self, ids: Sequence[MessageId]) -> None:
-        """Forget texts."""
+        """Remove texts."""
         numbers = {message_id: self._record_of.pop(message_id) for message_id in ids}
         for message_id, number in numbers.items():
             del self._records[number].states[message_id]
         self._write(*numbers.values())
 
     def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
-        """Write what was concluded of texts that were asked for."""
+        """Record results of texts that the gateway was asked for."""
         numbers = {message_id: self._record_of[message_id] for message_id in results}
         for message_id, result in results.items():
             self._records[numbers[message_id]].add(message_id, result)
@@ -166,9 +166,9 @@ class StoreCancelJournal:
 
 
 class SqlCancelJournal:
-    """The memory in the tables of the ledger.
+    """A journal in the tables of the ledger.
 
-    :param rest: the memory of texts that the tables do not know.
+    :param rest: the journal of texts that the tables do not have.
     """
 
     def __init__(self, history: SmsHistory, rest: CancelJournal) -> None:
@@ -177,26 +177,26 @@ class SqlCancelJournal:
         self._own: set[MessageId] = set()
 
     def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
-        """Return what is known of texts, in the tables or in the other memory."""
+        """Return what the tables or the other journal have of texts."""
         states = self._history.states(ids)
         self._own.update(states)
         known = {i: PriorCancel(_CANCEL_STATES.get(state), cost) for i, (state, cost) in states.items()}
         return {**known, **self._rest.find(self._others(ids))}
 
     def record_request(self, ids: Sequence[MessageId]) -> None:
-        """Write that the gateway is about to be asked."""
+        """Record that the gateway is about to be asked."""
         self._history.mark_cancelling([message_id for message_id in ids if message_id in self._own])
         self._rest.record_request(self._others(ids))
 
     def forget_request(self, ids: Sequence[MessageId]) -> None:
-        """Write that the gateway was not asked after all."""
+        """Record that the gateway was not asked after all."""
         own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
         if own:
             self._history.record_not_cancelled(own)
         self._rest.forget_request(self._others(ids))
 
     def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
-        """Write what was concluded, with the refund of what was cancelled."""
+        """Record results, with the refunds of cancelled texts."""
         own = {i: result for i, result in results.items() if i in self._own}
         refunds = {
             i: c.refund for i, c in own.items() if c.state is CancelState.CANCELLED and c.refund is not None
@@ -218,7 +218,7 @@ class SqlCancelJournal:
 
 @dataclass(slots=True)
 class _CancelRecord:
-    """What is known of the texts of one request."""
+    """The texts of one request, with their states."""
 
     states: dict[MessageId, CancelState]
     refund: Decimal = Decimal(0)
@@ -241,10 +241,10 @@ class _CancelRecord:
 
 @dataclass(slots=True)
 class CancelOutcome:
-    """What became of texts that were to be cancelled, in counts.
+    """The outcome of a cancellation, in counts.
 
-    :param before: how many of those cancelled were known to be before.
-    :param refund_unknown: how many were cancelled whose refund nobody knows.
+    :param cancelled_before: how many of the cancelled texts were known to be cancelled before.
+    :param refund_unknown: how many of the cancelled texts have an unknown refund.
     """
 
     cancelled: int = 0
@@ -257,11 +257,11 @@ class CancelOutcome:
 
     @property
     def not_cancelled(self) -> int:
-        """How many were not."""
+        """How many texts were not cancelled."""
         return self.gone_out + self.not_found
 
     def add(self, results: Iterable[CancelResult]) -> None:
-        """Count what was concluded now."""
+        """Count new results."""
         for result in results:
             self._count(result.state)
             if result.state is CancelState.CANCELLED:
@@ -269,7 +269,7 @@ class CancelOutcome:
                 self.refund_unknown += result.refund is None
 
     def add_known(self, states: Collection[CancelState]) -> None:
-        """Count what was known before."""
+        """Count texts whose final state was known before."""
         for state in states:
             self._count(state)
             self.cancelled_before += state is CancelState.CANCELLED
@@ -293,7 +293,7 @@ class CancelOutcome:
 
 @dataclass(slots=True)
 class Canceller:
-    """Cancels texts, request by request; ``outcome`` grows as it goes on."""
+    """Cancels texts, request by request. ``outcome`` is kept up to date."""
 
     gateway: Gateway
     execute: Execute
@@ -302,9 +302,9 @@ class Canceller:
     outcome: CancelOutcome = field(default_factory=CancelOutcome)
 
     def run(self, ids: Sequence[MessageId]) -> CancelOutcome:
-        """Cancel what is not known to be cancelled, or gone out, already.
+        """Cancel texts, except those that are known to be cancelled or gone out.
 
-        :raises GatewayUnavailable: a later try goes on where this one stopped.
+        :raises GatewayUnavailable: if the gateway does not answer. A later try resumes from here.
         """
         size = self.gateway.limits.message_ids
         for number, start in enumerate(range(0, len(ids), size), start=1):
@@ -341,7 +341,7 @@ class Canceller:
         self.outcome.add(cancelled.values())
         if left:
             states = self._states(left)
-            # Twice without an answer, and still waiting by its status: nothing can be concluded.
+            # Without an answer twice, and its status says that it waits: nothing can be concluded.
             open_ends = [i for i in left if i not in answers and states.get(i) is DeliveryState.QUEUED]
             for message_id in open_ends:
                 del states[message_id]
@@ -350,17 +350,17 @@ class Canceller:
     def _ask(
         self, number: int, ids: Sequence[MessageId], fresh: Sequence[MessageId]
     ) -> tuple[dict[MessageId, Cancellation], set[MessageId]]:
-        """Return the answers, and the ids whose first answer is not known."""
+        """Return the answers, and the ids whose first answer is unknown."""
         answers: dict[MessageId, Cancellation] = {}
         self.outcome.requests += 1
         try:
-            # Seen by the transport alone, a repeat would make "cancelled" look like "not found".
+            # A repeat by the transport would turn "cancelled" into "not found".
             given = self.execute(replace(self.gateway.cancel(ids), is_repeatable=False))
             answers = _by_id(given)
         except OutcomeUnknown as error:
             self.log.warning("Request %d: %s", number, error)
         except SmsError:
-            # Of a call that must not be repeated, all other errors say that it was not carried out.
+            # If a call must not be repeated, every other error says that it had no effect.
             self.journal.forget_request(fresh)
             raise
         missing = [message_id for message_id in ids if message_id not in answers]
@@ -372,7 +372,7 @@ class Canceller:
         return answers, set(missing)
 
     def _states(self, ids: Sequence[MessageId]) -> dict[MessageId, DeliveryState]:
-        """Ask how far texts have come, and once more for those that the answer leaves out."""
+        """Ask for delivery states, and once more for texts that the answer leaves out."""
         states: dict[MessageId, DeliveryState] = {}
         for _ in range(2):
             if missing := [message_id for message_id in ids if message_id not in states]:
@@ -388,7 +388,7 @@ class Canceller:
         in_doubt: Collection[MessageId],
         known: Mapping[MessageId, PriorCancel],
     ) -> None:
-        """Decide by their status about texts that the gateway does not say to have cancelled."""
+        """Decide by their status about texts that the gateway has not confirmed as cancelled."""
         results = {}
         for message_id in ids:
             state, cost = states.get(message_id), known.get(message_id, _NOTHING).cost
@@ -398,7 +398,7 @@ class Canceller:
                 results[message_id] = CancelResult(CancelState.CANCELLED, cost, state)
             else:
                 results[message_id] = CancelResult(CancelState.NOT_FOUND, delivery_state=state)
-        # Without a status, what was asked stays in doubt, for a later try.
+        # Texts without a status stay in doubt, for a later try.
         self.journal.record_results({i: c for i, c in results.items() if c.delivery_state is not None})
         self.outcome.add(results.values())
         self._log_results(number, [result.state for result in results.values()])
@@ -429,7 +429,7 @@ class Canceller:
 
 
 def _by_id(answers: Iterable[Cancellation]) -> dict[MessageId, Cancellation]:
-    """Return the answers by id. Of several for one id, the one counts that says it was cancelled."""
+    """Return the answers by id. Of several answers for one id, one that says "cancelled" wins."""
     found: dict[MessageId, Cancellation] = {}
     for answer in answers:
         if answer.cancelled or answer.message_id not in found:

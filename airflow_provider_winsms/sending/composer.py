@@ -1,7 +1,6 @@
-"""From what a DAG says to what a gateway can be told: texts spelt, numbers written out, times checked.
+"""Composes messages from the arguments of a DAG: spells texts in GSM 7-bit, completes numbers, checks times.
 
-All that is wrong is found here, before anything is sent. Errors name what is wrong by its place and type, and
-numbers masked.
+All invalid input is found here, before anything is sent. Errors name its position and type, and mask numbers.
 """
 
 from __future__ import annotations
@@ -48,19 +47,18 @@ if TYPE_CHECKING:
 REFERENCE_CHARACTERS = 150
 """The longest reference."""
 
-# Of a whole number that is small enough to be written out.
-_DIGITS = 9
+_DIGITS = 9  # of the largest whole number that is written out
 _NEEDED_KEYS = {"text", "to"}
 _MESSAGE_KEYS = _NEEDED_KEYS | {"send_at", "max_segments", "reference"}
 
 _NOBODY = Message("", ())
 
 PROBLEMS_SHOWN = 20
-"""How many invalid rows an error describes; the count is of all."""
+"""How many invalid rows an error describes. The count includes all."""
 
 
 class _Problems:
-    """What is wrong with the rows of a list: every row is counted, the first ones are described."""
+    """The problems of a list: counts every invalid row, and describes the first ones."""
 
     def __init__(self) -> None:
         self._shown: list[str] = []
@@ -81,14 +79,14 @@ class _Problems:
 
 
 class RejectedRecipients:
-    """Whom a list has that cannot be sent to: each of them, and the first ones described."""
+    """The recipients of a list who cannot be sent to, with a description of the first ones."""
 
     def __init__(self) -> None:
         self.recipients: list[Rejected] = []
         self.shown: list[str] = []
 
     def add(self, error: InvalidMessage, where: str, recipients: Iterable[Rejected]) -> None:
-        """Take recipients in for whom something is wrong."""
+        """Add recipients with the same error."""
         self.recipients += recipients
         if len(self.shown) < PROBLEMS_SHOWN:
             self.shown.append(f"{where}{error}")
@@ -96,12 +94,12 @@ class RejectedRecipients:
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Turns what a DAG says into messages that the gateway can be told.
+    """Turns the arguments of a DAG into messages for the gateway.
 
-    :param now: the present, which a scheduled time must lie behind.
-    :param check_numbers: what the number plan must say of a number.
-    :param rejects: takes those who cannot be sent to, and everybody else is composed; ``None``: they are
-        refused, and nobody is.
+    :param now: returns the present. A scheduled time must be later.
+    :param check_numbers: how strictly numbers are checked against the number plan.
+    :param rejects: collects recipients who cannot be sent to, and the rest is composed. ``None``: the whole
+        list is refused.
     """
 
     gateway: Gateway
@@ -119,29 +117,30 @@ class Composer:
         *,
         where: str = "",
     ) -> Message:
-        """Return a message, spelt, numbered and timed as the gateway takes it.
+        """Return a message with text, numbers and time in the gateway's form.
 
-        :param to: a number, several in one text with commas between them, or an iterable of numbers or
+        :param to: a number, several numbers in one string with commas, or an iterable of numbers or
             ``Recipient``.
-        :param send_at: an aware instant (or its ISO 8601 text) in the future; ``None``, an empty text, or
-            the NaT, NA or NaN of a data frame: now.
-        :param max_segments: 1 to the gateway's most, 2.0 is 2; ``None``, NA or NaN: as many as the text
-            needs.
-        :param reference: of every recipient that has none of its own; text of at most
+        :param send_at: an aware time (or its ISO 8601 text) in the future. ``None``, an empty text, or the
+            NaT, NA or NaN of a data frame: now.
+        :param max_segments: from 1 to the gateway's maximum; 2.0 is 2. ``None``, NA or NaN: as many as the
+            text needs.
+        :param reference: the reference of every recipient without one; text of at most
             ``REFERENCE_CHARACTERS``, or a whole number.
-        :param where: begins what is said of recipients who are rejected.
-        :raises InvalidMessage: saying which of them is wrong, why, and what to do.
+        :param where: the prefix of messages about rejected recipients.
+        :raises InvalidMessage: names the invalid argument, the reason, and the remedy.
         """
         spelled = self._text(text)
         at, allowed, own = self._time(send_at), self._segments(spelled, max_segments), _reference(reference)
-        # Last, as it takes invalid recipients out one by one.
+        # Last, because it collects invalid recipients one by one.
         return Message(spelled, Recipients(self._recipients(to, own, where)), at, allowed)
 
     def compose_rows(self, rows: Iterable[object]) -> list[Message]:
-        """Return a message for each row, a mapping of the parameters of ``compose``.
+        """Return a message for each row. A row maps the parameters of ``compose`` to values.
 
-        :raises InvalidMessage: saying what is wrong with the only invalid row, or that there are no rows.
-        :raises InvalidRows: describing the first of several invalid rows.
+        :raises InvalidMessage: if exactly one row is invalid.
+        :raises InvalidRows: if several rows are invalid. The error describes the first ones.
+        :raises NothingToSend: if there are no rows.
         """
         messages, problems, position = [], _Problems(), 0
         for position, row in enumerate(rows, start=1):
@@ -161,7 +160,7 @@ class Composer:
         return messages
 
     def check(self, message: Message) -> Message:
-        """Return a message that was put together by hand, spelt, numbered and timed in the same way."""
+        """Return a message that was built by hand, in the gateway's form."""
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
     def _text(self, text: object) -> str:
@@ -196,7 +195,7 @@ class Composer:
         instant = parse_send_at(send_at)
         if instant is None:
             return None
-        # In UTC: equal instants of two zones are not always equal, and a repeated hour may be misread.
+        # In UTC: equal instants of two zones do not always compare equal, and a repeated hour may be misread.
         try:
             utc = instant.astimezone(UTC)
         except (OverflowError, ValueError):
@@ -240,7 +239,7 @@ def _recipient(reader: NumberReader, value: object, position: int, reference: st
 
 
 def _all_rejected(row: object) -> list[Rejected]:
-    """Return all recipients of an invalid row, or one, if it does not tell them."""
+    """Return all recipients of an invalid row. If they cannot be read, return one."""
     given = row if isinstance(row, Mapping) else {}
     try:
         recipients = list(_each_recipient(given.get("to")))
@@ -276,7 +275,7 @@ def _reference(given: object, whose: str = "") -> str | None:
 
 
 def _mask_digits(given: object) -> str:
-    """Return the digits of what is no number, masked, in brackets; nothing if it has none."""
+    """Return the digits of an invalid number, masked, in brackets; an empty text if it has none."""
     if isinstance(given, bool) or not isinstance(given, (str, Integral, Decimal)):
         return ""
     try:
@@ -318,9 +317,9 @@ def _each_recipient(to: object) -> Iterable[object]:
 
 
 def to_gsm7(text: object) -> str:
-    """Return a text spelt in the GSM 7-bit alphabet.
+    """Return a text in the GSM 7-bit alphabet.
 
-    :raises InvalidMessage: if it is none, or empty, or has characters that cannot be spelt.
+    :raises InvalidMessage: if it is not a text, is empty, or has characters outside the alphabet.
     """
     if not isinstance(text, str) or not text.strip():
         what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
@@ -330,9 +329,9 @@ def to_gsm7(text: object) -> str:
 
 
 def parse_send_at(send_at: object) -> datetime | None:
-    """Return when a text is to go out; ``None``: now.
+    """Return the time of a text. ``None`` means now.
 
-    :raises InvalidMessage: if it is no time, or has no time zone.
+    :raises InvalidMessage: if it is not a time, or has no time zone.
     """
     if is_missing(send_at) or send_at == "":
         return None

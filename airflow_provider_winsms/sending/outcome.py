@@ -1,4 +1,4 @@
-"""What became of a plan."""
+"""Counts the outcome of a send."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.plan import ListChanges
 
 DECLINED_SHOWN = 20
-"""How many declined recipients an outcome names; the counts are of all."""
+"""How many declined recipients an outcome lists. The counts include all."""
 
 
 @dataclass(slots=True)
 class SendOutcome:
-    """What became of a plan so far: ids, counts and amounts; neither texts nor whole numbers."""
+    """The outcome of a send so far: ids, counts and amounts. It has no text and no whole number."""
 
     recipients: int = 0
     duplicates: int = 0
@@ -31,38 +31,38 @@ class SendOutcome:
     rejected: Counter[RejectReason] = field(default_factory=Counter)
     unknown: int = 0
     cost: Decimal = Decimal(0)
-    """Of those texts whose cost is known."""
+    """The sum of the known costs."""
     unpriced: int = 0
-    """How many texts were accepted for an amount that cannot be read."""
+    """How many accepted texts have no readable cost."""
     balance: Decimal | None = None
     requests: int = 0
     repeated: int = 0
-    """Texts that were accepted after all, to recipients who are sent to again."""
+    """How many accepted texts went to recipients who are sent to again."""
     accepted_before: int = 0
-    """Texts that were accepted of requests that this try found in the ledger."""
+    """How many accepted texts belong to requests that this try found in the ledger."""
     declined: list[str] = field(default_factory=list)
-    """The first declined recipients, masked, with the reason; for logs."""
+    """The first declined recipients, masked, with the reason. For logs."""
     unknown_requests: list[str] = field(default_factory=list)
-    """Which requests have recipients of whom nobody knows; for errors."""
+    """The requests with recipients whose outcome is unknown. For errors."""
 
     @property
     def accepted(self) -> int:
-        """How many recipients were accepted; under ``AT_LEAST_ONCE`` there may be more texts."""
+        """How many recipients were accepted. Under ``AT_LEAST_ONCE`` one recipient may have several texts."""
         return len(self.message_ids) - self.repeated
 
     @property
     def sent_now(self) -> int:
-        """How many texts were accepted of requests that this try submitted."""
+        """How many accepted texts belong to requests that this try submitted."""
         return len(self.message_ids) - self.accepted_before
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many recipients were declined, for each reason."""
+        """The number of declined recipients per reason."""
         return {str(reason): count for reason, count in sorted(self.rejected.items()) if count}
 
     @property
     def not_tried(self) -> int:
-        """How many recipients no request was submitted for."""
+        """How many recipients are in no submitted request."""
         return self.recipients - self.accepted - self.rejected.total() - self.unknown
 
     def add(
@@ -74,8 +74,8 @@ class SendOutcome:
     ) -> None:
         """Count one request.
 
-        :param sent_again: the positions that a later round sends, which counts them.
-        :param gone: the positions that are not to be sent to any more; those not accepted do not count.
+        :param sent_again: the positions that a later round sends. That round counts them.
+        :param gone: the positions that are no longer in the list. They count only if they were accepted.
         """
         self.requests += 1
         left_out = record.resendable.keys() & gone
@@ -95,13 +95,13 @@ class SendOutcome:
             self.unknown_requests.append(f"{in_doubt} in request {key.request}{again}")
 
     def reject(self, reasons: Iterable[RejectReason]) -> None:
-        """Count recipients who are in no request."""
+        """Count recipients who were rejected before they came into a request."""
         before = self.rejected.total()
         self.rejected.update(reasons)
         self.recipients += self.rejected.total() - before
 
     def add_details(self, receipts: Iterable[Receipt]) -> None:
-        """Keep what is worth a line in the log."""
+        """Keep the balance and the first declined recipients, for the log."""
         for receipt in receipts:
             if receipt.balance is not None:
                 self.balance = receipt.balance
@@ -109,7 +109,7 @@ class SendOutcome:
                 self.declined.append(f"{mask_number(receipt.number)} {receipt.reason}")
 
     def remove_resent(self, reasons: Iterable[RejectReason]) -> None:
-        """Take those out of the count who are sent again: their next request counts them."""
+        """Remove recipients who are sent to again from the counts. Their next request counts them."""
         self.rejected.subtract(reasons)
         self.rejected += Counter()
 

@@ -1,7 +1,7 @@
-"""Planning: the fewest requests that hold the messages, the same ones each time.
+"""Splits messages into the fewest requests. The same messages always give the same requests.
 
-A plan keeps the recipients in a few bytes each, and makes a request's messages when they are asked for, so
-that a million recipients fit into little memory.
+A plan stores each recipient in a few bytes, and builds the messages of a request when they are needed. A
+million recipients fit into little memory.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 _NUMBER_BITS = 50  # for 15 digits
 _UNTIMED_MESSAGES = 50
-"""So many messages of a request may be given a time that it was not cut for: the limits leave room."""
+"""How many messages of a request may get a time that was not planned: the limits leave room for as many."""
 
 DUPLICATES_SHOWN = 10
-"""How many of the recipients that are left out a plan names."""
+"""How many duplicates a plan lists."""
 
 _SOME_TIME = pendulum.datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePart:
-    """Some neighbouring recipients of a message."""
+    """A slice of the recipients of a message."""
 
     message: Message = field(repr=False)
     start: int
@@ -45,16 +45,16 @@ class MessagePart:
 
     @property
     def recipients(self) -> Sequence[Recipient]:
-        """The recipients themselves."""
+        """The recipients of the slice."""
         return self.message.recipients[self.start : self.end]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one request will hold, or, if it was claimed, holds.
+    """The recipients of one request.
 
-    :param listed: its recipients as the list has them by now, where that was read again since.
-    :param gone: the positions of those whom it has no more.
+    :param current_parts: its recipients as the current list has them, if an earlier try claimed the request.
+    :param gone: the positions of recipients who are no longer in the list.
     """
 
     parts: tuple[MessagePart, ...]
@@ -63,18 +63,18 @@ class Request:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether an earlier try claimed it, with another list."""
+        """Whether an earlier try claimed the request, with another list."""
         return bool(self.current_parts)
 
     @property
     def size(self) -> int:
-        """How many recipients it has."""
+        """The number of recipients."""
         return sum(part.end - part.start for part in self.parts)
 
     def messages(self, held_until: DateTime | None = None) -> tuple[Message, ...]:
-        """Return its messages.
+        """Return the messages of the request.
 
-        :param held_until: when those go out that name no time of their own; ``None``: at once.
+        :param held_until: the time of messages without one. ``None`` sends them at once.
         """
         return tuple(
             replace(part.message, recipients=part.recipients, send_at=part.message.send_at or held_until)
@@ -82,7 +82,7 @@ class Request:
         )
 
     def messages_to(self, positions: Iterable[int]) -> Iterator[Message]:
-        """Return messages to those of its recipients that stand at the positions and are not gone."""
+        """Return messages to the recipients at these positions, except those who are gone."""
         wanted, start = set(positions) - self.gone, 0
         for part in self.current_parts or self.parts:
             chosen = [r for place, r in enumerate(part.recipients, start) if place in wanted]
@@ -93,12 +93,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ListChanges:
-    """What changed in a list since an earlier try, in numbers of recipients.
+    """How a list has changed since an earlier try, in numbers of recipients.
 
     :param kept: claimed by an earlier try, and still in the list.
-    :param added: to be sent to: new in the list, or left by the earlier try.
-    :param gone: claimed by an earlier try, and in the list no more.
-    :param changed: not sent to, as another text to the same number was claimed that is in the list no more.
+    :param added: to be sent to: new in the list, or not claimed by the earlier try.
+    :param gone: claimed by an earlier try, and no longer in the list.
+    :param changed: not sent to, because an earlier try claimed another text to the same number, which is no
+        longer in the list.
     """
 
     kept: int
@@ -109,14 +110,14 @@ class ListChanges:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be submitted: requests that each fit the gateway's limits.
+    """The requests to submit, each within the gateway's limits.
 
-    :param requests: in their order.
-    :param recipients: texts to be sent in all.
-    :param duplicates: recipients left out because the same text goes to them already.
-    :param is_held: whether it was cut so that each message has room for a time.
-    :param left_out: the first of the duplicates, masked, with their places.
-    :param changes: what changed in the list, if it did since an earlier try.
+    :param requests: the requests, in order.
+    :param recipients: the number of texts.
+    :param duplicates: the number of recipients left out because they already get the same text.
+    :param is_held: whether each message has room for a time.
+    :param shown_duplicates: the first duplicates, masked, with their positions.
+    :param changes: how the list has changed since an earlier try, if it has.
     """
 
     requests: tuple[Request, ...]
@@ -127,7 +128,7 @@ class Plan:
     changes: ListChanges | None = None
 
     def digest(self, hashes: KeyedHash) -> BatchDigest:
-        """Return what it sends, in counts and digests, which know where one request ends."""
+        """Return counts and digests of the texts and numbers. The digests include where a request ends."""
         return BatchDigest(
             texts=hashes.of_parts(*("".join(map(_text_input, request.parts)) for request in self.requests)),
             numbers=hashes.of_parts(
@@ -141,12 +142,12 @@ class Plan:
 
 
 def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False) -> Plan:
-    """Leave out duplicates, and cut what remains into as few requests as the gateway's limits allow.
+    """Leave out duplicates, and split the rest into as few requests as the gateway's limits allow.
 
-    A duplicate is the same text to the same number at the same time. Order is kept, so that a plan made
-    again from the same input is the same plan.
+    A duplicate is the same text to the same number at the same time. Order is kept: the same messages give
+    the same plan.
 
-    :param is_held: whether messages without a time are going to be given one.
+    :param is_held: whether messages without a time will get one.
     """
     unique, duplicates = without_duplicates(messages)
     recipients = sum(len(message.recipients) for message in unique)
@@ -155,13 +156,13 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
 
 
 def has_room_for_times(planned: Plan) -> bool:
-    """Tell whether each message of a plan may be given a time without exceeding the gateway's limits."""
+    """Tell whether each message of a plan can get a time within the gateway's limits."""
     most = max((len(request.parts) for request in planned.requests), default=0)
     return planned.is_held or most <= _UNTIMED_MESSAGES
 
 
 def plan_resend(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway) -> Plan:
-    """Return the round that sends again to recipients of earlier ones.
+    """Return the plan of the round that sends again to recipients of earlier rounds.
 
     :param rounds: the plans of all earlier rounds.
     """
@@ -187,7 +188,7 @@ def _number_input(part: MessagePart) -> str:
 
 
 def merge_equal(messages: Iterable[Message]) -> Iterator[Message]:
-    """Put neighbouring messages that say the same into one."""
+    """Merge neighbouring messages with the same text, time and segments."""
     for _, alike in groupby(messages, key=lambda m: (m.text, m.send_at, m.max_segments)):
         first, *others = alike
         recipients = (recipient for message in (first, *others) for recipient in message.recipients)
@@ -196,20 +197,20 @@ def merge_equal(messages: Iterable[Message]) -> Iterator[Message]:
 
 @dataclass(slots=True)
 class Duplicates:
-    """Recipients that are left out: how many, and the first of them as they may be logged."""
+    """Counts duplicates, and keeps the first ones, masked, for the log."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, number: str, message: int, recipient: int) -> None:
-        """Count one, which stands at a place in a message, both counted from 1."""
+        """Count a duplicate. Messages and their recipients are numbered from 1."""
         self.count += 1
         if len(self.first) < DUPLICATES_SHOWN:
             self.first.append(f"{mask_number(number)} (message {message}, recipient {recipient})")
 
 
 def without_duplicates(messages: Iterable[Message]) -> tuple[list[Message], Duplicates]:
-    """Return messages without recipients that get the same text at the same time already, and those."""
+    """Return the messages without duplicates, and the duplicates."""
     duplicates = Duplicates()
     return list(_unique(messages, duplicates)), duplicates
 
@@ -232,7 +233,7 @@ def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Mes
 
 @dataclass(slots=True)
 class _RequestBuilder:
-    """A request that is being filled."""
+    """Fills a request up to the gateway's limits."""
 
     limit_recipients: int
     limit_bytes: int
@@ -279,5 +280,5 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
 
 
 def _with_time(message: Message) -> Message:
-    """Give a message a time, if it has none, to know its length on the wire."""
+    """Return a message with a time, to measure its length on the wire."""
     return message if message.send_at else replace(message, send_at=_SOME_TIME)

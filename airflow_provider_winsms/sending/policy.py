@@ -1,4 +1,4 @@
-"""What a send promises."""
+"""The guarantee of a send, with the times and the clock tolerances that it relies on."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 GATEWAY_CLOCK_TOLERANCE = DUE_MARGIN
-"""What is due later than this is surely in the gateway's list: so far may its clock and a worker's differ."""
+"""How far the gateway's clock and a worker's may differ.
+
+A text that is due later than this is still in the gateway's list.
+"""
 
 LEDGER_CLOCK_TOLERANCE = CLAIM_LIFETIME / 2
-"""Two workers then differ by ``CLAIM_LIFETIME``, for which a claim waits before it is taken for lost.
+"""How far the ledger's clock and a worker's may differ.
 
-A request that left at once, as nearly all do, cannot arrive after another worker has given it up.
+The clocks of two workers then differ by at most ``CLAIM_LIFETIME``, after which a claim counts as lost.
+So a request that leaves at once, as nearly all do, cannot arrive after another worker has given it up.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a send promises.
+    """The guarantee of a send, and its times.
 
-    :param hold: how far ahead a text is scheduled that names no time, under ``EXACTLY_ONCE``.
-    :param in_flight: how long after its claim a request may still reach the gateway.
+    :param hold: how far ahead a text without a time is scheduled, under ``EXACTLY_ONCE``.
+    :param in_flight: how long after its claim a request can still reach the gateway.
     """
 
     guarantee: Guarantee

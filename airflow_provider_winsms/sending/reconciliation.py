@@ -1,9 +1,13 @@
-"""Reconciling: what the gateway's list of scheduled texts says of a request whose answer was lost.
+"""Reconciles a request whose answer was lost with the gateway's list of scheduled texts.
 
-The list has no text and no client id in it. A row is taken for a recipient's own if its number, the minute
-it is due and the time it was submitted fit, no other recipient is known to have its id, and there are
-neither more nor fewer such rows than texts to that number for that minute. A row that lacks one of these, or
-has one that cannot be read, may be anybody's whom the rest of it fits: it keeps them in doubt.
+The list shows no text and no client id. A row counts as a recipient's own if three conditions hold:
+
+* Its number, its due minute and its time of submission fit.
+* The ledger has its id for no other recipient.
+* The list has exactly as many such rows as the request has texts to that number for that minute.
+
+A row may lack one of these values, or have one that cannot be read. Then it may belong to any recipient whom
+the other values fit, and keeps them in doubt.
 """
 
 from __future__ import annotations
@@ -28,11 +32,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and clocks differ
-_SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row that was submitted so long before a claim is another's
+_SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row submitted so long before a claim belongs to another text
 
 
 class ExpectedText(NamedTuple):
-    """What the list should show of one recipient."""
+    """The row that the list should have for one recipient."""
 
     number: str
     send_at: DateTime
@@ -44,20 +48,20 @@ class ExpectedText(NamedTuple):
 
 @dataclass(slots=True)
 class Reconciliation:
-    """What one look at the list showed of those in doubt.
+    """The recipients in doubt whom one reading of the list found, and those whom it proved absent.
 
-    :param is_whole: whether the list held still while it was read.
+    :param is_complete: whether the reading is provably complete.
     """
 
     is_complete: bool
     adopted: dict[int, ScheduledMessage] = field(default_factory=dict)
-    """Their rows, by position."""
+    """The rows of recipients who were found, by position."""
     absent: list[int] = field(default_factory=list)
-    """The positions that have none."""
+    """The positions of recipients who have no row."""
 
 
 def expected_texts(messages: Sequence[Message]) -> dict[int, ExpectedText]:
-    """Return what the list should show, by position, of those texts that have a time."""
+    """Return the texts that the list should have, by position: those with a time."""
     each = ((recipient.number, m.send_at) for m in messages for recipient in m.recipients)
     return {
         position: ExpectedText(number, send_at.in_timezone("UTC"))
@@ -67,58 +71,58 @@ def expected_texts(messages: Sequence[Message]) -> dict[int, ExpectedText]:
 
 
 def not_due(
-    record: RequestRecord, targets: Mapping[int, ExpectedText], now: DateTime
+    record: RequestRecord, expected: Mapping[int, ExpectedText], now: DateTime
 ) -> dict[int, ExpectedText]:
-    """Return the targets of those in doubt that the list must show, if they were accepted."""
+    """Return the texts in doubt that the list must still have, if they were accepted."""
     return {
-        position: targets[position]
+        position: expected[position]
         for position in record.in_doubt
-        if position in targets and now < targets[position].send_at - DUE_MARGIN
+        if position in expected and now < expected[position].send_at - DUE_MARGIN
     }
 
 
 @dataclass(slots=True)
 class RowMatches:
-    """Which rows may be whose."""
+    """Which texts the rows of the list fit."""
 
     certain: defaultdict[ExpectedText, list[ScheduledMessage]]
-    """Rows that fit one target in all that they must."""
+    """The rows that surely fit one text."""
     possible: set[ExpectedText]
-    """Those that a row fits as far as it can be read."""
+    """The texts that a row fits as far as it can be read."""
 
 
 class RowMatcher:
-    """The targets of one request, found by what a row says.
+    """Matches rows of the list with the expected texts of one request.
 
     :param claimed_at: when the request was claimed.
     """
 
-    def __init__(self, targets: Iterable[ExpectedText], claimed_at: DateTime) -> None:
+    def __init__(self, expected: Iterable[ExpectedText], claimed_at: DateTime) -> None:
         self._claimed_at = claimed_at
-        self._all = list(set(targets))
+        self._all = list(set(expected))
         self._by_number = defaultdict(list)
         self._by_last_digits = defaultdict(list)
-        for target in self._all:
-            self._by_number[target.number].append(target)
-            self._by_last_digits[last_digits(target.number)].append(target)
+        for text in self._all:
+            self._by_number[text.number].append(text)
+            self._by_last_digits[last_digits(text.number)].append(text)
 
     def candidates(self, row: ScheduledMessage) -> list[ExpectedText]:
-        """Return the targets that a row may be of: none, if it is known to be another's."""
+        """Return the texts that a row may belong to. None, if it belongs to another request."""
         alike = self._with_number(row.number)
         if not alike or not _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_DOUBT, row):
             return []
         times = instants_of(row.send_at)
-        return [target for target in alike if not times or target.send_at in times]
+        return [text for text in alike if not times or text.send_at in times]
 
     def match(self, rows: Iterable[ScheduledMessage]) -> RowMatches:
-        """Tell which rows fit which targets, for certain or perhaps."""
+        """Tell which rows fit which texts, surely or possibly."""
         found = RowMatches(defaultdict(list), set())
         for row in rows:
-            targets = self.candidates(row)
-            if len(targets) == 1 and self._is_certain(row, targets[0]):
-                found.certain[targets[0]].append(row)
+            expected = self.candidates(row)
+            if len(expected) == 1 and self._is_certain(row, expected[0]):
+                found.certain[expected[0]].append(row)
             else:
-                found.possible.update(targets)
+                found.possible.update(expected)
         return found
 
     def _with_number(self, number: str) -> list[ExpectedText]:
@@ -127,8 +131,8 @@ class RowMatcher:
         digits = last_digits(number)
         return self._by_last_digits.get(digits, []) if digits else self._all
 
-    def _is_certain(self, row: ScheduledMessage, target: ExpectedText) -> bool:
-        is_readable = row.number == target.number and None not in {row.send_at, row.submitted_at}
+    def _is_certain(self, row: ScheduledMessage, text: ExpectedText) -> bool:
+        is_readable = row.number == text.number and None not in {row.send_at, row.submitted_at}
         return is_readable and _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_SLACK, row)
 
 
@@ -137,28 +141,28 @@ def _may_be_submitted_since(moment: DateTime, row: ScheduledMessage) -> bool:
 
 
 def reconcile(
-    targets: Mapping[int, ExpectedText],
+    expected: Mapping[int, ExpectedText],
     found: RowMatches,
     *,
     is_complete: bool,
     still_open: Collection[int],
     conflicts: Collection[ExpectedText],
 ) -> Reconciliation:
-    """Tell who is in the list and who is not. More rows than texts, or fewer, tell nothing.
+    """Tell who is in the list and who is not. Some rows, but not as many as texts, prove nothing.
 
-    :param targets: of those in doubt, by position.
-    :param is_whole: whether the list was proved to hold still while it was read.
-    :param still_open: the positions that the list still had to show when it had been read.
-    :param conflicts: targets that another request in doubt may have reached.
+    :param expected: the texts in doubt, by position.
+    :param is_complete: whether the reading is provably complete.
+    :param still_open: the positions that were not due when the reading ended.
+    :param conflicts: texts that another request in doubt may have scheduled, too.
     """
     wanted = defaultdict(list)
-    for position, target in targets.items():
-        wanted[target].append(position)
-    look = Reconciliation(is_complete=is_complete)
-    for target, positions in wanted.items():
-        rows = found.certain.get(target, [])
-        if len(rows) == len(positions) and target not in conflicts:
-            look.adopted.update(zip(positions, rows, strict=True))
-        elif not rows and target not in found.possible and is_complete:
-            look.absent += (position for position in positions if position in still_open)
-    return look
+    for position, text in expected.items():
+        wanted[text].append(position)
+    result = Reconciliation(is_complete=is_complete)
+    for text, positions in wanted.items():
+        rows = found.certain.get(text, [])
+        if len(rows) == len(positions) and text not in conflicts:
+            result.adopted.update(zip(positions, rows, strict=True))
+        elif not rows and text not in found.possible and is_complete:
+            result.absent += (position for position in positions if position in still_open)
+    return result

@@ -1,10 +1,10 @@
-"""Planning anew, as the list has changed since an earlier try of the same task.
+"""Replans a send whose list has changed since an earlier try of the same task.
 
-What that try claimed stays as it is, at its place. Each of its recipients is looked for in the list of today:
-by number, text and time, or by number and text, of several the one whose time is nearest. Behind the claimed
-requests come new ones, with all that is in the list and was not found. They leave out a number to which
-another text was claimed that is in the list no more, as that text may have changed; so does what sends again
-to those who were declined.
+Claimed requests keep their keys. Each of their recipients is matched with a recipient of the current list: by
+number, text and time, or else by number and text. Of several with the same text, the nearest time is taken.
+New requests follow the claimed ones, and hold the rest of the current list. A number is left out if an
+earlier try claimed another text to it that is no longer in the list: that text may have been edited. For the
+same reason such a number is not sent to again after it was declined.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Slot: TypeAlias = "tuple[RequestKey, int]"
 """A position in a claimed request."""
 
 _NOT_TOLD = (
-    "The list has changed since an earlier try, which did not write down whom it sent to, so that the rest "
-    'cannot be told. Nothing more was sent. Clear the task with on_clear="resend" to send to everybody in '
+    "The list has changed since an earlier try, which did not write down its recipients, so the rest is "
+    'unknown. Nothing more was sent. Clear the task with on_clear="resend" to send to everybody in '
     "the list, or start a new DAG run."
 )
 
 _NOBODY = Message("", (), None)
 _NO_NUMBER = Recipient("0")
-"""Stands for a recipient who is in the list no more, of whom only a hash is known."""
+"""Stands for a recipient who is no longer in the list. Only a hash of the number is known."""
 
 
 class ListedRecipient(NamedTuple):
-    """A recipient in the list: the how-manyth of which message, both from 0."""
+    """A recipient in the current list: the index of the message, and the index in it, from 0."""
 
     digest: RecipientDigest
     message: int
@@ -58,41 +58,41 @@ class ListedRecipient(NamedTuple):
 
 
 class ResentRecipient(NamedTuple):
-    """A recipient of an earlier round, whom a later one sends to."""
+    """A recipient of an earlier round to whom a later round sends again."""
 
     digest: RecipientDigest
     slot: Slot
 
 
 Candidate = TypeVar("Candidate", ListedRecipient, ResentRecipient)
-"""Who may be the one that a position holds."""
+"""A recipient who may be the one in a slot."""
 
 
 def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_held: bool) -> list[Plan]:
-    """Return the rounds that send the rest of a list, of which an earlier try has claimed a part.
+    """Return the rounds that send the rest of a list. An earlier try has claimed a part of it.
 
-    :param ledger: the batch is open in it, and taken over.
-    :param is_held: whether messages without a time are going to be given one.
-    :returns: a plan for each round that the ledger has, and the first; that one has the ``changes``.
-    :raises IdempotencyConflict: if the ledger does not tell whom a claimed request holds.
+    :param ledger: has the batch open, and has taken it over.
+    :param is_held: whether messages without a time will get one.
+    :returns: a plan for each round in the ledger, and at least one. The first has the ``changes``.
+    :raises IdempotencyConflict: if the ledger has not kept whom a claimed request holds.
     """
     unique, duplicates = without_duplicates(messages)
     claims = _Claims(ledger)
-    found = _CurrentList(claims, unique, ledger)
-    rest = list(split_into_requests(found.rest(), gateway, is_held=is_held))
-    requests = (*(found.request(key) for key in claims.keys_of(1)), *rest)
+    current = _CurrentList(claims, unique, ledger)
+    rest = list(split_into_requests(current.rest(), gateway, is_held=is_held))
+    requests = (*(current.request(key) for key in claims.keys_of(1)), *rest)
     first = Plan(
         requests,
         sum(request.size for request in requests),
         duplicates.count,
         is_held,
         tuple(duplicates.first),
-        found.changes(sum(request.size for request in rest)),
+        current.changes(sum(request.size for request in rest)),
     )
     rounds = [first]
     for round_, resend_plan in enumerate(claims.resend_plans, start=2):
         left = split_into_requests(merge_equal(claims.left(rounds, resend_plan)), gateway, is_held=is_held)
-        requests = (*(found.request(key) for key in claims.keys_of(round_)), *left)
+        requests = (*(current.request(key) for key in claims.keys_of(round_)), *left)
         rounds.append(Plan(requests, sum(request.size for request in requests), 0, is_held))
     return rounds
 
@@ -104,7 +104,7 @@ class _Claim:
 
 
 class _Claims:
-    """The claimed requests of a batch, and which of their recipients a later round holds again."""
+    """The claimed requests of a batch, and the recipients whom a later round has claimed again."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.resend_plans = ledger.rounds()
@@ -121,15 +121,15 @@ class _Claims:
         return [key for key in self._claims if key.round == round_]
 
     def digests(self, key: RequestKey) -> Sequence[RecipientDigest]:
-        """Return whom a request holds."""
+        """Return the recipients of a request, as digests."""
         return self._claims[key].digests
 
     def first_round(self) -> dict[Slot, RecipientDigest]:
-        """Return whom each position of the first round holds."""
+        """Return the recipient in each slot of the first round."""
         return dict(self._round(1))
 
     def origin(self, slot: Slot) -> Slot:
-        """Return where in the first round a recipient stood."""
+        """Return the slot of the first round in which a recipient was."""
         while slot in self._origins:
             slot = self._origins[slot]
         return slot
@@ -139,14 +139,14 @@ class _Claims:
         return slot in self._sent_again
 
     def was_texted(self, slot: Slot) -> bool:
-        """Tell whether the recipient was accepted, or may have been, in the last round that holds it."""
+        """Tell whether the last round with the recipient had them accepted, or may have."""
         while slot in self._sent_again:
             slot = self._sent_again[slot]
         key, position = slot
         return position not in self._claims[key].record.declined
 
     def left(self, rounds: Sequence[Plan], resend_plan: ResendPlan) -> Iterator[Message]:
-        """Yield messages to those of a round whom none of its requests has claimed yet."""
+        """Yield messages to the recipients of a round that no request of it has claimed yet."""
         for key, positions in sorted(resend_plan.items()):
             request = rounds[key.round - 1].requests[key.request - 1]
             yield from request.messages_to(p for p in positions if not self.is_sent_again((key, p)))
@@ -167,9 +167,9 @@ class _Claims:
             self._claims[key] = _Claim(record, digests)
 
     def _trace(self, round_: int, resend_plan: ResendPlan) -> None:
-        """Find out where the recipients of a round were before.
+        """Find the earlier slot of each recipient of a round.
 
-        They may stand in another order there: who was gone for a while comes behind the others.
+        The order may differ: a recipient who was gone for a while comes after the others.
         """
         candidates = defaultdict[str, list[ResentRecipient]](list)
         for key, positions in sorted(resend_plan.items()):
@@ -187,7 +187,7 @@ class _Claims:
 
 
 class _CurrentList:
-    """Which recipients of the list hold which positions of claimed requests."""
+    """Matches the recipients of the current list with the slots of claimed requests."""
 
     def __init__(self, claims: _Claims, messages: Sequence[Message], ledger: Ledger) -> None:
         self._claims = claims
@@ -206,20 +206,22 @@ class _CurrentList:
         self._changed = len(declined) + sum(len(self._candidates.pop(number, ())) for number in texted)
 
     def changes(self, added: int) -> ListChanges:
-        """Return the counts of what changed."""
+        """Return how the list has changed, in counts."""
         return ListChanges(len(self._entries), added, self._gone, self._changed)
 
     def rest(self) -> Iterator[Message]:
-        """Yield messages to those in the list that are to be sent to, in its order."""
+        """Yield messages to the recipients who are still to be sent to, in the order of the list."""
         entries = sorted(
             (e.message, e.recipient) for candidates in self._candidates.values() for e in candidates
         )
         for index, alike in groupby(entries, key=lambda entry: entry[0]):
             message = self._messages[index]
-            yield replace(message, recipients=Recipients(message.recipients[place] for _, place in alike))
+            yield replace(
+                message, recipients=Recipients(message.recipients[position] for _, position in alike)
+            )
 
     def request(self, key: RequestKey) -> Request:
-        """Return a claimed request, with those of its recipients who are in the list."""
+        """Return a claimed request with the recipients who are still in the list."""
         digests = self._claims.digests(key)
         slots = [(key, position) for position in range(len(digests))]
         entries = [self._entries.get(self._claims.origin(slot)) for slot in slots]
@@ -237,17 +239,14 @@ class _CurrentList:
     def _parts(
         self, entries: Iterable[ListedRecipient | None], digests: Iterable[RecipientDigest]
     ) -> Iterator[tuple[MessagePart, MessagePart]]:
-        """Yield neighbours of one message, with the time that was claimed and with the one of the list."""
+        """Yield slices of a message: with the time that was claimed, and with the current time."""
         pairs = zip(entries, digests, strict=True)
         for (index, send_at), alike in groupby(pairs, key=lambda pair: (_message(pair[0]), pair[1].send_at)):
             message = _NOBODY if index is None else self._messages[index]
             recipients = Recipients(self._recipient(entry) for entry, _ in alike)
-            current_parts = replace(message, recipients=recipients)
+            current = replace(message, recipients=recipients)
             end = len(recipients)
-            yield (
-                MessagePart(replace(current_parts, send_at=send_at), 0, end),
-                MessagePart(current_parts, 0, end),
-            )
+            yield MessagePart(replace(current, send_at=send_at), 0, end), MessagePart(current, 0, end)
 
     def _recipient(self, entry: ListedRecipient | None) -> Recipient:
         return _NO_NUMBER if entry is None else self._messages[entry.message].recipients[entry.recipient]
@@ -256,13 +255,11 @@ class _CurrentList:
 def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, list[ListedRecipient]]:
     entries = defaultdict[str, list[ListedRecipient]](list)
     for index, message in enumerate(messages):
-        text, send_at = (
-            ledger.short_hash(message.text),
-            message.send_at and message.send_at.in_timezone("UTC"),
-        )
-        for place, recipient in enumerate(message.recipients):
+        text = ledger.short_hash(message.text)
+        send_at = message.send_at and message.send_at.in_timezone("UTC")
+        for position, recipient in enumerate(message.recipients):
             digest = RecipientDigest(ledger.short_hash(recipient.number), text, send_at)
-            entries[digest.number].append(ListedRecipient(digest, index, place))
+            entries[digest.number].append(ListedRecipient(digest, index, position))
     return entries
 
 
@@ -273,7 +270,7 @@ def _message(entry: ListedRecipient | None) -> int | None:
 def _matched(
     held: Mapping[Slot, RecipientDigest], candidates: Mapping[str, list[Candidate]]
 ) -> dict[Slot, Candidate]:
-    """Find who is held at positions, by number, text and time, or the nearest time; take them out."""
+    """Match slots with candidates: by number, text and time, or by nearest time. Remove those."""
     found: dict[Slot, Candidate] = {}
     for choose in (_exact_match, _nearest_match):
         for slot, digest in held.items():
@@ -294,7 +291,7 @@ def _nearest_match(digest: RecipientDigest, some: list[Candidate]) -> Candidate 
 
 
 def _seconds_between(one: DateTime | None, other: DateTime | None) -> float:
-    """Return how far two times are apart; a text without one is nearest to another without one."""
+    """Return how far apart two times are. A text without a time is nearest to another without one."""
     if one is None or other is None:
         return 0.0 if one is other else float("inf")
     return abs((one - other).total_seconds())

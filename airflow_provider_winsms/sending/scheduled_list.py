@@ -1,4 +1,4 @@
-"""Reads the gateway's list of scheduled texts, and proves whether it was read whole."""
+"""Reads the gateway's list of scheduled texts, and tells whether the reading is provably complete."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _OVERLAP = 10  # every page shares a tenth of its rows with the next one
 
 
 def read_scheduled(execute: Execute, gateway: Gateway) -> tuple[list[ScheduledMessage], bool]:
-    """Read the list, and tell whether all that was in it throughout is in what was read.
+    """Read the list. Tell whether each row that stayed in the list was surely read.
 
-    Rows enter and leave while pages are read, so that a row can move from a page that is still to be read to
-    one that was read. Either of two proofs shows that none did; without one, the list is read again.
+    Rows enter and leave while pages are read. So a row can move from an unread page to a page that was read
+    before. Either of two proofs shows that no row did. Without a proof the list is read again.
     """
     pages: list[Page[ScheduledMessage]] = []
     is_complete = False
@@ -29,7 +29,7 @@ def read_scheduled(execute: Execute, gateway: Gateway) -> tuple[list[ScheduledMe
         reading = _read_once(execute, gateway)
         pages += reading
         if any(page.unreadable for page in pages):
-            # Without an id it may be anybody's, and a gateway need not count it in its total.
+            # A row without an id may be any text, and a gateway need not count it in its total.
             break
         is_complete = _overlap(reading[1:], gateway.limits.page_rows) or _is_snapshot(pages)
         if is_complete:
@@ -38,10 +38,10 @@ def read_scheduled(execute: Execute, gateway: Gateway) -> tuple[list[ScheduledMe
 
 
 def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage]]:
-    """Return the first page, and, of a list that has more, all pages from its end to its beginning.
+    """Return the first page. If the list has more, add all pages from its end to its beginning.
 
-    Where the gateway states more rows than it lists, pages bring nothing new. A reading that stops at such
-    pages does not reach the beginning, and proves nothing.
+    If the gateway states more rows than it lists, pages bring nothing new. A reading that stops at such pages
+    does not reach the beginning, and proves nothing.
     """
     size = gateway.limits.page_rows
     first = execute(gateway.scheduled(0, size))
@@ -60,11 +60,11 @@ def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage
 
 
 def _is_snapshot(pages: Sequence[Page[ScheduledMessage]]) -> bool:
-    """Tell whether, when one of the pages was read, the ids known to be in the list were all that it had.
+    """Tell whether the known ids were the whole list at the moment when some page was read.
 
-    An id is in the list from the page where it was first read until the page where it was last read, as no
-    id comes back that has left. The total of a page counts what is in the list at its moment. Where both
-    numbers are the same, nothing else was in the list, in whatever order it is.
+    No id that has left comes back. So an id is in the list from the first page that has it to the last one.
+    The total of a page counts the rows of the list at that moment. If both numbers agree, nothing else was in
+    the list, whatever its order.
     """
     first: dict[MessageId, int] = {}
     last: dict[MessageId, int] = {}
@@ -80,11 +80,11 @@ def _is_snapshot(pages: Sequence[Page[ScheduledMessage]]) -> bool:
 
 
 def _overlap(pages: Sequence[Page[ScheduledMessage]], size: int) -> bool:
-    """Tell whether pages, read from the end of the list to its beginning, leave no gap between them.
+    """Tell whether pages overlap, so that no row can hide between them. They are read from end to beginning.
 
-    Each shares a row with the one before it. Rows that stay keep their order, so that what stands between a
-    shared row and the end of the list was read already, and what stands before it is on this page or on
-    those that follow. That the list has an order is seen by the ids, which ascend or descend.
+    Each page shares a row with the page before it. Rows that stay keep their order. So all rows between a
+    shared row and the end of the list were read already, and all rows before it are on this page or on the
+    next ones. Ids that ascend or descend show that the list has an order.
     """
     if not pages or pages[-1].offset or not all(_is_full(page, size) for page in pages):
         return False

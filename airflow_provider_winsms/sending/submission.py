@@ -1,11 +1,12 @@
-"""Submitting a plan: every request remembered before it leaves, none of them submitted twice.
+"""Submits a plan. Every request is claimed before it leaves, and none is submitted twice.
 
-Pure logic over a gateway, a ledger, a clock and a way to carry calls; it knows neither Airflow nor HTTP.
+Pure logic over a gateway, a ledger, a clock and a function that executes calls. It knows neither Airflow nor
+HTTP.
 
-A request is claimed in the ledger, submitted, and its receipts are recorded, before the next one. What a
-lost answer leaves in doubt is decided by the guarantee: it stays unknown, or is looked up in the gateway's
-list of scheduled texts, or is taken not to have been accepted. What is to be sent again makes a further
-round, of requests of its own, so that no request is submitted twice.
+Each request is claimed in the ledger, submitted, and its receipts are recorded before the next one begins.
+The guarantee decides about recipients in doubt after a lost answer: they stay unknown, or are looked up in
+the gateway's list of scheduled texts, or count as not accepted. Texts to be sent again form a new round with
+requests of its own, so that no request is submitted twice.
 """
 
 from __future__ import annotations
@@ -57,31 +58,39 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.policy import Policy
 
 FIRST_REQUEST = RequestKey(1, 1)
-"""Requests are claimed in order: where this one was not, nothing was submitted."""
+"""Requests are claimed in order. If this one was not claimed, nothing was submitted."""
 
-_STATUS_DELAY = timedelta(minutes=10)
+_STATUS_DELAY = timedelta(minutes=10)  # until a text that has gone out surely has a status
+
 ROUNDS_PER_TRY = 3
-"""How often one try submits what did not reach the gateway."""
+"""How often one try submits texts that did not reach the gateway."""
 
 LOST_IN_A_ROW = 2
-"""After so many lost answers nothing more is submitted that could become unknown."""
+"""After this many lost answers in a row, nothing more is submitted."""
 
 LOOKUP_TIMEOUT = timedelta(hours=1)
-"""So long after a request cannot arrive any more, a list that proves nothing is read again."""
+"""How long after the last possible arrival of a request a list that proves nothing is read again."""
 
-_LOOKUP_PAUSES = (1, 2, 4, 8, 15)  # seconds between looks while a request may arrive; the last one repeats
+_LOOKUP_PAUSES = (
+    1,
+    2,
+    4,
+    8,
+    15,
+)  # seconds between readings while the request may arrive; the last one repeats
 _LATE_LOOKUP_PAUSES = (*(15,) * 10, 30, 60, 120, 300)  # and afterwards
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 
 
 class Submission:
-    """Submits a plan, through whatever happens, as often as it takes over several tries.
+    """Submits a plan, over several tries if need be.
 
-    :param rounds: what is planned: the first round, and those later ones that are planned already.
-    :param process: names this process among those that may send the same.
-    :param is_resumed: whether the ledger may hold records of the batch.
-    :param check_clocks: called once, before anything is submitted or decided of a held send; what it raises
-        prevents that.
+    :param rounds: the plans: the first round, and the later rounds that are planned already.
+    :param process: identifies this process among all that may send the batch.
+    :param is_resumed: whether the ledger may have records of the batch.
+    :param cancels_on_stop: whether ``stop`` cancels accepted texts that are not due yet.
+    :param check_clocks: called once, before a held send submits or decides anything. An error that it raises
+        prevents both.
     """
 
     def __init__(
@@ -125,18 +134,18 @@ class Submission:
         self._processed: list[tuple[RequestKey, Request]] = []
 
     def run(self) -> None:
-        """Submit what was not, and decide what is in doubt, in order; ``outcome`` grows as it goes on.
+        """Submit open requests, and decide about recipients in doubt, in order. ``outcome`` keeps count.
 
-        After an account-level rejection nothing more is submitted, as every further recipient would be
-        declined too; nor after ``LOST_IN_A_ROW`` answers that were lost one after the other.
+        An account-level rejection ends the submission, since every further recipient would be declined too.
+        So do ``LOST_IN_A_ROW`` lost answers in a row. After all errors except the last two, a later try
+        resumes where this one stopped.
 
-        :raises GatewayUnavailable: like all errors below, but for the last two, it leaves a ledger from which
-            a later try goes on where this one stopped.
-        :raises LedgerUnavailable: nothing leaves without a claim.
-        :raises ClocksDiffer: a held send could not tell by the clocks what became of a request.
-        :raises ClaimLost: another process has the request, or the batch was superseded.
-        :raises SendStopped: ``stop`` was called.
-        :raises IdempotencyConflict: the ledger has a request of another size.
+        :raises GatewayUnavailable: if a later try is needed.
+        :raises LedgerUnavailable: if a claim cannot be written. No request leaves without a claim.
+        :raises ClocksDiffer: if clocks differ so that a held send could not be looked up.
+        :raises ClaimLost: if another process has the request, or the batch was superseded.
+        :raises SendStopped: if ``stop`` was called.
+        :raises IdempotencyConflict: if the ledger has a request of another size.
         :raises InvalidMessage: if the time of texts that are still to be submitted has passed.
         """
         self._is_running = True
@@ -148,9 +157,9 @@ class Submission:
             self._is_running = False
 
     def stop(self) -> None:
-        """Have nothing more submitted, and cancel what still can be, if that was asked for.
+        """Submit nothing more. With ``cancels_on_stop``, cancel accepted texts that are not due yet.
 
-        Called on the thread of ``run``: in its middle, which then ends soon, or after it was interrupted.
+        Called on the thread of ``run``: while it runs, so that it ends soon, or after it was interrupted.
         """
         self._is_stopped = True
         if self._is_running or not self._cancels_on_stop:
@@ -158,7 +167,7 @@ class Submission:
         try:
             self._cancel_accepted()
         except SmsError as error:
-            self._log.warning("What is not due yet could not all be cancelled: %s", error)
+            self._log.warning("Not all texts that are not due yet could be cancelled: %s", error)
 
     def _run(self) -> None:
         self._resend_plans = self._ledger.rounds() if self._is_resumed else []
@@ -176,7 +185,7 @@ class Submission:
             unreceived += self._was_unreceived
 
     def _resend_plan_of(self, round_: int, unreceived: int) -> ResendPlan:
-        """Return whom a round sends to: as the ledger has it, or whoever is left from the rounds before.
+        """Return whom a round sends to: as the ledger has it, or the recipients left from earlier rounds.
 
         :param unreceived: how many rounds of this try had texts that did not reach the gateway.
         """
@@ -221,7 +230,7 @@ class Submission:
         raise GatewayUnavailable(msg)
 
     def _run_request(self, key: RequestKey, request: Request) -> RequestRecord:
-        """Return all there is to know of a request, which is submitted if nobody did."""
+        """Return the record of a request. Submit it first, if no process has claimed it."""
         record = self._ledger.find(key) if self._is_resumed else None
         if record is not None and record.size != request.size:
             msg = (
@@ -277,7 +286,7 @@ class Submission:
         return record
 
     def _send(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
-        """Submit a request that was claimed, and record its answer. One that cannot be out is given back."""
+        """Submit a claimed request, and record its answer. Release the claim if the request never left."""
         is_out = False
 
         @contextmanager
@@ -316,18 +325,18 @@ class Submission:
         self._record(key, record, {p: r for p, r in enumerate(receipts) if r.is_known})
 
     def _check_gateway_answers(self) -> None:
-        """Ask for what costs nothing, before a request that could be lost as the last one was."""
+        """Make a call that costs nothing, before another request could be lost like the last one."""
         with suppress(UnsupportedCapability):
             self._execute(self._gateway.balance())
 
     def _check_claim(self, key: RequestKey, record: RequestRecord) -> None:
-        """Claim anew what had to wait before it could leave; another process may have given it up."""
+        """Renew a claim that had to wait. Another process may have given the request up meanwhile."""
         now = self._clock.now()
         if now - record.claimed_at < CLAIM_LIFETIME:
             return
         if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
-            # It would be due before a lost answer could be looked up; a later try holds it anew.
-            msg = "The request had to wait too long to be held as it should. A later try submits it."
+            # It would be due before a lost answer could be looked up. A later try sets a new time.
+            msg = "The request had to wait too long: its texts are due too soon. A later try submits it."
             raise ClaimLost(msg)
         self._ledger.renew(key, record, now)
         record.claimed_at = now
@@ -342,7 +351,7 @@ class Submission:
             raise InvalidMessage(msg)
 
     def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Take receipts in and write them down. The ids are logged if even a repeat of that fails."""
+        """Record receipts. If that fails even when repeated, log the ids."""
         record.apply(news)
         try:
             self._record_with_retries(key, record, news)
@@ -364,10 +373,10 @@ class Submission:
             self._clock.sleep(pause)
         self._ledger.record(key, record, news)
 
-    # What is in doubt.
+    # Recipients in doubt.
 
     def _resolve(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
-        """Decide about those in doubt, as far as it can be decided."""
+        """Decide about the recipients in doubt, as far as possible."""
         guarantee = self._policy.guarantee
         if expected_texts(request.messages(record.send_at)):
             self._look_up(key, request, record)
@@ -379,7 +388,7 @@ class Submission:
     def _resend_in_doubt(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         while record.in_doubt:
             self._log.warning(
-                "Request %d: %s in doubt; taken not to have been accepted, and submitted again.",
+                "Request %d: %s in doubt. They count as not accepted, and are submitted again.",
                 key.request,
                 pluralize(len(record.in_doubt), "recipient"),
             )
@@ -387,7 +396,7 @@ class Submission:
                 self._wait_for_other(key, record)
 
     def _wait_for_other(self, key: RequestKey, record: RequestRecord) -> None:
-        """Wait until another process, which may be at it, records the answer, or cannot get one any more."""
+        """Wait until another process records the answer, or cannot receive one any more."""
         until = record.claimed_at + self._policy.in_flight
         if self._clock.now() < until:
             self._log.info(
@@ -401,7 +410,7 @@ class Submission:
             self._refresh(key, record)
 
     def _refresh(self, key: RequestKey, record: RequestRecord) -> None:
-        """Take over what another process wrote meanwhile: a retry does not wait until its elder is dead."""
+        """Read again what another process may have written: an earlier try may still run beside a retry."""
         fresh = self._ledger.find(key)
         if fresh is None:
             raise _claim_released(key)
@@ -409,29 +418,29 @@ class Submission:
         record.claimed_at = fresh.claimed_at
 
     def _look_up(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
-        """Look for held texts in the gateway's list, until all are found or cannot be there any more.
+        """Look up held texts in the gateway's list, until all are found or proved absent.
 
-        A list that does not prove who is absent leaves them in doubt, after ``LOOKUP_TIMEOUT``.
+        If the list proves nothing until ``LOOKUP_TIMEOUT``, they stay in doubt.
         """
-        targets = {
-            position: target
-            for position, target in expected_texts(request.messages(record.send_at)).items()
+        expected = {
+            position: text
+            for position, text in expected_texts(request.messages(record.send_at)).items()
             if position not in request.gone
         }
         pauses, later_pauses = iter(_LOOKUP_PAUSES), iter(_LATE_LOOKUP_PAUSES)
         while True:
             self._refresh(key, record)
             began, proven_at = self._clock.now(), record.claimed_at + self._policy.in_flight
-            open_targets = not_due(record, targets, began)
-            if not open_targets:
+            open_texts = not_due(record, expected, began)
+            if not open_texts:
                 self._log_due(key, record)
                 return
-            look = self._reconcile(key, record, open_targets)
-            if look.adopted:
-                self._adopt(key, record, look.adopted)
-            if began >= proven_at and look.absent:
-                self._conclude_absence(key, request, record, look.absent)
-            is_last = began >= proven_at and (look.is_complete or began >= proven_at + LOOKUP_TIMEOUT)
+            result = self._reconcile(key, record, open_texts)
+            if result.adopted:
+                self._adopt(key, record, result.adopted)
+            if began >= proven_at and result.absent:
+                self._conclude_absence(key, request, record, result.absent)
+            is_last = began >= proven_at and (result.is_complete or began >= proven_at + LOOKUP_TIMEOUT)
             if not record.in_doubt or is_last:
                 return
             left = (proven_at - self._clock.now()).total_seconds()
@@ -442,27 +451,27 @@ class Submission:
             self._sleep(pause if is_proven else min(pause, left))
 
     def _reconcile(
-        self, key: RequestKey, record: RequestRecord, targets: Mapping[int, ExpectedText]
+        self, key: RequestKey, record: RequestRecord, expected: Mapping[int, ExpectedText]
     ) -> Reconciliation:
-        """Compare recipients with the list, but for what is known to be of others."""
+        """Reconcile texts with the list, without the rows that belong to other recipients."""
         try:
             rows, is_complete = read_scheduled(self._execute, self._gateway)
         except GatewayUnavailable as error:
             self._log.warning("The list of scheduled texts could not be read: %s", error)
             return Reconciliation(is_complete=False)
-        expected = RowMatcher(targets.values(), record.claimed_at)
-        candidates = [row for row in rows if expected.candidates(row)]
+        matcher = RowMatcher(expected.values(), record.claimed_at)
+        candidates = [row for row in rows if matcher.candidates(row)]
         taken = self._ledger.known_ids(candidates)
-        found = expected.match(row for row in candidates if row.message_id not in taken)
+        found = matcher.match(row for row in candidates if row.message_id not in taken)
         conflicts = self._conflicts(key, found.certain)
-        # Reading took time: what became due meanwhile may have left the list.
-        still_open = not_due(record, targets, self._clock.now())
-        return reconcile(targets, found, is_complete=is_complete, still_open=still_open, conflicts=conflicts)
+        # Reading took time: texts that became due meanwhile may have left the list.
+        still_open = not_due(record, expected, self._clock.now())
+        return reconcile(expected, found, is_complete=is_complete, still_open=still_open, conflicts=conflicts)
 
-    def _conflicts(self, key: RequestKey, targets: Iterable[ExpectedText]) -> set[ExpectedText]:
-        """Return those targets that another request in doubt may have reached, too."""
+    def _conflicts(self, key: RequestKey, expected: Iterable[ExpectedText]) -> set[ExpectedText]:
+        """Return the texts that another request in doubt may have scheduled, too."""
         numbers = defaultdict(set)
-        for number, send_at in targets:
+        for number, send_at in expected:
             numbers[send_at].add(number)
         return {
             ExpectedText(number, send_at)
@@ -473,15 +482,16 @@ class Submission:
     def _log_due(self, key: RequestKey, record: RequestRecord) -> None:
         if record.in_doubt:
             self._log.warning(
-                "Request %d: %s in doubt, due or never held, so the list of scheduled texts proves nothing.",
+                "Request %d: %s in doubt. Their texts are due or not scheduled, so "
+                "the list of scheduled texts proves nothing.",
                 key.request,
                 pluralize(len(record.in_doubt), "recipient"),
             )
 
     def _adopt(self, key: RequestKey, record: RequestRecord, rows: Mapping[int, ScheduledMessage]) -> None:
         self._log.info(
-            "Request %d: its answer was lost, and %s of %d in doubt stand in the list of scheduled texts "
-            "with their number, minute and time of submission: accepted.",
+            "Request %d: its answer was lost. The list of scheduled texts has %s of %d in doubt, with their "
+            "number, minute and time of submission: accepted.",
             key.request,
             pluralize(len(rows), "recipient"),
             len(record.in_doubt),
@@ -509,8 +519,8 @@ class Submission:
             self._refresh(key, record)
             return
         self._log.info(
-            "Request %d: its answer was lost, and %s in doubt are not in the list of scheduled texts, %.0f "
-            "seconds after it was claimed, when it cannot reach the gateway any more: not accepted%s.",
+            "Request %d: its answer was lost. The list of scheduled texts lacks %s in doubt, %.0f seconds "
+            "after the claim, when the request cannot reach the gateway any more: not accepted%s.",
             key.request,
             pluralize(len(positions), "recipient"),
             (self._clock.now() - record.claimed_at).total_seconds(),
@@ -520,7 +530,7 @@ class Submission:
     def _mark_not_received(
         self, key: RequestKey, request: Request, record: RequestRecord, positions: Sequence[int]
     ) -> bool:
-        """Have recipients sent to again, unless the process that claimed their request is still at it."""
+        """Mark recipients to be sent to again, unless the owner of the claim still works on the request."""
         recipients = [recipient for part in request.parts for recipient in part.recipients]
         news = {p: Receipt.declined(RejectReason.NOT_RECEIVED, recipients[p].number) for p in positions}
         if not self._ledger.mark_not_received(key, record, news):
@@ -530,13 +540,13 @@ class Submission:
         return True
 
     def _sleep(self, seconds: float) -> None:
-        """Wait, and notice within a second that the task is being killed."""
+        """Sleep. A kill of the task ends the sleep within a second."""
         until = self._clock.now() + timedelta(seconds=seconds)
         while (left := (until - self._clock.now()).total_seconds()) > 0:
             self._raise_if_stopped()
             self._clock.sleep(min(1.0, left))
 
-    # What is taken back.
+    # Cancelling accepted texts.
 
     def _raise_if_stopped(self) -> None:
         if not self._is_stopped:
@@ -547,7 +557,7 @@ class Submission:
         raise SendStopped(msg)
 
     def _cancel_accepted(self) -> None:
-        """Cancel what was accepted and is not due yet."""
+        """Cancel accepted texts that are not due yet."""
         while self._processed:
             key, request = self._processed.pop()
             record = self._ledger.find(key)
@@ -556,17 +566,17 @@ class Submission:
 
     def _cancel_request(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
         now = self._clock.now()
-        targets = expected_texts(request.messages(record.send_at))
+        expected = expected_texts(request.messages(record.send_at))
         ids = [
             record.ids[position]
             for position in sorted(record.ids.keys() - record.cancelled_on_purpose)
-            if position in targets and targets[position].send_at > now
+            if position in expected and expected[position].send_at > now
         ]
         if not ids:
             return
         record.cancelling_at = now
         self._ledger.mark_cancelling(key, record)
-        # Not repeated: of a second answer nobody could tell who cancelled what.
+        # Not repeated: the answer to a repeat could not tell who cancelled which text.
         call = replace(self._gateway.cancel(ids), is_repeatable=False)
         answers: Answers[Cancellation] = Answers()
         try:
@@ -579,20 +589,21 @@ class Submission:
             self._finish_cancellation(key, request, record)
 
     def _finish_cancellation(self, key: RequestKey, request: Request, record: RequestRecord) -> None:
-        """Find out what a kill cancelled unrecorded; the request for that may still be under way.
+        """Find out which texts a kill cancelled without a record. That request may still be under way.
 
-        What is neither scheduled nor has a status was cancelled: what has gone out has one, for 90 days.
+        A text that is neither scheduled nor has a status was cancelled. A text that has gone out has a status
+        for 90 days.
         """
         began = record.cancelling_at or self._clock.now()
         while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
             self._clock.sleep(min(1.0, left))
         rows, is_complete = read_scheduled(self._execute, self._gateway)
-        targets = expected_texts(request.messages(record.send_at))
+        expected = expected_texts(request.messages(record.send_at))
         waiting = {row.message_id for row in rows}
         gone = {
-            message_id: targets[position].send_at
+            message_id: expected[position].send_at
             for position, message_id in record.ids.items()
-            if position in targets
+            if position in expected
             and position not in record.cancelled_on_purpose
             and message_id not in waiting
         }
@@ -605,7 +616,9 @@ class Submission:
         if not (is_complete and is_answered) or any(
             gone[i] - DUE_MARGIN <= now < gone[i] + _STATUS_DELAY for i in unknown
         ):
-            msg = f"What was cancelled of request {key.request} cannot be told yet. A later try asks again."
+            msg = (
+                f"It is unknown which texts of request {key.request} were cancelled. A later try asks again."
+            )
             raise GatewayUnavailable(msg)
         self._record_cancelled(key, record, {i for i in unknown if now < gone[i] + STATUS_RETENTION})
 
@@ -623,4 +636,4 @@ class Submission:
 
 
 def _claim_released(key: RequestKey) -> ClaimLost:
-    return ClaimLost(f"Request {key.request} was given back by the process that had claimed it. Try again.")
+    return ClaimLost(f"The process that had claimed request {key.request} released it. Try again.")

@@ -66,7 +66,7 @@ def test_a_lost_answer_is_looked_up_and_what_was_accepted_is_adopted(
     assert runner.result["message_ids"] == [row["apiMessageId"] for row in world.live]
     assert Decimal(runner.result["cost"]) == world.spent == 2
     said = capsys.readouterr().out
-    assert "2 recipients of 2 in doubt stand in the list of scheduled texts" in said
+    assert "The list of scheduled texts has 2 recipients of 2 in doubt" in said
     assert "with their number, minute and time of submission: accepted" in said
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_in_the_list_by_the_time_it_must_be_is_submitted_again(
     assert runner.result["rejected"] == {}
     assert Decimal(runner.result["cost"]) == world.spent == 2
     said = capsys.readouterr().out
-    assert "2 recipients in doubt are not in the list of scheduled texts" in said
+    assert "The list of scheduled texts lacks 2 recipients in doubt" in said
     assert "not accepted, and submitted again" in said
 
 

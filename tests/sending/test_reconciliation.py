@@ -161,15 +161,15 @@ def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]
 
 
 def fate_of(
-    *rows: dict[str, Any], targets: dict[int, ExpectedText] | None = None, claimed: DateTime = CLAIMED
+    *rows: dict[str, Any], expected: dict[int, ExpectedText] | None = None, claimed: DateTime = CLAIMED
 ) -> str:
     """Return what a look concludes of the first recipient."""
     answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
     listed, is_complete = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
-    targets = targets or {0: ExpectedText(ANN, DUE)}
-    found = RowMatcher(targets.values(), claimed).match(listed)
-    look = reconcile(targets, found, is_complete=is_complete, still_open=targets, conflicts=())
-    return "accepted" if 0 in look.adopted else "absent" if 0 in look.absent else "in doubt"
+    expected = expected or {0: ExpectedText(ANN, DUE)}
+    found = RowMatcher(expected.values(), claimed).match(listed)
+    result = reconcile(expected, found, is_complete=is_complete, still_open=expected, conflicts=())
+    return "accepted" if 0 in result.adopted else "absent" if 0 in result.absent else "in doubt"
 
 
 def without(field: str) -> dict[str, Any]:
@@ -251,9 +251,9 @@ def test_a_row_of_the_hour_that_comes_twice_may_be_due_at_either_instant(minute:
 
 
 def test_a_row_of_that_hour_is_nobodys_for_sure_who_has_a_text_at_both_instants() -> None:
-    targets = {ExpectedText(ANN, BEGIN), ExpectedText(ANN, BEGIN.add(hours=1))}
-    found = RowMatcher(targets, pendulum.datetime(2026, 10, 24, 10)).match([row_in_berlin("202610250200")])
-    assert (dict(found.certain), found.possible) == ({}, targets)
+    expected = {ExpectedText(ANN, BEGIN), ExpectedText(ANN, BEGIN.add(hours=1))}
+    found = RowMatcher(expected, pendulum.datetime(2026, 10, 24, 10)).match([row_in_berlin("202610250200")])
+    assert (dict(found.certain), found.possible) == ({}, expected)
 
 
 @pytest.mark.parametrize("hour", [0, 1], ids=["the first time", "the second time"])
