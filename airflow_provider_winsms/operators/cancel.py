@@ -151,7 +151,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             pluralize(len(ids), "scheduled text"),
             outcome.cancelled_before,
             credits_text(outcome.refund),
-            f", and those for {pluralize(outcome.refund_unknown, 'text')} whose answer was lost"
+            f", without the unknown refund of {pluralize(outcome.refund_unknown, 'text')}"
             if outcome.refund_unknown
             else "",
         )

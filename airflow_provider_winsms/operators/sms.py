@@ -1,4 +1,4 @@
-"""Operators that send texts and cancel scheduled ones, through whichever gateway the connection names."""
+"""Operators that send texts. The operators that cancel and refresh can be imported from here, too."""
 
 from __future__ import annotations
 
@@ -95,16 +95,16 @@ __all__ = [
 ]
 
 UNKNOWN_SHOWN = 10
-"""How many requests with unknown recipients an error names; the counts are of all."""
+"""How many requests with unknown recipients an error lists. The counts include all."""
 
 PARTIAL_RESULT_KEY = "partial_result"
-"""The XCom key under which a send that fails leaves what it had sent by then."""
+"""The XCom key of the result so far of a send that fails."""
 
 _ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
-"""A number of segments as a template or a data frame may spell it."""
+"""A number of segments, as a template or a data frame may write it."""
 
 _MAX_SLEEP = 1.0
-"""Seconds of sleep in which a task does not notice that it is killed."""
+"""The longest sleep in seconds, so that a task notices soon that it is killed."""
 
 
 GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
@@ -155,9 +155,9 @@ def _check_messages(name: str, messages: object) -> None:
 
 
 class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
-    """What sending one text and sending many have in common.
+    """The common part of sending one text and sending many.
 
-    Both name all parameters in their own constructors, so that a type checker finds a wrong value.
+    Both subclasses list all parameters in their constructors, so that a type checker finds a wrong value.
     """
 
     ui_color = "#d5f0e3"
@@ -188,7 +188,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     }
     clock: ClassVar[Clock] = SYSTEM_CLOCK
     _rejects: RejectedRecipients
-    """Those whom this try leaves out; a composer is given them."""
+    """The recipients whom this try leaves out."""
 
     def __init__(
         self,
@@ -244,19 +244,19 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self._is_killed = False
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send, and return what became of it, in counts; first wait for delivery, if that is asked for."""
+        """Send, wait for delivery if asked to, and return the outcome in counts."""
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             self.unseal()
             hook = self.hook_of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
                 sent, planned = self._send(hook, ledger, context)
-            # Nothing can be taken back any more: the ledger is closed, and a kill must not fail the wait.
+            # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._submission = None
             return self._wait_for_delivery(hook, sent, planned, context) if self.wait_for_delivery else sent
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
-        """Judge the delivery that the trigger found, of texts that were sent before the task deferred."""
+        """Return the result of the send and the delivery that the trigger found, or fail."""
         from airflow_provider_winsms.delivery.events import read_delivery_event
         from airflow_provider_winsms.utils.delivery_wait import xcom_of
 
@@ -264,19 +264,19 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             outcome, timed_out, trouble = read_delivery_event(event)
             sent: dict[str, Any] | None = XCom.get_one(**xcom_of(context, PARTIAL_RESULT_KEY))
             if sent is None:
-                self.log.warning("The XCom %s with what was sent is gone.", PARTIAL_RESULT_KEY)
+                self.log.warning("The XCom %s with the result of the send is gone.", PARTIAL_RESULT_KEY)
                 sent = {}
             return {**sent, "delivery": self._judge_delivery(outcome, timed_out=timed_out, trouble=trouble)}
 
     def on_kill(self) -> None:
-        """Submit nothing more; with ``cancel_on_kill``, cancel what is not due yet. A wait ends, no more."""
+        """Submit nothing more, and end a wait. With ``cancel_on_kill``, cancel texts that are not due yet."""
         self._is_killed = True
         if self._submission is not None:
             self._submission.stop()
 
     @staticmethod
     def hook_of(sms_conn_id: str, /) -> SmsHook:
-        """Return the hook of the gateway that the connection names; like ``clock`` a seam for tests."""
+        """Return the hook of the connection's gateway. Like ``clock``, a seam for tests."""
         return SmsHook.of(sms_conn_id)
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
@@ -321,7 +321,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return {"batch": batch.id, **outcome.summary()}, planned
 
     def _check_clocks(self, hook: SmsHook, ledger: Ledger) -> None:
-        """Refuse where the clocks are known to differ that a held send relies on."""
+        """Refuse a held send if the clocks that it relies on are known to differ."""
         from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE
 
         gateway, store = hook.read_clock(self.clock.now), ledger.read_clock()
@@ -329,12 +329,12 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             if reading is not None:
                 check_agreement(reading, tolerance)
         if gateway is None:
-            self.log.debug("The answers of %s do not tell its time: its clock is trusted.", hook.gateway.name)
+            self.log.debug("The answers of %s have no time: its clock is trusted.", hook.gateway.name)
 
     def _wait_for_delivery(
         self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context
     ) -> dict[str, Any]:
-        """Wait for delivery, here or in the triggerer. What was sent is left in an XCom before."""
+        """Leave the result of the send in an XCom, then wait for delivery, here or in the triggerer."""
         from airflow_provider_winsms.utils.delivery_wait import WorkerWait
 
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
@@ -351,15 +351,17 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return {**sent, "delivery": delivery}
 
     def _sleep(self, pause: float) -> None:
-        """Sleep for seconds, unless the task is killed.
+        """Sleep for some seconds.
 
-        :raises SendStopped: if it is.
+        :raises SendStopped: if the task is killed.
         """
         while pause > 0 and not self._is_killed:
             self.clock.sleep(min(pause, _MAX_SLEEP))
             pause -= _MAX_SLEEP
         if self._is_killed:
-            msg = "The task is being killed while it waits. What was sent stays sent; a later try waits anew."
+            msg = (
+                "The task is being killed while it waits. All sent texts stay sent. A later try waits again."
+            )
             raise SendStopped(msg)
 
     def _defer(self, wait: WorkerWait, context: Context) -> NoReturn:
@@ -373,7 +375,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         )
 
     def _due_range(self, planned: Plan) -> tuple[float, float]:
-        """Return when the first and the last of the texts are due to leave."""
+        """Return when the first and the last text are due."""
         now = self.clock.now()
         held = now + self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else now
         times = {part.message.send_at or held for request in planned.requests for part in request.parts}
@@ -410,9 +412,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     def _plan(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
     ) -> tuple[list[Plan], Batch, Batch | None]:
-        """Return the rounds, their batch, and the batch to go on with, if there is one.
+        """Return the rounds, their batch, and the batch to resume, if there is one.
 
-        A batch under which nothing was submitted, as the key or the text was wrong at first, is begun anew.
+        If nothing of a batch was submitted, because its key or text was wrong, a new batch replaces it.
         """
         from airflow_provider_winsms.sending.plan import plan
         from airflow_provider_winsms.sending.submission import FIRST_REQUEST
@@ -436,8 +438,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
     def _resume(
         self, hook: SmsHook, ledger: Ledger, policy: Policy, resumed: Batch, context: Context
     ) -> tuple[list[Plan], Batch, Batch]:
-        """Return the rounds of a batch of which requests were claimed, and the batch, as it is sent now."""
-        # Cut as it was at first: records know requests by their place.
+        """Return the rounds of a batch with claimed requests, and the batch as it is sent now."""
+        # Split as in the first try: records identify requests by their keys.
         from airflow_provider_winsms.sending.plan import has_room_for_times, plan
         from airflow_provider_winsms.sending.replan import replan
 
@@ -454,8 +456,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             ledger.revise(resumed.digest)
         if policy.is_held and not has_room_for_times(rounds[0]):
             msg = (
-                f'The batch was begun with guarantee="{resumed.guarantee}", and its requests have no '
-                "room for a time. Go on with that."
+                f'The batch was opened with guarantee="{resumed.guarantee}", and its requests have no room '
+                "for a time. Keep that guarantee."
             )
             raise InvalidMessage(msg)
         return rounds, wanted, resumed
@@ -469,14 +471,14 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise
 
     def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
-        """Tell whether a list that has changed is sent on with. One of another task never is."""
+        """Tell whether a changed list may be sent under the batch. One of another task never is."""
         return self._may_change(context) and resumed.sender.is_same_task(_sender(self, context))
 
     def _may_change(self, context: Context) -> bool:
         """Tell whether a later try may send another list.
 
-        By default it may where what is sent is found out as the task runs. In a mapped task it may not: its
-        index may stand for other people by then, to whom another index has sent.
+        By default it may if the content is computed as the task runs. In a mapped task it may not: the index
+        may stand for other recipients by then, to whom another index has sent.
         """
         if self.on_changed is not None:
             return self.on_changed == "send_the_rest"
@@ -488,7 +490,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
-        """Open the ledger: tables if there is a connection for them, else Airflow's task state store."""
+        """Open the ledger: tables if ``ledger_conn_id`` is given, or else Airflow's task state store."""
         from airflow_provider_winsms.ledger.task_state import TaskStateLedger
         from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
         from airflow_provider_winsms.utils.task_store import AirflowTaskStore
@@ -523,7 +525,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return self.idempotency_key
 
     def check_together(self, known: Collection[str]) -> None:
-        """Refuse what needs tables where there are none."""
+        """Refuse parameters that need tables, if there are none."""
         if self.ledger_conn_id is not None or not {"idempotency_key", "ledger_conn_id"} <= set(known):
             return
         given = {
@@ -533,8 +535,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         }
         if names := [name for name, is_given in given.items() if is_given]:
             msg = (
-                f"{', '.join(names)} need `ledger_conn_id`: without it, what was sent is remembered by the "
-                "task instance alone, under its own name, in ids and digests."
+                f"{', '.join(names)} need `ledger_conn_id`: without it, the record of a send belongs to the "
+                "task instance alone, and has only ids and digests."
             )
             raise InvalidMessage(msg)
 
@@ -543,7 +545,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
         endpoint, gateway = hook.endpoint, hook.gateway
         if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
-            msg = f"{gateway.name} lists no scheduled texts, so that a lost answer cannot be looked up."
+            msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
             raise UnsupportedCapability(msg)
         in_flight = CLAIM_LIFETIME + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
         return Policy(Guarantee(self.guarantee), self.hold, in_flight)
@@ -555,7 +557,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return self.on_clear == "resend" and was_cleared
 
     def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
-        """Return a composer, for which a time is past that was past when the batch began."""
+        """Return a composer. It compares times with the time when the batch was opened."""
         from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
 
         now = self.clock.now if resumed is None else lambda: resumed.opened_at
@@ -581,11 +583,11 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
     @abstractmethod
     def _messages(self, composer: Composer) -> Iterable[Message]:
-        """Return what to send, checked."""
+        """Return the checked messages."""
 
     @abstractmethod
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
-        """Return the request for messages that fit into one."""
+        """Return the call for messages that fit into one request."""
 
     def _raise_if_failed(self, outcome: SendOutcome, batch: Batch) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
@@ -607,14 +609,16 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self._log_outcome(outcome)
         try:
             context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value={"batch": batch.id, **outcome.summary()})
-        # What brought us here is the error to raise.
+        # The error that ended the send is the one to raise.
         except Exception:
-            self.log.exception("The XCom %s could not be kept; the ledger has it all.", PARTIAL_RESULT_KEY)
+            self.log.exception(
+                "The XCom %s could not be written. The ledger has all of it.", PARTIAL_RESULT_KEY
+            )
 
     def _log_start(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
         self.log.info(
             "%s %s in %s, %s; %s left out. Batch %s.",
-            "Sending to" if is_new else "Resuming, nothing that was accepted is sent again:",
+            "Sending to" if is_new else "Resuming; no accepted text is sent again:",
             pluralize(planned.recipients, "recipient"),
             pluralize(len(planned.requests), "request"),
             str(self.guarantee).replace("_", " "),
@@ -623,19 +627,19 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         )
         if planned.changes is not None:
             self.log.warning(
-                "The list has changed since an earlier try. Of those whom that try claimed, %(kept)d are "
-                "in it still and %(gone)d are not. %(added)d are new, or left, and are sent to. %(changed)d "
-                "are left out, as their number was sent another text.",
+                "The list has changed since an earlier try. Of the recipients whom that try claimed, "
+                "%(kept)d are still in the list and %(gone)d are not. %(added)d others are sent to. "
+                "%(changed)d are left out, because another text was sent to their number.",
                 asdict(planned.changes),
             )
         if self._rejects.recipients:
             self.log.warning(
-                "Rejected before anything was sent, as they are invalid: %s. The first of them: %s",
+                "Not sent to, because invalid: %s. The first: %s",
                 pluralize(len(self._rejects.recipients), "recipient"),
                 " ".join(self._rejects.shown),
             )
         if planned.shown_duplicates:
-            self.log.info("Duplicates left out, the first of them: %s.", ", ".join(planned.shown_duplicates))
+            self.log.info("Duplicates left out; the first: %s.", ", ".join(planned.shown_duplicates))
 
     def _log_outcome(self, outcome: SendOutcome) -> None:
         if outcome.accepted_before:
@@ -647,7 +651,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
                 outcome.sent_now,
             )
         if outcome.declined:
-            self.log.info("Declined, the first of them: %s.", ", ".join(outcome.declined))
+            self.log.info("Declined recipients; the first: %s.", ", ".join(outcome.declined))
         self.log.info(
             "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
             "cost %(cost)s credits, balance %(balance)s, requests %(requests)d.",
@@ -656,88 +660,87 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
 
 
 class SmsSendOperator(_SendOperator):
-    """Send one text to one or many recipients, now or at an instant.
+    """Send one text to one or many recipients, now or at a given time.
 
     Returns ``{"batch": id, "message_ids": [...], "accepted": n, "rejected": {reason: n}, "unknown": 0,
-    "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "requests": n}``, of all tries
-    together: amounts are decimal strings, in credits; reasons are values of ``RejectReason``; ``balance`` is
-    ``None`` where this try sent nothing, and ``cost`` where the gateway states no amount that can be read.
-    Neither numbers nor the text are in it, in a log, or in the rendered template view, where what is sealed
-    shows as ``(not shown)``. A literal stays in the DAG file and in
-    Airflow's copy of it: give a function instead, which Airflow calls with ``context=`` and ``jinja_env=``
-    while the task runs. It may return another list in a later try, as ``on_changed`` says. What it or another
-    task returns is data, which is never rendered, whichever way it comes; ``expand_kwargs`` is no exception.
+    "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "requests": n}``, for all tries
+    together. Amounts are decimal strings, in credits. Reasons are values of ``RejectReason``. ``balance`` is
+    ``None`` if this try sent nothing. ``cost`` is ``None`` if the gateway states an amount that cannot be
+    read.
 
-    Every request is remembered before it leaves, and its answer after. A retry, or a cleared task, goes on
-    where the try before it stopped, and sends nothing again that was accepted. What a lost answer means is
-    decided by ``guarantee``; the page "What is promised, and what is not" of the documentation has its
-    limits. A send that fails leaves what it knows in the XCom ``partial_result``.
+    Numbers and texts are not in the result, in a log, or in the rendered template view, which shows
+    ``(not shown)`` for sealed fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
+    function instead: Airflow calls it with ``context=`` and ``jinja_env=`` while the task runs. It may return
+    another list in a later try; ``on_changed`` decides about that. The result of a function or of another
+    task is data and is never rendered, not even with ``expand_kwargs``.
 
-    :param text: what to send, up to 918 septets of the GSM 7-bit alphabet; curly quotes, dashes and accents
-        that it lacks are spelt plainly, other characters are refused. (templated; sealed)
-    :param to: a number, several in one string with commas between them, or a list of numbers of any length;
-        international digits, or national ones beginning with 0. A number given twice is texted once.
-        A ``Recipient`` may carry a reference of yours, as ``SmsSendBatchOperator`` describes it. (templated;
-        sealed)
-    :param send_at: an aware instant in the future, or its ISO 8601 text; rounded up to the minute.
-        ``None``: at once. (templated)
-    :param max_segments: the most segments, each of which is paid, that the text may take, 1 to 6. ``None``:
-        as many as it needs. (templated)
-    :param check_numbers: what the number plan of its country must say of each number before anything is
-        sent: ``"possible"`` (its length; with the country code 27, 11 digits), ``"valid"`` (in a range in
+    Every request is recorded before it leaves, and its answer after. A retry, or a cleared task, resumes
+    where the try before it stopped. It sends no accepted text again. ``guarantee`` decides about lost
+    answers. The page "What is promised, and what is not" of the documentation has the limits. A send that
+    fails leaves its result so far in the XCom ``partial_result``.
+
+    :param text: the text, up to 918 septets of the GSM 7-bit alphabet. Curly quotes, dashes and accents that
+        the alphabet lacks are replaced by plain ones. Other characters are refused. (templated; sealed)
+    :param to: a number, several numbers in one string with commas, or a list of numbers of any length. Give
+        international digits, or national ones that begin with 0. A number that occurs twice gets one text.
+        A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sealed)
+    :param send_at: an aware time in the future, or its ISO 8601 text, rounded up to the minute. ``None``:
+        at once. (templated)
+    :param max_segments: the most segments that the text may take, 1 to 6. Each segment is paid. ``None``: as
+        many as the text needs. (templated)
+    :param check_numbers: how each number is checked against the number plan of its country before anything
+        is sent: ``"possible"`` (by length; with the country code 27, 11 digits), ``"valid"`` (in a range in
         use) or ``"off"`` (10 to 15 digits, or 7 to 15 after a plus).
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
-        (one is enough) or ``"ignore"``. A locked, trial or empty account always fails it; an empty one may
-        be retried, and sends to those whom it could not pay for, and to nobody else.
-    :param on_invalid: what the task does whose list has recipients or rows that cannot be told to the
-        gateway, such as letters for a number, or an empty text. ``"fail"`` sends nothing, and names the first
-        20 of them. ``"reject"`` sends to everybody else, and counts them as rejected (``bad_number``, or
-        ``invalid``), as ``on_rejected`` judges; a ledger in tables has a row for each, with its reference.
-    :param on_empty: what the task does that has no recipient, or no message: ``"fail"``, or ``"skip"``. A
-        task that has submitted something before fails, unless ``on_changed`` has it send the rest.
-    :param guarantee: what becomes of recipients whose answer was lost. ``"at_most_once"``: they are never
-        sent to again, and the task fails for good and names how many they are; of texts with a ``send_at``,
-        those that the gateway lists are taken for accepted. ``"exactly_once"``: texts
-        without ``send_at`` are scheduled ``hold`` ahead, so that they can be looked up in the gateway's list
-        of scheduled texts, and only those that are not there are submitted again. ``"at_least_once"``: they
-        are submitted again, and may get the text several times.
-    :param hold: how far ahead, a ``timedelta``, rounded up to the minute; at least 160 seconds with the
-        connection's default time-outs. A text is due that much later.
-    :param on_clear: what a task does that a person cleared: ``"resume"`` goes on, ``"resend"`` sends all
-        again, and may send another text or to others.
-    :param on_changed: what a later try does whose list, text or time differs from that of an earlier try
-        which has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to those whom no
-        earlier try has claimed; the result then has ``"changes": {"kept": n, "added": n, "gone": n,
-        "changed": n}`` too.
-        ``None``: ``"send_the_rest"`` for what is found out as the task runs, by a function, a template or
-        another task; ``"refuse"`` for what the DAG file has, and for a mapped task, whose index may stand for
-        others in a later try.
-    :param cancel_on_kill: whether texts that are not due yet are cancelled when the task is killed while it
-        sends, or runs into its ``execution_timeout`` then. What is cancelled is sent by a later try. While it
-        waits for delivery nothing is cancelled.
-    :param idempotency_key: names the batch, so that several tasks or runs with the same key send it once; no
-        number or text, as it is stored. ``None``: the task instance is the key. Needs ``ledger_conn_id``.
+        (one is enough) or ``"ignore"``. A locked, trial or empty account always fails the task. A retry after
+        an empty account sends only to recipients whom the balance did not cover.
+    :param on_invalid: what happens if a recipient or a row is invalid, such as letters for a number, or an
+        empty text. ``"fail"`` sends nothing, and lists the first 20 problems. ``"reject"`` sends to all
+        others, and counts the invalid ones as rejected (``bad_number`` or ``invalid``); ``on_rejected``
+        applies to them. A ledger in tables has a row for each, with its reference.
+    :param on_empty: what happens if there is no recipient, or no message: ``"fail"`` or ``"skip"``. A task
+        that has submitted something before fails, unless ``on_changed`` lets it send the rest.
+    :param guarantee: what happens to recipients whose answer was lost. ``"at_most_once"``: they are never
+        sent to again. The task fails for good, and its error has their number. Texts with a ``send_at`` count
+        as accepted if the gateway lists them. ``"exactly_once"``: texts without ``send_at`` are scheduled
+        ``hold`` ahead, so that they can be looked up in the gateway's list of scheduled texts. Only texts
+        that are not in that list are submitted again. ``"at_least_once"``: the texts are submitted again, and
+        recipients may get them several times.
+    :param hold: how far ahead texts are scheduled, a ``timedelta``, rounded up to the minute; at least 160
+        seconds with the connection's default time-outs. A text is due that much later.
+    :param on_clear: what a cleared task does: ``"resume"`` continues, ``"resend"`` sends everything again.
+        With ``"resend"`` the text and the recipients may differ.
+    :param on_changed: what a later try does if list, text or time differ from those of an earlier try that
+        has sent. ``"refuse"`` sends nothing and fails. ``"send_the_rest"`` sends to recipients whom no
+        earlier try has claimed; the result then also has ``"changes": {"kept": n, "added": n, "gone": n,
+        "changed": n}``. ``None``: ``"send_the_rest"`` for values that are computed as the task runs, by a
+        function, a template or another task; ``"refuse"`` for values in the DAG file, and for a mapped task,
+        whose index may stand for other recipients in a later try.
+    :param cancel_on_kill: whether texts that are not due yet are cancelled if the task is killed, or exceeds
+        its ``execution_timeout``, while it sends. A later try sends the cancelled texts. While the task waits
+        for delivery, nothing is cancelled.
+    :param idempotency_key: the name of the batch. Several tasks or runs with the same key send it once. It is
+        stored, so use no number or text. ``None``: the task instance is the key. Needs ``ledger_conn_id``.
         (templated)
-    :param ledger_conn_id: a connection to a database, whose tables then are the memory, and the history of
-        what was sent; ``None``: Airflow's task state store. A task goes on only with its own batch, or with
-        that of its ``idempotency_key``. (templated)
-    :param ledger_prefix: what the names of the tables begin with.
+    :param ledger_conn_id: a connection to a database. Its tables then record all sends, and are their
+        history. ``None``: Airflow's task state store. A task resumes only its own batch, or the batch of its
+        ``idempotency_key``. (templated)
+    :param ledger_prefix: the prefix of the tables' names.
     :param ledger_privacy: ``"none"`` stores numbers as they are, ``"keyed_hash"`` their HMAC-SHA-256 under
         the connection's ``hash_secret``.
     :param ledger_text: ``"digest"`` stores a keyed hash of the text, ``"keep"`` the text.
-    :param wait_for_delivery: whether to wait, once all is sent, until the texts have arrived, as
-        ``SmsDeliverySensor`` does; what is returned then has ``"delivery": {"total": n, "delivered": n,
-        "states": {state: n}, "cost": "2.0"}`` too. Too few that arrive fail the task for good, with
-        ``DeliveryFailed``. A retry sends nothing again, and waits anew. With ``ledger_conn_id`` the states
-        are written into its tables.
-    :param deferrable: whether to wait in the triggerer, without a worker. Follows
+    :param wait_for_delivery: whether to wait until the texts have arrived, as ``SmsDeliverySensor`` does. The
+        result then also has ``"delivery": {"total": n, "delivered": n, "states": {state: n}, "cost":
+        "2.0"}``. If too few texts arrive, the task fails for good with ``DeliveryFailed``. A retry sends
+        nothing again, and waits again. With ``ledger_conn_id`` the states are written to its tables.
+    :param deferrable: whether to wait in the triggerer, without a worker. Defaults to
         ``[operators] default_deferrable``.
     :param min_delivered: the share of the accepted texts that must arrive, 0 to 1.
-    :param poll_interval: the pause between two questions about the texts while they are young; a
-        ``timedelta`` or seconds. The pause is a tenth of their age, but no shorter than this.
-    :param max_poll_interval: the longest pause; a ``timedelta`` or seconds.
-    :param delivery_timeout: how long to wait from when the last of them is due; a ``timedelta`` or seconds.
-    :param sms_conn_id: the connection, whose type says which gateway. (templated)
+    :param poll_interval: the shortest pause between two polls; a ``timedelta`` or seconds. The pause is a
+        tenth of the texts' age, and at least this long.
+    :param max_poll_interval: the longest pause between two polls; a ``timedelta`` or seconds.
+    :param delivery_timeout: how long to wait after the last text is due; a ``timedelta`` or seconds.
+    :param sms_conn_id: the connection. Its type decides which gateway is used. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -840,13 +843,13 @@ class SmsSendOperator(_SendOperator):
 class SmsSendBatchOperator(_SendOperator):
     """Send different texts, each to its own recipients, in as few requests as the gateway's limits allow.
 
-    Returns, promises and takes what ``SmsSendOperator`` does, but for:
+    Result, promises and parameters are those of ``SmsSendOperator``, except:
 
     :param messages: a list of any length of ``{"text": ..., "to": ..., "send_at": ..., "max_segments": ...,
-        "reference": ...}`` (the last three may be left out), the first four as ``SmsSendOperator`` takes
-        them. The same text to the same number at the same time goes out once. The reference is your own name
-        for the text, such as a customer's id: at most 150 characters, stored in the ledger's tables as it
-        is, and not sent. (templated; sealed)
+        "reference": ...}``. The last three are optional. The first four have the meaning that
+        ``SmsSendOperator`` gives them. The same text to the same number at the same time is sent once. The
+        reference is your own name for the text, such as a customer's id: at most 150 characters. It is stored
+        as it is in the ledger's tables, and is not sent. (templated; sealed)
     """
 
     template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
@@ -936,9 +939,9 @@ def _sender(operator: BaseOperator, context: Context) -> Sender:
 
 
 class _Scope(NamedTuple):
-    """What tells a send inside another task, or its callback, from that task's own.
+    """Where a send runs: as the task, or inside another task or its callback.
 
-    :param name: ends its key; empty for a send that is the task.
+    :param name: the end of the send's key. Empty if the send is the task.
     :param is_of_one_try: whether no other try of the task makes this send.
     """
 
@@ -947,7 +950,7 @@ class _Scope(NamedTuple):
 
 
 def _scope(operator: BaseOperator, context: Context) -> _Scope:
-    """Return where an operator runs. A callback follows a try, and the next one is another event."""
+    """Return where an operator runs. The callback of each try is an event of its own."""
     instance: Any = context["ti"]
     if getattr(instance, "task", operator) is operator:
         return _Scope()
@@ -960,20 +963,20 @@ def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
     beginning = f"The account cannot send: {so_far}. Nothing more was submitted."
     if RejectReason.NO_CREDITS in outcome.rejected:
         return OutOfCredits(
-            f"{beginning} Top it up: a later try, or the task when it is cleared, sends to those who were "
-            "declined or not tried, and to nobody else."
+            f"{beginning} Top it up. A later try, or the cleared task, sends only to recipients who were "
+            "declined or not tried."
         )
-    return ConfigurationError(f"{beginning} Ask the gateway, then clear the task: it sends to the rest.")
+    return ConfigurationError(f"{beginning} Ask the gateway, then clear the task. It sends to the rest.")
 
 
 def _unknown_message(outcome: SendOutcome, batch: Batch, so_far: str) -> str:
     shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
     more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
     return (
-        f"Nobody knows whether {pluralize(outcome.unknown, 'recipient')} got the text ({shown}"
-        f"{f'; and in {more} more of them' if more > 0 else ''}): an answer was lost, and a repeat could "
-        f"text them twice. In all: {so_far}. What was accepted is in the XCom {PARTIAL_RESULT_KEY} and in "
-        "the ledger. Find out from the gateway what became of them; `airflow sms unresolved` (with "
-        f"--ledger-conn-id, if there is one) lists the commands that say so, of the batch {batch.id}; and "
-        "clear the task: it sends to those who were not accepted or not tried."
+        f"The outcome for {pluralize(outcome.unknown, 'recipient')} is unknown ({shown}"
+        f"{f'; and in {more} more requests' if more > 0 else ''}): an answer was lost, and a repeat could "
+        f"text them twice. In all: {so_far}. The accepted ids are in the XCom {PARTIAL_RESULT_KEY} and in "
+        "the ledger. Ask the gateway which texts it accepted. `airflow sms unresolved` (with "
+        f"--ledger-conn-id, if there is one) lists the commands that resolve the batch {batch.id}. Then "
+        "clear the task: it sends to recipients who were not accepted or not tried."
     )

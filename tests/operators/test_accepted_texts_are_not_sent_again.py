@@ -67,7 +67,7 @@ def test_the_log_says_what_an_earlier_try_sent_and_what_this_one_did(
     first, second, third = runs
     assert "Sending to 2500 recipients" in first
     assert "esum" not in first
-    assert "Resuming, nothing that was accepted is sent again: 2500 recipients" in second
+    assert "Resuming; no accepted text is sent again: 2500 recipients" in second
     assert "Resumed: 1000 accepted by an earlier try, 1500 sent now. In all:" in second
     assert "Resumed: 2500 accepted by an earlier try, 0 sent now. In all:" in third
     assert "Sending to" not in second + third

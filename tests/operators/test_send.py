@@ -230,7 +230,7 @@ def test_duplicates_are_named_masked_with_their_places(
     runner.run(send_batch({"text": "Hi", "to": [ANN, BEN]}, {"text": "Hi", "to": [CAT, "082 555 0102"]}))
     assert numbers(sandbox) == [ANN, BEN, CAT]
     logged = capsys.readouterr().out
-    assert "Duplicates left out, the first of them: 27******102 (message 2, recipient 2)." in logged
+    assert "Duplicates left out; the first: 27******102 (message 2, recipient 2)." in logged
     assert not {ANN, BEN, CAT} & set(re.findall("[0-9]+", logged))
 
 

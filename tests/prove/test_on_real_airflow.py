@@ -351,7 +351,7 @@ class TestAtMostOnce:
         assert worker_killed.run.task("send")["try_number"] == 2
         assert worker_killed.sent_to() == ["27825550160", "27825550161"]
         assert len(worker_killed.requests("smsSend")) == 1
-        assert "Nobody knows whether 2 recipients got the text" in worker_killed.run.log("send")
+        assert "The outcome for 2 recipients is unknown" in worker_killed.run.log("send")
 
     def test_a_try_that_was_given_up_can_claim_nothing_any_more(
         self, airflow: RealAirflow, worker_killed: Story
