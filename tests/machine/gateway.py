@@ -1,4 +1,4 @@
-"""A WinSMS in this process: what a request asks for is done, whatever the sender gets to hear of it."""
+"""A WinSMS in this process. It carries out a request, even if the sender never gets the answer."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Post(NamedTuple):
     key: RequestKey
 
 
-class Fate(StrEnum):
-    """What is done with a text."""
+class TextState(StrEnum):
+    """The state of a text."""
 
     WAITING = "waiting"
     GONE = "gone"
@@ -58,13 +58,13 @@ class Text:
     send_at: float
     cost: int
     post: Post | None
-    fate: Fate
+    state: TextState
     by_person: bool = False
 
 
 @dataclass(slots=True)
 class Listing:
-    """How the list of scheduled texts is given out.
+    """How the gateway lists scheduled texts.
 
     :param is_newest_first: whether new texts are put before older ones.
     :param is_busy: whether, after each page, another program schedules a text and cancels an older one.
@@ -76,7 +76,7 @@ class Listing:
     spoilt: str = ""
 
     def page(self, rows: list[dict[str, Any]], offset: int, limit: int) -> list[dict[str, Any]]:
-        """Return some of the rows, which come with the oldest first."""
+        """Return a page of the rows. They are given with the oldest first."""
         rows = rows[::-1] if self.is_newest_first else rows
         return [self._row(row) for row in rows[offset : offset + limit]]
 
@@ -90,7 +90,7 @@ class Listing:
 
 @dataclass(slots=True)
 class Account:
-    """A WinSMS account: its texts, its credits, who opted out, and requests that are still on their way."""
+    """A WinSMS account: its texts, credits and opt-outs, and the requests that have not arrived yet."""
 
     credits: int
     now: float
@@ -101,7 +101,7 @@ class Account:
     listing: Listing = field(default_factory=Listing)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; what arrives late arrives, and what falls due goes out, in their order."""
+        """Let time pass. Late requests arrive and due texts go out, in order."""
         until = self.now + seconds
         for at, body, post in sorted(self.late, key=lambda each: each[0]):
             if at <= until:
@@ -113,11 +113,11 @@ class Account:
     def _reach(self, moment: float) -> None:
         self.now = max(self.now, moment)
         for text in self.texts.values():
-            if text.fate is Fate.WAITING and text.send_at <= self.now:
-                text.fate = Fate.GONE
+            if text.state is TextState.WAITING and text.send_at <= self.now:
+                text.state = TextState.GONE
 
     def accept(self, body: Any, post: Post | None) -> Any:
-        """Accept or decline each recipient in turn, and charge for it; one whose time is past goes out."""
+        """Accept or decline each recipient in turn, and charge for it. A text with a past time goes out."""
         if "messages" not in body:
             return {"recipients": self._accepted(body, post)}
         return {
@@ -140,8 +140,8 @@ class Account:
         if not error:
             self.credits -= cost
             key = len(self.texts) + 1
-            fate = Fate.WAITING if send_at > self.now else Fate.GONE
-            self.texts[key] = Text(key, number, words, self.now, send_at, cost, post, fate)
+            state = TextState.WAITING if send_at > self.now else TextState.GONE
+            self.texts[key] = Text(key, number, words, self.now, send_at, cost, post, state)
             row |= {"apiMessageId": key, "creditCost": cost, "scheduledTime": minute(send_at)}
         return row | {"newCreditBalance": self.credits}
 
@@ -158,7 +158,7 @@ class Account:
         raise NotImplementedError(operation)
 
     def _scheduled(self, offset: int, limit: int) -> Any:
-        waiting = [text for text in self.texts.values() if text.fate is Fate.WAITING]
+        waiting = [text for text in self.texts.values() if text.state is TextState.WAITING]
         rows = [
             {
                 "apiMessageId": text.id,
@@ -175,17 +175,17 @@ class Account:
         return {"scheduledMessages": page, "resultsOffset": offset, "resultsTotalAvailable": len(rows)}
 
     def bustle(self, texts: int = 1) -> None:
-        """Let another program schedule texts to a stranger, for nothing, and cancel the oldest of them."""
+        """Let another program schedule free texts to a stranger, and cancel the oldest of them."""
         for key in range(len(self.texts) + 1, len(self.texts) + 1 + texts):
             send_at = self.now + ELSEWHERE_AHEAD
-            self.texts[key] = Text(key, STRANGER, "elsewhere", self.now, send_at, 0, None, Fate.WAITING)
-        elsewhere = [t for t in self.texts.values() if t.number == STRANGER and t.fate is Fate.WAITING]
+            self.texts[key] = Text(key, STRANGER, "elsewhere", self.now, send_at, 0, None, TextState.WAITING)
+        elsewhere = [t for t in self.texts.values() if t.number == STRANGER and t.state is TextState.WAITING]
         for text in elsewhere[:-ELSEWHERE]:
-            text.fate = Fate.CANCELLED
+            text.state = TextState.CANCELLED
 
     def _status(self, key: int) -> dict[str, Any]:
         text = self.texts.get(key)
-        found = text is not None and text.fate is not Fate.CANCELLED
+        found = text is not None and text.state is not TextState.CANCELLED
         return {
             "apiMessageId": key,
             "statusDelivered": False,
@@ -193,11 +193,11 @@ class Account:
         }
 
     def cancel(self, key: int, *, by_person: bool = False) -> dict[str, Any]:
-        """Cancel a text if it still waits, and give its cost back."""
+        """Cancel a text if it still waits, and refund it."""
         text = self.texts.get(key)
-        if text is None or text.fate is not Fate.WAITING:
+        if text is None or text.state is not TextState.WAITING:
             return {"apiMessageId": key, "deleted": False, "deleteError": "NOTFOUND", "creditCost": 0}
-        text.fate, text.by_person = Fate.CANCELLED, by_person
+        text.state, text.by_person = TextState.CANCELLED, by_person
         self.credits += text.cost
         return {"apiMessageId": key, "deleted": True, "deleteError": "", "creditCost": text.cost}
 

@@ -1,4 +1,4 @@
-"""A ledger in memory that promises what the one in tables promises: atomic claims, and all batches known."""
+"""A ledger in memory that promises the same as the ledger in tables: atomic claims, and all batches known."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows what became of it."""
+        """Whether its outcome is unknown."""
         return self.message_id is None and self.reason is None
 
     @property
@@ -47,7 +47,7 @@ class Row:
         return self.message_id is not None and self.reason is None
 
     def learn(self, receipt: Receipt) -> None:
-        """Take a receipt in."""
+        """Record a receipt."""
         if receipt.reason is None:
             self.message_id, self.cost, self.reason = receipt.message_id, receipt.cost or Decimal(0), None
         elif receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
@@ -85,7 +85,7 @@ class Claim:
 
 @dataclass(slots=True)
 class Tables:
-    """What all ledgers share."""
+    """The state that all ledgers share."""
 
     batches: dict[str, list[Batch]] = field(default_factory=dict)
     claims: dict[str, dict[RequestKey, Claim]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Tables:
         return found[-1] if found else None
 
     def go_back(self, key: str, dropped: int) -> Lost:
-        """Forget the last claims of a key's last generation, as an older backup lacks them."""
+        """Remove the last claims of a key's last generation, as a restored older backup does."""
         batch = self.batches[key][-1]
         claims, rounds = self.of(batch.id), self.rounds.get(batch.id, [])
         kept = list(claims)[:-dropped]
@@ -122,7 +122,7 @@ class Tables:
         return lost
 
     def put_back(self, key: str, lost: Lost) -> None:
-        """Remember again what was forgotten."""
+        """Restore removed claims."""
         if lost.batch not in self.batches[key]:
             self.batches[key].append(lost.batch)
         self.claims[lost.batch.id], self.rounds[lost.batch.id] = lost.claims, lost.rounds
@@ -141,7 +141,7 @@ class Tables:
 
 @dataclass(slots=True)
 class Lost:
-    """What a ledger that went back had before.
+    """The state of a ledger before it was restored from a backup.
 
     :param keys: of the claims that it lacks now.
     """
@@ -259,7 +259,7 @@ class MemoryLedger:
         self._claims[key] = Claim(record.owner, record.claimed_at, record.send_at, rows)
 
     def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
-        """Claim a request anew."""
+        """Renew the claim of a request."""
         self._done("renew", lambda: self._renew(key, record, claimed_at))
 
     def _renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
@@ -271,7 +271,7 @@ class MemoryLedger:
         claim.claimed_at = claimed_at
 
     def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Write what was learnt."""
+        """Record receipts."""
         self._done("record", lambda: self._record(key, record, news))
 
     def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:

@@ -1,4 +1,4 @@
-"""Airflow's task state store, of one task: its last try alone writes, and an answer of it may be false."""
+"""Airflow's task state store of one task. Only the last try writes, and a read may be answered falsely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Store:
-    """What is kept of a task.
+    """The stored values of a task.
 
     :param writer: the process of its last try.
     """
@@ -23,31 +23,33 @@ class Store:
 
 
 class StoreOfTry:
-    """The store as one try of the task has it.
+    """The store as one try of the task sees it.
 
     :param name: of its process.
-    :param lies: which of its reads, counted from 1, are answered "not found" whatever is there.
+    :param false_reads: which of its reads, counted from 1, are answered "not found" whatever is there.
     :param step: called before and after each write; what it raises breaks off there.
     """
 
-    def __init__(self, store: Store, name: str, lies: Collection[int], step: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, name: str, false_reads: Collection[int], step: Callable[[str], None]
+    ) -> None:
         self._store = store
         self._name = name
-        self._lies = lies
+        self._false_reads = false_reads
         self._step = step
         self._reads = count(1)
         store.writer = name
 
     def get(self, key: str) -> Any:
-        """Return what is kept under a key, or ``None``."""
-        return None if next(self._reads) in self._lies else deepcopy(self._store.rows.get(key))
+        """Return the value of a key, or ``None``."""
+        return None if next(self._reads) in self._false_reads else deepcopy(self._store.rows.get(key))
 
     def set(self, key: str, value: Any, *, retention: Any) -> None:  # noqa: ARG002 - nothing expires
-        """Keep a value."""
+        """Store a value."""
         self._write(lambda: self._store.rows.update({key: deepcopy(value)}))
 
     def delete(self, key: str) -> None:
-        """Keep nothing under a key."""
+        """Remove the value of a key."""
         self._write(lambda: self._store.rows.pop(key, None))
 
     def _write(self, write: Callable[[], object]) -> None:

@@ -1,24 +1,27 @@
-"""The promises of sending, held against whatever a machine can think of.
+"""The promises of sending, tested by a state machine that combines faults.
 
-Three tasks send texts to the same few numbers, through one account and one ledger, each with a guarantee of
-its own. Their processes are killed and interrupted between any two steps, run two at a time in any order, and
-lose answers, ledgers and hours; beside them, people cancel, opt out, clear and top up, and another program
-schedules texts. The list of scheduled texts may come with the newest first, move between two pages, and have
-rows that lack something; and the ledger may have the same ids through another connection. A process may have
-a clock that is wrong, its task state store may answer "not found" for what it has, the ledger may be restored
-from an older backup, and lose what it learnt last. The list that a task sends may change at any time, and the
-next try sends the rest of it.
+Three tasks send texts to the same few numbers, through one account and one ledger. Each has a guarantee of
+its own. These faults and events can happen at any time:
 
-The promises are held under these assumptions, which are theirs:
+* A process is killed or interrupted between any two steps. Two processes run at a time, in any order.
+* A process loses answers, its ledger, or hours. Its clock may be wrong.
+* People cancel, opt out, clear and top up. Another program schedules texts.
+* The list of scheduled texts may have the newest first, move between two pages, and have incomplete rows.
+* The ledger may have the same ids through another connection.
+* The task state store may answer "not found" for a value that it has.
+* The ledger may be restored from an older backup, or lose its last records.
+* The list that a task sends may change. The next try sends the rest of it.
+
+The promises hold under these assumptions, which are their own:
 
 * A request arrives within the connection's time-outs after it left, or never; and it leaves right after the
   claim was looked at, without a pause between the two.
 * The gateway charges for, and lists, what it accepted.
 * A claim is atomic, and is lost from one of ledger and task state store at most. Without a task state store,
   the ledger keeps every claim.
-* A number that another program, too, schedules texts to may be taken for one's own: it is texted once at
-  most, but perhaps by the other program only.
-* ``at_least_once`` may text twice, and what it gave up may still be in the gateway's list.
+* If another program schedules texts to the same number, its text may be taken for ours. The number gets at
+  most one text, perhaps only that of the other program.
+* ``at_least_once`` may text twice, and a text that it gave up may still be in the gateway's list.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.options import Guarantee
-from tests.machine.gateway import ELSEWHERE, Fate, Listing
-from tests.machine.world import Fault, Happening, Luck, Process, Task, World
+from tests.machine.gateway import ELSEWHERE, Listing, TextState
+from tests.machine.world import Event, Fault, FaultPlan, Process, Task, World
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import RequestKey
@@ -60,12 +63,12 @@ TEXTS = st.lists(
 )
 Change: TypeAlias = "list[tuple[str, list[str]]] | None"
 CHANGES = st.none() | TEXTS
-LUCK = st.builds(
-    Luck,
+FAULT_PLANS = st.builds(
+    FaultPlan,
     sends=st.lists(st.sampled_from(Fault), max_size=3),
     others=st.lists(st.sampled_from(["", "before", "after"]), max_size=2),
-    happenings=st.dictionaries(st.integers(1, 45), st.sampled_from(Happening), max_size=2),
-    lies=st.sets(st.integers(1, 5), max_size=3),
+    events=st.dictionaries(st.integers(1, 45), st.sampled_from(Event), max_size=2),
+    false_reads=st.sets(st.integers(1, 5), max_size=3),
 )
 CLOCKS = st.sampled_from([0, 0, 0, 0, 12, -12, 40, -40, 200, -200, 7200, -7200])
 """Seconds; the ledger's clock may be 15 off, and is read in whole seconds."""
@@ -119,24 +122,24 @@ class Sending(RuleBasedStateMachine):
             for number, (guarantee, each) in enumerate(zip(guarantees, texts, strict=True))
         ]
 
-    @rule(task=TASKS, luck=LUCK, change=CHANGES, clock_off=CLOCKS)
-    def try_(self, task: int, luck: Luck, change: Change, clock_off: float) -> None:
-        process, posts = self._process(task, luck, change, clock_off), self.world.account.posts.total()
+    @rule(task=TASKS, fault_plan=FAULT_PLANS, change=CHANGES, clock_off=CLOCKS)
+    def try_(self, task: int, fault_plan: FaultPlan, change: Change, clock_off: float) -> None:
+        process, posts = self._process(task, fault_plan, change, clock_off), self.world.account.posts.total()
         self._run(process)
         if process.task.policy.is_held and abs(clock_off) > FURTHEST_OFF:
             assert self.world.account.posts.total() == posts
 
     @precondition(lambda self: self.world.stores is not None and self._tasks_with_claims())
-    @rule(task=TASKS, luck=LUCK, dropped=st.sampled_from([1, 1, 2, 99]))
-    def try_on_an_older_backup(self, task: int, luck: Luck, dropped: int) -> None:
+    @rule(task=TASKS, fault_plan=FAULT_PLANS, dropped=st.sampled_from([1, 1, 2, 99]))
+    def try_on_an_older_backup(self, task: int, fault_plan: FaultPlan, dropped: int) -> None:
         possible = self._tasks_with_claims()
         task = possible[task % len(possible)]
         name, account = self.tasks[task].name, self.world.account
         self.tasks[task].on_clear = "resume"
         lost, is_witnessed = self.world.go_back(name, dropped)
         posts = account.posts.total()
-        self._run(self._process(task, replace(luck, lies=())))
-        # What was claimed and has no witness has not left: it may be forgotten.
+        self._run(self._process(task, replace(fault_plan, false_reads=())))
+        # A claim without a witness has not left: it may be forgotten.
         if is_witnessed:
             assert account.posts.total() == posts
             self.world.tables.put_back(name, lost)
@@ -145,11 +148,11 @@ class Sending(RuleBasedStateMachine):
     def last_answer_is_lost(self, task: int) -> None:
         self.world.tables.forget_last_answer(self.tasks[task].name)
 
-    @rule(one=TASKS, other=TASKS, luck=LUCK, slices=SLICES, change=CHANGES)
+    @rule(one=TASKS, other=TASKS, fault_plan=FAULT_PLANS, slices=SLICES, change=CHANGES)
     def two_at_a_time(
-        self, one: int, other: int, luck: Luck, slices: tuple[int, ...], change: Change
+        self, one: int, other: int, fault_plan: FaultPlan, slices: tuple[int, ...], change: Change
     ) -> None:
-        self._run(self._process(one, luck), self._process(other, Luck(), change), slices=slices)
+        self._run(self._process(one, fault_plan), self._process(other, FaultPlan(), change), slices=slices)
 
     @rule(task=TASKS, on_clear=st.sampled_from(["resume", "resend"]))
     def clear(self, task: int, on_clear: str) -> None:
@@ -182,17 +185,19 @@ class Sending(RuleBasedStateMachine):
         batches = [self.world.tables.last_of(task.name) for task in self.tasks]
         return [place for place, batch in enumerate(batches) if batch and self.world.tables.of(batch.id)]
 
-    def _process(self, task: int, luck: Luck, change: Change = None, clock_off: float = 0) -> Process:
+    def _process(
+        self, task: int, fault_plan: FaultPlan, change: Change = None, clock_off: float = 0
+    ) -> Process:
         if change is not None:
             self.tasks[task].messages = messages_of(change)
-        return Process(self.world, self.tasks[task], luck, clock_off)
+        return Process(self.world, self.tasks[task], fault_plan, clock_off)
 
     def _run(self, *processes: Process, slices: tuple[int, ...] = ()) -> None:
         self.world.run(processes, slices)
         for process in processes:
             self._check_outcome(process, is_alone=len(processes) == 1)
 
-    # What an outcome says.
+    # Checks of an outcome.
 
     def _check_outcome(self, process: Process, *, is_alone: bool) -> None:
         outcome = process.outcome
@@ -205,7 +210,7 @@ class Sending(RuleBasedStateMachine):
             self._check_final(process)
 
     def _check_final(self, process: Process) -> None:
-        """Hold an outcome against the ledger, and the ledger, where it is sure, against the gateway."""
+        """Compare an outcome with the ledger, and the sure rows of the ledger with the gateway."""
         outcome, batch_id = process.outcome, process.ledger.batch_id
         assert outcome is not None
         final = self._final_rows(batch_id)
@@ -224,7 +229,7 @@ class Sending(RuleBasedStateMachine):
         for recipient in listed & final.keys():
             self._check_recipient(process, recipient, final[recipient], live)
         for _, number in listed - final.keys():
-            # Another text to the number is in the list no more, so that this one may be that one, changed.
+            # Another text to the number is no longer in the list, so this text may be an edit of it.
             texts = [words for words, to in final if to == number and (words, to) not in listed]
             assert any(final[words, number].is_accepted for words in texts)
 
@@ -241,7 +246,7 @@ class Sending(RuleBasedStateMachine):
             return
         assert texts >= 1 if is_loose else texts == 1
 
-    # What is true at any time.
+    # Invariants.
 
     @invariant()
     def nobody_is_texted_twice(self) -> None:
@@ -256,7 +261,7 @@ class Sending(RuleBasedStateMachine):
     @invariant()
     def every_text_is_known_or_in_doubt(self) -> None:
         for text in self.world.account.texts.values():
-            if text.post is not None and text.fate is not Fate.CANCELLED:
+            if text.post is not None and text.state is not TextState.CANCELLED:
                 self._check_text(text)
 
     def _check_text(self, text: Text) -> None:
@@ -290,7 +295,7 @@ class Sending(RuleBasedStateMachine):
     @invariant()
     def credits_are_conserved(self) -> None:
         account = self.world.account
-        spent = sum(text.cost for text in account.texts.values() if text.fate is not Fate.CANCELLED)
+        spent = sum(text.cost for text in account.texts.values() if text.state is not TextState.CANCELLED)
         assert account.credits + spent == self.world.granted
 
     def _live(self, batch_id: str) -> dict[tuple[str, str], int]:
@@ -298,7 +303,9 @@ class Sending(RuleBasedStateMachine):
         return Counter(
             (text.words, text.number)
             for text in self.world.account.texts.values()
-            if text.post is not None and text.post.batch_id == batch_id and text.fate is not Fate.CANCELLED
+            if text.post is not None
+            and text.post.batch_id == batch_id
+            and text.state is not TextState.CANCELLED
         )
 
     def _cancelled_by_person(self, batch_id: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""A world in which tasks send: a gateway, a ledger, a clock, and processes that things happen to."""
+"""A world in which tasks send: a gateway, a ledger, a clock, and processes with faults and events."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from airflow_provider_winsms.sending.submission import Submission
 from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
 from tests.machine.ledger import Claim, MemoryLedger, Row, Tables
+from tests.machine.scheduler import StepScheduler
 from tests.machine.store import Store, StoreOfTry
-from tests.machine.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -53,11 +53,11 @@ _SENDS = {"smsSend", "smsSendBatch"}
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process was killed."""
 
 
 class Fault(StrEnum):
-    """What goes wrong with a send, or, as far as it can, with another request."""
+    """A fault of a send, or of another request if it applies."""
 
     NONE = "none"
     LOST_ACCEPTED = "lost, accepted"
@@ -79,8 +79,8 @@ _TIMED_OUT = {Fault.LOST_ACCEPTED, Fault.LOST_NOT_ACCEPTED, Fault.LATE, Fault.LA
 _LATE = {Fault.LATE: TIMEOUT / 2, Fault.LATER: TIMEOUT}
 
 
-class Happening(StrEnum):
-    """What happens to a process at a step."""
+class Event(StrEnum):
+    """An event of a process at one of its steps."""
 
     KILLED = "killed"
     INTERRUPTED = "killed, and given a last moment to clean up"
@@ -95,7 +95,7 @@ class Happening(StrEnum):
 class Task:
     """A task that sends.
 
-    :param messages: what it sends, each text once, so that text and number tell its recipients apart.
+    :param messages: its messages. Each text occurs once, so that text and number identify a recipient.
     """
 
     name: str
@@ -113,31 +113,31 @@ class Task:
 
     @property
     def policy(self) -> Policy:
-        """What it promises."""
+        """Its guarantee."""
         return Policy(self.guarantee, HOLD, IN_FLIGHT)
 
 
 @dataclass
-class Luck:
-    """What is in store for one process.
+class FaultPlan:
+    """The faults and events of one process.
 
-    :param sends: of its first sends.
+    :param sends: the faults of its first sends.
     :param others: whether its first other requests fail: before they are done, or after.
-    :param happenings: by the number of the step.
-    :param lies: which reads of the task state store are answered "not found".
+    :param events: the events, by the number of the step.
+    :param false_reads: which reads of the task state store are answered "not found".
     """
 
     sends: Sequence[Fault] = ()
     others: Sequence[str] = ()
-    happenings: dict[int, Happening] = field(default_factory=dict)
-    lies: Collection[int] = ()
+    events: dict[int, Event] = field(default_factory=dict)
+    false_reads: Collection[int] = ()
 
 
 @dataclass
 class World:
-    """Everything there is.
+    """All parts of the world.
 
-    :param guarantees: of each batch, by its id.
+    :param guarantees: the guarantee of each batch, by its id.
     :param stores: the task state stores, by the names of their tasks; ``None`` before Airflow 3.3.
     """
 
@@ -146,7 +146,7 @@ class World:
     guarantees: dict[str, Guarantee] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     stores: dict[str, Store] | None = None
-    turns: Turns = field(default_factory=lambda: Turns(()))
+    scheduler: StepScheduler = field(default_factory=lambda: StepScheduler(()))
     numbers: int = 0
     granted: int = 0
 
@@ -157,13 +157,13 @@ class World:
 
     @staticmethod
     def later(minutes: int) -> DateTime:
-        """Return a minute that is so long after the beginning of each world."""
+        """Return the time some minutes after the beginning of each world."""
         return pendulum.from_timestamp(new_account(0).now).start_of("minute").add(minutes=minutes)
 
     def run(self, processes: Iterable[Process], slices: Iterable[int] = ()) -> None:
         """Run processes, in turns, to their ends."""
-        self.turns = Turns(slices)
-        self.turns.run(*(process.run for process in processes))
+        self.scheduler = StepScheduler(slices)
+        self.scheduler.run(*(process.run for process in processes))
 
     def witnessed(self, name: str) -> set[tuple[int, RequestKey]]:
         """Return the claims of a task, with their generations, that its store bears witness to."""
@@ -215,10 +215,10 @@ class World:
 class Process:
     """One try of a task.
 
-    :param clock_off: how many seconds its clock is ahead of everybody else's.
+    :param clock_off: how many seconds its clock is ahead of all others.
     """
 
-    def __init__(self, world: World, task: Task, luck: Luck, clock_off: float = 0) -> None:
+    def __init__(self, world: World, task: Task, fault_plan: FaultPlan, clock_off: float = 0) -> None:
         world.numbers += 1
         self.name = f"process {world.numbers}"
         self.world = world
@@ -227,9 +227,9 @@ class Process:
         self.outcome: SendOutcome | None = None
         self.error: SmsError | None = None
         self.was_killed = False
-        self._luck = luck
+        self._fault_plan = fault_plan
         self._clock_off = clock_off
-        self._sends, self._others = deque(luck.sends), deque(luck.others)
+        self._sends, self._others = deque(fault_plan.sends), deque(fault_plan.others)
         self._steps = 0
         self._is_leaving = False
         self._is_interrupted = False
@@ -237,7 +237,7 @@ class Process:
         self.ledger = MemoryLedger(world.tables, task.name, self.step)
 
     def run(self) -> None:
-        """Do what the operator does."""
+        """Send as the operator does."""
         self.task.runs += 1
         try:
             self._send()
@@ -248,7 +248,7 @@ class Process:
             self.error = error
 
     def _clean_up(self) -> None:
-        """Have what can be cancelled cancelled, as ``on_kill`` does for a task that was interrupted."""
+        """Cancel what can be cancelled, as ``on_kill`` does for an interrupted task."""
         if self._is_interrupted and self._submission is not None:
             with suppress(Killed, SmsError):
                 self._submission.stop()
@@ -294,7 +294,7 @@ class Process:
         self.outcome = self._submission.outcome
 
     def _witnessed(self) -> WitnessedLedger:
-        """Return the ledger, held against its witness."""
+        """Return the ledger, compared with its witness."""
         task, stores = self.task, self.world.stores
         instance = SimpleNamespace(
             try_number=task.runs, max_tries=task.max_tries, task=SimpleNamespace(retries=0)
@@ -302,7 +302,9 @@ class Process:
         context: Any = {"ti": instance}
         if stores is not None:
             store = stores.setdefault(task.name, Store())
-            context["task_state_store"] = StoreOfTry(store, self.name, self._luck.lies, self.step)
+            context["task_state_store"] = StoreOfTry(
+                store, self.name, self._fault_plan.false_reads, self.step
+            )
         witness = Witness(AirflowTaskStore(context), task.name)
         resends = task.on_clear == "resend"
         return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, way_out="")
@@ -310,18 +312,18 @@ class Process:
     # The clock.
 
     def now(self) -> DateTime:
-        """Return the time that this process's clock shows."""
+        """Return the time by this process's clock."""
         return pendulum.from_timestamp(self.world.account.now + self._clock_off)
 
     def _check_clocks(self) -> None:
-        """Hold the clock of the process against that of the gateway and the ledger, as the operator does."""
+        """Compare the clock of the process with those of the gateway and the ledger, as the operator does."""
         shown, now = pendulum.from_timestamp(int(self.world.account.now)), self.now()
         reading = ClockReading("another clock", shown, now, now, timedelta(seconds=1))
         for tolerance in (GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE):
             check_agreement(reading, tolerance)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass; some of the seconds are steps."""
+        """Let time pass. Some of the seconds are steps."""
         self.world.account.pass_time(seconds)
         if int(self.world.account.now) % 8 == 0:
             self.step("sleep")
@@ -329,54 +331,54 @@ class Process:
     # The log.
 
     def info(self, words: str, /, *values: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     warning = exception = info
 
-    # What happens.
+    # Faults and events.
 
     def step(self, where: str) -> None:
-        """Let happen what is in store, and let others have their turn."""
+        """Apply the planned events, and let other processes run."""
         self._steps += 1
-        happening = self._luck.happenings.get(self._steps)
-        if happening is not None:
-            self._happen(happening, where)
+        event = self._fault_plan.events.get(self._steps)
+        if event is not None:
+            self._happen(event, where)
         if not self._is_leaving:
-            self.world.turns.step()
+            self.world.scheduler.step()
 
-    def _happen(self, happening: Happening, where: str) -> None:
-        if happening in {Happening.KILLED, Happening.INTERRUPTED}:
-            self._is_interrupted = happening is Happening.INTERRUPTED
+    def _happen(self, event: Event, where: str) -> None:
+        if event in {Event.KILLED, Event.INTERRUPTED}:
+            self._is_interrupted = event is Event.INTERRUPTED
             raise Killed
-        if happening is Happening.STOPPED and self._submission is not None:
+        if event is Event.STOPPED and self._submission is not None:
             self._submission.stop()
-        if happening is Happening.PAUSED and not self._is_leaving:
+        if event is Event.PAUSED and not self._is_leaving:
             self.world.account.pass_time(IN_FLIGHT.total_seconds() + 5)
-        if happening is Happening.LEDGER_LOST and where.startswith(("before", "after")):
+        if event is Event.LEDGER_LOST and where.startswith(("before", "after")):
             msg = "lost"
             raise LedgerUnavailable(msg)
-        if happening is Happening.CANCELLED:
+        if event is Event.CANCELLED:
             self.world.cancel_latest()
-        if happening is Happening.OPTED_OUT:
+        if event is Event.OPTED_OUT:
             self.world.account.opted_out.add(self.task.messages[0].recipients[0].number)
 
     # The gateway.
 
     def execute(self, call: Call[T], before_send: BeforeSend = nullcontext) -> T:
-        """Carry out a call as the transport does, with what is in store for it."""
+        """Execute a call as the transport does, with its planned fault."""
         self.step("gateway")
         if call.operation in _SENDS:
             return self._carry_send(call, before_send)
         return self._carry_other(call)
 
     def _carry_other(self, call: Call[T]) -> T:
-        luck = self._others.popleft() if self._others else ""
+        fault_plan = self._others.popleft() if self._others else ""
         self.world.account.pass_time(LATENCY)
-        if luck == "before":
+        if fault_plan == "before":
             raise _unavailable()
         answer = self.world.account.perform(call.operation, dict(call.query), read(call.body))
         self.step("answered")
-        if luck == "after":
+        if fault_plan == "after":
             raise _unavailable()
         return call.parse(decimals(answer))
 
@@ -424,7 +426,7 @@ class Process:
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
-        """Let nobody else have a turn: a request leaves right after its claim was looked at."""
+        """Let no other process run: a request leaves right after its claim was read."""
         self._is_leaving = True
         try:
             yield

@@ -69,7 +69,7 @@ def test_a_batch_under_which_a_request_may_be_out_is_not_replaced(world: SendWor
     assert world.asked("smsSend") == 0
 
 
-def test_a_batch_that_was_never_begun_is_cut_anew(world: SendWorld, runner: TaskRunner) -> None:
+def test_a_batch_that_was_never_begun_is_split_again(world: SendWorld, runner: TaskRunner) -> None:
     long = [{"text": f"{place:04d} " + "x" * 115, "to": f"2782{place:07d}"} for place in range(1500)]
     good = runner.connections
     runner.connections = {"winsms_default": {**good["winsms_default"], "password": "a-wrong-key"}}

@@ -342,7 +342,7 @@ def test_with_several_requests_on_their_way_nothing_is_lost_when_one_fails(
     assert not {"accepted", "queued", "sent"} & set(states(sqlite).values())
 
 
-def test_a_task_that_is_cleared_begins_anew(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
+def test_a_task_that_is_cleared_starts_again(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
     task = at(sqlite, night, max_concurrent_requests=1)
     send(night, [STAYS_SENT, *many(1500)])
     sandbox.advance(DAY)
@@ -367,7 +367,7 @@ def test_a_place_in_another_ledger_does_not_count(
     assert task.result["checked"] == 1
 
 
-def test_without_a_task_state_store_a_retry_begins_anew_with_what_is_open(
+def test_without_a_task_state_store_a_retry_starts_again_with_what_is_open(
     sqlite: Database, sandbox: Sandbox, night: TaskRunner
 ) -> None:
     task = at(sqlite, night, max_concurrent_requests=1)

@@ -111,7 +111,7 @@ def test_a_held_text_is_first_asked_for_when_it_is_due(sandbox: Sandbox, runner:
     assert runner.trigger().serialize()[1]["first_at"] >= sandbox.now().timestamp() + 290
 
 
-def test_a_retry_sends_nothing_again_and_waits_anew(
+def test_a_retry_sends_nothing_again_and_waits_again(
     deferrable: bool, sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     runner.retries = 1

@@ -1,4 +1,4 @@
-"""Two processes that take turns: who runs, and for how many steps, is decided before they start."""
+"""Runs two processes in turns. The order and the number of steps are fixed before they start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-class Turns:
+class StepScheduler:
     """Runs programs one at a time, each as a thread that waits for its turn.
 
     :param slices: how many steps pass until the other one's turn comes, each time; after the last one,
