@@ -1,4 +1,4 @@
-"""A send that the account cannot pay for goes on when it can."""
+"""A send resumes when the account can pay for it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At least once: what was in doubt is sent again, and nothing else."""
+"""At least once: texts in doubt are sent again, and no others."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ ALL_CANCELLED = {
 
 
 class FewOutputs(Sequence[Any]):
-    """What Airflow gives for the outputs of mapped tasks: a sequence that is no list."""
+    """The outputs of mapped tasks as Airflow gives them: a sequence that is not a list."""
 
     def __init__(self, outputs: list[Any]) -> None:
         self._outputs = outputs
@@ -45,7 +45,7 @@ def cancel(message_ids: Any, **kwargs: Any) -> SmsCancelScheduledOperator:
 
 @pytest.fixture
 def scheduled(runner: TaskRunner) -> dict[str, Any]:
-    """What scheduling two texts, three hours ahead, returned."""
+    """The result of a send that scheduled two texts three hours ahead."""
     runner.run(
         SmsSendOperator(task_id="send", text="Later", to=[ANN, BEN], send_at=pendulum.now("UTC").add(hours=3))
     )

@@ -1,4 +1,4 @@
-"""Cancelling goes on where it stopped: after lost answers, killed tries and clears, and refunds once."""
+"""Cancelling resumes after lost answers, killed tries and clears, and refunds once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOST = ["lost-after-acceptance", "500-after-acceptance", "truncated-json", "html
 
 @pytest.fixture
 def canceller(runner: TaskRunner) -> TaskRunner:
-    """Another task instance than the one that sends."""
+    """A task instance that is not the sender."""
     return runner.another()
 
 
@@ -81,14 +81,14 @@ def counts(runner: TaskRunner) -> tuple[int, int, int, int]:
 
 
 def killed(runner: TaskRunner, ids: Any) -> None:
-    """Run a try that is gone after the gateway did what it asked for, and before it could write that down."""
+    """Run a try that dies after the gateway has cancelled the texts, and before it records that."""
     runner.task_state = WritableOnce(runner.task_state)
     assert isinstance(runner.run(cancel(ids)).error, LedgerUnavailable)
     runner.task_state = dict(runner.task_state)
 
 
 def locked_out(runner: TaskRunner, ids: Any, **kwargs: Any) -> None:
-    """Run a try whose request the gateway refuses to look at."""
+    """Run a try whose request the gateway refuses."""
     connections = runner.connections
     runner.connections = {"winsms_default": {**connections["winsms_default"], "password": "wrong-key"}}
     assert isinstance(runner.run(cancel(ids, **kwargs)).error, ConfigurationError)
@@ -98,7 +98,7 @@ def locked_out(runner: TaskRunner, ids: Any, **kwargs: Any) -> None:
 def unheard(
     sandbox: Sandbox, runner: TaskRunner, ids: Any, fault: str = "lost-after-acceptance", **kwargs: Any
 ) -> None:
-    """Run a try that gets no answer at all to what it asked the gateway."""
+    """Run a try that gets no answer from the gateway."""
     sandbox.add_fault(fault, operation=DELETE, times=1)
     sandbox.add_fault("503-before-acceptance", operation=DELETE, times=100)
     assert isinstance(runner.run(cancel(ids, **kwargs)).error, GatewayUnavailable)
@@ -106,7 +106,7 @@ def unheard(
 
 
 class WritableOnce(dict[str, Any]):
-    """A store that takes one value, and no other."""
+    """A store that accepts only one value."""
 
     writes = 0
 
@@ -157,7 +157,7 @@ def test_a_row_that_the_answer_leaves_out_is_asked_for_again(
 def test_a_status_that_the_answer_leaves_out_is_asked_for_again(
     sandbox: Sandbox, runner: TaskRunner, canceller: TaskRunner
 ) -> None:
-    """Without that, a text that has gone out would be taken for cancelled."""
+    """Otherwise a text that has gone out would count as cancelled."""
     sent = schedule(sandbox, runner)
     unheard(sandbox, canceller, sent, "reset-before-acceptance")
     sandbox.advance(4 * 3600)
@@ -340,7 +340,7 @@ def test_a_store_that_cannot_be_written_stops_it_before_the_gateway_is_asked(
 
 
 class Unwritable(dict[str, Any]):
-    """A store whose every write fails."""
+    """A store in which every write fails."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         msg = "no space"
@@ -350,7 +350,7 @@ class Unwritable(dict[str, Any]):
 def test_without_a_store_it_cancels_and_finds_out_what_a_lost_answer_said(
     sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow before 3.3 has no store, and gives the operator a context without it."""
+    """Airflow before 3.3 has no store, and gives the operator a context without one."""
     sent = schedule(sandbox, runner)
     monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(runner.connections["winsms_default"]))
     sandbox.add_fault("lost-after-acceptance", operation=DELETE)

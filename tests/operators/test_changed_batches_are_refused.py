@@ -1,4 +1,4 @@
-"""A batch of which something was sent takes no other text and no other recipients."""
+"""A batch that was sent in part accepts no other text and no other recipients."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_less_strict_guarantee_in_the_next_try_is_what_counts(world: SendWorld
 def test_another_guarantee_cuts_the_requests_of_a_batch_as_the_first_did(
     second: str, world: SendWorld
 ) -> None:
-    """A text with a time takes more bytes, so that fewer of them would fit into a request."""
+    """A text with a time takes more bytes, so fewer texts fit into a request."""
     first = {"exactly_once": "at_most_once", "at_most_once": "exactly_once"}[second]
     long = [{"text": f"{place:03d} " + "x" * 150, "to": f"2782{place:07d}"} for place in range(1000)]
     world.sandbox.add_fault("429-too-many-requests", operation="smsSendBatch", skip=1, retry_after=3600)

@@ -1,4 +1,4 @@
-"""Values as data frames have them, without pandas: stand-ins behave as its NaT and NA do."""
+"""Values of data frames, without pandas: stand-ins behave like its NaT and NA."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANN, BEN = "27825550101", "27825550102"
 
 
 class NAType:
-    """Is as pandas' NA: no comparison with it says anything, and it has no truth."""
+    """Like pandas' NA: comparisons with it give NA, and it has no truth value."""
 
     def __repr__(self) -> str:
         return "<NA>"
@@ -43,7 +43,7 @@ class NAType:
 
 
 class NaTType(datetime):
-    """Is as pandas' NaT: a datetime that equals nothing, and has no time."""
+    """Like pandas' NaT: a datetime that equals nothing, and has no time."""
 
     def __eq__(self, _: object) -> bool:
         return False
@@ -62,7 +62,7 @@ class NaTType(datetime):
 
 
 class Many:
-    """Is as an array: a comparison gives many answers, which have no truth together."""
+    """Like an array: a comparison gives many results, which have no common truth value."""
 
     def __ne__(self, _: object) -> Any:
         return self
@@ -75,7 +75,7 @@ class Many:
 
 
 class Whole:
-    """Is as a numpy number: no int and no float, and written as one."""
+    """Like a numpy number: neither int nor float, and written like one."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""What another task returned goes out as it is: no template of it is rendered, no file of its name read."""
+"""The result of another task is sent as it is: never rendered as a template, never read as a file name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MARKED = [
 
 
 class SmsSendFileOperator(SmsSendOperator):
-    """Takes the text from a file, as a DAG's author may have it."""
+    """Reads the text from a file, as a DAG author may do."""
 
     template_ext = (".txt",)
 

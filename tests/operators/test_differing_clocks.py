@@ -1,4 +1,4 @@
-"""A held send is refused while the clocks that it relies on differ."""
+"""A held send is refused while its clocks differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text in doubt is taken for no other text with its number, its minute or its id."""
+"""A text in doubt is not mistaken for another text with its number, its minute or its id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A killed send stops, cancels what it was told to, and a later try sends the rest once."""
+"""A killed send stops, and cancels if asked to. A later try sends the rest once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of scheduled texts is read right whichever end the newest stand at, and while others come in."""
+"""The list of scheduled texts is read right in either order, and while other texts come in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE, REQUEST = 20, 40
 TO = [f"2782555{place:04}" for place in range(2 * REQUEST)]
 ELSEWHERE = [f"2783555{place:04}" for place in range(15)]
 LOOKS_BEFORE = 10
-"""So often a list is looked at before its request can no longer arrive."""
+"""How often the list is read before its request cannot arrive any more."""
 
 LIST, SEND, CANCEL = "getScheduledMessages", "smsSend", "deleteScheduledMessages"
 
@@ -37,7 +37,7 @@ class Send(SmsSendOperator):
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["oldest first", "newest first"])
 def long_list(request: pytest.FixtureRequest, sandbox: Sandbox, runner: TaskRunner) -> None:
-    """Put texts of another program beside those of the send."""
+    """Add texts of another program to the list."""
     sandbox.set_scheduled_list(newest_first=request.param)
     elsewhere = Send(
         task_id="elsewhere", text="Later", to=ELSEWHERE, send_at=pendulum.instance(sandbox.now()).add(hours=3)

@@ -1,4 +1,4 @@
-"""Exactly once: what a lost answer left in doubt is looked up, and sent again only if it is not listed."""
+"""Exactly once: texts in doubt are looked up, and sent again only if they are not listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the task state store keeps of a send is small, and tells no number and no text."""
+"""The record of a send in the task state store is small, and shows no number and no text."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_the_names_of_connections_and_tables_stay_text(
     of_operator: bool | None,
     runner: TaskRunner,
 ) -> None:
-    """As Python, the connection would be the number 7, and the table a truth."""
+    """As Python values, the connection would be the number 7, and the table a boolean."""
     names: dict[str, Any] = {"sql_conn_id": "{{ '007' }}", "schema": "{{ 'None' }}", **given}
     error = runner.run(kind(task_id="one", **names, **native(of_dag, of_operator))).error
     assert isinstance(error, ConfigurationError)

@@ -1,4 +1,4 @@
-"""A nightly refresh, through the sandbox and real databases: what it asks, what it writes, how it goes on."""
+"""A nightly refresh, through the sandbox and real databases: its requests, its writes, how it resumes."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def asked(sandbox: Sandbox) -> list[int]:
 
 
 def write(database: Database, what: str, message_id: int) -> None:
-    """Change what the ledger says of a message."""
+    """Change the row of a message in the ledger."""
     database.execute(f"UPDATE {{}}sms_messages SET {what} WHERE message_id = {message_id}")  # noqa: S608 - a test's own
 
 
@@ -510,7 +510,7 @@ def refusal() -> Any:
 
 
 def behind(stub: Stub, runner: TaskRunner) -> TaskRunner:
-    """Return a task instance whose gateway says what a test tells it to."""
+    """Return a task instance whose gateway gives the answers of a test."""
     gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "key"}
     found = runner.another()
     found.connections = {**runner.connections, "winsms_default": gateway}

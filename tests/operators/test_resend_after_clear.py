@@ -1,4 +1,4 @@
-"""With on_clear="resend" a cleared task sends all again, and a retry does not."""
+"""With on_clear="resend" a cleared task sends everything again, and a retry does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a DAG file gives for a personal field, and however that fails: its words stay out of sight."""
+"""Whatever a DAG file gives for a personal field, and however that fails: its content is not shown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class IteratesLate:
 
 
 class HasItems:
-    """Is walked through in the way of old, by its places."""
+    """Is iterated in the old way, by index."""
 
     def __len__(self) -> int:
         return 2
@@ -281,7 +281,7 @@ def test_a_name_that_was_looked_up_in_vain_is_shown_if_it_is_no_data(
 
 
 class DataFrame:
-    """Is as that of pandas: walked through, it gives the names of its columns."""
+    """Like that of pandas: iteration gives the names of its columns."""
 
     columns = ("text", "to")
 

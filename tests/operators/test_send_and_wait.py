@@ -118,7 +118,7 @@ def test_a_retry_sends_nothing_again_and_waits_again(
     task = sending(deferrable=deferrable)
     sandbox.add_fault("503-before-acceptance", operation="smsStatus", times=1_000)
     if deferrable:
-        # The triggerer, or the worker that goes on, is gone for good.
+        # The triggerer, or the worker that resumes, is gone for good.
         assert runner.run(task).state == "deferred"
     else:
         assert run(runner, sending(deferrable=False, delivery_timeout=0.1)).error is not None

@@ -86,12 +86,12 @@ def send_batch(*rows: tuple[str, str], **kwargs: Any) -> SmsSendBatchOperator:
 
 
 def refuse_after(sandbox: Sandbox, requests: int, operation: str = "smsSend") -> None:
-    """Let a try submit so many requests, and end."""
+    """Let a try submit some requests, and end."""
     sandbox.add_fault("429-too-many-requests", operation=operation, skip=requests, times=1, retry_after=3600)
 
 
 class WorkerDied(BaseException):
-    """Ends a try as the death of its process does: nothing more is written down."""
+    """Ends a try like the death of its process: nothing more is recorded."""
 
 
 def die(_: float) -> None:

@@ -22,7 +22,7 @@ ON_CALL, CUSTOMER = "27825550101", "27825550102"
 
 @pytest.fixture(params=["the task state store", "tables"])
 def ledger(request: pytest.FixtureRequest, runner: TaskRunner, tmp_path: Path) -> dict[str, Any]:
-    """What a send is made with for either memory."""
+    """The arguments of a send for either ledger."""
     if request.param == "the task state store":
         return {}
     connection = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
@@ -31,7 +31,7 @@ def ledger(request: pytest.FixtureRequest, runner: TaskRunner, tmp_path: Path) -
 
 
 def alert(task_id: str, text: str, **kwargs: Any) -> Callable[..., None]:
-    """Return a callback that texts."""
+    """Return a callback that sends a text."""
 
     def call(context: Any) -> None:
         SmsSendOperator(task_id=task_id, text=text, to=ON_CALL, **kwargs).execute(context)
@@ -129,7 +129,7 @@ def test_a_send_within_a_task_and_its_callback_are_two(
 
 
 def test_the_key_of_a_task_of_its_own_is_what_it_was(sandbox: Sandbox, runner: TaskRunner) -> None:
-    """A batch that an older version began is gone on with."""
+    """A batch that an older version opened is resumed."""
     runner.run(SmsSendOperator(task_id="send", text="Hi", to=ON_CALL))
     assert set(runner.task_state) == {"sms_send", "sms_send.1.1.000001", "sms_claims"}
     assert json.loads(json.dumps(runner.task_state["sms_send"]))["key"] == "dag/run/send/-1"
@@ -137,7 +137,7 @@ def test_the_key_of_a_task_of_its_own_is_what_it_was(sandbox: Sandbox, runner: T
 
 
 def test_a_callback_texts_where_airflow_has_no_store(sandbox: Sandbox, runner: TaskRunner) -> None:
-    """Before Airflow 3.3 a second try of a send refuses; what follows a try is no repeat of anything."""
+    """Before Airflow 3.3 a second try of a send refuses. A callback after a try is no repeat."""
 
     def call(context: Any) -> None:
         del context["task_state_store"]

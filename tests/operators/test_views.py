@@ -239,7 +239,7 @@ def test_a_database_that_nobody_tried_is_refused(portable: Database, runner: Tas
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres_by_path", "mariadb"])
 def test_two_that_make_them_at_once_both_succeed(kind: str, request: pytest.FixtureRequest) -> None:
-    """DuckDB is not among them: one process has the file."""
+    """Without DuckDB, whose file belongs to one process."""
     database: Database = request.getfixturevalue(kind)
     make_tables(database)
     tables = SourceTables(**ALL_TABLES)

@@ -1,4 +1,4 @@
-"""What may be concluded from the list of scheduled texts: whose row is in it, and whose is not."""
+"""What the list of scheduled texts proves: whose row is in it, and whose is not."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ ROW = {
 }
 
 
-# Whether all that was in a list is in what was read of it.
+# Whether a reading of the list is complete.
 
 
 class MovingList:
-    """A list of ids, in which something happens before each page is read.
+    """A list of ids that changes before each page is read.
 
     :param traffic: what happens, page by page.
     """
@@ -77,7 +77,7 @@ class MovingList:
             self._next_id += 1
 
     def read(self) -> tuple[set[int], bool]:
-        """Return the ids that were read, and whether they are called whole."""
+        """Return the ids that were read, and whether the reading counts as complete."""
         rows, is_complete = read_scheduled(self.execute, SMALL)
         return {int(row.message_id) for row in rows}, is_complete
 
@@ -157,13 +157,13 @@ def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]
     assert not read_scheduled(lambda call, *_: call.parse(answer), SMALL)[1]
 
 
-# Whom a row may be of.
+# Which recipients a row may belong to.
 
 
 def fate_of(
     *rows: dict[str, Any], expected: dict[int, ExpectedText] | None = None, claimed: DateTime = CLAIMED
 ) -> str:
-    """Return what a look concludes of the first recipient."""
+    """Return what a reading proves of the first recipient."""
     answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
     listed, is_complete = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
     expected = expected or {0: ExpectedText(ANN, DUE)}
@@ -230,7 +230,7 @@ def test_a_row_that_fits_is_taken_though_another_cannot_be_read(field: str) -> N
     assert fate_of(ROW, {**without(field), "apiMessageId": 8}) == "accepted"
 
 
-# Times that come twice, as clocks are put back.
+# Times that come twice when clocks go back.
 
 BEGIN = pendulum.datetime(2026, 10, 25, 0, 0)  # 2:00 in Berlin, as it comes first
 TWICE = [BEGIN.add(minutes=minutes) for minutes in (0, 1, 30, 59, 60, 90, 119)]
