@@ -14,6 +14,8 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 
 import airflow_provider_winsms
+from airflow_provider_winsms.ledger.base import RequestKey
+from airflow_provider_winsms.sandbox.plan import MagicNumber
 
 PERSONAL = {
     *("number", "numbers", "digits", "phone", "phones", "mobile", "msisdn", "to", "recipient", "recipients"),
@@ -49,7 +51,7 @@ PLAIN = {
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
     *("Call.query", "Duplicates.first", "MagicNumber.number"),
     # Objects that hide what is personal in them.
-    *("Page.rows", "Subscription.texts", "PageRange.chunks"),
+    *("Envelope.row", "Page.rows", "Subscription.texts", "PageRange.chunks"),
 }
 """Fields of such a name that hold nothing of the kind, and may be shown."""
 
@@ -99,3 +101,5 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:
     assert len(records()) > 90
+    assert "<request>" in repr(seeded(RequestKey))
+    assert "<number>" in repr(seeded(MagicNumber))

@@ -40,7 +40,7 @@ BREAK = {
     ),
     "whoever is in a changed list is sent to": (
         "exactly_once",
-        "replan._Found.rest = lambda found: iter(found._messages)",
+        "replan._CurrentList.rest = lambda found: iter(found._messages)",
     ),
     "a changed text is sent to whoever had the earlier one": (
         "at_most_once",
