@@ -307,7 +307,7 @@ class SharedPoll:
                 await asyncio.sleep(0)
 
     async def _tick(self) -> None:
-        """Ask for the texts that are due, unless a back-off is on. Then end the waits whose time is up."""
+        """Ask for the texts that are due, unless a back-off is on. Then end the waits that are over."""
         if self._dependencies.now() >= self._not_before:
             try:
                 await self._ask_due()

@@ -1,4 +1,4 @@
-"""Bringing delivery states in the ledger's tables up to date, by asking the gateway about open texts."""
+"""A refresh of the delivery states in a ledger's tables: it asks the gateway about open texts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 _COUNTS = ("checked", "changed", "refused", "unreadable", "requests")
 
-PLACE_KEY = "sms_refresh"
-"""The key of the place in the task state store, with what was counted up to it."""
+CHECKPOINT_KEY = "sms_refresh"
+"""The key of the checkpoint in the task state store."""
 
-_MOST_CUTS = 64
-"""So often the requests of a page are cut in halves, to find ids that the gateway refuses."""
+_MAX_SPLITS = 64
+"""How often the requests of a page are cut in halves to find ids that the gateway refuses."""
 
 
 @dataclass(slots=True)
 class RefreshProgress:
-    """What was learnt, in counts, up to an id.
+    """How far a refresh has come, and its counts.
 
-    :param after: the id; ``None`` at the beginning.
+    :param after: the last id that it asked for; ``None`` at the beginning.
     """
 
     after: int | None = None
@@ -68,11 +68,11 @@ class RefreshProgress:
         return self.checked - sum(self.states[state] for state in DeliveryState if state.is_final)
 
     def known_states(self) -> dict[str, int]:
-        """Return the states that there were, in the order of the vocabulary."""
+        """Return the states that texts are in, in the order of the vocabulary."""
         return {state.value: self.states[state] for state in DeliveryState if self.states[state]}
 
     def summary(self) -> dict[str, Any]:
-        """Return what a task returns."""
+        """Return the counts that a task returns."""
         return {
             "checked": self.checked,
             "states": self.known_states(),
@@ -84,7 +84,7 @@ class RefreshProgress:
         }
 
     def log_to(self, log: Log) -> None:
-        """Say it to people."""
+        """Log the counts for people."""
         if self.refused:
             log.warning(
                 "The gateway refuses requests with %s of the ledger. Their texts are left as they are.",
@@ -100,20 +100,20 @@ class RefreshProgress:
         )
 
     def row(self) -> dict[str, Any]:
-        """Return it as JSON values: ids and counts."""
+        """Return the progress as JSON values."""
         counts = {name: getattr(self, name) for name in _COUNTS}
         return {"after": self.after, "states": dict(self.states), **counts}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> RefreshProgress:
-        """Read what ``row`` returned."""
+        """Return the progress that a row holds."""
         return cls(**{**row, "states": Counter(row["states"])})
 
 
-class RefreshPlace:
-    """How far the tries of a task have come.
+class RefreshCheckpoint:
+    """The progress that a later try of the task continues from.
 
-    :param identity: JSON values; a place that was remembered under others does not count.
+    :param identity: JSON values. A checkpoint with another identity does not count.
     """
 
     def __init__(self, store: AirflowTaskStore, identity: list[Any]) -> None:
@@ -121,24 +121,24 @@ class RefreshPlace:
         self._identity = identity
 
     def recall(self) -> RefreshProgress:
-        """Return how far the try before came."""
-        row = self._store.get(PLACE_KEY)
+        """Return the progress of the earlier try."""
+        row = self._store.get(CHECKPOINT_KEY)
         return (
             RefreshProgress.of(row["progress"]) if row and row["of"] == self._identity else RefreshProgress()
         )
 
     def remember(self, progress: RefreshProgress) -> None:
-        """Keep how far this try has come."""
-        self._store.set(PLACE_KEY, {"of": self._identity, "progress": progress.row()})
+        """Save the progress of this try."""
+        self._store.set(CHECKPOINT_KEY, {"of": self._identity, "progress": progress.row()})
 
     def forget(self) -> None:
-        """Begin anew the next time."""
-        self._store.delete(PLACE_KEY)
+        """Delete the checkpoint: the next refresh starts from the beginning."""
+        self._store.delete(CHECKPOINT_KEY)
 
 
 @dataclass(slots=True)
 class _StatusAnswer:
-    """What the gateway said of the texts of one page, by their ids."""
+    """The gateway's answers about the texts of one page, by id."""
 
     reports: dict[MessageId, DeliveryReport] = field(default_factory=dict)
     unreadable: set[MessageId] = field(default_factory=set)
@@ -146,7 +146,7 @@ class _StatusAnswer:
     requests: int = 0
 
     def keep(self, wanted: Mapping[MessageId, OpenMessage]) -> None:
-        """Leave out what was not asked for, and that the gateway does not know what it may have forgotten."""
+        """Drop ids that were not asked for, and "not found" for texts that the gateway may have forgotten."""
         self.reports = {
             message_id: report
             for message_id, report in self.reports.items()
@@ -158,42 +158,42 @@ class _StatusAnswer:
 class StatusRefresh:
     """Asks about open texts, page by page, some pages ahead of the one that is written.
 
-    Threads of a pool ask the gateway. The thread that runs this reads and writes the tables, page after page
-    in the order of the ids, so that a place says that all before it is written.
+    Threads of a pool ask the gateway. The thread that calls ``run`` reads and writes the tables, page after
+    page in the order of the ids. So everything before a checkpoint is written.
     """
 
     def __init__(
         self,
         hook: SmsHook,
         history: SmsHistory,
-        place: RefreshPlace,
+        checkpoint: RefreshCheckpoint,
         log: Log,
         throttle: Throttle | None = None,
     ) -> None:
         self._hook = hook
         self._history = history
-        self._place = place
+        self._checkpoint = checkpoint
         self._log = log
         self._unreadable = UnreadableIds()
         self._throttle = throttle or Throttle(hook.endpoint.max_concurrent_requests)
 
     def stop(self) -> None:
-        """Stop when the answer that is waited for is written."""
+        """Stop after the next answer is written."""
         self._throttle.stop()
 
     def run(self, *, now: DateTime, max_age: timedelta) -> RefreshProgress:
-        """Ask about all texts behind the place that is remembered.
+        """Ask about all open texts after the checkpoint.
 
-        :raises SendStopped: if it was told to stop.
+        :raises SendStopped: after ``stop`` was called.
         """
-        progress = self._place.recall()
-        with closing(self._answered(self._pages(progress.after, now, max_age))) as answered:
+        progress = self._checkpoint.recall()
+        with closing(self._answers(self._pages(progress.after, now, max_age))) as answered:
             for page, answer in answered:
                 self._unreadable.name(sorted(answer.unreadable), self._log)
                 progress.add(page, answer, self._history.record_reports(answer.reports.values()))
-                self._place.remember(progress)
+                self._checkpoint.remember(progress)
                 self._throttle.raise_if_stopped()
-        self._place.forget()
+        self._checkpoint.forget()
         return progress
 
     def _pages(self, after: int | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
@@ -203,8 +203,8 @@ class StatusRefresh:
         while page := list(islice(messages, self._hook.gateway.limits.message_ids)):
             yield page
 
-    def _answered(self, pages: Iterator[_Page]) -> Generator[tuple[_Page, _StatusAnswer], None, None]:
-        """Yield each page with its answer, in their order, while those that follow are asked about."""
+    def _answers(self, pages: Iterator[_Page]) -> Generator[tuple[_Page, _StatusAnswer], None, None]:
+        """Yield each page with its answer, in order. Later pages are asked about meanwhile."""
         self._hook.get_conn()
         try:
             yield from prefetch(self._ask, pages, self._throttle.most)
@@ -212,21 +212,21 @@ class StatusRefresh:
             self._throttle.stop()
 
     def _ask(self, page: _Page) -> _StatusAnswer:
-        """Ask about the texts of a page; if that is refused, in halves, until the bad ids are found.
+        """Ask about the texts of a page. If the gateway refuses, ask in halves until the bad ids are found.
 
-        :raises InvalidMessage: if not one of several ids is answered: that is no matter of single ids.
+        :raises InvalidMessage: if the gateway refuses all of several ids: single ids are not the cause.
         """
         wanted: dict[MessageId, OpenMessage] = {message.message_id: message for message in page}
-        answer, pieces, refusal, cuts = _StatusAnswer(), deque([list(wanted)]), None, 0
-        while pieces:
-            ids = pieces.popleft()
+        answer, chunks, refusal, splits = _StatusAnswer(), deque([list(wanted)]), None, 0
+        while chunks:
+            ids = chunks.popleft()
             try:
                 answer.reports.update(self._reports(ids, answer))
             except InvalidMessage as error:
                 refusal = error
-                if len(ids) > 1 and cuts < _MOST_CUTS:
-                    cuts, middle = cuts + 1, len(ids) // 2
-                    pieces.extend((ids[:middle], ids[middle:]))
+                if len(ids) > 1 and splits < _MAX_SPLITS:
+                    splits, middle = splits + 1, len(ids) // 2
+                    chunks.extend((ids[:middle], ids[middle:]))
                 else:
                     answer.refused += len(ids)
         if refusal is not None and answer.refused == len(wanted) > 1:

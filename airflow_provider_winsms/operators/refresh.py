@@ -104,14 +104,14 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask for states, write them, and return the counts."""
-        from airflow_provider_winsms.delivery.refresh import RefreshPlace, StatusRefresh
+        from airflow_provider_winsms.delivery.refresh import RefreshCheckpoint, StatusRefresh
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
-                place = RefreshPlace(AirflowTaskStore(context), self._identity(context))
-                self._refresh = StatusRefresh(hook, history, place, self.log)
+                checkpoint = RefreshCheckpoint(AirflowTaskStore(context), self._identity(context))
+                self._refresh = StatusRefresh(hook, history, checkpoint, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)
         return progress.summary()

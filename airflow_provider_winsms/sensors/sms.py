@@ -235,11 +235,11 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         if self.batch is not None:
             return {"batch": cast("str", self.batch).strip()}
 
-        def leave(packed: str) -> dict[str, Any]:
+        def store_ids(packed: str) -> dict[str, Any]:
             context["ti"].xcom_push(key=WAITING_FOR_KEY, value={"message_ids": packed})
             return xcom_of(context, WAITING_FOR_KEY)
 
-        return wait.source(leave)
+        return wait.source(store_ids)
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Return the seconds until the next poke, in place of Airflow's own, which do not grow with age."""

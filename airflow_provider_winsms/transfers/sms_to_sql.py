@@ -329,14 +329,14 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     def _load_deliveries(
         self, hook: SmsHook, table: TargetTable, mapper: RowMapper, throttle: Throttle
     ) -> LoadOutcome:
-        from airflow_provider_winsms.delivery.refresh import RefreshPlace, StatusRefresh
+        from airflow_provider_winsms.delivery.refresh import RefreshCheckpoint, StatusRefresh
         from airflow_provider_winsms.warehouse.load import LedgerLoad
 
         with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
             if self.refresh:
                 # A retry begins again; texts with a final state are not asked for twice.
                 refresh = StatusRefresh(
-                    hook, history, RefreshPlace(AirflowTaskStore({}), []), self.log, throttle
+                    hook, history, RefreshCheckpoint(AirflowTaskStore({}), []), self.log, throttle
                 )
                 refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
             # The ledger may be in the same database file.

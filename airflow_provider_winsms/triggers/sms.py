@@ -1,4 +1,4 @@
-"""The wait for delivery, awaited in the triggerer, with one poll for all who wait."""
+"""The trigger that waits for delivery. All waits of a connection share one poll."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ from airflow_provider_winsms.utils.batches import history_at, ids_of_batch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent
+    from airflow_provider_winsms.delivery.events import DeliveryEvent, IdSource, LedgerAddress
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
     from airflow_provider_winsms.options import Check
 
     T = TypeVar("T")
-    from airflow_provider_winsms.delivery.events import IdSource, LedgerAddress
 
 __all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
 _SHORTEST_RETRY_PAUSE = 5.0
 
 _ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
-"""For ledgers alone: a database that hangs must not take the threads that all triggers share."""
+"""Threads only for ledgers: a database that hangs must not block the threads that all triggers share."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,32 +81,34 @@ _CHECKS: Mapping[str, Check] = {
         check_number,
     ),
 }
-"""For each argument of a trigger, what refuses a wrong value."""
+"""For each argument of a trigger, the check that refuses a wrong value."""
 
 
 class SmsDeliveryTrigger(BaseTrigger):
-    """Waits until the texts are settled or the end has come. Its arguments hold ids and times only.
+    """Waits until the texts are settled or the end is reached. Its arguments hold only ids and times.
 
-    All such triggers of one connection in a triggerer share one poll. Instants are in seconds since the
-    epoch, and absolute, so that a restarted triggerer goes on to the same end.
+    All such triggers of one connection in a triggerer share one poll. Instants are absolute, in seconds since
+    the epoch. So a restarted triggerer keeps the same end.
 
-    :param begins_at: from when on the age of the texts counts.
+    :param source: where the ids are.
+    :param min_delivered: the share, 0 to 1, of the texts that must arrive.
+    :param begins_at: when the age of the texts begins.
     :param shortest_pause: seconds between two questions while the texts are young.
     :param longest_pause: seconds between two questions when they are old.
     :param first_at: when to ask first.
     :param end_at: when to stop.
-    :param grace_until: until when an unknown id counts as pending.
-    :param ledger: connection and prefix of the ledger that reports are written to, if there is one.
-    :param not_found_holds: seconds for which an id must be unknown until it counts as lost. A trigger that is
-        started again begins them again.
+    :param grace_until: until then an unknown id counts as pending.
+    :param ledger: connection and prefix of the ledger that reports are written into, or ``None``.
+    :param not_found_holds: seconds for which an id must be unknown until it counts as lost. A restarted
+        trigger counts them from the beginning.
     """
 
     first_poll_after: ClassVar[float] = 10.0
     """Seconds between deferring and the first poll, and so the first event; a seam for tests.
 
     A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the
-    executor's late word of the first run's end meets the task when it is queued again (apache/airflow #66374,
-    #67287, #71580). The task has looked once before it deferred, so nothing is missed.
+    executor reports the end of the first run late, when the task is queued again (apache/airflow #66374,
+    #67287, #71580). The task asked once before it deferred, so nothing is missed.
     """
 
     look_again_after: ClassVar[Sequence[float]] = (2.0, 8.0)
@@ -145,9 +146,9 @@ class SmsDeliveryTrigger(BaseTrigger):
         self.not_found_holds = not_found_holds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the path and arguments that the trigger is rebuilt from.
+        """Return the path and the arguments that Airflow rebuilds the trigger from.
 
-        :raises InvalidMessage: if one of them is wrong, so that no task defers with it.
+        :raises InvalidMessage: if an argument is wrong. Then the task does not defer.
         """
         for name, check in _CHECKS.items():
             check(name, getattr(self, name))
@@ -169,7 +170,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire one ``DeliveryEvent``. An unforeseen error is raised with its traceback."""
+        """Wait, and fire one ``DeliveryEvent``. Any other error is raised with its traceback."""
         from airflow_provider_winsms.delivery.events import REFUSALS, refusal
 
         not_before = time.time() + self.first_poll_after
@@ -216,13 +217,13 @@ class SmsDeliveryTrigger(BaseTrigger):
                 return await self._read_with_retries(lambda: ids_of_batch(conn_id, prefix, batch))
             case {"xcom": reference}:
                 return await self._read_with_retries(lambda: _read_xcom(reference))
-        msg = "The trigger does not say where the ids of its texts are."
+        msg = "The source of the trigger names no message ids, and no batch with a ledger."
         raise InvalidMessage(msg)
 
     async def _read_with_retries(self, read: Callable[[], T]) -> T:
-        """Read what is elsewhere, in a thread; until the end, a fault that may pass is waited for.
+        """Read in a thread. Temporary errors are retried until the end of the wait.
 
-        :raises SmsError: a permanent one, as it comes.
+        :raises SmsError: a permanent one, at once.
         """
         from airflow_provider_winsms.gateways.backoff import back_off
 
@@ -237,7 +238,9 @@ class SmsDeliveryTrigger(BaseTrigger):
                 if is_permanent or time.time() + pause > self.end_at:
                     raise
                 self.log.warning(
-                    "The ids could not be read (%s). Again in %.0f seconds.", type(error).__name__, pause
+                    "The ids could not be read (%s). Reading again in %.0f seconds.",
+                    type(error).__name__,
+                    pause,
                 )
                 await self.pause(pause)
 
@@ -258,7 +261,7 @@ def _read_xcom(reference: Mapping[str, Any]) -> Sequence[MessageId]:
 async def _open_transport(
     sms_conn_id: str, sleep: Callable[[float], Awaitable[None]], pauses: Sequence[float]
 ) -> AsyncTransport:
-    """Look a connection up, more than once: Airflow calls missing, too, what it cannot read for a moment."""
+    """Look a connection up, several times: Airflow may report it missing for a moment."""
     for pause in pauses:
         with suppress(SmsError):
             return await _transport(sms_conn_id)
@@ -282,8 +285,8 @@ async def _write(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> No
     try:
         await asyncio.get_running_loop().run_in_executor(_ledger_threads, _write_reports, ledger, reports)
     except ConfigurationError as error:
-        # It led to a ledger before the task deferred; and Airflow calls a connection missing, too, that it
-        # could not read.
+        # The connection led to a ledger before the task deferred. Airflow also reports it missing if it
+        # cannot read it for a moment.
         raise LedgerUnavailable(str(error)) from error
 
 

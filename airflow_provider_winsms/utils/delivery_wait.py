@@ -1,6 +1,6 @@
-"""A task that waits for delivery: on its own worker, or, deferred, in the triggerer.
+"""The wait of a task for delivery, on its worker or, deferred, in the triggerer.
 
-The sensor waits and does nothing else, a send operator waits after it has sent; here is what both do alike.
+The delivery sensor and the send operators share it.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
 
 IDS_IN_A_TRIGGER = 1000
-"""So many ids stand in the arguments of a trigger; if there are more, these say where the ids are."""
+"""How many ids the arguments of a trigger hold. If there are more, the arguments refer to them."""
 
 IDS_SHOWN = 10
-"""How many ids of texts that did not arrive stand in the log; the counts are of all."""
+"""How many ids of undelivered texts the log shows. The counts cover all texts."""
 
 WAITING_FOR_KEY = "waiting_for"
-"""The XCom key under which a task that defers leaves the ids that it waits for, if they are many."""
+"""The XCom key for the ids of a task that defers with many ids."""
 
 _BACKSTOP = timedelta(minutes=10)
-"""How much longer than the trigger's own end Airflow waits for it: a triggerer may be restarting."""
+"""How much longer than the end of the wait Airflow waits for the trigger: a triggerer may restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to wait. Instants are in seconds since the epoch.
+    """How long to wait, and for which share of the texts. Instants are in seconds since the epoch.
 
     :param first_at: when to ask first.
     :param end_at: when to stop.
-    :param grace_until: until when an id that the gateway does not know may be one that it has just made.
-    :param ledger: where reports are written before they count.
+    :param grace_until: until then an unknown id may be one that the gateway has just made.
+    :param ledger: the ledger that reports are written into before they count.
     :param not_found_holds: seconds for which an id must be unknown until it counts as lost.
     """
 
@@ -65,7 +65,7 @@ class Terms:
     not_found_holds: float = NOT_FOUND_GRACE
 
     def trigger(self, source: IdSource) -> SmsDeliveryTrigger:
-        """Return the trigger that waits so."""
+        """Return a trigger that waits on these terms."""
         from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
 
         return SmsDeliveryTrigger(
@@ -83,16 +83,16 @@ class Terms:
         )
 
     def deferral_timeout(self, now: float) -> timedelta:
-        """Return how long Airflow is to wait for the trigger."""
-        # Not a pendulum.Duration: those do not pass from a task to its supervisor (Airflow 3.3.2).
+        """Return how long Airflow waits for the trigger."""
+        # A pendulum.Duration does not pass from a task to its supervisor (Airflow 3.3.2).
         return timedelta(seconds=max(0.0, self.end_at - now)) + _BACKSTOP
 
 
 class WorkerWait:
-    """The wait of one try on its worker, from its first look on.
+    """The wait of one try on its worker.
 
-    :param now: seconds since the epoch.
-    :raises InvalidMessage: if the terms make no sense.
+    :param now: returns seconds since the epoch.
+    :raises InvalidMessage: if ``min_delivered`` is no share.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class WorkerWait:
         self._unreadable = UnreadableIds()
         self._not_before = terms.first_at
         self.trouble = ""
-        """What was in the way of the last look."""
+        """The error of the last look, or an empty string."""
 
     @property
     def is_settled(self) -> bool:
@@ -126,12 +126,12 @@ class WorkerWait:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is settled, or its end has come."""
+        """Whether it is settled, or its end is reached."""
         return self.is_settled or self._now() >= self.terms.end_at
 
     @property
     def outcome(self) -> DeliveryOutcome:
-        """How things stand."""
+        """The outcome as it is now."""
         return self._tracker.outcome()
 
     def pause(self) -> float:
@@ -141,7 +141,7 @@ class WorkerWait:
         return max(0.0, min(next_at, self.terms.end_at) - now)
 
     def look(self) -> None:
-        """Ask for what is open, unless looks that failed ask for a longer pause.
+        """Ask for the open texts, unless a back-off is on.
 
         :raises SmsError: a permanent one, as it comes.
         """
@@ -173,18 +173,19 @@ class WorkerWait:
                     history.record_reports(changes)
                 self._tracker.record(reports, self._now())
 
-    def source(self, leave: Callable[[str], dict[str, Any]]) -> IdSource:
+    def source(self, store_ids: Callable[[str], dict[str, Any]]) -> IdSource:
         """Return where a trigger finds the ids.
 
-        :param leave: is called if they are many, with all of them packed; returns what leads to an XCom that
-            has them.
+        :param store_ids: stores many packed ids in an XCom, and returns the reference to it.
         """
         packed = pack(self._tracker.message_ids)
-        return {"message_ids": packed} if len(self._tracker) <= IDS_IN_A_TRIGGER else {"xcom": leave(packed)}
+        return (
+            {"message_ids": packed} if len(self._tracker) <= IDS_IN_A_TRIGGER else {"xcom": store_ids(packed)}
+        )
 
 
 def xcom_of(context: Context, key: str) -> dict[str, Any]:
-    """Return what leads to an XCom of the running task, for ``XCom.get_one``."""
+    """Return the reference to an XCom of the running task: the arguments of ``XCom.get_one``."""
     instance = context["ti"]
     return {
         "key": key,
@@ -198,11 +199,11 @@ def xcom_of(context: Context, key: str) -> dict[str, Any]:
 def result_or_raise(
     outcome: DeliveryOutcome, *, min_delivered: float, ran_out: str | None, trouble: str, log: Any
 ) -> dict[str, Any]:
-    """Return how a wait ended, in counts, if enough texts arrived.
+    """Return the counts of a wait if enough texts arrived.
 
-    :param ran_out: the time that ran out before it was settled, if one did.
-    :param trouble: what was in the way of the last question.
-    :raises DeliveryFailed: if too few arrived. The log then has the first of the others.
+    :param ran_out: the time that ran out before the wait was settled, or ``None``.
+    :param trouble: the error of the last question, or an empty string.
+    :raises DeliveryFailed: if too few arrived. The log then names the first of the others.
     """
     log.info("Delivery: %s", outcome.summary())
     if outcome.is_success:
@@ -216,5 +217,5 @@ def result_or_raise(
 
 
 def ledger_address(conn_id: str | None, prefix: str) -> LedgerAddress | None:
-    """Return where reports are written to, if there is a ledger for them."""
+    """Return the ledger that reports are written into, or ``None`` without a connection."""
     return None if conn_id is None else LedgerAddress(conn_id, prefix)

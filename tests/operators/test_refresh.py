@@ -20,7 +20,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
-from airflow_provider_winsms.delivery.refresh import PLACE_KEY
+from airflow_provider_winsms.delivery.refresh import CHECKPOINT_KEY
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -318,7 +318,7 @@ def test_a_retry_goes_on_at_the_page_that_failed(
     assert isinstance(error, GatewayUnavailable)
     assert not isinstance(error, AirflowFailException)
     assert Counter(states(database).values())["accepted"] == 1500
-    assert PLACE_KEY in task.task_state
+    assert CHECKPOINT_KEY in task.task_state
     sandbox.clear_faults()
     before = len(sandbox.requests())
     assert task.run(refresh()).error is None
