@@ -53,31 +53,30 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
     """Wait until texts have arrived, or it is clear that too few will.
 
     Ends when every text is delivered or failed for good, or as soon as ``min_delivered`` can no longer be
-    reached. At ``timeout`` it succeeds if enough have arrived, and else fails as a sensor that timed out.
-    A text may stay at ``sent`` for ever where its network reports nothing, so set a ``timeout``.
+    reached. At ``timeout`` it succeeds if enough have arrived. If not, it fails as a sensor that timed out.
+    A text may stay at ``sent`` for ever if its network reports nothing, so set a ``timeout``.
 
-    Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``; states are values of
-    ``DeliveryState``, the cost is in credits, or ``None`` where the gateway states no amount that can be
-    read. Fails with ``DeliveryFailed``, whose ``reports`` say what became of the texts that did not arrive
-    (ids and states; at most 1000). A wrong key or id ends the wait
-    at once, an unreachable gateway or ledger does not.
+    Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``. States are values of
+    ``DeliveryState``. The cost is in credits, or ``None`` if the gateway states no readable amount. Fails
+    with ``DeliveryFailed``, whose ``reports`` hold the ids and states of texts that did not arrive (at most
+    1000). A wrong key or id ends the wait at once. An unreachable gateway or ledger does not.
 
-    Young texts are asked for often, old ones seldom: the pause is a tenth of the time since the wait began,
-    but no shorter than ``poke_interval`` and no longer than ``max_wait``. All deferred sensors of one
-    connection in a triggerer share one poll, whose requests hold a thousand ids each.
+    It asks for young texts often and for old ones seldom: the pause is a tenth of the time since the wait
+    began, but no shorter than ``poke_interval`` and no longer than ``max_wait``. All deferred sensors of one
+    connection in a triggerer share one poll. Its requests hold a thousand ids each.
 
     :param message_ids: ids, or what a send operator returned (``send.output``); lists of any length.
         (templated)
     :param batch: instead of ids, the batch that a send operator with the same ``ledger_conn_id`` returned
         (``send.output["batch"]``): all its texts that were accepted. (templated)
-    :param ledger_conn_id: the connection of the database with the ledger: the states that the wait sees are
-        written into its ``messages``, before they count. ``None``: into none. (templated)
-    :param ledger_prefix: what the names of the ledger's tables begin with.
+    :param ledger_conn_id: the connection of the database with the ledger. Each new state is written into its
+        ``messages`` table before it counts. ``None``: no ledger. (templated)
+    :param ledger_prefix: the prefix of the names of the ledger's tables.
     :param min_delivered: the share of the texts that must arrive, 0 to 1.
-    :param not_found_grace: how long after its start the sensor takes an id that the gateway does not know for
-        one that it has just made, and for how long an id must be unknown, whenever that begins, until it
-        counts as lost; a ``timedelta`` or seconds. In reschedule mode, which remembers no answer from one
-        look to the next, an unknown id counts as lost two days after the sensor began.
+    :param not_found_grace: for how long an id must be unknown to the gateway until it counts as lost, and for
+        how long after the start of the sensor none counts as lost; a ``timedelta`` or seconds. Reschedule
+        mode keeps no answers between two looks: there an unknown id counts as lost two days after the sensor
+        began.
     :param poke_interval: the pause while texts are young; a ``timedelta`` or seconds. Deferred, the first
         poll comes no sooner than 10 seconds, and later ones no more often than every second.
     :param max_wait: the longest pause; a ``timedelta`` or seconds.
@@ -133,8 +132,8 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        """Look once; then wait in the triggerer, or here."""
-        # Before Airflow's own clock starts: that one ends the wait without a result.
+        """Look once. Then wait in the triggerer, or here."""
+        # It starts before Airflow's own timeout, which would end the wait without a result.
         self._began_at, self._wait = time.time(), None
         if self.deferrable:
             return self._look_and_defer(context)
@@ -142,26 +141,26 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return result
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Ask once how far the texts have come."""
+        """Ask once for the states of the texts."""
         with permanent_errors_fail_at_once():
             if self._wait is None:
-                self._wait = self._begun(context)
+                self._wait = self._start_wait(context)
             wait = self._wait
             wait.look()
             if wait.is_over:
-                result = self._judge(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
+                result = self._result(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
                 return PokeReturnValue(is_done=True, xcom_value=result)
         return False
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
-        """Judge what the trigger found."""
+        """Return the counts of the trigger's event, or raise its error."""
         from airflow_provider_winsms.delivery.events import read_delivery_event
 
         with permanent_errors_fail_at_once():
             outcome, timed_out, trouble = read_delivery_event(event)
-            return self._judge(outcome, timed_out=timed_out, trouble=trouble)
+            return self._result(outcome, timed_out=timed_out, trouble=trouble)
 
-    def _begun(self, context: Context) -> WorkerWait:
+    def _start_wait(self, context: Context) -> WorkerWait:
         from airflow_provider_winsms.delivery.schedule import Schedule
         from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
         from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait, ledger_address
@@ -172,7 +171,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         hook = SmsHook.of(self.sms_conn_id)
         longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()
         grace = seconds("not_found_grace", self.not_found_grace)
-        # A sensor that is rescheduled remembers no answer from one look to the next.
+        # A rescheduled sensor keeps no answers between two looks.
         forgets = self.reschedule and not self.deferrable
         terms = Terms(
             sms_conn_id=self.sms_conn_id,
@@ -187,7 +186,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return WorkerWait(hook, self._ids(hook), terms, time.time, self.log)
 
     def check_together(self, known: Collection[str]) -> None:
-        """Refuse ids beside a batch, and a batch without a ledger."""
+        """Refuse ids together with a batch, and a batch without a ledger."""
         if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
             check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
@@ -197,7 +196,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return ids_of_batch(cast("str", self.ledger_conn_id), self.ledger_prefix, cast("str", self.batch))
 
     def _look_and_defer(self, context: Context) -> dict[str, Any] | None:
-        """Look once, skipping where Airflow does so around a poke and after a resume."""
+        """Look once. Skip the task as Airflow does around a poke and after a resume."""
         try:
             found = self.poke(context)
         except AirflowException as error:
@@ -207,7 +206,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             raise
         return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
-    def _judge(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
+    def _result(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
         from airflow_provider_winsms.utils.delivery_wait import result_or_raise
 
         ran_out = f"{self.timeout:g} seconds" if timed_out else None
@@ -242,7 +241,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         return wait.source(store_ids)
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Return the seconds until the next poke, in place of Airflow's own, which do not grow with age."""
+        """Return the seconds until the next poke. Airflow's own pause does not grow with age."""
         if self.exponential_backoff or self._wait is None:
             own: float = super()._get_next_poke_interval(*args, **kwargs)
             return own

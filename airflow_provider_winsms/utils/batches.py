@@ -1,4 +1,4 @@
-"""The ledger's tables by their connection, and a batch of them, given in place of message ids."""
+"""Access to a ledger by its connection, and the ids of one of its batches."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def check_message_ids(_: str, message_ids: object) -> None:
-    """Hold ids against what ``each_message_id`` takes, where they can be read more than once.
+    """Check ids with ``each_message_id`` if they can be read more than once.
 
-    :raises InvalidMessage: if there is none, or a text is no list.
+    :raises InvalidMessage: if there is no id, or a text is no list.
     """
     if isinstance(message_ids, (str, int, list, tuple, Mapping)):
         deque(each_message_id(message_ids), maxlen=0)
 
 
 def check_batch_id(name: str, batch: object) -> None:
-    """Hold a batch against what a send operator returns.
+    """Check the id of a batch.
 
     :raises InvalidMessage: if it is no text.
     """
@@ -39,9 +39,9 @@ def check_batch_id(name: str, batch: object) -> None:
 
 
 def check_ids_or_batch(message_ids: object, batch: object, ledger_conn_id: str | None) -> None:
-    """Hold what says which texts are meant against one another.
+    """Check that either ids or a batch are given, and a ledger with the batch.
 
-    :raises InvalidMessage: if there are neither ids nor a batch, or both, or no ledger to look a batch up in.
+    :raises InvalidMessage: if there is neither or both, or no ledger to look the batch up in.
     """
     if batch is None and message_ids is None:
         check_message_ids("message_ids", ())
@@ -54,9 +54,9 @@ def check_ids_or_batch(message_ids: object, batch: object, ledger_conn_id: str |
 
 
 def ids_of_batch(ledger_conn_id: str, ledger_prefix: str, batch: str) -> Sequence[MessageId]:
-    """Return the ids of all texts of a batch that the gateway took and that were not cancelled.
+    """Return the ids of a batch's texts that the gateway accepted and that were not cancelled.
 
-    :raises ConfigurationError: if the connection is none of a database that a ledger can be kept in.
+    :raises ConfigurationError: if the connection leads to no database that can hold a ledger.
     :raises InvalidMessage: if there is no such batch.
     :raises LedgerUnavailable: if the database refuses something.
     """
@@ -67,8 +67,8 @@ def ids_of_batch(ledger_conn_id: str, ledger_prefix: str, batch: str) -> Sequenc
 def history_at(ledger_conn_id: str, ledger_prefix: str, sizes: HistorySizes | None = None) -> SmsHistory:
     """Open the ledger's tables behind a connection.
 
-    :param sizes: how much is read at a time, if not as much as usual.
-    :raises ConfigurationError: if the connection is none of a database that a ledger can be kept in.
+    :param sizes: how many rows are read at a time.
+    :raises ConfigurationError: if the connection leads to no database that can hold a ledger.
     :raises LedgerUnavailable: if the database refuses something.
     """
     from airflow_provider_winsms.hooks.connections import sql_hook

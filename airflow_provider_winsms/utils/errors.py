@@ -1,7 +1,6 @@
-"""How our errors read to Airflow: a permanent one fails the task at once, whatever its ``retries`` say.
+"""Errors of this package that are also Airflow's: a permanent one fails the task at once, without retries.
 
-The error stays what it is (``except DeliveryFailed`` still catches it, with its reports) and becomes one of
-Airflow's own besides.
+The error keeps its type and its attributes: ``except DeliveryFailed`` still catches it, with its reports.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def permanent_errors_fail_at_once() -> Iterator[None]:
-    """Let every permanent ``SmsError`` inside fail the task for good; let all else pass as it is."""
+    """Let every permanent ``SmsError`` inside fail the task for good. Other errors pass unchanged."""
     try:
         yield
     except AirflowException:
@@ -32,12 +31,12 @@ def permanent_errors_fail_at_once() -> Iterator[None]:
 
 
 def as_sensor_timeout(error: SmsError) -> SmsError:
-    """Return an error that says the same and is an ``AirflowSensorTimeout`` too."""
+    """Return the same error as an ``AirflowSensorTimeout`` too."""
     return as_airflow(error, AirflowSensorTimeout)
 
 
 def as_airflow(error: SmsError, base: type[AirflowException]) -> SmsError:
-    """Return an error that says the same as ``error`` and is of an Airflow type too. It pickles."""
+    """Return the same error as an Airflow type too. It pickles."""
     both = _both(type(error), base)  # type: ignore[arg-type] # classes hash
     return rebuilt(both, error.args, error.__dict__)
 

@@ -1,7 +1,8 @@
-"""What a DAG gives an operator is held against what each parameter may be, as early as it is known.
+"""Checks of operator parameters, as early as a value is known.
 
-That is when the DAG is read: a wrong value is an import error of the DAG. What a template, a function or
-another task gives is known once the task's fields are rendered, and is checked before anything is done.
+Most values are known when the DAG is read: a wrong one is an import error of the DAG. Values of a template, a
+function or another task are known when the task's fields are rendered. They are checked before anything is
+done.
 """
 
 from __future__ import annotations
@@ -40,37 +41,37 @@ class CheckedParameters(_Operator):
     """
 
     parameter_checks: ClassVar[Mapping[str, Check]] = {}
-    """For each parameter, what refuses a wrong value of it."""
+    """For each parameter, the check that refuses a wrong value."""
 
     sealed_fields: ClassVar[tuple[str, ...]] = ()
-    """Template fields that are checked where they are unsealed."""
+    """Template fields that are checked when they are unsealed."""
 
     def __init__(self, **kwargs: Any) -> None:
         _refuse_unknown(type(self), kwargs)
         self._check_known(kwargs)
         super().__init__(**kwargs)
 
-    if not TYPE_CHECKING:  # a type checker knows Airflow's own, with all its arguments
+    if not TYPE_CHECKING:  # a type checker reads Airflow's own signature
 
         @classmethod
         def partial(cls, **kwargs: Any) -> Any:
-            """Return what Airflow does, unless a value is wrong. Airflow itself looks at the names alone."""
+            """Check the values, then do as Airflow does. Airflow itself checks only the names."""
             cls._check_known(kwargs)
             return super().partial(**kwargs)
 
     def check_when_read(self) -> None:
-        """Refuse what is wrong and known already.
+        """Refuse wrong values that are known already.
 
         :raises InvalidMessage: naming the task and the parameter.
         """
         given = {"task_id": self.task_id, "dag": self.get_dag()}
         given.update((name, getattr(self, name)) for name in self.parameter_checks)
         known = self._check_known(given)
-        with _naming(self.task_id):
+        with _names_task(self.task_id):
             self.check_together(known)
 
     def check_when_rendered(self) -> None:
-        """Refuse what is wrong, now that everything is known but for what is sealed.
+        """Refuse wrong values after rendering. Sealed fields are checked later.
 
         :raises InvalidMessage: naming the parameter.
         """
@@ -80,17 +81,17 @@ class CheckedParameters(_Operator):
         self.check_together(known)
 
     def check_together(self, known: Collection[str]) -> None:
-        """Hold parameters against one another.
+        """Refuse parameters that do not go together.
 
-        :param known: those whose values are known.
-        :raises InvalidMessage: if some do not go together.
+        :param known: the names of the parameters whose values are known.
+        :raises InvalidMessage: if two parameters contradict each other.
         """
 
     @classmethod
     def _check_known(cls, given: Mapping[str, Any]) -> list[str]:
-        """Check those of the given values that are known when the DAG is read, and return their names."""
+        """Check the values that are known when the DAG is read, and return their names."""
         delimiters_differ = bool(getattr(given.get("dag"), "jinja_environment_kwargs", None))
-        with _naming(given.get("task_id")):
+        with _names_task(given.get("task_id")):
             return [
                 name
                 for name in cls.parameter_checks
@@ -99,7 +100,7 @@ class CheckedParameters(_Operator):
 
     @classmethod
     def _check_one(cls, name: str, value: object, *, delimiters_differ: bool) -> bool:
-        """Check a value if it is known, and tell whether it is."""
+        """Check a value if it is known, and return whether it is."""
         try:
             _refuse_task(name, value)
             if name not in cls.template_fields:
@@ -109,18 +110,18 @@ class CheckedParameters(_Operator):
             cls.parameter_checks[name](name, value)
         except InvalidMessage:
             raise
-        except Exception as error:  # noqa: BLE001 - an object of the DAG file's may raise whatever it likes
+        except Exception as error:  # noqa: BLE001 - an object of the DAG file may raise any error
             kind = type(error).__name__
         else:
             return True
-        # Raised here, it has no context with the words of the other.
-        msg = f"`{name}` cannot be looked at ({kind}; its text is not shown, as it may hold numbers)."
+        # Raised here, it has no context. The context would quote the other error.
+        msg = f"`{name}` cannot be checked ({kind}; its text is not shown, as it may hold numbers)."
         raise InvalidMessage(msg)
 
 
 @contextmanager
-def _naming(task_id: object) -> Iterator[None]:
-    """Let the error name the task, and fail it at once where it is one of a mapped task on a worker."""
+def _names_task(task_id: object) -> Iterator[None]:
+    """Name the task in the error. On a worker, as for a mapped task, it fails the task at once."""
     with permanent_errors_fail_at_once():
         try:
             yield
@@ -130,9 +131,9 @@ def _naming(task_id: object) -> Iterator[None]:
 
 
 def _refuse_unknown(kind: type, given: Mapping[str, Any]) -> None:
-    """Refuse names that are no parameter's. Airflow does so too, and shows their values, such as numbers.
+    """Refuse unknown parameter names. Airflow refuses them too, but shows their values, such as numbers.
 
-    :raises TypeError: naming them.
+    :raises TypeError: naming the parameters.
     """
     known = _parameters_of(kind)
     if unknown := [name for name in given if name not in known]:
@@ -145,14 +146,14 @@ def _refuse_unknown(kind: type, given: Mapping[str, Any]) -> None:
 
 @cache
 def _parameters_of(kind: type) -> frozenset[str]:
-    """Return the names that a constructor takes, or one that it calls."""
+    """Return the parameter names of all constructors of a class."""
     constructors = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
-    # Airflow hands this one to every constructor that it wraps.
+    # Airflow passes this one to every constructor that it wraps.
     return frozenset({"default_args"}.union(*(signature(each).parameters for each in constructors)))
 
 
 def _refuse_task(name: str, value: object) -> None:
-    """Refuse a task in place of its result; as a function, it would fail somewhere inside Airflow."""
+    """Refuse a task in place of its result. It would fail somewhere inside Airflow."""
     if isinstance(value, (BaseOperator, MappedOperator)):
         way_out = f"Give what it returns, such as {value.task_id}.output."
     elif hasattr(type(value), "expand_kwargs"):
@@ -170,12 +171,12 @@ def _refuse_template(name: str, value: object) -> None:
 
 
 def _is_known(value: object) -> bool:
-    """Whether rendering leaves the value of a template field as it is."""
+    """Return whether rendering leaves the value of a template field unchanged."""
     if isinstance(value, str):
         return "{" not in value or not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):
         return all(map(_is_known, value.values()))
     if isinstance(value, (list, tuple, set)):
         return all(map(_is_known, value))
-    # What another task returns can be resolved; a missing value of a data frame becomes None.
+    # The output of another task has `resolve`. A missing value of a data frame becomes None.
     return value is None or not (callable(value) or hasattr(value, "resolve") or is_missing(value))

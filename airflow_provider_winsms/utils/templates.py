@@ -1,11 +1,11 @@
-"""Template fields, above all those that hold personal data: rendered for the task, kept out of view and log.
+"""Template fields, and fields with personal data that stay out of the rendered view and the log.
 
-Airflow stores the rendered value of each template field for its web page, and logs the template when
-rendering fails. A sealed field is templated as any other, and stands in both places as ``(not shown)``. It
-renders when ``execute`` first asks for it.
+Airflow stores the rendered value of each template field for its web page. It logs the template when rendering
+fails. A sealed field is templated like any other, but both places show ``(not shown)``. It renders when
+``execute`` first asks for it.
 
-A template stands in the DAG file. What another task returned is data, in whichever way it comes, and is never
-rendered: a customer who is called ``{{ conn.winsms_default.password }}`` must not be sent the password.
+Templates come from the DAG file. The result of another task is data and is never rendered: a customer named
+``{{ conn.winsms_default.password }}`` must not be sent the password.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
     Templated: TypeAlias = T | XComArg | Callable[..., T]
-    """A value, what another task returned, or a function that Airflow calls when it renders the task."""
+    """A value, the output of another task, or a function that Airflow calls when it renders the task."""
 
     _Operator = BaseOperator
 else:
@@ -55,25 +55,25 @@ else:
     _Operator = object
 
 _UNDEFINED = re.compile(r"'([A-Za-z_]\w*)' is undefined")
-_OF_THE_LOGICAL_DATE = ("ds", "ts", "logical_date", "data_interval")
+_LOGICAL_DATE_NAMES = ("ds", "ts", "logical_date", "data_interval")
 
 _LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(__file__).parent))
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
-_MOST_DIGITS_OF_A_NAME = 4
+_MAX_DIGITS_OF_A_NAME = 4
 _NOT_FOUND = re.compile(r"Variable (.+) not found")
 _NOT_DEFINED = re.compile(r"The conn_id `(.+)` isn't defined")
 
-_OF_THE_TASK = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, GeneratorExit)
-"""What ends a task from outside, and is no failure of what was given."""
+_TASK_INTERRUPTS = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, GeneratorExit)
+"""Exceptions that end a task from outside. The given value did not cause them."""
 
 _END: Any = object()
 
 
 class Sealed:
-    """A template field whose text shows nothing of it, and that renders when its value is first asked for.
+    """A template field whose ``repr`` hides its value. It renders when its value is first read.
 
-    Airflow renders the fields of a task that resumes, too, which asks for none of its values.
+    Airflow also renders the fields of a task that resumes, and such a task reads none of its values.
     """
 
     def __init__(self, field: str, given: Any, render: Callable[[], Any]) -> None:
@@ -83,10 +83,10 @@ class Sealed:
 
     @cached_property
     def value(self) -> Any:
-        """The rendered value. If it is an iterator, what it raises later is sealed too.
+        """The rendered value. If it is an iterator, its later errors are sealed too.
 
         :raises InvalidMessage: if the template is wrong.
-        :raises TemplateFailed: if the function, or what a template calls, fails.
+        :raises TemplateFailed: if the function fails, or a function that the template calls.
         """
         rendered = self._sealed(self._render)
         return self._each(rendered) if isinstance(rendered, Iterator) else rendered
@@ -105,32 +105,32 @@ class Sealed:
 def sealed(
     act: Callable[[], T], field: str, given: object = None, passing: tuple[type[SmsError], ...] = ()
 ) -> T:
-    """Return what a call returns, which runs code of a DAG file.
+    """Return the result of a call that runs code of a DAG file.
 
-    An error of it says where it was raised, and nothing of its own words, causes and notes: they may quote
-    numbers or a text. Whether it skips the task, or fails it for good, stays.
+    An error names only the place where it was raised. Its own text, causes and notes are dropped, since they
+    may quote numbers or a text. It still skips the task, or fails it for good, as the original does.
 
-    :param field: the name of what is computed, for the error.
-    :param given: what the DAG file gave for it.
-    :param passing: errors that are raised as they are.
+    :param field: the name of the field in the error.
+    :param given: the value that the DAG file gave for the field.
+    :param passing: errors that are raised unchanged.
     :raises InvalidMessage: if a template is wrong.
-    :raises TemplateFailed: if anything else is.
+    :raises TemplateFailed: if the code of the DAG file raised an error.
     """
     try:
         return act()
     except passing:
         raise
-    except BaseException as error:  # noqa: BLE001 - also what is no Exception has words
-        wrong = _without_words(error, field, given)
-    raise wrong
+    except BaseException as error:  # noqa: BLE001 - any BaseException may quote data
+        hidden = _without_text(error, field, given)
+    raise hidden
 
 
-def _without_words(error: BaseException, field: str, given: object) -> BaseException:
-    """Return what to raise in place of an error. Raised later, it has no context."""
-    if isinstance(error, _OF_THE_TASK):
+def _without_text(error: BaseException, field: str, given: object) -> BaseException:
+    """Return the error to raise in place of another. The caller raises it later, so it has no context."""
+    if isinstance(error, _TASK_INTERRUPTS):
         error.__cause__ = error.__context__ = None
         return error
-    # A template that is nested too deeply is as wrong as any other.
+    # A template that is nested too deeply is wrong too.
     is_nested = isinstance(error, RecursionError) and not inspect.isroutine(given)
     if isinstance(error, jinja2.TemplateError) or is_nested:
         return as_airflow(InvalidMessage(_wrong_template(error, field)), AirflowFailException)
@@ -147,19 +147,19 @@ def _without_words(error: BaseException, field: str, given: object) -> BaseExcep
 
 
 def _wrong_template(error: BaseException, field: str) -> str:
-    """Name the error; its own text may quote the template, or a key that was looked up."""
+    """Describe the error. Its own text may quote the template, or a key that was looked up."""
     undefined = _UNDEFINED.fullmatch(str(error)) if isinstance(error, jinja2.UndefinedError) else None
     where = f": {undefined[0]}" if undefined else ""
     where = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else where
     hint = ""
-    if undefined and undefined[1].startswith(_OF_THE_LOGICAL_DATE):
-        hint = " A run without a logical date, as a manual one, has none; use dag_run.run_after."
+    if undefined and undefined[1].startswith(_LOGICAL_DATE_NAMES):
+        hint = " A run without a logical date has none, such as a manual run. Use dag_run.run_after."
     kind = type(error).__name__
     return f"The template of {field} could not be rendered ({kind}{where}).{hint}"
 
 
 def _reason(error: BaseException) -> str:
-    """Return the kind of an error, and the name that was looked up in vain, if it may be shown."""
+    """Return the type of an error, and the name that was not found if it may be shown."""
     if isinstance(error, AirflowRuntimeError) and error.error.error == ErrorType.VARIABLE_NOT_FOUND:
         detail = error.error.detail or {}
         found = _NOT_FOUND.fullmatch(str(detail.get("message", "")))
@@ -171,14 +171,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _shown(name: object) -> str:
-    """Return a name to append, if it can be neither a number nor a text."""
+    """Return a name to append, unless it may be a phone number or a text."""
     is_plain = type(name) is str and _PLAIN_NAME.fullmatch(name)
-    is_shown = is_plain and sum(map(str.isdigit, str(name))) <= _MOST_DIGITS_OF_A_NAME
+    is_shown = is_plain and sum(map(str.isdigit, str(name))) <= _MAX_DIGITS_OF_A_NAME
     return f" {name!r}" if is_shown else ""
 
 
 def _stands_in_code(key: object, error: BaseException) -> bool:
-    """Tell whether a key stands in the functions that ran, and does not come from data."""
+    """Return whether a key is a constant of the functions that ran. If not, it comes from data."""
     consts = (
         const for frame, _ in traceback.walk_tb(error.__traceback__) for const in frame.f_code.co_consts
     )
@@ -188,7 +188,7 @@ def _stands_in_code(key: object, error: BaseException) -> bool:
 
 
 def _place(error: BaseException, given: object) -> str:
-    """Return the file and line of a DAG's own code that failed; they hold nothing personal."""
+    """Return the file and line of the DAG's code that failed. They hold nothing personal."""
     frames = traceback.extract_tb(error.__traceback__)
     file = given.__code__.co_filename if inspect.isfunction(given) else None
     own = (
@@ -202,7 +202,7 @@ def _place(error: BaseException, given: object) -> str:
 
 
 class _Template:
-    """What Airflow's templating calls in place of a field's own template, which it would log on an error."""
+    """Stands in for the template of a field. Airflow would log the template itself on an error."""
 
     def __init__(self, sealed: Sealed) -> None:
         self._sealed = sealed
@@ -215,17 +215,16 @@ class _Template:
 
 
 class TemplatedFields(_Operator):
-    """The way in which our operators render: once, and a text stays the text that it is.
+    """Template fields that render once, and whose texts stay texts.
 
-    Airflow renders the fields again when a deferred task resumes. By then their functions may give something
-    else, or fail, though nothing is left to do with it, so a task that resumes keeps what was rendered.
+    Airflow renders the fields again when a deferred task resumes. By then their functions may return other
+    values, or fail, and the task no longer needs them. So a task that resumes keeps the earlier values.
     """
 
     text_fields: ClassVar[tuple[str, ...]] = ("batch", "idempotency_key", "ledger_conn_id", "sms_conn_id")
-    """Template fields, and keys of dicts in them, that are text even where Airflow renders objects."""
+    """Template fields, and keys of dicts in them, that stay text even if Airflow renders native objects."""
 
-    # The two that follow are Airflow's own means for an operator that renders in its own way; private, and
-    # checked on 3.3.2.
+    # Airflow calls these two methods to render an operator. They are private, and checked on 3.3.2.
     def _do_render_template_fields(
         self,
         parent: Any,
@@ -235,11 +234,11 @@ class TemplatedFields(_Operator):
         seen_oids: set[int],
     ) -> None:
         if _is_resumed(context):
-            # Airflow then leaves the view of the rendered fields as the task left it.
+            # Airflow then keeps the stored view of the rendered fields.
             parent.template_fields = ()
             return
         if parent is self:
-            seen_oids.update(id(getattr(self, name)) for name in _fields_of_data(self, context))
+            seen_oids.update(id(getattr(self, name)) for name in _mapped_data_fields(self, context))
             self._seal(context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
         for field in set(template_fields).intersection(self.text_fields):
@@ -250,13 +249,13 @@ class TemplatedFields(_Operator):
         _put_none_for_missing(parent, template_fields)
 
     def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
-        """Put in place of personal fields what shows nothing of them."""
+        """Replace personal fields by objects that hide them."""
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
         rendered = _rendered(template, context)
         if not self._is_native(dag):
             return str(rendered)
-        # Airflow's own native rendering reads any text as Python: 012 and 'Quoted' would be other texts then.
+        # Airflow's native rendering evaluates any text as Python: it would change 012 and 'Quoted'.
         return _collection_or_text(rendered) if isinstance(rendered, str) else rendered
 
     def _is_native(self, dag: DAG | None) -> bool:
@@ -266,26 +265,26 @@ class TemplatedFields(_Operator):
 
 
 class SealedFields(TemplatedFields):
-    """The same for an operator of whose ``template_fields`` the ``sealed_fields`` are personal.
+    """Template fields of an operator whose ``sealed_fields`` are personal.
 
-    It is no operator itself: Airflow would give it a constructor with ``BaseOperator``'s own defaults, which
-    are not those of a mapped task, and no mapped send could run.
+    This class is no operator. Airflow would wrap the constructor of one with ``BaseOperator``'s defaults. A
+    mapped task has other defaults, and no mapped send could run.
     """
 
     sealed_fields: ClassVar[tuple[str, ...]] = ()
 
     # Airflow 3.3.2 reads the defaults of a mapped task from the constructors of its classes (apache/airflow
-    # #72589), and from an inherited one None for `inlets`, which fails the task before it begins.
+    # #72589). From an inherited one it reads None for `inlets`, which fails the task before it begins.
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
     def unsealed(self, field: str) -> Any:
-        """Return the value of a sealed field: rendered, or as given where Airflow did not render."""
+        """Return the value of a sealed field: rendered, or as given if Airflow did not render it."""
         value = getattr(self, field)
         return value.value if isinstance(value, Sealed) else value
 
     def unseal(self) -> None:
-        """Render all sealed fields, so that one that is wrong, or skips the task, does so before all else."""
+        """Render all sealed fields, so that one that fails or skips the task does so first."""
         for field in self.sealed_fields:
             self.unsealed(field)
 
@@ -305,7 +304,7 @@ class SealedFields(TemplatedFields):
 
 
 class _TextTemplate:
-    """A template of text. Airflow resolves it as it does what another task returned."""
+    """A template of text. Airflow resolves it like the output of another task."""
 
     def __init__(self, template: str, jinja_env: jinja2.Environment) -> None:
         self._template = template
@@ -315,22 +314,22 @@ class _TextTemplate:
         return repr(self._template)
 
     def resolve(self, context: Context) -> Any:
-        """Return the text, or nothing or a collection, which are refused later."""
+        """Return the text. ``None`` and collections pass unchanged and are refused later."""
         value = _rendered(self._jinja_env.from_string(self._template), context)
         return value if value is None or isinstance(value, (list, tuple, dict, set)) else str(value)
 
 
 def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
-    """Spare Airflow the values of data frames: NA refuses to be true or false, and NaN to be JSON."""
+    """Replace missing values of data frames by ``None``: NA has no truth value, and NaN is no JSON."""
     for field in fields:
         if is_missing(getattr(parent, field)):
             setattr(parent, field, None)
 
 
-def _fields_of_data(operator: BaseOperator, context: Context) -> Collection[str]:
-    """Return the template fields whose values another task returned for ``expand_kwargs``.
+def _mapped_data_fields(operator: BaseOperator, context: Context) -> Collection[str]:
+    """Return the template fields whose values come from another task through ``expand_kwargs``.
 
-    Airflow would render them, other than those that came by ``expand``.
+    Airflow would render them. It does not render values that come through ``expand``.
     """
     mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
     rows: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
@@ -344,15 +343,15 @@ def _fields_of_data(operator: BaseOperator, context: Context) -> Collection[str]
 
 
 def _is_resumed(context: Context) -> bool:
-    """Whether the task was deferred and goes on. Airflow gives no public word of it; none means: no."""
+    """Return whether the task resumes after it deferred. Airflow has no public attribute for it."""
     from_server = getattr(context["ti"], "_ti_context_from_server", None)
     return bool(getattr(from_server, "next_method", None))
 
 
 def _rendered(template: jinja2.Template, context: Context) -> Any:
-    """Render a template to text, or to the one value that a native environment has for it.
+    """Render a template to text, or to the single value that a native environment returns.
 
-    It does so as Airflow does: the context is not to be made a dict.
+    As in Airflow, the context is not converted to a dict.
     """
     environment = template.environment
     values: Any = copy.copy(context)
@@ -360,7 +359,7 @@ def _rendered(template: jinja2.Template, context: Context) -> Any:
     root = environment.context_class(environment, values, template.name, template.blocks)
     try:
         nodes = list(template.root_render_func(root))
-    except Exception:  # noqa: BLE001 - it raises again, with a traceback that points into the template
+    except Exception:  # noqa: BLE001 - `handle_exception` raises it with a traceback into the template
         environment.handle_exception()
     if len(nodes) == 1 and not isinstance(nodes[0], jinja2.Undefined):
         return nodes[0]
@@ -368,7 +367,7 @@ def _rendered(template: jinja2.Template, context: Context) -> Any:
 
 
 def _collection_or_text(text: str) -> Any:
-    """Return the list, tuple, dict or set that a text spells out, and every other text as it is."""
+    """Return the list, tuple, dict or set that a text denotes, and any other text unchanged."""
     if not text.lstrip().startswith(("[", "{", "(")):
         return text
     value = native_concat([text])
@@ -376,7 +375,7 @@ def _collection_or_text(text: str) -> Any:
 
 
 def is_computed(given: object) -> bool:
-    """Tell whether a parameter is found out as the task runs, by a function, a task or a template."""
+    """Return whether a function, a task or a template computes a parameter when the task runs."""
     if isinstance(given, str):
         return "{{" in given or "{%" in given
     if isinstance(given, Mapping):
@@ -387,15 +386,15 @@ def is_computed(given: object) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a list holds text without a template: rendering 100,000 numbers one by one takes seconds."""
+    """Return whether a list holds only texts without templates. Rendering 100,000 numbers takes seconds."""
     return isinstance(value, list) and all(isinstance(item, str) and "{" not in item for item in value)
 
 
 class _Templates(NamedTuple):
-    """Puts lists and dicts for whatever else can be walked through: Airflow renders nothing in a generator.
+    """Converts iterables to lists and dicts: Airflow renders nothing in a generator.
 
-    :param resolved: the ids of values that came from other tasks, which hold no templates.
-    :param text_fields: fields, and keys of dicts, whose templates are of text.
+    :param resolved: the ``id()`` of each value that came from another task. It holds no templates.
+    :param text_fields: fields, and keys of dicts, whose templates are text.
     """
 
     resolved: set[int]
@@ -403,7 +402,7 @@ class _Templates(NamedTuple):
     jinja_env: jinja2.Environment
 
     def of(self, value: Any, field: object = None) -> Any:
-        """Return what Airflow can render of a value that is in a field, or under a key."""
+        """Return a value of a field or a key in a form that Airflow can render."""
         if (
             id(value) in self.resolved
             or isinstance(value, bytes)
