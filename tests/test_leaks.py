@@ -36,7 +36,7 @@ from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.conftest import API_KEY
-from tests.support.send_world import broken_store
+from tests.support.send_world import SendWorld, broken_store, kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,19 +190,12 @@ def _killed(fault: str | None = None) -> Callable[[TaskRunner, Sandbox], object]
         if fault:
             sandbox.add_fault(fault, operation="deleteScheduledMessages", retry_after=3600)
         numbers = [*(f"2783{place:07d}" for place in range(1000)), NUMBER]
-        task = send(to=numbers, send_at=_of(sandbox).add(hours=1), cancel_on_kill=True)
-        call = SmsSendOperator._call
-
-        def called(self: SmsSendOperator, hook: Any, messages: Any) -> Any:
-            signal.raise_signal(signal.SIGTERM)
-            return call(self, hook, messages)
-
+        world = SendWorld(sandbox, runner, after={1: kill})
+        task = {"text": TEXT, "to": numbers, "send_at": world.now().add(hours=1), "cancel_on_kill": True}
         handler = signal.getsignal(signal.SIGTERM)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SmsSendOperator, "_call", called)
-            assert isinstance(runner.run(task).error, (SendStopped, GatewayUnavailable))
+        assert isinstance(world.run(**task), (SendStopped, GatewayUnavailable))
         signal.signal(signal.SIGTERM, handler)
-        runner.run(send(to=numbers, send_at=task.send_at, cancel_on_kill=True))
+        world.run(**task)
 
     return scenario
 

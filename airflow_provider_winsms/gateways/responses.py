@@ -18,7 +18,13 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     SmsError,
 )
-from airflow_provider_winsms.gateways.streaming import PART_ROWS, DocumentError, document_of, parts_of
+from airflow_provider_winsms.gateways.streaming import (
+    MIN_READ_BYTES,
+    PART_ROWS,
+    DocumentError,
+    document_of,
+    parts_of,
+)
 from airflow_provider_winsms.runtime import ClockReading
 
 if TYPE_CHECKING:
@@ -91,16 +97,23 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
 
 
 def read_parts(
-    call: Call[T], key: str, chunks: Iterable[bytes], endpoint: Endpoint, most: int = PART_ROWS
+    call: Call[T],
+    key: str,
+    chunks: Iterable[bytes],
+    endpoint: Endpoint,
+    most: int = PART_ROWS,
+    *,
+    min_read_bytes: int = MIN_READ_BYTES,
 ) -> Iterator[T]:
     """Yield the results of a successful answer part by part, or raise its error.
 
     :param key: the key of the list of rows.
     :param chunks: the answer's body, cut anywhere. Errors of the iteration are passed on.
     :param most: the most rows of one part.
+    :param min_read_bytes: the fewest bytes that are decoded together.
     """
     try:
-        for rows in parts_of(chunks, key, most):
+        for rows in parts_of(chunks, key, most, min_read_bytes):
             yield _parsed(call, {key: rows}, endpoint)
     except DocumentError as error:
         raise lost_answer(call, f"its answer {error}", endpoint) from None

@@ -25,8 +25,10 @@ PART_ROWS = 1000
 LONGEST_VALUE = 1024 * 1024
 """Characters: the longest row, and the longest value beside the rows, that are read."""
 
+MIN_READ_BYTES = 64 * 1024
+"""Chunks are gathered until they are this long, and decoded together."""
+
 _LONGEST_DECODED_AT_ONCE = 512 * 1024
-_MIN_READ_BYTES = 64 * 1024
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _NUMBER_STARTS = "-0123456789"
 _NOT_IN_NUMBER = re.compile(r"[^-+.0-9eE]")
@@ -36,17 +38,20 @@ class DocumentError(Exception):
     """The document is malformed. The text is a verb phrase, and quotes nothing of the document."""
 
 
-def parts_of(chunks: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterator[list[Row]]:
+def parts_of(
+    chunks: Iterable[bytes], key: str, most: int = PART_ROWS, min_read_bytes: int = MIN_READ_BYTES
+) -> Iterator[list[Row]]:
     """Yield the rows under ``key`` in parts of ``most`` rows, or of fewer if they are long.
 
     Parts are yielded while the document arrives. The last part is yielded only after the document has proved
     to be whole.
 
     :param chunks: the document in UTF-8, cut anywhere. Errors of the iteration are passed on.
+    :param min_read_bytes: the fewest bytes that are decoded together.
     :raises DocumentError: the document is not whole JSON, does not have one list under the key, or has a
         value that is too long.
     """
-    document = _Document(chunks)
+    document = _Document(chunks, min_read_bytes)
     last: list[Row] = []
     has_rows = False
     for name in document.names():
@@ -67,15 +72,16 @@ def parts_of(chunks: Iterable[bytes], key: str, most: int = PART_ROWS) -> Iterat
         yield last
 
 
-def document_of(body: bytes) -> Any:
+def document_of(body: bytes, longest_at_once: int = _LONGEST_DECODED_AT_ONCE) -> Any:
     """Decode a document like ``json.loads``, a long one row by row.
 
     ``json`` blocks all other threads, and so an event loop, until it has decoded a document.
 
+    :param longest_at_once: the bytes of the longest document that is not decoded row by row.
     :raises DocumentError: the document is not whole JSON, or it is long and has a value that is too long.
     """
-    if len(body) > _LONGEST_DECODED_AT_ONCE:
-        return _row_by_row(_Document([body]))
+    if len(body) > longest_at_once:
+        return _row_by_row(_Document([body], MIN_READ_BYTES))
     try:
         return decode(body)
     except (ValueError, RecursionError):
@@ -115,8 +121,9 @@ def _parts(document: _Document, most: int) -> Iterator[list[Row]]:
 class _Document:
     """A text that arrives in chunks, and a position in it that only moves forward."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], min_read_bytes: int) -> None:
         self._chunks = iter(chunks)
+        self._min_read_bytes = min_read_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._position = 0
@@ -199,7 +206,7 @@ class _Document:
         _check_length(len(rest))
         read = bytearray()
         # Small chunks are joined: a row of many chunks would else be scanned again for each of them.
-        while len(read) < _MIN_READ_BYTES and not self._is_complete:
+        while len(read) < self._min_read_bytes and not self._is_complete:
             chunk = next(self._chunks, None)
             self._is_complete = chunk is None
             read += chunk or b""

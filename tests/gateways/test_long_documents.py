@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.gateways import streaming as rows
 from airflow_provider_winsms.gateways.streaming import DocumentError, document_of
 from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Stub, answer
@@ -22,18 +21,16 @@ if TYPE_CHECKING:
 
 def both_ways(body: bytes) -> tuple[str, str]:
     """Return what is made of a document row by row, and what ``json`` makes of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "_LONGEST_DECODED_AT_ONCE", 0)
-        by_row = outcome(body)
+    by_row = outcome(body, 0)
     try:
         return by_row, repr(json.loads(body, parse_float=Decimal))
     except ValueError:
         return by_row, "not whole"
 
 
-def outcome(body: bytes) -> str:
+def outcome(body: bytes, longest_at_once: int) -> str:
     try:
-        return repr(document_of(body))
+        return repr(document_of(body, longest_at_once))
     except DocumentError:
         return "not whole"
 

@@ -437,12 +437,8 @@ def outcome(read: Callable[[], Iterable[Any]]) -> list[Any] | None:
 
 def both_ways(body: bytes, cuts: Iterable[int], least: int) -> tuple[list[Any] | None, list[Any] | None]:
     """Return what is read in parts, and what is read whole; ``None`` for what cannot be."""
-    with pytest.MonkeyPatch.context() as patch:
-        # A document of megabytes for each example would take minutes.
-        patch.setattr("airflow_provider_winsms.gateways.streaming._MIN_READ_BYTES", least)
-        parts = outcome(
-            lambda: [e for part in read_parts(CALL, NAME, pieces(body, cuts), WHERE) for e in part]
-        )
+    in_parts = read_parts(CALL, NAME, pieces(body, cuts), WHERE, min_read_bytes=least)
+    parts = outcome(lambda: [entry for part in in_parts for entry in part])
     return parts, outcome(lambda: read_answer(CALL, Answer(200, {}, body), WHERE))
 
 
