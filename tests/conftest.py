@@ -35,7 +35,7 @@ API_KEY = "key-1f6c-seeded-for-tests"
 LANES = {"database", "crash", "airflow"}
 """The markers of tests that are not quick."""
 
-pytest_plugins = ["tests.prove.crash.table"]
+pytest_plugins = ["tests.prove.crash.table", "tests.support.database_fixtures"]
 
 
 @pytest.hookimpl(tryfirst=True)

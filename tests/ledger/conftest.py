@@ -7,7 +7,6 @@ import pytest
 
 from airflow_provider_winsms.ledger.history import HistorySizes, SmsHistory
 from tests.ledger.batches import batch, ledger
-from tests.support.database_fixtures import mariadb, postgres_database, sqlite
 from tests.support.database_fixtures import postgres_by_path as postgres  # a ledger has no parameter for it
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.support.databases import Database
 
-__all__ = ["mariadb", "postgres", "postgres_database", "sqlite"]
+__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])

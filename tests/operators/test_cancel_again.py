@@ -22,7 +22,6 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
 from airflow_provider_winsms.sending.cancellation import Canceller, StoreCancelJournal
-from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
-
-__all__ = ["ledger"]
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
 from tests.gateways.stub import Stub, answer
-from tests.ledger.conftest import database, mariadb, postgres, postgres_database, sqlite
+from tests.ledger.conftest import database, postgres
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
-__all__ = ["database", "mariadb", "postgres", "postgres_database", "sqlite"]
+__all__ = ["database", "postgres"]
 
 STATUS = "smsStatus"
 DAY = 24 * 3600

@@ -22,7 +22,6 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from tests.support import databases
 from tests.support.database_fixtures import postgres_by_path as postgres
-from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
 from tests.support.hooks import narrow_hook
 from tests.support.variants import variant
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
-__all__ = ["postgres", "postgres_database", "sqlite"]
+__all__ = ["postgres"]
 
 ANN, BEN, CAT, DAN, EVE, FAY = EVERYBODY = [f"2782555010{place}" for place in range(6)]
 GUARANTEES = ["at_most_once", "exactly_once", "at_least_once"]

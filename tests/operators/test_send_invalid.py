@@ -9,7 +9,6 @@ import pytest
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, SendRejected
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from tests.support.database_fixtures import mariadb, postgres_database, sqlite
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.databases import CONN_ID
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
-__all__ = ["mariadb", "postgres", "postgres_database", "sqlite"]
+__all__ = ["postgres"]
 
 ANN, BEN = "27825550101", "27825550102"
 GOOD = [{"text": "Hallo", "to": ANN, "reference": "customer 1"}, {"text": "Hallo", "to": [BEN]}]

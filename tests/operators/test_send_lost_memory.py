@@ -12,7 +12,6 @@ import pytest
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from tests.support.database_fixtures import postgres_by_path as postgres
-from tests.support.database_fixtures import postgres_database, sqlite
 from tests.support.databases import CONN_ID
 from tests.support.hooks import narrow_hook
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
 
-__all__ = ["postgres", "postgres_database", "sqlite"]
+__all__ = ["postgres"]
 
 TO = [f"2782{place:07d}" for place in range(6)]
 EVERY = ""

@@ -21,15 +21,6 @@ from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.views import VIEWS, SourceTables, create_views
 from scripts.demo_history import COLUMNS
 from tests.support.clock import clock_of
-from tests.support.database_fixtures import (
-    duckdb,
-    mariadb,
-    portable,
-    postgres,
-    postgres_by_path,
-    postgres_database,
-    sqlite,
-)
 from tests.support.databases import CONN_ID
 from tests.support.lists import listing, row
 from tests.support.variants import variant
@@ -41,8 +32,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
-
-__all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_by_path", "postgres_database", "sqlite"]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "questions.md").read_text()
 NAMES = [f"sms_{view.name}" for view in VIEWS]

@@ -16,15 +16,13 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.prove.real_airflow import RealAirflow, Run, telltale
-from tests.support.databases import postgres_database, scratch_postgres
+from tests.support.databases import scratch_postgres
 from tests.support.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.databases import Database
-
-__all__ = ["postgres_database"]
 
 pytestmark = pytest.mark.airflow
 

@@ -12,7 +12,6 @@ from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFaile
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.support import databases
-from tests.support.database_fixtures import ledger
 from tests.support.databases import CONN_ID
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
     from tests.support.task_runner import TaskRunner
-
-__all__ = ["ledger"]
 
 DELIVERED, FAILED, NEVER_SENT, STAYS_SENT = "27000000010", "27000000011", "27000000012", "27000000013"
 

@@ -1,6 +1,6 @@
 """Fixtures: an empty database of each kind, behind the connection ``warehouse``.
 
-A ``conftest`` imports those that its tests use, and ``postgres_database`` with those of PostgreSQL.
+As a plugin of pytest it gives them to all tests: one that modules imported would be made for each of them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import pytest
 from airflow.sdk._shared.module_loading import _get_grouped_entry_points
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
+from scripts import warehouse
 from tests.support import databases
-from tests.support.databases import PROVIDERS, postgres_database
+from tests.support.databases import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
     from tests.support.databases import Database
 
-__all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_by_path", "postgres_database", "sqlite"]
-
 # Airflow looked for providers when it was imported, and remembers which it found.
 sys.path[:0] = PROVIDERS
 _get_grouped_entry_points.cache_clear()
 ProvidersManagerTaskRuntime()._cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The connection string of an empty PostgreSQL database, wherever one is to be had."""
+    with warehouse.postgres(tmp_path_factory.mktemp("postgres")) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ import psycopg
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
-from scripts import warehouse
 from scripts.warehouse import postgres_connection
 
 if TYPE_CHECKING:
@@ -160,13 +159,6 @@ def duckdb(path: Path) -> Database:
     return Database(
         "duckdb", {"conn_type": "duckdb", "host": str(path)}, lambda: duckdb_driver.connect(str(path))
     )
-
-
-@pytest.fixture(scope="session")
-def postgres_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The connection string of an empty PostgreSQL database, wherever one is to be had."""
-    with warehouse.postgres(tmp_path_factory.mktemp("postgres")) as conninfo:
-        yield conninfo
 
 
 def mysql_server() -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.database_fixtures import duckdb, mariadb, portable, postgres, postgres_database, sqlite
 from tests.support.databases import KINDS
 from tests.support.lists import PAGE_SIZE, Lists, connection_to
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-
-__all__ = ["duckdb", "mariadb", "portable", "postgres", "postgres_database", "sqlite"]
 
 ALWAYS = ("sqlite", "postgres")
 """The databases that quick tests load into. The lane ``database`` has all kinds; some claims always do."""

@@ -19,7 +19,6 @@ from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 from tests.support.databases import CONN_ID
 from tests.support.lists import Lists, listing, row
-from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
 from tests.transfers.load_process import Loaders, Order, loaders
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from tests.transfers.load_process import Ending
 
     Rows = list[tuple[Any, ...]]
-
-__all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
 pytestmark = pytest.mark.database
 

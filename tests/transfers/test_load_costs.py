@@ -17,7 +17,6 @@ from scripts import process_memory
 from scripts.bulk_gateways import BulkGateways
 from tests.support.databases import CONN_ID
 from tests.support.lists import connection_to
-from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
 from tests.transfers.load_process import Order
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-
-__all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
 pytestmark = pytest.mark.database
 

@@ -12,7 +12,6 @@ import pytest
 from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 from tests.support.databases import CONN_ID
 from tests.support.lists import connection_to, one_at_a_time, row
-from tests.transfers.conftest import duckdb, mariadb, postgres, postgres_database, sqlite
 from tests.transfers.load_process import Ending, Loaders, Order, loaders
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-
-__all__ = ["duckdb", "mariadb", "postgres", "postgres_database", "sqlite"]
 
 pytestmark = pytest.mark.database
 

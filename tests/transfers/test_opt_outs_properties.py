@@ -21,13 +21,10 @@ from airflow_provider_winsms.warehouse.load import load_stream
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 from airflow_provider_winsms.warehouse.table import TableName, open_table
 from tests.support.lists import connection_to
-from tests.transfers.conftest import postgres, postgres_database, sqlite
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sandbox import Sandbox
     from tests.support.databases import Database
-
-__all__ = ["postgres", "postgres_database", "sqlite"]
 
 EXAMPLES = int(os.environ.get("LIST_EXAMPLES", "0"))
 """How many sequences are tried; 0: as many as each test has time for."""

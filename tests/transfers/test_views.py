@@ -22,13 +22,10 @@ from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.views import NEEDED_COLUMNS, VIEWS, SourceTables, ViewSet
 from scripts.demo_history import COLUMNS
 from tests.support import databases
-from tests.support.databases import postgres_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-__all__ = ["postgres_database"]
 
 TABLES = SourceTables("deliveries", "incoming", "opt_outs")
 START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)

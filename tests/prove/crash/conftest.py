@@ -18,15 +18,13 @@ from tests.prove.crash.stage import Workers
 from tests.prove.crash.table import Record
 from tests.prove.whole import IS_WHOLE
 from tests.support import databases
-from tests.support.databases import Database, postgres_database
+from tests.support.databases import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from tests.prove.crash.cells import Case
-
-__all__ = ["postgres_database"]
 
 HERE = Path(__file__).parent
 
