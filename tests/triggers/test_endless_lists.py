@@ -85,8 +85,7 @@ async def test_each_listed_row_fires_once_and_each_poll_ends(
     endless: Endless, triggerer: Triggerer, total: str, pages: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     endless.total, endless.page = TOTALS[total], PAGES[pages]
-    triggerer.start("replies")
-    await triggerer.begun()
+    await triggerer.watch("replies")
     assert endless.requests <= 2 * MOST_REQUESTS
     for arrived in ([6], [7, 8], []):
         endless.ids += arrived
@@ -101,8 +100,7 @@ async def test_each_listed_row_fires_once_and_each_poll_ends(
 async def test_a_list_without_end_is_read_on_from_poll_to_poll(
     endless: Endless, triggerer: Triggerer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    triggerer.start("replies")
-    await triggerer.begun()
+    await triggerer.watch("replies")
     endless.total = TOTALS["growing"]
     endless.page = lambda _, offset, limit: list(range(offset + 1, offset + 1 + limit))
     before = endless.requests
@@ -118,8 +116,7 @@ async def test_more_new_rows_than_one_poll_reads_all_fire_in_their_order(
 ) -> None:
     patient = bounded(most_requests=16, keys_kept=20)
     dead = Triggerer({}, triggerer.time, kind=patient)
-    dead.start("replies")
-    await dead.begun()
+    await dead.watch("replies")
     await dead.poll_and_store()
     endless.ids = list(range(1, 301))
     await dead.kill()

@@ -88,8 +88,7 @@ def triggerer(stores: dict[str, Store], time: Time) -> Triggerer:
 @pytest.fixture
 async def watching(triggerer: Triggerer) -> Triggerer:
     """A triggerer with a watcher of replies that has begun, of what the gateway of the test lists."""
-    triggerer.start("replies")
-    await triggerer.begun()
+    await triggerer.watch("replies")
     return triggerer
 
 
@@ -114,8 +113,7 @@ class TestOneEventPerMessage:
     async def test_a_message_fires_once_with_ids_and_nothing_else(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("replies", keywords=["No", "Yes"])
-        await triggerer.begun()
+        await triggerer.watch("replies", keywords=["No", "Yes"])
         message_id = gateway.incoming(NUMBER, TEXT)
         for _ in range(3):
             await triggerer.poll_and_store()
@@ -143,8 +141,7 @@ class TestOneEventPerMessage:
     ) -> None:
         rows: list[Any] = [row(each) for each in range(1, 31)]
         listed.rows = rows[::-1] if newest_first else list(rows)
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         rows += [row(31), bad, row(32)]
         listed.rows = rows[::-1] if newest_first else list(rows)
         for _ in range(3):
@@ -159,8 +156,7 @@ class TestOneEventPerMessage:
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         gateway.add_incoming([(NUMBER, "old")] * 1500)
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         await triggerer.poll_and_store()
         assert triggerer.keys() == []
         new = gateway.incoming(NUMBER, "new")
@@ -175,8 +171,7 @@ class TestOneEventPerMessage:
         assert watching.keys() == list(map(str, ids))
 
     async def test_messages_of_the_short_code_fire_too(self, gateway: Sandbox, triggerer: Triggerer) -> None:
-        triggerer.start("codes", dataset="short_code")
-        await triggerer.begun()
+        await triggerer.watch("codes", dataset="short_code")
         gateway.incoming(NUMBER, "not on the short code")
         message_id = gateway.shortcode(NUMBER, "WIN")
         await triggerer.poll_and_store()
@@ -191,8 +186,7 @@ class TestRestarts:
         await watching.poll()
         assert len(watching.fired) == 1
         again = await restarted(watching)
-        again.start("replies")
-        await again.begun()
+        await again.watch("replies")
         again.store()
         assert again.keys() == [str(message_id)]
 
@@ -201,8 +195,7 @@ class TestRestarts:
         await watching.poll_and_store()
         for _ in range(2):
             watching = await restarted(watching)
-            watching.start("replies")
-            await watching.begun()
+            await watching.watch("replies")
             await watching.poll_and_store()
             assert watching.keys() == []
 
@@ -210,8 +203,7 @@ class TestRestarts:
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         gateway.add_incoming([(NUMBER, "old")] * 1200)
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         triggerer = await restarted(triggerer)
         ids = gateway.add_incoming([(NUMBER, "missed")] * 700)
         triggerer.start("replies")
@@ -226,8 +218,7 @@ class TestRestarts:
         watching.store_and_die()
         first = watching.stored
         watching = await restarted(watching)
-        watching.start("replies")
-        await watching.begun()
+        await watching.watch("replies")
         watching.store()
         assert [event.payload for event in watching.stored] == [event.payload for event in first]
 
@@ -236,8 +227,7 @@ class TestRestarts:
     ) -> None:
         """The others go on, and what they share is settled; the event of this one never left."""
         triggerer.start("cut off")
-        triggerer.start("stays")
-        await triggerer.begun()
+        await triggerer.watch("stays")
         gateway.incoming(NUMBER, "YES")
         triggerer.hand_over = asyncio.Event()
         await triggerer.poll()
@@ -264,12 +254,10 @@ class TestRestarts:
     async def test_a_watcher_with_other_arguments_begins_again(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("replies", "asset")
-        await triggerer.begun()
+        await triggerer.watch("replies", "asset")
         triggerer = await restarted(triggerer)
         gateway.incoming(NUMBER, "YES")
-        triggerer.start("replies", "asset", keywords=["YES"])
-        await triggerer.begun()
+        await triggerer.watch("replies", "asset", keywords=["YES"])
         assert triggerer.fired == []
 
 
@@ -279,8 +267,7 @@ class TestSharing:
     ) -> None:
         triggerer.start("yes", keywords=["YES"])
         triggerer.start("no", keywords=["no"])
-        triggerer.start("long", pattern=r"\w{12}")
-        await triggerer.begun()
+        await triggerer.watch("long", pattern=r"\w{12}")
         ids = gateway.add_incoming([(NUMBER, "Yes!"), (NUMBER, "no, Quetzalcoatl"), (NUMBER, "Perhaps")])
         before = asked(gateway)
         await triggerer.poll_and_store()
@@ -294,8 +281,7 @@ class TestSharing:
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         triggerer.start("yes", "asset", keywords=["YES"])
-        triggerer.start("no", "asset", keywords=["NO"])
-        await triggerer.begun()
+        await triggerer.watch("no", "asset", keywords=["NO"])
         assert len(triggerer.stores["asset"].cursors) == 2
         assert gateway.requests()
 
@@ -303,11 +289,9 @@ class TestSharing:
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         triggerer.start("late")
-        triggerer.start("early", keywords=["YES"])
-        await triggerer.begun()
+        await triggerer.watch("early", keywords=["YES"])
         triggerer = await restarted(triggerer)
-        triggerer.start("early", keywords=["YES"])
-        await triggerer.begun()
+        await triggerer.watch("early", keywords=["YES"])
         missed = gateway.add_incoming([(NUMBER, "YES")] * 300)
         triggerer.time.turn()
         await triggerer.store_until(lambda: len(triggerer.keys("early")) == len(missed))
@@ -321,8 +305,7 @@ class TestSharing:
         """Airflow fails such a watcher, and makes a new one."""
         triggerer = Triggerer(stores, time, ack_timeout=0.1)
         triggerer.start("slow", keywords=["YES"])
-        triggerer.start("quiet", keywords=["NO"])
-        await triggerer.begun()
+        await triggerer.watch("quiet", keywords=["NO"])
         message_id = str(gateway.incoming(NUMBER, "YES"))
         await triggerer.poll()
         await until(lambda: triggerer.failed)
@@ -340,14 +323,12 @@ class TestSharing:
     async def test_a_watcher_on_two_assets_keeps_its_cursor_with_both(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("replies", "one", "two")
-        await triggerer.begun()
+        await triggerer.watch("replies", "one", "two")
         gateway.incoming(NUMBER, "YES")
         await triggerer.poll_and_store()
         assert triggerer.stores["one"].cursors == triggerer.stores["two"].cursors
         triggerer = await restarted(triggerer)
-        triggerer.start("replies", "two", "three")
-        await triggerer.begun()
+        await triggerer.watch("replies", "two", "three")
         assert triggerer.fired == []
         assert triggerer.keys() == []
 
@@ -372,8 +353,7 @@ class TestTheLastOfSeveral:
     ) -> None:
         triggerer.start("yes", "asset", keywords=["YES"])
         triggerer.start("no", "asset", keywords=["NO"])
-        triggerer.start("yes elsewhere", "another asset", keywords=["YES"], pattern="")
-        await triggerer.begun()
+        await triggerer.watch("yes elsewhere", "another asset", keywords=["YES"], pattern="")
         gateway.add_incoming([(NUMBER, "YES"), (NUMBER, "NO")])
         await triggerer.poll()
         (seconds,) = triggerer.time.held
@@ -387,8 +367,7 @@ class TestTheLastOfSeveral:
         assert watching.keys() == [str(ids[0])]
         watching.time.lasts = None
         watching = await restarted(watching)
-        watching.start("replies")
-        await watching.begun()
+        await watching.watch("replies")
         watching.store()
         assert watching.keys() == [str(ids[1])]
 
@@ -396,8 +375,7 @@ class TestTheLastOfSeveral:
 class TestAnyOrder:
     async def test_ids_that_come_late_are_noticed(self, listed: Lists, triggerer: Triggerer) -> None:
         listed.rows = [row(number) for number in range(1000, 1040, 2)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         listed.rows += [row(1050), row(1045)]
         await triggerer.poll_and_store()
         listed.rows[-1:-1] = [row(1047), row(1035)]
@@ -408,8 +386,7 @@ class TestAnyOrder:
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1099, 999, -1)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         before = listed.requests
         listed.rows[:0] = [row(1101), row(1100)]
         await triggerer.poll_and_store()
@@ -417,16 +394,14 @@ class TestAnyOrder:
         assert triggerer.keys() == ["1100", "1101"]
         triggerer = await restarted(triggerer)
         listed.rows[:0] = [row(number) for number in range(1115, 1101, -1)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         triggerer.store()
         assert triggerer.keys() == [str(number) for number in range(1102, 1116)]
 
     async def test_of_a_list_in_no_order_nothing_is_missed(self, listed: Lists, triggerer: Triggerer) -> None:
         ids = [(number * 7919) % 4999 + 1000 for number in range(60)]
         listed.rows = [row(number) for number in ids[:30]]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         for place, number in enumerate(ids[30:]):
             listed.rows.insert((place * 37) % len(listed.rows), row(number))
         await triggerer.poll_and_store()
@@ -437,8 +412,7 @@ class TestAnyOrder:
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1000, 1500)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         before = listed.requests
         await triggerer.poll_and_store()
         assert listed.requests - before == 1
@@ -451,8 +425,7 @@ class TestAnyOrder:
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(1000, 1100)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         listed.rows = [row(number) for number in range(1070, 1102)]
         await triggerer.poll_and_store()
         assert triggerer.keys() == ["1100", "1101"]
@@ -489,8 +462,7 @@ class TestALateMessage:
         rows = [row(number) for number in range(2000, 5000, 2)]
         step = -1 if newest_first else 1
         large_pages.rows = rows[::step]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         place = len(rows) - newer
         gone = leaving(rows, place)[case]
         late = row(rows[place]["incomingApiMessageId"] - 1)
@@ -505,8 +477,7 @@ class TestALateMessage:
     ) -> None:
         rows = [row(number) for number in range(2000, 5000, 2)]
         large_pages.rows = rows
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         assert large_pages.requests == 2
         for late in range(1, 12):
             # One comes among the newest 500, and the oldest leaves, so that the total stays.
@@ -521,8 +492,7 @@ class TestALateMessage:
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         listed.rows = sorted([*listed.rows[1:], row(2601)], key=lambda each: each["incomingApiMessageId"])
         for _ in range(POLLS_PER_DEEP_READ):
             await triggerer.poll_and_store()
@@ -532,8 +502,7 @@ class TestALateMessage:
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         listed.rows = sorted(
             [*listed.rows[1:], row(2601), row(3701)], key=lambda each: each["incomingApiMessageId"]
         )[1:]
@@ -547,14 +516,12 @@ class TestALateMessage:
         """None of them is so old that it would count as seen."""
         step = -1 if newest_first else 1
         large_pages.rows = [row(number) for number in range(2000, 2040, 2)][::step]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         large_pages.rows = [row(1999), *large_pages.rows[::step]][::step]
         for _ in range(2):
             await triggerer.poll_and_store()
         triggerer = await restarted(triggerer)
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         assert triggerer.fired == []
         large_pages.rows = [row(1998), *large_pages.rows[::step], row(2041)][::step]
         await triggerer.poll_and_store()
@@ -580,14 +547,12 @@ class TestALateMessage:
         self, large_pages: Lists, triggerer: Triggerer
     ) -> None:
         large_pages.rows = [row(number) for number in range(2000, 5000, 2)]
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         triggerer = await restarted(triggerer)
         large_pages.rows = sorted(
             [*large_pages.rows[2:], row(4101), row(5001)], key=lambda each: each["incomingApiMessageId"]
         )
-        triggerer.start("replies")
-        await triggerer.begun()
+        await triggerer.watch("replies")
         for _ in range(2):
             await triggerer.poll_and_store()
         assert triggerer.keys() == ["4101", "5001"]
@@ -658,8 +623,7 @@ class TestOptOuts:
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
         gateway.opt_out("27825550001")
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         stop = gateway.incoming(NUMBER, "STOP")
         gateway.opt_out(OTHER)
         for _ in range(2):
@@ -668,8 +632,7 @@ class TestOptOuts:
         assert {first["message_id"], second["message_id"]} == {stop, None}
         assert first["event_key"] != second["event_key"]
         triggerer = await restarted(triggerer)
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         assert triggerer.fired == []
 
     async def test_one_of_the_last_day_that_is_listed_late_fires_also_if_the_watcher_has_just_begun(
@@ -681,8 +644,7 @@ class TestOptOuts:
 
         newest = minutes_ago(60)
         listed.opt_outs = [newest, minutes_ago(180)]
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         listed.opt_outs = [newest, minutes_ago(240), minutes_ago(3000)]
         for _ in range(2):
             await triggerer.poll_and_store()
@@ -691,8 +653,7 @@ class TestOptOuts:
     async def test_a_number_that_opts_out_again_fires_again(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         gateway.opt_out(NUMBER)
         await triggerer.poll_and_store()
         gateway.remove_opt_out(NUMBER)
@@ -705,8 +666,7 @@ class TestOptOuts:
     async def test_their_cursor_forgets_what_is_older_than_a_day_and_tells_it_no_more(
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         kept = []
         for hours in (96, 73, 24):
             time = datetime.now(UTC) - timedelta(hours=hours)
@@ -720,8 +680,7 @@ class TestOptOuts:
     async def test_under_another_key_the_last_days_are_told_once_more(
         self, listed: Lists, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         for hours in (96, 24):
             time = datetime.now(UTC) - timedelta(hours=hours)
             listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
@@ -736,8 +695,7 @@ class TestOptOuts:
     async def test_one_without_a_time_and_one_from_the_future_hide_no_others(
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
-        triggerer.start("gone", dataset="opt_outs")
-        await triggerer.begun()
+        await triggerer.watch("gone", dataset="opt_outs")
         now = datetime.now(UTC).strftime("%Y%m%d%H%M")
         listed.opt_outs = [
             row(None, receiveTime=None),
@@ -763,8 +721,7 @@ class TestFilters:
     async def test_a_message_must_pass_all_of_them(
         self, gateway: Sandbox, triggerer: Triggerer, arguments: dict[str, Any], texts: list[str]
     ) -> None:
-        triggerer.start("replies", **arguments, exposed_fields=["text"])
-        await triggerer.begun()
+        await triggerer.watch("replies", **arguments, exposed_fields=["text"])
         gateway.add_incoming([(NUMBER, text) for text in ("Yes, please", "no", "\N{THUMBS UP SIGN}")])
         await triggerer.poll_and_store()
         assert [event.payload["text"] for event in triggerer.stored] == texts
@@ -774,8 +731,7 @@ class TestFilters:
         self, gateway: Sandbox, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, value: str
     ) -> None:
         monkeypatch.setenv("AIRFLOW_VAR_STAFF", value)
-        triggerer.start("staff", senders_variable="staff")
-        await triggerer.begun()
+        await triggerer.watch("staff", senders_variable="staff")
         mine = gateway.incoming(NUMBER, "YES")
         gateway.incoming(OTHER, "YES")
         await triggerer.poll_and_store()
@@ -791,16 +747,14 @@ class TestFilters:
         value: str | None,
     ) -> None:
         monkeypatch.setenv("AIRFLOW_VAR_STAFF", NUMBER)
-        triggerer.start("staff", senders_variable="staff")
-        await triggerer.begun()
+        await triggerer.watch("staff", senders_variable="staff")
         triggerer = await restarted(triggerer)
         if value is None:
             monkeypatch.delenv("AIRFLOW_VAR_STAFF")
         else:
             monkeypatch.setenv("AIRFLOW_VAR_STAFF", value)
         triggerer.start("staff", senders_variable="staff")
-        triggerer.start("all")
-        await triggerer.begun()
+        await triggerer.watch("all")
         message_id = gateway.incoming(NUMBER, "YES")
         await triggerer.poll_and_store()
         assert triggerer.keys() == triggerer.keys("all") == [str(message_id)]
@@ -849,8 +803,7 @@ class TestPersonalData:
     async def test_what_is_asked_for_by_name_is_in_the_payload(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("replies", exposed_fields=("number", "text"))
-        await triggerer.begun()
+        await triggerer.watch("replies", exposed_fields=("number", "text"))
         gateway.incoming(NUMBER, TEXT)
         await triggerer.poll_and_store()
         (event,) = triggerer.stored
@@ -861,8 +814,7 @@ class TestErrors:
     async def test_polls_that_fail_are_ever_further_apart_and_nothing_is_missed(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
-        triggerer.start("replies", poll_interval=100)
-        await triggerer.begun()
+        await triggerer.watch("replies", poll_interval=100)
         message_id = gateway.incoming(NUMBER, "YES")
         gateway.add_fault("429-too-many-requests", retry_after=3600, times=2)
         await triggerer.poll()
@@ -879,8 +831,7 @@ class TestErrors:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        triggerer.start("replies", poll_interval=10)
-        await triggerer.begun()
+        await triggerer.watch("replies", poll_interval=10)
         connect(monkeypatch, gateway.base_url, "a-wrong-key")
         message_id = gateway.incoming(NUMBER, "YES")
         before = asked(gateway)
@@ -901,8 +852,7 @@ class TestErrors:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        triggerer.start("replies", sms_conn_id="not_yet")
-        await triggerer.begun()
+        await triggerer.watch("replies", sms_conn_id="not_yet")
         assert "There is no connection 'not_yet'" in caplog.text
         connection = {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key}
         monkeypatch.setenv("AIRFLOW_CONN_NOT_YET", json.dumps(connection))
@@ -931,8 +881,7 @@ class TestErrors:
         watching = await restarted(watching)
         message_id = gateway.incoming(NUMBER, "YES")
         watching.stores["replies"].is_broken = True
-        watching.start("replies")
-        await watching.begun()
+        await watching.watch("replies")
         watching.stores["replies"].is_broken = False
         for _ in range(2):
             await watching.poll_and_store()
@@ -944,8 +893,7 @@ class TestErrors:
         (key,) = watching.stores["replies"].cursors
         watching.stores["replies"].rows[key] = '"mine"'
         watching = await restarted(watching)
-        watching.start("replies")
-        await watching.begun()
+        await watching.watch("replies")
         gateway.incoming(NUMBER, "YES")
         await watching.poll()
         assert watching.stores["replies"].rows[key] == '"mine"'
@@ -982,8 +930,7 @@ class TestAStoreThatDoesNotFindWhatItHas:
         (key,) = watching.stores["replies"].cursors
         del rows[key]
         watching = await restarted(watching)
-        watching.start("replies")
-        await watching.begun()
+        await watching.watch("replies")
         gateway.incoming(NUMBER, "YES")
         await watching.poll_and_store()
         assert watching.stored == []
@@ -1123,8 +1070,7 @@ class TestThePage:
         (asset,) = (value for value in namespace.values() if isinstance(value, Asset))
         (watcher,) = asset.watchers
         _, arguments = watcher.trigger.serialize()
-        triggerer.start("shown", **arguments)
-        await triggerer.begun()
+        await triggerer.watch("shown", **arguments)
         gateway.incoming(NUMBER, "STOP" if arguments["dataset"] == "opt_outs" else "yes!")
         await triggerer.poll_and_store()
         assert len(triggerer.stored) == 1

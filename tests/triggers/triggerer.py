@@ -177,6 +177,11 @@ class Triggerer:
         """Start a watcher as a DAG file has it."""
         return self.start_stored(name, self.kind(**arguments).serialize()[1], *assets)
 
+    async def watch(self, name: str, *assets: str, **arguments: Any) -> None:
+        """Start a watcher, and wait until everything that was started has polled."""
+        self.start(name, *assets, **arguments)
+        await self.begun()
+
     def start_stored(self, name: str, arguments: dict[str, Any], *assets: str) -> SmsIncomingTrigger:
         """Start a watcher, rebuilt from what the database has of it."""
         if not self._has_thread:
