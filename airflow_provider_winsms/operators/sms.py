@@ -701,7 +701,7 @@ class SmsSendOperator(_SendOperator):
     :param on_empty: what happens if there is no recipient, or no message: ``"fail"`` or ``"skip"``. A task
         that has submitted something before fails, unless ``on_changed`` lets it send the rest.
     :param guarantee: what happens to recipients whose answer was lost. ``"at_most_once"``: they are never
-        sent to again. The task fails for good, and its error has their number. Texts with a ``send_at`` count
+        sent to again. The task fails for good, and its error counts them. Texts with a ``send_at`` count
         as accepted if the gateway lists them. ``"exactly_once"``: texts without ``send_at`` are scheduled
         ``hold`` ahead, so that they can be looked up in the gateway's list of scheduled texts. Only texts
         that are not in that list are submitted again. ``"at_least_once"``: the texts are submitted again, and
