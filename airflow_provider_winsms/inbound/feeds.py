@@ -294,7 +294,7 @@ class _TailRead:
         call = self._call(self._connection.gateway, offset, limit or self._size)
         page = await self._connection.execute(call)
         self.total, self.length = page.total, page.length
-        self.unreadable.update(offset + place for place in page.unreadable_at)
+        self.unreadable.update(offset + position for position in page.unreadable_at)
         return [_message_row(row) for row in page.rows]
 
     async def read_to_end(self, start: int, rows: list[FeedRow]) -> int:

@@ -89,25 +89,25 @@ class Loaded:
 
     def _ledger_tables(self, ledger: LedgerInput) -> list[InputDataset]:
         is_there = ledger.conn_id == self.database.get_conn_id()
-        place = DatabasePlace.of(self.database if is_there else sql_hook(ledger.conn_id))
+        location = DatabaseLocation.of(self.database if is_there else sql_hook(ledger.conn_id))
         parts = [column.wire.partition(".")[0] for column in self.dataset.columns if column.wire]
         names = [f"{ledger.prefix}{part.removeprefix('sms_')}" for part in dict.fromkeys(parts)]
-        return [_input(place.namespace, place.named(name)) for name in names]
+        return [_input(location.namespace, location.named(name)) for name in names]
 
     def _tables(self) -> list[OutputDataset]:
-        place = DatabasePlace.of(self.database, self.table.schema)
-        tables = [self._table(place, self.table, self.rows_loaded)]
-        return [*tables, self._table(place, self.table.history)] if self.dataset.has_history else tables
+        location = DatabaseLocation.of(self.database, self.table.schema)
+        tables = [self._table(location, self.table, self.rows_loaded)]
+        return [*tables, self._table(location, self.table.history)] if self.dataset.has_history else tables
 
-    def _table(self, place: DatabasePlace, name: TableName, rows: int | None = None) -> OutputDataset:
-        facets = {"dataSource": _source(place.namespace), "schema": self._schema()}
+    def _table(self, location: DatabaseLocation, name: TableName, rows: int | None = None) -> OutputDataset:
+        facets = {"dataSource": _source(location.namespace), "schema": self._schema()}
         if rows is None:
-            return OutputDataset(place.namespace, place.named(name.table), facets=facets)
+            return OutputDataset(location.namespace, location.named(name.table), facets=facets)
         facets["documentation"] = documentation_dataset.DocumentationDatasetFacet(self.dataset.meaning)
         written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows)
         return OutputDataset(
-            place.namespace,
-            place.named(name.table),
+            location.namespace,
+            location.named(name.table),
             facets=facets,
             outputFacets={"outputStatistics": written},
         )
@@ -121,7 +121,7 @@ class Loaded:
         return schema_dataset.SchemaDatasetFacet(fields=fields)
 
 
-class DatabasePlace(NamedTuple):
+class DatabaseLocation(NamedTuple):
     """A database's name in lineage.
 
     :param namespace: the server, or the file.
@@ -132,7 +132,7 @@ class DatabasePlace(NamedTuple):
     above: tuple[str, ...]
 
     @classmethod
-    def of(cls, hook: DbApiHook, schema: str | None = None) -> DatabasePlace:
+    def of(cls, hook: DbApiHook, schema: str | None = None) -> DatabaseLocation:
         """Return the database of a hook: in the hook's own words, or else by its connection.
 
         :param schema: the schema of the tables; ``None``: the one of unqualified names.
@@ -144,7 +144,7 @@ class DatabasePlace(NamedTuple):
         return ".".join((*self.above, table))
 
     @classmethod
-    def _by_hook(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace | None:
+    def _by_hook(cls, hook: DbApiHook, schema: str | None) -> DatabaseLocation | None:
         """Return the hook's own words, which Airflow's SQL operators use too."""
         try:
             info = hook.get_openlineage_database_info(hook.connection)
@@ -158,7 +158,7 @@ class DatabasePlace(NamedTuple):
         return cls(namespace, _above(hook.conn_type, info.database, found))
 
     @classmethod
-    def _by_connection(cls, hook: DbApiHook, schema: str | None) -> DatabasePlace:
+    def _by_connection(cls, hook: DbApiHook, schema: str | None) -> DatabaseLocation:
         connection = hook.connection
         kind, host = hook.conn_type, _host(connection)
         if kind in _FILES:
@@ -171,10 +171,10 @@ class DatabasePlace(NamedTuple):
 
 def _host(connection: Connection) -> str:
     """Return the host or file without a user, key or options, which some people add."""
-    place = (connection.host or "").partition("?")[0]
+    location = (connection.host or "").partition("?")[0]
     if connection.conn_type in _FILES:
-        return place.removeprefix("file:")
-    return place.rpartition("://")[2].rpartition("@")[2].rstrip("/")
+        return location.removeprefix("file:")
+    return location.rpartition("://")[2].rpartition("@")[2].rstrip("/")
 
 
 def _above(conn_type: str, database: str | None, schema: str | None) -> tuple[str, ...]:

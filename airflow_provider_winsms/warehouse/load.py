@@ -113,7 +113,7 @@ class ListLoad:
 
     def _read_all(self) -> bool:
         """Read the whole list. Return whether no row is missing."""
-        self._take(self._pages.to_end(0))
+        self._add_chunks(self._pages.to_end(0))
         return self._ids.count() + self._pages.unreadable >= self._pages.total
 
     def _read_new_rows(self) -> bool:
@@ -131,10 +131,10 @@ class ListLoad:
         reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
         if is_descending:
             older = range(min(reach, pages.total), pages.total)
-            self._take(pages.between(0, older.start))
+            self._add_chunks(pages.between(0, older.start))
         else:
             older = range(max(0, pages.total - reach))
-            self._take(pages.to_end(older.stop))
+            self._add_chunks(pages.to_end(older.stop))
         if (missing := self._missing(low)) > pages.unreadable and self._ids.low is not None:
             part = _ListRange(older.start, older.stop, low, self._ids.low)
             _UnreadableRowSearch(pages, self._table, is_descending=is_descending).run(part)
@@ -145,8 +145,8 @@ class ListLoad:
         low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
         return self._pages.total - self._table.count(low, high) - self._table.count_missing(self._ids.each())
 
-    def _take(self, chunks: Generator[Chunk]) -> None:
-        _take(chunks, self._table, self._ids)
+    def _add_chunks(self, chunks: Generator[Chunk]) -> None:
+        _add_chunks(chunks, self._table, self._ids)
 
 
 class _ListRange(NamedTuple):
@@ -193,12 +193,12 @@ class _UnreadableRowSearch:
         page = self._pages.readable_from(middle)
         if not page.rows:
             return ()
-        place, found = middle + page.readable_at()[0], page.rows[0].message_id
-        if place >= part.stop:
+        position, found = middle + page.readable_at()[0], page.rows[0].message_id
+        if position >= part.stop:
             return (part._replace(stop=middle),)
         if self._is_descending:
-            return (part._replace(stop=place, low=found + 1), part._replace(start=place, end=found + 1))
-        return (part._replace(stop=place, end=found), part._replace(start=place, low=found))
+            return (part._replace(stop=position, low=found + 1), part._replace(start=position, end=found + 1))
+        return (part._replace(stop=position, end=found), part._replace(start=position, low=found))
 
 
 def load_scheduled(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadOutcome:
@@ -216,11 +216,11 @@ def load_scheduled(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadO
 
 def _read_snapshot(pages: PagedList[Any], table: TargetTable) -> bool:
     ids = IdSet()
-    _take(pages.to_end(0), table, ids)
+    _add_chunks(pages.to_end(0), table, ids)
     return ids.count() + pages.unreadable >= pages.total and not pages.has_moved
 
 
-def _take(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> None:
+def _add_chunks(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> None:
     with closing(chunks):
         for chunk in chunks:
             ids.add(chunk.keys)
@@ -283,17 +283,19 @@ class LedgerLoad:
         since = None if is_whole else self._latest()
         without_id: set[tuple[Any, ...]] = set()
         if since is not None:
-            self._take(self._history.deliveries_of(self._sms_conn_id, self._open_ids()))
+            self._add_pages(self._history.deliveries_of(self._sms_conn_id, self._open_ids()))
             without_id = self._without_id()
             requests = sorted({key[:3] for key in without_id})
-            self._take(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
+            self._add_pages(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
             since -= LATEST_COMMIT
-        self._take(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
+        self._add_pages(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
         # The claims of the remaining texts were released: their requests never left.
         self._table.delete(without_id)
         return LoadOutcome(self._table.finish(), self._rows, 0, self._rows)
 
-    def _take(self, pages: Iterable[list[Delivery]], unresolved: set[tuple[Any, ...]] | None = None) -> None:
+    def _add_pages(
+        self, pages: Iterable[list[Delivery]], unresolved: set[tuple[Any, ...]] | None = None
+    ) -> None:
         for page in pages:
             self._rows += len(page)
             values = map(list, zip(*page, strict=True))

@@ -15,7 +15,7 @@ from openlineage.client.serde import Serde
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.transfers.lineage import DatabasePlace
+from airflow_provider_winsms.transfers.lineage import DatabaseLocation
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DELIVERIES, INCOMING
 from tests.conftest import API_KEY
@@ -203,11 +203,13 @@ def test_a_load_needs_no_openlineage(gateway: Sandbox, sqlite: Database) -> None
 # Names of databases
 
 
-def place(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch, schema: str | None) -> DatabasePlace:
+def location(
+    connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch, schema: str | None
+) -> DatabaseLocation:
     from airflow_provider_winsms.hooks.connections import sql_hook
 
     monkeypatch.setenv("AIRFLOW_CONN_NAMED", json.dumps(connection))
-    return DatabasePlace.of(sql_hook("named"), schema)
+    return DatabaseLocation.of(sql_hook("named"), schema)
 
 
 SECRET = {"login": USER, "password": PASSWORD}
@@ -281,7 +283,7 @@ def test_a_table_is_named_as_others_name_it(
     table: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = place(connection, monkeypatch, schema)
+    found = location(connection, monkeypatch, schema)
     assert (found.namespace, found.named("replies")) == (namespace, table)
     assert PASSWORD not in str(found)
     assert USER not in str(found)
@@ -299,7 +301,7 @@ def test_a_postgresql_is_asked_where_it_looks_names_up(
 
 def test_a_database_that_is_gone_is_named_by_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "schema": "sms", **SECRET}
-    found = place(gone, monkeypatch, None)
+    found = location(gone, monkeypatch, None)
     assert (found.namespace, found.named("replies")) == ("postgres://127.0.0.1:1", "sms.replies")
 
 
