@@ -12,7 +12,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from airflow_provider_winsms.cli.instances import is_under_way, state_of
+from airflow_provider_winsms.cli.instances import is_active, state_of
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import RequestKey
@@ -30,7 +30,7 @@ _DEFAULT_PREFIX = "sms_"
 
 
 class History(Protocol):
-    """A ledger, for a person who resolves requests."""
+    """A record of sends, whose unknown outcomes a person resolves."""
 
     def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt."""
@@ -43,48 +43,48 @@ class History(Protocol):
 @providers_configuration_loaded
 def unresolved(args: Namespace) -> None:
     """List requests whose outcome is unknown, and the commands that resolve them."""
-    with _errors_end_it(), _history(args) as history:
-        rows = [_printable_row(_row(parked, args)) for parked in history.unresolved()]
+    with _exit_on_error(), _history(args) as history:
+        rows = [_printable_row(_row(request, args)) for request in history.unresolved()]
         _warn_of_unreadable(history)
     hints = [(row["if_not_accepted"], row["if_accepted"]) for row in rows]
     if args.output == "table":
-        rows = [{name: v for name, v in row.items() if not name.startswith("if_")} for row in rows]
-    # Brackets in a name are no markup.
+        rows = [{name: value for name, value in row.items() if not name.startswith("if_")} for row in rows]
+    # With markup, the console would read brackets in a name as a style.
     AirflowConsole(markup=False, emoji=False).print_as(rows, args.output)
     if args.output == "table" and hints:
-        _say("")
-        _say(
+        _print("")
+        _print(
             "Ask the gateway whether it accepted the texts, run one of the two commands, and clear the task:"
         )
         for not_accepted, accepted in hints:
-            _say(f"  {not_accepted}")
-            _say(f"  {accepted}")
+            _print(f"  {not_accepted}")
+            _print(f"  {accepted}")
 
 
 @action_cli  # type: ignore[untyped-decorator] # it writes to Airflow's audit log
 @providers_configuration_loaded
 def resolve(args: Namespace) -> None:
     """Record whether the gateway accepted the texts of one request."""
-    with _errors_end_it(), _history(args) as history:
+    with _exit_on_error(), _history(args) as history:
         accepted = _accepted(args)
         key = RequestKey(args.round, args.request)
-        parked = _find(history.unresolved(), args, key)
-        _refuse_while_under_way(parked)
-        if accepted is not None and len(accepted) != parked.recipients:
+        request = _find_request(history.unresolved(), args, key)
+        _refuse_while_active(request)
+        if accepted is not None and len(accepted) != request.recipients:
             msg = (
-                f"{_named(key)} has {pluralize(parked.recipients, 'recipient')} in doubt, and --accepted "
-                f"has {pluralize(len(accepted), 'id')}. Give one id for each recipient, in their order."
+                f"{_request_name(key)} has {pluralize(request.recipients, 'recipient')} in doubt, and "
+                f"--accepted has {pluralize(len(accepted), 'id')}. Give one id for each recipient, in order."
             )
             raise InvalidMessage(msg)
-        _say(_announcement(parked, is_accepted=accepted is not None))
+        _print(_announcement(request, is_accepted=accepted is not None))
         if not args.yes and not _is_confirmed():
             sys.exit("Nothing was recorded.")
         history.resolve(args.batch_id, key, accepted)
-        _say(f"Recorded. Now clear {_task(parked)}.")
+        _print(f"Recorded. Now clear {_task_name(request)}.")
 
 
 @contextmanager
-def _errors_end_it() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except SmsError as error:
@@ -99,7 +99,7 @@ def _history(args: Namespace) -> Iterator[History]:
         return
     from airflow_provider_winsms.ledger.history import SmsHistory
 
-    # As the scheduler does. Otherwise connections in the metadata database are not found.
+    # Without it, Airflow does not look for connections in the metadata database. The scheduler sets it too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     with SmsHistory(sql_hook(args.ledger_conn_id), args.ledger_prefix) as tables:
         yield tables
@@ -122,28 +122,28 @@ def _warn_of_unreadable(history: History) -> None:
         )
 
 
-def _row(parked: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
-    command = _command(parked, args)
+def _row(request: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
+    command = _command(request, args)
     return {
-        "batch_id": parked.batch_id,
-        "dag_id": parked.dag_id,
-        "run_id": parked.run_id,
-        "task_id": parked.task_id,
-        "map_index": parked.map_index,
-        "round": parked.key.round,
-        "request": parked.key.request,
-        "recipients": parked.recipients,
-        "submitted_at": parked.claimed_at.isoformat(timespec="seconds"),
-        "due_at": parked.send_at and parked.send_at.isoformat(timespec="seconds"),
+        "batch_id": request.batch_id,
+        "dag_id": request.dag_id,
+        "run_id": request.run_id,
+        "task_id": request.task_id,
+        "map_index": request.map_index,
+        "round": request.key.round,
+        "request": request.key.request,
+        "recipients": request.recipients,
+        "submitted_at": request.claimed_at.isoformat(timespec="seconds"),
+        "due_at": request.send_at and request.send_at.isoformat(timespec="seconds"),
         "if_not_accepted": f"{command} --not-accepted",
-        "if_accepted": f"{command} --accepted {_placeholders(parked.recipients)}",
+        "if_accepted": f"{command} --accepted {_placeholders(request.recipients)}",
     }
 
 
-def _command(parked: UnresolvedRequest, args: Namespace) -> str:
-    words = ["airflow", "sms", "resolve", parked.batch_id, "--request", str(parked.key.request)]
-    if parked.key.round > 1:
-        words += ["--round", str(parked.key.round)]
+def _command(request: UnresolvedRequest, args: Namespace) -> str:
+    words = ["airflow", "sms", "resolve", request.batch_id, "--request", str(request.key.request)]
+    if request.key.round > 1:
+        words += ["--round", str(request.key.round)]
     if args.ledger_conn_id is not None:
         words += ["--ledger-conn-id", args.ledger_conn_id]
         if args.ledger_prefix != _DEFAULT_PREFIX:
@@ -171,13 +171,15 @@ def _accepted(args: Namespace) -> list[MessageId] | None:
     return [int(text) for text in args.accepted]
 
 
-def _find(parked: Sequence[UnresolvedRequest], args: Namespace, key: RequestKey) -> UnresolvedRequest:
-    of_batch = {each.key: each for each in parked if each.batch_id == args.batch_id}
+def _find_request(
+    requests: Sequence[UnresolvedRequest], args: Namespace, key: RequestKey
+) -> UnresolvedRequest:
+    of_batch = {each.key: each for each in requests if each.batch_id == args.batch_id}
     if key in of_batch:
         return of_batch[key]
     if of_batch:
-        in_doubt = ", ".join(f"--request {p.request} --round {p.round}" for p in sorted(of_batch))
-        msg = f"{_named(key)} of this batch is not in doubt. Requests in doubt: {in_doubt}."
+        in_doubt = ", ".join(f"--request {key.request} --round {key.round}" for key in sorted(of_batch))
+        msg = f"{_request_name(key)} of this batch is not in doubt. Requests in doubt: {in_doubt}."
         raise InvalidMessage(msg)
     where = "the task state store" if args.ledger_conn_id is None else f"the ledger {args.ledger_conn_id!r}"
     hint = (
@@ -192,14 +194,16 @@ def _find(parked: Sequence[UnresolvedRequest], args: Namespace, key: RequestKey)
     raise InvalidMessage(msg)
 
 
-def _refuse_while_under_way(parked: UnresolvedRequest) -> None:
-    if is_under_way(state := state_of(parked)):
-        msg = f"{_task(parked)} is {state}, and may still resolve the request itself. Wait until it ends."
+def _refuse_while_active(request: UnresolvedRequest) -> None:
+    if is_active(state := state_of(request)):
+        msg = (
+            f"{_task_name(request)} is {state}, and may still resolve the request itself. Wait until it ends."
+        )
         raise InvalidMessage(msg[0].upper() + msg[1:])
 
 
-def _announcement(parked: UnresolvedRequest, *, is_accepted: bool) -> str:
-    each = "the 1 recipient" if parked.recipients == 1 else f"each of the {parked.recipients} recipients"
+def _announcement(request: UnresolvedRequest, *, is_accepted: bool) -> str:
+    each = "the 1 recipient" if request.recipients == 1 else f"each of the {request.recipients} recipients"
     what = (
         f"ACCEPTED the text to {each} in doubt. They are not sent to again."
         if is_accepted
@@ -207,8 +211,8 @@ def _announcement(parked: UnresolvedRequest, *, is_accepted: bool) -> str:
         "recipient that has the text already gets it TWICE."
     )
     return (
-        f"{_named(parked.key)} of the batch {parked.batch_id}, {_task(parked)}: you record that the "
-        f"gateway {what} You cannot undo this."
+        f"{_request_name(request.key)} of the batch {request.batch_id}, {_task_name(request)}: you record "
+        f"that the gateway {what} You cannot undo this."
     )
 
 
@@ -219,16 +223,16 @@ def _is_confirmed() -> bool:
         return False
 
 
-def _named(key: RequestKey) -> str:
+def _request_name(key: RequestKey) -> str:
     return f"Request {key.request}" + (f" of round {key.round}" if key.round > 1 else "")
 
 
-def _task(parked: UnresolvedRequest) -> str:
-    index = "" if parked.map_index < 0 else f"[{parked.map_index}]"
-    return f"the task {parked.dag_id}.{parked.task_id}{index} of the run {parked.run_id}"
+def _task_name(request: UnresolvedRequest) -> str:
+    index = "" if request.map_index < 0 else f"[{request.map_index}]"
+    return f"the task {request.dag_id}.{request.task_id}{index} of the run {request.run_id}"
 
 
-def _say(words: str) -> None:
+def _print(words: str) -> None:
     sys.stdout.write(f"{_printable(words)}\n")
 
 
@@ -237,5 +241,5 @@ def _printable_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """Escape characters that control a terminal or begin a line, with which a row could hide itself."""
+    """Escape characters that control a terminal or begin a line: a row could hide itself with them."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

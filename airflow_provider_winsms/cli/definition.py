@@ -1,4 +1,4 @@
-"""The commands of ``airflow sms`` as data. Airflow's command line reads them each time that it starts."""
+"""The commands of ``airflow sms`` as data. Airflow's command line loads them at each start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEDGER_PREFIX = Arg(
 _BATCH_ID = Arg(("batch_id",), help="The id of the batch, from `airflow sms unresolved`.", metavar="BATCH_ID")
 _REQUEST = Arg(
     ("--request",),
-    help="The number of the request in its round.",
+    help="The index of the request in its round.",
     type=positive_int(allow_zero=False),
     required=True,
     metavar="N",

@@ -1,4 +1,4 @@
-"""The state of the task that sends a batch, from the metadata database."""
+"""The states of the tasks that send batches, from the metadata database."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.history import UnresolvedRequest
 
-_UNDER_WAY = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule")
+_ACTIVE_STATES = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule")
 
 
-def state_of(parked: UnresolvedRequest, session: Session | None = None) -> str | None:
-    """Return the state of the task instance that sends a batch; ``None`` if this Airflow has none."""
+def state_of(request: UnresolvedRequest, session: Session | None = None) -> str | None:
+    """Return the state of the task instance that sends a batch; ``None`` if Airflow does not know it."""
     if session is None:
         with create_session() as own:
-            return state_of(parked, own)
+            return state_of(request, own)
     state = session.scalar(
         select(TaskInstance.state).where(
-            TaskInstance.dag_id == parked.dag_id,
-            TaskInstance.run_id == parked.run_id,
-            TaskInstance.task_id == parked.task_id,
-            TaskInstance.map_index == parked.map_index,
+            TaskInstance.dag_id == request.dag_id,
+            TaskInstance.run_id == request.run_id,
+            TaskInstance.task_id == request.task_id,
+            TaskInstance.map_index == request.map_index,
         )
     )
     return None if state is None else str(getattr(state, "value", state))
 
 
-def is_under_way(state: str | None) -> bool:
+def is_active(state: str | None) -> bool:
     """Tell whether a task in that state may be running, or about to run."""
-    return state in _UNDER_WAY
+    return state in _ACTIVE_STATES

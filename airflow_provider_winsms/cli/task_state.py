@@ -1,4 +1,4 @@
-"""The sends in Airflow's task state store, which are read and written in the metadata database."""
+"""The sends in Airflow's task state store, read from and written to the metadata database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
-from airflow_provider_winsms.cli.instances import is_under_way, state_of
+from airflow_provider_winsms.cli.instances import is_active, state_of
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.history import UnresolvedRequest
@@ -49,22 +49,22 @@ class _StoredRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A request in doubt, as it was shown."""
+class _ListedRequest:
+    """A request in doubt, with its rows as they were read for the list."""
 
-    parked: UnresolvedRequest
-    batch: _StoredRow
-    request: _StoredRow
+    unresolved: UnresolvedRequest
+    batch_row: _StoredRow
+    request_row: _StoredRow
     record: RequestRecord
 
 
 class TaskStateHistory:
-    """The sends of tasks without a ledger of their own, read like those in SQL tables (``SmsHistory``)."""
+    """The sends of tasks that have no SQL ledger. Its methods are those of ``SmsHistory``."""
 
     def __init__(self) -> None:
         self.unreadable = 0
         """The number of batches that could not be read, because Airflow may keep their values elsewhere."""
-        self._seen: dict[tuple[str, RequestKey], _Seen] = {}
+        self._listed: dict[tuple[str, RequestKey], _ListedRequest] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -77,32 +77,37 @@ class TaskStateHistory:
         self.unreadable = 0
         with create_session() as session:
             for rows in _sends(session):
-                self._look(rows)
-        return sorted((seen.parked for seen in self._seen.values()), key=lambda parked: parked.claimed_at)
+                self._collect(rows)
+        return sorted(
+            (listed.unresolved for listed in self._listed.values()),
+            key=lambda unresolved: unresolved.claimed_at,
+        )
 
     def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
-        """Record whether the gateway accepted the texts of a request, if it is still as it was shown.
+        """Record whether the gateway accepted the texts of a request, if it did not change since it was read.
 
         :raises InvalidMessage: if it was not in doubt, or if the ids do not fit.
         :raises ClaimLost: if it has changed since.
         """
-        seen = self._seen.get((batch_id, RequestKey(*key)))
-        if seen is None:
+        listed = self._listed.get((batch_id, RequestKey(*key)))
+        if listed is None:
             msg = f"Request {key.request} of round {key.round} of the batch {batch_id!r} is not in doubt."
             raise InvalidMessage(msg)
-        record = seen.record
+        record = listed.record
         _check_ids(accepted, record)
         receipts = (_accepted(i) for i in accepted) if accepted is not None else iter(())
         record.apply({position: next(receipts, _NOT_RECEIVED) for position in record.in_doubt})
         with create_session() as session:
             # Other values of a record, such as its connection, stay.
-            _replace(session, seen, json.dumps({**json.loads(seen.request.value), **row_of_record(record)}))
+            _replace(
+                session, listed, json.dumps({**json.loads(listed.request_row.value), **row_of_record(record)})
+            )
 
-    def _look(self, rows: Mapping[str, _StoredRow]) -> None:
+    def _collect(self, rows: Mapping[str, _StoredRow]) -> None:
         batch_row = rows.get(BATCH_KEY)
         try:
             batch = batch_of(json.loads(batch_row.value)) if batch_row is not None else None
-        # The values are elsewhere, and this is a reference to them.
+        # Airflow may keep the values elsewhere. Then the row has only a reference to them.
         except (KeyError, TypeError, ValueError):
             self.unreadable += 1
             return
@@ -111,15 +116,15 @@ class TaskStateHistory:
         beginning = f"{BATCH_KEY}.{batch.generation}."
         for key, row in sorted(rows.items()):
             if key.startswith(beginning):
-                self._look_at(batch, batch_row, row)
+                self._collect_request(batch, batch_row, row)
 
-    def _look_at(self, batch: Batch, batch_row: _StoredRow, row: _StoredRow) -> None:
-        round_, request = row.key.rsplit(".", 2)[1:]
-        key, record = RequestKey(int(round_), int(request)), record_of(json.loads(row.value))
+    def _collect_request(self, batch: Batch, batch_row: _StoredRow, row: _StoredRow) -> None:
+        key = RequestKey(*map(int, row.key.rsplit(".", 2)[1:]))
+        record = record_of(json.loads(row.value))
         if not record.in_doubt or row.key != store_key(batch.generation, key):
             return
         sender = batch.sender
-        parked = UnresolvedRequest(
+        unresolved = UnresolvedRequest(
             batch.id,
             sender.dag_id,
             sender.run_id,
@@ -130,7 +135,7 @@ class TaskStateHistory:
             record.claimed_at,
             record.send_at,
         )
-        self._seen[batch.id, key] = _Seen(parked, batch_row, row, record)
+        self._listed[batch.id, key] = _ListedRequest(unresolved, batch_row, row, record)
 
 
 def _sends(session: Session) -> Iterator[Mapping[str, _StoredRow]]:
@@ -151,17 +156,17 @@ def _sends(session: Session) -> Iterator[Mapping[str, _StoredRow]]:
         yield from sends.values()
 
 
-def _replace(session: Session, seen: _Seen, value: str) -> None:
-    """Write a request's record, if neither it nor its batch has changed since it was shown."""
+def _replace(session: Session, listed: _ListedRequest, value: str) -> None:
+    """Write the record of a request, if neither it nor its batch has changed since it was listed."""
     model = TaskStateStoreModel
-    batch = session.scalar(select(model.value).where(model.id == seen.batch.id))
+    batch = session.scalar(select(model.value).where(model.id == listed.batch_row.id))
     written = session.execute(
         update(model)
-        .where(model.id == seen.request.id, model.value == seen.request.value)
+        .where(model.id == listed.request_row.id, model.value == listed.request_row.value)
         .values(value=value, updated_at=datetime.now(UTC))
     )
     is_written = getattr(written, "rowcount", 0) == 1
-    if not is_written or batch != seen.batch.value or is_under_way(state_of(seen.parked, session)):
+    if not is_written or batch != listed.batch_row.value or is_active(state_of(listed.unresolved, session)):
         # Raised inside the session, which rolls the change back.
         msg = "The request has changed while you decided. Nothing was recorded. List the requests again."
         raise ClaimLost(msg)

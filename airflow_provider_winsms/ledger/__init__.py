@@ -1,1 +1,1 @@
-"""The memory of what was sent: written before a request leaves."""
+"""The ledger of all sends. A request is recorded in it before it leaves."""

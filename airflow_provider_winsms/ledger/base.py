@@ -1,8 +1,9 @@
-"""What a memory of sends holds, and what it must be able to do.
+"""The data of a ledger, and its interface.
 
-A *batch* is what one task sends. It is cut into requests, each of which is submitted at most once, ever: a
-request is claimed by writing its record, which only one process can do. What has to be sent again, because
-an account was empty or a request never reached the gateway, makes a further *round* of requests.
+A *batch* is all that one task sends. It consists of requests. Each request is submitted at most once, ever: a
+process claims it by writing its record, and only one process can do that. Recipients that must be sent to
+again form a further *round* of requests, for example after an account was empty, or after a request did not
+reach the gateway.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ class RequestKey(NamedTuple):
 
 
 SHORT_HASH_DIGITS = 16
-"""So many digits of a hash are kept: of 40 million lists of a million numbers, one has two alike."""
+"""The digits of a short hash. One in 40 million lists of a million numbers has two equal ones."""
 
 NOT_SUBMITTED = RequestKey(0, 1)
-"""Where tables have those who are in no request."""
+"""The key, in tables, of recipients that are in no request."""
 
 
 ResendPlan: TypeAlias = "Mapping[RequestKey, Sequence[int]]"
-"""Whom a later round sends to: recipients of earlier requests, by their positions in them."""
+"""The recipients of a later round: positions in earlier requests."""
 
 
 class Rejected(NamedTuple):
-    """A recipient who is not submitted, as what was given for them is invalid.
+    """A recipient that is not submitted, because it is invalid.
 
     :param reference: the sender's own name for the text.
     """
@@ -56,9 +57,9 @@ class Rejected(NamedTuple):
 class RecipientDigest(NamedTuple):
     """Hashes of one recipient of a claimed request, which tell whether two recipients are the same.
 
-    :param number: a hash of the number, of ``SHORT_HASH_DIGITS`` digits.
-    :param text: a hash of the text, of as many.
-    :param send_at: the time that the text has of its own, in UTC.
+    :param number: a short hash of the number.
+    :param text: a short hash of the text.
+    :param send_at: the own time of the text, in UTC.
     """
 
     number: str
@@ -74,7 +75,7 @@ class RecipientDigest(NamedTuple):
 class Sender:
     """The task instance that sends a batch.
 
-    :param owner: the owner of the task, as Airflow has it.
+    :param owner: the owner of the task in Airflow.
     """
 
     dag_id: str
@@ -85,21 +86,21 @@ class Sender:
 
     @property
     def key(self) -> str:
-        """What a batch is called that was given no key: the same for each try, and after a clear."""
+        """The default key of a batch. It is the same for each try, and after a clear."""
         return f"{self.dag_id}/{self.run_id}/{self.task_id}/{self.map_index}"
 
     def is_same_task(self, other: Sender) -> bool:
-        """Tell whether both are tries of one task instance."""
+        """Tell whether both are tries of the same task instance."""
         return self.key == other.key
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDigest:
-    """What a batch sends: counts, and digests that tell whether another one is the same.
+    """Counts of a batch, and digests that tell whether another batch sends the same.
 
     :param texts: digest of the texts, their times and segments.
     :param numbers: digest of the recipients' numbers, in their order.
-    :param key_id: the key that both were made with.
+    :param key_id: the id of the key of both digests.
     """
 
     texts: str
@@ -112,12 +113,12 @@ class BatchDigest:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one task sends, once.
+    """All that one task sends, once.
 
-    :param key: names it; the same key again is the same batch, or an error.
-    :param generation: counts, from 1, how often it was sent on purpose: a clear may ask for it.
-    :param max_tries: of the task instance; it changes when a person clears the task, and only then.
-    :param revision: counts how often a later try took it over to send another list.
+    :param key: identifies it. The same key again means the same batch, or an error.
+    :param generation: counts, from 1, how often it was sent on purpose; a clear may ask for that.
+    :param max_tries: of the task instance. It changes only when a person clears the task.
+    :param revision: counts how often a later try took the batch over with another list.
     """
 
     key: str
@@ -140,24 +141,24 @@ class Batch:
         return (self.digest, self.sms_conn_id) == (other.digest, other.sms_conn_id)
 
     def has_another_list(self, other: Batch) -> bool:
-        """Tell whether both send other texts or recipients, and differ in nothing else."""
+        """Tell whether both differ in their texts or recipients, and in nothing else."""
         ours, theirs = self.digest, other.digest
         is_known = (ours.key_id, self.sms_conn_id) == (theirs.key_id, other.sms_conn_id)
         return is_known and ours != theirs
 
     def was_revised_to(self, other: Batch) -> bool:
-        """Tell whether both send the same, of which some requests were cut for another list."""
+        """Tell whether both send the same, although some requests were planned for another list."""
         return self.revision > 0 and self.sends_the_same(other)
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request, by the position of each recipient in it, from 0.
+    """The record of one request. Recipients are identified by their positions in it, from 0.
 
-    :param size: how many recipients the request has.
-    :param claimed_at: when it was claimed; it leaves shortly after, or not at all.
+    :param size: the number of recipients.
+    :param claimed_at: when it was claimed. It leaves shortly after, or never.
     :param owner: the process that claimed it.
-    :param send_at: the minute it is held for, of those messages in it that name no time of their own.
+    :param send_at: the minute until which the gateway holds those of its messages that have no own time.
     """
 
     size: int
@@ -168,16 +169,16 @@ class RequestRecord:
     costs: dict[int, Decimal] = field(default_factory=dict)
     declined: dict[int, RejectReason] = field(default_factory=dict)
     cancelling_at: DateTime | None = None
-    """Since when what was accepted is being taken back, as its task was killed."""
+    """When its killed task began to cancel its accepted texts; ``None`` after the outcome is recorded."""
     cancelled_on_purpose: frozenset[int] = field(default=frozenset(), compare=False)
-    """The positions of accepted texts that somebody cancelled on purpose, which are not sent again."""
+    """The positions of accepted texts that a person cancelled. They are not sent again."""
     due: frozenset[DateTime] | None = field(default=None, compare=False)
-    """When its texts are due that are scheduled, in UTC; ``None`` if that was not written down."""
+    """The times of its scheduled texts, in UTC; ``None`` if they were not recorded."""
     digests: tuple[RecipientDigest, ...] | None = field(default=None, compare=False, repr=False)
-    """Whom it holds, where a ledger keeps that in the record."""
+    """The digests of its recipients, if the ledger keeps them in the record."""
 
     def apply(self, receipts: Mapping[int, Receipt]) -> None:
-        """Take in receipts, by position. A later one, as of a text taken back, replaces an earlier."""
+        """Apply receipts, by position. A later one, as of a cancelled text, replaces an earlier one."""
         for position, receipt in receipts.items():
             if receipt.reason is None and receipt.message_id is not None:
                 self.ids[position] = receipt.message_id
@@ -190,17 +191,17 @@ class RequestRecord:
 
     @property
     def cost(self) -> Decimal:
-        """What was paid for those that were accepted, in credits, as far as it is known."""
+        """The known cost of the accepted texts, in credits."""
         return sum(self.costs.values(), start=Decimal(0))
 
     @property
     def unpriced(self) -> int:
-        """How many were accepted for an amount that is not known."""
+        """The number of accepted texts whose cost is unknown."""
         return len(self.ids) - len(self.costs)
 
     @property
     def in_doubt(self) -> list[int]:
-        """The positions of which nobody knows what became."""
+        """The positions whose outcome is unknown."""
         return [
             position
             for position in range(self.size)
@@ -209,12 +210,12 @@ class RequestRecord:
 
     @property
     def resendable(self) -> dict[int, RejectReason]:
-        """Why those positions were declined that a later round sends."""
+        """The declined positions that a later round sends to, with their reasons."""
         return {position: reason for position, reason in self.declined.items() if reason.may_be_sent_later}
 
 
 def spans_of(positions: Iterable[int]) -> str:
-    """Return positions as text, such as ``0-4,7``."""
+    """Return positions as text, for example ``0-4,7``."""
     spans: list[list[int]] = []
     for position in sorted(positions):
         if spans and position == spans[-1][1] + 1:
@@ -225,17 +226,17 @@ def spans_of(positions: Iterable[int]) -> str:
 
 
 def positions_in(spans: str) -> list[int]:
-    """Return the positions that a text stands for."""
+    """Return positions from their text, for example ``0-4,7``."""
     pairs = (span.partition("-") for span in spans.split(",") if span)
     return [position for first, _, last in pairs for position in range(int(first), int(last or first) + 1)]
 
 
 class TaskStore(Protocol):
-    """A small memory of a task instance, which outlives its tries, and what is known of these."""
+    """A small store of a task instance that outlives its tries, and facts about these tries."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether what is written outlives the process."""
+        """Whether its values outlive the process."""
 
     @property
     def was_cleared(self) -> bool:
@@ -243,118 +244,120 @@ class TaskStore(Protocol):
 
     @property
     def has_earlier_try(self) -> bool:
-        """Whether the task instance was tried before."""
+        """Whether the task instance had an earlier try."""
 
     @property
     def is_wiped_on_success(self) -> bool:
         """Whether Airflow wipes the store when the task succeeds."""
 
     def get(self, key: str) -> Any:
-        """Return what is kept under a key, or ``None``."""
+        """Return the value of a key, or ``None``."""
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a JSON value. It is committed when this returns."""
+        """Write a JSON value. It is committed when this returns."""
 
     def delete(self, key: str) -> None:
-        """Keep nothing under a key."""
+        """Delete a key."""
 
 
 class Ledger(Protocol):
-    """Remembers what a task sends, beyond the life of its process. What returns has been committed.
+    """Records what a task sends, beyond the life of its process. A method that returns has committed.
 
-    All methods raise ``LedgerUnavailable`` where the memory cannot be reached.
+    All methods raise ``LedgerUnavailable`` if the ledger cannot be reached.
     """
 
     def latest(self) -> Batch | None:
-        """Return the batch of this key that an earlier try opened, in its last generation.
+        """Return the batch that an earlier try opened under this key, in its last generation.
 
-        :raises OutcomeUnknown: if there may have been one and it has been forgotten.
+        :raises OutcomeUnknown: if there may have been one whose record is gone.
         """
 
     def open(self, batch: Batch) -> Batch:
-        """Write a batch, which supersedes those of an earlier generation.
+        """Write a batch. It supersedes those of earlier generations.
 
-        :returns: it, or the one that another process was faster to write under the same key.
+        :returns: the batch, or the one that another process wrote first under the same key.
         """
 
     def take_over(self) -> None:
-        """Let no other process claim, or decide about, requests of the open batch from now on."""
+        """Take the open batch over: from now on no other process can claim or decide its requests."""
 
     def revise(self, digest: BatchDigest) -> None:
-        """Write what the open batch, which was taken over, sends from now on.
+        """Replace the digest of the open batch, which was taken over: it sends another list from now on.
 
-        :raises ClaimLost: if another process has taken it over since.
+        :raises ClaimLost: if another process has taken the batch over since.
         """
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Write who is in no request of the open batch, in place of what was written so before."""
+        """Write the recipients that are in no request of the open batch, and replace those written before."""
 
     def short_hash(self, part: str) -> str:
         """Return the hash that a ``RecipientDigest`` has of a number or a text."""
 
     def recipient_digests(self, key: RequestKey) -> Sequence[RecipientDigest] | None:
-        """Return whom a claimed request of the open batch holds; ``None`` if that was not kept."""
+        """Return the recipients of a claimed request of the open batch; ``None`` if they were not kept."""
 
     def find(self, key: RequestKey) -> RequestRecord | None:
-        """Return what is known of a request of the open batch; ``None`` if nobody claimed it.
+        """Return the record of a request of the open batch; ``None`` if no process claimed it.
 
         :raises ClaimLost: if another process has taken the batch over.
         """
 
     def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
-        """Claim a request, before it leaves.
+        """Claim a request before it leaves.
 
         :raises ClaimLost: if another process claimed it, or the batch was superseded.
         """
 
     def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
-        """Write another instant of a claim, for a request that had to wait before it could leave.
+        """Write a later time of a claim, because the request had to wait before it could leave.
 
-        :raises ClaimLost: if another process has given the request up meanwhile.
+        :raises ClaimLost: if another process has decided about the request meanwhile.
         """
 
-    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Write what was learnt of a claimed request.
+    def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Write the outcome of a claimed request, as far as it is known.
 
-        :param record: all that is known now.
-        :param news: the part that is new, by position.
+        :param record: the whole record.
+        :param receipts: the new part, by position.
         """
 
-    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
-        """Write that recipients in doubt were not reached, and tell whether that was done.
+    def mark_not_received(
+        self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]
+    ) -> bool:
+        """Write that recipients in doubt were not reached, and tell whether it was written.
 
-        It is not if the claim was renewed meanwhile, or any of them is not in doubt any more: then the
-        process that claimed it is still at it, and the record is to be read again.
+        It is not written if the claim was renewed meanwhile, or if one of them is no longer in doubt. Then
+        the process that claimed the request still works on it, and the caller reads the record again.
         """
 
     def rounds(self) -> list[ResendPlan]:
-        """Return whom each round after the first sends to, in their order."""
+        """Return the resend plan of each round after the first, in order."""
 
     def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
-        """Write whom a round sends to, once and for all.
+        """Write the resend plan of a round. It never changes afterwards.
 
-        :returns: it, or what another process was faster to write.
+        :returns: the plan, or the one that another process wrote first.
         """
 
     def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
-        """Write ``record.cancelling_at``: what was accepted of a request is about to be taken back."""
+        """Write ``record.cancelling_at``: the accepted texts of a request are about to be cancelled."""
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
-        """Give a claim back, if it is this one: the request provably was not carried out."""
+        """Delete a claim, if it is this one: the request was provably not carried out."""
 
     def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
-        """Return the ids of those rows that are known to be of recipients of any batch.
+        """Return the ids of the rows that belong to recipients of any batch in the ledger.
 
-        Another account has other texts under the same ids, and so has one that gives its ids again. So a row
-        is known where the ledger has its id through the connection of the open batch, for its number and its
-        minute, as far as these can be compared.
+        An id alone is no proof: another account has other texts under the same ids, and an account may reuse
+        its ids. So a row is known if the ledger has its id for the connection of the open batch, and for the
+        same number and minute, as far as these can be compared.
         """
 
     def read_clock(self) -> ClockReading | None:
-        """Return what the memory's clock showed; ``None`` if it has none of its own, or does not tell."""
+        """Return a reading of the ledger's clock; ``None`` if it has no own clock, or does not tell."""
 
     def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
-        """Return those numbers that another request, too, may have scheduled a text to, for that minute.
+        """Return the numbers to which another request may have scheduled a text for the same minute.
 
-        Those are in doubt there, or were taken not to have been reached, as ``at_least_once`` does.
+        They are in doubt there, or ``at_least_once`` assumed that they were not reached.
         """

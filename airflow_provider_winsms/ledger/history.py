@@ -1,7 +1,7 @@
-"""What is done to the ledger's tables beside sending: reports, cancellations, and what a person decides.
+"""Delivery reports, cancellations and a person's decisions in the ledger's tables, and reads for loads.
 
-And how they are read for a load into another database, which keeps a copy of them exact without reading them
-all: ``SmsHistory.deliveries_since`` says why.
+A load into another database keeps an exact copy without reading all rows; ``SmsHistory.deliveries_since``
+says why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     state_list,
 )
-from airflow_provider_winsms.ledger.tables import OnTables, listed, parts, read_moment, whole_id
+from airflow_provider_winsms.ledger.tables import TableAccess, chunks, int_list, read_moment, whole_id
 from airflow_provider_winsms.messages import DeliveryState, RejectReason, pluralize
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 
@@ -39,41 +39,44 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 NOT_FOUND_MAY_PASS = timedelta(days=2)
-"""So long an id that the gateway did not know is asked for again: after its text was due, as it may have been
-too fresh, and after the gateway first did not know it, as it may know it again. A text that one nightly look
-came too early for is met by the next one."""
+"""How long an id is asked for that the gateway does not know. The time counts from when its text was due, as
+the id may be too new, and from when the gateway first did not know it, as it may know it again. If one
+nightly refresh comes too early for a text, the next one still asks for it."""
 
 _REPORTS_AT_ONCE = 10_000
-"""How many reports are written by one transaction."""
+"""The number of reports in one transaction."""
 
 CHANGING_STATES = (MessageState.UNKNOWN, *OPEN_STATES)
 """The states of a text that may change without a trace in its request: by a report, by a cancellation, or as
-its request is given back, by which it vanishes. What is done to a text in another state, such as an answer
-that comes after it was given up, is written together with the ``answered_at`` of its request."""
+the claim of its request is deleted together with the text. A change of a text in another state, such as an
+answer that comes after it was marked as not received, also writes the ``answered_at`` of its request."""
 
 LATEST_COMMIT = timedelta(hours=1)
-"""How much later than it says a change may be seen, at most. It is ample: a request without an answer is
-always read, however late its claim was committed; ``answered_at`` is taken at the end of its transaction, and
-is taken anew if that is repeated; PostgreSQL ends a transaction that is idle for a minute. The rest is for
-clocks that differ. Elsewhere a process would have to freeze for as long just before it commits."""
+"""The most time between the instant that a change states and its commit. It is ample: a request without an
+answer is always read, however late its claim was committed; ``answered_at`` is taken at the end of its
+transaction, and again if that is repeated; PostgreSQL ends a transaction that is idle for a minute. The rest
+is for clocks that differ. On other databases a process would have to freeze for as long just before its
+commit."""
 
 _HASH_DIGITS = 64
 """A number is shorter than its hash."""
 
 _TIMES_AT_ONCE = 250
-"""How many times of delivery a statement chooses from, which it tries one after the other."""
+"""The number of delivery times in one statement, which tries them one after the other."""
 
 _ACCEPTED = state_list(ACCEPTED_STATES)
 _OPEN = state_list(OPEN_STATES)
 _WAITING = state_list(CANCELLABLE)
-_AS_TAKEN = f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{MessageState.SCHEDULED}' END"
+_ACCEPTED_STATE = (
+    f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{MessageState.SCHEDULED}' END"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedRequest:
-    """A request with recipients of whom nobody knows whether the gateway took their texts.
+    """A request with recipients whose outcome is unknown.
 
-    :param recipients: how many of them.
+    :param recipients: the number of these recipients.
     """
 
     batch_id: str
@@ -90,7 +93,7 @@ class UnresolvedRequest:
 class OpenMessage(NamedTuple):
     """A text whose state may have changed.
 
-    :param may_be_forgotten: whether it was submitted so long ago that the gateway may not know it any more.
+    :param may_be_forgotten: whether it is so old that the gateway may have forgotten it.
     """
 
     message_id: int
@@ -98,12 +101,12 @@ class OpenMessage(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One text to one recipient in one request, as a load takes it; the first four are its key.
+    """One text to one recipient in one request, for a load. The first four fields are its key.
 
     :param round: counts from 1, like ``request``; ``position`` from 0.
-    :param message_id: the gateway's; ``None`` if it is not known to have taken the text.
+    :param message_id: the gateway's; ``None`` if it is not known that the gateway accepted the text.
     :param number: international digits, or the 64 hexadecimal digits of their keyed hash.
-    :param number_key_id: the key that it was hashed with; ``None`` if it was not.
+    :param number_key_id: the id of the key of that hash; ``None`` for digits.
     :param state: a value of ``MessageState``.
     :param reason: why it was declined, a value of ``RejectReason``.
     :param cost: in credits, like ``refund``.
@@ -138,7 +141,7 @@ class Delivery(NamedTuple):
 
 
 class _BatchSender(NamedTuple):
-    """What the batch of a text says of it."""
+    """The columns of a batch that each of its deliveries has."""
 
     dag_id: str
     run_id: str
@@ -148,7 +151,7 @@ class _BatchSender(NamedTuple):
 
 
 class BatchRequestKey(NamedTuple):
-    """Names a request among those of all batches."""
+    """Identifies a request of any batch."""
 
     batch_id: str
     round: int
@@ -160,12 +163,12 @@ _BEFORE_ALL = BatchRequestKey("", 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class HistorySizes:
-    """How much one statement reads.
+    """The most that one statement reads.
 
-    :param window: messages that are looked through for open ones.
-    :param requests: requests that are looked up, to read their messages.
-    :param page_rows: messages that are read for a load,
-    :param page_parts: of so many requests, or by so many ids.
+    :param window: messages among which it looks for open ones.
+    :param requests: requests that it lists, to read their messages.
+    :param page_rows: messages that it reads for a load.
+    :param page_parts: requests, or ids, that it reads these messages of.
     """
 
     window: int = 10_000
@@ -174,7 +177,7 @@ class HistorySizes:
     page_parts: int = 500
 
     def pages(self, requests: Iterable[tuple[BatchRequestKey, int]]) -> Iterator[list[BatchRequestKey]]:
-        """Cut requests into what is read at a time, by how many messages each has; without those of none."""
+        """Split requests into pages, by the number of messages in each. Empty requests are left out."""
         page: list[BatchRequestKey] = []
         rows = 0
         for key, size in requests:
@@ -188,14 +191,14 @@ class HistorySizes:
             yield page
 
 
-class SmsHistory(OnTables):
-    """The ledger's tables, for all but sending. It holds a connection until it is closed.
+class SmsHistory(TableAccess):
+    """The ledger's tables for everything except sending. It holds a connection until it is closed.
 
-    It is for the thread that makes it, as SQLite's connections are.
+    Only the thread that creates it may use it, because of SQLite's connections.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
-    :param prefix: what the tables' names begin with.
-    :param sizes: how much one statement reads.
+    :param prefix: the beginning of the tables' names.
+    :param sizes: the most that one statement reads.
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
 
@@ -204,31 +207,31 @@ class SmsHistory(OnTables):
         self._at_once = sizes or HistorySizes()
 
     def message_ids(self, batch_id: str, *, with_cancelled: bool = False) -> list[MessageId]:
-        """Return the ids of all texts of a batch that the gateway took, in order.
+        """Return the ids of all accepted texts of a batch, in order.
 
-        :param with_cancelled: whether those that were cancelled are among them.
+        :param with_cancelled: whether cancelled texts are included.
         :raises InvalidMessage: if there is no such batch.
         """
         return self._tables.transact(lambda: self._message_ids(batch_id, with_cancelled=with_cancelled))
 
     def states(self, message_ids: Iterable[MessageId]) -> dict[MessageId, tuple[MessageState, Decimal]]:
-        """Return the state and the cost of each text that the tables know."""
+        """Return the state and the cost of each text that is in the tables."""
         ids = list(map(whole_id, message_ids))
         return self._tables.transact(lambda: self._states(ids))
 
     def mark_cancelling(self, message_ids: Iterable[MessageId]) -> None:
-        """Write that texts, as far as they wait at the gateway, are about to be cancelled."""
+        """Write that texts are about to be cancelled, as far as they still wait at the gateway."""
         ids = list(map(whole_id, message_ids))
         self._tables.transact(lambda: self._mark_cancelling(ids))
 
     def record_cancelled(self, refunds: Mapping[MessageId, Decimal]) -> None:
-        """Write which texts were cancelled, and what the gateway gave back for each."""
+        """Write that texts were cancelled, with the refund of each."""
         whole = {whole_id(message_id): refund for message_id, refund in refunds.items()}
         batches = self._tables.transact(lambda: self._batches_of(list(whole)))
         self._tables.transact(lambda: self._record_cancelled(whole, batches))
 
     def record_not_cancelled(self, states: Mapping[MessageId, DeliveryState]) -> None:
-        """Write back what became of texts that were to be cancelled and were not."""
+        """Write the states of texts whose cancellation did not happen."""
         of_state = defaultdict(list)
         for message_id, state in states.items():
             of_state[state].append(whole_id(message_id))
@@ -237,14 +240,14 @@ class SmsHistory(OnTables):
     def open_messages(
         self, sms_conn_id: str, *, since: datetime, now: datetime, after: int | None = None
     ) -> Iterator[OpenMessage]:
-        """Yield texts that were sent through a connection and whose state may change, by their ids.
+        """Yield the texts of a connection whose state may change, ordered by their ids.
 
-        A text is due when it was submitted, or at its ``send_at``. One that is not due yet is left out, and
-        so is one that was not found for ``NOT_FOUND_MAY_PASS``, all of it since it was due. They are read as
-        they are asked for, some at a time; between, other methods may be called.
+        A text is due when it was submitted, or at its ``send_at``. Texts that are not due yet are left out.
+        So are texts that were not found for ``NOT_FOUND_MAY_PASS`` after they were due. The texts are read in
+        windows, when they are asked for. Other methods may be called between two texts.
 
-        :param since: the first moment that they may have been due at.
-        :param after: the id behind which they begin, if not with the first one.
+        :param since: the earliest due time.
+        :param after: only larger ids; ``None``: all.
         """
         long_ago = now - NOT_FOUND_MAY_PASS
         instants = since, since, now, long_ago, long_ago
@@ -254,9 +257,9 @@ class SmsHistory(OnTables):
             after = last
 
     def record_reports(self, reports: Iterable[DeliveryReport]) -> int:
-        """Write how far texts have come, and return of how many that was news.
+        """Write delivery reports, and return the number of texts that they changed.
 
-        A final state stays, and none goes back to an earlier one.
+        A final state stays, and no text goes back to an earlier state.
         """
         waiting: list[DeliveryReport] = []
         changed = 0
@@ -271,27 +274,27 @@ class SmsHistory(OnTables):
     def deliveries_since(
         self, sms_conn_id: str, since: datetime | None, until: datetime | None = None
     ) -> Iterator[list[Delivery]]:
-        """Yield the texts of requests that were submitted or answered since a moment, or not answered yet.
+        """Yield the texts of requests that were submitted or answered since an instant, or not answered yet.
 
-        They come by their keys, in pages of whole requests, which are read as they are asked for, each by a
-        transaction of its own; between, other methods may be called.
+        They are ordered by their keys, and come in pages of whole requests. Each page is read on demand, by
+        its own transaction. Other methods may be called between two pages.
 
-        A copy is exact, as of a moment between the beginning and the end of a load, that each time takes in
+        A copy is exact, as of an instant during its last load, if each load takes in
 
-        * ``deliveries_of`` the ids that it has in a state of ``CHANGING_STATES``,
-        * ``deliveries_in`` the requests of which it has a text in such a state without an id, and drops those
-          of these texts that no reader returns: their request was given back, unsubmitted,
-        * then ``deliveries_since`` its highest ``submitted_at`` of that connection, less ``LATEST_COMMIT``,
-          ``until`` the moment of this call.
+        * ``deliveries_of`` the ids that the copy has in a state of ``CHANGING_STATES``,
+        * ``deliveries_in`` the requests of which the copy has a text in such a state without an id. It drops
+          the texts among these that no reader returns: the claim of their request was deleted, unsubmitted,
+        * then ``deliveries_since`` the copy's highest ``submitted_at`` of that connection, less
+          ``LATEST_COMMIT``, ``until`` the instant of this call.
 
-        A text that the copy lacks was submitted, or committed, after the last such call began, behind which
-        the copy has none. So its request was submitted or answered since, or waits for its answer. Of a text
-        that the copy has, what may change without a trace is read again, and any other change marks its
-        request as answered. What changes while a load runs is read by it or by the next.
+        The reason: a text that the copy lacks was submitted, or committed, after the last such call began, as
+        the copy has no text from later than that call. So its request was submitted or answered since, or
+        waits for its answer. The changes without a trace of a text in the copy are read again, and any other
+        change marks its request as answered. Changes during a load are read by this load or by the next one.
 
         :param since: ``None`` for all.
-        :param until: the latest moment that they may have been submitted at. Without it, texts may be missed
-            that were submitted while a load ran for longer than ``LATEST_COMMIT``.
+        :param until: the latest ``submitted_at``. Without it, a load that runs for longer than
+            ``LATEST_COMMIT`` may miss texts that are submitted while it runs.
         """
         after = _BEFORE_ALL
         while requests := self._tables.transact(partial(self._requests, sms_conn_id, since, until, after)):
@@ -299,22 +302,22 @@ class SmsHistory(OnTables):
             after = requests[-1][0]
 
     def deliveries_of(self, sms_conn_id: str, message_ids: Iterable[MessageId]) -> Iterator[list[Delivery]]:
-        """Yield texts that were sent through a connection, by their ids, in pages as above.
+        """Yield the texts of a connection that have some ids, in pages.
 
-        Ids that the tables do not have are left out.
+        Ids that are not in the tables are left out.
         """
         ids = map(whole_id, message_ids)
         while part := list(islice(ids, self._at_once.page_parts)):
-            wanted = f"m.message_id IN ({listed(part)})"
+            wanted = f"m.message_id IN ({int_list(part)})"
             if page := self._tables.transact(partial(self._deliveries, sms_conn_id, wanted)):
                 yield page
 
     def deliveries_in(
         self, sms_conn_id: str, requests: Iterable[tuple[str, int, int]]
     ) -> Iterator[list[Delivery]]:
-        """Yield all texts of requests, given by batch, round and number, in pages as above.
+        """Yield all texts of requests, given by batch, round and index, in pages.
 
-        Requests that the tables do not have are left out.
+        Requests that are not in the tables are left out.
         """
         keys = (BatchRequestKey(*key) for key in requests)
         while part := list(islice(keys, self._at_once.page_parts)):
@@ -326,10 +329,10 @@ class SmsHistory(OnTables):
         return self._tables.transact(self._unresolved)
 
     def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
-        """Write what a person found out about the recipients in doubt of a request.
+        """Write a person's decision about the recipients in doubt of a request.
 
-        :param accepted: their ids, in their order; ``None`` if the gateway did not take them, so that a later
-            try sends to them.
+        :param accepted: their message ids, in their order; ``None`` if the gateway did not accept the texts:
+            then a later try sends them.
         :raises InvalidMessage: if there is no such request, if there are more or fewer ids than recipients in
             doubt, or if an id belongs to another recipient.
         """
@@ -352,13 +355,13 @@ class SmsHistory(OnTables):
         query = "SELECT message_id, state, cost FROM {messages} WHERE message_id IN ({ids})"
         return {
             message_id: (MessageState(state), read_amount(cost))
-            for part in parts(ids)
-            for message_id, state, cost in self._tables.read("read states", query, ids=listed(part))
+            for chunk in chunks(ids)
+            for message_id, state, cost in self._tables.read("read states", query, ids=int_list(chunk))
         }
 
     def _end_of_window(self, after: int | None) -> int | None:
-        # Of all messages: however few of them are open, no planner can be tempted to read the whole table
-        # for each window.
+        # The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could
+        # read the whole table for each window.
         query = (
             "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
             "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
@@ -368,7 +371,8 @@ class SmsHistory(OnTables):
         return None if last is None else int(last)
 
     def _open_in_window(self, after: int | None, last: int, values: Sequence[Any]) -> list[OpenMessage]:
-        # A subquery for one value is not made a join, which could begin with all messages of a connection.
+        # No planner makes a join of a subquery for one value. A join could begin with all messages of a
+        # connection.
         query = (
             "SELECT m.message_id, CASE WHEN m.submitted_at < {p} THEN 1 ELSE 0 END AS may_be_forgotten "
             "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {last} "
@@ -388,16 +392,16 @@ class SmsHistory(OnTables):
             "WHERE message_id IN ({ids}) AND state IN ({waiting})"
         )
         now = self._tables.now()
-        for part in parts(ids):
-            self._tables.execute("mark messages", statement, now, ids=listed(part), waiting=_WAITING)
+        for chunk in chunks(ids):
+            self._tables.execute("mark messages", statement, now, ids=int_list(chunk), waiting=_WAITING)
 
     def _batches_of(self, ids: Sequence[int]) -> list[str]:
         query = "SELECT DISTINCT batch_id FROM {messages} WHERE message_id IN ({ids})"
         return sorted(
             {
                 row[0]
-                for part in parts(ids)
-                for row in self._tables.read("look for batches", query, ids=listed(part))
+                for chunk in chunks(ids)
+                for row in self._tables.read("look for batches", query, ids=int_list(chunk))
             }
         )
 
@@ -413,15 +417,15 @@ class SmsHistory(OnTables):
             self._tables.change_counts(batch_id, moved, Decimal(0), refunded)
 
     def _cancel(self, batch_id: str, refund: Decimal, ids: Sequence[int]) -> int:
-        """Mark those texts of a batch as cancelled, and return how many were not before."""
+        """Mark texts of a batch as cancelled, and return the number of texts that changed."""
         statement = (
             "UPDATE {messages} SET state = 'cancelled', refund = {p}, state_at = {p} "
             "WHERE batch_id = {p} AND message_id IN ({ids}) AND state IN ({waiting}, 'cancelling')"
         )
         values = self._tables.amount(refund), self._tables.now(), batch_id
         return sum(
-            self._tables.execute("mark messages", statement, *values, ids=listed(part), waiting=_WAITING)
-            for part in parts(ids)
+            self._tables.execute("mark messages", statement, *values, ids=int_list(chunk), waiting=_WAITING)
+            for chunk in chunks(ids)
         )
 
     def _record_not_cancelled(self, of_state: Mapping[DeliveryState, Sequence[int]]) -> None:
@@ -431,9 +435,9 @@ class SmsHistory(OnTables):
         )
         now = self._tables.now()
         for state, ids in of_state.items():
-            word = f"'{state}'" if state in REPORTED_FROM else _AS_TAKEN
-            for part in parts(ids):
-                self._tables.execute("mark messages", statement, now, ids=listed(part), state=word)
+            word = f"'{state}'" if state in REPORTED_FROM else _ACCEPTED_STATE
+            for chunk in chunks(ids):
+                self._tables.execute("mark messages", statement, now, ids=int_list(chunk), state=word)
 
     def _report(self, reports: Sequence[DeliveryReport]) -> int:
         of_state: defaultdict[DeliveryState, dict[int, DeliveryReport]] = defaultdict(dict)
@@ -444,7 +448,8 @@ class SmsHistory(OnTables):
     def _write_reports(self, of_state: Mapping[DeliveryState, Mapping[int, DeliveryReport]]) -> int:
         now, changed = self._tables.now(), 0
         for state, of_id in sorted(of_state.items()):
-            # When the gateway first did not know a text is for us to say, whatever time stands in its row.
+            # Only this process knows when the gateway first did not find a text. The time in its row tells
+            # something else.
             is_ours = state is DeliveryState.NOT_FOUND
             times = {
                 message_id: now if is_ours or report.time is None else self._tables.instant(report.time)
@@ -459,14 +464,14 @@ class SmsHistory(OnTables):
             "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
             "WHERE message_id IN ({ids}) AND state IN ({before})"
         )
-        for part in parts(sorted(times), _TIMES_AT_ONCE):
-            cases = " ".join([f"WHEN {message_id} THEN {self._tables.placeholder}" for message_id in part])
+        for chunk in chunks(sorted(times), _TIMES_AT_ONCE):
+            cases = " ".join([f"WHEN {message_id} THEN {self._tables.placeholder}" for message_id in chunk])
             changed += self._tables.execute(
                 "write delivery states",
                 statement,
                 state.value,
-                *map(times.__getitem__, part),
-                ids=listed(part),
+                *map(times.__getitem__, chunk),
+                ids=int_list(chunk),
                 before=before,
                 cases=cases,
             )
@@ -475,9 +480,9 @@ class SmsHistory(OnTables):
     def _requests(
         self, sms_conn_id: str, since: datetime | None, until: datetime | None, after: BatchRequestKey
     ) -> list[tuple[BatchRequestKey, int]]:
-        """Return the next requests after one, with how many messages of the connection each has."""
-        # By the first condition every planner finds its place in the primary key. The connection is looked at
-        # afterwards: a planner that expects few rows of it would sort the whole table for each page.
+        """Return the next requests after one, with the number of messages of the connection in each."""
+        # With the first condition every planner uses the primary key. The connection is compared outside of
+        # the subquery: a planner that expects few rows of it would sort the whole table for each page.
         query = (
             "SELECT w.batch_id, w.round, w.request, w.recipients, b.sms_conn_id FROM ("
             "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE r.batch_id >= {p} "
@@ -492,7 +497,7 @@ class SmsHistory(OnTables):
         return [(BatchRequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
 
     def _between(self, since: datetime | None, until: datetime | None) -> tuple[str, list[Any]]:
-        """Return a condition on when requests were submitted or answered, with its parameters."""
+        """Return a condition on the time of submission or answer, with its parameters."""
         p, condition, instants = self._tables.placeholder, "", []
         if since is not None:
             condition = f" AND (r.claimed_at >= {p} OR r.answered_at >= {p} OR r.answered_at IS NULL)"
@@ -517,7 +522,7 @@ class SmsHistory(OnTables):
                 yield page
 
     def _wanted(self, table: str, requests: Iterable[BatchRequestKey]) -> tuple[str, list[str]]:
-        """Return a condition on the requests, with its parameters. Most are the first of their batches."""
+        """Return a condition on requests, with its parameters. Most are the first of their batches."""
         batches = defaultdict(list)
         for batch_id, round_, request in requests:
             batches[round_, request].append(batch_id)
@@ -529,7 +534,7 @@ class SmsHistory(OnTables):
         return " OR ".join(alternatives), [batch_id for ids in batches.values() for batch_id in ids]
 
     def _deliveries(self, sms_conn_id: str, wanted: str, values: Sequence[str] = ()) -> list[Delivery]:
-        # Not joined with the batches: a planner could begin with these.
+        # A planner could begin a join with the batches, so they are read by their own statement.
         query = (
             "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.state, m.reason, "
             "m.cost, m.refund, m.submitted_at, m.send_at, m.state_at, m.reference "
@@ -546,8 +551,8 @@ class SmsHistory(OnTables):
         )
         return {
             row[0]: _BatchSender(*row[1:])
-            for part, ids in self._tables.in_parts(batch_ids)
-            for row in self._tables.read("read the batches to load", query, *part, sms_conn_id, ids=ids)
+            for chunk, ids in self._tables.in_chunks(batch_ids)
+            for row in self._tables.read("read the batches to load", query, *chunk, sms_conn_id, ids=ids)
         }
 
     def _unresolved(self) -> list[UnresolvedRequest]:
@@ -562,7 +567,7 @@ class SmsHistory(OnTables):
             "GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
             "r.claimed_at, r.send_at ORDER BY r.claimed_at, b.batch_id, r.round, r.request"
         )
-        return list(map(_parked, self._tables.read("read what is in doubt", query)))
+        return list(map(_unresolved_request, self._tables.read("read the requests in doubt", query)))
 
     def _resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[int] | None) -> None:
         self._tables.lock(batch_id)
@@ -635,7 +640,7 @@ def _resolved(row: MessageRow, message_id: int | None) -> MessageRow:
     return row.accepted(message_id, Decimal(0))
 
 
-def _parked(row: tuple[Any, ...]) -> UnresolvedRequest:
+def _unresolved_request(row: tuple[Any, ...]) -> UnresolvedRequest:
     batch_id, dag_id, run_id, task_id, map_index, round_, request, recipients, claimed_at, send_at = row
     return UnresolvedRequest(
         batch_id,

@@ -1,12 +1,11 @@
 """The tables of the ledger, and the views over them, as data.
 
-Every table and view is named with a prefix before it, ``sms_`` unless another is asked for. All are created
-when they are first needed, by one transaction. A column, once published, is neither renamed nor dropped; new
-ones may be added.
+The name of each table and view begins with a prefix, by default ``sms_``. One transaction creates them all
+when they are first needed. A published column is neither renamed nor dropped; new columns may be added.
 
 An instant is a ``TIMESTAMP WITH TIME ZONE`` in PostgreSQL, a ``DATETIME(6)`` in UTC in MySQL and MariaDB, and
-ISO 8601 text in UTC in SQLite. An amount has two decimal places; SQLite has no decimals, so that a sum there
-is to be rounded to two places, and is then exact.
+ISO 8601 text in UTC in SQLite. An amount has two decimal places. SQLite has no decimals: round a sum there to
+two places, and it is exact.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class MessageState(StrEnum):
 _COUNTED_APART = frozenset({MessageState.UNKNOWN, MessageState.DECLINED, MessageState.CANCELLED})
 
 ACCEPTED_STATES = tuple(state for state in MessageState if state not in _COUNTED_APART)
-"""The states of a text that the gateway took and that was not taken back."""
+"""The states of a text that the gateway accepted and that was not cancelled."""
 
 _PENDING = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.NOT_FOUND)
 _FINAL_FROM = (*_PENDING, MessageState.QUEUED, MessageState.SENT, MessageState.CANCELLING)
@@ -91,17 +90,17 @@ REPORTED_FROM: Mapping[DeliveryState, tuple[MessageState, ...]] = {
     DeliveryState.FAILED: _FINAL_FROM,
     DeliveryState.NOT_SENT: _FINAL_FROM,
 }
-"""What a report may change, as no text goes back. ``DeliveryState.UNKNOWN`` says nothing, so it is absent."""
+"""The states that a report may change: no text goes back. ``DeliveryState.UNKNOWN`` changes none."""
 
 OPEN_STATES = _FINAL_FROM
-"""The states of a text of which the gateway may have news. ``NOT_FOUND`` may pass, as long as it is young."""
+"""The states that a report may change. ``NOT_FOUND`` is one of them for a limited time."""
 
 CANCELLABLE = (MessageState.ACCEPTED, MessageState.SCHEDULED, MessageState.QUEUED)
 """The states of a text that may still be waiting."""
 
 
 def state_list(states: Iterable[MessageState]) -> str:
-    """Return states as they stand in a statement, with commas between."""
+    """Return states as a list in SQL."""
     return ", ".join(f"'{state}'" for state in states)
 
 
@@ -118,9 +117,9 @@ class LedgerColumn(NamedTuple):
 class LedgerTable:
     """One table.
 
-    :param name: what follows the prefix.
+    :param name: its name without the prefix.
     :param key: the columns of its primary key.
-    :param unique: columns that together are there once.
+    :param unique: columns whose values together are unique.
     :param indexes: the columns of each further index.
     """
 
@@ -141,10 +140,10 @@ class LedgerTable:
 class LedgerView:
     """One view; each has a row for each day (in UTC) and DAG.
 
-    :param columns: what each means, besides ``day`` and ``dag_id``, which come first.
-    :param figures: the columns as SQL; ``{late}`` are the seconds from when a text was to leave until
+    :param columns: the meaning of each column after ``day`` and ``dag_id``.
+    :param figures: the columns as SQL; ``{late}`` stands for the seconds from the due time of a text to
         ``state_at``.
-    :param texts: the condition on the texts that count.
+    :param texts: the condition on the texts that the view counts.
     """
 
     name: str
@@ -363,12 +362,12 @@ _VIEW = """{create} {view} AS SELECT {day} AS day, b.dag_id AS dag_id, {figures}
 
 @dataclass(frozen=True, slots=True)
 class _SchemaDialect:
-    """How a database says what the schema needs.
+    """The SQL of one kind of database.
 
-    :param day: the day of a moment, which is in UTC.
-    :param seconds: the seconds between two moments.
-    :param create_view: makes a view that may be there already.
-    :param epoch: the present by the server's clock, in seconds since 1970; empty, if there is no server.
+    :param day: the day of an instant in UTC.
+    :param seconds: the seconds between two instants.
+    :param create_view: creates a view that may exist already.
+    :param epoch: the time of the server's clock, in seconds since 1970; empty if there is no server.
     """
 
     day: str
@@ -377,34 +376,34 @@ class _SchemaDialect:
     epoch: str = ""
 
 
-_FLAVOURS = {
+_DIALECTS = {
     "postgres": _SchemaDialect(
-        day="CAST({moment} AT TIME ZONE 'UTC' AS DATE)",
+        day="CAST({instant} AT TIME ZONE 'UTC' AS DATE)",
         seconds="EXTRACT(EPOCH FROM ({end} - {start}))",
         create_view="CREATE OR REPLACE VIEW",
         epoch="FLOOR(EXTRACT(EPOCH FROM clock_timestamp()))",
     ),
     "sqlite": _SchemaDialect(
-        day="DATE({moment})",
+        day="DATE({instant})",
         seconds="((JULIANDAY({end}) - JULIANDAY({start})) * 86400)",
         create_view="CREATE VIEW IF NOT EXISTS",
     ),
     "mysql": _SchemaDialect(
-        day="DATE({moment})",
+        day="DATE({instant})",
         seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
         create_view="CREATE OR REPLACE VIEW",
         epoch="UNIX_TIMESTAMP()",
     ),
 }
-"""By the connection's type: the databases whose keys and locks are known to let one process claim only."""
+"""By the type of the connection: the databases whose keys and locks provably let only one process claim."""
 
 
 def check_kind(conn_type: str) -> None:
-    """Hold a connection's type against the databases that a ledger can be kept in.
+    """Check that a database of this type can keep a ledger.
 
-    :raises ConfigurationError: if it is none of them.
+    :raises ConfigurationError: if it cannot.
     """
-    if conn_type not in _FLAVOURS:
+    if conn_type not in _DIALECTS:
         msg = (
             "A ledger is kept in PostgreSQL, MySQL, MariaDB or SQLite, whose locks let only one process "
             f"claim a request; the connection has the type {conn_type!r}."
@@ -420,31 +419,31 @@ class Schema:
 
     def __init__(self, database: Database, conn_type: str, prefix: str) -> None:
         self._database = database
-        self._flavour = _FLAVOURS[conn_type]
+        self._dialect = _DIALECTS[conn_type]
         self._prefix = prefix
 
     @property
     def epoch(self) -> str:
-        """The present by the server's clock, in whole seconds since 1970; empty, if there is no server."""
-        return self._flavour.epoch
+        """The SQL of the server's clock, in whole seconds since 1970; empty if there is no server."""
+        return self._dialect.epoch
 
     def name(self, part: LedgerTable | LedgerView) -> str:
-        """Return the name of a table or a view as it stands in a statement."""
+        """Return the quoted name of a table or a view."""
         return self._database.quoted(self._prefix + part.name)
 
     def prepare(self) -> bool:
-        """Create what is missing, and tell whether tables were.
+        """Create the missing tables and views, and tell whether tables were missing.
 
-        :raises ConfigurationError: if there is a table that lacks columns.
+        :raises ConfigurationError: if a table lacks columns.
         """
-        is_new = not all(map(self._is_there, TABLES))
-        if is_new or not all(map(self._is_there, VIEWS)):
+        is_new = not all(map(self._exists, TABLES))
+        if is_new or not all(map(self._exists, VIEWS)):
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
         return is_new
 
-    def _is_there(self, part: LedgerTable | LedgerView) -> bool:
+    def _exists(self, part: LedgerTable | LedgerView) -> bool:
         try:
             self._columns(part)
         except LedgerUnavailable:
@@ -496,11 +495,11 @@ class Schema:
         return self._database.index((self._prefix + table.name,), columns)
 
     def _view(self, view: LedgerView) -> str:
-        late = self._flavour.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
+        late = self._dialect.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
         return _VIEW.format(
-            create=self._flavour.create_view,
+            create=self._dialect.create_view,
             view=self.name(view),
-            day=self._flavour.day.format(moment="m.submitted_at"),
+            day=self._dialect.day.format(instant="m.submitted_at"),
             figures=view.figures.format(late=late),
             messages=self.name(MESSAGES),
             batches=self.name(BATCHES),

@@ -1,8 +1,8 @@
-"""The ledger in tables of a database: it knows all batches of all tasks, and outlives Airflow's own memory.
+"""The ledger in tables of a database. It knows all batches of all tasks, and outlives Airflow's own state.
 
-A request is claimed by the row of its place, whose key can be there only once, in a transaction that holds
-the row of its batch. All that is written may be written twice: where the answer to a commit is lost, the
-transaction is done again over a new connection.
+A process claims a request by inserting its row, whose primary key is unique, in a transaction that locks the
+row of its batch. Each transaction may run twice: if the answer to its commit is lost, it is repeated over a
+new connection. So each one can be repeated without harm.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     state_list,
 )
-from airflow_provider_winsms.ledger.tables import MessageRow, OnTables, read_moment, whole_id
+from airflow_provider_winsms.ledger.tables import MessageRow, TableAccess, read_moment, whole_id
 from airflow_provider_winsms.messages import Receipt, RejectReason, instants_of
 from airflow_provider_winsms.options import Privacy, StoredText, check_choice, check_prefix
 from airflow_provider_winsms.phone import is_plain
@@ -69,13 +69,13 @@ _IN_USE = (
     "WHERE b.key_digest = {p} AND b.generation = {p} AND NOT (b.max_tries <> {p} AND b.dag_id = {p} "
     "AND b.run_id = {p} AND b.task_id = {p} AND b.map_index = {p}) LIMIT 1"
 )
-"""Requests of the batch that is to be superseded, unless its own task was cleared: that sends all again."""
+"""Requests of the batch that another one supersedes, unless its task was cleared: that sends all again."""
 
-_BUILT_UPON = (
+_LATER_REQUESTS = (
     "SELECT 1 AS found FROM {batches} b WHERE b.batch_id = {p} AND (b.revision <> {p} OR EXISTS "
     "(SELECT 1 FROM {requests} r WHERE r.batch_id = b.batch_id AND r.round = {p} AND r.request > {p}))"
 )
-"""Whether other requests were planned behind one, whose place another plan must not fill."""
+"""Whether later requests depend on the plan of one request. Then another plan must not reuse its key."""
 
 _GAPS = (
     "SELECT round FROM {requests} WHERE batch_id = {p} GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1"
@@ -88,7 +88,7 @@ _HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
 
 _CONFLICTS = (
     "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-    "WHERE m.number IN ({listed}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
+    "WHERE m.number IN ({numbers}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
     "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
     "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
 )
@@ -102,12 +102,12 @@ _OTHER_FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class SqlOptions:
-    """How the tables are named, and what they hold of a person.
+    """The names of the tables, and the personal data in them.
 
-    :param prefix: what the tables' names begin with.
-    :param privacy: ``"keyed_hash"`` keeps a keyed hash for each number.
-    :param text: ``"keep"`` keeps each text; otherwise a keyed hash of it is kept.
-    :raises InvalidMessage: if one of them is none that there is.
+    :param prefix: the beginning of the tables' names.
+    :param privacy: ``"keyed_hash"`` stores a keyed hash of each number.
+    :param text: ``"keep"`` stores each text; otherwise a keyed hash of it is stored.
+    :raises InvalidMessage: if a value is not one of the choices.
     """
 
     prefix: str = "sms_"
@@ -120,21 +120,21 @@ class SqlOptions:
         check_choice("ledger_text", self.text, StoredText)
 
 
-class _InUse(Exception):  # noqa: N818 - as below
-    """A batch that was to be superseded, as nothing had been submitted under it, has requests now."""
+class _InUse(Exception):  # noqa: N818 - it never leaves this module
+    """The batch to be superseded had no requests, and has some now."""
 
 
-class _StillAtIt(Exception):  # noqa: N818 - it names what was found, and goes no further
-    """A request that was to be given up has been renewed or answered meanwhile."""
+class _ClaimChanged(Exception):  # noqa: N818 - it never leaves this module
+    """The claim of a request was renewed, or the request answered, before it was marked as not received."""
 
 
-class SqlLedger(OnTables):
-    """The ledger of what is sent under one key. It holds a connection until it is closed.
+class SqlLedger(TableAccess):
+    """The ledger of one batch key. It holds a connection until it is closed.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
-    :param key: names the batches.
-    :param hashes: makes the hashes that are kept.
-    :raises ConfigurationError: if the database is another one, or a table lacks columns.
+    :param key: of the batches.
+    :param hashes: makes the stored hashes.
+    :raises ConfigurationError: if the database cannot keep a ledger, or a table lacks columns.
     """
 
     def __init__(self, hook: DbApiHook, key: str, hashes: KeyedHash, options: SqlOptions) -> None:
@@ -151,14 +151,14 @@ class SqlLedger(OnTables):
         return self._opened(self._stored(query, _digest(self._key)))
 
     def open(self, batch: Batch) -> Batch:
-        """Write a batch, or return the one that is there under its key and generation."""
+        """Write a batch, or return the existing one of its key and generation."""
         query = _BATCH + "batch_id = {p}"
         found = self._stored(query, batch.id)
         if found is None:
             try:
                 self._tables.transact(lambda: self._write(batch))
             except LedgerUnavailable:
-                # Another process was faster by a moment.
+                # Another process may have written it first.
                 found = self._stored(query, batch.id)
                 if found is None:
                     raise
@@ -169,27 +169,27 @@ class SqlLedger(OnTables):
         return opened
 
     def take_over(self) -> None:
-        """Let no other process claim, or decide about, requests of the open batch from now on."""
+        """Take the open batch over: from now on no other process can claim or decide its requests."""
         self._revision = self._tables.transact(self._take_over)
 
     def revise(self, digest: BatchDigest) -> None:
-        """Write what the open batch sends from now on."""
+        """Replace the digest of the open batch, as it sends another list from now on."""
         self._tables.transact(lambda: self._revise(digest))
 
     def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
-        """Return whom a claimed request holds."""
+        """Return the recipients of a claimed request."""
         return self._tables.transact(lambda: self._recipient_digests(key))
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Write who is in no request of the open batch."""
+        """Write the recipients that are in no request of the open batch."""
         self._tables.transact(lambda: self._reject(rejected))
 
     def short_hash(self, part: str) -> str:
-        """Return a hash of a number or a text: how the tables keep it may be told otherwise by each try."""
+        """Return a short hash of a number or a text. Each try may choose another form for the tables."""
         return self._hashes.of(part)[:SHORT_HASH_DIGITS]
 
     def find(self, key: RequestKey) -> RequestRecord | None:
-        """Return what is known of a request."""
+        """Return the record of a request."""
         return self._tables.transact(lambda: self._find(key))
 
     def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
@@ -198,39 +198,41 @@ class SqlLedger(OnTables):
         self._tables.transact(lambda: self._write_claim(key, record, rows))
 
     def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
-        """Claim a request anew."""
+        """Write a later time of a claim."""
         self._tables.transact(lambda: self._renew(key, record, claimed_at))
 
-    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Write what was learnt of a request."""
-        self._tables.transact(lambda: self._record(key, record, news))
+    def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Write the outcome of a request."""
+        self._tables.transact(lambda: self._record(key, record, receipts))
 
-    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached."""
         try:
-            self._tables.transact(lambda: self._write_not_received(key, record, news))
-        except _StillAtIt:
+            self._tables.transact(lambda: self._write_not_received(key, record, receipts))
+        except _ClaimChanged:
             return False
         return True
 
     def rounds(self) -> list[ResendPlan]:
-        """Return whom each round after the first sends to."""
+        """Return the resend plan of each round after the first."""
         return self._tables.transact(self._rounds)
 
     def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
-        """Write whom a round sends to, unless another process was faster."""
+        """Write the resend plan of a round, unless another process wrote one first."""
         return self._tables.transact(lambda: self._open_round(round_, resend_plan))
 
     def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
-        """Write that what was accepted of a request is about to be taken back."""
+        """Write that the accepted texts of a request are about to be cancelled."""
         self._tables.transact(lambda: self._mark_cancelling(key, record))
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
-        """Give a claim back, unless it is another's, or something was learnt of the request meanwhile."""
+        """Delete a claim, unless another process has it, or the request has an outcome."""
         self._tables.transact(lambda: self._delete_claim(key, record))
 
     def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
-        """Return the ids of those rows that are of recipients of any batch in the tables."""
+        """Return the ids of the rows that belong to recipients of any batch in the tables."""
         ids = [whole_id(row.message_id) for row in rows]
         found = self._tables.transact(lambda: self._tables.sent_as(ids, self._sms_conn_id))
         sent = defaultdict(list)
@@ -243,7 +245,7 @@ class SqlLedger(OnTables):
         }
 
     def _is_same(self, text: SentMessage, row: ScheduledMessage) -> bool:
-        """Tell whether a text is the one of a row, as far as number and minute can be compared."""
+        """Tell whether a row is of a text, as far as number and minute can be compared."""
         times = instants_of(row.send_at)
         if text.send_at is None or (times and text.send_at not in times):
             return False
@@ -253,11 +255,11 @@ class SqlLedger(OnTables):
         return not is_comparable or text.number == self._hashes.of(row.number)
 
     def read_clock(self) -> ClockReading | None:
-        """Return what the database's clock showed; SQLite has this machine's."""
+        """Return a reading of the server's clock; ``None`` for SQLite, which has this machine's."""
         return self._tables.transact(self._tables.read_clock)
 
     def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
-        """Return those numbers that another request in doubt has a text for, in that minute."""
+        """Return the numbers that another request in doubt has a text for in that minute."""
         return self._tables.transact(lambda: self._conflicts(key, send_at, numbers))
 
     def _stored(self, query: str, parameter: str) -> Batch | None:
@@ -275,9 +277,9 @@ class SqlLedger(OnTables):
             raise _superseded()
         if self._tables.read("look for gaps", _GAPS, self._batch_id):
             msg = (
-                "The list has changed since an earlier try, and a request was given back behind which others "
-                "were claimed. Nothing more was sent. Give the list of the earlier try, clear the task with "
-                'on_clear="resend" to send to everybody in the list, or start a new DAG run.'
+                "The list has changed since an earlier try, and its claims have a gap, as a claim "
+                "before others was released. Nothing more was sent. Give the list of the earlier try, clear "
+                'the task with on_clear="resend" to send to everybody in the list, or start a new DAG run.'
             )
             raise IdempotencyConflict(msg)
         statement = "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = {p}"
@@ -330,7 +332,7 @@ class SqlLedger(OnTables):
             "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
             "ORDER BY m.position"
         )
-        rows = self._tables.read("read whom a request holds", query, self._batch_id, *key)
+        rows = self._tables.read("read the recipients of a request", query, self._batch_id, *key)
         texts = {text: self._hashed(text) for text in {text for _, text, _ in rows}}
         return [
             RecipientDigest(self._hashed(number), texts[text], own and read_moment(own))
@@ -338,7 +340,7 @@ class SqlLedger(OnTables):
         ]
 
     def _hashed(self, stored: str) -> str:
-        """Return a hash of a number or a text that is stored as it is, or as its hash."""
+        """Return a short hash of a number or a text that is stored in plain, or as its hash."""
         digits = stored if _HASH.fullmatch(stored) else self._hashes.of(stored)
         return digits[:SHORT_HASH_DIGITS]
 
@@ -411,7 +413,7 @@ class SqlLedger(OnTables):
         )
         rows = self._tables.rows_of(self._batch_id, key)
         for row in rows:
-            _learn(record, row)
+            _add_row(record, row)
         record.cancelled_on_purpose = frozenset(
             row.position for row in rows if row.state is MessageState.CANCELLED and row.reason is None
         )
@@ -420,7 +422,7 @@ class SqlLedger(OnTables):
     def _rows(
         self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of messages without an outcome, as their columns stand."""
+        """Yield the rows of messages without an outcome."""
         claimed_at, nothing = self._tables.instant(record.claimed_at), self._tables.amount(Decimal(0))
         first, positions = (self._batch_id, *key), count()
         for message in messages:
@@ -441,7 +443,7 @@ class SqlLedger(OnTables):
         self._lock_in_force()
         claimant = self._claimant(key)
         if claimant == (record.owner, record.claimed_at):
-            return  # written before, by a commit whose answer was lost
+            return  # an earlier commit wrote it, and its answer was lost
         if claimant is not None:
             msg = f"Request {key.request} was claimed by another process."
             raise ClaimLost(msg)
@@ -463,9 +465,9 @@ class SqlLedger(OnTables):
         self._tables.change_counts(self._batch_id, Counter({"unknown": difference}), nothing, nothing)
 
     def _lock_in_force(self) -> None:
-        """Let no other process change the batch before this transaction ends.
+        """Lock the batch until the transaction ends.
 
-        :raises ClaimLost: if this process may not change it any more.
+        :raises ClaimLost: if this process may no longer change it.
         """
         if not self._tables.lock(self._batch_id, self._revision):
             raise _superseded()
@@ -479,50 +481,52 @@ class SqlLedger(OnTables):
         self._lock_in_force()
         claimant = self._claimant(key)
         rows = self._tables.rows_of(self._batch_id, key)
-        is_given_up = any(row.state is not MessageState.UNKNOWN for row in rows)
-        if claimant is None or claimant[0] != record.owner or is_given_up:
-            msg = f"Request {key.request} was given up by another process."
+        is_answered = any(row.state is not MessageState.UNKNOWN for row in rows)
+        if claimant is None or claimant[0] != record.owner or is_answered:
+            msg = f"Request {key.request} was marked as not received by another process."
             raise ClaimLost(msg)
         claimed_at = self._tables.instant(renewed_at)
         for statement in (
             "UPDATE {requests} SET claimed_at = {p} WHERE {here}",
             "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
         ):
-            self._tables.execute("claim a request anew", statement, claimed_at, self._batch_id, *key)
+            self._tables.execute("renew a claim", statement, claimed_at, self._batch_id, *key)
 
-    def _record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
+    def _record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
         self._tables.lock(self._batch_id)
-        if not self._settle_in_doubt(key, news):
-            self._record_again(key, record, news)
+        if not self._settle_in_doubt(key, receipts):
+            self._record_again(key, record, receipts)
         self._tables.mark_answered(self._batch_id, key, ends_cancelling=record.cancelling_at is None)
 
-    def _settle_in_doubt(self, key: RequestKey, news: Mapping[int, Receipt]) -> bool:
-        """Settle what is in doubt, and tell whether that is all: it is, of a request just submitted."""
-        known = {position: receipt for position, receipt in news.items() if receipt.is_known}
+    def _settle_in_doubt(self, key: RequestKey, receipts: Mapping[int, Receipt]) -> bool:
+        """Settle recipients in doubt, and tell whether that is all. It is all after a first answer."""
+        known = {position: receipt for position, receipt in receipts.items() if receipt.is_known}
         if any(receipt.reason is RejectReason.CANCELLED for receipt in known.values()):
             return False
         is_whole = self._tables.settle(self._batch_id, key, known) == len(known)
         return is_whole and not self._is_being_cancelled(key)
 
-    def _record_again(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Take news in on top of what is known of a request."""
+    def _record_again(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Apply receipts to a request that has an outcome already."""
         rows = self._tables.rows_of(self._batch_id, key)
         if not rows:
             msg = f"The ledger has no claim of request {key.request}, so its outcome cannot be recorded."
             raise LedgerUnavailable(msg)
-        was_taken_back = self._is_being_cancelled(key) and record.cancelling_at is None
-        settle = MessageRow.not_cancelled if was_taken_back else _left_as_it_is
-        learnt = [row.learnt(news[row.position]) if row.position in news else settle(row) for row in rows]
-        self._tables.update(self._batch_id, key, rows, learnt)
+        was_cancelling = self._is_being_cancelled(key) and record.cancelling_at is None
+        settle = MessageRow.not_cancelled if was_cancelling else _unchanged
+        changed = [
+            row.after(receipts[row.position]) if row.position in receipts else settle(row) for row in rows
+        ]
+        self._tables.update(self._batch_id, key, rows, changed)
 
     def _write_not_received(
-        self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]
+        self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]
     ) -> None:
         self._lock_in_force()
         claimant = self._claimant(key)
         is_as_read = claimant is not None and claimant[1] == record.claimed_at
-        if not is_as_read or self._tables.settle(self._batch_id, key, news) != len(news):
-            raise _StillAtIt
+        if not is_as_read or self._tables.settle(self._batch_id, key, receipts) != len(receipts):
+            raise _ClaimChanged
         self._tables.mark_answered(self._batch_id, key)
 
     def _rounds(self) -> list[ResendPlan]:
@@ -572,12 +576,12 @@ class SqlLedger(OnTables):
         is_mine = claimant is not None and claimant[0] == record.owner
         if not is_mine or any(row.state is not MessageState.UNKNOWN for row in rows):
             return
-        if self._tables.read("look for other plans", _BUILT_UPON, self._batch_id, self._revision, *key):
+        if self._tables.read("look for other plans", _LATER_REQUESTS, self._batch_id, self._revision, *key):
             self._tables.settle(self._batch_id, key, {row.position: _NOT_RECEIVED for row in rows})
             self._tables.mark_answered(self._batch_id, key)
             return
         for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
-            self._tables.execute("give a request back", statement, self._batch_id, *key)
+            self._tables.execute("delete a claim", statement, self._batch_id, *key)
         self._count_unknown(-len(rows))
 
     def _conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
@@ -590,21 +594,21 @@ class SqlLedger(OnTables):
         plain = {self._stored_number(number): number for number in numbers}
         return {
             plain.get(row[0], row[0])
-            for part, listed in self._tables.in_parts(list(plain))
+            for chunk, placeholders in self._tables.in_chunks(list(plain))
             for row in self._tables.read(
                 "look for conflicts",
                 _CONFLICTS,
-                *part,
+                *chunk,
                 *between,
                 self._batch_id,
                 *key,
                 self._batch_id,
-                listed=listed,
+                numbers=placeholders,
             )
         }
 
     def _other_forms(self) -> tuple[int, int, str]:
-        """Return what tells numbers apart that are kept in another form, so that none can be compared."""
+        """Return the parameters of ``_OTHER_FORMS``, which finds numbers that cannot be compared."""
         is_hashed = self._options.privacy == "keyed_hash"
         least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
         return least, most, self._hashes.key_id if is_hashed else ""
@@ -641,13 +645,13 @@ def _batch(row: tuple[Any, ...]) -> Batch:
     )
 
 
-def _learn(record: RequestRecord, row: MessageRow) -> None:
-    """Take a row in. What was cancelled on purpose, not as its task was killed, is not sent again."""
+def _add_row(record: RequestRecord, row: MessageRow) -> None:
+    """Add a row to a record. A text that a person cancelled has no reason, so it is not sent again."""
     if row.reason is not None:
         record.declined[row.position] = row.reason
     elif row.message_id is not None:
         record.ids[row.position], record.costs[row.position] = row.message_id, row.cost
 
 
-def _left_as_it_is(row: MessageRow) -> MessageRow:
+def _unchanged(row: MessageRow) -> MessageRow:
     return row

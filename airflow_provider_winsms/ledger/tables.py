@@ -1,7 +1,7 @@
-"""The ledger's tables, opened: what sending and everything beside it do to them alike.
+"""Access to the ledger's tables, shared by sending, reports, cancellations and loads.
 
-Whatever changes a count locks the row of its batch first, by writing it. So the counts of a batch always say
-what its rows say, and no two processes wait for each other in a circle.
+Each transaction that changes a count first locks the row of its batch, by writing it. So the counts of a
+batch always agree with its rows, and no two processes wait for each other in a circle.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
-"""How many values a statement lists."""
+"""The number of values in a list of one statement."""
 
 _CHOICES_AT_ONCE = 1000
-"""How many it chooses from."""
+"""The number of cases in one statement."""
 
 _CHOICES_IN_A_ROW = 32
-"""How many of those it tries one after the other."""
+"""The number of cases that it tries one after the other."""
 
 _ID_LIMIT = 2**63
 
@@ -68,7 +68,7 @@ _SAFE = "What is in the ledger stands; a repeat is safe."
 
 
 class MessageRow(NamedTuple):
-    """What the row of a message says of its outcome. Number and text never change, and are not read."""
+    """The outcome in the row of a message. The number and the text never change, so they are not read."""
 
     position: int
     is_held: bool
@@ -78,29 +78,29 @@ class MessageRow(NamedTuple):
     cost: Decimal = Decimal(0)
     refund: Decimal = Decimal(0)
 
-    def learnt(self, receipt: Receipt) -> MessageRow:
-        """Return the row after a receipt. What is known already stands, with what was reported since."""
+    def after(self, receipt: Receipt) -> MessageRow:
+        """Return the row after a receipt. A known outcome stays, with the reports since."""
         if receipt.reason is None:
             is_known = receipt.message_id is None or receipt.message_id == self.message_id
-            return self if is_known else self.accepted(whole_id(receipt.message_id), _kept(receipt.cost))
+            return self if is_known else self.accepted(whole_id(receipt.message_id), _or_zero(receipt.cost))
         if receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
-            return self._cancelled(_kept(receipt.cost))
+            return self._cancelled(_or_zero(receipt.cost))
         return self.declined(receipt.reason)
 
     def accepted(self, message_id: int, cost: Decimal) -> MessageRow:
-        """Return the row of a text that the gateway took."""
-        return MessageRow(self.position, self.is_held, self._as_taken, None, message_id, cost)
+        """Return the row of a text that the gateway accepted."""
+        return MessageRow(self.position, self.is_held, self._accepted_state, None, message_id, cost)
 
     def declined(self, reason: RejectReason) -> MessageRow:
-        """Return the row of a text that the gateway did not take."""
+        """Return the row of a text that the gateway declined."""
         return MessageRow(self.position, self.is_held, MessageState.DECLINED, reason)
 
     def not_cancelled(self) -> MessageRow:
-        """Return the row of a text that, if it was to be taken back, was not."""
-        return self._replace(state=self._as_taken) if self.state is MessageState.CANCELLING else self
+        """Return the row after a cancellation that did not happen."""
+        return self._replace(state=self._accepted_state) if self.state is MessageState.CANCELLING else self
 
     @property
-    def _as_taken(self) -> MessageState:
+    def _accepted_state(self) -> MessageState:
         return MessageState.SCHEDULED if self.is_held else MessageState.ACCEPTED
 
     def _cancelled(self, refund: Decimal) -> MessageRow:
@@ -112,8 +112,8 @@ class MessageRow(NamedTuple):
 class SentMessage(NamedTuple):
     """A text in the tables.
 
-    :param number: as it is kept: digits, or a hash of them.
-    :param key_id: the key that hashes were made with.
+    :param number: as stored: its digits, or a hash of them.
+    :param key_id: the id of the key of the hashes.
     """
 
     message_id: int
@@ -123,16 +123,16 @@ class SentMessage(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no number."""
-        return f"Sent({self.message_id!r}, send_at={self.send_at!r})"
+        return f"SentMessage({self.message_id!r}, send_at={self.send_at!r})"
 
 
 class LedgerTables:
-    """The tables under one prefix, over one connection. What is missing of them is created.
+    """The tables under one prefix, over one connection. Missing tables are created.
 
-    Where a setting of the server may lose what was committed, a warning names it.
+    A warning names each setting of the server that may lose commits.
 
     :raises InvalidMessage: if the prefix cannot begin a name.
-    :raises ConfigurationError: if a ledger cannot be kept in such a database, or a table lacks columns.
+    :raises ConfigurationError: if the database cannot keep a ledger, or a table lacks columns.
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
 
@@ -165,11 +165,11 @@ class LedgerTables:
         self._database.close()
 
     def now(self) -> Any:
-        """Return this moment as the driver takes it."""
+        """Return the present instant as a parameter of the driver."""
         return self.instant(datetime.now(UTC))
 
     def read_clock(self) -> ClockReading | None:
-        """Return what the server's clock showed, by this machine's; ``None`` if there is no server."""
+        """Return a reading of the server's clock; ``None`` if there is no server."""
         if not self._epoch:
             return None
         asked_at = datetime.now(UTC)
@@ -179,39 +179,39 @@ class LedgerTables:
         return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
 
     def instant(self, moment: datetime | None) -> Any:
-        """Return a moment as the driver takes it."""
+        """Return an instant as a parameter of the driver."""
         return None if moment is None else self._database.dialect.instant(moment)
 
     def amount(self, amount: Decimal) -> Any:
-        """Return an amount as the driver takes it."""
+        """Return an amount as a parameter of the driver."""
         return self._database.dialect.amount(amount)
 
     def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
-        """Run a statement, and return how many rows it changed.
+        """Run a statement, and return the number of rows that it changed.
 
-        Words in braces are filled in: the tables' names, ``{p}`` for a parameter, and ``{here}`` for the
-        condition on a batch and a place, which takes three.
+        Words in braces are filled in: the names of the tables, ``{p}`` for a parameter, and ``{here}`` for
+        the condition on one request, which has three parameters: the batch id and the request key.
         """
         return self._database.execute(step, statement.format(**self._words, **words), parameters)
 
     def read(self, step: str, statement: str, *parameters: Any, **words: str) -> list[tuple[Any, ...]]:
-        """Run a query, with words in braces as above, and return its rows."""
+        """Run a query, with words in braces as in ``execute``, and return its rows."""
         return self._database.rows(step, statement.format(**self._words, **words), parameters)
 
     def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, whose values stand as the table's columns do."""
+        """Insert rows. Their values have the order of the table's columns."""
         name = self._words[table.name]
         self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
 
-    def in_parts(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
-        """Yield as many values as a statement lists, each time with the placeholders for them."""
-        for part in parts(values):
-            yield part, self._database.placeholders(len(part))
+    def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+        """Yield chunks of values for one statement each, with their placeholders."""
+        for chunk in chunks(values):
+            yield chunk, self._database.placeholders(len(chunk))
 
     def lock(self, batch_id: str, revision: int | None = None) -> bool:
-        """Let no other process change the batch before this transaction ends; tell whether it is in force.
+        """Lock the batch until the transaction ends, and tell whether it is in force.
 
-        :param revision: the only one that counts as in force; ``None``: any does.
+        :param revision: the only revision that is in force; ``None``: each one is.
         """
         any_batch = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
         in_force = f"{any_batch} AND superseded_at IS NULL AND revision = COALESCE({{p}}, revision)"
@@ -221,7 +221,7 @@ class LedgerTables:
         return is_in_force
 
     def rows_of(self, batch_id: str, key: RequestKey) -> list[MessageRow]:
-        """Return the rows of a request, in their order."""
+        """Return the rows of a request, in order."""
         query = (
             "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
             "message_id, cost, refund FROM {messages} WHERE {here} ORDER BY position"
@@ -231,7 +231,7 @@ class LedgerTables:
     def mark_answered(self, batch_id: str, key: RequestKey, *, ends_cancelling: bool = False) -> None:
         """Write that the outcome of a request was recorded.
 
-        :param ends_cancelling: whether that ends a taking back.
+        :param ends_cancelling: whether this ends its cancellation.
         """
         self.execute(
             "record the outcome of a request",
@@ -242,18 +242,18 @@ class LedgerTables:
             cancelling_at="NULL" if ends_cancelling else "cancelling_at",
         )
 
-    def settle(self, batch_id: str, key: RequestKey, news: Mapping[int, Receipt]) -> int:
-        """Write the first outcome of rows in doubt, without reading them; return how many there were.
+    def settle(self, batch_id: str, key: RequestKey, receipts: Mapping[int, Receipt]) -> int:
+        """Write the first outcome of rows in doubt, without reading them; return their number.
 
-        :param news: receipts of texts that were accepted or declined, by position.
+        :param receipts: receipts of texts that were accepted or declined, by position.
         """
         alike = defaultdict(list)
-        for position, receipt in news.items():
-            alike[receipt.reason, _kept(receipt.cost)].append((position, receipt.message_id))
+        for position, receipt in receipts.items():
+            alike[receipt.reason, _or_zero(receipt.cost)].append((position, receipt.message_id))
         counts, cost, now = Counter[str](), Decimal(0), self.now()
         for (reason, price), rows in alike.items():
-            for part in parts(rows, _CHOICES_AT_ONCE):
-                settled = self._settle_alike(batch_id, key, reason, price, now=now, ids=dict(part))
+            for chunk in chunks(rows, _CHOICES_AT_ONCE):
+                settled = self._settle_alike(batch_id, key, reason, price, now=now, ids=dict(chunk))
                 counts["declined" if reason else "accepted"] += settled
                 cost += 0 if reason else settled * price
         settled = counts.total()
@@ -286,16 +286,16 @@ class LedgerTables:
             *key,
             state="'declined'" if reason else taken,
             ids=_chosen({position: None if reason else whole_id(known) for position, known in ids.items()}),
-            positions=listed(ids),
+            positions=int_list(ids),
         )
 
     def update(
         self, batch_id: str, key: RequestKey, old: Sequence[MessageRow], new: Sequence[MessageRow]
     ) -> None:
-        """Write what changed in the rows of a request, and count it.
+        """Write the changed rows of a request, and update the counts.
 
-        :param old: the rows as they are.
-        :param new: as they are to be, in the same order.
+        :param old: the present rows.
+        :param new: the rows to write, in the same order.
         """
         changes = [(before, after) for before, after in zip(old, new, strict=True) if before != after]
         alike = defaultdict(list)
@@ -303,8 +303,8 @@ class LedgerTables:
             alike[row.state, row.reason, row.cost, row.refund].append(row)
         now = self.now()
         for rows in alike.values():
-            for part in parts(rows, _CHOICES_AT_ONCE):
-                self._update_alike(batch_id, key, part, now)
+            for chunk in chunks(rows, _CHOICES_AT_ONCE):
+                self._update_alike(batch_id, key, chunk, now)
         if changes:
             self._count(batch_id, [row for row, _ in changes], [row for _, row in changes])
 
@@ -326,11 +326,11 @@ class LedgerTables:
             batch_id,
             *key,
             ids=_chosen({row.position: row.message_id for row in rows}),
-            positions=listed(row.position for row in rows),
+            positions=int_list(row.position for row in rows),
         )
 
     def _count(self, batch_id: str, old: Iterable[MessageRow], new: Iterable[MessageRow]) -> None:
-        """Write the difference that rows make to the counts of their batch."""
+        """Add the difference between rows to the counts of their batch."""
         counts, cost, refund = Counter[str](), Decimal(0), Decimal(0)
         for rows, sign in ((old, -1), (new, 1)):
             for row in rows:
@@ -341,7 +341,7 @@ class LedgerTables:
 
     def change_counts(self, batch_id: str, counts: Counter[str], cost: Decimal, refund: Decimal) -> None:
         """Add to the counts of a batch."""
-        # Rounded, as SQLite's sums of tenths are a little off.
+        # SQLite adds floats, and sums of tenths are not exact. So they are rounded.
         statement = (
             "UPDATE {batches} SET accepted = accepted + {p}, declined = declined + {p}, "
             "unknown = unknown + {p}, cancelled = cancelled + {p}, cost = ROUND(cost + {p}, 2), "
@@ -352,7 +352,7 @@ class LedgerTables:
         self.execute("count the messages", statement, *differences, *amounts, self.now(), batch_id)
 
     def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[SentMessage]:
-        """Return what was sent through a connection under some ids, by any batch."""
+        """Return the texts of any batch that were sent through a connection and have some ids."""
         query = (
             "SELECT m.message_id, m.number, m.send_at, b.key_id FROM {messages} m "
             "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
@@ -360,9 +360,9 @@ class LedgerTables:
         )
         return [
             SentMessage(message_id, number, None if send_at is None else read_moment(send_at), key_id)
-            for part in parts(list(message_ids))
+            for chunk in chunks(list(message_ids))
             for message_id, number, send_at, key_id in self.read(
-                "look message ids up", query, sms_conn_id, ids=listed(part)
+                "look message ids up", query, sms_conn_id, ids=int_list(chunk)
             )
         ]
 
@@ -388,15 +388,15 @@ class LedgerTables:
         return LedgerUnavailable(message, is_permanent=refusal.needs_a_person)
 
 
-class OnTables:
-    """What works on the tables. It holds a connection until it is closed."""
+class TableAccess:
+    """The base of the ledger and of its history. It holds a connection until it is closed."""
 
     def __init__(self, hook: DbApiHook, prefix: str) -> None:
         self._tables = LedgerTables(hook, prefix)
 
     @property
     def is_new(self) -> bool:
-        """Whether the tables were missing until now."""
+        """Whether this access created the tables."""
         return self._tables.is_new
 
     def close(self) -> None:
@@ -411,7 +411,7 @@ class OnTables:
 
 
 def whole_id(message_id: MessageId | None) -> int:
-    """Return an id that the tables can hold.
+    """Return an id, if the tables can hold it.
 
     :raises UnsupportedCapability: if it is no whole number of 64 bits.
     """
@@ -422,25 +422,25 @@ def whole_id(message_id: MessageId | None) -> int:
 
 
 def read_moment(value: Any) -> DateTime:
-    """Return the moment that a driver read."""
+    """Return the instant of a value that a driver read."""
     return pendulum.instance(read_instant(value))
 
 
-def parts(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
-    """Cut a sequence into what one statement takes."""
+def chunks(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
+    """Split a sequence into chunks for one statement each."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def listed(numbers: Iterable[int]) -> str:
-    """Return whole numbers as they stand in a statement, which drivers read faster than parameters."""
-    return ", ".join([str(int(number)) for number in numbers])
+def int_list(values: Iterable[int]) -> str:
+    """Return integers as SQL. Drivers handle a literal faster than parameters."""
+    return ", ".join([str(int(value)) for value in values])
 
 
 def _chosen(ids: Mapping[int, int | None]) -> str:
     """Return an expression for the message id of each position."""
     if set(ids.values()) == {None}:
         return "NULL"
-    runs = parts(sorted(ids.items()), _CHOICES_IN_A_ROW)
+    runs = chunks(sorted(ids.items()), _CHOICES_IN_A_ROW)
     return f"CASE {' '.join(map(_run, runs))} END"
 
 
@@ -449,8 +449,8 @@ def _run(run: Sequence[tuple[int, int | None]]) -> str:
     return f"WHEN position <= {run[-1][0]} THEN CASE position {cases} END"
 
 
-def _kept(amount: Decimal | None) -> Decimal:
-    """Return an amount as the tables keep it: one that is not known counts as nothing."""
+def _or_zero(amount: Decimal | None) -> Decimal:
+    """Return an amount as the tables store it: 0 if it is unknown."""
     return Decimal(0) if amount is None else amount
 
 

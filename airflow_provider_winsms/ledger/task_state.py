@@ -1,8 +1,8 @@
 """The ledger in Airflow's task state store (3.3 and later), which outlives retries and worker deaths.
 
-One small record for the batch, and one for each request: ids, counts and digests, neither numbers nor texts.
-The store takes a write only from the try that is running, so that a zombie cannot claim a request once its
-task has a next try. Before 3.3 a task instance has no memory, and every try but the first may follow one
+It keeps one small record for the batch, and one for each request: ids, counts and digests, but no numbers and
+no texts. The store accepts writes only from the try that is running. So a zombie cannot claim a request once
+its task has a next try. Before 3.3 a task instance has no store, and each try except the first may follow one
 that sent.
 """
 
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 BATCH_KEY = "sms_send"
-"""The key of the batch; a request's has its generation, round and number behind it."""
+"""The key of the batch. The key of a request adds its generation, round and index."""
 
 ROUND_KEY = "sms_round"
-"""The key of whom a later round sends to; its generation and number stand behind it."""
+"""The key of a resend plan, which adds the generation and the round."""
 
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
@@ -61,11 +61,11 @@ _FORGOTTEN = (
 class TaskStateLedger:
     """The send ledger of one task instance.
 
-    :param store: of the task instance; its keys begin with the name of the send, if it has one.
-    :param hashes: makes the hashes that tell whom a request holds.
-    :param keeps_digests: whether those are written down; they take 16 bytes for each recipient.
-    :param may_resend: whether a cleared task sends all again, so that nothing need be remembered.
-    :param is_of_one_try: whether the store's name is that of one try, so that no earlier one can have sent.
+    :param store: of the task instance. Its keys begin with the name of the send, if it has one.
+    :param hashes: makes the hashes of the recipients of a request.
+    :param keeps_digests: whether these are stored. They take 16 bytes for each recipient.
+    :param may_resend: whether a cleared task sends all again, and so needs no record of earlier sends.
+    :param is_of_one_try: whether the store belongs to one try, so that no earlier try can have sent.
     """
 
     def __init__(
@@ -97,38 +97,38 @@ class TaskStateLedger:
 
     def _opened(self, batch: Batch) -> None:
         self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
-        # Each later try plans a revised batch anew, also one that does not take another list.
+        # Each later try replans a revised batch, even if its list is the same.
         self._keeps_digests = self._keeps_digests or batch.revision > 0
 
     def open(self, batch: Batch) -> Batch:
-        """Write the batch. Nobody else can have: the store is this task instance's own."""
+        """Write the batch. No other process can have written it: the store belongs to this task instance."""
         self._opened(batch)
         self._store.set(BATCH_KEY, row_of_batch(batch))
         return batch
 
     def take_over(self) -> None:
-        """Do nothing: the store takes no write of another try than the one that runs."""
+        """Do nothing: the store accepts writes only from the try that is running."""
 
     def revise(self, digest: BatchDigest) -> None:
-        """Write what the batch sends from now on."""
+        """Replace the digest of the batch, as it sends another list from now on."""
         batch = batch_of(self._store.get(BATCH_KEY))
         revised = replace(batch, digest=digest, revision=batch.revision + 1)
         self._store.set(BATCH_KEY, row_of_batch(revised))
 
     def recipient_digests(self, key: RequestKey) -> Sequence[RecipientDigest] | None:
-        """Return whom a claimed request holds, if it was claimed by a try that wrote that down."""
+        """Return the recipients of a claimed request, if the try that claimed it stored them."""
         record = self.find(key)
         return None if record is None else record.digests
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Keep nothing: each try finds out anew whom it rejects."""
+        """Keep nothing: each try finds out for itself which recipients it rejects."""
 
     def short_hash(self, part: str) -> str:
-        """Return a hash of a number or a text."""
+        """Return a short hash of a number or a text."""
         return self._hashes.of(part)[:SHORT_HASH_DIGITS]
 
     def find(self, key: RequestKey) -> RequestRecord | None:
-        """Return what is known of a request."""
+        """Return the record of a request."""
         row = self._store.get(self._store_key(key))
         return None if row is None else record_of(row)
 
@@ -148,30 +148,36 @@ class TaskStateLedger:
                 yield RecipientDigest(self.short_hash(recipient.number), text, send_at)
 
     def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
-        """Claim a request anew."""
+        """Write a later time of a claim."""
         if self.find(key) != record:
-            msg = f"Request {key.request} was given up by another process."
+            msg = f"Request {key.request} was marked as not received by another process."
             raise ClaimLost(msg)
         self._write(key, replace(record, claimed_at=claimed_at))
 
-    def record(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> None:
-        """Write what is known of a request."""
+    def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Write the record of a request."""
         self._write(key, record)
         if "_recorded" in self.__dict__:
-            for message_id in {record.ids[position] for position in news.keys() & record.ids.keys()}:
+            for message_id in {record.ids[position] for position in receipts.keys() & record.ids.keys()}:
                 self._recorded[message_id].append(record.due)
 
-    def mark_not_received(self, key: RequestKey, record: RequestRecord, news: Mapping[int, Receipt]) -> bool:
+    def mark_not_received(
+        self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]
+    ) -> bool:
         """Write that recipients in doubt were not reached."""
         found = self.find(key)
-        if found is None or found.claimed_at != record.claimed_at or not news.keys() <= set(found.in_doubt):
+        if (
+            found is None
+            or found.claimed_at != record.claimed_at
+            or not receipts.keys() <= set(found.in_doubt)
+        ):
             return False
-        found.apply(news)
+        found.apply(receipts)
         self._write(key, found)
         return True
 
     def rounds(self) -> list[ResendPlan]:
-        """Return whom each round after the first sends to."""
+        """Return the resend plan of each round after the first."""
         return list(self._rounds())
 
     def _rounds(self) -> Iterator[ResendPlan]:
@@ -182,7 +188,7 @@ class TaskStateLedger:
             yield {RequestKey(*map(int, at.split("."))): positions_in(spans) for at, spans in row.items()}
 
     def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
-        """Write whom a round sends to."""
+        """Write the resend plan of a round."""
         row = {f"{key.round}.{key.request}": spans_of(positions) for key, positions in resend_plan.items()}
         self._store.set(self._round_key(round_), row)
         return resend_plan
@@ -191,7 +197,7 @@ class TaskStateLedger:
         return f"{ROUND_KEY}.{self._generation}.{round_}"
 
     def mark_cancelling(self, key: RequestKey, record: RequestRecord) -> None:
-        """Write that a request is being taken back."""
+        """Write that the accepted texts of a request are about to be cancelled."""
         self._write(key, record)
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:  # noqa: ARG002 - no other process can have claimed
@@ -199,10 +205,10 @@ class TaskStateLedger:
         self._store.delete(self._store_key(key))
 
     def read_clock(self) -> None:
-        """Return nothing: the store does not tell its time."""
+        """Return ``None``: the store does not tell its time."""
 
     def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
-        """Return the ids of rows that are known to be of this task: the store knows no other, nor numbers."""
+        """Return the ids of the rows that are of this task. The store has no other task, and no numbers."""
         return {row.message_id for row in rows if self._is_known(row)}
 
     def _is_known(self, row: ScheduledMessage) -> bool:
@@ -212,7 +218,7 @@ class TaskStateLedger:
 
     @cached_property
     def _recorded(self) -> defaultdict[MessageId, list[frozenset[DateTime] | None]]:
-        """When texts are due, by their ids, of all requests through this connection."""
+        """The due times of texts, by their ids, of all requests through this connection."""
         recorded: defaultdict[MessageId, list[frozenset[DateTime] | None]] = defaultdict(list)
         for generation in range(1, self._generation + 1):
             for row in self._rows_of(generation):
@@ -224,12 +230,12 @@ class TaskStateLedger:
 
     @cached_property
     def _was_in_doubt(self) -> bool:
-        """Whether anybody of an earlier generation is in doubt: nobody can tell their texts from these."""
+        """Whether recipients of an earlier generation are in doubt: their texts look like ours."""
         generations = range(1, self._generation)
         return any(record_of(row).in_doubt for generation in generations for row in self._rows_of(generation))
 
     def _rows_of(self, generation: int) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of a generation, as they are kept; they have no gaps, being claimed in order."""
+        """Yield the stored records of a generation. There are no gaps, as requests are claimed in order."""
         for of_round in count(1):
             for request in count(1):
                 row = self._found(store_key(generation, RequestKey(of_round, request)))
@@ -240,12 +246,12 @@ class TaskStateLedger:
                 return
 
     def _found(self, key: str) -> Any:
-        """Return what is kept under a key. One "not found" proves nothing: Airflow says so of any 404."""
+        """Return the value of a key. One "not found" proves nothing: Airflow returns it for any 404."""
         row = self._store.get(key)
         return self._store.get(key) if row is None else row
 
     def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
-        """Return all of them, if somebody of an earlier generation is in doubt; it knows no other batch."""
+        """Return all numbers if recipients of an earlier generation are in doubt. No other batch is known."""
         return set(numbers) if self._was_in_doubt else set()
 
     def _write(self, key: RequestKey, record: RequestRecord) -> None:
@@ -255,10 +261,7 @@ class TaskStateLedger:
         return store_key(self._generation, key)
 
     def _refuse_if_forgotten(self) -> None:
-        """Refuse where the store may have held something.
-
-        A setting of Airflow's wipes it after a success.
-        """
+        """Refuse if the store may have had a batch. A setting of Airflow wipes the store after a success."""
         if self._is_of_one_try:
             return
         if not self._store.is_kept:
@@ -280,7 +283,7 @@ def row_of_batch(batch: Batch) -> dict[str, Any]:
 
 
 def batch_of(row: Mapping[str, Any]) -> Batch:
-    """Return the batch that JSON values are of."""
+    """Return a batch from its JSON values."""
     return Batch(
         **{
             **row,
@@ -322,7 +325,7 @@ def row_of_record(record: RequestRecord) -> dict[str, Any]:
 
 
 def row_of_digests(digests: Sequence[RecipientDigest]) -> dict[str, Any]:
-    """Return whom a request holds as JSON values: numbers, and how many neighbours have a text and a time."""
+    """Return recipients as JSON values: their numbers, and the lengths of runs of equal texts and times."""
     runs = [
         [text, send_at and int(send_at.timestamp()), len(list(alike))]
         for (text, send_at), alike in groupby(digests, key=itemgetter(1, 2))
@@ -332,7 +335,7 @@ def row_of_digests(digests: Sequence[RecipientDigest]) -> dict[str, Any]:
 
 
 def digests_of(row: Mapping[str, Any]) -> tuple[RecipientDigest, ...]:
-    """Return the digests that JSON values are of."""
+    """Return recipients from their JSON values."""
     digits = b64decode(row["numbers"]).hex()
     numbers = iter(digits[at : at + SHORT_HASH_DIGITS] for at in range(0, len(digits), SHORT_HASH_DIGITS))
     return tuple(
@@ -343,7 +346,7 @@ def digests_of(row: Mapping[str, Any]) -> tuple[RecipientDigest, ...]:
 
 
 def record_of(row: Mapping[str, Any]) -> RequestRecord:
-    """Return the record that JSON values are of."""
+    """Return a record from its JSON values."""
     ids = {
         position: message_id
         for position, message_id in enumerate(row.get("ids", ()))

@@ -1,8 +1,8 @@
-"""A second memory of which requests were claimed, so that the loss of the first is noticed.
+"""A second record of the claimed requests, which reveals that the ledger has lost some.
 
-It is one small value in Airflow's task state store, beside the ledger, whichever that is: tables that were
-dropped, a connection that leads elsewhere, or a store that answers "not found" for a record it has. Airflow
-tells a worker no more of such an answer than that, so that a single one proves nothing.
+It is one small value in Airflow's task state store, beside the ledger. A ledger may lack claims because its
+tables were dropped, because its connection leads elsewhere, or because a store answers "not found" for a
+record that it has. Airflow tells a worker only "not found", so a single such answer proves nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message
 
 CLAIMS_KEY = "sms_claims"
-"""The key of the claims: of each batch's key, its generations, their rounds, and the requests of those."""
+"""The key of the claims. The value has each batch key, its generations, their rounds, and their requests."""
 
 _PROBE_KEY = "sms_probe"
 
@@ -49,9 +49,9 @@ _CREATED_NOW = (
 
 
 class Witness:
-    """Knows which requests the tries of this task instance have claimed under one key.
+    """The requests that the tries of this task instance have claimed under one batch key.
 
-    Without a task state store (before Airflow 3.3) it knows those of this try.
+    Without a task state store (before Airflow 3.3) it has only those of this try.
 
     :param store: of the task instance.
     :param key: of the batch.
@@ -80,9 +80,9 @@ class Witness:
         return self._store.has_earlier_try
 
     def load(self) -> None:
-        """Read what earlier tries have claimed.
+        """Read the claims of earlier tries.
 
-        :raises LedgerUnavailable: if "nothing" is the answer of a store that does not keep what it is given.
+        :raises LedgerUnavailable: if the store has no claims, and does not return what is written to it.
         """
         rows = self._store.get(CLAIMS_KEY)
         if rows is None and self.is_kept and self.has_earlier_try:
@@ -103,22 +103,22 @@ class Witness:
         """Tell whether a request was claimed."""
         return (generation, key) in self._claims
 
-    def learn(self, generation: int, key: RequestKey) -> None:
-        """Take in that a request was claimed; it is written with the next claim."""
+    def remember(self, generation: int, key: RequestKey) -> None:
+        """Remember that a request was claimed. The next claim writes it."""
         self._claims.add((generation, key))
 
     def add(self, generation: int, key: RequestKey) -> None:
         """Write that a request was claimed."""
-        self.learn(generation, key)
+        self.remember(generation, key)
         self._write()
 
     def remove(self, generation: int, key: RequestKey) -> None:
-        """Write that a request is not claimed any more."""
+        """Write that a request is no longer claimed."""
         self._claims.discard((generation, key))
         self._write()
 
     def forget_after(self, generation: int) -> None:
-        """Write that nothing was claimed in later generations."""
+        """Write that no request of a later generation was claimed."""
         self._claims = {(of, key) for of, key in self._claims if of <= generation}
         self._write()
 
@@ -134,21 +134,19 @@ class Witness:
 
 
 class WitnessedLedger:
-    """A ledger that is held against its witness: it refuses where it lacks what was claimed.
+    """A ledger that is compared with its witness, and refuses to go on if it lacks claims.
 
     :param resends: whether a task that a person clears sends all again.
     :param is_new: whether this try created the ledger.
-    :param way_out: what a person can do about a ledger that lacks claims.
+    :param remedy: tells a person what to do if the ledger lacks claims.
     """
 
-    def __init__(
-        self, ledger: Ledger, witness: Witness, *, resends: bool, is_new: bool, way_out: str
-    ) -> None:
+    def __init__(self, ledger: Ledger, witness: Witness, *, resends: bool, is_new: bool, remedy: str) -> None:
         self._ledger = ledger
         self._witness = witness
         self._may_forget = resends and witness.was_cleared
         self._is_new = is_new
-        self._way_out = way_out
+        self._remedy = remedy
         self._generation = 1
         self.take_over, self.revise, self.reject = ledger.take_over, ledger.revise, ledger.reject
         self.short_hash, self.recipient_digests = ledger.short_hash, ledger.recipient_digests
@@ -162,7 +160,7 @@ class WitnessedLedger:
 
         :raises LedgerUnavailable: if the ledger lacks it.
         """
-        # The witness comes first: it finds out whether the store can be believed.
+        # The witness comes first: it checks whether the store answers correctly.
         self._witness.load()
         found = self._ledger.latest()
         self._generation = 0 if found is None else found.generation
@@ -181,29 +179,29 @@ class WitnessedLedger:
         return opened
 
     def find(self, key: RequestKey) -> RequestRecord | None:
-        """Return what is known of a request.
+        """Return the record of a request.
 
         :raises LedgerUnavailable: if the ledger lacks it.
         """
         found = self._ledger.find(key)
         if found is not None:
-            self._witness.learn(self._generation, key)
+            self._witness.remember(self._generation, key)
         elif self._witness.has(self._generation, key):
             self._refuse(f"request {key.request} of round {key.round}")
         return found
 
     def claim(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
-        """Claim a request, in the ledger first: a claim without a witness has not left."""
+        """Claim a request, in the ledger first: a request whose claim has no witness has not left."""
         self._ledger.claim(key, record, messages)
         self._witness.add(self._generation, key)
 
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
-        """Give a claim back."""
+        """Delete a claim."""
         self._witness.remove(self._generation, key)
         self._ledger.release_claim(key, record)
 
     def rounds(self) -> list[ResendPlan]:
-        """Return whom each round after the first sends to.
+        """Return the resend plan of each round after the first.
 
         :raises LedgerUnavailable: if the ledger lacks one of them.
         """
@@ -213,7 +211,7 @@ class WitnessedLedger:
         return found
 
     def _refuse_if_created_now(self) -> None:
-        """Refuse where there is no witness, and the ledger began with this try of several."""
+        """Refuse if there is no witness, and this later try created the ledger."""
         is_witnessed = self._witness.is_kept or not self._witness.has_earlier_try
         if self._is_new and not is_witnessed and not self._may_forget:
             raise OutcomeUnknown(_CREATED_NOW)
@@ -221,21 +219,21 @@ class WitnessedLedger:
     def _refuse(self, what: str) -> NoReturn:
         msg = (
             f"An earlier try of this task claimed requests, but the ledger lacks {what}, so what was sent is "
-            f"unknown here. Nothing more was sent. {self._way_out}"
+            f"unknown here. Nothing more was sent. {self._remedy}"
         )
         raise LedgerUnavailable(msg)
 
 
 def beside_tables(ledger: SqlLedger, store: TaskStore, key: str, *, resends: bool) -> WitnessedLedger:
-    """Return a ledger in tables that is held against its witness."""
+    """Return a ledger in tables that is compared with its witness."""
     witness = Witness(store, key)
-    return WitnessedLedger(ledger, witness, resends=resends, is_new=ledger.is_new, way_out=_TABLES_LACK)
+    return WitnessedLedger(ledger, witness, resends=resends, is_new=ledger.is_new, remedy=_TABLES_LACK)
 
 
 def beside_store(ledger: TaskStateLedger, store: TaskStore, key: str) -> WitnessedLedger:
-    """Return a ledger in the task state store that is held against its witness, which is in the store too."""
-    # Its records may be there although its batch is not: only all of them together can be forgotten.
-    return WitnessedLedger(ledger, Witness(store, key), resends=False, is_new=False, way_out=_STORE_LACKS)
+    """Return a ledger in the task state store that is compared with its witness, in the same store."""
+    # The store may have lost the batch and kept records. So only a person can delete all keys together.
+    return WitnessedLedger(ledger, Witness(store, key), resends=False, is_new=False, remedy=_STORE_LACKS)
 
 
 def _claims(rows: Any) -> list[tuple[int, RequestKey]]:

@@ -1,8 +1,7 @@
 """The ``airflow`` command in processes that fork from one that has imported it, which takes seconds.
 
-Run as a module, it listens on a UNIX socket. Over each connection comes one command, as a line of JSON with
-its arguments and variables, and with it the three standard streams as file descriptors. Its exit code goes
-back.
+As a module, it listens on a UNIX socket. Each connection carries one command: a line of JSON with its
+arguments and variables, and the three standard streams as file descriptors. The answer is the exit code.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class Commands:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command.
 
-        :param variables: what it finds in its environment besides.
-        :param answer: what is typed in.
+        :param variables: added to its environment.
+        :param answer: its standard input.
         """
         with (
             tempfile.TemporaryFile("w+") as typed,
@@ -81,11 +80,11 @@ class Commands:
             return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
 
 
-def carry_out(line: socket.socket) -> None:
+def execute(line: socket.socket) -> None:
     """Run one command, in a process of its own."""
     order, streams, _, _ = socket.recv_fds(line, _LONGEST, 3)
-    for place, stream in enumerate(streams):
-        os.dup2(stream, place)
+    for descriptor, stream in enumerate(streams):
+        os.dup2(stream, descriptor)
     arguments, variables = json.loads(order)
     os.environ.update(variables)
     sys.argv = ["airflow", *arguments]
@@ -143,7 +142,7 @@ def serve(path: str) -> None:
             if os.fork() == 0:
                 try:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    carry_out(line)
+                    execute(line)
                 finally:
                     os._exit(0)
             line.close()

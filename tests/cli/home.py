@@ -27,7 +27,7 @@ NOW = "2026-03-02 12:00:00.000000"
 class Home:
     """One Airflow.
 
-    :param variables: what its commands find in their environment besides.
+    :param variables: added to the environment of its commands.
     :param commands: what runs its commands; ``None`` if each is a process that begins as any does.
     """
 
@@ -38,7 +38,7 @@ class Home:
     def airflow(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command.
 
-        :param answer: what is typed in.
+        :param answer: its standard input.
         """
         if self.commands is not None:
             return self.commands.run(arguments, self.variables, answer)
@@ -61,7 +61,7 @@ class Home:
         return rows
 
     def resolve(self, *arguments: str) -> str:
-        """Resolve a request, which must succeed, and return what was said."""
+        """Resolve a request, which must succeed, and return the output."""
         done = self.airflow("sms", "resolve", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout

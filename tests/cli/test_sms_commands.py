@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.support.task_runner import TaskRunner
 
 TEXT = "Our little secret"
-TO = [f"2782555{place:04}" for place in range(1500)]
+TO = [f"2782555{index:04}" for index in range(1500)]
 
 
 def send(count: int = 3, **kwargs: Any) -> SmsSendOperator:

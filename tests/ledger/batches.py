@@ -69,9 +69,9 @@ def sent(tables: SqlLedger, size: int = 3, first_id: int = 100, key: RequestKey 
     """Claim a request, and record that all of it was accepted, with ids that count up."""
     claim = record(size)
     tables.claim(key, claim, messages(size))
-    news = {position: accepted(first_id + position) for position in range(size)}
-    claim.apply(news)
-    tables.record(key, claim, news)
+    receipts = {position: accepted(first_id + position) for position in range(size)}
+    claim.apply(receipts)
+    tables.record(key, claim, receipts)
     return claim
 
 

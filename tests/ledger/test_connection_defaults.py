@@ -80,9 +80,9 @@ def assert_remembers(database: Database, hook: Any = None) -> None:
     with SqlLedger(hook or database.hook(), KEY, HASHES, options) as tables:
         tables.open(batch())
         tables.claim(FIRST, claim, messages(text=ODD))
-        news = {position: accepted(100 + position) for position in range(3)}
-        claim.apply(news)
-        tables.record(FIRST, claim, news)
+        receipts = {position: accepted(100 + position) for position in range(3)}
+        claim.apply(receipts)
+        tables.record(FIRST, claim, receipts)
     with SqlLedger(hook or database.hook(), KEY, HASHES, options) as tables:
         assert tables.latest() == batch()
         assert tables.find(FIRST) == claim

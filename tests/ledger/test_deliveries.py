@@ -182,7 +182,9 @@ def test_what_is_read_was_submitted_or_answered_since_or_waits_for_its_answer(
     assert [delivery.request for delivery in all_of(pages)] == found
 
 
-def test_an_answer_to_what_was_given_up_is_read_as_news(tables: SqlLedger, history: SmsHistory) -> None:
+def test_an_answer_after_a_mark_of_not_received_is_read_as_news(
+    tables: SqlLedger, history: SmsHistory
+) -> None:
     claim = record(1)
     tables.claim(FIRST, claim, messages(1))
     assert tables.mark_not_received(FIRST, claim, {0: declined(RejectReason.NOT_RECEIVED)})
@@ -200,8 +202,8 @@ def test_of_a_copy_that_is_up_to_date_only_what_is_open_and_the_end_are_read_aga
     for request, size in enumerate((30, 1), start=1):
         claim = record(size, at=pendulum.now("UTC"))
         tables.claim(RequestKey(1, request), claim, messages(size))
-        news = {position: accepted(100 * request + position) for position in range(size)}
-        tables.record(RequestKey(1, request), claim, news)
+        receipts = {position: accepted(100 * request + position) for position in range(size)}
+        tables.record(RequestKey(1, request), claim, receipts)
     history.record_reports([DeliveryReport(key, DeliveryState.DELIVERED) for key in range(100, 128)])
     assert copy.load() == 31
     assert copy.load() == (2 + 1) + 1
@@ -224,7 +226,7 @@ def test_only_texts_in_changing_states_change_without_a_trace(
     assert (everything(history) != before) is (word in CHANGING_STATES)
 
 
-def test_a_request_that_was_given_back_is_not_there_any_more(tables: SqlLedger, history: SmsHistory) -> None:
+def test_a_request_whose_claim_was_released_is_gone(tables: SqlLedger, history: SmsHistory) -> None:
     copy = Copy(history, CONNECTION)
     tables.claim(FIRST, record(), messages())
     copy.load()
@@ -246,7 +248,7 @@ class Copy:
         self.rows: dict[tuple[Any, ...], Delivery] = {}
 
     def load(self, meanwhile: Callable[[], object] = lambda: None) -> int:
-        """Load, and return how many rows were read.
+        """Load, and return the number of rows that were read.
 
         :param meanwhile: is done after the first of the readers, and after the second.
         """
@@ -297,7 +299,7 @@ class Chaos:
         self._claims: dict[RequestKey, RequestRecord] = {}
 
     def claim(self, choice: int) -> None:
-        """Claim a request, perhaps one that was given back, or long after its clock was read."""
+        """Claim a request, perhaps one whose claim was released, or long after its clock was read."""
         size, late = 1 + choice % 3, timedelta(days=choice % 2)
         keys = (RequestKey(1 + choice % 2, request) for request in count(1))
         key = next(key for key in keys if key not in self._claims)
@@ -311,23 +313,23 @@ class Chaos:
         self.claim(choice)
         for key in self._claims.keys() - before:
             claim = self._claims[key]
-            news = {position: accepted(self._new_id()) for position in range(claim.size)}
-            claim.apply(news)
-            self.tables.record(key, claim, news)
+            receipts = {position: accepted(self._new_id()) for position in range(claim.size)}
+            claim.apply(receipts)
+            self.tables.record(key, claim, receipts)
 
     def answer(self, choice: int) -> None:
-        """Record an outcome of some recipients, also of those that were given up, or known to be accepted."""
+        """Record an outcome of some recipients, even if they are marked as not received, or accepted."""
         for key, claim in self._chosen(choice):
             fates = {position: choice // 3**position % 3 for position in range(claim.size)}
-            news = {
+            receipts = {
                 position: accepted(self._id_of(claim, position), cost=str(1 + choice % 3))
                 if fate
                 else declined(RejectReason.OPTED_OUT)
                 for position, fate in fates.items()
                 if fate < 2
             }
-            claim.apply(news)
-            self.tables.record(key, claim, news)
+            claim.apply(receipts)
+            self.tables.record(key, claim, receipts)
 
     def renew(self, choice: int) -> None:
         for key, claim in self._chosen(choice):
@@ -348,7 +350,7 @@ class Chaos:
                 key, claim, dict.fromkeys(claim.in_doubt, declined(RejectReason.NOT_RECEIVED))
             )
 
-    def take_back(self, choice: int) -> None:
+    def cancel_by_kill(self, choice: int) -> None:
         """Cancel a request as its task is killed, and perhaps record what that did."""
         for key, claim in self._chosen(choice):
             claim.cancelling_at = pendulum.now("UTC")
@@ -416,7 +418,7 @@ EVENTS: list[Callable[[Chaos, int], None]] = [
         Chaos.renew,
         Chaos.release_claim,
         Chaos.mark_not_received,
-        Chaos.take_back,
+        Chaos.cancel_by_kill,
         Chaos.resolve,
         Chaos.supersede,
     ),

@@ -73,7 +73,7 @@ def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, hist
     assert tables.find(FIRST) == claim
 
 
-def test_a_text_of_which_nothing_is_said_stands_as_it_was_taken(
+def test_a_text_without_a_report_keeps_the_state_of_its_acceptance(
     tables: SqlLedger, history: SmsHistory
 ) -> None:
     tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])

@@ -59,10 +59,10 @@ def test_views_show_known_figures(database: Database) -> None:
         tables.open(batch())
         claim = record(10)
         tables.claim(FIRST, claim, messages(10))
-        news = {position: accepted(100 + position) for position in range(7)}
-        news |= {7: declined(RejectReason.OPTED_OUT), 8: declined(RejectReason.OPTED_OUT)}
-        news |= {9: declined(RejectReason.NO_CREDITS)}
-        tables.record(FIRST, claim, news)
+        receipts = {position: accepted(100 + position) for position in range(7)}
+        receipts |= {7: declined(RejectReason.OPTED_OUT), 8: declined(RejectReason.OPTED_OUT)}
+        receipts |= {9: declined(RejectReason.NO_CREDITS)}
+        tables.record(FIRST, claim, receipts)
         history.record_cancelled({106: Decimal("1.5")})
         history.record_reports(
             DeliveryReport(100 + n, DeliveryState.DELIVERED, time=NOON.add(seconds=seconds))

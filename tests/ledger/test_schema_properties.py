@@ -38,11 +38,11 @@ _RECEIPTS = st.one_of(
 
 _STEP = st.one_of(
     st.tuples(st.just("record"), st.dictionaries(st.integers(0, 4), _RECEIPTS)),
-    st.tuples(st.just("take back"), st.sets(st.integers(0, 4))),
+    st.tuples(st.just("kill"), st.sets(st.integers(0, 4))),
     st.tuples(st.just("cancel"), st.sets(st.integers(0, 4))),
     st.tuples(st.just("report"), st.dictionaries(st.integers(0, 4), st.sampled_from(DeliveryState))),
     st.tuples(st.just("resolve"), st.booleans()),
-    st.tuples(st.just("withdraw"), st.none()),
+    st.tuples(st.just("release"), st.none()),
 )
 
 
@@ -62,24 +62,24 @@ class Play:
         getattr(self, f"_{what.replace(' ', '_')}")(key, claim, detail)
 
     def _record(self, key: RequestKey, claim: Any, detail: Any) -> None:
-        news = {}
+        receipts = {}
         for position, (word, cost) in detail.items():
             if position in claim.in_doubt:
                 self.ids += 1
-                news[position] = accepted(self.ids, str(cost)) if word == "accepted" else declined(word)
-        claim.apply(news)
-        self.tables.record(key, claim, news)
+                receipts[position] = accepted(self.ids, str(cost)) if word == "accepted" else declined(word)
+        claim.apply(receipts)
+        self.tables.record(key, claim, receipts)
         assert self.tables.find(key) == claim
 
-    def _take_back(self, key: RequestKey, claim: Any, detail: Any) -> None:
+    def _kill(self, key: RequestKey, claim: Any, detail: Any) -> None:
         claim.cancelling_at = LATER
         self.tables.mark_cancelling(key, claim)
         claim.cancelling_at = None
         # Texts that somebody cancelled on purpose are not cancelled again.
         own = detail & (claim.ids.keys() - claim.cancelled_on_purpose)
-        news = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in own}
-        claim.apply(news)
-        self.tables.record(key, claim, news)
+        receipts = {p: declined(RejectReason.CANCELLED, str(claim.costs[p])) for p in own}
+        claim.apply(receipts)
+        self.tables.record(key, claim, receipts)
         assert self.tables.find(key) == claim
 
     def _cancel(self, key: RequestKey, claim: Any, detail: Any) -> None:
@@ -101,7 +101,7 @@ class Play:
         self.ids += len(ids)
         self.history.resolve(batch().id, key, ids if detail else None)
 
-    def _withdraw(self, key: RequestKey, claim: Any, _detail: Any) -> None:
+    def _release(self, key: RequestKey, claim: Any, _detail: Any) -> None:
         self.tables.release_claim(key, claim)
 
 

@@ -151,7 +151,7 @@ def test_a_batch_that_was_taken_over_has_what_it_sends_from_then_on(
     assert found == replace(batch(), digest=revised, revision=1)
 
 
-def test_a_claim_that_others_were_planned_behind_is_given_back_in_its_place(
+def test_a_released_claim_with_later_requests_behind_it_keeps_its_key(
     tables: SqlLedger, database: Database
 ) -> None:
     second = RequestKey(1, 2)
@@ -175,13 +175,13 @@ def test_a_batch_with_a_gap_is_not_taken_over(tables: SqlLedger, database: Datab
     tables.claim(RequestKey(1, 2), record(), messages())
     with ledger(database) as later:
         later.latest()
-        with pytest.raises(IdempotencyConflict, match="given back"):
+        with pytest.raises(IdempotencyConflict, match="have a gap"):
             later.take_over()
     assert tables.find(RequestKey(1, 2)) == record()
 
 
 @pytest.mark.parametrize("options", [{}, {"privacy": "keyed_hash", "text": "keep"}], ids=["plain", "hashed"])
-def test_a_claim_tells_whom_it_holds_and_which_of_their_times_were_given(
+def test_a_claim_tells_its_recipients_and_which_of_their_times_are_their_own(
     database: Database, options: dict[str, Any]
 ) -> None:
     given = [*messages(2), *messages(1, "Another text", LATER.add(hours=1))]
@@ -236,7 +236,7 @@ def test_positions_count_over_all_messages_of_a_request(tables: SqlLedger, datab
     assert [row[1] for row in states(database)] == ["accepted", "scheduled", "scheduled"]
 
 
-def test_a_withdrawn_claim_leaves_nothing_and_can_be_made_anew(tables: SqlLedger, database: Database) -> None:
+def test_a_released_claim_leaves_nothing_and_can_be_made_again(tables: SqlLedger, database: Database) -> None:
     tables.claim(FIRST, record(), messages())
     tables.release_claim(FIRST, record())
     tables.release_claim(FIRST, record())
@@ -246,18 +246,18 @@ def test_a_withdrawn_claim_leaves_nothing_and_can_be_made_anew(tables: SqlLedger
     tables.claim(FIRST, record(owner="host:2:b"), messages())
 
 
-def test_what_was_answered_is_not_withdrawn(tables: SqlLedger) -> None:
+def test_what_was_answered_is_not_released(tables: SqlLedger) -> None:
     tables.release_claim(FIRST, sent(tables))
     assert tables.find(FIRST) is not None
 
 
-def test_the_claim_of_another_process_is_not_withdrawn(tables: SqlLedger) -> None:
+def test_the_claim_of_another_process_is_not_released(tables: SqlLedger) -> None:
     tables.claim(FIRST, record(), messages())
     tables.release_claim(FIRST, record(owner="host:2:b"))
     assert tables.find(FIRST) is not None
 
 
-def test_a_claim_is_renewed_unless_it_was_given_up(tables: SqlLedger) -> None:
+def test_a_claim_is_renewed_unless_it_was_marked_as_not_received(tables: SqlLedger) -> None:
     tables.claim(FIRST, record(), messages())
     tables.renew(FIRST, record(), LATER)
     found = tables.find(FIRST)
@@ -328,9 +328,9 @@ def test_of_two_processes_exactly_one_claims_each_request(database: Database) ->
 def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Database) -> None:
     claim = record()
     tables.claim(FIRST, claim, messages())
-    news = {0: accepted(100), 2: declined(RejectReason.OPTED_OUT)}
-    claim.apply(news)
-    tables.record(FIRST, claim, news)
+    receipts = {0: accepted(100), 2: declined(RejectReason.OPTED_OUT)}
+    claim.apply(receipts)
+    tables.record(FIRST, claim, receipts)
     with ledger(database) as later:
         later.latest()
         assert later.find(FIRST) == claim
@@ -344,15 +344,15 @@ def test_receipts_are_found_in_another_process(tables: SqlLedger, database: Data
     assert database.column("number", "sms_messages") == [number(0), number(1), number(2)]
 
 
-def test_what_a_kill_took_back_is_declined_and_refunded(tables: SqlLedger, database: Database) -> None:
+def test_what_a_kill_cancelled_is_declined_and_refunded(tables: SqlLedger, database: Database) -> None:
     claim = sent(tables)
     claim.cancelling_at = LATER
     tables.mark_cancelling(FIRST, claim)
     assert tables.find(FIRST) == claim
-    news = {0: declined(RejectReason.CANCELLED, "1.5")}
+    receipts = {0: declined(RejectReason.CANCELLED, "1.5")}
     claim.cancelling_at = None
-    claim.apply(news)
-    tables.record(FIRST, claim, news)
+    claim.apply(receipts)
+    tables.record(FIRST, claim, receipts)
     assert tables.find(FIRST) == claim
     assert list(claim.resendable) == [0]
     assert [tuple(row) for row in states(database)] == [
@@ -424,7 +424,9 @@ def test_a_text_that_was_sent_at_once_has_no_row(tables: SqlLedger) -> None:
 
 
 @pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
-def test_rivals_are_other_requests_in_doubt_for_the_same_minute(database: Database, privacy: Any) -> None:
+def test_conflicts_are_with_other_requests_in_doubt_for_the_same_minute(
+    database: Database, privacy: Any
+) -> None:
     with ledger(database, privacy=privacy) as tables:
         tables.open(batch())
         tables.claim(FIRST, record(send_at=LATER), messages())
@@ -569,7 +571,7 @@ def test_a_database_that_is_away_is_an_error_that_passes(
         ledger(postgres)
 
 
-def test_a_connection_that_was_lost_is_made_anew(postgres: Database) -> None:
+def test_a_lost_connection_to_postgresql_is_opened_again(postgres: Database) -> None:
     with ledger(postgres) as tables:
         tables.open(batch())
         tables.claim(FIRST, record(), messages())
@@ -581,7 +583,7 @@ def test_a_connection_that_was_lost_is_made_anew(postgres: Database) -> None:
         assert counts(postgres)[0] == 1
 
 
-def test_a_lost_connection_to_mariadb_is_made_anew(mariadb: Database) -> None:
+def test_a_lost_connection_to_mariadb_is_opened_again(mariadb: Database) -> None:
     with ledger(mariadb) as tables:
         tables.open(batch())
         for (process,) in mariadb.execute(

@@ -100,11 +100,11 @@ def test_a_recipient_without_a_usable_id_is_unknown_and_never_sent_to_again(
 def test_the_highest_id_and_the_highest_price_are_kept_and_added_up(
     database: Database, tables: SqlLedger, history: SmsHistory
 ) -> None:
-    news = {index: accepted(ID_END - 1 - index, str(price)) for index, price in enumerate(PRICES)}
+    receipts = {index: accepted(ID_END - 1 - index, str(price)) for index, price in enumerate(PRICES)}
     claim = record(5)
     tables.claim(FIRST, claim, messages(5))
-    claim.apply(news)
-    tables.record(FIRST, claim, news)
+    claim.apply(receipts)
+    tables.record(FIRST, claim, receipts)
     assert counts(database)[4] == sum(PRICES)
     ids = [ID_END - 1 - index for index in range(5)]
     assert {message_id: cost for message_id, (_, cost) in history.states(ids).items()} == dict(

@@ -307,7 +307,7 @@ class Process:
             )
         witness = Witness(AirflowTaskStore(context), task.name)
         resends = task.on_clear == "resend"
-        return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, way_out="")
+        return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, remedy="")
 
     # The clock.
 
