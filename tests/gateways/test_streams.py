@@ -539,7 +539,8 @@ def peak_of(count: int) -> int:
 READER = """
 import re, sys
 from pathlib import Path
-from airflow_provider_winsms.gateways.transport import Endpoint, Transport
+from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 
 def peak():
