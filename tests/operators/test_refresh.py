@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,29 +57,56 @@ NOTHING = {
 }
 
 
+@dataclass
+class Night:
+    """The gateway that is asked at night, and task instances that ask it and write to a ledger."""
+
+    sandbox: Sandbox
+    runner: TaskRunner
+
+    def at(self, database: Database, **extra: Any) -> TaskRunner:
+        """Return a task instance with the ledger in a database; later ones have it and the extras too."""
+        gateway = {**self.runner.connections["winsms_default"], "extra": json.dumps(extra)}
+        connections = {"winsms_default": gateway, "winsms_other": gateway, CONN_ID: database.connection}
+        self.runner.connections = {**self.runner.connections, **connections}
+        return self.runner.another()
+
+    def behind(self, stub: Stub) -> TaskRunner:
+        """Return a task instance whose gateway says what a test tells it to."""
+        gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "key"}
+        found = self.runner.another()
+        found.connections = {**self.runner.connections, "winsms_default": gateway}
+        return found
+
+    def send(self, to: Any, **kwargs: Any) -> list[int]:
+        """Send one text to each number, by a task of its own, and return the ids."""
+        task = SmsSendOperator(task_id="send", text="Xylophone", to=to, ledger_conn_id=CONN_ID, **kwargs)
+        sender = self.runner.another()
+        task.idempotency_key = f"key {time.monotonic_ns()}"
+        assert sender.run(task).error is None
+        ids: list[int] = sender.result["message_ids"]
+        return ids
+
+    def refreshed(self, **kwargs: Any) -> dict[str, Any]:
+        """Run a task instance of its own to its end, and return its result."""
+        task = self.runner.another()
+        assert task.run(refresh(**kwargs)).error is None
+        result: dict[str, Any] = task.result
+        return result
+
+    def in_hours(self, hours: int) -> pendulum.DateTime:
+        return pendulum.instance(self.sandbox.now()).add(hours=hours)
+
+    @property
+    def asked(self) -> list[int]:
+        """How many ids each status request held, without those that were turned away."""
+        return [row["rows"] for row in self.sandbox.requests() if row["operation"] == STATUS]
+
+
 @pytest.fixture
-def night(runner: TaskRunner, sandbox: Sandbox) -> TaskRunner:
-    """The task instance that refreshes; the ledger is given by ``at``."""
+def night(runner: TaskRunner, sandbox: Sandbox) -> Night:
     sandbox.set_account(credit_balance=100_000)
-    return runner
-
-
-def at(database: Database, runner: TaskRunner, **extra: Any) -> TaskRunner:
-    """Give the ledger's database to a task instance, and extras to its gateway's connection."""
-    gateway = {**runner.connections["winsms_default"], "extra": json.dumps(extra)}
-    connections = {"winsms_default": gateway, "winsms_other": gateway, CONN_ID: database.connection}
-    runner.connections = {**runner.connections, **connections}
-    return runner.another()
-
-
-def send(runner: TaskRunner, to: Any, **kwargs: Any) -> list[int]:
-    """Send one text to each number, by a task of its own, and return the ids."""
-    task = SmsSendOperator(task_id="send", text="Xylophone", to=to, ledger_conn_id=CONN_ID, **kwargs)
-    sender = runner.another()
-    task.idempotency_key = f"key {time.monotonic_ns()}"
-    assert sender.run(task).error is None
-    ids: list[int] = sender.result["message_ids"]
-    return ids
+    return Night(sandbox, runner)
 
 
 def many(count: int) -> list[str]:
@@ -89,22 +117,9 @@ def refresh(**kwargs: Any) -> SmsRefreshStatusOperator:
     return SmsRefreshStatusOperator(task_id="refresh", ledger_conn_id=CONN_ID, **kwargs)
 
 
-def refreshed(runner: TaskRunner, **kwargs: Any) -> dict[str, Any]:
-    """Run a task instance of its own to its end, and return its result."""
-    task = runner.another()
-    assert task.run(refresh(**kwargs)).error is None
-    result: dict[str, Any] = task.result
-    return result
-
-
 def states(database: Database) -> dict[int, str]:
     rows = database.execute("SELECT message_id, state FROM {}sms_messages ORDER BY message_id")
     return dict(rows)
-
-
-def asked(sandbox: Sandbox) -> list[int]:
-    """Return how many ids each status request held, without those that were turned away."""
-    return [row["rows"] for row in sandbox.requests() if row["operation"] == STATUS]
 
 
 def write(database: Database, what: str, message_id: int) -> None:
@@ -112,10 +127,10 @@ def write(database: Database, what: str, message_id: int) -> None:
     database.execute(f"UPDATE {{}}sms_messages SET {what} WHERE message_id = {message_id}")  # noqa: S608 - a test's own
 
 
-def test_each_state_has_its_fate(database: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    task = at(database, night)
-    ids = send(night, EVERY_FATE)
-    (later,) = send(night, DELIVERED, send_at=pendulum.instance(sandbox.now()).add(hours=3))
+def test_each_state_has_its_fate(database: Database, night: Night) -> None:
+    task = night.at(database)
+    ids = night.send(EVERY_FATE)
+    (later,) = night.send(DELIVERED, send_at=night.in_hours(3))
     assert task.run(refresh()).error is None
     assert task.result == {
         "checked": 7,
@@ -131,13 +146,13 @@ def test_each_state_has_its_fate(database: Database, sandbox: Sandbox, night: Ta
 
 
 def test_a_second_run_asks_only_for_what_is_open_and_changes_nothing(
-    database: Database, sandbox: Sandbox, night: TaskRunner
+    database: Database, night: Night
 ) -> None:
-    at(database, night)
-    send(night, EVERY_FATE)
-    refreshed(night)
+    night.at(database)
+    night.send(EVERY_FATE)
+    night.refreshed()
     before = states(database)
-    again = refreshed(night)
+    again = night.refreshed()
     assert again == {
         "checked": 3,
         "states": {"queued": 1, "sent": 1, "unknown": 1},
@@ -147,32 +162,28 @@ def test_a_second_run_asks_only_for_what_is_open_and_changes_nothing(
         "unreadable": 0,
         "requests": 1,
     }
-    assert asked(sandbox) == [7, 3]
+    assert night.asked == [7, 3]
     assert states(database) == before
 
 
-def test_a_scheduled_text_is_asked_for_when_its_time_has_come(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(sqlite, night)
-    (later,) = send(night, DELIVERED, send_at=pendulum.instance(sandbox.now()).add(hours=3))
-    sandbox.advance(2 * 3600)
-    assert refreshed(night) == NOTHING
-    sandbox.advance(2 * 3600)
-    assert refreshed(night)["states"] == {"delivered": 1}
+def test_a_scheduled_text_is_asked_for_when_its_time_has_come(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    (later,) = night.send(DELIVERED, send_at=night.in_hours(3))
+    night.sandbox.advance(2 * 3600)
+    assert night.refreshed() == NOTHING
+    night.sandbox.advance(2 * 3600)
+    assert night.refreshed()["states"] == {"delivered": 1}
     assert states(sqlite) == {later: "delivered"}
 
 
-def test_only_the_texts_of_its_connection_are_asked_for(
-    database: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(database, night)
-    ours = send(night, [DELIVERED, FAILED])
-    theirs = send(night, [DELIVERED], sms_conn_id="winsms_other")
-    assert refreshed(night)["checked"] == 2
-    assert asked(sandbox) == [2]
+def test_only_the_texts_of_its_connection_are_asked_for(database: Database, night: Night) -> None:
+    night.at(database)
+    ours = night.send([DELIVERED, FAILED])
+    theirs = night.send([DELIVERED], sms_conn_id="winsms_other")
+    assert night.refreshed()["checked"] == 2
+    assert night.asked == [2]
     assert [states(database)[key] for key in (*ours, *theirs)] == ["delivered", "failed", "accepted"]
-    assert refreshed(night, sms_conn_id="winsms_other")["states"] == {"delivered": 1}
+    assert night.refreshed(sms_conn_id="winsms_other")["states"] == {"delivered": 1}
 
 
 @pytest.mark.parametrize(
@@ -186,214 +197,202 @@ def test_only_the_texts_of_its_connection_are_asked_for(
     ],
 )
 def test_what_the_gateway_may_have_forgotten_is_left_as_it_is(
-    database: Database, sandbox: Sandbox, night: TaskRunner, days: float, max_age: Any, expected: str
+    database: Database, night: Night, days: float, max_age: Any, expected: str
 ) -> None:
-    at(database, night)
-    (sent,) = send(night, DELIVERED)
-    sandbox.advance(days * DAY)
-    refreshed(night, **max_age)
+    night.at(database)
+    (sent,) = night.send(DELIVERED)
+    night.sandbox.advance(days * DAY)
+    night.refreshed(**max_age)
     assert states(database) == {sent: expected}
-    assert len(asked(sandbox)) == (expected == "delivered")
+    assert len(night.asked) == (expected == "delivered")
 
 
 def test_a_text_that_was_submitted_long_before_it_was_due_is_asked_for(
-    database: Database, sandbox: Sandbox, night: TaskRunner
+    database: Database, night: Night
 ) -> None:
-    at(database, night)
-    (later,) = send(night, DELIVERED, send_at=pendulum.instance(sandbox.now()).add(days=40))
-    sandbox.advance(95 * DAY)
-    assert refreshed(night)["states"] == {"delivered": 1}
+    night.at(database)
+    (later,) = night.send(DELIVERED, send_at=night.in_hours(40 * 24))
+    night.sandbox.advance(95 * DAY)
+    assert night.refreshed()["states"] == {"delivered": 1}
     assert states(database) == {later: "delivered"}
 
 
 def test_it_does_not_become_not_found_as_the_gateway_may_count_from_its_submission(
-    database: Database, sandbox: Sandbox, night: TaskRunner
+    database: Database, night: Night
 ) -> None:
-    at(database, night)
-    (later,) = send(night, DELIVERED, send_at=pendulum.instance(sandbox.now()).add(days=40))
+    night.at(database)
+    (later,) = night.send(DELIVERED, send_at=night.in_hours(40 * 24))
     write(database, "message_id = 7", later)
-    sandbox.advance(95 * DAY)
-    assert refreshed(night) == {**NOTHING, "checked": 1, "still_open": 1, "requests": 1}
+    night.sandbox.advance(95 * DAY)
+    assert night.refreshed() == {**NOTHING, "checked": 1, "still_open": 1, "requests": 1}
     assert states(database) == {7: "scheduled"}
 
 
 def test_an_id_that_is_not_found_is_asked_for_again_while_it_is_young(
-    database: Database, sandbox: Sandbox, night: TaskRunner
+    database: Database, night: Night
 ) -> None:
-    at(database, night)
-    fresh, _ = send(night, [DELIVERED, FAILED])
+    night.at(database)
+    fresh, _ = night.send([DELIVERED, FAILED])
     write(database, "message_id = 7", fresh)
-    assert refreshed(night)["states"] == {"failed": 1, "not_found": 1}
+    assert night.refreshed()["states"] == {"failed": 1, "not_found": 1}
     assert states(database)[7] == "not_found"
-    sandbox.advance(1.9 * DAY)
-    assert refreshed(night)["states"] == {"not_found": 1}
+    night.sandbox.advance(1.9 * DAY)
+    assert night.refreshed()["states"] == {"not_found": 1}
     write(database, f"message_id = {fresh}", 7)
-    assert refreshed(night)["states"] == {"delivered": 1}
+    assert night.refreshed()["states"] == {"delivered": 1}
 
 
 def test_a_text_that_is_not_found_once_long_after_it_was_sent_is_asked_for_again(
-    sqlite: Database, night: TaskRunner
+    sqlite: Database, night: Night
 ) -> None:
-    at(sqlite, night)
+    night.at(sqlite)
     long_ago = pendulum.now("UTC").subtract(days=10).strftime("%Y-%m-%d %H:%M:%S.%f")
-    (ours,) = send(night, STAYS_SENT)
+    (ours,) = night.send(STAYS_SENT)
     write(sqlite, f"submitted_at = '{long_ago}', state = 'sent'", ours)
     row = {"apiMessageId": ours, "statusDelivered": False, "statusErrorCode": "NOTFOUND"}
     forgotten = {**row, "statusTime": "202601010000"}
     with Stub(answer(200, {"messageStatuses": [forgotten]}), reports(ours)) as stub:
         for _ in range(2):
-            assert behind(stub, night).run(refresh()).error is None
+            assert night.behind(stub).run(refresh()).error is None
         assert len(stub.requests) == 2
     assert states(sqlite) == {ours: "delivered"}
 
 
-def test_an_id_that_was_not_found_for_long_is_let_be(
-    database: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(database, night)
-    (old,) = send(night, DELIVERED)
+def test_an_id_that_was_not_found_for_long_is_let_be(database: Database, night: Night) -> None:
+    night.at(database)
+    (old,) = night.send(DELIVERED)
     write(database, "state = 'not_found'", old)
-    sandbox.advance(2.1 * DAY)
-    assert refreshed(night) == NOTHING
+    night.sandbox.advance(2.1 * DAY)
+    assert night.refreshed() == NOTHING
     assert states(database) == {old: "not_found"}
 
 
-def test_a_text_that_was_to_be_cancelled_and_went_out_is_told_so(
-    database: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(database, night)
-    gone, waits = send(
-        night, [DELIVERED, STAYS_QUEUED], send_at=pendulum.instance(sandbox.now()).add(hours=3)
-    )
+def test_a_text_that_was_to_be_cancelled_and_went_out_is_told_so(database: Database, night: Night) -> None:
+    night.at(database)
+    gone, waits = night.send([DELIVERED, STAYS_QUEUED], send_at=night.in_hours(3))
     write(database, "state = 'cancelling'", gone)
     write(database, "state = 'cancelling'", waits)
-    assert refreshed(night) == NOTHING
-    sandbox.advance(4 * 3600)
-    assert refreshed(night)["still_open"] == 1
+    assert night.refreshed() == NOTHING
+    night.sandbox.advance(4 * 3600)
+    assert night.refreshed()["still_open"] == 1
     assert states(database) == {gone: "delivered", waits: "cancelling"}
 
 
 @pytest.mark.parametrize("final", ["delivered", "failed", "not_sent", "declined", "cancelled", "unknown"])
 def test_what_is_settled_or_in_doubt_is_neither_asked_for_nor_changed(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner, final: str
+    sqlite: Database, night: Night, final: str
 ) -> None:
-    at(sqlite, night)
-    (sent,) = send(night, STAYS_SENT)
+    night.at(sqlite)
+    (sent,) = night.send(STAYS_SENT)
     write(sqlite, f"state = '{final}'", sent)
-    assert refreshed(night) == NOTHING
-    assert asked(sandbox) == []
+    assert night.refreshed() == NOTHING
+    assert night.asked == []
     assert states(sqlite) == {sent: final}
 
 
-def test_the_views_are_right_afterwards(database: Database, night: TaskRunner) -> None:
-    at(database, night)
-    send(night, [DELIVERED, FAILED, NEVER_SENT, STAYS_SENT])
-    refreshed(night)
+def test_the_views_are_right_afterwards(database: Database, night: Night) -> None:
+    night.at(database)
+    night.send([DELIVERED, FAILED, NEVER_SENT, STAYS_SENT])
+    night.refreshed()
     (rate,) = database.execute("SELECT accepted, delivered, rate FROM {}sms_delivery_rate")
     assert tuple(map(float, rate)) == (4, 1, 0.25)
     (cost,) = database.execute("SELECT cost, delivered, cost_per_delivered FROM {}sms_cost_per_delivered")
     assert tuple(map(float, cost)) == (4, 1, 4)
 
 
-def test_2500_open_texts_take_three_requests(database: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    at(database, night)
-    send(night, many(2500))
-    sandbox.advance(DAY)
-    result = refreshed(night)
+def test_2500_open_texts_take_three_requests(database: Database, night: Night) -> None:
+    night.at(database)
+    night.send(many(2500))
+    night.sandbox.advance(DAY)
+    result = night.refreshed()
     assert (result["checked"], result["requests"], result["changed"]) == (2500, 3, 2500)
-    assert sorted(asked(sandbox)) == [500, 1000, 1000]
-    fates = Counter(text["status"].lower() for text in sandbox.outbox())
+    assert sorted(night.asked) == [500, 1000, 1000]
+    fates = Counter(text["status"].lower() for text in night.sandbox.outbox())
     assert Counter(states(database).values()) == fates
     assert result["states"] == {state: fates[state] for state in ("delivered", "failed")}
 
 
-def test_a_retry_goes_on_at_the_page_that_failed(
-    database: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    task = at(database, night, max_concurrent_requests=1)
-    send(night, many(2500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, times=99, retry_after=3600)
+def test_a_retry_goes_on_at_the_page_that_failed(database: Database, night: Night) -> None:
+    task = night.at(database, max_concurrent_requests=1)
+    night.send(many(2500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, times=99, retry_after=3600)
     error = task.run(refresh()).error
     assert isinstance(error, GatewayUnavailable)
     assert not isinstance(error, AirflowFailException)
     assert Counter(states(database).values())["accepted"] == 1500
     assert CHECKPOINT_KEY in task.task_state
-    sandbox.clear_faults()
-    before = len(sandbox.requests())
+    night.sandbox.clear_faults()
+    before = len(night.sandbox.requests())
     assert task.run(refresh()).error is None
-    assert asked(sandbox)[-2:] == [1000, 500]
-    assert len(sandbox.requests()) - before == 2
+    assert night.asked[-2:] == [1000, 500]
+    assert len(night.sandbox.requests()) - before == 2
     assert (task.result["checked"], task.result["changed"], task.result["requests"]) == (2500, 2500, 3)
     assert task.result["still_open"] == 0
     assert task.task_state == {}
 
 
 def test_with_several_requests_on_their_way_nothing_is_lost_when_one_fails(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
+    sqlite: Database, night: Night
 ) -> None:
-    task = at(sqlite, night)
-    send(night, many(6500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=2, retry_after=3600)
+    task = night.at(sqlite)
+    night.send(many(6500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=2, retry_after=3600)
     assert isinstance(task.run(refresh()).error, GatewayUnavailable)
     assert task.run(refresh()).error is None
     assert (task.result["checked"], task.result["changed"]) == (6500, 6500)
     assert not {"accepted", "queued", "sent"} & set(states(sqlite).values())
 
 
-def test_a_task_that_is_cleared_starts_again(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, [STAYS_SENT, *many(1500)])
-    sandbox.advance(DAY)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+def test_a_task_that_is_cleared_starts_again(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send([STAYS_SENT, *many(1500)])
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
     task.run(refresh())
     task.clear()
     assert task.run(refresh()).error is None
-    assert asked(sandbox)[-1:] == [502]
+    assert night.asked[-1:] == [502]
     assert task.result["checked"] == 502
 
 
-def test_a_place_in_another_ledger_does_not_count(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, many(1500))
-    send(night, [DELIVERED], sms_conn_id="winsms_other")
-    sandbox.advance(DAY)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+def test_a_place_in_another_ledger_does_not_count(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send(many(1500))
+    night.send([DELIVERED], sms_conn_id="winsms_other")
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
     task.run(refresh(sms_conn_id="winsms_default"))
     assert task.run(refresh(sms_conn_id="winsms_other")).error is None
     assert task.result["checked"] == 1
 
 
 def test_without_a_task_state_store_a_retry_starts_again_with_what_is_open(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
+    sqlite: Database, night: Night
 ) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, many(1500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send(many(1500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
 
     def run() -> Any:
         return task.run(refresh(pre_execute=lambda context: context.pop("task_state_store"))).error
 
     assert isinstance(run(), GatewayUnavailable)
     assert run() is None
-    assert asked(sandbox)[-1:] == [500]
+    assert night.asked[-1:] == [500]
     assert (task.result["checked"], task.task_state) == (500, {})
 
 
-def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, many(2500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("latency", operation=STATUS, seconds=1)
+def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send(many(2500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("latency", operation=STATUS, seconds=1)
 
     def kill() -> None:
-        while not asked(sandbox):
+        while not night.asked:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -408,20 +407,18 @@ def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(
     assert isinstance(error, SendStopped)
     assert not isinstance(error, AirflowFailException)
     assert Counter(states(sqlite).values())["accepted"] == 1500
-    assert asked(sandbox) == [1000]
+    assert night.asked == [1000]
     assert task.run(refresh()).error is None
-    assert asked(sandbox) == [1000, 1000, 500]
+    assert night.asked == [1000, 1000, 500]
 
 
 @pytest.mark.crash
-def test_a_process_that_is_killed_loses_nothing(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
+def test_a_process_that_is_killed_loses_nothing(sqlite: Database, night: Night) -> None:
     """Nor does its task state store survive here: a retry asks for what is not written yet."""
-    at(sqlite, night, max_concurrent_requests=1)
-    send(night, many(3500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("latency", operation=STATUS, skip=2, seconds=60)
+    night.at(sqlite, max_concurrent_requests=1)
+    night.send(many(3500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("latency", operation=STATUS, skip=2, seconds=60)
     script = (
         "import json, sys\n"
         "from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator\n"
@@ -429,41 +426,39 @@ def test_a_process_that_is_killed_loses_nothing(
         "task = SmsRefreshStatusOperator(task_id='refresh', ledger_conn_id='warehouse')\n"
         "TaskRunner(json.loads(sys.argv[1])).run(task)\n"
     )
-    command = [sys.executable, "-c", script, json.dumps(night.connections)]
+    command = [sys.executable, "-c", script, json.dumps(night.runner.connections)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL) as process:
-        while len(asked(sandbox)) < 3 or Counter(states(sqlite).values())["accepted"] > 1500:
+        while len(night.asked) < 3 or Counter(states(sqlite).values())["accepted"] > 1500:
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
     assert Counter(states(sqlite).values())["accepted"] == 1500
-    assert (refreshed(night)["checked"], asked(sandbox)) == (1500, [1000, 1000, 1000, 1000, 500])
+    assert (night.refreshed()["checked"], night.asked) == (1500, [1000, 1000, 1000, 1000, 500])
     assert set(states(sqlite).values()) == {"delivered", "failed"}
 
 
 @pytest.mark.alone
-def test_an_execution_timeout_ends_it_at_once_and_a_retry_goes_on(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, many(1500))
-    sandbox.advance(DAY)
-    sandbox.add_fault("latency", operation=STATUS, skip=1, seconds=60)
+def test_an_execution_timeout_ends_it_at_once_and_a_retry_goes_on(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send(many(1500))
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault("latency", operation=STATUS, skip=1, seconds=60)
     began = time.monotonic()
     error = task.run(refresh(execution_timeout=timedelta(seconds=1))).error
     assert isinstance(error, AirflowTaskTimeout)
     assert time.monotonic() - began < 10
     assert Counter(states(sqlite).values())["accepted"] == 500
     assert task.run(refresh()).error is None
-    assert asked(sandbox) == [1000, 500, 500]
+    assert night.asked == [1000, 500, 500]
 
 
 @pytest.mark.alone
-def test_requests_overlap(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    at(sqlite, night)
-    send(night, many(4000))
-    sandbox.add_fault("latency", operation=STATUS, seconds=1, times=4)
+def test_requests_overlap(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    night.send(many(4000))
+    night.sandbox.add_fault("latency", operation=STATUS, seconds=1, times=4)
     began = time.monotonic()
-    assert refreshed(night)["requests"] == 4
+    assert night.refreshed()["requests"] == 4
     assert 1 <= time.monotonic() - began < 3
 
 
@@ -471,31 +466,27 @@ def test_requests_overlap(sqlite: Database, sandbox: Sandbox, night: TaskRunner)
     ("fault", "open_texts"),
     [("missing-row", 1), ("duplicated-row", 0), ("reordered-rows", 0), ("truncated-json", 0)],
 )
-def test_an_odd_answer_does_no_harm(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner, fault: str, open_texts: int
-) -> None:
-    at(sqlite, night)
-    send(night, [DELIVERED, *many(2)])
-    sandbox.advance(DAY)
-    sandbox.add_fault(fault, operation=STATUS)
-    result = refreshed(night)
+def test_an_odd_answer_does_no_harm(sqlite: Database, night: Night, fault: str, open_texts: int) -> None:
+    night.at(sqlite)
+    night.send([DELIVERED, *many(2)])
+    night.sandbox.advance(DAY)
+    night.sandbox.add_fault(fault, operation=STATUS)
+    result = night.refreshed()
     assert (result["checked"], result["still_open"]) == (3, open_texts)
-    assert refreshed(night)["checked"] == open_texts
+    assert night.refreshed()["checked"] == open_texts
     assert set(states(sqlite).values()) <= {"delivered", "failed"}
 
 
-def test_an_id_that_the_gateway_cannot_have_holds_up_no_other(
-    database: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(database, night)
-    ids = send(night, many(1500))
-    sandbox.advance(DAY)
+def test_an_id_that_the_gateway_cannot_have_holds_up_no_other(database: Database, night: Night) -> None:
+    night.at(database)
+    ids = night.send(many(1500))
+    night.sandbox.advance(DAY)
     for place, bad in ((3, -3), (700, -700)):
         write(database, f"message_id = {bad}", ids[place])
-    result = refreshed(night)
+    result = night.refreshed()
     assert (result["checked"], result["refused"], result["still_open"]) == (1500, 2, 2)
     assert result["changed"] == 1498
-    assert sum(asked(sandbox)) == 1498
+    assert sum(night.asked) == 1498
     assert {states(database)[bad] for bad in (-3, -700)} == {"accepted"}
 
 
@@ -509,19 +500,11 @@ def refusal() -> Any:
     return answer(422, {"errorMessage": text})
 
 
-def behind(stub: Stub, runner: TaskRunner) -> TaskRunner:
-    """Return a task instance whose gateway gives the answers of a test."""
-    gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "key"}
-    found = runner.another()
-    found.connections = {**runner.connections, "winsms_default": gateway}
-    return found
-
-
-def test_an_id_that_the_gateway_refuses_holds_up_no_other(sqlite: Database, night: TaskRunner) -> None:
-    at(sqlite, night)
-    bad, *good = send(night, many(3))
+def test_an_id_that_the_gateway_refuses_holds_up_no_other(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    bad, *good = night.send(many(3))
     with Stub(refusal(), refusal(), reports(*good)) as stub:
-        task = behind(stub, night)
+        task = night.behind(stub)
         assert task.run(refresh()).error is None
         assert [request.document for request in stub.requests] == [[bad, *good], [bad], good]
     assert task.result == {
@@ -539,14 +522,14 @@ def test_an_id_that_the_gateway_refuses_holds_up_no_other(sqlite: Database, nigh
 @pytest.mark.parametrize("bad", [{"statusDelivered": "n/a"}, {"apiMessageId": None}, "row"], ids=repr)
 @pytest.mark.parametrize("others", [0, 2])
 def test_an_unreadable_status_is_named_once_and_holds_up_no_other(
-    sqlite: Database, night: TaskRunner, capsys: pytest.CaptureFixture[str], bad: Any, others: int
+    sqlite: Database, night: Night, capsys: pytest.CaptureFixture[str], bad: Any, others: int
 ) -> None:
-    at(sqlite, night)
-    ours, *good = send(night, many(1 + others))
+    night.at(sqlite)
+    ours, *good = night.send(many(1 + others))
     row = {"apiMessageId": ours, "statusDelivered": True, **bad} if isinstance(bad, dict) else bad
     rows = [row, *({"apiMessageId": each, "statusDelivered": True} for each in good)]
     with Stub(answer(200, {"messageStatuses": rows})) as stub:
-        task = behind(stub, night)
+        task = night.behind(stub)
         assert task.run(refresh()).error is None
         assert len(stub.requests) == 1
     assert (task.result["unreadable"], task.result["still_open"], task.result["changed"]) == (1, 1, others)
@@ -555,49 +538,47 @@ def test_an_unreadable_status_is_named_once_and_holds_up_no_other(
     assert f"1 text cannot be read: {ours}." in named
 
 
-def test_a_gateway_whose_answers_cannot_be_read_at_all_fails_the_task(
-    sqlite: Database, night: TaskRunner
-) -> None:
-    at(sqlite, night)
-    ids = send(night, many(11))
+def test_a_gateway_whose_answers_cannot_be_read_at_all_fails_the_task(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    ids = night.send(many(11))
     with Stub(answer(200, {"messageStatuses": [{"id": each, "state": "ok"} for each in ids]})) as stub:
-        assert isinstance(behind(stub, night).run(refresh()).error, GatewayUnavailable)
+        assert isinstance(night.behind(stub).run(refresh()).error, GatewayUnavailable)
     assert set(states(sqlite).values()) == {"accepted"}
 
 
 def test_a_gateway_that_refuses_all_fails_the_task_for_good_after_few_requests(
-    sqlite: Database, night: TaskRunner
+    sqlite: Database, night: Night
 ) -> None:
-    at(sqlite, night)
-    send(night, many(1000))
+    night.at(sqlite)
+    night.send(many(1000))
     with Stub(refusal()) as stub:
-        error = behind(stub, night).run(refresh()).error
+        error = night.behind(stub).run(refresh()).error
         assert len(stub.requests) == 1 + 2 * 64
     assert isinstance(error, InvalidMessage)
     assert isinstance(error, AirflowFailException)
     assert set(states(sqlite).values()) == {"accepted"}
 
 
-def test_reports_that_nobody_asked_for_are_not_written(sqlite: Database, night: TaskRunner) -> None:
-    at(sqlite, night)
-    (ours,) = send(night, many(1))
-    (theirs,) = send(night, many(1), sms_conn_id="winsms_other")
+def test_reports_that_nobody_asked_for_are_not_written(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    (ours,) = night.send(many(1))
+    (theirs,) = night.send(many(1), sms_conn_id="winsms_other")
     with Stub(reports(ours, theirs)) as stub:
-        task = behind(stub, night)
+        task = night.behind(stub)
         task.run(refresh())
     assert task.result["states"] == {"delivered": 1}
     assert states(sqlite) == {ours: "delivered", theirs: "accepted"}
 
 
-def test_a_wrong_key_fails_the_task_at_once(sqlite: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    task = at(sqlite, night)
-    send(night, DELIVERED)
-    wrong = {**night.connections["winsms_default"], "password": "another"}
-    task.connections = {**night.connections, "winsms_default": wrong}
+def test_a_wrong_key_fails_the_task_at_once(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite)
+    night.send(DELIVERED)
+    wrong = {**night.runner.connections["winsms_default"], "password": "another"}
+    task.connections = {**night.runner.connections, "winsms_default": wrong}
     error = task.run(refresh()).error
     assert isinstance(error, ConfigurationError)
     assert isinstance(error, AirflowFailException)
-    assert len(asked(sandbox)) == 1
+    assert len(night.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -613,26 +594,26 @@ def test_a_wrong_key_fails_the_task_at_once(sqlite: Database, sandbox: Sandbox, 
     ],
 )
 def test_what_is_wrong_is_refused_before_any_request(
-    given: Any, kind: type[Exception], says: str, sqlite: Database, sandbox: Sandbox, night: TaskRunner
+    given: Any, kind: type[Exception], says: str, sqlite: Database, night: Night
 ) -> None:
-    task = at(sqlite, night)
+    task = night.at(sqlite)
     error = task.refusal(
         lambda: SmsRefreshStatusOperator(task_id="refresh", **{"ledger_conn_id": CONN_ID, **given})
     )
     assert isinstance(error, kind)
     assert isinstance(error, AirflowFailException)
     assert says in str(error)
-    assert sandbox.requests() == []
+    assert night.sandbox.requests() == []
 
 
-def test_an_empty_ledger_is_up_to_date(database: Database, sandbox: Sandbox, night: TaskRunner) -> None:
-    at(database, night)
-    assert refreshed(night) == NOTHING
-    assert sandbox.requests() == []
+def test_an_empty_ledger_is_up_to_date(database: Database, night: Night) -> None:
+    night.at(database)
+    assert night.refreshed() == NOTHING
+    assert night.sandbox.requests() == []
 
 
-def test_connections_may_be_templates(sqlite: Database, night: TaskRunner) -> None:
-    task = at(sqlite, night)
+def test_connections_may_be_templates(sqlite: Database, night: Night) -> None:
+    task = night.at(sqlite)
     operator = SmsRefreshStatusOperator(
         task_id="refresh", ledger_conn_id="ware{{ 'house' }}", sms_conn_id="winsms_{{ 'default' }}"
     )
@@ -642,39 +623,36 @@ def test_connections_may_be_templates(sqlite: Database, night: TaskRunner) -> No
 
 def test_no_number_and_no_text_comes_out(
     sqlite: Database,
-    sandbox: Sandbox,
-    night: TaskRunner,
+    night: Night,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    task = at(sqlite, night, max_concurrent_requests=1)
-    send(night, ["27825559871", FAILED, STAYS_SENT, *many(1200)])
-    sandbox.advance(DAY)
+    task = night.at(sqlite, max_concurrent_requests=1)
+    night.send(["27825559871", FAILED, STAYS_SENT, *many(1200)])
+    night.sandbox.advance(DAY)
     capfd.readouterr()
     caplog.clear()
     caplog.set_level(logging.DEBUG)
-    sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
     first = task.run(refresh()).error
     assert task.run(refresh()).error is None
     printed = capfd.readouterr()
     written = [printed.out, printed.err, caplog.text, *task.requests, str(task.xcoms), str(first)]
     found = "\n".join(written)
     assert "Asked about 1203 texts in 2 requests: 1203 changed" in found
-    secrets = ("27825559871", FAILED, STAYS_SENT, "2782000", "Xylophone", sandbox.api_key)
+    secrets = ("27825559871", FAILED, STAYS_SENT, "2782000", "Xylophone", night.sandbox.api_key)
     assert [secret for secret in secrets if secret in found] == []
 
 
 @pytest.mark.database
-def test_memory_does_not_grow_with_the_number_of_open_texts(
-    sqlite: Database, sandbox: Sandbox, night: TaskRunner
-) -> None:
-    at(sqlite, night)
-    send(night, many(30_000))
+def test_memory_does_not_grow_with_the_number_of_open_texts(sqlite: Database, night: Night) -> None:
+    night.at(sqlite)
+    night.send(many(30_000))
 
     def peak() -> int:
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        refreshed(night)
+        night.refreshed()
         return tracemalloc.get_traced_memory()[1] - before
 
     tracemalloc.start()
@@ -685,6 +663,6 @@ def test_memory_does_not_grow_with_the_number_of_open_texts(
         much = peak()
     finally:
         tracemalloc.stop()
-    assert len(asked(sandbox)) == 40
+    assert len(night.asked) == 40
     # Three times the texts; what varies is how many answers wait at a time.
     assert much < 2 * few
