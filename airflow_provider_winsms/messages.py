@@ -72,7 +72,7 @@ def credits_text(amount: Decimal) -> str:
 
 
 class RejectReason(StrEnum):
-    """Why a gateway declined a recipient while it accepted the request."""
+    """Why the text of a recipient is not accepted."""
 
     NO_CREDITS = "no_credits"
     """The account could not pay for this recipient."""
@@ -395,7 +395,7 @@ class Columns(Sequence[T]):
         return name in self._columns
 
     def take(self, indexes: Sequence[int]) -> Columns[T]:
-        """Return the rows at some indexes."""
+        """Return the rows at these indexes, in their order, as new columns."""
         picked = {name: [values[index] for index in indexes] for name, values in self._columns.items()}
         return Columns(self._make, picked)
 

@@ -10,7 +10,7 @@ import codecs
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.gateways.numbers import decode, scan
+from airflow_provider_winsms.gateways.json_numbers import decode, scan
 from airflow_provider_winsms.gateways.pauses import with_pauses
 
 if TYPE_CHECKING:

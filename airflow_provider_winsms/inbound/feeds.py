@@ -465,7 +465,7 @@ class WatchedList:
 
     :param noun: the singular word for one row.
     :param poll_interval: seconds between two polls, by default.
-    :param watermark_of: says which rows a cursor need not tell apart.
+    :param watermark_of: returns the sequence up to which all rows count as seen.
     :param reader: makes a reader of the list.
     """
 

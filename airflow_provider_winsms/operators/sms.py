@@ -471,7 +471,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             raise
 
     def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
-        """Tell whether a changed list may be sent under the batch. One of another task never is."""
+        """Tell whether a changed list may be sent under the batch; never under a batch of another task."""
         return self._may_change(context) and resumed.sender.is_same_task(_sender(self, context))
 
     def _may_change(self, context: Context) -> bool:
@@ -942,7 +942,7 @@ class _Scope(NamedTuple):
     """Where a send runs: as the task, or inside another task or its callback.
 
     :param name: the end of the send's key. Empty if the send is the task.
-    :param is_of_one_try: whether no other try of the task makes this send.
+    :param is_of_one_try: whether each try makes a send of its own.
     """
 
     name: str = ""

@@ -64,7 +64,7 @@ class Database:
         self.commit()
 
     def _set_up(self) -> None:
-        """Set the connection up, independently of the defaults of its user, database and server."""
+        """Set encoding, time zone and modes, so that defaults of user, database and server do not matter."""
         step = "open the connection"
         for method, arguments in self.dialect.unicode:
             if (call := getattr(self._connection, method, None)) is not None:

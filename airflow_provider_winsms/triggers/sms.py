@@ -261,7 +261,7 @@ def _read_xcom(reference: Mapping[str, Any]) -> Sequence[MessageId]:
 async def _open_transport(
     sms_conn_id: str, sleep: Callable[[float], Awaitable[None]], pauses: Sequence[float]
 ) -> AsyncTransport:
-    """Look a connection up, several times: Airflow may report it missing for a moment."""
+    """Open a transport. Look its connection up several times: Airflow may miss it for a moment."""
     for pause in pauses:
         with suppress(SmsError):
             return await _transport(sms_conn_id)

@@ -39,7 +39,7 @@ def check_batch_id(name: str, batch: object) -> None:
 
 
 def check_ids_or_batch(message_ids: object, batch: object, ledger_conn_id: str | None) -> None:
-    """Check that either ids or a batch are given, and a ledger with the batch.
+    """Require exactly one of ids and batch; a batch also needs a ledger.
 
     :raises InvalidMessage: if there is neither or both, or no ledger to look the batch up in.
     """

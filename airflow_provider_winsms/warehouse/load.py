@@ -112,12 +112,12 @@ class ListLoad:
             )
 
     def _read_all(self) -> bool:
-        """Read the whole list. Return whether no row is missing."""
+        """Read the whole list. Return whether all rows were read."""
         self._add_chunks(self._pages.to_end(0))
         return self._ids.count() + self._pages.unreadable >= self._pages.total
 
     def _read_new_rows(self) -> bool:
-        """Read the end of the list with the new rows. Return whether no row is missing."""
+        """Read the end of the list with the new rows. Return whether all of them were read."""
         first, pages = self._pages.first(), self._pages
         if not first.rows:
             return pages.total == pages.unreadable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.gateways.numbers import ID_END, PRICE_END
+from airflow_provider_winsms.gateways.json_numbers import ID_END, PRICE_END
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor

@@ -19,7 +19,7 @@ from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
-from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, whole_number
+from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, whole_number
 from airflow_provider_winsms.gateways.winsms.parsing import (
     DELIVERY_STATES,
     ERROR_KEYS,

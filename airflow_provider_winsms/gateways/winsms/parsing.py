@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pendulum
 from pendulum import DateTime
 
-from airflow_provider_winsms.gateways.numbers import BALANCE_END, ID_END, amount, price, whole_number
+from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, price, whole_number
 from airflow_provider_winsms.gateways.pauses import with_pauses
 from airflow_provider_winsms.messages import (
     Answers,
