@@ -19,9 +19,22 @@ from airflow_provider_winsms.sandbox.plan import MagicNumber
 
 PERSONAL = {
     *("number", "numbers", "digits", "phone", "phones", "mobile", "msisdn", "to", "recipient", "recipients"),
-    *("text", "texts", "message", "messages", "body", "content", "contents", "value", "values", "reference"),
+    *(
+        "text",
+        "texts",
+        "message",
+        "messages",
+        "body",
+        "content",
+        "digest",
+        "digests",
+        "value",
+        "values",
+        "reference",
+    ),
     *("raw", "rows", "row", "headers", "query", "client_id", "name", "display_name", "answer", "keys"),
-    *("api_key", "hash_secret", "secret", "password", "token", "key", "pieces", "first", "path"),
+    *("api_key", "hash_secret", "secret", "password", "token", "key"),
+    *("chunks", "first", "shown_duplicates", "reply", "path"),
 }
 """Names of fields that may hold a number, a text or a key."""
 
@@ -45,13 +58,14 @@ PLAIN = {
     *("SendOutcome.recipients", "_RequestBuilder.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
-    *("View.texts", "LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
+    *("LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
     # Names that Airflow gave, and values of the task state store, which hold digests and ids.
     *("Batch.key", "_StoredRow.key", "_StoredRow.value"),
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
-    *("Call.query", "Duplicates.first", "MagicNumber.number"),
+    *("Call.query", "Duplicates.first", "Plan.shown_duplicates", "MagicNumber.number", "MagicNumber.reply"),
     # Objects that hide what is personal in them.
-    *("Envelope.row", "Page.rows", "Subscription.texts", "PageRange.chunks"),
+    *("Envelope.row", "Page.rows", "PageRange.chunks", "Batch.digest"),
+    *("ListedRecipient.digest", "ResentRecipient.digest", "_Claim.digests"),
 }
 """Fields of such a name that hold nothing of the kind, and may be shown."""
 
@@ -97,6 +111,12 @@ def test_a_repr_shows_no_field_that_may_hold_a_number_a_text_or_a_key(place: str
         f"{kind.__name__}.{name}" for name in fields_of(kind) if name in PERSONAL and f"<{name}>" in shown
     ]
     assert set(leaks) <= PLAIN
+
+
+def test_each_plain_field_is_one_of_a_record_and_has_a_personal_name() -> None:
+    fields = {f"{kind.__name__}.{name}" for kind in records().values() for name in fields_of(kind)}
+    assert fields >= PLAIN
+    assert {name.partition(".")[2] for name in PLAIN} <= PERSONAL
 
 
 def test_the_search_finds_the_records_and_what_they_show() -> None:

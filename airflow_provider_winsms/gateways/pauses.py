@@ -20,7 +20,7 @@ T = TypeVar("T")
 _PAUSE = 50e-6
 _ROWS_PER_PAUSE = 64
 
-_is_pausing: ContextVar[bool] = ContextVar("makes_pauses", default=False)
+_is_pausing: ContextVar[bool] = ContextVar("is_pausing", default=False)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ between that and the run's creation, a second or so later, waits for the next ev
 events is held back until the others are queued and handled, and takes them along.
 """
 
-LONGEST_HOLD = 120.0
+LONGEST_EVENT_HOLD = 120.0
 """Seconds: the longest that an event is held back. Airflow waits five minutes for one to be stored."""
 
 
@@ -38,7 +38,7 @@ class EventSpacer:
         """
         now = self._clock()
         before = max((self._last.get(asset, -math.inf) for asset in assets), default=-math.inf)
-        due = min(max(now, before + EVENT_SPACING), now + LONGEST_HOLD) if is_last else now
+        due = min(max(now, before + EVENT_SPACING), now + LONGEST_EVENT_HOLD) if is_last else now
         for asset in assets:
             self._last[asset] = max(due, before)
         return due - now

@@ -16,7 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import SmsError
-from airflow_provider_winsms.gateways import backoff
+from airflow_provider_winsms.gateways.backoff import back_off
 from airflow_provider_winsms.inbound.feeds import ReadScope, sequence_of
 from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT, Envelope, Subscriber, Subscribers
 from airflow_provider_winsms.messages import pluralize
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.inbound.feeds import FeedConnection, FeedRow, WatchedList
 
-LONGEST_BACK_OFF = 600.0
+LONGEST_POLL_PAUSE = 600.0
 """Seconds: the longest pause after failed polls, unless the gateway asks for a longer one."""
 
 JOIN_WINDOW = 2.0
@@ -118,7 +118,7 @@ class Watcher:
             self._polls_behind = 0
             return self._poll_interval
         self._polls_behind += 1
-        seconds = back_off(self._poll_interval, self._polls_behind)
+        seconds = poll_pause(self._poll_interval, self._polls_behind)
         self._log.warning(
             "The list has more new rows than one poll reads. Continuing in %.0f seconds; no %s is skipped.",
             seconds,
@@ -228,7 +228,7 @@ class Watcher:
         self._in_flight += 1
 
     async def _back_off(self, failures: int, error: Exception) -> None:
-        seconds = back_off(self._poll_interval, failures, error)
+        seconds = poll_pause(self._poll_interval, failures, error)
         log = self._log.error if getattr(error, "is_permanent", True) else self._log.warning
         log("%s Asking again in %.0f seconds.", described(error), seconds)
         await self._pause(seconds)
@@ -240,10 +240,10 @@ def _enqueue(subscribers: Iterable[Subscriber], row: FeedRow) -> bool:
     return bool(wanting)
 
 
-def back_off(poll_interval: float, failures: int, error: Exception | None = None) -> float:
+def poll_pause(poll_interval: float, failures: int, error: Exception | None = None) -> float:
     """Return the seconds to pause after failed polls in a row, the last of them with an error."""
     retry_after = getattr(error, "retry_after", None)
-    return backoff.back_off(poll_interval, failures, retry_after, LONGEST_BACK_OFF)
+    return back_off(poll_interval, failures, retry_after, LONGEST_POLL_PAUSE)
 
 
 def described(error: Exception) -> str:

@@ -43,7 +43,7 @@ class ExpectedText(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no number."""
-        return f"Target(send_at={self.send_at!r})"
+        return f"ExpectedText(send_at={self.send_at!r})"
 
 
 @dataclass(slots=True)

@@ -257,13 +257,13 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
         Airflow restarts a watcher that raises or returns, every second.
         """
-        from airflow_provider_winsms.inbound.watcher import back_off
+        from airflow_provider_winsms.inbound.watcher import poll_pause
 
         times = 0
         while (problem := self._problem()) is not None:
             times += 1
             self.log.error("Invalid arguments for SmsIncomingTrigger: %s Fix the DAG file.", problem)
-            await self.pause(back_off(_PROBLEM_LOG_INTERVAL, times))
+            await self.pause(poll_pause(_PROBLEM_LOG_INTERVAL, times))
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[FeedConnection]:

@@ -27,9 +27,9 @@ from airflow_provider_winsms.inbound.feeds import (
     minute_watermark,
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
-from airflow_provider_winsms.inbound.spacing import EVENT_SPACING, LONGEST_HOLD, EventSpacer
+from airflow_provider_winsms.inbound.spacing import EVENT_SPACING, LONGEST_EVENT_HOLD, EventSpacer
 from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber
-from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF, back_off, described
+from airflow_provider_winsms.inbound.watcher import LONGEST_POLL_PAUSE, described, poll_pause
 from airflow_provider_winsms.messages import IncomingMessage, Page
 
 if TYPE_CHECKING:
@@ -159,14 +159,14 @@ async def each_of(envelopes: Iterable[Envelope]) -> AsyncIterator[Envelope]:
 class TestBackingOff:
     @pytest.mark.parametrize("failures", [1, 2, 5, 1000])
     def test_is_longer_after_more_failures_up_to_a_bound(self, failures: int) -> None:
-        seconds = [back_off(30.0, failures) for _ in range(100)]
-        assert all(30 <= each <= min(LONGEST_BACK_OFF, 30 * 2.0 ** min(failures, 16)) for each in seconds)
+        seconds = [poll_pause(30.0, failures) for _ in range(100)]
+        assert all(30 <= each <= min(LONGEST_POLL_PAUSE, 30 * 2.0 ** min(failures, 16)) for each in seconds)
 
     def test_is_as_long_as_the_gateway_asks(self) -> None:
-        assert back_off(30.0, 1, GatewayUnavailable("later", retry_after=7200)) == 7200
+        assert poll_pause(30.0, 1, GatewayUnavailable("later", retry_after=7200)) == 7200
 
     def test_is_never_shorter_than_the_poll_interval(self) -> None:
-        assert back_off(3600.0, 5) >= 3600
+        assert poll_pause(3600.0, 5) >= 3600
 
     def test_an_unforeseen_error_is_logged_by_type_and_place_as_its_text_may_quote_a_row(self) -> None:
         try:
@@ -233,4 +233,4 @@ def test_no_event_is_held_back_until_airflow_gives_it_up() -> None:
     spacer = EventSpacer(lambda: 1000.0)
     holds = [spacer.reserve(["replies"], is_last=True) for _ in range(40)]
     assert holds[:3] == [0, EVENT_SPACING, 2 * EVENT_SPACING]
-    assert max(holds) == LONGEST_HOLD
+    assert max(holds) == LONGEST_EVENT_HOLD

@@ -273,7 +273,7 @@ import sys, time
 from tests.support.databases import CONN_ID
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_winsms.exceptions import ClaimLost
-from airflow_provider_winsms.ledger.base import Place
+from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from tests.ledger.batches import HASHES, KEY, batch, messages, record
 with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOptions()) as ledger:
@@ -282,7 +282,7 @@ with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOpti
     sys.stdin.readline()
     for number in range(1, 11):
         try:
-            ledger.intend(Place(1, number), record(20, owner=sys.argv[1]), messages(20))
+            ledger.claim(RequestKey(1, number), record(20, owner=sys.argv[1]), messages(20))
             print("won", number, flush=True)
         except ClaimLost:
             print("lost", number, flush=True)

@@ -453,7 +453,7 @@ def test_a_wrong_template_fails_at_once_and_says_what_a_manual_run_lacks(runner:
     runner.retries = 3
     error = runner.run(send(text="{{ data_interval_start_of_nothing }}")).error
     assert isinstance(error, AirflowFailException)
-    assert "use dag_run.run_after" in str(error)
+    assert "Use dag_run.run_after" in str(error)
 
 
 def test_declined_recipients_are_logged_masked(

@@ -23,7 +23,7 @@ from airflow_provider_winsms.inbound.feeds import KEYS_KEPT, POLLS_PER_DEEP_READ
 from airflow_provider_winsms.inbound.filters import EXPOSABLE, selection
 from airflow_provider_winsms.inbound.spacing import EVENT_SPACING
 from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT
-from airflow_provider_winsms.inbound.watcher import LONGEST_BACK_OFF
+from airflow_provider_winsms.inbound.watcher import LONGEST_POLL_PAUSE
 from airflow_provider_winsms.messages import IncomingMessage
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.conftest import API_KEY
@@ -838,7 +838,7 @@ class TestErrors:
         for _ in range(12):
             await triggerer.poll()
         assert asked(gateway) - before == 12
-        assert all(10 <= seconds <= LONGEST_BACK_OFF for seconds in triggerer.time.pauses)
+        assert all(10 <= seconds <= LONGEST_POLL_PAUSE for seconds in triggerer.time.pauses)
         assert caplog.text.count("Check the API key") == 12
         assert "a-wrong-key" not in caplog.text
         connect(monkeypatch, gateway.base_url, gateway.api_key)
@@ -997,7 +997,7 @@ class TestBadArguments:
         assert triggerer.failed == {}
         assert asked(gateway) == 0
         assert (caplog.text + "".join(capfd.readouterr())).count(said) >= 2
-        assert all(60 <= seconds <= LONGEST_BACK_OFF for seconds in triggerer.time.pauses)
+        assert all(60 <= seconds <= LONGEST_POLL_PAUSE for seconds in triggerer.time.pauses)
 
 
 class TestAlone:
