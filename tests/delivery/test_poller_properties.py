@@ -171,7 +171,9 @@ class ObservedPoll(SharedPoll):
         if now() < self._not_before:
             return set()
         due = {each for one in present if one.is_due(now()) for each in one.tracker.open_ids()}
-        return due.union(self._unanswered)
+        # Nobody is asked for an id without an answer whose state is known by now.
+        still_open = {each for one in present for each in one.tracker.open_ids()}
+        return due | (still_open & set(self._unanswered))
 
 
 class Life:
