@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -419,6 +420,8 @@ def _environment(home: Path, port: int, worker_logs: int, trigger_logs: int) -> 
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # The default asks the resolver, which may not answer where there is no network.
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+        # In an empty home each component would make a key of its own, and not read the rows of the others.
+        "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(os.urandom(32)).decode(),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
