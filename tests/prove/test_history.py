@@ -32,6 +32,9 @@ def test_no_promise_is_broken(guarantee: str, seed: int, recipients: int, order:
     assert "conserved            yes" in done.stdout
 
 
+GIVEN_UP = 2
+"""What the checker returns if a send does not end."""
+
 BREAK = {
     "clocks are not compared": ("exactly_once", "sms.check_agreement = lambda *_: None"),
     "a ledger that lacks claims is believed": (
@@ -71,7 +74,12 @@ def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, 
         "--changed",
         "0.8",
     ]
-    done = run("-c", program, *asked, "--per-task", "10", "--per-request", "5", home=tmp_path)
+    # A broken product may also refuse a send for ever. Then the checker gives up, and the next seed is tried.
+    for seed in ("0", "1", "2"):
+        small = ("--per-task", "10", "--per-request", "5", "--seed", seed)
+        done = run("-c", program, *asked, *small, home=tmp_path / seed)
+        if done.returncode != GIVEN_UP:
+            break
     assert done.returncode == 1, done.stdout + done.stderr[-5000:]
     assert "promises             BROKEN" in done.stdout
     assert "texts doubled        0" not in done.stdout
