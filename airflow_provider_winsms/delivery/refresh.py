@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.base import TaskStore
     from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
     from airflow_provider_winsms.runtime import Log
-    from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 
     _Page = Sequence[OpenMessage]
 
@@ -116,7 +116,7 @@ class RefreshCheckpoint:
     :param identity: JSON values. A checkpoint with another identity does not count.
     """
 
-    def __init__(self, store: AirflowTaskStore, identity: list[Any]) -> None:
+    def __init__(self, store: TaskStore, identity: list[Any]) -> None:
         self._store = store
         self._identity = identity
 

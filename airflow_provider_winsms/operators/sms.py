@@ -187,6 +187,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         "multiple_outputs": check_flag,
     }
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    hook_of = staticmethod(SmsHook.of)
+    """Finds the hook of the gateway; a seam for tests."""
     _rejects: RejectedRecipients
     """The recipients whom this try leaves out."""
 
@@ -273,11 +275,6 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         self._is_killed = True
         if self._submission is not None:
             self._submission.stop()
-
-    @staticmethod
-    def hook_of(sms_conn_id: str, /) -> SmsHook:
-        """Return the hook of the connection's gateway. Like ``clock``, a seam for tests."""
-        return SmsHook.of(sms_conn_id)
 
     def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
         from airflow_provider_winsms.sending.batch import open_batch

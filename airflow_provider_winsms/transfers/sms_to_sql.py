@@ -139,6 +139,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     }
     ui_color = "#d6e6f5"
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    hook_of = staticmethod(SmsHook.of)
+    """Finds the hook of the gateway; a seam for tests."""
     sizes: ClassVar[LoadSizes | None] = None
 
     def __init__(
@@ -201,11 +203,6 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self._loaded = dataset, hook, database, summary
         self._add_to_events(context, summary, load)
         return summary
-
-    @staticmethod
-    def hook_of(sms_conn_id: str, /) -> SmsHook:
-        """Return the hook of the gateway that the connection names; like ``clock`` a seam for tests."""
-        return SmsHook.of(sms_conn_id)
 
     def on_kill(self) -> None:
         """Send no further request. A load that has read all its rows may still commit."""

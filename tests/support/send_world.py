@@ -98,7 +98,7 @@ class SendWorld:
         off = self.clock_off
         return Clock(lambda: self.now().add(seconds=off), self.sleep)
 
-    def hook_of(self, conn_id: str) -> SmsHook:
+    def hook_of(self, sms_conn_id: str) -> SmsHook:
         world = self
 
         class CountedTransport(Transport):
@@ -112,7 +112,7 @@ class SendWorld:
             def get_conn(self) -> Transport:
                 return transport
 
-        hook = CountedHook(conn_id)
+        hook = CountedHook(sms_conn_id)
         transport = CountedTransport(hook.endpoint, sleep=lambda _: None)
         return hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tests.support.databases import CONN_ID
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from airflow_provider_winsms.sandbox import Sandbox
@@ -128,3 +129,14 @@ def arrive(gateway: Sandbox, count: int) -> list[int]:
 def was_read_again(result: dict[str, Any]) -> bool:
     """Whether more was read than all rows and a beginning and an overlap."""
     return bool(result["rows_read"] > result["total"] + 2)
+
+
+@contextmanager
+def login_role(postgres: Database, name: str) -> Iterator[None]:
+    """Let a user exist in PostgreSQL, who owns nothing in the end."""
+    postgres.execute(f"CREATE ROLE {name} LOGIN")
+    try:
+        yield
+    finally:
+        postgres.execute(f"DROP OWNED BY {name}")
+        postgres.execute(f"DROP ROLE {name}")

@@ -16,7 +16,7 @@ from tests.support import databases
 from tests.support.databases import CONN_ID
 from tests.support.lists import listing
 from tests.transfers.load_process import Order, loaders
-from tests.transfers.loads import opened
+from tests.transfers.loads import login_role, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,13 +191,8 @@ def test_where_the_name_of_the_index_is_taken_the_table_is_ready_without(
 
 @pytest.fixture
 def _owner(postgres: Database) -> Iterator[None]:
-    role = f"owner_{postgres.schema}"
-    postgres.execute(f"CREATE ROLE {role} LOGIN")
-    try:
+    with login_role(postgres, f"owner_{postgres.schema}"):
         yield
-    finally:
-        postgres.execute(f"DROP OWNED BY {role}")
-        postgres.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.usefixtures("_owner")

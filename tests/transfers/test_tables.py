@@ -22,7 +22,7 @@ from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS, LoadSizes
 from tests.support.databases import run_on_mysql
 from tests.support.lists import row, waiting
-from tests.transfers.loads import arrive, everything, opened, operator, run, stored
+from tests.transfers.loads import arrive, everything, login_role, opened, operator, run, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -495,13 +495,8 @@ def test_a_view_over_other_tables_is_never_taken_for_a_place_to_write_twice(
 
 @pytest.fixture
 def _rights(postgres: Database) -> Iterator[None]:
-    role = f"reader_{postgres.schema}"
-    postgres.execute(f"CREATE ROLE {role} LOGIN")
-    try:
+    with login_role(postgres, f"reader_{postgres.schema}"):
         yield
-    finally:
-        postgres.execute(f"DROP OWNED BY {role}")
-        postgres.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.usefixtures("_rights")
