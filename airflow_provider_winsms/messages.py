@@ -294,6 +294,20 @@ class ScheduledMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A text in a gateway's history of sent texts."""
+
+    message_id: MessageId
+    reference: str | None = field(repr=False)
+    """As it was submitted."""
+    number: str = field(repr=False)
+    state: DeliveryState
+    cost: Decimal | None
+    submitted_at: DateTime | None
+    send_at: DateTime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cancellation:
     """The gateway's answer for one scheduled text that was to be cancelled."""
 

@@ -58,6 +58,18 @@ class InvalidPhoneNumber(ValueError):  # noqa: N818 - it names what the value is
 
 
 @dataclass(frozen=True, slots=True)
+class NumberPlan:
+    """How national numbers are written.
+
+    :param country_code: without the plus.
+    :param trunk_prefix: written before a national number, and dropped after the country code.
+    """
+
+    country_code: str
+    trunk_prefix: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
 class NumberReader:
     """Reads phone numbers.
 

@@ -48,13 +48,14 @@ PLAIN = {
         "Column.name",
         "LedgerColumn.name",
     ),
-    *("Dataset.name", "WatchedList.name", "_Scope.name", "Operation.name", "Fault.name"),
+    *("Alphabet.name", "Dataset.name", "WatchedList.name", "_Scope.name", "Operation.name", "Fault.name"),
     # Names of columns, and paths of the API.
     *("LedgerTable.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
     # Digests, and a hash or an id.
     *("BatchDigest.texts", "BatchDigest.numbers", "FeedRow.key"),
     # Counts.
     *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
+    "Limits.messages",
     *("SendOutcome.recipients", "_RequestBuilder.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.

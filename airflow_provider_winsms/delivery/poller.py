@@ -404,7 +404,7 @@ class SharedPoll:
         transport = await self._connect()
         now = self._dependencies.now()
         due = deque([subscription async for subscription in self._active() if subscription.is_due(now)])
-        requests = self._requests(due, now, transport.endpoint.gateway.limits.message_ids)
+        requests = self._requests(due, now, transport.endpoint.gateway.limits.status_ids)
         failures: list[tuple[Exception, Sequence[MessageId]]] = []
         async with asyncio.TaskGroup() as group:
             for _ in range(transport.endpoint.max_concurrent_requests):

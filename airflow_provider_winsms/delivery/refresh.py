@@ -200,7 +200,7 @@ class StatusRefresh:
         messages = self._history.open_messages(
             self._hook.sms_conn_id, since=now - max_age, now=now, after=after
         )
-        while page := list(islice(messages, self._hook.gateway.limits.message_ids)):
+        while page := list(islice(messages, self._hook.gateway.limits.status_ids)):
             yield page
 
     def _answers(self, pages: Iterator[_Page]) -> Generator[tuple[_Page, _StatusAnswer], None, None]:

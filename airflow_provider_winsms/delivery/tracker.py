@@ -98,7 +98,7 @@ class DeliveryTracker:
 
         Stops in the middle of a poll if its answers have settled the wait.
         """
-        ids, size = list(self.open_ids()), gateway.limits.message_ids
+        ids, size = list(self.open_ids()), gateway.limits.status_ids
         for start in range(0, len(ids), size):
             if self.is_settled:
                 return

@@ -6,13 +6,16 @@ A gateway does no I/O. The transport executes the calls that its methods return.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
+from airflow_provider_winsms.phone import NumberPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import timedelta
 
     from pendulum import DateTime
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
         Receipt,
         Recipient,
         ScheduledMessage,
+        SentMessage,
         SubAccount,
     )
 
@@ -69,37 +73,127 @@ class Call(Generic[T]):
     rows: str | None = None
 
 
+class StatusSource(StrEnum):
+    """How the delivery state of a text becomes known."""
+
+    BY_ID = "by_id"
+    """The gateway answers requests with ids."""
+
+    CALLBACK = "callback"
+    """The gateway reports states to a listener, and answers no request for them."""
+
+    NONE = "none"
+    """The gateway reports no states."""
+
+
+class ListReading(StrEnum):
+    """How a list is read."""
+
+    OFFSET = "offset"
+    """By the offset of a row and a number of rows."""
+
+    NUMBERED = "numbered"
+    """By the number of a page."""
+
+    QUEUE = "queue"
+    """Block by block. A request for the next block removes the block before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """An alphabet of texts, with its units: septets of GSM 7-bit, or code units of UCS-2."""
+
+    name: str
+    single: int
+    """Units in a text of one segment."""
+    joined: int
+    """Units in each segment of a longer text."""
+    segments: int
+    """Segments of the longest text."""
+
+    @property
+    def units(self) -> int:
+        """Units of the longest text."""
+        return self.single if self.segments == 1 else self.joined * self.segments
+
+
+GSM7 = "GSM-7"
+UCS2 = "UCS-2"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a gateway can do, as its documents say. Tasks check it before their first request."""
+
+    batch: bool = False
+    """Different texts in one request."""
+    schedule: bool = False
+    """Texts that are sent at a given time."""
+    list_scheduled: bool = False
+    """A list of the scheduled texts that are not sent yet."""
+    cancel: bool = False
+    """Scheduled texts can be cancelled until they are sent."""
+    status: StatusSource = StatusSource.NONE
+    sent_history: bool = False
+    """A list of the texts that were sent, newest first."""
+    references: bool = False
+    """The gateway stores the sender's reference, and returns it."""
+    incoming: ListReading | None = None
+    """How the list of incoming texts is read; ``None`` if there is none."""
+    short_code: bool = False
+    """A list of texts that came to the account's short or long code."""
+    opt_outs: bool = False
+    """A list of the numbers that may not be texted."""
+    balance: bool = False
+    """The account's balance can be asked for."""
+    price: bool = False
+    """The price of a text can be asked for before it is sent."""
+    transfer_credits: bool = False
+    """Credits can be moved between accounts."""
+    sub_accounts: bool = False
+    """A list of the accounts that this one owns."""
+    shares_ids: bool = False
+    """All recipients of a request share one message id."""
+    alphabets: tuple[Alphabet, ...] = ()
+    """The alphabets of texts. The first one that can spell a text is used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much fits into one request."""
 
     recipients: int
     """Recipients of one send, in all its messages together."""
+    messages: int
+    """Messages of one send."""
     body_bytes: int
     """Bytes of one request's body."""
     envelope_bytes: int
     """Bytes of a request's body outside its messages."""
-    message_ids: int
-    """Ids in one status or cancel request."""
+    status_ids: int
+    """Ids in one status request."""
+    cancel_ids: int
+    """Ids in one cancel request."""
     page_rows: int
     """Rows of one page."""
-    segments: int
-    """Segments of one text."""
-    septets: int
-    """Septets of one text."""
+    status_retention: timedelta | None
+    """How long the gateway knows a text's state; ``None`` if no document says so."""
+    send_at_step: timedelta
+    """The step between two times that a text can be scheduled for."""
 
 
 class Gateway:
-    """A gateway: its limits, and a ``Call`` for each operation.
+    """A gateway: its capabilities, its limits, and a ``Call`` for each operation.
 
     :param time_zone: the zone of the times on its wire.
     :param country_code: replaces the leading 0 of a national number; without the plus.
     """
 
     name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
     limits: ClassVar[Limits]
-    lists_scheduled: ClassVar[bool] = False
-    """Whether the gateway can schedule texts, and list and cancel them until they are due."""
+    currency: ClassVar[str]
+    """The unit of all amounts: an ISO 4217 code, or ``credits``."""
     error_texts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the error texts that the gateway documents. They quote nothing of a request. Errors show
     no other text of the gateway."""
@@ -107,6 +201,24 @@ class Gateway:
     def __init__(self, *, time_zone: str, country_code: str) -> None:
         self.time_zone = time_zone
         self.country_code = country_code
+
+    @property
+    def number_plan(self) -> NumberPlan:
+        """How people write national numbers."""
+        return NumberPlan(self.country_code)
+
+    def require(self, capability: str, parameter: str = "") -> None:
+        """Check that the gateway has a capability, before a task's first request.
+
+        :param capability: a field of ``Capabilities``. ``status`` means states that can be asked for by id.
+        :param parameter: the parameter of the task that needs it, for the error.
+        :raises UnsupportedCapability: the gateway does not have it.
+        """
+        has = getattr(self.capabilities, capability)
+        if has in {False, None, StatusSource.CALLBACK, StatusSource.NONE}:
+            need = f"`{parameter}` needs it" if parameter else "the task needs it"
+            msg = f"The gateway {self.name} does not offer {capability}, and {need}. Nothing was requested."
+            raise UnsupportedCapability(msg)
 
     def headers(self, api_key: str) -> dict[str, str]:
         """Return the headers that authenticate a request."""
@@ -142,6 +254,10 @@ class Gateway:
         """Return the first instant from ``send_at`` on that the gateway can schedule a text for."""
         raise NotImplementedError
 
+    def submit(self, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
+        """Send the messages of one planned request, each in its own order of recipients."""
+        return self.send(messages[0]) if len(messages) == 1 else self.send_batch(messages)
+
     def send(self, message: Message) -> Call[tuple[Receipt, ...]]:
         """Send one text to many recipients; the receipts are in the order of the recipients."""
         self._raise_unsupported("send")
@@ -149,6 +265,10 @@ class Gateway:
     def send_batch(self, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         """Send different texts; the receipts are in the order of the messages and of their recipients."""
         self._raise_unsupported("send_batch")
+
+    def sent(self, offset: int, limit: int) -> Call[Page[SentMessage]]:
+        """List texts that were sent, newest first."""
+        self._raise_unsupported("sent")
 
     def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
         """Ask for delivery states. An id whose row is unreadable has no report, and is listed apart."""

@@ -541,7 +541,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         from airflow_provider_winsms.sending.policy import Policy
 
         endpoint, gateway = hook.endpoint, hook.gateway
-        if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.lists_scheduled:
+        if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.capabilities.list_scheduled:
             msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
             raise UnsupportedCapability(msg)
         in_flight = CLAIM_LIFETIME + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)

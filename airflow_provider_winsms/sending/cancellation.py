@@ -306,7 +306,7 @@ class Canceller:
 
         :raises GatewayUnavailable: if the gateway does not answer. A later try resumes from here.
         """
-        size = self.gateway.limits.message_ids
+        size = self.gateway.limits.cancel_ids
         for number, start in enumerate(range(0, len(ids), size), start=1):
             self._run_request(number, ids[start : start + size])
         return self.outcome

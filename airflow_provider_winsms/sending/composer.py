@@ -39,7 +39,7 @@ from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.gateways.base import Alphabet, Gateway
     from airflow_provider_winsms.options import CheckNumbers
 
     Now = Callable[[], pendulum.DateTime]
@@ -163,19 +163,23 @@ class Composer:
         """Return a message that was built by hand, in the gateway's form."""
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
+    @property
+    def _alphabet(self) -> Alphabet:
+        return self.gateway.capabilities.alphabets[0]
+
     def _text(self, text: object) -> str:
         spelled = to_gsm7(text)
-        length, most = septets(spelled), self.gateway.limits.septets
-        if length > most or segments(spelled) > self.gateway.limits.segments:
+        alphabet, length = self._alphabet, septets(spelled)
+        if length > alphabet.units or segments(spelled) > alphabet.segments:
             msg = (
                 f"The text takes {length} septets in {segments(spelled)} segments; {self.gateway.name} sends "
-                f"at most {most} in {self.gateway.limits.segments}. Shorten it, or send two texts."
+                f"at most {alphabet.units} in {alphabet.segments}. Shorten it, or send two texts."
             )
             raise InvalidMessage(msg)
         return spelled
 
     def _segments(self, text: str, wanted: object) -> int:
-        needed, most = segments(text), self.gateway.limits.segments
+        needed, most = segments(text), self._alphabet.segments
         if is_missing(wanted):
             return needed
         allowed = _whole_number(wanted)

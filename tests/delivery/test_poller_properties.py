@@ -137,7 +137,7 @@ class Tick:
         assert self.wanted.issuperset(self.asked), "It was asked for nobody."
         if self.went_well:
             assert len(self.asked) == len(set(self.asked)), "An id was asked for twice."
-            assert self.requests == ceil(len(self.asked) / NARROW.limits.message_ids)
+            assert self.requests == ceil(len(self.asked) / NARROW.limits.status_ids)
         if self.went_well and self.all_stayed:
             assert set(self.asked) == self.due
 
@@ -242,7 +242,7 @@ class Life:
         """Return the ids that a last question found out about, where nothing was in its way."""
         if self._world.gateway_is_away or self._world.ledger_is_away:
             return set()
-        longest_tick = max(self._world.latencies) * ceil(30 / NARROW.limits.message_ids) + 1
+        longest_tick = max(self._world.latencies) * ceil(30 / NARROW.limits.status_ids) + 1
         asked_at = one.end_at - TICK * (1 + JITTER) - 2 * longest_tick
         return self._world.final_by(asked_at, plan.ids) if asked_at > one.first_at else set()
 

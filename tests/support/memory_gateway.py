@@ -29,7 +29,7 @@ NOT_FOUND: dict[str, Any] = {"statusDelivered": False, "statusErrorCode": "NOTFO
 class NarrowGateway(WinSMSGateway):
     """Takes four ids in a request, so that few texts make many requests."""
 
-    limits: ClassVar = replace(WinSMSGateway.limits, message_ids=4)
+    limits: ClassVar = replace(WinSMSGateway.limits, status_ids=4)
 
 
 WIDE = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from datetime import timedelta
 from http import HTTPStatus
 from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,16 @@ import pendulum
 from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.gateways.base import Call, Gateway, Limits
+from airflow_provider_winsms.gateways.base import (
+    GSM7,
+    Alphabet,
+    Call,
+    Capabilities,
+    Gateway,
+    Limits,
+    ListReading,
+    StatusSource,
+)
 from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, whole_number
 from airflow_provider_winsms.gateways.winsms.parsing import (
     DELIVERY_STATES,
@@ -56,6 +66,7 @@ from airflow_provider_winsms.gateways.winsms.parsing import (
     text_of,
     unknown_receipt,
 )
+from airflow_provider_winsms.gsm7 import CONCATENATED_SEGMENT, SINGLE_SEGMENT
 from airflow_provider_winsms.messages import (
     Answers,
     Balance,
@@ -97,17 +108,33 @@ class WinSMSGateway(Gateway):
     """WinSMS, South Africa."""
 
     name = "WinSMS"
-    lists_scheduled = True
+    capabilities = Capabilities(
+        batch=True,
+        schedule=True,
+        list_scheduled=True,
+        cancel=True,
+        status=StatusSource.BY_ID,
+        incoming=ListReading.OFFSET,
+        short_code=True,
+        opt_outs=True,
+        balance=True,
+        transfer_credits=True,
+        sub_accounts=True,
+        alphabets=(Alphabet(GSM7, SINGLE_SEGMENT, CONCATENATED_SEGMENT, segments=6),),
+    )
     # The document says 200 kB: 200,000 or 204,800 bytes.
     limits = Limits(
         recipients=1000,
+        messages=1000,
         body_bytes=195_000,
         envelope_bytes=len('{"messages":[]}'),
-        message_ids=1000,
+        status_ids=1000,
+        cancel_ids=1000,
         page_rows=1000,
-        segments=6,
-        septets=918,
+        status_retention=timedelta(days=90),
+        send_at_step=timedelta(minutes=1),
     )
+    currency = "credits"
     error_texts = (
         "Invalid JSON payload received",
         "The 'AUTHORIZATION' header was not found.",
