@@ -8,6 +8,8 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
+from airflow_provider_winsms.exceptions import ConfigurationError
+
 _KEY_ID_DIGITS = 8
 
 
@@ -40,6 +42,19 @@ class KeyedHash:
         total = self._empty.copy()
         total.update(data)
         return total.hexdigest()
+
+
+def require_secret(parameter: str, hash_secret: str | None, conn_id: str) -> None:
+    """Require a key for hashes that are stored: they must stay comparable when the API key changes.
+
+    :raises ConfigurationError: the connection has none.
+    """
+    if not hash_secret:
+        msg = (
+            f'{parameter}="keyed_hash" needs a key that outlives the API key: put `hash_secret` into the '
+            f"extras of the connection {conn_id!r}."
+        )
+        raise ConfigurationError(msg)
 
 
 def _encoded(text: str) -> bytes:

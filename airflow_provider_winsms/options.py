@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -94,12 +94,11 @@ _LONGEST_DURATION = timedelta(days=3653)
 _CONN_ID = re.compile(r"[^\s@]{1,200}")
 
 # PostgreSQL cuts names off after 63 bytes, and says so only in a notice.
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
+_LONGEST_IDENTIFIER = 63
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _LONGEST_PREFIX = 30
 """PostgreSQL takes 63 bytes for the name of an index, which contains the names of its table and columns."""
-
-_PREFIX = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_PREFIX - 1}}}", re.ASCII)
 
 _SEPARATORS = re.compile(r"[,;\n]+")
 
@@ -144,7 +143,7 @@ def check_share(name: str, share: object) -> None:
 
     :raises InvalidMessage: it is not a number from 0 to 1.
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+    if not _is_number(share, most=1):
         msg = f"{name} must be a share, a number from 0 to 1; got {shown(share)}."
         raise InvalidMessage(msg)
 
@@ -154,9 +153,13 @@ def check_number(name: str, number: object) -> None:
 
     :raises InvalidMessage: it is not.
     """
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+    if not _is_number(number, most=sys.float_info.max):
         msg = f"{name} must be a number, 0 or more; got {shown(number)}."
         raise InvalidMessage(msg)
+
+
+def _is_number(value: object, most: float) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 <= value <= most
 
 
 def check_conn_id(name: str, conn_id: object) -> None:
@@ -172,15 +175,16 @@ def check_conn_id(name: str, conn_id: object) -> None:
         raise InvalidMessage(msg)
 
 
-def check_identifier(what: str, name: object) -> None:
+def check_identifier(name: str, identifier: object, most: int = _LONGEST_IDENTIFIER) -> None:
     """Check that every database takes a name.
 
+    :param most: the most characters that it may have.
     :raises InvalidMessage: it is not a plain identifier.
     """
-    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+    if not isinstance(identifier, str) or not _IDENTIFIER.fullmatch(identifier) or len(identifier) > most:
         msg = (
-            f"`{what}` must be a plain name: English letters, digits and underscores, at most 63 of them, "
-            f"not beginning with a digit; got {name!r}."
+            f"`{name}` must be a plain name: English letters, digits and underscores, at most {most} of "
+            f"them, not beginning with a digit; got {identifier!r}."
         )
         raise InvalidMessage(msg)
 
@@ -190,10 +194,59 @@ def check_prefix(name: str, prefix: object) -> None:
 
     :raises InvalidMessage: it cannot begin a name.
     """
-    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+    check_identifier(name, prefix, _LONGEST_PREFIX)
+
+
+def check_view_prefix(name: str, prefix: object) -> None:
+    """Check that every database takes a prefix before the names of views. It may be empty.
+
+    :raises InvalidMessage: it cannot begin a name.
+    """
+    if prefix != "":
+        check_identifier(name, prefix)
+
+
+def check_max_age(name: str, max_age: object) -> None:
+    """Check that a gateway still has the status of texts of this age.
+
+    :raises InvalidMessage: it has not, or the parameter is no duration.
+    """
+    if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= STATUS_RETENTION:
         msg = (
-            f"`{name}` must be a plain name of at most {_LONGEST_PREFIX} English letters, digits and "
-            f"underscores, not beginning with a digit; got {prefix!r}."
+            f"{name} must be a timedelta above 0 and of at most {STATUS_RETENTION.days} days, as gateways "
+            f"forget texts; got {shown(max_age)}."
+        )
+        raise InvalidMessage(msg)
+
+
+def check_idempotency_key(name: str, key: object) -> None:
+    """Check that a parameter can name a batch.
+
+    :raises InvalidMessage: it is empty, or no text.
+    """
+    if not isinstance(key, str) or key.strip() in {"", "None"}:
+        msg = f"`{name}` is empty, or no text. Give one, or none at all."
+        raise InvalidMessage(msg)
+
+
+def check_ledger_options(
+    ledger_conn_id: str | None, idempotency_key: str | None, ledger_privacy: Privacy, ledger_text: StoredText
+) -> None:
+    """Refuse options of the ledger's tables, if there are none.
+
+    :raises InvalidMessage: naming the options.
+    """
+    if ledger_conn_id is not None:
+        return
+    given = {
+        "idempotency_key": idempotency_key is not None,
+        "ledger_privacy": ledger_privacy != "none",
+        "ledger_text": ledger_text != "digest",
+    }
+    if names := [name for name, is_given in given.items() if is_given]:
+        msg = (
+            f"{', '.join(names)} need `ledger_conn_id`: without it, the record of a send belongs to the task "
+            "instance alone, and has only ids and digests."
         )
         raise InvalidMessage(msg)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -32,7 +32,8 @@ from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.sending.cancellation import CancelJournal, CancelOutcome
+    from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
-
-T = TypeVar("T")
 
 
 class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperator):
@@ -90,6 +90,9 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         "sms_conn_id": check_conn_id,
         "on_not_cancelled": partial(check_choice, choices=Tolerance),
     }
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = (
+        (("message_ids", "batch", "ledger_conn_id"), check_ids_or_batch),
+    )
     ui_color = "#f3e3d0"
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
@@ -123,18 +126,10 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
                 ids = self._ids(hook, history)
                 return self._cancel(hook, ids, _journal(context, history))
 
-    def check_together(self, known: Collection[str]) -> None:
-        """Refuse ids together with a batch, and a batch without a ledger."""
-        if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
-            check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
-
-    @contextmanager
-    def _history(self) -> Iterator[SmsHistory | None]:
+    def _history(self) -> AbstractContextManager[SmsHistory | None]:
         if self.ledger_conn_id is None:
-            yield None
-            return
-        with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
-            yield history
+            return nullcontext()
+        return history_at(self.ledger_conn_id, self.ledger_prefix)
 
     def _ids(self, hook: SmsHook, history: SmsHistory | None) -> Sequence[MessageId]:
         if self.batch is None or history is None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.options import STATUS_RETENTION, check_conn_id, check_prefix, shown
+from airflow_provider_winsms.options import STATUS_RETENTION, check_conn_id, check_max_age, check_prefix
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.utils.batches import history_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
@@ -19,21 +17,13 @@ from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.delivery.refresh import StatusRefresh
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
-
-
-def _check_max_age(name: str, max_age: object) -> None:
-    if not isinstance(max_age, timedelta) or not timedelta(0) < max_age <= STATUS_RETENTION:
-        msg = (
-            f"{name} must be a timedelta above 0 and of at most {STATUS_RETENTION.days} days, as gateways "
-            f"forget texts; got {shown(max_age)}."
-        )
-        raise InvalidMessage(msg)
 
 
 class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator):
@@ -77,7 +67,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         "ledger_conn_id": check_conn_id,
         "ledger_prefix": check_prefix,
-        "max_age": _check_max_age,
+        "max_age": check_max_age,
         "sms_conn_id": check_conn_id,
     }
     ui_color = "#e3dcf3"

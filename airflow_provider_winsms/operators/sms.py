@@ -35,6 +35,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
     UnsupportedCapability,
 )
+from airflow_provider_winsms.hashing import require_secret
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import Message, Recipient, RejectReason, is_table, pluralize
@@ -56,6 +57,8 @@ from airflow_provider_winsms.options import (
     check_conn_id,
     check_flag,
     check_hold,
+    check_idempotency_key,
+    check_ledger_options,
     check_prefix,
     check_share,
     exceeds_tolerance,
@@ -65,10 +68,10 @@ from airflow_provider_winsms.options import (
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK, check_agreement
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
-from airflow_provider_winsms.utils.templates import SealedFields, is_computed, sealed
+from airflow_provider_winsms.utils.templates import SensitiveFields, is_computed, redacting_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.policy import Policy
     from airflow_provider_winsms.sending.submission import Submission
     from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait
+    from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
 __all__ = [
@@ -109,12 +113,6 @@ _MAX_SLEEP = 1.0
 
 GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
 """The values of ``Guarantee``."""
-
-
-def _check_idempotency_key(name: str, key: object) -> None:
-    if not isinstance(key, str) or key.strip() in {"", "None"}:
-        msg = f"`{name}` is empty, or no text. Give one, or none at all."
-        raise InvalidMessage(msg)
 
 
 def _check_text(_: str, text: object) -> None:
@@ -154,14 +152,14 @@ def _check_messages(name: str, messages: object) -> None:
         raise InvalidMessage(msg)
 
 
-class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
+class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     """The common part of sending one text and sending many.
 
     Both subclasses list all parameters in their constructors, so that a type checker finds a wrong value.
     """
 
     ui_color = "#d5f0e3"
-    text_fields: ClassVar[tuple[str, ...]] = (*SealedFields.text_fields, "text")
+    text_fields: ClassVar[tuple[str, ...]] = (*SensitiveFields.text_fields, "text")
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         "sms_conn_id": check_conn_id,
         "check_numbers": partial(check_choice, choices=CheckNumbers),
@@ -173,7 +171,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         "on_clear": partial(check_choice, choices=OnClear),
         "on_changed": optional(partial(check_choice, choices=OnChanged)),
         "cancel_on_kill": check_flag,
-        "idempotency_key": optional(_check_idempotency_key),
+        "idempotency_key": optional(check_idempotency_key),
         "ledger_conn_id": optional(check_conn_id),
         "ledger_prefix": check_prefix,
         "ledger_privacy": partial(check_choice, choices=Privacy),
@@ -186,6 +184,9 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         "delivery_timeout": seconds,
         "multiple_outputs": check_flag,
     }
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = (
+        (("ledger_conn_id", "idempotency_key", "ledger_privacy", "ledger_text"), check_ledger_options),
+    )
     clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
@@ -249,7 +250,7 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         """Send, wait for delivery if asked to, and return the outcome in counts."""
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            self.unseal()
+            self.render_sensitive_fields()
             hook = self.hook_of(self.sms_conn_id)
             with self._ledger(hook, context) as ledger:
                 sent, planned = self._send(hook, ledger, context)
@@ -482,8 +483,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         return _sender(self, context).map_index < 0 and any(map(is_computed, self._content))
 
     def _compose(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
-        composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sealed_fields)
-        return sealed(lambda: list(self._messages(composer)), fields, passing=(SmsError,))
+        composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sensitive_fields)
+        return redacting_errors(lambda: list(self._messages(composer)), fields, passing=(SmsError,))
 
     @contextmanager
     def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
@@ -496,12 +497,8 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
             from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 
             options = SqlOptions(self.ledger_prefix, self.ledger_privacy, self.ledger_text)
-            if options.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
-                msg = (
-                    'ledger_privacy="keyed_hash" needs a key that outlives the API key: put `hash_secret` '
-                    f"into the extras of the connection {self.sms_conn_id!r}."
-                )
-                raise ConfigurationError(msg)
+            if options.privacy == "keyed_hash":
+                require_secret("ledger_privacy", hook.endpoint.hash_secret, self.sms_conn_id)
             key = self._key(context)
             with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
                 yield beside_tables(tables, AirflowTaskStore(context), key, resends=self.on_clear == "resend")
@@ -520,22 +517,6 @@ class _SendOperator(CheckedParameters, SealedFields, BaseOperator):
         if self.idempotency_key is None:
             return _sender(self, context).key + _scope(self, context).name
         return self.idempotency_key
-
-    def check_together(self, known: Collection[str]) -> None:
-        """Refuse parameters that need tables, if there are none."""
-        if self.ledger_conn_id is not None or not {"idempotency_key", "ledger_conn_id"} <= set(known):
-            return
-        given = {
-            "idempotency_key": self.idempotency_key is not None,
-            "ledger_privacy": self.ledger_privacy != "none",
-            "ledger_text": self.ledger_text != "digest",
-        }
-        if names := [name for name, is_given in given.items() if is_given]:
-            msg = (
-                f"{', '.join(names)} need `ledger_conn_id`: without it, the record of a send belongs to the "
-                "task instance alone, and has only ids and digests."
-            )
-            raise InvalidMessage(msg)
 
     def _policy(self, hook: SmsHook) -> Policy:
         from airflow_provider_winsms.sending.policy import Policy
@@ -666,7 +647,7 @@ class SmsSendOperator(_SendOperator):
     read.
 
     Numbers and texts are not in the result, in a log, or in the rendered template view, which shows
-    ``(not shown)`` for sealed fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
+    ``(not shown)`` for sensitive fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
     function instead: Airflow calls it with ``context=`` and ``jinja_env=`` while the task runs. It may return
     another list in a later try; ``on_changed`` decides about that. The result of a function or of another
     task is data and is never rendered, not even with ``expand_kwargs``.
@@ -677,10 +658,10 @@ class SmsSendOperator(_SendOperator):
     fails leaves its result so far in the XCom ``partial_result``.
 
     :param text: the text, up to 918 septets of the GSM 7-bit alphabet. Curly quotes, dashes and accents that
-        the alphabet lacks are replaced by plain ones. Other characters are refused. (templated; sealed)
+        the alphabet lacks are replaced by plain ones. Other characters are refused. (templated; sensitive)
     :param to: a number, several numbers in one string with commas, or a list of numbers of any length. Give
         international digits, or national ones that begin with 0. A number that occurs twice gets one text.
-        A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sealed)
+        A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sensitive)
     :param send_at: an aware time in the future, or its ISO 8601 text, rounded up to the minute. ``None``:
         at once. (templated)
     :param max_segments: the most segments that the text may take, 1 to 6. Each segment is paid. ``None``: as
@@ -749,7 +730,7 @@ class SmsSendOperator(_SendOperator):
         "idempotency_key",
         "ledger_conn_id",
     )
-    sealed_fields: ClassVar[tuple[str, ...]] = ("text", "to")
+    sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **_SendOperator.parameter_checks,
         "text": _check_text,
@@ -824,8 +805,8 @@ class SmsSendOperator(_SendOperator):
     def _messages(self, composer: Composer) -> list[Message]:
         from airflow_provider_winsms.gsm7 import segments
 
-        text = self.unsealed("text")
-        message = composer.compose(text, self.unsealed("to"), self.send_at, self.max_segments)
+        text = self.sensitive_value("text")
+        message = composer.compose(text, self.sensitive_value("to"), self.send_at, self.max_segments)
         if message.text != text:
             self.log.info(
                 "The text was spelt in the GSM 7-bit alphabet; it takes %s.",
@@ -846,11 +827,11 @@ class SmsSendBatchOperator(_SendOperator):
         "reference": ...}``. The last three are optional. The first four have the meaning that
         ``SmsSendOperator`` gives them. The same text to the same number at the same time is sent once. The
         reference is your own name for the text, such as a customer's id: at most 150 characters. It is stored
-        as it is in the ledger's tables, and is not sent. (templated; sealed)
+        as it is in the ledger's tables, and is not sent. (templated; sensitive)
     """
 
     template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
-    sealed_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    sensitive_fields: ClassVar[tuple[str, ...]] = ("messages",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **_SendOperator.parameter_checks,
         "messages": _check_messages,
@@ -914,7 +895,7 @@ class SmsSendBatchOperator(_SendOperator):
         self.check_when_read()
 
     def _messages(self, composer: Composer) -> list[Message]:
-        given = self.unsealed("messages")
+        given = self.sensitive_value("messages")
         _check_messages("messages", given)
         return composer.compose_rows(given)
 

@@ -6,23 +6,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.options import check_conn_id, check_identifier, optional
+from airflow_provider_winsms.options import check_conn_id, check_identifier, check_view_prefix, optional
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.warehouse.views import SourceTables
 
 
-def _check_view_prefix(name: str, prefix: object) -> None:
-    if prefix != "":
-        check_identifier(name, prefix)
+def _source_tables(
+    deliveries: str, incoming: str | None, opt_outs: str | None, schema: str | None
+) -> SourceTables:
+    from airflow_provider_winsms.warehouse.views import SourceTables
+
+    return SourceTables(deliveries, incoming, opt_outs, schema)
 
 
 class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
@@ -65,8 +69,11 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         "incoming": optional(check_identifier),
         "opt_outs": optional(check_identifier),
         "schema": optional(check_identifier),
-        "view_prefix": _check_view_prefix,
+        "view_prefix": check_view_prefix,
     }
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = (
+        (("deliveries", "incoming", "opt_outs", "schema"), _source_tables),
+    )
     ui_color = "#d6e6f5"
 
     def __init__(
@@ -89,16 +96,6 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self.view_prefix = view_prefix
         self.check_when_read()
 
-    def check_together(self, known: Collection[str]) -> None:
-        """Refuse a table whose history would have too long a name."""
-        if set(known) == self.parameter_checks.keys():
-            self._tables()
-
-    def _tables(self) -> SourceTables:
-        from airflow_provider_winsms.warehouse.views import SourceTables
-
-        return SourceTables(self.deliveries, self.incoming, self.opt_outs, self.schema)
-
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
         """Create the views, and return their names."""
         from airflow_provider_winsms.hooks.connections import sql_hook
@@ -106,6 +103,10 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            views = create_views(sql_hook(self.sql_conn_id), self._tables(), self.view_prefix)
+            views = create_views(
+                sql_hook(self.sql_conn_id),
+                _source_tables(self.deliveries, self.incoming, self.opt_outs, self.schema),
+                self.view_prefix,
+            )
         self.log.info("Made %d views: %s.", len(views), ", ".join(views))
         return {"schema": self.schema, "views": list(views)}

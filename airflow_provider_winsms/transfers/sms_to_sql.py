@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.hashing import require_secret
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import pluralize
@@ -277,12 +278,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     def _personal(self, hook: SmsHook) -> PrivacyPolicy:
         from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
 
-        if self.privacy == "keyed_hash" and not hook.endpoint.hash_secret:
-            msg = (
-                'privacy="keyed_hash" needs a key that outlives the API key: put `hash_secret` into the '
-                f"extras of the connection {self.sms_conn_id!r}."
-            )
-            raise ConfigurationError(msg)
+        if self.privacy == "keyed_hash":
+            require_secret("privacy", hook.endpoint.hash_secret, self.sms_conn_id)
         return PrivacyPolicy(self.privacy, self.text, hook.hashes)
 
     def _load(self, dataset: Dataset, hook: SmsHook, table: TargetTable, mapper: RowMapper) -> LoadOutcome:

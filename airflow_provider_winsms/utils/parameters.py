@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow.providers.common.compat.sdk import BaseOperator, MappedOperator
 
@@ -21,9 +21,12 @@ from airflow_provider_winsms.options import nearest
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from airflow_provider_winsms.options import Check
+
+    JointCheck: TypeAlias = tuple[tuple[str, ...], Callable[..., object]]
+    """The names of parameters, and a function that takes their values and raises ``InvalidMessage``."""
 
     _Operator = BaseOperator
 else:
@@ -43,8 +46,11 @@ class CheckedParameters(_Operator):
     parameter_checks: ClassVar[Mapping[str, Check]] = {}
     """For each parameter, the check that refuses a wrong value."""
 
-    sealed_fields: ClassVar[tuple[str, ...]] = ()
-    """Template fields that are checked when they are unsealed."""
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = ()
+    """The checks of parameters that must go together."""
+
+    sensitive_fields: ClassVar[tuple[str, ...]] = ()
+    """Template fields that are checked when they are rendered."""
 
     def __init__(self, **kwargs: Any) -> None:
         _refuse_unknown(type(self), kwargs)
@@ -71,11 +77,11 @@ class CheckedParameters(_Operator):
             self.check_together(known)
 
     def check_when_rendered(self) -> None:
-        """Refuse wrong values after rendering. Sealed fields are checked later.
+        """Refuse wrong values after rendering. Sensitive fields are checked later.
 
         :raises InvalidMessage: naming the parameter.
         """
-        known = [name for name in self.parameter_checks if name not in self.sealed_fields]
+        known = [name for name in self.parameter_checks if name not in self.sensitive_fields]
         for name in known:
             self.parameter_checks[name](name, getattr(self, name))
         self.check_together(known)
@@ -86,6 +92,9 @@ class CheckedParameters(_Operator):
         :param known: the names of the parameters whose values are known.
         :raises InvalidMessage: if two parameters contradict each other.
         """
+        for names, check in self.joint_checks:
+            if set(names) <= set(known):
+                check(*(getattr(self, name) for name in names))
 
     @classmethod
     def _check_known(cls, given: Mapping[str, Any]) -> list[str]:

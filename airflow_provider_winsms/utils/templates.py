@@ -1,7 +1,7 @@
 """Template fields, and fields with personal data that stay out of the rendered view and the log.
 
 Airflow stores the rendered value of each template field for its web page. It logs the template when rendering
-fails. A sealed field is templated like any other, but both places show ``(not shown)``. It renders when
+fails. A sensitive field is templated like any other, but both places show ``(not shown)``. It renders when
 ``execute`` first asks for it.
 
 Templates come from the DAG file. The result of another task is data and is never rendered: a customer named
@@ -70,7 +70,7 @@ _TASK_INTERRUPTS = (AirflowTaskTimeout, TaskDeferred, KeyboardInterrupt, Generat
 _END: Any = object()
 
 
-class Sealed:
+class SensitiveValue:
     """A template field whose ``repr`` hides its value. It renders when its value is first read.
 
     Airflow also renders the fields of a task that resumes, and such a task reads none of its values.
@@ -83,26 +83,26 @@ class Sealed:
 
     @cached_property
     def value(self) -> Any:
-        """The rendered value. If it is an iterator, its later errors are sealed too.
+        """The rendered value. If it is an iterator, its later errors are redacted too.
 
         :raises InvalidMessage: if the template is wrong.
         :raises TemplateFailed: if the function fails, or a function that the template calls.
         """
-        rendered = self._sealed(self._render)
+        rendered = self._redacted(self._render)
         return self._each(rendered) if isinstance(rendered, Iterator) else rendered
 
     def _each(self, items: Iterator[T]) -> Iterator[T]:
-        while (item := self._sealed(lambda: next(items, _END))) is not _END:
+        while (item := self._redacted(lambda: next(items, _END))) is not _END:
             yield item
 
-    def _sealed(self, act: Callable[[], Any]) -> Any:
-        return sealed(act, f"`{self._field}`", self._given)
+    def _redacted(self, act: Callable[[], Any]) -> Any:
+        return redacting_errors(act, f"`{self._field}`", self._given)
 
     def __repr__(self) -> str:
         return "(not shown)"
 
 
-def sealed(
+def redacting_errors(
     act: Callable[[], T], field: str, given: object = None, passing: tuple[type[SmsError], ...] = ()
 ) -> T:
     """Return the result of a call that runs code of a DAG file.
@@ -204,14 +204,14 @@ def _place(error: BaseException, given: object) -> str:
 class _Template:
     """Stands in for the template of a field. Airflow would log the template itself on an error."""
 
-    def __init__(self, sealed: Sealed) -> None:
-        self._sealed = sealed
+    def __init__(self, hidden: SensitiveValue) -> None:
+        self._hidden = hidden
 
-    def __call__(self, **_: Any) -> Sealed:
-        return self._sealed
+    def __call__(self, **_: Any) -> SensitiveValue:
+        return self._hidden
 
     def __repr__(self) -> str:
-        return repr(self._sealed)
+        return repr(self._hidden)
 
 
 class TemplatedFields(_Operator):
@@ -239,7 +239,7 @@ class TemplatedFields(_Operator):
             return
         if parent is self:
             seen_oids.update(id(getattr(self, name)) for name in _mapped_data_fields(self, context))
-            self._seal(context, jinja_env, seen_oids)
+            self._hide_sensitive_fields(context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
         for field in set(template_fields).intersection(self.text_fields):
             value = getattr(parent, field)
@@ -248,7 +248,9 @@ class TemplatedFields(_Operator):
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         _put_none_for_missing(parent, template_fields)
 
-    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+    def _hide_sensitive_fields(
+        self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+    ) -> None:
         """Replace personal fields by objects that hide them."""
 
     def _render(self, template: jinja2.Template, context: Context, dag: DAG | None = None) -> Any:
@@ -264,31 +266,33 @@ class TemplatedFields(_Operator):
         return of_dag if own is None else own
 
 
-class SealedFields(TemplatedFields):
-    """Template fields of an operator whose ``sealed_fields`` are personal.
+class SensitiveFields(TemplatedFields):
+    """Template fields of an operator whose ``sensitive_fields`` are personal.
 
     This class is no operator. Airflow would wrap the constructor of one with ``BaseOperator``'s defaults. A
     mapped task has other defaults, and no mapped send could run.
     """
 
-    sealed_fields: ClassVar[tuple[str, ...]] = ()
+    sensitive_fields: ClassVar[tuple[str, ...]] = ()
 
     # Airflow 3.3.2 reads the defaults of a mapped task from the constructors of its classes (apache/airflow
     # #72589). From an inherited one it reads None for `inlets`, which fails the task before it begins.
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
-    def unsealed(self, field: str) -> Any:
-        """Return the value of a sealed field: rendered, or as given if Airflow did not render it."""
+    def sensitive_value(self, field: str) -> Any:
+        """Return the value of a sensitive field: rendered, or as given if Airflow did not render it."""
         value = getattr(self, field)
-        return value.value if isinstance(value, Sealed) else value
+        return value.value if isinstance(value, SensitiveValue) else value
 
-    def unseal(self) -> None:
-        """Render all sealed fields, so that one that fails or skips the task does so first."""
-        for field in self.sealed_fields:
-            self.unsealed(field)
+    def render_sensitive_fields(self) -> None:
+        """Render all sensitive fields, so that one that fails or skips the task does so first."""
+        for field in self.sensitive_fields:
+            self.sensitive_value(field)
 
-    def _seal(self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]) -> None:
+    def _hide_sensitive_fields(
+        self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+    ) -> None:
         def rendered(field: str, value: Any) -> Any:
             if callable(value):
                 return value(context=context, jinja_env=jinja_env)
@@ -297,10 +301,10 @@ class SealedFields(TemplatedFields):
             templates = _Templates(seen_oids, self.text_fields, jinja_env)
             return self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
 
-        for field in self.sealed_fields:
+        for field in self.sensitive_fields:
             value = getattr(self, field)
-            if value is not None and not isinstance(value, Sealed):
-                setattr(self, field, _Template(Sealed(field, value, partial(rendered, field, value))))
+            if value is not None and not isinstance(value, SensitiveValue):
+                setattr(self, field, _Template(SensitiveValue(field, value, partial(rendered, field, value))))
 
 
 class _TextTemplate:

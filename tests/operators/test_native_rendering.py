@@ -111,7 +111,7 @@ def test_any_text_is_the_same_under_both_ways_of_rendering(text: str) -> None:
         )
         context: Any = {"ti": None, "params": {"text": text}}
         task.render_template_fields(context)
-        rendered.append(task.unsealed("text"))
+        rendered.append(task.sensitive_value("text"))
     assert rendered == [text, text]
 
 

@@ -246,14 +246,14 @@ def test_the_view_of_rendered_fields_stays_as_it_was_when_a_task_resumes(runner:
     assert runner.rendered["send_at"] is None
 
 
-def test_a_sealed_function_is_called_when_its_value_is_first_asked_for() -> None:
+def test_a_sensitive_function_is_called_when_its_value_is_first_asked_for() -> None:
     """It is the safety where Airflow does not say that a task resumes."""
     function = GivesOnce(DELIVERED)
     task = sending(function, deferrable=True)
     context: Any = {"ti": object()}
     task.render_template_fields(context, jinja2.Environment(autoescape=True))
     assert function.calls == 0
-    assert [task.unsealed("to"), task.unsealed("to")] == [DELIVERED, DELIVERED]
+    assert [task.sensitive_value("to"), task.sensitive_value("to")] == [DELIVERED, DELIVERED]
     assert function.calls == 1
 
 

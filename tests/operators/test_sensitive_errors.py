@@ -206,7 +206,7 @@ def test_what_fails_shows_nothing_of_its_words(
 def test_a_generator_that_fails_is_named_by_its_line(runner: TaskRunner) -> None:
     error = runner.run(SmsSendOperator(task_id="send", text="Hi", to=generator(ValueError(WORDS), ANN))).error
     line = generator.__code__.co_firstlineno + 2
-    assert f"The value given for `to` failed with ValueError (test_sealed_errors.py, line {line};" in str(
+    assert f"The value given for `to` failed with ValueError (test_sensitive_errors.py, line {line};" in str(
         error
     )
 
@@ -258,11 +258,11 @@ def _text_in_code(**_: Any) -> Any:
 @pytest.mark.parametrize(
     ("to", "says"),
     [
-        (_row, "failed with KeyError 'msisdn' (test_sealed_errors.py"),
-        (_columns, "failed with KeyError 'cell_number' (test_sealed_errors.py"),
-        (_of_data, "failed with KeyError (test_sealed_errors.py"),
-        (_number_in_code, "failed with KeyError (test_sealed_errors.py"),
-        (_text_in_code, "failed with KeyError (test_sealed_errors.py"),
+        (_row, "failed with KeyError 'msisdn' (test_sensitive_errors.py"),
+        (_columns, "failed with KeyError 'cell_number' (test_sensitive_errors.py"),
+        (_of_data, "failed with KeyError (test_sensitive_errors.py"),
+        (_number_in_code, "failed with KeyError (test_sensitive_errors.py"),
+        (_text_in_code, "failed with KeyError (test_sensitive_errors.py"),
         ("{{ var.value.on_call_2 }}", "failed: there is no Variable 'on_call_2' (<template>, line 1"),
         ("{{ var.json.get('on-call') }}{{ var.json.team }}", "there is no Variable 'team' ("),
         (f"{{{{ var.value.x{ANN} }}}}", "failed: there is no Variable (<template>, line 1"),
