@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.gateways.transport import Transport
     from airflow_provider_winsms.ledger.base import TaskStore
     from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
@@ -164,18 +164,19 @@ class StatusRefresh:
 
     def __init__(
         self,
-        hook: SmsHook,
+        transport: Transport,
         history: SmsHistory,
         checkpoint: RefreshCheckpoint,
         log: Log,
         throttle: Throttle | None = None,
     ) -> None:
-        self._hook = hook
+        self._transport = transport
+        self._endpoint = transport.endpoint
         self._history = history
         self._checkpoint = checkpoint
         self._log = log
         self._unreadable = UnreadableIds()
-        self._throttle = throttle or Throttle(hook.endpoint.max_concurrent_requests)
+        self._throttle = throttle or Throttle(self._endpoint.max_concurrent_requests)
 
     def stop(self) -> None:
         """Stop after the next answer is written."""
@@ -197,15 +198,12 @@ class StatusRefresh:
         return progress
 
     def _pages(self, after: int | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
-        messages = self._history.open_messages(
-            self._hook.sms_conn_id, since=now - max_age, now=now, after=after
-        )
-        while page := list(islice(messages, self._hook.gateway.limits.status_ids)):
+        messages = self._history.open_messages(self._endpoint.name, since=now - max_age, now=now, after=after)
+        while page := list(islice(messages, self._endpoint.gateway.limits.status_ids)):
             yield page
 
     def _answers(self, pages: Iterator[_Page]) -> Generator[tuple[_Page, _StatusAnswer], None, None]:
         """Yield each page with its answer, in order. Later pages are asked about meanwhile."""
-        self._hook.get_conn()
         try:
             yield from prefetch(self._ask, pages, self._throttle.most)
         finally:
@@ -235,8 +233,8 @@ class StatusRefresh:
         return answer
 
     def _reports(self, ids: Sequence[MessageId], answer: _StatusAnswer) -> dict[MessageId, DeliveryReport]:
-        call = self._hook.gateway.delivery_reports(ids)
+        call = self._endpoint.gateway.delivery_reports(ids)
         answer.requests += 1
-        reports = self._hook.execute(call, self._throttle.slot)
+        reports = self._transport.execute(call, self._throttle.slot)
         answer.unreadable.update(reports.unreadable)
         return {report.message_id: report for report in reports}

@@ -101,7 +101,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
             hook = self.hook_of(self.sms_conn_id)
             with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
                 checkpoint = RefreshCheckpoint(AirflowTaskStore(context), self._identity(context))
-                self._refresh = StatusRefresh(hook, history, checkpoint, self.log)
+                self._refresh = StatusRefresh(hook.get_conn(), history, checkpoint, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)
         return progress.summary()

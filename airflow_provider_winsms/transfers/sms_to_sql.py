@@ -329,9 +329,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
             if self.refresh:
                 # A retry begins again; texts with a final state are not asked for twice.
-                refresh = StatusRefresh(
-                    hook, history, RefreshCheckpoint(AirflowTaskStore({}), []), self.log, throttle
-                )
+                checkpoint = RefreshCheckpoint(AirflowTaskStore({}), [])
+                refresh = StatusRefresh(hook.get_conn(), history, checkpoint, self.log, throttle)
                 refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
             # The ledger may be in the same database file.
             table.allow_readers()
