@@ -23,6 +23,7 @@ import structlog
 
 from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
+from airflow_provider_winsms.delivery.wait import DeliveryWait
 from airflow_provider_winsms.hooks.async_hooks import async_hook
 from airflow_provider_winsms.sandbox.operations import BASE_PATH
 from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
@@ -237,7 +238,7 @@ async def _one_for_all(controls: str, triggers: int, ids: int, pause: float) -> 
 
 
 def _trigger(ids: list[int], first_at: float, pause: float) -> SmsDeliveryTrigger:
-    return SmsDeliveryTrigger(
+    wait = DeliveryWait(
         sms_conn_id="winsms_default",
         source={"message_ids": pack(ids)},
         min_delivered=1.0,
@@ -248,6 +249,7 @@ def _trigger(ids: list[int], first_at: float, pause: float) -> SmsDeliveryTrigge
         end_at=first_at + 3600,
         grace_until=first_at,
     )
+    return SmsDeliveryTrigger(wait)
 
 
 async def _fire(trigger: SmsDeliveryTrigger) -> None:

@@ -25,6 +25,7 @@ from rich.table import Table
 
 import airflow_provider_winsms
 from airflow_provider_winsms.delivery.packed_ids import pack
+from airflow_provider_winsms.delivery.wait import DeliveryWait
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
@@ -135,7 +136,7 @@ def _works(sandbox: Sandbox) -> dict[str, Callable[[], object]]:
 
 def _trigger(ids: list[int]) -> SmsDeliveryTrigger:
     now = time.time()
-    return SmsDeliveryTrigger(
+    wait = DeliveryWait(
         sms_conn_id="winsms_default",
         source={"message_ids": pack(ids)},
         min_delivered=0.0,
@@ -146,6 +147,7 @@ def _trigger(ids: list[int]) -> SmsDeliveryTrigger:
         end_at=now + 60,
         grace_until=now,
     )
+    return SmsDeliveryTrigger(wait)
 
 
 async def _event_of(trigger: SmsDeliveryTrigger) -> TriggerEvent | None:

@@ -1,7 +1,8 @@
-"""The JSON values that a task gives its trigger, and the event that the trigger returns."""
+"""The result of a wait, and the event in which a trigger returns it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
@@ -9,6 +10,10 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.exceptions import SmsError
+    from airflow_provider_winsms.runtime import Log
+
+IDS_SHOWN = 10
+"""How many ids of undelivered texts the log shows. The counts cover all texts."""
 
 
 class LedgerAddress(NamedTuple):
@@ -18,22 +23,8 @@ class LedgerAddress(NamedTuple):
     prefix: str
 
 
-class IdSource(TypedDict, total=False):
-    """Where the ids of a wait are. It has one key: the packed ids, a batch of the ledger, or an XCom.
-
-    Only few ids are packed here. An XCom holds ids under ``message_ids``, packed or as a list.
-    """
-
-    message_ids: str
-    batch: str
-    xcom: dict[str, Any]
-
-
 class DeliveryEvent(TypedDict, total=False):
-    """The outcome of the wait, or the permanent error that ended it.
-
-    ``trouble`` is the error of the last question, or an empty string.
-    """
+    """The result of the wait, or the permanent error that ended it."""
 
     ended: Literal["settled", "timed_out", "refused"]
     outcome: dict[str, Any]
@@ -51,12 +42,50 @@ def refusal(error: SmsError) -> DeliveryEvent:
     return {"ended": "refused", "error_type": type(error).__name__, "error": str(error)}
 
 
-def read_delivery_event(event: DeliveryEvent) -> tuple[DeliveryOutcome, bool, str]:
-    """Return the outcome, whether the time ran out, and the error of the last question.
+@dataclass(frozen=True, slots=True)
+class WaitResult:
+    """How a wait ended.
 
-    :raises SmsError: the permanent error that ended the wait.
+    :param timed_out: whether its time ran out before it was settled.
+    :param trouble: the error of the last question, or an empty string.
     """
-    if event["ended"] == "refused":
-        raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
-    outcome = DeliveryOutcome.from_json(event["outcome"])
-    return outcome, event["ended"] == "timed_out", event.get("trouble", "")
+
+    outcome: DeliveryOutcome
+    timed_out: bool
+    trouble: str
+
+    def to_event(self) -> DeliveryEvent:
+        """Return the event that carries it."""
+        return {
+            "ended": "timed_out" if self.timed_out else "settled",
+            "outcome": self.outcome.to_json(),
+            "trouble": self.trouble,
+        }
+
+    @classmethod
+    def from_event(cls, event: DeliveryEvent) -> WaitResult:
+        """Read an event.
+
+        :raises SmsError: the permanent error that ended the wait.
+        """
+        if event["ended"] == "refused":
+            raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
+        outcome = DeliveryOutcome.from_json(event["outcome"])
+        return cls(outcome, event["ended"] == "timed_out", event.get("trouble", ""))
+
+    def summary_or_raise(self, *, min_delivered: float, limit: str, log: Log) -> dict[str, Any]:
+        """Return the counts if enough texts arrived.
+
+        :param limit: the time that a wait has, in words.
+        :raises DeliveryFailed: if too few arrived. The log then names the first of the others.
+        """
+        outcome = self.outcome
+        log.info("Delivery: %s", outcome.summary())
+        if outcome.is_success:
+            return outcome.summary()
+        first = ", ".join(f"{report.message_id} {report.state}" for report in outcome.undelivered[:IDS_SHOWN])
+        log.info("Not delivered, the first of them: %s.", first)
+        why = f"Too few texts arrived for min_delivered={min_delivered:g}"
+        if self.timed_out:
+            why = f"Not settled within {limit}"
+        raise outcome.failure(why, self.trouble)

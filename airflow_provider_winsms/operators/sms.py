@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     AirflowTaskTimeout,
     BaseOperator,
-    XCom,
     conf,
 )
 
@@ -31,7 +30,6 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     OutOfCredits,
     SendRejected,
-    SendStopped,
     SmsError,
     UnsupportedCapability,
 )
@@ -43,7 +41,6 @@ from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.options import (
     CLAIM_LIFETIME,
-    NOT_FOUND_GRACE,
     CheckNumbers,
     Guarantee,
     OnChanged,
@@ -66,8 +63,10 @@ from airflow_provider_winsms.options import (
     seconds,
 )
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK, check_agreement
+from airflow_provider_winsms.utils.delivery_wait import ledger_address
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
+from airflow_provider_winsms.utils.send_wait import PARTIAL_RESULT_KEY, SendWait
 from airflow_provider_winsms.utils.templates import SensitiveFields, is_computed, redacting_errors
 
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.delivery.events import DeliveryEvent
-    from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
     from airflow_provider_winsms.messages import Receipt
@@ -87,7 +85,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
     from airflow_provider_winsms.sending.submission import Submission
-    from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
@@ -101,14 +98,8 @@ __all__ = [
 UNKNOWN_SHOWN = 10
 """How many requests with unknown recipients an error lists. The counts include all."""
 
-PARTIAL_RESULT_KEY = "partial_result"
-"""The XCom key of the result so far of a send that fails."""
-
 _ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
 """A number of segments, as a template or a data frame may write it."""
-
-_MAX_SLEEP = 1.0
-"""The longest sleep in seconds, so that a task notices soon that it is killed."""
 
 
 GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
@@ -256,20 +247,12 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 sent, planned = self._send(hook, ledger, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._submission = None
-            return self._wait_for_delivery(hook, sent, planned, context) if self.wait_for_delivery else sent
+            return self._delivery().run(hook, sent, planned, context) if self.wait_for_delivery else sent
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Return the result of the send and the delivery that the trigger found, or fail."""
-        from airflow_provider_winsms.delivery.events import read_delivery_event
-        from airflow_provider_winsms.utils.delivery_wait import xcom_of
-
         with permanent_errors_fail_at_once():
-            outcome, timed_out, trouble = read_delivery_event(event)
-            sent: dict[str, Any] | None = XCom.get_one(**xcom_of(context, PARTIAL_RESULT_KEY))
-            if sent is None:
-                self.log.warning("The XCom %s with the result of the send is gone.", PARTIAL_RESULT_KEY)
-                sent = {}
-            return {**sent, "delivery": self._judge_delivery(outcome, timed_out=timed_out, trouble=trouble)}
+            return self._delivery().resume(event, context)
 
     def on_kill(self) -> None:
         """Submit nothing more, and end a wait. With ``cancel_on_kill``, cancel texts that are not due yet."""
@@ -329,82 +312,19 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         if gateway is None:
             self.log.debug("The answers of %s have no time: its clock is trusted.", hook.gateway.name)
 
-    def _wait_for_delivery(
-        self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context
-    ) -> dict[str, Any]:
-        """Leave the result of the send in an XCom, then wait for delivery, here or in the triggerer."""
-        from airflow_provider_winsms.utils.delivery_wait import WorkerWait
-
-        context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
-        wait = WorkerWait(
-            hook, sent["message_ids"], self._terms(*self._due_range(planned)), self._timestamp, self.log
-        )
-        if self.deferrable and not wait.is_settled:
-            self._defer(wait, context)
-        wait.look()
-        while not wait.is_over:
-            self._sleep(wait.pause())
-            wait.look()
-        delivery = self._judge_delivery(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
-        return {**sent, "delivery": delivery}
-
-    def _sleep(self, pause: float) -> None:
-        """Sleep for some seconds.
-
-        :raises SendStopped: if the task is killed.
-        """
-        while pause > 0 and not self._is_killed:
-            self.clock.sleep(min(pause, _MAX_SLEEP))
-            pause -= _MAX_SLEEP
-        if self._is_killed:
-            msg = (
-                "The task is being killed while it waits. All sent texts stay sent. A later try waits again."
-            )
-            raise SendStopped(msg)
-
-    def _defer(self, wait: WorkerWait, context: Context) -> NoReturn:
-        from airflow_provider_winsms.utils.delivery_wait import xcom_of
-
-        self.log.info("Sent; waiting for delivery in the triggerer.")
-        self.defer(
-            trigger=wait.terms.trigger(wait.source(lambda _: xcom_of(context, PARTIAL_RESULT_KEY))),
-            method_name="execute_complete",
-            timeout=wait.terms.deferral_timeout(self._timestamp()),
-        )
-
-    def _due_range(self, planned: Plan) -> tuple[float, float]:
-        """Return when the first and the last text are due."""
-        now = self.clock.now()
-        held = now + self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else now
-        times = {part.message.send_at or held for request in planned.requests for part in request.parts}
-        return max(now, min(times, default=now)).timestamp(), max((now, *times)).timestamp()
-
-    def _terms(self, first_due: float, last_due: float) -> Terms:
-        from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE, Schedule
-        from airflow_provider_winsms.utils.delivery_wait import Terms, ledger_address
-
-        shortest = max(SHORTEST_PAUSE, seconds("poll_interval", self.poll_interval))
-        longest = seconds("max_poll_interval", self.max_poll_interval)
-        return Terms(
+    def _delivery(self) -> SendWait:
+        return SendWait(
+            task=self,
+            clock=self.clock,
             sms_conn_id=self.sms_conn_id,
-            min_delivered=self.min_delivered,
-            schedule=Schedule(first_due, shortest, longest),
-            first_at=first_due,
-            end_at=last_due + seconds("delivery_timeout", self.delivery_timeout),
-            grace_until=last_due + NOT_FOUND_GRACE,
             ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
-        )
-
-    def _timestamp(self) -> float:
-        return self.clock.now().timestamp()
-
-    def _judge_delivery(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
-        from airflow_provider_winsms.utils.delivery_wait import result_or_raise
-
-        limit = seconds("delivery_timeout", self.delivery_timeout)
-        ran_out = f"{limit:g} seconds of when they were due" if timed_out else None
-        return result_or_raise(
-            outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
+            hold=self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else timedelta(0),
+            deferrable=self.deferrable,
+            min_delivered=self.min_delivered,
+            poll_interval=seconds("poll_interval", self.poll_interval),
+            max_poll_interval=seconds("max_poll_interval", self.max_poll_interval),
+            timeout=seconds("delivery_timeout", self.delivery_timeout),
+            is_killed=lambda: self._is_killed,
         )
 
     def _plan(

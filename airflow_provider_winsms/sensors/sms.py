@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent, IdSource
-    from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
+    from airflow_provider_winsms.delivery.events import DeliveryEvent, WaitResult
+    from airflow_provider_winsms.delivery.wait import IdSource
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.utils.delivery_wait import WorkerWait
@@ -101,6 +101,8 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         "sms_conn_id": check_conn_id,
     }
     ui_color = "#d9e6f7"
+    hook_of = staticmethod(SmsHook.of)
+    """Finds the hook of the gateway; a seam for tests."""
 
     def __init__(
         self,
@@ -148,52 +150,59 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             wait = self._wait
             wait.look()
             if wait.is_over:
-                result = self._result(wait.outcome, timed_out=not wait.is_settled, trouble=wait.trouble)
-                return PokeReturnValue(is_done=True, xcom_value=result)
+                return PokeReturnValue(is_done=True, xcom_value=self._judge(wait.result))
         return False
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the counts of the trigger's event, or raise its error."""
-        from airflow_provider_winsms.delivery.events import read_delivery_event
+        from airflow_provider_winsms.delivery.events import WaitResult
 
         with permanent_errors_fail_at_once():
-            outcome, timed_out, trouble = read_delivery_event(event)
-            return self._result(outcome, timed_out=timed_out, trouble=trouble)
+            return self._judge(WaitResult.from_event(event))
 
     def _start_wait(self, context: Context) -> WorkerWait:
-        from airflow_provider_winsms.delivery.schedule import Schedule
+        from airflow_provider_winsms.delivery.wait import DeliveryWait
         from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
-        from airflow_provider_winsms.utils.delivery_wait import Terms, WorkerWait, ledger_address
+        from airflow_provider_winsms.utils.delivery_wait import WorkerWait, ledger_address
 
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         began_at = first.timestamp() if isinstance(first, datetime) else self._began_at or time.time()
         self.check_when_rendered()
-        hook = SmsHook.of(self.sms_conn_id)
-        longest = 0.0 if self.max_wait is None else self.max_wait.total_seconds()
+        hook = self.hook_of(self.sms_conn_id)
+        ids, source = self._texts(hook, context)
         grace = seconds("not_found_grace", self.not_found_grace)
         # A rescheduled sensor keeps no answers between two looks.
         forgets = self.reschedule and not self.deferrable
-        terms = Terms(
+        wait = DeliveryWait(
             sms_conn_id=self.sms_conn_id,
+            source=source,
             min_delivered=self.min_delivered,
-            schedule=Schedule(began_at, self.poke_interval, longest),
+            begins_at=began_at,
+            shortest_pause=self.poke_interval,
+            longest_pause=0.0 if self.max_wait is None else self.max_wait.total_seconds(),
             first_at=began_at,
             end_at=began_at + self.timeout,
             grace_until=began_at + (max(grace, NOT_FOUND_MAY_PASS.total_seconds()) if forgets else grace),
             ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
             not_found_holds=0.0 if forgets else grace,
         )
-        return WorkerWait(hook, self._ids(hook), terms, time.time, self.log)
+        return WorkerWait(wait, ids, hook, time.time, self.log)
 
     def check_together(self, known: Collection[str]) -> None:
         """Refuse ids together with a batch, and a batch without a ledger."""
         if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
             check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
-    def _ids(self, hook: SmsHook) -> Sequence[MessageId]:
+    def _texts(self, hook: SmsHook, context: Context) -> tuple[Sequence[MessageId], IdSource]:
+        """Return the ids of the texts, and where a trigger finds them."""
+        from airflow_provider_winsms.delivery.wait import id_source
+        from airflow_provider_winsms.utils.delivery_wait import WAITING_FOR_KEY, xcom_of
+
         if self.batch is None:
-            return hook.gateway.message_ids(each_message_id(self.message_ids))
-        return ids_of_batch(cast("str", self.ledger_conn_id), self.ledger_prefix, cast("str", self.batch))
+            ids = hook.gateway.message_ids(each_message_id(self.message_ids))
+            return ids, id_source(ids, xcom_of(context, WAITING_FOR_KEY))
+        batch = cast("str", self.batch).strip()
+        return ids_of_batch(cast("str", self.ledger_conn_id), self.ledger_prefix, batch), {"batch": batch}
 
     def _look_and_defer(self, context: Context) -> dict[str, Any] | None:
         """Look once. Skip the task as Airflow does around a poke and after a resume."""
@@ -206,39 +215,25 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             raise
         return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
-    def _result(self, outcome: DeliveryOutcome, *, timed_out: bool, trouble: str) -> dict[str, Any]:
-        from airflow_provider_winsms.utils.delivery_wait import result_or_raise
-
-        ran_out = f"{self.timeout:g} seconds" if timed_out else None
+    def _judge(self, result: WaitResult) -> dict[str, Any]:
+        limit = f"{self.timeout:g} seconds"
         try:
-            return result_or_raise(
-                outcome, min_delivered=self.min_delivered, ran_out=ran_out, trouble=trouble, log=self.log
-            )
+            return result.summary_or_raise(min_delivered=self.min_delivered, limit=limit, log=self.log)
         except DeliveryFailed as error:
-            if timed_out:
+            if result.timed_out:
                 raise as_sensor_timeout(error) from None
             raise
 
     def _defer(self, context: Context) -> NoReturn:
-        wait = cast("WorkerWait", self._wait)
-        self.log.info("Delivery: %s; waiting in the triggerer.", wait.outcome.summary())
-        self.defer(
-            trigger=wait.terms.trigger(self._source(wait, context)),
-            method_name="execute_complete",
-            timeout=wait.terms.deferral_timeout(time.time()),
-        )
+        from airflow_provider_winsms.delivery.packed_ids import pack
+        from airflow_provider_winsms.utils.delivery_wait import WAITING_FOR_KEY, defer
 
-    def _source(self, wait: WorkerWait, context: Context) -> IdSource:
-        from airflow_provider_winsms.utils.delivery_wait import WAITING_FOR_KEY, xcom_of
-
-        if self.batch is not None:
-            return {"batch": cast("str", self.batch).strip()}
-
-        def store_ids(packed: str) -> dict[str, Any]:
+        waiting = cast("WorkerWait", self._wait)
+        if "xcom" in waiting.wait.source:
+            packed = pack(waiting.message_ids)
             context["ti"].xcom_push(key=WAITING_FOR_KEY, value={"message_ids": packed})
-            return xcom_of(context, WAITING_FOR_KEY)
-
-        return wait.source(store_ids)
+        self.log.info("Delivery: %s; waiting in the triggerer.", waiting.result.outcome.summary())
+        defer(self, waiting.wait, time.time())
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Return the seconds until the next poke. Airflow's own pause does not grow with age."""

@@ -1,8 +1,7 @@
-"""Which texts are open, what is settled, and when to ask again; the trigger's first ten seconds."""
+"""Which texts are open, what is settled, and when to ask again."""
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
-from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.backoff import LONGEST_BACK_OFF, back_off
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
-from airflow_provider_winsms.triggers.sms import SmsDeliveryTrigger
-from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -245,27 +241,3 @@ def test_the_back_off_is_bounded() -> None:
 def test_the_back_off_is_no_shorter_than_the_pause_nor_than_what_the_gateway_asks_for() -> None:
     assert back_off(1000, 5, None) == 1000
     assert back_off(5, 1, 700.0) == 700
-
-
-# The trigger
-
-
-@pytest.mark.parametrize(("pause", "left"), [(0.01, 3600), (30, 1), (0.01, -5)])
-async def test_a_trigger_never_fires_in_its_first_ten_seconds(pause: float, left: float) -> None:
-    """Whatever is left to wait, and though its connection is missing."""
-    assert SmsDeliveryTrigger.first_poll_after == 10
-    now = time.time()
-    trigger = variant(SmsDeliveryTrigger, first_poll_after=0.3, look_again_after=(0.0, 0.0))(
-        sms_conn_id="nowhere",
-        source={"message_ids": pack([1])},
-        min_delivered=1,
-        begins_at=now,
-        shortest_pause=pause,
-        longest_pause=pause,
-        first_at=now,
-        end_at=now + left,
-        grace_until=now,
-    )
-    events = [event async for event in trigger.run()]
-    assert events[0].payload["ended"] == "refused"
-    assert time.time() - now >= 0.3

@@ -97,18 +97,18 @@ def test_a_text_for_later_is_first_asked_for_when_it_is_due(sandbox: Sandbox, ru
     send_at = sandbox.now() + timedelta(hours=2)
     task = sending(send_at=send_at, deferrable=True, delivery_timeout=timedelta(hours=1))
     assert runner.run(task).state == "deferred"
-    kwargs = runner.trigger().serialize()[1]
-    due = kwargs["first_at"]
-    assert due == kwargs["begins_at"]
+    wait = runner.trigger().serialize()[1]["wait"]
+    due = wait["first_at"]
+    assert due == wait["begins_at"]
     assert 0 <= due - send_at.timestamp() < 60
-    assert kwargs["end_at"] == due + 3600
-    assert kwargs["grace_until"] > due
+    assert wait["end_at"] == due + 3600
+    assert wait["grace_until"] > due
 
 
 def test_a_held_text_is_first_asked_for_when_it_is_due(sandbox: Sandbox, runner: TaskRunner) -> None:
     task = sending(guarantee="exactly_once", deferrable=True)
     assert runner.run(task).state == "deferred"
-    assert runner.trigger().serialize()[1]["first_at"] >= sandbox.now().timestamp() + 290
+    assert runner.trigger().serialize()[1]["wait"]["first_at"] >= sandbox.now().timestamp() + 290
 
 
 def test_a_retry_sends_nothing_again_and_waits_again(
@@ -185,7 +185,7 @@ def test_a_deferral_of_very_many_texts_stores_few_bytes(sandbox: Sandbox, runner
     task = sending(to, deferrable=True, min_delivered=0)
     assert runner.run(task).state == "deferred"
     assert len(json.dumps(runner.reported)) < 5_000
-    assert runner.trigger().serialize()[1]["source"]["xcom"]["key"] == "partial_result"
+    assert runner.trigger().serialize()[1]["wait"]["source"]["xcom"]["key"] == "partial_result"
     assert runner.resume(task, runner.fire()).state == "success"
     assert runner.result["delivery"]["total"] == 5_000
 

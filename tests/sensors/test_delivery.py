@@ -198,7 +198,7 @@ def test_a_key_that_is_withdrawn_during_the_wait_ends_it(runner: TaskRunner) -> 
 
 
 def _fired_soon(runner: TaskRunner) -> Any:
-    runner.reported["trigger_kwargs"]["shortest_pause"] = 0.01
+    runner.reported["trigger_kwargs"]["wait"]["shortest_pause"] = 0.01
     return runner.fire()
 
 
@@ -271,9 +271,10 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
     runner.run(SmsDeliverySensor(task_id="wait", message_ids=ids, deferrable=True, timeout=3600))
     path, kwargs = runner.trigger().serialize()
     assert path == runner.reported["classpath"]
-    assert unpack(kwargs["source"]["message_ids"]) == ids
-    assert kwargs["end_at"] > 1_700_000_000
-    assert set(kwargs) == {
+    assert kwargs.keys() == {"wait"}
+    assert unpack(kwargs["wait"]["source"]["message_ids"]) == ids
+    assert kwargs["wait"]["end_at"] > 1_700_000_000
+    assert set(kwargs["wait"]) == {
         "sms_conn_id",
         "source",
         "min_delivered",

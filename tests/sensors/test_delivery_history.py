@@ -75,10 +75,10 @@ def test_a_trigger_that_waits_for_a_batch_carries_no_ids(
         task_id="wait", batch=result["batch"], ledger_conn_id=CONN_ID, deferrable=True, timeout=3600
     )
     assert waiter.run(sensor).state == "deferred"
-    kwargs = waiter.trigger().serialize()[1]
-    assert kwargs["source"] == {"batch": result["batch"]}
-    assert kwargs["ledger"] == [CONN_ID, "sms_"]
-    assert str(result["message_ids"][0]) not in json.dumps(kwargs)
+    wait = waiter.trigger().serialize()[1]["wait"]
+    assert wait["source"] == {"batch": result["batch"]}
+    assert wait["ledger"] == [CONN_ID, "sms_"]
+    assert str(result["message_ids"][0]) not in json.dumps(wait)
     assert ledger.count("sms_batches") == 1
 
 
