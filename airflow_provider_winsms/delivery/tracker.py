@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from decimal import Decimal
 from itertools import compress, islice
@@ -85,9 +85,15 @@ class DeliveryTracker:
         """All ids, in their order."""
         return self._ids
 
-    def open_ids(self) -> Iterator[MessageId]:
-        """Iterate over the ids that are still open, in their order."""
-        return compress(self._ids, self._is_open)
+    def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:
+        """Iterate over the ids that are still open, in their order.
+
+        :param after: the id after which they begin; ``None`` for all of them.
+        """
+        if after is None:
+            return compress(self._ids, self._is_open)
+        begin = bisect_right(self._ids, after)
+        return compress(islice(self._ids, begin, None), islice(self._is_open, begin, None))
 
     def is_open(self, message_id: MessageId) -> bool:
         """Whether it is an id that is still open."""

@@ -92,8 +92,9 @@ class SmsDeliveryTrigger(BaseTrigger):
 
     async def _event(self, wait: DeliveryWait, not_before: float) -> DeliveryEvent:
         from airflow_provider_winsms.delivery.events import WaitResult
-        from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
+        from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
         from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
+        from airflow_provider_winsms.delivery.subscriptions import Subscription
 
         tracker = wait.tracker(await self._message_ids(wait))
         schedule = replace(wait.schedule, shortest=max(wait.shortest_pause, SHORTEST_PAUSE))
@@ -102,7 +103,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         if not tracker.is_settled:
             open_transport = partial(_open_transport, wait.sms_conn_id, self.pause, self.look_again_after)
             dependencies = PollerDependencies(open_transport, _write, _log)
-            await SharedPoll.of(wait.sms_conn_id, dependencies).wait(subscription)
+            await Poller.of(wait.sms_conn_id, dependencies).wait(subscription)
         return WaitResult(tracker.outcome(), not tracker.is_settled, subscription.trouble).to_event()
 
     async def _message_ids(self, wait: DeliveryWait) -> Sequence[MessageId]:

@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from airflow_provider_winsms.delivery.poller import (
-    FINAL_ANSWER_GRACE,
-    JITTER,
-    LEDGER_RETRY_DELAY,
-    LEDGER_WRITE_TIMEOUT,
-    TICK,
-    PollerDependencies,
-    SharedPoll,
-    Subscription,
-)
+from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller, PollerDependencies
+from airflow_provider_winsms.delivery.report_sink import LEDGER_RETRY_DELAY, LEDGER_WRITE_TIMEOUT
+from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -106,10 +99,12 @@ async def test_many_may_wait_for_the_same_ids_at_no_great_cost() -> None:
     tasks = start_waits(there, *(subscription(range(300)) for _ in range(300)))
     await until(FIRST_AT + 1)
     assert len(there.requests) == 1
-    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
-    assert len({id(owner) for owner in poll._owners.values()}) == 1, "Who waits for them is noted once."
+    poll = Poller.of("winsms_default", poller_dependencies(there))
+    assert len({id(owner) for owner in poll._subscriptions._owners.values()}) == 1, (
+        "Who waits for them is noted once."
+    )
     await cancel(*tasks)
-    assert not poll._owners
+    assert not poll._subscriptions._owners
     assert nothing_is_left(there)
 
 
@@ -203,7 +198,7 @@ def test_ticks_keep_their_distance_however_many_come_in_between(
         tasks = []
         for place in range(400):
             one = subscription([place], first_at=now(), pause=pause)
-            tasks.append(asyncio.create_task(SharedPoll.of("winsms_default", dependencies).wait(one)))
+            tasks.append(asyncio.create_task(Poller.of("winsms_default", dependencies).wait(one)))
             await asyncio.sleep(0.1)
         ticks = sorted(set(there.times))
         distances = [after - before for before, after in pairwise(ticks)]
@@ -222,9 +217,7 @@ async def test_a_clock_that_lags_behind_the_loops_makes_no_empty_tick() -> None:
         return BEGINNING + (now() - BEGINNING) * 0.999
 
     dependencies = PollerDependencies(there.open_transport, Books().write, LOG, now=slow, chance=lambda: 0.0)
-    task = asyncio.create_task(
-        SharedPoll.of("winsms_default", dependencies).wait(subscription([1], lasts=9e9))
-    )
+    task = asyncio.create_task(Poller.of("winsms_default", dependencies).wait(subscription([1], lasts=9e9)))
     await until(BEGINNING + 5000)
     ages = [(at - BEGINNING) * 0.999 for at in there.times]
     pauses = [after - before for before, after in pairwise(ages)]
@@ -332,7 +325,7 @@ async def test_who_goes_before_the_first_tick_leaves_nothing() -> None:
 async def test_two_connections_have_two_polls() -> None:
     here, there = MemoryGateway(), MemoryGateway()
     tasks = [
-        asyncio.create_task(SharedPoll.of(key, poller_dependencies(gateway)).wait(subscription([1])))
+        asyncio.create_task(Poller.of(key, poller_dependencies(gateway)).wait(subscription([1])))
         for key, gateway in (("here", here), ("there", there))
     ]
     await until(FIRST_AT + 1)
@@ -382,28 +375,19 @@ async def test_what_the_poll_logs_is_not_logged_as_if_the_first_who_came_said_it
     assert seen == ["none"]
 
 
-class CountingPoll(SharedPoll):
-    """Counts how often it looks for who is next, for which it goes through all."""
-
-    looks = 0
-
-    async def _next_wake(self) -> float:
-        type(self).looks += 1
-        return await super()._next_wake()
-
-
 @in_virtual_time
 async def test_who_comes_during_a_back_off_wakes_nobody() -> None:
     """Or ten thousand triggers of a triggerer that starts while the gateway is away would take a minute."""
+    CountedFuture.looks = ByTurn()
     there = MemoryGateway(fails=unavailable("away", 300.0))
-    dependencies = poller_dependencies(there)
     tasks = []
     for place in range(200):
-        wait = CountingPoll.of("winsms_default", dependencies).wait(subscription([place], first_at=now()))
-        tasks.append(asyncio.create_task(wait))
+        one = subscription([place], first_at=now())
+        one.ended = CountedFuture()
+        tasks += start_waits(there, one)
         await asyncio.sleep(0.1)
     assert len(there.requests) == 1
-    assert CountingPoll.looks < 10
+    assert CountedFuture.looks.counts.total() < 10 * 200
     await cancel(*tasks)
 
 
@@ -509,8 +493,8 @@ async def test_others_have_their_turn_while_one_with_many_ids_leaves() -> None:
     await cancel(goes)
     assert tracker.gone_through.counts.total() == 100_000
     assert max(tracker.gone_through.counts.values()) <= 10_001
-    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
-    assert sorted(poll._owners) == [*range(50_000, 50_010)]
+    poll = Poller.of("winsms_default", poller_dependencies(there))
+    assert sorted(poll._subscriptions._owners) == [*range(50_000, 50_010)]
     await until(FIRST_AT + 1)
     assert [sorted(ids) for ids in there.asked] == [[*range(50_000, 50_010)]]
     await cancel(stays)
@@ -524,10 +508,10 @@ async def test_one_who_is_cancelled_again_while_it_leaves_leaves_nothing_either(
     goes.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
-    assert 10 < len(poll._owners) < 100_000
+    poll = Poller.of("winsms_default", poller_dependencies(there))
+    assert 10 < len(poll._subscriptions._owners) < 100_000
     await cancel(goes)
-    assert [*poll._owners] == [OTHER]
+    assert [*poll._subscriptions._owners] == [OTHER]
     await cancel(stays)
     assert nothing_is_left(there)
 
@@ -548,8 +532,8 @@ async def test_one_who_comes_for_the_ids_of_one_who_is_leaving_is_told_of_all_of
     assert late.tracker.outcome().is_success
     assert sorted(each for ids in there.asked for each in ids) == [*range(0, 100_000, 100), OTHER]
     await task
-    poll = SharedPoll.of("winsms_default", poller_dependencies(there))
-    assert [*poll._owners] == [OTHER]
+    poll = Poller.of("winsms_default", poller_dependencies(there))
+    assert [*poll._subscriptions._owners] == [OTHER]
     await cancel(stays)
 
 
@@ -658,7 +642,7 @@ async def test_a_connection_that_cannot_be_read_for_now_is_waited_for() -> None:
 
     dependencies = PollerDependencies(open_transport, Books().write, LOG, now=now)
     one = subscription([1])
-    await SharedPoll.of("winsms_default", dependencies).wait(one)
+    await Poller.of("winsms_default", dependencies).wait(one)
     assert one.tracker.is_settled
     assert len(tries) == 3
 
@@ -768,7 +752,7 @@ async def test_a_connection_that_is_not_there_ends_every_wait_at_once() -> None:
         raise ConfigurationError(msg)
 
     dependencies = PollerDependencies(open_transport, Books().write, LOG, now=now)
-    polls = [SharedPoll.of("winsms_default", dependencies).wait(subscription([place])) for place in range(3)]
+    polls = [Poller.of("winsms_default", dependencies).wait(subscription([place])) for place in range(3)]
     results = await asyncio.gather(*polls, return_exceptions=True)
     assert [type(result) for result in results] == [ConfigurationError] * 3
     assert now() == FIRST_AT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import cycle
 from math import ceil
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, JITTER, TICK, SharedPoll
+from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller
+from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from tests.support.memory_gateway import DELIVERED, FAILED, NARROW, MemoryGateway
 from tests.support.virtual_time import BEGINNING, in_virtual_time
@@ -28,7 +30,7 @@ from tests.support.waits import (
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.events import LedgerAddress
-    from airflow_provider_winsms.delivery.poller import Subscription
+    from airflow_provider_winsms.delivery.subscriptions import Subscription
     from airflow_provider_winsms.messages import MessageId
     from tests.support.memory_gateway import Asked
 
@@ -142,7 +144,7 @@ class Tick:
             assert set(self.asked) == self.due
 
 
-class ObservedPoll(SharedPoll):
+class ObservedPoll(Poller):
     """Notes its ticks."""
 
     there: MemoryGateway
@@ -155,7 +157,7 @@ class ObservedPoll(SharedPoll):
 
     async def _tick(self) -> None:
         self.came.clear()
-        present = [one for one in self._subscriptions if not one.ended.done()]
+        present = [one for one in self._subscriptions._present if not one.ended.done()]
         wanted = {each for one in present for each in one.tracker.message_ids}
         tick, first = Tick(wanted, self._due(present) & wanted), len(self.there.requests)
         await super()._tick()
@@ -168,12 +170,12 @@ class ObservedPoll(SharedPoll):
         self.ticks.append(tick)
 
     def _due(self, present: list[Subscription]) -> set[MessageId]:
-        if now() < self._not_before:
+        if self._queue.is_paused:
             return set()
-        due = {each for one in present if one.is_due(now()) for each in one.tracker.open_ids()}
+        due = {each for one in present for each in copy(one).take_ids(now())}
         # Nobody is asked for an id without an answer whose state is known by now.
         still_open = {each for one in present for each in one.tracker.open_ids()}
-        return due | (still_open & set(self._unanswered))
+        return due | (still_open & set(self._queue._unanswered))
 
 
 class Life:

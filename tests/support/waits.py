@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.delivery.events import LedgerAddress
-from airflow_provider_winsms.delivery.poller import PollerDependencies, SharedPoll, Subscription
+from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
 from airflow_provider_winsms.delivery.schedule import Schedule
+from airflow_provider_winsms.delivery.subscriptions import Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING
@@ -72,9 +73,7 @@ def start_waits(
     there: MemoryGateway, *subscriptions: Subscription, books: Books | None = None
 ) -> list[asyncio.Task[None]]:
     dependencies = poller_dependencies(there, books)
-    return [
-        asyncio.create_task(SharedPoll.of("winsms_default", dependencies).wait(one)) for one in subscriptions
-    ]
+    return [asyncio.create_task(Poller.of("winsms_default", dependencies).wait(one)) for one in subscriptions]
 
 
 async def until(instant: float) -> None:
@@ -88,7 +87,7 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
 
 
 def nothing_is_left(there: MemoryGateway) -> bool:
-    return not there.transports and not SharedPoll._polls.get(asyncio.get_running_loop())
+    return not there.transports and not Poller._pollers.get(asyncio.get_running_loop())
 
 
 def deliver(there: MemoryGateway, ids: Iterable[MessageId]) -> None:
