@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_provider_winsms.cli.task_state import TaskStateHistory
-    from airflow_provider_winsms.ledger.history import UnresolvedRequest
+    from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
     from airflow_provider_winsms.messages import MessageId
 
 _DEFAULT_PREFIX = "sms_"
@@ -97,12 +97,13 @@ def _history(args: Namespace) -> Iterator[History]:
         with _task_state_history() as history:
             yield history
         return
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.ledger.unresolved import UnresolvedRequests
 
     # Without it, Airflow does not look for connections in the metadata database. The scheduler sets it too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    with SmsHistory(sql_hook(args.ledger_conn_id), args.ledger_prefix) as tables:
-        yield tables
+    with LedgerDatabase(sql_hook(args.ledger_conn_id), args.ledger_prefix) as ledger:
+        yield UnresolvedRequests(ledger)
 
 
 def _task_state_history() -> TaskStateHistory:

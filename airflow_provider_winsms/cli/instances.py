@@ -11,7 +11,7 @@ from sqlalchemy import select
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from airflow_provider_winsms.ledger.history import UnresolvedRequest
+    from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
 
 _ACTIVE_STATES = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule")
 

@@ -16,8 +16,7 @@ from sqlalchemy import select, update
 from airflow_provider_winsms.cli.instances import is_active, state_of
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.history import UnresolvedRequest
-from airflow_provider_winsms.ledger.tables import whole_id
+from airflow_provider_winsms.ledger.database import whole_id
 from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
     batch_of,
@@ -25,6 +24,7 @@ from airflow_provider_winsms.ledger.task_state import (
     row_of_record,
     store_key,
 )
+from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
 from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
 from airflow_provider_winsms.utils.task_store import END_OF_NAME
 
@@ -59,7 +59,7 @@ class _ListedRequest:
 
 
 class TaskStateHistory:
-    """The sends of tasks that have no SQL ledger. Its methods are those of ``SmsHistory``."""
+    """The sends of tasks that have no SQL ledger. Its methods are those of ``UnresolvedRequests``."""
 
     def __init__(self) -> None:
         self.unreadable = 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.transport import Transport
     from airflow_provider_winsms.ledger.base import TaskStore
-    from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory
+    from airflow_provider_winsms.ledger.reports import DeliveryReports, OpenMessage
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
     from airflow_provider_winsms.runtime import Log
 
@@ -165,14 +165,14 @@ class StatusRefresh:
     def __init__(
         self,
         transport: Transport,
-        history: SmsHistory,
+        ledger: DeliveryReports,
         checkpoint: RefreshCheckpoint,
         log: Log,
         throttle: Throttle | None = None,
     ) -> None:
         self._transport = transport
         self._endpoint = transport.endpoint
-        self._history = history
+        self._ledger = ledger
         self._checkpoint = checkpoint
         self._log = log
         self._unreadable = UnreadableIds()
@@ -191,14 +191,14 @@ class StatusRefresh:
         with closing(self._answers(self._pages(progress.after, now, max_age))) as answered:
             for page, answer in answered:
                 self._unreadable.name(sorted(answer.unreadable), self._log)
-                progress.add(page, answer, self._history.record_reports(answer.reports.values()))
+                progress.add(page, answer, self._ledger.record_reports(answer.reports.values()))
                 self._checkpoint.remember(progress)
                 self._throttle.raise_if_stopped()
         self._checkpoint.forget()
         return progress
 
     def _pages(self, after: int | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
-        messages = self._history.open_messages(self._endpoint.name, since=now - max_age, now=now, after=after)
+        messages = self._ledger.open_messages(self._endpoint.name, since=now - max_age, now=now, after=after)
         while page := list(islice(messages, self._endpoint.gateway.limits.status_ids)):
             yield page
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,7 @@ from airflow_provider_winsms.utils.batches import (
     check_batch_id,
     check_ids_or_batch,
     check_message_ids,
-    history_at,
+    ledger_at,
 )
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
@@ -32,12 +32,11 @@ from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.cancellations import Cancellations
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.sending.cancellation import CancelJournal, CancelOutcome
@@ -122,19 +121,24 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
-            with self._history() as history:
-                ids = self._ids(hook, history)
-                return self._cancel(hook, ids, _journal(context, history))
+            with self._cancellations() as cancellations:
+                ids = self._ids(hook, cancellations)
+                return self._cancel(hook, ids, _journal(context, cancellations))
 
-    def _history(self) -> AbstractContextManager[SmsHistory | None]:
+    @contextmanager
+    def _cancellations(self) -> Iterator[Cancellations | None]:
+        from airflow_provider_winsms.ledger.cancellations import Cancellations
+
         if self.ledger_conn_id is None:
-            return nullcontext()
-        return history_at(self.ledger_conn_id, self.ledger_prefix)
+            yield None
+            return
+        with ledger_at(self.ledger_conn_id, self.ledger_prefix) as ledger:
+            yield Cancellations(ledger)
 
-    def _ids(self, hook: SmsHook, history: SmsHistory | None) -> Sequence[MessageId]:
-        if self.batch is None or history is None:
+    def _ids(self, hook: SmsHook, cancellations: Cancellations | None) -> Sequence[MessageId]:
+        if self.batch is None or cancellations is None:
             return hook.gateway.message_ids(each_message_id(self.message_ids))
-        return history.message_ids(str(self.batch).strip(), with_cancelled=True)
+        return cancellations.message_ids(str(self.batch).strip(), with_cancelled=True)
 
     def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], journal: CancelJournal) -> dict[str, Any]:
         from airflow_provider_winsms.sending.cancellation import Canceller
@@ -162,8 +166,8 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             raise NotCancelled(msg, outcome.not_cancelled)
 
 
-def _journal(context: Context, history: SmsHistory | None) -> CancelJournal:
+def _journal(context: Context, cancellations: Cancellations | None) -> CancelJournal:
     from airflow_provider_winsms.sending.cancellation import SqlCancelJournal, StoreCancelJournal
 
     journal = StoreCancelJournal(AirflowTaskStore(context))
-    return journal if history is None else SqlCancelJournal(history, journal)
+    return journal if cancellations is None else SqlCancelJournal(cancellations, journal)

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.options import STATUS_RETENTION, check_conn_id, check_max_age, check_prefix
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
-from airflow_provider_winsms.utils.batches import history_at
+from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.task_store import AirflowTaskStore
@@ -95,13 +95,14 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask for states, write them, and return the counts."""
         from airflow_provider_winsms.delivery.refresh import RefreshCheckpoint, StatusRefresh
+        from airflow_provider_winsms.ledger.reports import DeliveryReports
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
-            with history_at(self.ledger_conn_id, self.ledger_prefix) as history:
+            with ledger_at(self.ledger_conn_id, self.ledger_prefix) as ledger:
                 checkpoint = RefreshCheckpoint(AirflowTaskStore(context), self._identity(context))
-                self._refresh = StatusRefresh(hook.get_conn(), history, checkpoint, self.log)
+                self._refresh = StatusRefresh(hook.get_conn(), DeliveryReports(ledger), checkpoint, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)
         return progress.summary()

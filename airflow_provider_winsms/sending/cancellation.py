@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from airflow_provider_winsms.gateways.base import Execute, Gateway
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.cancellations import Cancellations
     from airflow_provider_winsms.messages import Cancellation, MessageId
     from airflow_provider_winsms.runtime import Log
 
@@ -171,28 +171,28 @@ class SqlCancelJournal:
     :param rest: the journal of texts that the tables do not have.
     """
 
-    def __init__(self, history: SmsHistory, rest: CancelJournal) -> None:
-        self._history = history
+    def __init__(self, cancellations: Cancellations, rest: CancelJournal) -> None:
+        self._cancellations = cancellations
         self._rest = rest
         self._own: set[MessageId] = set()
 
     def find(self, ids: Sequence[MessageId]) -> Mapping[MessageId, PriorCancel]:
         """Return what the tables or the other journal have of texts."""
-        states = self._history.states(ids)
+        states = self._cancellations.states(ids)
         self._own.update(states)
         known = {i: PriorCancel(_CANCEL_STATES.get(state), cost) for i, (state, cost) in states.items()}
         return {**known, **self._rest.find(self._others(ids))}
 
     def record_request(self, ids: Sequence[MessageId]) -> None:
         """Record that the gateway is about to be asked."""
-        self._history.mark_cancelling([message_id for message_id in ids if message_id in self._own])
+        self._cancellations.mark_cancelling([message_id for message_id in ids if message_id in self._own])
         self._rest.record_request(self._others(ids))
 
     def forget_request(self, ids: Sequence[MessageId]) -> None:
         """Record that the gateway was not asked after all."""
         own = {message_id: DeliveryState.UNKNOWN for message_id in ids if message_id in self._own}
         if own:
-            self._history.record_not_cancelled(own)
+            self._cancellations.record_not_cancelled(own)
         self._rest.forget_request(self._others(ids))
 
     def record_results(self, results: Mapping[MessageId, CancelResult]) -> None:
@@ -207,9 +207,9 @@ class SqlCancelJournal:
             if c.state is not CancelState.CANCELLED and c.delivery_state is not None
         }
         if refunds:
-            self._history.record_cancelled(refunds)
+            self._cancellations.record_cancelled(refunds)
         if states:
-            self._history.record_not_cancelled(states)
+            self._cancellations.record_not_cancelled(states)
         self._rest.record_results({i: result for i, result in results.items() if i not in self._own})
 
     def _others(self, ids: Sequence[MessageId]) -> list[MessageId]:

@@ -162,7 +162,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
 
     def _start_wait(self, context: Context) -> WorkerWait:
         from airflow_provider_winsms.delivery.wait import DeliveryWait
-        from airflow_provider_winsms.ledger.history import NOT_FOUND_MAY_PASS
+        from airflow_provider_winsms.ledger.reports import NOT_FOUND_MAY_PASS
         from airflow_provider_winsms.utils.delivery_wait import WorkerWait, ledger_address
 
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None

@@ -27,7 +27,7 @@ from airflow_provider_winsms.options import (
     optional,
 )
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
-from airflow_provider_winsms.utils.batches import history_at
+from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.task_store import AirflowTaskStore
@@ -324,17 +324,22 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self, hook: SmsHook, table: TargetTable, mapper: RowMapper, throttle: Throttle
     ) -> LoadOutcome:
         from airflow_provider_winsms.delivery.refresh import RefreshCheckpoint, StatusRefresh
+        from airflow_provider_winsms.ledger.deliveries import DeliveryReader
+        from airflow_provider_winsms.ledger.reports import DeliveryReports
         from airflow_provider_winsms.warehouse.load import LedgerLoad
 
-        with history_at(str(self.ledger_conn_id), self.ledger_prefix, self._sizes.history) as history:
+        with ledger_at(str(self.ledger_conn_id), self.ledger_prefix) as ledger:
             if self.refresh:
                 # A retry begins again; texts with a final state are not asked for twice.
                 checkpoint = RefreshCheckpoint(AirflowTaskStore({}), [])
-                refresh = StatusRefresh(hook.get_conn(), history, checkpoint, self.log, throttle)
+                refresh = StatusRefresh(
+                    hook.get_conn(), DeliveryReports(ledger), checkpoint, self.log, throttle
+                )
                 refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
             # The ledger may be in the same database file.
             table.allow_readers()
-            loading = LedgerLoad(history, self.sms_conn_id, mapper, table, self.clock.now())
+            reader = DeliveryReader(ledger, self._sizes.deliveries)
+            loading = LedgerLoad(reader, self.sms_conn_id, mapper, table, self.clock.now())
             return loading.run(is_whole=self.mode != "incremental")
 
     @property

@@ -22,7 +22,7 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
-from airflow_provider_winsms.utils.batches import history_at, ids_of_batch
+from airflow_provider_winsms.utils.batches import ids_of_batch, ledger_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -189,5 +189,7 @@ async def _write(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> No
 
 
 def _write_reports(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:
-    with history_at(*ledger) as history:
-        history.record_reports(reports)
+    from airflow_provider_winsms.ledger.reports import DeliveryReports
+
+    with ledger_at(*ledger) as database:
+        DeliveryReports(database).record_reports(reports)

@@ -12,7 +12,7 @@ from airflow_provider_winsms.options import each_message_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_winsms.ledger.history import HistorySizes, SmsHistory
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.messages import MessageId
 
 
@@ -60,18 +60,19 @@ def ids_of_batch(ledger_conn_id: str, ledger_prefix: str, batch: str) -> Sequenc
     :raises InvalidMessage: if there is no such batch.
     :raises LedgerUnavailable: if the database refuses something.
     """
-    with history_at(ledger_conn_id, ledger_prefix) as history:
-        return history.message_ids(batch.strip())
+    from airflow_provider_winsms.ledger.cancellations import Cancellations
+
+    with ledger_at(ledger_conn_id, ledger_prefix) as ledger:
+        return Cancellations(ledger).message_ids(batch.strip())
 
 
-def history_at(ledger_conn_id: str, ledger_prefix: str, sizes: HistorySizes | None = None) -> SmsHistory:
+def ledger_at(ledger_conn_id: str, ledger_prefix: str) -> LedgerDatabase:
     """Open the ledger's tables behind a connection.
 
-    :param sizes: how many rows are read at a time.
     :raises ConfigurationError: if the connection leads to no database that can hold a ledger.
     :raises LedgerUnavailable: if the database refuses something.
     """
     from airflow_provider_winsms.hooks.connections import sql_hook
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
 
-    return SmsHistory(sql_hook(ledger_conn_id), ledger_prefix, sizes)
+    return LedgerDatabase(sql_hook(ledger_conn_id), ledger_prefix)

@@ -10,7 +10,7 @@ from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.gateways.backoff import back_off
-from airflow_provider_winsms.utils.batches import history_at
+from airflow_provider_winsms.utils.batches import ledger_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -109,15 +109,17 @@ class WorkerWait:
             self._failures, self._trouble = 0, ""
 
     def _look(self) -> None:
+        from airflow_provider_winsms.ledger.reports import DeliveryReports
+
         with ExitStack() as stack:
-            history = None
+            written = None
             if self.wait.ledger is not None:
-                history = stack.enter_context(history_at(*self.wait.ledger))
+                written = DeliveryReports(stack.enter_context(ledger_at(*self.wait.ledger)))
             for call in self._tracker.calls(self._hook.gateway):
                 reports = self._hook.execute(call)
                 self._unreadable.name(reports.unreadable, self._log)
-                if history is not None and (changes := self._tracker.changes(reports)):
-                    history.record_reports(changes)
+                if written is not None and (changes := self._tracker.changes(reports)):
+                    written.record_reports(changes)
                 self._tracker.record(reports, self._now())
 
 

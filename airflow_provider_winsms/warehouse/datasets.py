@@ -15,7 +15,7 @@ from airflow_provider_winsms.sql.dialects import ColumnType
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_winsms.ledger.history import HistorySizes
+    from airflow_provider_winsms.ledger.deliveries import DeliverySizes
 
 
 class WriteDisposition(Enum):
@@ -107,12 +107,12 @@ class LoadSizes:
 
     :param merged_rows: how many rows are staged and merged at a time.
     :param rows_arrive: during one read a list may grow to twice its length, and by this many rows.
-    :param history: the batch sizes of reading a ledger; ``None`` for the defaults.
+    :param deliveries: the batch sizes of reading a ledger; ``None`` for the defaults.
     """
 
     merged_rows: int = 10_000
     rows_arrive: int = 10**6
-    history: HistorySizes | None = None
+    deliveries: DeliverySizes | None = None
 
 
 DEFAULT_SIZES = LoadSizes()

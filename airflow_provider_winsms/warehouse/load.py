@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from airflow_provider_winsms.ledger.history import CHANGING_STATES, LATEST_COMMIT, Delivery
+from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES, LATEST_COMMIT, Delivery
 from airflow_provider_winsms.ledger.schema import state_list
 from airflow_provider_winsms.messages import Columns
 from airflow_provider_winsms.options import STATUS_RETENTION
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_winsms.gateways.throttle import Throttle
-    from airflow_provider_winsms.ledger.history import SmsHistory
+    from airflow_provider_winsms.ledger.deliveries import DeliveryReader
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.warehouse.mapping import Chunk, RowMapper
     from airflow_provider_winsms.warehouse.reader import PagedList
@@ -263,15 +263,15 @@ def load_stream(
 class LedgerLoad:
     """Loads texts and their outcomes from the ledger's tables.
 
-    ``SmsHistory.deliveries_since`` explains why the copy is exact.
+    ``DeliveryReader.deliveries_since`` explains why the copy is exact.
 
     :param now: texts up to this moment are loaded.
     """
 
     def __init__(
-        self, history: SmsHistory, sms_conn_id: str, mapper: RowMapper, table: TargetTable, now: datetime
+        self, reader: DeliveryReader, sms_conn_id: str, mapper: RowMapper, table: TargetTable, now: datetime
     ) -> None:
-        self._history = history
+        self._reader = reader
         self._sms_conn_id = sms_conn_id
         self._mapper = mapper
         self._table = table
@@ -283,12 +283,12 @@ class LedgerLoad:
         since = None if is_whole else self._latest()
         without_id: set[tuple[Any, ...]] = set()
         if since is not None:
-            self._add_pages(self._history.deliveries_of(self._sms_conn_id, self._open_ids()))
+            self._add_pages(self._reader.deliveries_of(self._sms_conn_id, self._open_ids()))
             without_id = self._without_id()
             requests = sorted({key[:3] for key in without_id})
-            self._add_pages(self._history.deliveries_in(self._sms_conn_id, requests), without_id)
+            self._add_pages(self._reader.deliveries_in(self._sms_conn_id, requests), without_id)
             since -= LATEST_COMMIT
-        self._add_pages(self._history.deliveries_since(self._sms_conn_id, since, self._now), without_id)
+        self._add_pages(self._reader.deliveries_since(self._sms_conn_id, since, self._now), without_id)
         # The claims of the remaining texts were released: their requests never left.
         self._table.delete(without_id)
         return LoadOutcome(self._table.finish(), self._rows, 0, self._rows)

@@ -120,7 +120,7 @@ def warm_up() -> None:
     import airflow_provider_winsms.cli.commands
     import airflow_provider_winsms.cli.task_state
     import airflow_provider_winsms.hooks.winsms
-    import airflow_provider_winsms.ledger.history  # noqa: F401
+    import airflow_provider_winsms.ledger.unresolved  # noqa: F401
 
     airflow.cli.cli_parser.get_parser()
 

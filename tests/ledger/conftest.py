@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.ledger.history import HistorySizes, SmsHistory
 from tests.ledger.batches import batch, ledger
+from tests.ledger.history import History
 from tests.support.database_fixtures import postgres_by_path as postgres  # a ledger has no parameter for it
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def tables(database: Database) -> Iterator[SqlLedger]:
 
 
 @pytest.fixture
-def history(database: Database) -> Iterator[SmsHistory]:
-    with SmsHistory(database.hook()) as found:
+def history(database: Database) -> Iterator[History]:
+    with History(database.hook()) as found:
         yield found
 
 
 @pytest.fixture
-def history_of(database: Database) -> Iterator[Callable[..., SmsHistory]]:
+def history_of(database: Database) -> Iterator[Callable[..., History]]:
     """Opens a history that reads the sizes that it is given at once."""
     with ExitStack() as stack:
-        yield lambda **sizes: stack.enter_context(SmsHistory(database.hook(), sizes=HistorySizes(**sizes)))
+        yield lambda **sizes: stack.enter_context(History(database.hook(), **sizes))

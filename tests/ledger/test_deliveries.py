@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.history import CHANGING_STATES, Delivery, SmsHistory
+from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES, Delivery
 from airflow_provider_winsms.ledger.schema import MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
@@ -35,6 +35,7 @@ from tests.ledger.batches import (
     sent,
     sent_through_another_connection,
 )
+from tests.ledger.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,7 @@ def all_of(pages: Iterable[list[Delivery]]) -> list[Delivery]:
     return list(chain.from_iterable(pages))
 
 
-def everything(history: SmsHistory, sms_conn_id: str = CONNECTION) -> list[Delivery]:
+def everything(history: History, sms_conn_id: str = CONNECTION) -> list[Delivery]:
     return all_of(history.deliveries_since(sms_conn_id, None))
 
 
@@ -61,7 +62,7 @@ def keys(pages: Iterable[list[Delivery]]) -> list[tuple[Any, ...]]:
     return [delivery[1:4] for delivery in all_of(pages)]
 
 
-def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: SmsHistory) -> None:
+def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: History) -> None:
     tables.claim(FIRST, record(3), [*messages(2), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(3), {0: accepted(100), 1: declined(RejectReason.OPTED_OUT)})
     history.record_reports([DeliveryReport(100, DeliveryState.DELIVERED, time=LATER)])
@@ -80,9 +81,7 @@ def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: SmsHist
         assert {delivery.submitted_at.tzinfo, delivery.state_at.tzinfo} == {UTC}
 
 
-def test_a_hashed_number_comes_with_the_key_it_was_hashed_with(
-    database: Database, history: SmsHistory
-) -> None:
+def test_a_hashed_number_comes_with_the_key_it_was_hashed_with(database: Database, history: History) -> None:
     with ledger(database, privacy="keyed_hash") as tables:
         tables.open(batch())
         sent(tables, size=1)
@@ -91,7 +90,7 @@ def test_a_hashed_number_comes_with_the_key_it_was_hashed_with(
 
 
 def test_every_reader_returns_the_texts_of_its_connection_only(
-    database: Database, tables: SqlLedger, history: SmsHistory
+    database: Database, tables: SqlLedger, history: History
 ) -> None:
     sent(tables)
     sent_through_another_connection(database)
@@ -105,7 +104,7 @@ def test_every_reader_returns_the_texts_of_its_connection_only(
             assert [delivery.message_id for delivery in all_of(pages)] == ids
 
 
-def test_what_the_tables_do_not_have_is_left_out(tables: SqlLedger, history: SmsHistory) -> None:
+def test_what_the_tables_do_not_have_is_left_out(tables: SqlLedger, history: History) -> None:
     sent(tables)
     assert keys(history.deliveries_of(CONNECTION, [99, 101])) == [(1, 1, 1)]
     assert keys(history.deliveries_in(CONNECTION, [(BATCH, 1, 2), ("0" * 32, 1, 1)])) == []
@@ -113,7 +112,7 @@ def test_what_the_tables_do_not_have_is_left_out(tables: SqlLedger, history: Sms
 
 
 def test_pages_are_small_and_come_by_their_keys(
-    database: Database, history_of: Callable[..., SmsHistory]
+    database: Database, history_of: Callable[..., History]
 ) -> None:
     history = history_of(requests=4, page_rows=7, page_parts=3)
     ids = count(1)
@@ -145,7 +144,7 @@ def test_pages_are_small_and_come_by_their_keys(
 
 
 def test_between_pages_other_methods_may_be_called_and_rows_may_come(
-    tables: SqlLedger, history_of: Callable[..., SmsHistory]
+    tables: SqlLedger, history_of: Callable[..., History]
 ) -> None:
     history = history_of(requests=1)
     sent(tables, key=RequestKey(1, 1))
@@ -171,7 +170,7 @@ def test_between_pages_other_methods_may_be_called_and_rows_may_come(
     ],
 )
 def test_what_is_read_was_submitted_or_answered_since_or_waits_for_its_answer(
-    tables: SqlLedger, history: SmsHistory, since: Any, until: Any, found: list[int]
+    tables: SqlLedger, history: History, since: Any, until: Any, found: list[int]
 ) -> None:
     """The first and the last request are answered, now; the last is from a clock that is far ahead."""
     for request, at in enumerate((NOON, NOON, FAR_OFF), start=1):
@@ -182,9 +181,7 @@ def test_what_is_read_was_submitted_or_answered_since_or_waits_for_its_answer(
     assert [delivery.request for delivery in all_of(pages)] == found
 
 
-def test_an_answer_after_a_mark_of_not_received_is_read_as_news(
-    tables: SqlLedger, history: SmsHistory
-) -> None:
+def test_an_answer_after_a_mark_of_not_received_is_read_as_news(tables: SqlLedger, history: History) -> None:
     claim = record(1)
     tables.claim(FIRST, claim, messages(1))
     assert tables.mark_not_received(FIRST, claim, {0: declined(RejectReason.NOT_RECEIVED)})
@@ -196,7 +193,7 @@ def test_an_answer_after_a_mark_of_not_received_is_read_as_news(
 
 
 def test_of_a_copy_that_is_up_to_date_only_what_is_open_and_the_end_are_read_again(
-    tables: SqlLedger, history: SmsHistory
+    tables: SqlLedger, history: History
 ) -> None:
     copy = Copy(history, CONNECTION)
     for request, size in enumerate((30, 1), start=1):
@@ -212,7 +209,7 @@ def test_of_a_copy_that_is_up_to_date_only_what_is_open_and_the_end_are_read_aga
 
 @pytest.mark.parametrize("word", list(MessageState))
 def test_only_texts_in_changing_states_change_without_a_trace(
-    database: Database, tables: SqlLedger, history: SmsHistory, word: MessageState
+    database: Database, tables: SqlLedger, history: History, word: MessageState
 ) -> None:
     sent(tables, size=20)
     database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
@@ -226,7 +223,7 @@ def test_only_texts_in_changing_states_change_without_a_trace(
     assert (everything(history) != before) is (word in CHANGING_STATES)
 
 
-def test_a_request_whose_claim_was_released_is_gone(tables: SqlLedger, history: SmsHistory) -> None:
+def test_a_request_whose_claim_was_released_is_gone(tables: SqlLedger, history: History) -> None:
     copy = Copy(history, CONNECTION)
     tables.claim(FIRST, record(), messages())
     copy.load()
@@ -242,7 +239,7 @@ class Copy:
     It takes no account of ``LATEST_COMMIT``, as here all clocks agree.
     """
 
-    def __init__(self, history: SmsHistory, sms_conn_id: str) -> None:
+    def __init__(self, history: History, sms_conn_id: str) -> None:
         self._history = history
         self._sms_conn_id = sms_conn_id
         self.rows: dict[tuple[Any, ...], Delivery] = {}
@@ -284,7 +281,7 @@ class Chaos:
         self._given: list[int] = []
         self._generation = 0
         self.tables = ledger(database, name)
-        self.history = SmsHistory(database.hook())
+        self.history = History(database.hook())
         self.copy = Copy(self.history, name)
         self.supersede(0)
 
@@ -454,7 +451,7 @@ def test_memory_does_not_grow_with_the_number_of_rows(sqlite: Database) -> None:
     def peak() -> int:
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        with SmsHistory(sqlite.hook()) as history:
+        with History(sqlite.hook()) as history:
             for _ in history.deliveries_since(CONNECTION, None):
                 pass
         return tracemalloc.get_traced_memory()[1] - before

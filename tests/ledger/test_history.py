@@ -7,8 +7,9 @@ import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.history import OpenMessage, SmsHistory, UnresolvedRequest
+from airflow_provider_winsms.ledger.reports import OpenMessage
 from airflow_provider_winsms.ledger.schema import REPORTED_FROM, MessageState
+from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
     FIRST,
@@ -30,16 +31,17 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
+    from tests.ledger.history import History
     from tests.support.databases import Database
 
 BATCH = batch().id
 
 
-def state(history: SmsHistory, message_id: int) -> str:
+def state(history: History, message_id: int) -> str:
     return str(history.states([message_id])[message_id][0])
 
 
-def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: SmsHistory) -> None:
+def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, history: History) -> None:
     sent(tables, first_id=200, key=RequestKey(1, 2))
     sent(tables, first_id=100, key=FIRST)
     history.record_cancelled({101: Decimal(0)})
@@ -48,12 +50,12 @@ def test_the_ids_of_a_batch_are_those_that_were_accepted(tables: SqlLedger, hist
         history.message_ids("0" * 32)
 
 
-def test_states_are_of_the_known_ids(tables: SqlLedger, history: SmsHistory) -> None:
+def test_states_are_of_the_known_ids(tables: SqlLedger, history: History) -> None:
     sent(tables)
     assert history.states([99, 100]) == {100: (MessageState.ACCEPTED, Decimal("1.5"))}
 
 
-def test_a_cancellation_is_counted_once(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
+def test_a_cancellation_is_counted_once(tables: SqlLedger, history: History, database: Database) -> None:
     sent(tables)
     for _ in range(2):
         history.mark_cancelling([100, 101, 102])
@@ -67,14 +69,14 @@ def test_a_cancellation_is_counted_once(tables: SqlLedger, history: SmsHistory, 
     ]
 
 
-def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, history: SmsHistory) -> None:
+def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, history: History) -> None:
     claim = sent(tables)
     history.record_cancelled({100: Decimal("1.5")})
     assert tables.find(FIRST) == claim
 
 
 def test_a_text_without_a_report_keeps_the_state_of_its_acceptance(
-    tables: SqlLedger, history: SmsHistory
+    tables: SqlLedger, history: History
 ) -> None:
     tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
@@ -96,7 +98,7 @@ def test_a_text_without_a_report_keeps_the_state_of_its_acceptance(
     ],
 )
 def test_no_text_goes_back(
-    tables: SqlLedger, history: SmsHistory, database: Database, reports: list[str], expected: str
+    tables: SqlLedger, history: History, database: Database, reports: list[str], expected: str
 ) -> None:
     sent(tables)
     for word in reports:
@@ -106,7 +108,7 @@ def test_no_text_goes_back(
     assert counts(database)[:4] == [3, 0, 0, 0]
 
 
-def test_many_reports_keep_their_times(tables: SqlLedger, history: SmsHistory, database: Database) -> None:
+def test_many_reports_keep_their_times(tables: SqlLedger, history: History, database: Database) -> None:
     sent(tables, size=1000, first_id=0)
     history.record_reports(
         DeliveryReport(message_id, DeliveryState.DELIVERED, time=LATER.add(seconds=message_id))
@@ -126,7 +128,7 @@ def test_many_reports_keep_their_times(tables: SqlLedger, history: SmsHistory, d
     ],
 )
 def test_it_is_told_of_how_many_texts_reports_were_news(
-    tables: SqlLedger, history: SmsHistory, words: list[str], changed: int
+    tables: SqlLedger, history: History, words: list[str], changed: int
 ) -> None:
     sent(tables)
     reports = [DeliveryReport(100 + index, DeliveryState(word)) for index, word in enumerate(words)]
@@ -134,14 +136,14 @@ def test_it_is_told_of_how_many_texts_reports_were_news(
     assert history.record_reports(reports) == 0
 
 
-def opened(history: SmsHistory, **choices: Any) -> list[int]:
+def opened(history: History, **choices: Any) -> list[int]:
     """Return the ids of the open messages of the last week, as it is at noon."""
     window = {"since": NOON.subtract(days=7), "now": NOON.add(minutes=1), **choices}
     return [message.message_id for message in history.open_messages("winsms_default", **window)]
 
 
 def test_open_messages_come_by_their_ids_whatever_batch_they_are_of(
-    database: Database, history: SmsHistory
+    database: Database, history: History
 ) -> None:
     for key, first_id in (("a", 300), ("b", 100), ("c", 200)):
         with ledger(database, key) as tables:
@@ -152,7 +154,7 @@ def test_open_messages_come_by_their_ids_whatever_batch_they_are_of(
 
 
 def test_open_messages_are_read_in_parts_between_which_reports_are_written(
-    tables: SqlLedger, history_of: Callable[..., SmsHistory]
+    tables: SqlLedger, history_of: Callable[..., History]
 ) -> None:
     history = history_of(window=1000)
     sent(tables, size=2500, first_id=1)
@@ -165,9 +167,7 @@ def test_open_messages_are_read_in_parts_between_which_reports_are_written(
     assert opened(history) == []
 
 
-def test_open_messages_are_of_one_connection(
-    database: Database, tables: SqlLedger, history: SmsHistory
-) -> None:
+def test_open_messages_are_of_one_connection(database: Database, tables: SqlLedger, history: History) -> None:
     sent(tables)
     sent_through_another_connection(database)
     assert opened(history) == [100, 101, 102]
@@ -175,7 +175,7 @@ def test_open_messages_are_of_one_connection(
 
 @pytest.mark.parametrize("word", list(MessageState))
 def test_open_messages_are_those_of_which_there_may_be_news(
-    database: Database, tables: SqlLedger, history: SmsHistory, word: MessageState
+    database: Database, tables: SqlLedger, history: History, word: MessageState
 ) -> None:
     sent(tables, size=1)
     database.execute(f"UPDATE {{}}sms_messages SET state = '{word}'")  # noqa: S608 - a state's own word
@@ -195,7 +195,7 @@ def test_open_messages_are_those_of_which_there_may_be_news(
     ],
 )
 def test_a_message_is_due_when_it_was_submitted_or_at_its_time(
-    tables: SqlLedger, history: SmsHistory, since: DateTime, now: DateTime, found: list[int]
+    tables: SqlLedger, history: History, since: DateTime, now: DateTime, found: list[int]
 ) -> None:
     tables.claim(FIRST, record(2), [*messages(1), *messages(1, send_at=LATER)])
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
@@ -203,7 +203,7 @@ def test_a_message_is_due_when_it_was_submitted_or_at_its_time(
 
 
 def test_a_message_may_be_forgotten_that_was_submitted_before_the_first_moment(
-    tables: SqlLedger, history: SmsHistory
+    tables: SqlLedger, history: History
 ) -> None:
     tables.claim(FIRST, record(2), messages(2, send_at=LATER))
     tables.record(FIRST, record(2), {0: accepted(100), 1: accepted(101)})
@@ -213,7 +213,7 @@ def test_a_message_may_be_forgotten_that_was_submitted_before_the_first_moment(
 
 
 def test_what_is_in_doubt_is_listed_until_it_is_resolved(
-    tables: SqlLedger, history: SmsHistory, database: Database
+    tables: SqlLedger, history: History, database: Database
 ) -> None:
     tables.claim(FIRST, record(send_at=LATER), messages())
     tables.record(FIRST, record(send_at=LATER), {1: accepted(101)})
@@ -232,14 +232,14 @@ def test_what_is_in_doubt_is_listed_until_it_is_resolved(
     assert counts(database)[:4] == [6, 0, 0, 0]
 
 
-def test_a_wrong_count_of_ids_is_told_with_both_numbers(tables: SqlLedger, history: SmsHistory) -> None:
+def test_a_wrong_count_of_ids_is_told_with_both_numbers(tables: SqlLedger, history: History) -> None:
     tables.claim(FIRST, record(), messages())
     with pytest.raises(InvalidMessage, match=r"3 recipients in doubt, and 1 id given\."):
         history.resolve(BATCH, FIRST, [1])
 
 
 def test_what_was_not_accepted_is_for_a_later_try(
-    tables: SqlLedger, history: SmsHistory, database: Database
+    tables: SqlLedger, history: History, database: Database
 ) -> None:
     tables.claim(FIRST, record(), messages())
     history.resolve(BATCH, FIRST, None)
@@ -251,7 +251,7 @@ def test_what_was_not_accepted_is_for_a_later_try(
         history.resolve(BATCH, FIRST, None)
 
 
-def test_a_superseded_batch_is_not_listed(tables: SqlLedger, history: SmsHistory) -> None:
+def test_a_superseded_batch_is_not_listed(tables: SqlLedger, history: History) -> None:
     tables.claim(FIRST, record(), messages())
     tables.open(batch(generation=2))
     assert history.unresolved() == []

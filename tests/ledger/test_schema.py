@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.ledger.history import SmsHistory
 from airflow_provider_winsms.ledger.schema import TABLES, VIEWS
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
@@ -19,6 +18,7 @@ from tests.ledger.batches import (
     messages,
     record,
 )
+from tests.ledger.history import History
 
 if TYPE_CHECKING:
     from tests.support.databases import Database
@@ -55,7 +55,7 @@ def figures(database: Database, view: str) -> list[Any]:
 
 def test_views_show_known_figures(database: Database) -> None:
     """Of 10 texts: 6 accepted, 4 of them delivered, 1 cancelled; 2 opted out, 1 unpaid and sent again."""
-    with ledger(database) as tables, SmsHistory(database.hook()) as history:
+    with ledger(database) as tables, History(database.hook()) as history:
         tables.open(batch())
         claim = record(10)
         tables.claim(FIRST, claim, messages(10))

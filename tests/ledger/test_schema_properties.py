@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.history import SmsHistory
 from airflow_provider_winsms.ledger.schema import MessageState
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
@@ -22,6 +21,7 @@ from tests.ledger.batches import (
     messages,
     record,
 )
+from tests.ledger.history import History
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ class Play:
     """A batch of three requests, to which anything may happen."""
 
     def __init__(self, database: Database) -> None:
-        self.tables, self.history = ledger(database), SmsHistory(database.hook())
+        self.tables, self.history = ledger(database), History(database.hook())
         self.tables.open(batch())
         self.ids = 0
 

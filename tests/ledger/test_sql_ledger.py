@@ -20,8 +20,8 @@ from airflow_provider_winsms.exceptions import (
     UnsupportedCapability,
 )
 from airflow_provider_winsms.ledger.base import BatchDigest, RecipientDigest, RequestKey
+from airflow_provider_winsms.ledger.database import whole_id
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
-from airflow_provider_winsms.ledger.tables import whole_id
 from airflow_provider_winsms.messages import Message, RejectReason, ScheduledMessage
 from tests.ledger.batches import (
     FIRST,

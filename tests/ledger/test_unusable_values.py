@@ -18,9 +18,9 @@ from tests.support.databases import CONN_ID
 from tests.support.task_runner import TaskRunner
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.ledger.history import SmsHistory
     from airflow_provider_winsms.ledger.sql import SqlLedger
     from tests.gateways.stub import Reply
+    from tests.ledger.history import History
     from tests.support.databases import Database
 
 NUMBERS = [f"2782555010{index}" for index in range(5)]
@@ -98,7 +98,7 @@ def test_a_recipient_without_a_usable_id_is_unknown_and_never_sent_to_again(
 
 
 def test_the_highest_id_and_the_highest_price_are_kept_and_added_up(
-    database: Database, tables: SqlLedger, history: SmsHistory
+    database: Database, tables: SqlLedger, history: History
 ) -> None:
     receipts = {index: accepted(ID_END - 1 - index, str(price)) for index, price in enumerate(PRICES)}
     claim = record(5)

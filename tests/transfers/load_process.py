@@ -176,7 +176,7 @@ def operator(order: Order) -> type[SmsToSqlOperator]:
     """Return the operator, on the clock and with the sizes that are ordered."""
     from airflow_provider_winsms.gateways.transport import Transport
     from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.ledger.history import HistorySizes
+    from airflow_provider_winsms.ledger.deliveries import DeliverySizes
     from airflow_provider_winsms.runtime import SYSTEM_CLOCK
     from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
     from airflow_provider_winsms.warehouse.datasets import LoadSizes
@@ -192,7 +192,7 @@ def operator(order: Order) -> type[SmsToSqlOperator]:
         SmsToSqlOperator,
         clock=standing_clock(datetime.fromisoformat(order.now)) if order.now else SYSTEM_CLOCK,
         hook_of=staticmethod(hook_of),
-        sizes=LoadSizes(order.merged_rows, history=HistorySizes(page_rows=order.ledger_rows)),
+        sizes=LoadSizes(order.merged_rows, deliveries=DeliverySizes(page_rows=order.ledger_rows)),
     )
 
 

@@ -13,7 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.history import SmsHistory
+from airflow_provider_winsms.ledger.database import LedgerDatabase
+from airflow_provider_winsms.ledger.unresolved import UnresolvedRequests
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sql.dialects import DIALECTS
@@ -188,9 +189,10 @@ def test_what_a_person_found_out_comes_in(sandbox: Sandbox, runner: TaskRunner, 
     sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     send(runner, "27825550101")
     load(database)
-    with SmsHistory(BaseHook.get_connection("ledger").get_hook()) as history:
-        (parked,) = history.unresolved()
-        history.resolve(parked.batch_id, RequestKey(*parked.key), [4711])
+    with LedgerDatabase(BaseHook.get_connection("ledger").get_hook()) as ledger:
+        requests = UnresolvedRequests(ledger)
+        (parked,) = requests.unresolved()
+        requests.resolve(parked.batch_id, RequestKey(*parked.key), [4711])
     assert load(database, refresh=False)["rows_loaded"] == 1
     assert database.execute("SELECT message_id, state FROM {}texts") == [(4711, "accepted")]
 

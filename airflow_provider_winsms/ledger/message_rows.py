@@ -1,70 +1,30 @@
-"""Access to the ledger's tables, shared by sending, reports, cancellations and loads.
-
-Each transaction that changes a count first locks the row of its batch, by writing it. So the counts of a
-batch always agree with its rows, and no two processes wait for each other in a circle.
-"""
+"""The rows of messages: their outcomes, and the counts of their batches."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pendulum
-
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    LedgerUnavailable,
-    UnsupportedCapability,
-)
-from airflow_provider_winsms.ledger.schema import (
-    BATCHES,
-    MESSAGES,
-    REQUESTS,
-    ROUNDS,
-    MessageState,
-    Schema,
-    check_kind,
-)
+from airflow_provider_winsms.ledger.database import chunks, int_list, read_moment, whole_id
+from airflow_provider_winsms.ledger.schema import MessageState
 from airflow_provider_winsms.messages import RejectReason
-from airflow_provider_winsms.options import check_prefix
-from airflow_provider_winsms.runtime import ClockReading
-from airflow_provider_winsms.sql.connection import Database
-from airflow_provider_winsms.sql.values import read_amount, read_instant
+from airflow_provider_winsms.sql.values import read_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import RequestKey
-    from airflow_provider_winsms.ledger.schema import LedgerTable
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.messages import MessageId, Receipt
-    from airflow_provider_winsms.sql.errors import Refusal
-
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
-
-_AT_ONCE = 500
-"""The number of values in a list of one statement."""
 
 _CHOICES_AT_ONCE = 1000
 """The number of cases in one statement."""
 
 _CHOICES_IN_A_ROW = 32
 """The number of cases that it tries one after the other."""
-
-_ID_LIMIT = 2**63
-
-_RIGHTS = (
-    "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the tables, and, if they are missing, "
-    "the right to create tables and views."
-)
-_SAFE = "What is in the ledger stands; a repeat is safe."
 
 
 class MessageRow(NamedTuple):
@@ -126,117 +86,32 @@ class SentMessage(NamedTuple):
         return f"SentMessage({self.message_id!r}, send_at={self.send_at!r})"
 
 
-class LedgerTables:
-    """The tables under one prefix, over one connection. Missing tables are created.
+class MessageRows:
+    """The rows of messages in the tables. Each method is a part of its caller's transaction.
 
-    A warning names each setting of the server that may lose commits.
-
-    :raises InvalidMessage: if the prefix cannot begin a name.
-    :raises ConfigurationError: if the database cannot keep a ledger, or a table lacks columns.
-    :raises LedgerUnavailable: from every method, if the database refuses something.
+    A method that writes needs the lock of the batch, which the caller took before.
     """
 
-    def __init__(self, hook: DbApiHook, prefix: str) -> None:
-        check_prefix("ledger_prefix", prefix)
-        check_kind(hook.conn_type)
-        self._prefix = prefix
-        self._database = Database(hook, self._refused, is_durable=True)
-        schema = Schema(self._database, hook.conn_type, prefix)
-        self._epoch = schema.epoch
-        self.placeholder = placeholder = self._database.placeholder
-        self._words = {
-            "p": placeholder,
-            "here": f"batch_id = {placeholder} AND round = {placeholder} AND request = {placeholder}",
-            "batches": schema.name(BATCHES),
-            "requests": schema.name(REQUESTS),
-            "messages": schema.name(MESSAGES),
-            "rounds": schema.name(ROUNDS),
-        }
-        self.transact = self._database.transact
-        try:
-            self._check_durability()
-            self.is_new = schema.prepare()
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._database = database
 
-    def close(self) -> None:
-        """End the connection."""
-        self._database.close()
-
-    def now(self) -> Any:
-        """Return the present instant as a parameter of the driver."""
-        return self.instant(datetime.now(UTC))
-
-    def read_clock(self) -> ClockReading | None:
-        """Return a reading of the server's clock; ``None`` if there is no server."""
-        if not self._epoch:
-            return None
-        asked_at = datetime.now(UTC)
-        ((seconds,),) = self.read("read the clock", "SELECT {epoch}", epoch=self._epoch)
-        shown = datetime.fromtimestamp(int(seconds), UTC)
-        clock = "the clock of the ledger's database"
-        return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
-
-    def instant(self, moment: datetime | None) -> Any:
-        """Return an instant as a parameter of the driver."""
-        return None if moment is None else self._database.dialect.instant(moment)
-
-    def amount(self, amount: Decimal) -> Any:
-        """Return an amount as a parameter of the driver."""
-        return self._database.dialect.amount(amount)
-
-    def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
-        """Run a statement, and return the number of rows that it changed.
-
-        Words in braces are filled in: the names of the tables, ``{p}`` for a parameter, and ``{here}`` for
-        the condition on one request, which has three parameters: the batch id and the request key.
-        """
-        return self._database.execute(step, statement.format(**self._words, **words), parameters)
-
-    def read(self, step: str, statement: str, *parameters: Any, **words: str) -> list[tuple[Any, ...]]:
-        """Run a query, with words in braces as in ``execute``, and return its rows."""
-        return self._database.rows(step, statement.format(**self._words, **words), parameters)
-
-    def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows. Their values have the order of the table's columns."""
-        name = self._words[table.name]
-        self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
-
-    def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
-        """Yield chunks of values for one statement each, with their placeholders."""
-        for chunk in chunks(values):
-            yield chunk, self._database.placeholders(len(chunk))
-
-    def lock(self, batch_id: str, revision: int | None = None) -> bool:
-        """Lock the batch until the transaction ends, and tell whether it is in force.
-
-        :param revision: the only revision that is in force; ``None``: each one is.
-        """
-        any_batch = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
-        in_force = f"{any_batch} AND superseded_at IS NULL AND revision = COALESCE({{p}}, revision)"
-        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id, revision) > 0
-        if not is_in_force:
-            self.execute("lock the batch", any_batch, self.now(), batch_id)
-        return is_in_force
-
-    def rows_of(self, batch_id: str, key: RequestKey) -> list[MessageRow]:
+    def of_request(self, batch_id: str, key: RequestKey) -> list[MessageRow]:
         """Return the rows of a request, in order."""
         query = (
             "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
             "message_id, cost, refund FROM {messages} WHERE {here} ORDER BY position"
         )
-        return list(map(_row, self.read("read the messages of a request", query, batch_id, *key)))
+        return list(map(_row, self._database.read("read the messages of a request", query, batch_id, *key)))
 
     def mark_answered(self, batch_id: str, key: RequestKey, *, ends_cancelling: bool = False) -> None:
         """Write that the outcome of a request was recorded.
 
         :param ends_cancelling: whether this ends its cancellation.
         """
-        self.execute(
+        self._database.execute(
             "record the outcome of a request",
             "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
-            self.now(),
+            self._database.now(),
             batch_id,
             *key,
             cancelling_at="NULL" if ends_cancelling else "cancelling_at",
@@ -250,7 +125,7 @@ class LedgerTables:
         alike = defaultdict(list)
         for position, receipt in receipts.items():
             alike[receipt.reason, _or_zero(receipt.cost)].append((position, receipt.message_id))
-        counts, cost, now = Counter[str](), Decimal(0), self.now()
+        counts, cost, now = Counter[str](), Decimal(0), self._database.now()
         for (reason, price), rows in alike.items():
             for chunk in chunks(rows, _CHOICES_AT_ONCE):
                 settled = self._settle_alike(batch_id, key, reason, price, now=now, ids=dict(chunk))
@@ -258,7 +133,7 @@ class LedgerTables:
                 cost += 0 if reason else settled * price
         settled = counts.total()
         counts["unknown"] = -settled
-        self.change_counts(batch_id, counts, cost, Decimal(0))
+        self.change_counts(batch_id, counts, cost)
         return settled
 
     def _settle_alike(
@@ -276,11 +151,11 @@ class LedgerTables:
             "UPDATE {messages} SET state = {state}, reason = {p}, cost = {p}, state_at = {p}, "
             "message_id = {ids} WHERE {here} AND state = 'unknown' AND position IN ({positions})"
         )
-        return self.execute(
+        return self._database.execute(
             "write the outcome of a request",
             statement,
             None if reason is None else reason.value,
-            self.amount(Decimal(0) if reason else price),
+            self._database.amount(Decimal(0) if reason else price),
             now,
             batch_id,
             *key,
@@ -301,7 +176,7 @@ class LedgerTables:
         alike = defaultdict(list)
         for _, row in changes:
             alike[row.state, row.reason, row.cost, row.refund].append(row)
-        now = self.now()
+        now = self._database.now()
         for rows in alike.values():
             for chunk in chunks(rows, _CHOICES_AT_ONCE):
                 self._update_alike(batch_id, key, chunk, now)
@@ -315,8 +190,8 @@ class LedgerTables:
         )
         first = rows[0]
         reason = None if first.reason is None else first.reason.value
-        amounts = self.amount(first.cost), self.amount(first.refund)
-        self.execute(
+        amounts = self._database.amount(first.cost), self._database.amount(first.refund)
+        self._database.execute(
             "write the outcome of a request",
             statement,
             first.state.value,
@@ -339,7 +214,9 @@ class LedgerTables:
                 refund += sign * row.refund
         self.change_counts(batch_id, counts, cost, refund)
 
-    def change_counts(self, batch_id: str, counts: Counter[str], cost: Decimal, refund: Decimal) -> None:
+    def change_counts(
+        self, batch_id: str, counts: Counter[str], cost: Decimal = Decimal(0), refund: Decimal = Decimal(0)
+    ) -> None:
         """Add to the counts of a batch."""
         # SQLite adds floats, and sums of tenths are not exact. So they are rounded.
         statement = (
@@ -348,8 +225,10 @@ class LedgerTables:
             "refunded = ROUND(refunded + {p}, 2), updated_at = {p} WHERE batch_id = {p}"
         )
         differences = (counts[name] for name in ("accepted", "declined", "unknown", "cancelled"))
-        amounts = self.amount(cost), self.amount(refund)
-        self.execute("count the messages", statement, *differences, *amounts, self.now(), batch_id)
+        amounts = self._database.amount(cost), self._database.amount(refund)
+        self._database.execute(
+            "count the messages", statement, *differences, *amounts, self._database.now(), batch_id
+        )
 
     def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[SentMessage]:
         """Return the texts of any batch that were sent through a connection and have some ids."""
@@ -361,79 +240,10 @@ class LedgerTables:
         return [
             SentMessage(message_id, number, None if send_at is None else read_moment(send_at), key_id)
             for chunk in chunks(list(message_ids))
-            for message_id, number, send_at, key_id in self.read(
+            for message_id, number, send_at, key_id in self._database.read(
                 "look message ids up", query, sms_conn_id, ids=int_list(chunk)
             )
         ]
-
-    def _check_durability(self) -> None:
-        if self._database.is_volatile():
-            msg = (
-                "A ledger in memory ends with its task, and a retry would send again. Give the connection of "
-                "`ledger_conn_id` a file."
-            )
-            raise ConfigurationError(msg)
-        if settings := self._database.lossy_settings():
-            _log.warning(
-                "THE LEDGER MAY LOSE CLAIMS: the database server runs with %s. If it crashes, or its machine "
-                "does, commits of its last moments are lost, and a retry may send those texts again. "
-                "Set %s to its safe value on the server (docs/promises.md).",
-                " and ".join(settings),
-                " and ".join(setting.partition("=")[0] for setting in settings),
-            )
-
-    def _refused(self, refusal: Refusal) -> LedgerUnavailable:
-        hint = refusal.hint(_RIGHTS, _SAFE)
-        message = refusal.message(f"ledger {self._prefix}*", hint)
-        return LedgerUnavailable(message, is_permanent=refusal.needs_a_person)
-
-
-class TableAccess:
-    """The base of the ledger and of its history. It holds a connection until it is closed."""
-
-    def __init__(self, hook: DbApiHook, prefix: str) -> None:
-        self._tables = LedgerTables(hook, prefix)
-
-    @property
-    def is_new(self) -> bool:
-        """Whether this access created the tables."""
-        return self._tables.is_new
-
-    def close(self) -> None:
-        """End the connection."""
-        self._tables.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def whole_id(message_id: MessageId | None) -> int:
-    """Return an id, if the tables can hold it.
-
-    :raises UnsupportedCapability: if it is no whole number of 64 bits.
-    """
-    if not isinstance(message_id, int) or not -_ID_LIMIT <= message_id < _ID_LIMIT:
-        msg = "An id is no whole number of 64 bits, so its message cannot be kept in the tables."
-        raise UnsupportedCapability(msg)
-    return message_id
-
-
-def read_moment(value: Any) -> DateTime:
-    """Return the instant of a value that a driver read."""
-    return pendulum.instance(read_instant(value))
-
-
-def chunks(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
-    """Split a sequence into chunks for one statement each."""
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def int_list(values: Iterable[int]) -> str:
-    """Return integers as SQL. Drivers handle a literal faster than parameters."""
-    return ", ".join([str(int(value)) for value in values])
 
 
 def _chosen(ids: Mapping[int, int | None]) -> str:

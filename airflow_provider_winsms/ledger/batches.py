@@ -1,0 +1,276 @@
+"""The batches of one key in the ledger's tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, LedgerUnavailable
+from airflow_provider_winsms.ledger.base import (
+    NOT_SUBMITTED,
+    Batch,
+    BatchDigest,
+    RequestKey,
+    Sender,
+    positions_in,
+    spans_of,
+)
+from airflow_provider_winsms.ledger.database import read_moment, transaction
+from airflow_provider_winsms.ledger.message_rows import MessageRows
+from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, ROUNDS, MessageState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
+
+_BATCH = (
+    "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
+    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision "
+    "FROM {batches} WHERE "
+)
+
+_IN_USE = (
+    "SELECT 1 AS found FROM {batches} b INNER JOIN {requests} r ON r.batch_id = b.batch_id "
+    "WHERE b.key_digest = {p} AND b.generation = {p} AND NOT (b.max_tries <> {p} AND b.dag_id = {p} "
+    "AND b.run_id = {p} AND b.task_id = {p} AND b.map_index = {p}) LIMIT 1"
+)
+"""Requests of the batch that another one supersedes, unless its task was cleared: that sends all again."""
+
+_LATER_REQUESTS = (
+    "SELECT 1 AS found FROM {batches} b WHERE b.batch_id = {p} AND (b.revision <> {p} OR EXISTS "
+    "(SELECT 1 FROM {requests} r WHERE r.batch_id = b.batch_id AND r.round = {p} AND r.request > {p}))"
+)
+"""Whether later requests depend on the plan of one request. Then another plan must not reuse its key."""
+
+_GAPS = (
+    "SELECT round FROM {requests} WHERE batch_id = {p} GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1"
+)
+
+
+class _InUse(Exception):  # noqa: N818 - it never leaves this module
+    """The batch to be superseded had no requests, and has some now."""
+
+
+class OpenBatch:
+    """The batch of one key that this process sends, once it is found or written."""
+
+    def __init__(self, database: LedgerDatabase, key: str) -> None:
+        self._database = database
+        self._messages = MessageRows(database)
+        self._key = key
+        self._revision = 0
+        self.id = self.sms_conn_id = ""
+
+    def latest(self) -> Batch | None:
+        """Return the batch that an earlier try opened, in its last generation."""
+        return self._opened(
+            self._stored("key_digest = {p} ORDER BY generation DESC LIMIT 1", _digest(self._key))
+        )
+
+    def open(self, batch: Batch) -> Batch:
+        """Write a batch, or return the existing one of its key and generation."""
+        found = self._stored("batch_id = {p}", batch.id)
+        if found is None:
+            try:
+                self._write(batch)
+            except LedgerUnavailable:
+                # Another process may have written it first.
+                found = self._stored("batch_id = {p}", batch.id)
+                if found is None:
+                    raise
+            except _InUse:
+                return self.latest() or batch
+        opened = found or batch
+        self._opened(opened)
+        return opened
+
+    def take_over(self) -> None:
+        """Take the open batch over: from now on no other process can claim or decide its requests."""
+        self._revision = self._raise_revision()
+
+    @transaction
+    def revise(self, digest: BatchDigest) -> None:
+        """Replace the digest of the open batch, as it sends another list from now on."""
+        self.lock()
+        statement = (
+            "UPDATE {batches} SET texts_digest = {p}, numbers_digest = {p}, recipients = {p}, "
+            "requests = {p}, duplicates = {p} WHERE batch_id = {p}"
+        )
+        digests = digest.texts, digest.numbers
+        counts = digest.recipients, digest.requests, digest.duplicates
+        self._database.execute("revise the batch", statement, *digests, *counts, self.id)
+
+    @transaction
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Write the recipients that are in no request of the open batch."""
+        self.lock()
+        statement = "DELETE FROM {messages} WHERE {here}"
+        before = self._database.execute("reject recipients", statement, self.id, *NOT_SUBMITTED)
+        now, nothing = self._database.now(), self._database.amount(Decimal(0))
+        first, hidden = (self.id, *NOT_SUBMITTED), ("", "", MessageState.DECLINED.value)
+        rows = [
+            (*first, position, *hidden, str(reason), None, nothing, nothing, now, None, now, reference)
+            for position, (reason, reference) in enumerate(rejected)
+        ]
+        self._database.insert(MESSAGES, rows)
+        self._messages.change_counts(self.id, Counter({"declined": len(rows) - before}))
+
+    @transaction
+    def rounds(self) -> list[ResendPlan]:
+        """Return the resend plan of each round after the first."""
+        return self._plans()
+
+    @transaction
+    def open_round(self, round_: int, resend_plan: ResendPlan) -> ResendPlan:
+        """Write the resend plan of a round, unless another process wrote one first."""
+        self.lock()
+        stored = self._plans()
+        if round_ - 2 < len(stored):
+            return stored[round_ - 2]
+        rows = [(self.id, round_, *of, spans_of(positions)) for of, positions in resend_plan.items()]
+        self._database.insert(ROUNDS, rows)
+        return resend_plan
+
+    def lock(self) -> None:
+        """Lock the open batch until the transaction of the caller ends.
+
+        :raises ClaimLost: if this process may no longer change it.
+        """
+        if not self._database.lock(self.id, self._revision):
+            raise _superseded()
+
+    def check_revision(self, revision: int) -> None:
+        """Check the revision of the batch, which the caller's transaction read.
+
+        :raises ClaimLost: if another process has taken the batch over.
+        """
+        if revision != self._revision:
+            raise _superseded()
+
+    def has_later_requests(self, key: RequestKey) -> bool:
+        """Tell whether later requests depend on the plan of one, so that no other plan may reuse its key."""
+        return bool(
+            self._database.read("look for other plans", _LATER_REQUESTS, self.id, self._revision, *key)
+        )
+
+    def _plans(self) -> list[ResendPlan]:
+        query = (
+            "SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = {p} "
+            "ORDER BY round, of_round, of_request"
+        )
+        rows = self._database.read("read the rounds", query, self.id)
+        return [
+            {
+                RequestKey(of_round, of_request): positions_in(spans)
+                for _, of_round, of_request, spans in alike
+            }
+            for _, alike in groupby(rows, key=itemgetter(0))
+        ]
+
+    def _opened(self, batch: Batch | None) -> Batch | None:
+        self.id, self.sms_conn_id, self._revision = (
+            ("", "", 0) if batch is None else (batch.id, batch.sms_conn_id, batch.revision)
+        )
+        return batch
+
+    @transaction
+    def _stored(self, wanted: str, parameter: str) -> Batch | None:
+        rows = self._database.read("read the batch", _BATCH + wanted, parameter)
+        return _batch(rows[0]) if rows else None
+
+    @transaction
+    def _write(self, batch: Batch) -> None:
+        supersede = (
+            "UPDATE {batches} SET superseded_at = {p} "
+            "WHERE key_digest = {p} AND generation < {p} AND superseded_at IS NULL"
+        )
+        now, key = self._database.now(), _digest(batch.key)
+        self._database.execute("supersede a batch", supersede, now, key, batch.generation)
+        before = (key, batch.generation - 1, batch.max_tries)
+        if self._database.read("look for requests", _IN_USE, *before, *_identity(batch)):
+            raise _InUse
+        row = _values(batch, now, self._database)
+        self._database.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
+
+    @transaction
+    def _raise_revision(self) -> int:
+        if not self._database.lock(self.id):
+            raise _superseded()
+        if self._database.read("look for gaps", _GAPS, self.id):
+            msg = (
+                "The list has changed since an earlier try, and its claims have a gap, as a claim "
+                "before others was released. Nothing more was sent. Give the list of the earlier try, clear "
+                'the task with on_clear="resend" to send to everybody in the list, or start a new DAG run.'
+            )
+            raise IdempotencyConflict(msg)
+        statement = "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = {p}"
+        self._database.execute("take the batch over", statement, self.id)
+        query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
+        return int(self._database.read("read the revision", query, self.id)[0][0])
+
+
+def _superseded() -> ClaimLost:
+    return ClaimLost(
+        "The batch was superseded by a later one under the same key, or taken over by a later try; this try "
+        "sends nothing more."
+    )
+
+
+def _identity(batch: Batch) -> tuple[str, str, str, int]:
+    sender = batch.sender
+    return sender.dag_id, sender.run_id, sender.task_id, sender.map_index
+
+
+def _digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+def _values(batch: Batch, now: Any, database: LedgerDatabase) -> dict[str, Any]:
+    sender, digest, nothing = batch.sender, batch.digest, database.amount(Decimal(0))
+    return {
+        "batch_id": batch.id,
+        "key_digest": _digest(batch.key),
+        "batch_key": batch.key,
+        "generation": batch.generation,
+        "dag_id": sender.dag_id,
+        "run_id": sender.run_id,
+        "task_id": sender.task_id,
+        "map_index": sender.map_index,
+        "owner": sender.owner,
+        "sms_conn_id": batch.sms_conn_id,
+        "guarantee": str(batch.guarantee),
+        "texts_digest": digest.texts,
+        "numbers_digest": digest.numbers,
+        "key_id": digest.key_id,
+        "recipients": digest.recipients,
+        "requests": digest.requests,
+        "duplicates": digest.duplicates,
+        "max_tries": batch.max_tries,
+        "revision": batch.revision,
+        **dict.fromkeys(("accepted", "declined", "unknown", "cancelled"), 0),
+        **dict.fromkeys(("cost", "refunded"), nothing),
+        "opened_at": database.instant(batch.opened_at),
+        "updated_at": now,
+        "superseded_at": None,
+    }
+
+
+def _batch(row: tuple[Any, ...]) -> Batch:
+    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation, revision = row
+    return Batch(
+        key=key,
+        sender=Sender(*rest[:5]),
+        digest=BatchDigest(*rest[5:]),
+        sms_conn_id=sms_conn_id,
+        guarantee=guarantee,
+        max_tries=max_tries,
+        opened_at=read_moment(opened_at),
+        generation=generation,
+        revision=revision,
+    )

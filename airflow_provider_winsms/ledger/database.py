@@ -1,0 +1,225 @@
+"""The database of a ledger: its tables over one connection, and transactions on them.
+
+Lock order: each transaction that changes a count first locks the row of its batch, by writing it, and then
+the rows of requests and of messages. A transaction on several batches locks them in the order of their ids.
+So the counts of a batch always agree with its rows, and no two such transactions wait for each other in a
+circle.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+
+import pendulum
+
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    LedgerUnavailable,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
+from airflow_provider_winsms.options import check_prefix
+from airflow_provider_winsms.runtime import ClockReading
+from airflow_provider_winsms.sql.connection import Database
+from airflow_provider_winsms.sql.values import read_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from decimal import Decimal
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.ledger.schema import LedgerTable
+    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.sql.errors import Refusal
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Owner = TypeVar("Owner", bound="_OverDatabase")
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 500
+"""The number of values in a list of one statement."""
+
+_ID_LIMIT = 2**63
+
+_RIGHTS = (
+    "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the tables, and, if they are missing, "
+    "the right to create tables and views."
+)
+_SAFE = "What is in the ledger stands; a repeat is safe."
+
+
+class _OverDatabase(Protocol):
+    """A class whose methods read or write a database."""
+
+    @property
+    def _database(self) -> Database | LedgerDatabase: ...
+
+
+def transaction(method: Callable[Concatenate[Owner, P], T]) -> Callable[Concatenate[Owner, P], T]:
+    """Run a method in a transaction of its own: all of it, or nothing.
+
+    The method may run more than once: after a lost connection, a deadlock, or a commit whose answer was lost.
+    So a repeat must do no harm, and no argument may be an iterator. Such a method calls no other one.
+    """
+
+    @wraps(method)
+    def in_transaction(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.transact(partial(method, self, *args, **kwargs))
+
+    return in_transaction
+
+
+class LedgerDatabase:
+    """The ledger under one prefix, over one connection. Missing tables are created.
+
+    It holds the connection until it is closed. Only the thread that creates it may use it, because of
+    SQLite's connections. A warning names each setting of the server that may lose commits.
+
+    :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
+    :param prefix: the beginning of the tables' names.
+    :raises InvalidMessage: if the prefix cannot begin a name.
+    :raises ConfigurationError: if the database cannot keep a ledger, or a table lacks columns.
+    :raises LedgerUnavailable: from every method, if the database refuses something.
+    """
+
+    def __init__(self, hook: DbApiHook, prefix: str = "sms_") -> None:
+        check_prefix("ledger_prefix", prefix)
+        check_kind(hook.conn_type)
+        self._prefix = prefix
+        self._database = Database(hook, self._refused, is_durable=True)
+        schema = Schema(self._database, hook.conn_type, prefix)
+        self._epoch = schema.epoch
+        self.placeholder = placeholder = self._database.placeholder
+        self._words = {
+            "p": placeholder,
+            "here": f"batch_id = {placeholder} AND round = {placeholder} AND request = {placeholder}",
+            **{table.name: schema.name(table) for table in TABLES},
+        }
+        self.transact = self._database.transact
+        try:
+            self._check_durability()
+            self.is_new = schema.prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def now(self) -> Any:
+        """Return the present instant as a parameter of the driver."""
+        return self.instant(datetime.now(UTC))
+
+    @transaction
+    def read_clock(self) -> ClockReading | None:
+        """Return a reading of the server's clock; ``None`` if there is no server."""
+        if not self._epoch:
+            return None
+        asked_at = datetime.now(UTC)
+        ((seconds,),) = self.read("read the clock", "SELECT {epoch}", epoch=self._epoch)
+        shown = datetime.fromtimestamp(int(seconds), UTC)
+        clock = "the clock of the ledger's database"
+        return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
+
+    def instant(self, moment: datetime | None) -> Any:
+        """Return an instant as a parameter of the driver."""
+        return None if moment is None else self._database.dialect.instant(moment)
+
+    def amount(self, amount: Decimal) -> Any:
+        """Return an amount as a parameter of the driver."""
+        return self._database.dialect.amount(amount)
+
+    def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
+        """Run a statement, and return the number of rows that it changed.
+
+        Words in braces are filled in: the names of the tables, ``{p}`` for a parameter, and ``{here}`` for
+        the condition on one request, which has three parameters: the batch id and the request key.
+        """
+        return self._database.execute(step, statement.format(**self._words, **words), parameters)
+
+    def read(self, step: str, statement: str, *parameters: Any, **words: str) -> list[tuple[Any, ...]]:
+        """Run a query, with words in braces as in ``execute``, and return its rows."""
+        return self._database.rows(step, statement.format(**self._words, **words), parameters)
+
+    def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows. Their values have the order of the table's columns."""
+        name = self._words[table.name]
+        self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
+
+    def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+        """Yield chunks of values for one statement each, with their placeholders."""
+        for chunk in chunks(values):
+            yield chunk, self._database.placeholders(len(chunk))
+
+    def lock(self, batch_id: str, revision: int | None = None) -> bool:
+        """Lock the batch until the transaction ends, and tell whether it is in force.
+
+        :param revision: the only revision that is in force; ``None``: each one is.
+        """
+        any_batch = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
+        in_force = f"{any_batch} AND superseded_at IS NULL AND revision = COALESCE({{p}}, revision)"
+        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id, revision) > 0
+        if not is_in_force:
+            self.execute("lock the batch", any_batch, self.now(), batch_id)
+        return is_in_force
+
+    def _check_durability(self) -> None:
+        if self._database.is_volatile():
+            msg = (
+                "A ledger in memory ends with its task, and a retry would send again. Give the connection of "
+                "`ledger_conn_id` a file."
+            )
+            raise ConfigurationError(msg)
+        if settings := self._database.lossy_settings():
+            _log.warning(
+                "THE LEDGER MAY LOSE CLAIMS: the database server runs with %s. If it crashes, or its machine "
+                "does, commits of its last moments are lost, and a retry may send those texts again. "
+                "Set %s to its safe value on the server (docs/promises.md).",
+                " and ".join(settings),
+                " and ".join(setting.partition("=")[0] for setting in settings),
+            )
+
+    def _refused(self, refusal: Refusal) -> LedgerUnavailable:
+        hint = refusal.hint(_RIGHTS, _SAFE)
+        message = refusal.message(f"ledger {self._prefix}*", hint)
+        return LedgerUnavailable(message, is_permanent=refusal.needs_a_person)
+
+
+def whole_id(message_id: MessageId | None) -> int:
+    """Return an id, if the tables can hold it.
+
+    :raises UnsupportedCapability: if it is no whole number of 64 bits.
+    """
+    if not isinstance(message_id, int) or not -_ID_LIMIT <= message_id < _ID_LIMIT:
+        msg = "An id is no whole number of 64 bits, so its message cannot be kept in the tables."
+        raise UnsupportedCapability(msg)
+    return message_id
+
+
+def read_moment(value: Any) -> DateTime:
+    """Return the instant of a value that a driver read."""
+    return pendulum.instance(read_instant(value))
+
+
+def chunks(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
+    """Split a sequence into chunks for one statement each."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def int_list(values: Iterable[int]) -> str:
+    """Return integers as SQL. Drivers handle a literal faster than parameters."""
+    return ", ".join([str(int(value)) for value in values])

@@ -1,0 +1,156 @@
+"""Delivery reports in the ledger's tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_winsms.ledger.database import chunks, int_list, transaction, whole_id
+from airflow_provider_winsms.ledger.schema import OPEN_STATES, REPORTED_FROM, state_list
+from airflow_provider_winsms.messages import DeliveryState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.messages import DeliveryReport
+
+NOT_FOUND_MAY_PASS = timedelta(days=2)
+"""How long an id is asked for that the gateway does not know. The time counts from when its text was due, as
+the id may be too new, and from when the gateway first did not know it, as it may know it again. If one
+nightly refresh comes too early for a text, the next one still asks for it."""
+
+_REPORTS_AT_ONCE = 10_000
+"""The number of reports in one transaction."""
+
+_TIMES_AT_ONCE = 250
+"""The number of delivery times in one statement, which tries them one after the other."""
+
+_OPEN = state_list(OPEN_STATES)
+
+
+class OpenMessage(NamedTuple):
+    """A text whose state may have changed.
+
+    :param may_be_forgotten: whether it is so old that the gateway may have forgotten it.
+    """
+
+    message_id: int
+    may_be_forgotten: bool
+
+
+class DeliveryReports:
+    """The texts of any batch that a delivery report may change. No method changes a count.
+
+    :param window: the messages among which one statement looks for open ones.
+    :raises LedgerUnavailable: from every method, if the database refuses something.
+    """
+
+    def __init__(self, database: LedgerDatabase, window: int = 10_000) -> None:
+        self._database = database
+        self._window = window
+
+    def open_messages(
+        self, sms_conn_id: str, *, since: datetime, now: datetime, after: int | None = None
+    ) -> Iterator[OpenMessage]:
+        """Yield the texts of a connection whose state may change, ordered by their ids.
+
+        A text is due when it was submitted, or at its ``send_at``. Texts that are not due yet are left out.
+        So are texts that were not found for ``NOT_FOUND_MAY_PASS`` after they were due. The texts are read in
+        windows, when they are asked for. Other methods may be called between two texts.
+
+        :param since: the earliest due time.
+        :param after: only larger ids; ``None``: all.
+        """
+        long_ago = now - NOT_FOUND_MAY_PASS
+        instants = since, since, now, long_ago, long_ago
+        values = *map(self._database.instant, instants), sms_conn_id
+        while (last := self._end_of_window(after)) is not None:
+            yield from self._open_in_window(after, last, values)
+            after = last
+
+    def record_reports(self, reports: Iterable[DeliveryReport]) -> int:
+        """Write delivery reports, and return the number of texts that they changed.
+
+        A final state stays, and no text goes back to an earlier state.
+        """
+        waiting: list[DeliveryReport] = []
+        changed = 0
+        for report in reports:
+            if report.state in REPORTED_FROM:
+                waiting.append(report)
+            if len(waiting) == _REPORTS_AT_ONCE:
+                changed += self._write(waiting)
+                waiting = []
+        return changed + self._write(waiting)
+
+    @transaction
+    def _end_of_window(self, after: int | None) -> int | None:
+        # The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could
+        # read the whole table for each window.
+        query = (
+            "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
+            "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
+        )
+        words = {"behind": _behind(after), "limit": str(self._window)}
+        ((last,),) = self._database.read("look for open messages", query, **words)
+        return None if last is None else int(last)
+
+    @transaction
+    def _open_in_window(self, after: int | None, last: int, values: Sequence[Any]) -> list[OpenMessage]:
+        # No planner makes a join of a subquery for one value. A join could begin with all messages of a
+        # connection.
+        query = (
+            "SELECT m.message_id, CASE WHEN m.submitted_at < {p} THEN 1 ELSE 0 END AS may_be_forgotten "
+            "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {last} "
+            "AND m.state IN ({open}) AND COALESCE(m.send_at, m.submitted_at) >= {p} "
+            "AND COALESCE(m.send_at, m.submitted_at) <= {p} "
+            "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p} OR m.state_at >= {p}) "
+            "AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = {p} "
+            "ORDER BY m.message_id"
+        )
+        words = {"behind": _behind(after), "last": str(last), "open": _OPEN}
+        rows = self._database.read("read open messages", query, *values, **words)
+        return [OpenMessage(message_id, bool(is_old)) for message_id, is_old in rows]
+
+    @transaction
+    def _write(self, reports: Sequence[DeliveryReport]) -> int:
+        of_state: defaultdict[DeliveryState, dict[int, DeliveryReport]] = defaultdict(dict)
+        for report in reports:
+            of_state[report.state][whole_id(report.message_id)] = report
+        now, changed = self._database.now(), 0
+        for state, of_id in sorted(of_state.items()):
+            # Only this process knows when the gateway first did not find a text. The time in its row tells
+            # something else.
+            is_ours = state is DeliveryState.NOT_FOUND
+            times = {
+                message_id: now if is_ours or report.time is None else self._database.instant(report.time)
+                for message_id, report in of_id.items()
+            }
+            changed += self._write_states(state, times)
+        return changed
+
+    def _write_states(self, state: DeliveryState, times: Mapping[int, Any]) -> int:
+        before, changed = state_list(REPORTED_FROM[state]), 0
+        statement = (
+            "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
+            "WHERE message_id IN ({ids}) AND state IN ({before})"
+        )
+        for chunk in chunks(sorted(times), _TIMES_AT_ONCE):
+            cases = " ".join([f"WHEN {message_id} THEN {self._database.placeholder}" for message_id in chunk])
+            changed += self._database.execute(
+                "write delivery states",
+                statement,
+                state.value,
+                *map(times.__getitem__, chunk),
+                ids=int_list(chunk),
+                before=before,
+                cases=cases,
+            )
+        return changed
+
+
+def _behind(after: int | None) -> str:
+    return "IS NOT NULL" if after is None else f"> {int(after)}"

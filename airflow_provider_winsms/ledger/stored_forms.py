@@ -1,0 +1,156 @@
+"""The forms in which the ledger's tables hold numbers and texts, and comparisons with them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest
+from airflow_provider_winsms.ledger.database import read_moment, transaction, whole_id
+from airflow_provider_winsms.ledger.message_rows import MessageRows
+from airflow_provider_winsms.messages import instants_of
+from airflow_provider_winsms.phone import is_plain
+from airflow_provider_winsms.sql.values import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.ledger.base import RequestKey
+    from airflow_provider_winsms.ledger.batches import OpenBatch
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.ledger.message_rows import SentMessage
+    from airflow_provider_winsms.ledger.sql import SqlOptions
+    from airflow_provider_winsms.messages import MessageId, ScheduledMessage
+
+_HASH_DIGITS = 64
+_HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
+
+_CONFLICTS = (
+    "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+    "WHERE m.number IN ({numbers}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
+    "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
+    "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
+)
+_OTHER_FORMS = (
+    "SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+    "WHERE m.send_at >= {p} AND m.send_at < {p} AND m.batch_id <> {p} "
+    "AND (m.state = 'unknown' OR m.reason = 'not_received') "
+    "AND (LENGTH(m.number) BETWEEN {p} AND {p} OR b.key_id <> COALESCE(NULLIF({p}, ''), b.key_id)) LIMIT 1"
+)
+
+
+class StoredForms:
+    """The forms in which numbers and texts are stored. Each try of a task may choose another one.
+
+    :param hashes: makes the stored hashes.
+    """
+
+    def __init__(self, hashes: KeyedHash, options: SqlOptions) -> None:
+        self._hashes = hashes
+        self._options = options
+
+    def number(self, number: str) -> str:
+        """Return a number as it is stored."""
+        return self._hashes.of(number) if self._options.privacy == "keyed_hash" else number
+
+    def text(self, text: str) -> str:
+        """Return a text as it is stored."""
+        return storable(text) if self._options.text == "keep" else self._hashes.of(text)
+
+    def short_hash(self, part: str) -> str:
+        """Return a short hash of a number or a text."""
+        return self._hashes.of(part)[:SHORT_HASH_DIGITS]
+
+    def short_hash_of_stored(self, stored: str) -> str:
+        """Return the same hash of a number or a text that is stored in plain, or as its hash."""
+        return stored[:SHORT_HASH_DIGITS] if _HASH.fullmatch(stored) else self.short_hash(stored)
+
+    def may_be_same(self, number: str, text: SentMessage) -> bool:
+        """Tell whether a stored text may be to a number, as far as both can be compared."""
+        if len(text.number) != _HASH_DIGITS:
+            return not is_plain(number) or text.number == number
+        is_comparable = is_plain(number) and text.key_id == self._hashes.key_id
+        return not is_comparable or text.number == self._hashes.of(number)
+
+    @property
+    def others(self) -> tuple[int, int, str]:
+        """Return the parameters of ``_OTHER_FORMS``, which finds numbers that cannot be compared."""
+        is_hashed = self._options.privacy == "keyed_hash"
+        least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
+        return least, most, self._hashes.key_id if is_hashed else ""
+
+
+class StoredTexts:
+    """Comparisons of texts with those that the tables hold."""
+
+    def __init__(self, database: LedgerDatabase, batch: OpenBatch, forms: StoredForms) -> None:
+        self._database = database
+        self._batch = batch
+        self._messages = MessageRows(database)
+        self._forms = forms
+
+    @transaction
+    def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
+        """Return the recipients of a claimed request."""
+        query = (
+            "SELECT m.number, m.text, CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
+            "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
+            "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
+            "ORDER BY m.position"
+        )
+        rows = self._database.read("read the recipients of a request", query, self._batch.id, *key)
+        texts = {text: self._forms.short_hash_of_stored(text) for text in {text for _, text, _ in rows}}
+        return [
+            RecipientDigest(self._forms.short_hash_of_stored(number), texts[text], own and read_moment(own))
+            for number, text, own in rows
+        ]
+
+    @transaction
+    def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
+        """Return the ids of the rows that belong to recipients of any batch in the tables."""
+        sent = defaultdict(list)
+        ids = [whole_id(row.message_id) for row in rows]
+        for text in self._messages.sent_as(ids, self._batch.sms_conn_id):
+            sent[text.message_id].append(text)
+        return {
+            row.message_id
+            for row in rows
+            if any(self._is_same(text, row) for text in sent.get(whole_id(row.message_id), ()))
+        }
+
+    @transaction
+    def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
+        """Return the numbers that another request in doubt has a text for in that minute."""
+        minute = send_at.replace(second=0, microsecond=0)
+        between = self._database.instant(minute), self._database.instant(minute + timedelta(minutes=1))
+        if self._database.read(
+            "look for conflicts", _OTHER_FORMS, *between, self._batch.id, *self._forms.others
+        ):
+            return set(numbers)
+        plain = {self._forms.number(number): number for number in numbers}
+        return {
+            plain.get(row[0], row[0])
+            for chunk, placeholders in self._database.in_chunks(list(plain))
+            for row in self._database.read(
+                "look for conflicts",
+                _CONFLICTS,
+                *chunk,
+                *between,
+                self._batch.id,
+                *key,
+                self._batch.id,
+                numbers=placeholders,
+            )
+        }
+
+    def _is_same(self, text: SentMessage, row: ScheduledMessage) -> bool:
+        """Tell whether a row is of a text, as far as number and minute can be compared."""
+        times = instants_of(row.send_at)
+        if text.send_at is None or (times and text.send_at not in times):
+            return False
+        return self._forms.may_be_same(row.number, text)

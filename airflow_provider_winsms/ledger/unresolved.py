@@ -1,0 +1,126 @@
+"""Requests in the ledger's tables whose outcome is unknown, and a person's decisions about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.ledger.base import RequestKey
+from airflow_provider_winsms.ledger.database import read_moment, transaction, whole_id
+from airflow_provider_winsms.ledger.message_rows import MessageRows
+from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.messages import RejectReason, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.ledger.message_rows import MessageRow
+    from airflow_provider_winsms.messages import MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class UnresolvedRequest:
+    """A request with recipients whose outcome is unknown.
+
+    :param recipients: the number of these recipients.
+    """
+
+    batch_id: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    key: RequestKey
+    recipients: int
+    claimed_at: DateTime
+    send_at: DateTime | None
+
+
+class UnresolvedRequests:
+    """The requests with recipients in doubt, of any batch.
+
+    :raises LedgerUnavailable: from every method, if the database refuses something.
+    """
+
+    def __init__(self, database: LedgerDatabase) -> None:
+        self._database = database
+        self._messages = MessageRows(database)
+
+    @transaction
+    def unresolved(self) -> list[UnresolvedRequest]:
+        """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
+        query = (
+            "SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
+            "COUNT(*) AS recipients, r.claimed_at, r.send_at "
+            "FROM {messages} m "
+            "INNER JOIN {requests} r "
+            "ON r.batch_id = m.batch_id AND r.round = m.round AND r.request = m.request "
+            "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
+            "WHERE m.state = 'unknown' AND b.unknown > 0 AND b.superseded_at IS NULL "
+            "GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
+            "r.claimed_at, r.send_at ORDER BY r.claimed_at, b.batch_id, r.round, r.request"
+        )
+        return list(map(_unresolved_request, self._database.read("read the requests in doubt", query)))
+
+    @transaction
+    def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
+        """Write a person's decision about the recipients in doubt of a request.
+
+        :param accepted: their message ids, in their order; ``None`` if the gateway did not accept the texts:
+            then a later try sends them.
+        :raises InvalidMessage: if there is no such request, if there are more or fewer ids than recipients in
+            doubt, or if an id belongs to another recipient.
+        """
+        ids = None if accepted is None else list(map(whole_id, accepted))
+        self._database.lock(batch_id)
+        rows = self._messages.of_request(batch_id, key)
+        in_doubt = [row for row in rows if row.state is MessageState.UNKNOWN]
+        if not in_doubt:
+            msg = f"Request {key.request} of round {key.round} of the batch {batch_id!r} is not in doubt."
+            raise InvalidMessage(msg)
+        if ids is not None:
+            self._check_ids(batch_id, ids, len(in_doubt))
+        given = iter(ids or ())
+        resolved = [
+            _resolved(row, next(given, None)) if row.state is MessageState.UNKNOWN else row for row in rows
+        ]
+        self._messages.update(batch_id, key, rows, resolved)
+        self._messages.mark_answered(batch_id, key)
+
+    def _check_ids(self, batch_id: str, accepted: Sequence[int], in_doubt: int) -> None:
+        if len(accepted) != in_doubt:
+            msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
+            raise InvalidMessage(msg)
+        query = "SELECT sms_conn_id FROM {batches} WHERE batch_id = {p}"
+        ((sms_conn_id,),) = self._database.read("read the batch", query, batch_id)
+        others = {text.message_id for text in self._messages.sent_as(accepted, sms_conn_id)}
+        taken = len(accepted) - len(set(accepted)) + len(others)
+        if taken:
+            msg = f"{taken} of the {pluralize(len(accepted), 'id')} belong to another recipient."
+            raise InvalidMessage(msg)
+
+
+def _resolved(row: MessageRow, message_id: int | None) -> MessageRow:
+    if message_id is None:
+        return row.declined(RejectReason.NOT_RECEIVED)
+    return row.accepted(message_id, Decimal(0))
+
+
+def _unresolved_request(row: tuple[Any, ...]) -> UnresolvedRequest:
+    batch_id, dag_id, run_id, task_id, map_index, round_, request, recipients, claimed_at, send_at = row
+    return UnresolvedRequest(
+        batch_id,
+        dag_id,
+        run_id,
+        task_id,
+        map_index,
+        RequestKey(round_, request),
+        recipients,
+        read_moment(claimed_at),
+        None if send_at is None else read_moment(send_at),
+    )
