@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from openlineage.client.facet_v2 import DatasetFacet
 
-    from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.warehouse.datasets import Dataset
-    from airflow_provider_winsms.warehouse.table import TableName
+    from airflow_provider_winsms.delivery.events import LedgerAddress
+    from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
+    from airflow_provider_winsms.warehouse.names import TableName
 
 _FILES = {"duckdb", "sqlite"}
 """Types of connections whose host is a file."""
@@ -41,39 +41,23 @@ _WITHOUT_SCHEMAS = {"mysql"}
 """Types of connections whose databases have no schemas: a "schema" is a database there."""
 
 
-class LedgerInput(NamedTuple):
-    """The ledger that a load read.
-
-    :param prefix: the prefix of its tables.
-    """
-
-    conn_id: str
-    prefix: str
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A finished load.
 
-    :param hook: the hook of the gateway.
     :param database: the hook of the table's database.
-    :param ledger: the ledger that was read; ``None`` if only the gateway was.
-    :param asks_gateway: whether the gateway was read.
     """
 
-    dataset: Dataset
-    hook: SmsHook
+    source: ListSource | LedgerSource
     database: DbApiHook
     table: TableName
-    ledger: LedgerInput | None
-    asks_gateway: bool
     rows_read: int
     rows_loaded: int
 
     def lineage(self) -> OperatorLineage[Any, Any]:
         """Return the inputs and outputs of the load."""
-        inputs = [self._list()] if self.asks_gateway else []
-        inputs += self._ledger_tables(self.ledger) if self.ledger else []
+        inputs = [self._list()] if self.source.asks_gateway else []
+        inputs += self._ledger_tables(self.source.ledger) if self.source.ledger else []
         return OperatorLineage(inputs=inputs, outputs=self._tables())
 
     def _list(self) -> InputDataset:
@@ -82,28 +66,32 @@ class Loaded:
         No gateway names its accounts, and a key is a secret. So the name of the connection tells apart the
         lists of two accounts.
         """
-        endpoint = self.hook.endpoint
+        endpoint = self.source.hook.endpoint
         namespace = f"{endpoint.gateway.name.lower()}://{urlsplit(endpoint.base_url).netloc}"
-        rows = None if self.ledger else self.rows_read
-        return _input(namespace, f"{endpoint.name}.{self.dataset.name}", rows)
+        rows = None if self.source.ledger else self.rows_read
+        return _input(namespace, f"{endpoint.name}.{self.source.dataset.name}", rows)
 
-    def _ledger_tables(self, ledger: LedgerInput) -> list[InputDataset]:
+    def _ledger_tables(self, ledger: LedgerAddress) -> list[InputDataset]:
         is_there = ledger.conn_id == self.database.get_conn_id()
         location = DatabaseLocation.of(self.database if is_there else sql_hook(ledger.conn_id))
-        parts = [column.wire.partition(".")[0] for column in self.dataset.columns if column.wire]
+        parts = [column.wire.partition(".")[0] for column in self.source.dataset.columns if column.wire]
         names = [f"{ledger.prefix}{part.removeprefix('sms_')}" for part in dict.fromkeys(parts)]
         return [_input(location.namespace, location.named(name)) for name in names]
 
     def _tables(self) -> list[OutputDataset]:
         location = DatabaseLocation.of(self.database, self.table.schema)
         tables = [self._table(location, self.table, self.rows_loaded)]
-        return [*tables, self._table(location, self.table.history)] if self.dataset.has_history else tables
+        return (
+            [*tables, self._table(location, self.table.history)]
+            if self.source.dataset.has_history
+            else tables
+        )
 
     def _table(self, location: DatabaseLocation, name: TableName, rows: int | None = None) -> OutputDataset:
         facets = {"dataSource": _source(location.namespace), "schema": self._schema()}
         if rows is None:
             return OutputDataset(location.namespace, location.named(name.table), facets=facets)
-        facets["documentation"] = documentation_dataset.DocumentationDatasetFacet(self.dataset.meaning)
+        facets["documentation"] = documentation_dataset.DocumentationDatasetFacet(self.source.dataset.meaning)
         written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows)
         return OutputDataset(
             location.namespace,
@@ -116,7 +104,7 @@ class Loaded:
         types = DIALECTS.get(self.database.conn_type, STANDARD).types
         fields = [
             schema_dataset.SchemaDatasetFacetFields(column.name, types[column.kind], column.meaning)
-            for column in self.dataset.columns
+            for column in self.source.dataset.columns
         ]
         return schema_dataset.SchemaDatasetFacet(fields=fields)
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hashing import require_secret
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import (
-    STATUS_RETENTION,
     LoadedDataset,
     LoadedText,
     Privacy,
@@ -27,14 +25,12 @@ from airflow_provider_winsms.options import (
     optional,
 )
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
-from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -43,11 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.throttle import Throttle
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
+    from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
-    from airflow_provider_winsms.warehouse.load import LoadOutcome
-    from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy, RowMapper
-    from airflow_provider_winsms.warehouse.reader import PagedList
-    from airflow_provider_winsms.warehouse.table import TargetTable
 
 Mode = Literal["incremental", "backfill", "full_refresh"]
 """Which rows are read, and whether rows that the table has are updated."""
@@ -177,32 +170,37 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self.ledger_prefix = ledger_prefix
         self.refresh = refresh
         self._throttle: Throttle | None = None
-        self._loaded: tuple[Dataset, SmsHook, DbApiHook, dict[str, Any]] | None = None
+        self._loaded: tuple[ListSource | LedgerSource, DbApiHook, int, int] | None = None
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the counts."""
         from airflow_provider_winsms.warehouse.datasets import LoadRun
-        from airflow_provider_winsms.warehouse.table import TableName, open_table
+        from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
+        from airflow_provider_winsms.warehouse.names import TableName
+        from airflow_provider_winsms.warehouse.table import open_table
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            dataset = self._dataset()
-            name = TableName(self.table, self.schema)
+            dataset, name = self._dataset(), TableName(self.table, self.schema)
             database, hook = sql_hook(self.sql_conn_id), self.hook_of(self.sms_conn_id)
+            if self.privacy == "keyed_hash":
+                require_secret("privacy", hook.endpoint.hash_secret, self.sms_conn_id)
+            source = self._source(dataset, hook)
+            personal = PrivacyPolicy(self.privacy, self.text, hook.hashes)
             load = LoadRun(self.clock.now().astimezone(UTC), context.get("run_id"))
-            opening = open_table(database, dataset, name, load, self._personal(hook), sizes=self._sizes)
+            opening = open_table(database, dataset, name, load, personal, sizes=source.sizes)
             with opening as (table, mapper):
-                outcome = self._load(dataset, hook, table, mapper)
-                summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
+                outcome = source.load(table, mapper, is_whole=self.mode != "incremental")
+        summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
         self.log.info("Loaded: %s", summary)
         if outcome.unreadable:
             self.log.warning(
                 "%s of the gateway's list cannot be read, and were left out. All others are loaded.",
                 pluralize(outcome.unreadable, "row"),
             )
-        self._loaded = dataset, hook, database, summary
-        self._add_to_events(context, summary, load)
+        self._loaded = source, database, outcome.rows_read, outcome.merged.loaded
+        _add_to_events(context, self.outlets, summary, load)
         return summary
 
     def on_kill(self) -> None:
@@ -214,32 +212,24 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         """Return the inputs and outputs for OpenLineage: none of a load that failed."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
-        from airflow_provider_winsms.transfers.lineage import LedgerInput, Loaded
-        from airflow_provider_winsms.warehouse.table import TableName
+        from airflow_provider_winsms.transfers.lineage import Loaded
+        from airflow_provider_winsms.warehouse.names import TableName
 
         if self._loaded is None:
             return OperatorLineage()
-        dataset, hook, database, summary = self._loaded
-        return Loaded(
-            dataset,
-            hook,
-            database,
-            TableName(self.table, self.schema),
-            LedgerInput(self.ledger_conn_id, self.ledger_prefix) if self.ledger_conn_id else None,
-            asks_gateway=self.ledger_conn_id is None or self.refresh,
-            rows_read=summary["rows_read"],
-            rows_loaded=summary["rows_loaded"],
-        ).lineage()
+        source, database, rows_read, rows_loaded = self._loaded
+        return Loaded(source, database, TableName(self.table, self.schema), rows_read, rows_loaded).lineage()
 
     def check_together(self, known: Collection[str]) -> None:
         """Refuse parameters that the dataset does not have, or that exclude ``include_raw``."""
+        from airflow_provider_winsms.transfers.checks import check_ledger, check_raw
         from airflow_provider_winsms.warehouse.datasets import dataset_named
 
         if {"dataset", "table", "ledger_conn_id"} <= set(known):
             dataset = dataset_named(self.dataset)
-            self._check_ledger(dataset)
+            check_ledger(dataset, self.ledger_conn_id, self.ledger_prefix, self.table)
             if self.include_raw:
-                self._check_raw(dataset)
+                check_raw(dataset, self.privacy, self.text)
 
     def _dataset(self) -> Dataset:
         from airflow_provider_winsms.warehouse.datasets import dataset_named
@@ -248,111 +238,27 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         dataset = dataset.with_raw() if self.include_raw else dataset
         return dataset.as_upsert() if self.mode == "full_refresh" else dataset
 
-    def _check_ledger(self, dataset: Dataset) -> None:
-        from airflow_provider_winsms.ledger.schema import TABLES
-
-        if dataset.is_from_ledger and self.ledger_conn_id is None:
-            msg = (
-                f"The dataset {dataset.name!r} is read from a ledger: give `ledger_conn_id`, the one that "
-                "your sends are given."
-            )
-            raise InvalidMessage(msg)
-        if self.ledger_conn_id is not None and not dataset.is_from_ledger:
-            msg = f"`ledger_conn_id` is for the dataset 'deliveries'; {dataset.name!r} has no ledger."
-            raise InvalidMessage(msg)
-        if dataset.is_from_ledger and self.table in {self.ledger_prefix + table.name for table in TABLES}:
-            msg = f"`table` is {self.table!r}, which is the name of a table of the ledger. Give another."
-            raise InvalidMessage(msg)
-
-    def _check_raw(self, dataset: Dataset) -> None:
-        if dataset.is_from_ledger:
-            msg = f"`include_raw` keeps the gateway's row; {dataset.name!r} is read from a ledger."
-            raise InvalidMessage(msg)
-        if self.privacy != "none" or self.text != "keep":
-            msg = (
-                "`include_raw` keeps the whole row, with its number and its text, which `privacy` or `text` "
-                "is to hide. Leave one of them out."
-            )
-            raise InvalidMessage(msg)
-
-    def _personal(self, hook: SmsHook) -> PrivacyPolicy:
-        from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-
-        if self.privacy == "keyed_hash":
-            require_secret("privacy", hook.endpoint.hash_secret, self.sms_conn_id)
-        return PrivacyPolicy(self.privacy, self.text, hook.hashes)
-
-    def _load(self, dataset: Dataset, hook: SmsHook, table: TargetTable, mapper: RowMapper) -> LoadOutcome:
+    def _source(self, dataset: Dataset, hook: SmsHook) -> ListSource | LedgerSource:
+        from airflow_provider_winsms.delivery.events import LedgerAddress
         from airflow_provider_winsms.gateways.throttle import Throttle
-        from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, SCHEDULED
-        from airflow_provider_winsms.warehouse.load import ListLoad, load_scheduled, load_stream
-
-        self._throttle = throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
-        try:
-            if dataset.is_from_ledger:
-                return self._load_deliveries(hook, table, mapper, throttle)
-            if dataset.name == OPT_OUTS.name:
-                return load_stream(lambda: hook.stream_opt_outs(throttle.slot), mapper, table, throttle)
-            pages = self._pages(dataset, hook, mapper, throttle)
-            if dataset.name == SCHEDULED.name:
-                return load_scheduled(pages, table, self.log)
-            return ListLoad(pages, table, self.log).run(is_whole=self.mode != "incremental")
-        finally:
-            throttle.stop()
-
-    def _pages(
-        self, dataset: Dataset, hook: SmsHook, mapper: RowMapper, throttle: Throttle
-    ) -> PagedList[Any]:
-        from airflow_provider_winsms.warehouse.datasets import WriteDisposition
-        from airflow_provider_winsms.warehouse.reader import PagedList, ProgressLog
-
-        hook.get_conn()
-        describe = getattr(hook.gateway, dataset.name)
-        may_shrink = dataset.write_disposition is WriteDisposition.SNAPSHOT
-        return PagedList(
-            lambda offset, limit: hook.execute(describe(offset, limit), throttle.slot),
-            mapper.chunk,
-            # A list that may shrink is read with one row more per page.
-            min(hook.page_size, hook.gateway.limits.page_rows - may_shrink),
-            throttle.most,
-            ProgressLog(self.log),
-            may_shrink=may_shrink,
-            rows_arrive=self._sizes.rows_arrive,
-        )
-
-    def _load_deliveries(
-        self, hook: SmsHook, table: TargetTable, mapper: RowMapper, throttle: Throttle
-    ) -> LoadOutcome:
-        from airflow_provider_winsms.delivery.refresh import RefreshCheckpoint, StatusRefresh
-        from airflow_provider_winsms.ledger.deliveries import DeliveryReader
-        from airflow_provider_winsms.ledger.reports import DeliveryReports
-        from airflow_provider_winsms.warehouse.load import LedgerLoad
-
-        with ledger_at(str(self.ledger_conn_id), self.ledger_prefix) as ledger:
-            if self.refresh:
-                # A retry begins again; texts with a final state are not asked for twice.
-                checkpoint = RefreshCheckpoint(AirflowTaskStore({}), [])
-                refresh = StatusRefresh(
-                    hook.get_conn(), DeliveryReports(ledger), checkpoint, self.log, throttle
-                )
-                refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)
-            # The ledger may be in the same database file.
-            table.allow_readers()
-            reader = DeliveryReader(ledger, self._sizes.deliveries)
-            loading = LedgerLoad(reader, self.sms_conn_id, mapper, table, self.clock.now())
-            return loading.run(is_whole=self.mode != "incremental")
-
-    @property
-    def _sizes(self) -> LoadSizes:
+        from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
         from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES
 
-        return self.sizes or DEFAULT_SIZES
+        self._throttle = Throttle(self.prefetch or hook.endpoint.max_concurrent_requests)
+        sizes = self.sizes or DEFAULT_SIZES
+        if self.ledger_conn_id is None:
+            return ListSource(hook, dataset, self._throttle, sizes, self.log)
+        ledger = LedgerAddress(self.ledger_conn_id, self.ledger_prefix)
+        return LedgerSource(hook, dataset, self._throttle, sizes, self.log, ledger, self.refresh, self.clock)
 
-    def _add_to_events(self, context: Context, summary: dict[str, Any], load: LoadRun) -> None:
-        """Put the counts and the load columns of the rows into the event of each asset."""
-        from airflow.sdk.definitions.asset import Asset, AssetRef
 
-        extra = {**summary, "loaded_at": load.at.isoformat(), "load_run_id": load.run_id}
-        for outlet in self.outlets:
-            if isinstance(outlet, (Asset, AssetRef)):
-                context["outlet_events"][outlet].extra.update(extra)
+def _add_to_events(
+    context: Context, outlets: Iterable[Any], summary: Mapping[str, Any], load: LoadRun
+) -> None:
+    """Put the counts and the load columns of the rows into the event of each asset."""
+    from airflow.sdk.definitions.asset import Asset, AssetRef
+
+    extra = {**summary, "loaded_at": load.at.isoformat(), "load_run_id": load.run_id}
+    for outlet in outlets:
+        if isinstance(outlet, (Asset, AssetRef)):
+            context["outlet_events"][outlet].extra.update(extra)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.deliveries import DeliveryReader
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.warehouse.mapping import Chunk, RowMapper
+    from airflow_provider_winsms.warehouse.merge import MergeCounts
     from airflow_provider_winsms.warehouse.reader import PagedList
-    from airflow_provider_winsms.warehouse.table import MergeCounts, TargetTable
+    from airflow_provider_winsms.warehouse.table import TargetTable
 
 MAY_CHANGE_FOR = STATUS_RETENTION + timedelta(days=3)
 """How long after it was due the state of a text may still change."""
@@ -92,7 +93,7 @@ class ListLoad:
 
     def run(self, *, is_whole: bool) -> LoadOutcome:
         """Read the new rows, or the whole list: that if the table is empty, or rows do not add up."""
-        if is_whole or self._table.highest() is None:
+        if is_whole or self._table.stored.highest() is None:
             if not self._read_all():
                 self._read_all_again()
         elif not self._read_new_rows():
@@ -122,12 +123,12 @@ class ListLoad:
         if not first.rows:
             return pages.total == pages.unreadable
         low = first.rows[0].message_id
-        is_descending = low >= (self._table.highest() or 0) and pages.total > 1
+        is_descending = low >= (self._table.stored.highest() or 0) and pages.total > 1
         if is_descending:
             if not (last := pages.last().rows):
                 return False
             low = last[-1].message_id
-        missing = max(0, pages.total - self._table.count(low))
+        missing = max(0, pages.total - self._table.stored.count(low))
         reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
         if is_descending:
             older = range(min(reach, pages.total), pages.total)
@@ -142,8 +143,15 @@ class ListLoad:
 
     def _missing(self, low: int) -> int:
         """Return how many listed rows are neither read nor in the table."""
-        low, high = min(low, self._ids.low or low), max(self._ids.high or 0, self._table.highest() or 0)
-        return self._pages.total - self._table.count(low, high) - self._table.count_missing(self._ids.each())
+        low, high = (
+            min(low, self._ids.low or low),
+            max(self._ids.high or 0, self._table.stored.highest() or 0),
+        )
+        return (
+            self._pages.total
+            - self._table.stored.count(low, high)
+            - self._table.stored.count_missing(self._ids.each())
+        )
 
     def _add_chunks(self, chunks: Generator[Chunk]) -> None:
         _add_chunks(chunks, self._table, self._ids)
@@ -185,7 +193,7 @@ class _UnreadableRowSearch:
                 parts += self._halves(part)
 
     def _lacks(self, part: _ListRange) -> bool:
-        found = self._table.count(part.low, part.end - 1) if part.low < part.end else 0
+        found = self._table.stored.count(part.low, part.end - 1) if part.low < part.end else 0
         return found + self._pages.unreadable_in(part.start, part.stop) < part.stop - part.start
 
     def _halves(self, part: _ListRange) -> Iterable[_ListRange]:
@@ -229,7 +237,7 @@ def _add_chunks(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> Non
 
 def _outcome(pages: PagedList[Any], table: TargetTable, merged: MergeCounts) -> LoadOutcome:
     return LoadOutcome(
-        merged, pages.rows_read, pages.requests, pages.total, table.highest(), pages.unreadable
+        merged, pages.rows_read, pages.requests, pages.total, table.stored.highest(), pages.unreadable
     )
 
 
@@ -305,13 +313,13 @@ class LedgerLoad:
                 unresolved.difference_update(row[:4] for row in page)
 
     def _latest(self) -> datetime | None:
-        ((latest,),) = self._table.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
+        ((latest,),) = self._table.stored.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
         return None if latest is None else read_instant(latest)
 
     def _open_ids(self) -> list[int]:
-        found = self._table.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
+        found = self._table.stored.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
         return [row[0] for row in found]
 
     def _without_id(self) -> set[tuple[Any, ...]]:
         """Return the keys of texts whose outcome is unknown to the table."""
-        return set(self._table.select(_WITHOUT_ID, self._sms_conn_id))
+        return set(self._table.stored.select(_WITHOUT_ID, self._sms_conn_id))

@@ -14,7 +14,8 @@ from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS, DEFAULT_SIZES, LoadRun, LoadSizes
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-from airflow_provider_winsms.warehouse.table import TableName, open_table
+from airflow_provider_winsms.warehouse.names import TableName
+from airflow_provider_winsms.warehouse.table import open_table
 from tests.support.clock import standing_clock
 from tests.support.databases import CONN_ID
 from tests.support.variants import variant
@@ -85,9 +86,8 @@ def run_impatiently(
     hook = SmsHook.of("winsms_default")
     hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
     with opened(database, dataset, sizes=sizes) as (table, mapper):
-        return (
-            operator(database, dataset, sizes=sizes)._load(DATASETS[dataset], hook, table, mapper).summary()
-        )
+        source = operator(database, dataset, sizes=sizes)._source(DATASETS[dataset], hook)
+        return source.load(table, mapper, is_whole=False).summary()
 
 
 def stored(database: Database, dataset: str = "incoming", table: str = "replies") -> list[dict[str, Any]]:

@@ -1,0 +1,155 @@
+"""The schema of a load's tables: they are created, and get the columns that they lack."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
+from airflow_provider_winsms.warehouse.datasets import DATASETS, RAW
+from airflow_provider_winsms.warehouse.definitions import TableDefinitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_winsms.warehouse.datasets import Column
+    from airflow_provider_winsms.warehouse.names import TableName
+    from airflow_provider_winsms.warehouse.relations import Relations
+    from airflow_provider_winsms.warehouse.transaction import LoadTransaction
+
+_log = logging.getLogger(__name__)
+
+CREATE = "create the table"
+"""The step that creates a table, for errors."""
+
+
+class TableSchema:
+    """The tables of one load. Several loads may make them at once. Every method raises ``LoadFailed``."""
+
+    def __init__(self, transaction: LoadTransaction, relations: Relations, name: TableName) -> None:
+        self._transaction = transaction
+        self._relations = relations
+        self._dataset = relations.dataset
+        self._name = name
+        self._definitions = TableDefinitions(relations)
+
+    def ensure(self) -> None:
+        """Create the table and its history if they are missing, and add the columns that they lack.
+
+        :raises ConfigurationError: if there is a table that lacks its key, or is of another dataset.
+        """
+        self._ensure_table(self._relations.target, self._name, self._definitions.ways_to_create())
+        if self._dataset.has_history:
+            self._ensure_history()
+        self._relations.has_unique_key = self._relations.dialect.skips_conflicts and self._is_unique()
+
+    def create_staging(self) -> None:
+        """Create the staging table: inside the load's transaction if that has begun."""
+        create, dialect = self._definitions.create_staging, self._relations.dialect
+        if not dialect.temporary:
+            statement = create("CREATE TABLE IF NOT EXISTS")
+            self._ensure_table(self._relations.staging, self._name.staging, [[statement]])
+        elif self._transaction.is_open:
+            self._transaction.execute(create("CREATE TABLE"))
+        else:
+            self._transaction.run_alone("create a staging table", create(dialect.temporary))
+
+    def _ensure_table(self, table: str, name: TableName, ways: Sequence[Sequence[str]]) -> None:
+        """Create a table, or add the columns that it lacks.
+
+        :param ways: the statements of each way to create it, the best way first.
+        """
+        found = self._transaction.columns(table) or self._created(table, ways)
+        if missing := [part for part in self._dataset.key if part not in found]:
+            msg = (
+                f"The table {name} is none of the dataset {self._dataset.name!r}: it lacks "
+                f"{', '.join(missing)}, by which its rows are told apart. Give the name of another table."
+            )
+            raise ConfigurationError(msg)
+        self._refuse_foreign_table(name, found)
+        if RAW.name in found.difference(self._dataset.column_names):
+            self._relations.with_older_raw.add(table)
+        for column in self._dataset.columns:
+            if column.name not in found:
+                self._add_column(table, column)
+
+    def _created(self, table: str, ways: Sequence[Sequence[str]]) -> set[str]:
+        columns = self._transaction.columns
+        self._run_unless_done(CREATE, ways, lambda: columns(table) is not None)
+        found = columns(table)
+        if found is None:
+            # A second query raises the reason.
+            return self._transaction.database.columns("read the columns of the table", table)
+        return found
+
+    def _refuse_foreign_table(self, name: TableName, found: set[str]) -> None:
+        strange = found - set(self._dataset.column_names)
+        for other in DATASETS.values():
+            if other.discriminator in strange and found.issuperset(other.key):
+                msg = (
+                    f"The table {name} is one of the dataset {other.name!r}, as it has the column "
+                    f"{other.discriminator}; loaded is {self._dataset.name!r}. Name another table."
+                )
+                raise ConfigurationError(msg)
+
+    def _add_column(self, table: str, column: Column) -> None:
+        self._run_unless_done(
+            "add a column",
+            self._definitions.ways_to_add(table, column),
+            lambda: column.name in (self._transaction.columns(table) or ()),
+        )
+
+    def _ensure_history(self) -> None:
+        history = self._relations.history
+        self._ensure_table(history, self._name.history, [[self._definitions.create_history()]])
+        # Another load may have begun the history just now.
+        self._run_unless_done(
+            "begin the history",
+            [[self._seed_history()]],
+            lambda: bool(self._transaction.scalar(f"SELECT COUNT(*) FROM {history}")),  # noqa: S608 - a quoted name
+        )
+
+    def _seed_history(self) -> str:
+        """Begin the history with the rows of the table that a load has seen."""
+        relations, names = self._relations, self._relations.listed(self._dataset.column_names)
+        needed = [
+            f"{relations.quoted(column.name)} IS NOT NULL"
+            for column in self._dataset.columns
+            if column.is_required
+        ]
+        return (
+            f"INSERT INTO {relations.history} ({names}) SELECT {names} FROM {relations.target} "  # noqa: S608 - quoted names
+            f"WHERE NOT EXISTS (SELECT 1 FROM {relations.history}) AND {' AND '.join(needed)}"
+        )
+
+    def _is_unique(self) -> bool:
+        """Whether the table has a unique key: only then it accepts the clause for conflicts."""
+        target, names = self._relations.target, self._relations.listed(self._dataset.column_names)
+        nothing = f"SELECT {names} FROM {target} WHERE 1 = 0"  # noqa: S608 - quoted names
+        statement = f"INSERT INTO {target} ({names}) {nothing} {self._relations.on_conflict()}"
+        try:
+            self._transaction.run_alone("look for the key of the table", statement)
+        except LoadFailed:
+            return False
+        return True
+
+    def _run_unless_done(self, step: str, ways: Sequence[Sequence[str]], is_done: Callable[[], bool]) -> None:
+        """Run statements. If the database refuses them, another load may have just done the same.
+
+        :param ways: the statements of each way, the best way first; a later one is for a database that
+            refuses an index.
+        """
+        for statements in ways:
+            try:
+                self._transaction.run_alone(step, *statements)
+            except LoadFailed:
+                if is_done():
+                    return
+                if statements is ways[-1]:
+                    raise
+            else:
+                if statements is not ways[0]:
+                    _log.warning(
+                        "The database refuses an index of the table %s. Loads work without it.", self._name
+                    )
+                return

@@ -1,0 +1,98 @@
+"""The rows that the target table has already: counts and queries that decide what a load reads."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, REMOVED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from airflow_provider_winsms.warehouse.relations import Relations
+    from airflow_provider_winsms.warehouse.transaction import LoadTransaction
+
+IDS_AT_ONCE = 1000
+"""How many ids one statement lists."""
+
+
+class _Names(dict[str, str]):
+    """Words of a query. A word that is not given is the quoted name of a column."""
+
+    def __init__(self, quoted: Callable[[str], str], **words: str) -> None:
+        super().__init__(words)
+        self._quoted = quoted
+
+    def __missing__(self, name: str) -> str:
+        return self._quoted(name)
+
+
+class StoredRows:
+    """The rows of the target table. Every method raises ``LoadFailed``."""
+
+    def __init__(self, transaction: LoadTransaction, relations: Relations) -> None:
+        self._transaction = transaction
+        self._relations = relations
+        self._target = relations.target
+        self._key = relations.quoted(relations.dataset.key[0])
+
+    def highest(self) -> int | None:
+        """Return the highest id in the table, or ``None`` if it is empty."""
+        return self._transaction.scalar(f"SELECT MAX({self._key}) FROM {self._target}")  # noqa: S608 - quoted names
+
+    def count(self, low: int, high: int | None = None) -> int:
+        """Count the rows from one id to another, or to the highest."""
+        key = self._key
+        until = "" if high is None else f" AND {key} <= {high:d}"
+        query = f"SELECT COUNT(*) FROM {self._target} WHERE {key} >= {low:d}{until}"  # noqa: S608 - quoted names and numbers
+        return self._transaction.scalar(query) or 0
+
+    def count_missing(self, ids: Iterable[int]) -> int:
+        """Count the ids that the table does not have. Each is given once, in ascending order."""
+        ids, missing = iter(ids), 0
+        while some := list(islice(ids, IDS_AT_ONCE)):
+            missing += len(some) - self._count_among(some)
+        return missing
+
+    def has_hashes(self) -> bool:
+        """Whether a number in the table is hashed."""
+        query = f"SELECT MAX({self._relations.quoted(KEY_ID)}) FROM {self._target}"  # noqa: S608 - quoted names
+        return self._transaction.rows(query)[0][0] is not None
+
+    def has_newer(self, at: Any) -> bool:
+        """Whether a load that began after a moment saw or missed a row.
+
+        :param at: the moment, as the driver takes it.
+        """
+        q, p = self._relations.quoted, self._relations.placeholder
+        later = f"{q(LAST_SEEN)} > {p} OR {q(REMOVED)} > {p}"
+        query = f"SELECT COUNT(*) FROM {self._target} WHERE {later}"  # noqa: S608 - quoted names
+        return bool(self._transaction.scalar(query, at, at))
+
+    def select(self, query: str, *parameters: Any, **moments: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query.
+
+        :param query: ``{table}`` stands for the table, ``{p}`` for a parameter, and any other name for a
+            column.
+        :param parameters: a moment among them may have any time zone.
+        :param moments: expressions for moments; ``read_instant`` reads their values.
+        """
+        instant = self._relations.dialect.instant
+        values = [instant(value) if isinstance(value, datetime) else value for value in parameters]
+        return self._transaction.rows(self._named(query, moments), *values)
+
+    def _named(self, query: str, moments: Mapping[str, str]) -> str:
+        quoted, words = self._relations.quoted, {"table": self._target, "p": self._relations.placeholder}
+        names = _Names(quoted, **words)
+        readable = {
+            name: self._relations.dialect.readable.format(column=moment.format_map(names))
+            for name, moment in moments.items()
+        }
+        return query.format_map(_Names(quoted, **words, **readable))
+
+    def _count_among(self, ids: Iterable[int]) -> int:
+        listed = ", ".join(map(str, ids))
+        query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names and numbers
+        return self._transaction.scalar(query) or 0

@@ -1,0 +1,83 @@
+"""The connection of a load: short transactions first, then a long one that holds the lock of its table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.exceptions import LoadFailed
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.sql.connection import Database
+    from airflow_provider_winsms.warehouse.names import TableName
+
+
+class LoadTransaction:
+    """The connection of one load, and the long transaction at its end. Every method raises ``LoadFailed``.
+
+    :ivar is_open: whether the long transaction has begun, and is not committed yet.
+    """
+
+    def __init__(self, database: Database, name: TableName) -> None:
+        self.database = database
+        self.dialect = database.dialect
+        self.is_open = False
+        self._name = name
+
+    def begin(self) -> None:
+        """Begin the long transaction, and take the lock of the table."""
+        self.is_open = True
+        if not self.database.lock_for_long(self._name.table):
+            msg = f"Another load of the table {self._name} has locked it for an hour. A later try goes on."
+            raise LoadFailed(msg)
+
+    def commit(self) -> None:
+        """Commit the long transaction."""
+        self.database.commit()
+        self.is_open = False
+
+    def rollback(self) -> None:
+        """Roll the long transaction back."""
+        self.database.rollback()
+        self.is_open = False
+
+    def commit_if_short(self) -> None:
+        """Commit, if the long transaction has not begun."""
+        if not self.is_open:
+            self.database.commit()
+
+    def scalar(self, query: str, *parameters: Any) -> int | None:
+        """Return the one number that a query finds."""
+        ((value,),) = self.rows(query, *parameters)
+        return None if value is None else int(value)
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        found = self.database.rows("read the table", query, parameters)
+        self.commit_if_short()
+        return found
+
+    def execute(self, statement: str, *parameters: Any) -> int:
+        """Run a statement of the merge, and return how many rows it changed."""
+        return self.database.execute("merge the rows into the table", statement, parameters)
+
+    def run_alone(self, step: str, *statements: str) -> None:
+        """Run statements in a transaction of their own."""
+        try:
+            if len(statements) > 1:
+                self.database.lock(f"{self._name.table} schema")
+            for statement in statements:
+                self.database.execute(step, statement)
+            self.database.commit()
+        except LoadFailed:
+            self.database.rollback()
+            raise
+
+    def columns(self, table: str) -> set[str] | None:
+        """Return the columns of a table; ``None`` if it is not there."""
+        try:
+            found = self.database.columns("read the columns of the table", table)
+            self.database.commit()
+        except LoadFailed:
+            self.database.rollback()
+            return None
+        return found
