@@ -88,6 +88,9 @@ NOT_FOUND_GRACE = 120.0
 """Seconds. For this time after its texts are due, a wait treats an unknown id as a new one. An id counts as
 lost only after it was unknown for this time, whenever that began."""
 
+PARTIAL_RESULT_KEY = "partial_result"
+"""The XCom key of the result of a send that waits, or of the result so far of a send that fails."""
+
 _LONGEST_DURATION = timedelta(days=3653)
 
 # Airflow's own form takes up to 200 characters. A text with an at sign may be a URI with a password.

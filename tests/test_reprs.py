@@ -48,7 +48,7 @@ PLAIN = {
         "Column.name",
         "LedgerColumn.name",
     ),
-    *("Alphabet.name", "Dataset.name", "WatchedList.name", "_Scope.name", "Operation.name", "Fault.name"),
+    *("Alphabet.name", "Dataset.name", "WatchedList.name", "Operation.name", "Fault.name"),
     # Names of columns, and paths of the API.
     *("LedgerTable.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
     # Digests, and a hash or an id.

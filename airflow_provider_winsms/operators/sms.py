@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 from abc import abstractmethod
-from collections.abc import Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
@@ -23,24 +14,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    InvalidMessage,
-    NothingToSend,
-    OutcomeUnknown,
-    OutOfCredits,
-    SendRejected,
-    SmsError,
-    UnsupportedCapability,
-)
-from airflow_provider_winsms.hashing import require_secret
-from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.exceptions import NothingToSend, SmsError
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import Message, Recipient, RejectReason, is_table, pluralize
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.options import (
-    CLAIM_LIFETIME,
+    PARTIAL_RESULT_KEY,
     CheckNumbers,
     Guarantee,
     OnChanged,
@@ -58,34 +37,41 @@ from airflow_provider_winsms.options import (
     check_ledger_options,
     check_prefix,
     check_share,
-    exceeds_tolerance,
     optional,
     seconds,
 )
-from airflow_provider_winsms.runtime import SYSTEM_CLOCK, check_agreement
-from airflow_provider_winsms.utils.delivery_wait import ledger_address
+from airflow_provider_winsms.runtime import SYSTEM_CLOCK
+from airflow_provider_winsms.sending.content import (
+    OneText,
+    TextRows,
+    check_max_segments,
+    check_messages,
+    check_send_at,
+    check_text,
+    check_to,
+)
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
-from airflow_provider_winsms.utils.send_wait import PARTIAL_RESULT_KEY, SendWait
-from airflow_provider_winsms.utils.templates import SensitiveFields, is_computed, redacting_errors
+from airflow_provider_winsms.utils.templates import SensitiveFields, redacting_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.delivery.events import DeliveryEvent
     from airflow_provider_winsms.gateways.base import Call
-    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
-    from airflow_provider_winsms.messages import Receipt
+    from airflow_provider_winsms.messages import Message, Receipt, Recipient
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
-    from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
-    from airflow_provider_winsms.sending.outcome import SendOutcome
+    from airflow_provider_winsms.sending.attempt import SendAttempt
+    from airflow_provider_winsms.sending.composer import Composer
+    from airflow_provider_winsms.sending.content import Content
+    from airflow_provider_winsms.sending.order import SendOrder
     from airflow_provider_winsms.sending.plan import Plan
-    from airflow_provider_winsms.sending.policy import Policy
-    from airflow_provider_winsms.sending.submission import Submission
     from airflow_provider_winsms.utils.parameters import JointCheck
+    from airflow_provider_winsms.utils.send_task import SendTask
+    from airflow_provider_winsms.utils.send_wait import SendWait
     from airflow_provider_winsms.utils.templates import Templated
 
 __all__ = [
@@ -95,52 +81,36 @@ __all__ = [
     "SmsSendOperator",
 ]
 
-UNKNOWN_SHOWN = 10
-"""How many requests with unknown recipients an error lists. The counts include all."""
-
-_ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
-"""A number of segments, as a template or a data frame may write it."""
-
 
 GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
 """The values of ``Guarantee``."""
 
 
-def _check_text(_: str, text: object) -> None:
-    from airflow_provider_winsms.sending.composer import to_gsm7
-
-    to_gsm7(text)
-
-
-def _check_to(name: str, to: object) -> None:
-    is_number = isinstance(to, (Integral, Decimal, float, Recipient)) and not isinstance(to, bool)
-    if not is_number and (isinstance(to, (bytes, Mapping)) or not hasattr(to, "__iter__")):
-        msg = f"`{name}` is of type {type(to).__name__}. Give a number or a list of numbers."
-        raise InvalidMessage(msg)
-
-
-def _check_send_at(_: str, send_at: object) -> None:
-    from airflow_provider_winsms.sending.composer import parse_send_at
-
-    parse_send_at(send_at)
-
-
-def _check_max_segments(name: str, most: object) -> None:
-    if isinstance(most, bool) or not _ONE_TO_SIX.fullmatch(str(most)):
-        msg = f"{name} must be a whole number from 1 to 6."
-        raise InvalidMessage(msg)
-
-
-def _check_messages(name: str, messages: object) -> None:
-    if is_table(messages):
-        msg = (
-            f'`{name}` is a {type(messages).__name__}. Give its rows: frame.to_dict("records") of pandas, '
-            "frame.to_dicts() of Polars, table.to_pylist() of Arrow."
-        )
-        raise InvalidMessage(msg)
-    if isinstance(messages, (str, Mapping)) or not hasattr(messages, "__iter__"):
-        msg = f"`{name}` must be a list of {{'text': ..., 'to': ...}}."
-        raise InvalidMessage(msg)
+_CHECKS: Mapping[str, Check] = {
+    "sms_conn_id": check_conn_id,
+    "check_numbers": partial(check_choice, choices=CheckNumbers),
+    "on_rejected": partial(check_choice, choices=Tolerance),
+    "on_invalid": partial(check_choice, choices=OnInvalid),
+    "on_empty": partial(check_choice, choices=OnEmpty),
+    "guarantee": partial(check_choice, choices=Guarantee),
+    "hold": check_hold,
+    "on_clear": partial(check_choice, choices=OnClear),
+    "on_changed": optional(partial(check_choice, choices=OnChanged)),
+    "cancel_on_kill": check_flag,
+    "idempotency_key": optional(check_idempotency_key),
+    "ledger_conn_id": optional(check_conn_id),
+    "ledger_prefix": check_prefix,
+    "ledger_privacy": partial(check_choice, choices=Privacy),
+    "ledger_text": partial(check_choice, choices=StoredText),
+    "wait_for_delivery": check_flag,
+    "deferrable": check_flag,
+    "min_delivered": check_share,
+    "poll_interval": seconds,
+    "max_poll_interval": seconds,
+    "delivery_timeout": seconds,
+    "multiple_outputs": check_flag,
+}
+"""The checks of the parameters that both send operators have."""
 
 
 class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
@@ -151,38 +121,13 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
 
     ui_color = "#d5f0e3"
     text_fields: ClassVar[tuple[str, ...]] = (*SensitiveFields.text_fields, "text")
-    parameter_checks: ClassVar[Mapping[str, Check]] = {
-        "sms_conn_id": check_conn_id,
-        "check_numbers": partial(check_choice, choices=CheckNumbers),
-        "on_rejected": partial(check_choice, choices=Tolerance),
-        "on_invalid": partial(check_choice, choices=OnInvalid),
-        "on_empty": partial(check_choice, choices=OnEmpty),
-        "guarantee": partial(check_choice, choices=Guarantee),
-        "hold": check_hold,
-        "on_clear": partial(check_choice, choices=OnClear),
-        "on_changed": optional(partial(check_choice, choices=OnChanged)),
-        "cancel_on_kill": check_flag,
-        "idempotency_key": optional(check_idempotency_key),
-        "ledger_conn_id": optional(check_conn_id),
-        "ledger_prefix": check_prefix,
-        "ledger_privacy": partial(check_choice, choices=Privacy),
-        "ledger_text": partial(check_choice, choices=StoredText),
-        "wait_for_delivery": check_flag,
-        "deferrable": check_flag,
-        "min_delivered": check_share,
-        "poll_interval": seconds,
-        "max_poll_interval": seconds,
-        "delivery_timeout": seconds,
-        "multiple_outputs": check_flag,
-    }
+    parameter_checks: ClassVar[Mapping[str, Check]] = _CHECKS
     joint_checks: ClassVar[tuple[JointCheck, ...]] = (
         (("ledger_conn_id", "idempotency_key", "ledger_privacy", "ledger_text"), check_ledger_options),
     )
     clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
-    _rejects: RejectedRecipients
-    """The recipients whom this try leaves out."""
 
     def __init__(
         self,
@@ -233,8 +178,8 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         self.poll_interval = poll_interval
         self.max_poll_interval = max_poll_interval
         self.delivery_timeout = delivery_timeout
-        self._content: tuple[object, ...] = ()
-        self._submission: Submission | None = None
+        self._given: tuple[object, ...] = ()
+        self._attempt: SendAttempt | None = None
         self._is_killed = False
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -243,10 +188,9 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             self.check_when_rendered()
             self.render_sensitive_fields()
             hook = self.hook_of(self.sms_conn_id)
-            with self._ledger(hook, context) as ledger:
-                sent, planned = self._send(hook, ledger, context)
+            sent, planned = self._send(hook, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
-            self._submission = None
+            self._attempt = None
             return self._delivery().run(hook, sent, planned, context) if self.wait_for_delivery else sent
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
@@ -257,62 +201,98 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     def on_kill(self) -> None:
         """Submit nothing more, and end a wait. With ``cancel_on_kill``, cancel texts that are not due yet."""
         self._is_killed = True
-        if self._submission is not None:
-            self._submission.stop()
+        if self._attempt is not None:
+            self._attempt.stop()
 
-    def _send(self, hook: SmsHook, ledger: Ledger, context: Context) -> tuple[dict[str, Any], Plan]:
-        from airflow_provider_winsms.sending.batch import open_batch
-        from airflow_provider_winsms.sending.submission import Submission
+    def _send(self, hook: SmsHook, context: Context) -> tuple[dict[str, Any], Plan]:
+        """Send what no earlier try has sent, and return the result of all tries with the plan."""
+        from airflow_provider_winsms.sending.attempt import SendAttempt
+        from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
 
-        policy = self._policy(hook)
-        rounds, wanted, resumed = self._plan(hook, ledger, policy, context)
-        planned = rounds[0]
-        batch = open_batch(
-            ledger, wanted, resumed, sends_the_rest=lambda found: self._sends_the_rest(found, context)
-        )
-        is_new = resumed is None and batch is wanted
-        self._log_start(planned, batch, is_new=is_new)
-        if self.on_invalid == "reject" or resumed is not None:
-            ledger.reject(self._rejects.recipients)
-        self._submission = Submission(
-            rounds,
-            hook.gateway,
-            hook.execute,
-            ledger,
-            clock=self.clock,
-            policy=policy,
-            process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
-            log=self.log,
-            call_for=lambda messages: self._call(hook, messages),
-            is_resumed=not is_new,
-            cancels_on_stop=self.cancel_on_kill,
-            check_clocks=lambda: self._check_clocks(hook, ledger),
-        )
-        outcome = self._submission.outcome
-        outcome.reject(recipient.reason for recipient in self._rejects.recipients)
+        task = SendTask.of(self, context)
+        order = self._order(task, hook)
+        with open_ledger(
+            task,
+            order,
+            hook,
+            conn_id=self.ledger_conn_id,
+            prefix=self.ledger_prefix,
+            privacy=self.ledger_privacy,
+            text=self.ledger_text,
+        ) as ledger:
+            attempt = self._attempt = SendAttempt(
+                order,
+                self._compose,
+                ledger,
+                gateway=hook.gateway,
+                execute=hook.execute,
+                call_for=lambda messages: self._call(hook, messages),
+                hashes=hook.hashes,
+                read_gateway_clock=hook.read_clock,
+                clock=self.clock,
+                log=self.log,
+                cancels_on_stop=self.cancel_on_kill,
+            )
+            return self._run(attempt, context)
+
+    def _run(self, attempt: SendAttempt, context: Context) -> tuple[dict[str, Any], Plan]:
+        """Run an attempt. One that fails leaves its result so far in an XCom."""
         try:
-            self._submission.run()
-            self._raise_if_failed(outcome, batch)
+            sent, planned = attempt.run(self.on_rejected)
+        except NothingToSend as error:
+            if self.on_empty == "skip" and not attempt.has_claims:
+                raise AirflowSkipException(str(error)) from None
+            raise
         except BaseException as error:
             if isinstance(error, AirflowTaskTimeout):
-                self._submission.stop()
-            self._leave_partial_result(context, outcome, batch)
+                attempt.stop()
+            if (partial := attempt.partial_result()) is not None:
+                self._leave_partial_result(partial, context)
             raise
-        self._log_outcome(outcome)
-        return {"batch": batch.id, **outcome.summary()}, planned
+        return sent, planned.first_round
 
-    def _check_clocks(self, hook: SmsHook, ledger: Ledger) -> None:
-        """Refuse a held send if the clocks that it relies on are known to differ."""
-        from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE
+    def _order(self, task: SendTask, hook: SmsHook) -> SendOrder:
+        from airflow_provider_winsms.sending.order import SendOrder
+        from airflow_provider_winsms.sending.policy import policy_of
 
-        gateway, store = hook.read_clock(self.clock.now), ledger.read_clock()
-        for reading, tolerance in ((gateway, GATEWAY_CLOCK_TOLERANCE), (store, LEDGER_CLOCK_TOLERANCE)):
-            if reading is not None:
-                check_agreement(reading, tolerance)
-        if gateway is None:
-            self.log.debug("The answers of %s have no time: its clock is trusted.", hook.gateway.name)
+        return SendOrder(
+            key=task.key if self.idempotency_key is None else self.idempotency_key,
+            is_shared=self.idempotency_key is not None,
+            sender=task.sender,
+            max_tries=task.max_tries,
+            sms_conn_id=self.sms_conn_id,
+            policy=policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint),
+            check_numbers=self.check_numbers,
+            on_invalid=self.on_invalid,
+            on_clear=self.on_clear,
+            may_change=task.may_change(self.on_changed, self._given),
+        )
+
+    def _compose(self, composer: Composer) -> list[Message]:
+        content, fields = self._content(), " or ".join(f"`{field}`" for field in self.sensitive_fields)
+        return redacting_errors(lambda: content.compose(composer, self.log), fields, passing=(SmsError,))
+
+    @abstractmethod
+    def _content(self) -> Content:
+        """Return what is sent, and to whom."""
+
+    @abstractmethod
+    def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
+        """Return the call for messages that fit into one request."""
+
+    def _leave_partial_result(self, result: dict[str, Any], context: Context) -> None:
+        try:
+            context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=result)
+        # The error that ended the send is the one to raise.
+        except Exception:
+            self.log.exception(
+                "The XCom %s could not be written. The ledger has all of it.", PARTIAL_RESULT_KEY
+            )
 
     def _delivery(self) -> SendWait:
+        from airflow_provider_winsms.utils.delivery_wait import ledger_address
+        from airflow_provider_winsms.utils.send_wait import SendWait
+
         return SendWait(
             task=self,
             clock=self.clock,
@@ -325,235 +305,6 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             max_poll_interval=seconds("max_poll_interval", self.max_poll_interval),
             timeout=seconds("delivery_timeout", self.delivery_timeout),
             is_killed=lambda: self._is_killed,
-        )
-
-    def _plan(
-        self, hook: SmsHook, ledger: Ledger, policy: Policy, context: Context
-    ) -> tuple[list[Plan], Batch, Batch | None]:
-        """Return the rounds, their batch, and the batch to resume, if there is one.
-
-        If nothing of a batch was submitted, because its key or text was wrong, a new batch replaces it.
-        """
-        from airflow_provider_winsms.sending.plan import plan
-        from airflow_provider_winsms.sending.submission import FIRST_REQUEST
-
-        found = ledger.latest()
-        resumed = None if found is not None and self._is_resent(found, context) else found
-        if resumed is not None and ledger.find(FIRST_REQUEST) is not None:
-            return self._resume(hook, ledger, policy, resumed, context)
-        try:
-            planned = plan(self._compose(hook, None), hook.gateway, is_held=policy.is_held)
-        except NothingToSend as error:
-            if self.on_empty == "skip":
-                raise AirflowSkipException(str(error)) from None
-            raise
-        wanted = self._batch(planned, found, hook, context)
-        is_same = (
-            resumed is not None and resumed.sends_the_same(wanted) and resumed.guarantee == wanted.guarantee
-        )
-        return [planned], wanted, resumed if is_same else None
-
-    def _resume(
-        self, hook: SmsHook, ledger: Ledger, policy: Policy, resumed: Batch, context: Context
-    ) -> tuple[list[Plan], Batch, Batch]:
-        """Return the rounds of a batch with claimed requests, and the batch as it is sent now."""
-        # Split as in the first try: records identify requests by their keys.
-        from airflow_provider_winsms.sending.plan import has_room_for_times, plan
-        from airflow_provider_winsms.sending.replan import replan
-
-        is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
-        sends_the_rest = self._sends_the_rest(resumed, context)
-        messages = self._messages_of(hook, resumed, may_be_empty=sends_the_rest)
-        rounds = [plan(messages, hook.gateway, is_held=is_held)]
-        wanted = self._batch(rounds[0], resumed, hook, context)
-        has_changed = sends_the_rest and resumed.has_another_list(wanted)
-        if has_changed or resumed.was_revised_to(wanted):
-            ledger.take_over()
-            rounds = replan(messages, hook.gateway, ledger, is_held=is_held)
-            wanted = resumed = replace(resumed, digest=rounds[0].digest(hook.hashes))
-            ledger.revise(resumed.digest)
-        if policy.is_held and not has_room_for_times(rounds[0]):
-            msg = (
-                f'The batch was opened with guarantee="{resumed.guarantee}", and its requests have no room '
-                "for a time. Keep that guarantee."
-            )
-            raise InvalidMessage(msg)
-        return rounds, wanted, resumed
-
-    def _messages_of(self, hook: SmsHook, resumed: Batch, *, may_be_empty: bool) -> list[Message]:
-        try:
-            return self._compose(hook, resumed)
-        except NothingToSend:
-            if may_be_empty:
-                return []
-            raise
-
-    def _sends_the_rest(self, resumed: Batch, context: Context) -> bool:
-        """Tell whether a changed list may be sent under the batch; never under a batch of another task."""
-        return self._may_change(context) and resumed.sender.is_same_task(_sender(self, context))
-
-    def _may_change(self, context: Context) -> bool:
-        """Tell whether a later try may send another list.
-
-        By default it may if the content is computed as the task runs. In a mapped task it may not: the index
-        may stand for other recipients by then, to whom another index has sent.
-        """
-        if self.on_changed is not None:
-            return self.on_changed == "send_the_rest"
-        return _sender(self, context).map_index < 0 and any(map(is_computed, self._content))
-
-    def _compose(self, hook: SmsHook, resumed: Batch | None) -> list[Message]:
-        composer, fields = self._composer(hook, resumed), " or ".join(f"`{f}`" for f in self.sensitive_fields)
-        return redacting_errors(lambda: list(self._messages(composer)), fields, passing=(SmsError,))
-
-    @contextmanager
-    def _ledger(self, hook: SmsHook, context: Context) -> Iterator[Ledger]:
-        """Open the ledger: tables if ``ledger_conn_id`` is given, or else Airflow's task state store."""
-        from airflow_provider_winsms.ledger.task_state import TaskStateLedger
-        from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
-        from airflow_provider_winsms.utils.task_store import AirflowTaskStore
-
-        if self.ledger_conn_id is not None:
-            from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
-
-            options = SqlOptions(self.ledger_prefix, self.ledger_privacy, self.ledger_text)
-            if options.privacy == "keyed_hash":
-                require_secret("ledger_privacy", hook.endpoint.hash_secret, self.sms_conn_id)
-            key = self._key(context)
-            with SqlLedger(sql_hook(self.ledger_conn_id), key, hook.hashes, options) as tables:
-                yield beside_tables(tables, AirflowTaskStore(context), key, resends=self.on_clear == "resend")
-            return
-        scope = _scope(self, context)
-        ledger = TaskStateLedger(
-            AirflowTaskStore(context, scope.name),
-            hashes=hook.hashes,
-            keeps_digests=self._may_change(context),
-            may_resend=self.on_clear == "resend",
-            is_of_one_try=scope.is_of_one_try,
-        )
-        yield beside_store(ledger, AirflowTaskStore(context), self._key(context))
-
-    def _key(self, context: Context) -> str:
-        if self.idempotency_key is None:
-            return _sender(self, context).key + _scope(self, context).name
-        return self.idempotency_key
-
-    def _policy(self, hook: SmsHook) -> Policy:
-        from airflow_provider_winsms.sending.policy import Policy
-
-        endpoint, gateway = hook.endpoint, hook.gateway
-        if self.guarantee == Guarantee.EXACTLY_ONCE and not gateway.capabilities.list_scheduled:
-            msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
-            raise UnsupportedCapability(msg)
-        in_flight = CLAIM_LIFETIME + timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
-        return Policy(Guarantee(self.guarantee), self.hold, in_flight)
-
-    def _is_resent(self, found: Batch, context: Context) -> bool:
-        from airflow_provider_winsms.sending.batch import is_cleared
-
-        was_cleared = is_cleared(found, _sender(self, context), context["ti"].max_tries)
-        return self.on_clear == "resend" and was_cleared
-
-    def _composer(self, hook: SmsHook, resumed: Batch | None) -> Composer:
-        """Return a composer. It compares times with the time when the batch was opened."""
-        from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
-
-        now = self.clock.now if resumed is None else lambda: resumed.opened_at
-        self._rejects = RejectedRecipients()
-        return Composer(
-            hook.gateway, now, self.check_numbers, self._rejects if self.on_invalid == "reject" else None
-        )
-
-    def _batch(self, planned: Plan, found: Batch | None, hook: SmsHook, context: Context) -> Batch:
-        from airflow_provider_winsms.ledger.base import Batch
-
-        sender = _sender(self, context)
-        return Batch(
-            key=self._key(context),
-            sender=sender,
-            digest=planned.digest(hook.hashes),
-            sms_conn_id=self.sms_conn_id,
-            guarantee=str(self.guarantee),
-            max_tries=context["ti"].max_tries,
-            opened_at=self.clock.now(),
-            generation=1 if found is None else found.generation + 1,
-        )
-
-    @abstractmethod
-    def _messages(self, composer: Composer) -> Iterable[Message]:
-        """Return the checked messages."""
-
-    @abstractmethod
-    def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
-        """Return the call for messages that fit into one request."""
-
-    def _raise_if_failed(self, outcome: SendOutcome, batch: Batch) -> None:
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
-        so_far = (
-            f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
-            f"{f' ({reasons})' if reasons else ''}, {outcome.unknown} unknown, {outcome.not_tried} not tried"
-        )
-        if any(reason.is_account_level for reason in outcome.rejected):
-            raise _account_error(outcome, so_far)
-        if outcome.unknown:
-            raise OutcomeUnknown(_unknown_message(outcome, batch, so_far))
-        if outcome.rejected and exceeds_tolerance(self.on_rejected, outcome.accepted):
-            msg = f"The gateway declined recipients ({so_far})."
-            raise SendRejected(msg, outcome.reasons)
-
-    def _leave_partial_result(self, context: Context, outcome: SendOutcome, batch: Batch) -> None:
-        if not outcome.requests:
-            return
-        self._log_outcome(outcome)
-        try:
-            context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value={"batch": batch.id, **outcome.summary()})
-        # The error that ended the send is the one to raise.
-        except Exception:
-            self.log.exception(
-                "The XCom %s could not be written. The ledger has all of it.", PARTIAL_RESULT_KEY
-            )
-
-    def _log_start(self, planned: Plan, batch: Batch, *, is_new: bool) -> None:
-        self.log.info(
-            "%s %s in %s, %s; %s left out. Batch %s.",
-            "Sending to" if is_new else "Resuming; no accepted text is sent again:",
-            pluralize(planned.recipients, "recipient"),
-            pluralize(len(planned.requests), "request"),
-            str(self.guarantee).replace("_", " "),
-            pluralize(planned.duplicates, "duplicate"),
-            batch.id,
-        )
-        if planned.changes is not None:
-            self.log.warning(
-                "The list has changed since an earlier try. Of the recipients whom that try claimed, "
-                "%(kept)d are still in the list and %(gone)d are not. %(added)d others are sent to. "
-                "%(changed)d are left out, because another text was sent to their number.",
-                asdict(planned.changes),
-            )
-        if self._rejects.recipients:
-            self.log.warning(
-                "Not sent to, because invalid: %s. The first: %s",
-                pluralize(len(self._rejects.recipients), "recipient"),
-                " ".join(self._rejects.shown),
-            )
-        if planned.shown_duplicates:
-            self.log.info("Duplicates left out; the first: %s.", ", ".join(planned.shown_duplicates))
-
-    def _log_outcome(self, outcome: SendOutcome) -> None:
-        if outcome.accepted_before:
-            earlier = "an earlier try" if self.idempotency_key is None else "an earlier try or task"
-            self.log.info(
-                "Resumed: %d accepted by %s, %d sent now. In all:",
-                outcome.accepted_before,
-                earlier,
-                outcome.sent_now,
-            )
-        if outcome.declined:
-            self.log.info("Declined recipients; the first: %s.", ", ".join(outcome.declined))
-        self.log.info(
-            "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
-            "cost %(cost)s credits, balance %(balance)s, requests %(requests)d.",
-            outcome.summary(),
         )
 
 
@@ -652,11 +403,11 @@ class SmsSendOperator(_SendOperator):
     )
     sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
     parameter_checks: ClassVar[Mapping[str, Check]] = {
-        **_SendOperator.parameter_checks,
-        "text": _check_text,
-        "to": _check_to,
-        "send_at": optional(_check_send_at),
-        "max_segments": optional(_check_max_segments),
+        **_CHECKS,
+        "text": check_text,
+        "to": check_to,
+        "send_at": optional(check_send_at),
+        "max_segments": optional(check_max_segments),
     }
 
     def __init__(
@@ -719,20 +470,13 @@ class SmsSendOperator(_SendOperator):
         self.to = to
         self.send_at = send_at
         self.max_segments = max_segments
-        self._content = (text, to, send_at, max_segments)
+        self._given = (text, to, send_at, max_segments)
         self.check_when_read()
 
-    def _messages(self, composer: Composer) -> list[Message]:
-        from airflow_provider_winsms.gsm7 import segments
-
-        text = self.sensitive_value("text")
-        message = composer.compose(text, self.sensitive_value("to"), self.send_at, self.max_segments)
-        if message.text != text:
-            self.log.info(
-                "The text was spelt in the GSM 7-bit alphabet; it takes %s.",
-                pluralize(segments(message.text), "segment"),
-            )
-        return [message]
+    def _content(self) -> OneText:
+        return OneText(
+            self.sensitive_value("text"), self.sensitive_value("to"), self.send_at, self.max_segments
+        )
 
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         return hook.gateway.send(messages[0])
@@ -753,8 +497,8 @@ class SmsSendBatchOperator(_SendOperator):
     template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
     sensitive_fields: ClassVar[tuple[str, ...]] = ("messages",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
-        **_SendOperator.parameter_checks,
-        "messages": _check_messages,
+        **_CHECKS,
+        "messages": check_messages,
     }
 
     def __init__(
@@ -811,70 +555,11 @@ class SmsSendBatchOperator(_SendOperator):
             **kwargs,
         )
         self.messages = messages
-        self._content = (messages,)
+        self._given = (messages,)
         self.check_when_read()
 
-    def _messages(self, composer: Composer) -> list[Message]:
-        given = self.sensitive_value("messages")
-        _check_messages("messages", given)
-        return composer.compose_rows(given)
+    def _content(self) -> TextRows:
+        return TextRows(self.sensitive_value("messages"))
 
     def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
         return hook.gateway.send_batch(messages)
-
-
-def _sender(operator: BaseOperator, context: Context) -> Sender:
-    from airflow_provider_winsms.ledger.base import Sender
-
-    instance = context["ti"]
-    return Sender(
-        dag_id=instance.dag_id,
-        run_id=instance.run_id,
-        task_id=instance.task_id,
-        map_index=-1 if instance.map_index is None else instance.map_index,
-        owner=operator.owner,
-    )
-
-
-class _Scope(NamedTuple):
-    """Where a send runs: as the task, or inside another task or its callback.
-
-    :param name: the end of the send's key. Empty if the send is the task.
-    :param is_of_one_try: whether each try makes a send of its own.
-    """
-
-    name: str = ""
-    is_of_one_try: bool = False
-
-
-def _scope(operator: BaseOperator, context: Context) -> _Scope:
-    """Return where an operator runs. The callback of each try is an event of its own."""
-    instance: Any = context["ti"]
-    if getattr(instance, "task", operator) is operator:
-        return _Scope()
-    name = f"@{operator.task_id}"
-    is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
-    return _Scope(f"{name}@after_try_{instance.try_number}", is_of_one_try=True) if is_over else _Scope(name)
-
-
-def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
-    beginning = f"The account cannot send: {so_far}. Nothing more was submitted."
-    if RejectReason.NO_CREDITS in outcome.rejected:
-        return OutOfCredits(
-            f"{beginning} Top it up. A later try, or the cleared task, sends only to recipients who were "
-            "declined or not tried."
-        )
-    return ConfigurationError(f"{beginning} Ask the gateway, then clear the task. It sends to the rest.")
-
-
-def _unknown_message(outcome: SendOutcome, batch: Batch, so_far: str) -> str:
-    shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
-    more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
-    return (
-        f"The outcome for {pluralize(outcome.unknown, 'recipient')} is unknown ({shown}"
-        f"{f'; and in {more} more requests' if more > 0 else ''}): an answer was lost, and a repeat could "
-        f"text them twice. In all: {so_far}. The accepted ids are in the XCom {PARTIAL_RESULT_KEY} and in "
-        "the ledger. Ask the gateway which texts it accepted. `airflow sms unresolved` (with "
-        f"--ledger-conn-id, if there is one) lists the commands that resolve the batch {batch.id}. Then "
-        "clear the task: it sends to recipients who were not accepted or not tried."
-    )

@@ -1,21 +1,171 @@
-"""Opens the batch of a send in its ledger, or finds the one to resume."""
+"""Plans the batch of a send and opens it in its ledger, or resumes the one that an earlier try opened."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict
+from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, InvalidMessage, NothingToSend
 from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.options import Guarantee
+from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
+from airflow_provider_winsms.sending.plan import has_room_for_times, plan
+from airflow_provider_winsms.sending.replan import replan
+from airflow_provider_winsms.sending.submission import FIRST_REQUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from airflow_provider_winsms.ledger.base import Batch, Ledger, Sender
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.ledger.base import Batch, Ledger
+    from airflow_provider_winsms.messages import Message
+    from airflow_provider_winsms.runtime import Log
+    from airflow_provider_winsms.sending.order import SendOrder
+    from airflow_provider_winsms.sending.plan import Plan
 
 
-def is_cleared(found: Batch, sender: Sender, max_tries: int) -> bool:
-    """Tell whether a person cleared the task since it opened the batch. Another task was not cleared."""
-    return found.sender.is_same_task(sender) and found.max_tries != max_tries
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """A batch that is open in the ledger, and how it is sent.
+
+    :param rounds: the plans: the first round, and the later rounds that an earlier try has opened.
+    :param is_new: whether this try opened it.
+    :param rejects: the recipients who are left out because they are invalid.
+    """
+
+    batch: Batch
+    rounds: Sequence[Plan]
+    is_new: bool
+    rejects: RejectedRecipients
+
+    @property
+    def first_round(self) -> Plan:
+        """The plan of the whole list. Later rounds send again to some of its recipients."""
+        return self.rounds[0]
+
+    def log_to(self, log: Log, guarantee: Guarantee) -> None:
+        """Log what is sent and what is left out, in counts and masked numbers."""
+        planned = self.first_round
+        log.info(
+            "%s %s in %s, %s; %s left out. Batch %s.",
+            "Sending to" if self.is_new else "Resuming; no accepted text is sent again:",
+            pluralize(planned.recipients, "recipient"),
+            pluralize(len(planned.requests), "request"),
+            str(guarantee).replace("_", " "),
+            pluralize(planned.duplicates, "duplicate"),
+            self.batch.id,
+        )
+        if planned.changes is not None:
+            log.warning(
+                "The list has changed since an earlier try. Of the recipients whom that try claimed, "
+                "%(kept)d are still in the list and %(gone)d are not. %(added)d others are sent to. "
+                "%(changed)d are left out, because another text was sent to their number.",
+                asdict(planned.changes),
+            )
+        if self.rejects.recipients:
+            log.warning(
+                "Not sent to, because invalid: %s. The first: %s",
+                pluralize(len(self.rejects.recipients), "recipient"),
+                " ".join(self.rejects.shown),
+            )
+        if planned.shown_duplicates:
+            log.info("Duplicates left out; the first: %s.", ", ".join(planned.shown_duplicates))
+
+
+class BatchPlanner:
+    """Plans the batch of an order, in the light of what earlier tries have sent.
+
+    :param compose: returns the checked messages that a composer makes of the content.
+    :param ledger: of the batch's key.
+    :param now: returns the present.
+    """
+
+    def __init__(
+        self,
+        order: SendOrder,
+        compose: Callable[[Composer], list[Message]],
+        ledger: Ledger,
+        *,
+        gateway: Gateway,
+        hashes: KeyedHash,
+        now: Callable[[], DateTime],
+    ) -> None:
+        self._order = order
+        self._compose = compose
+        self._gateway = gateway
+        self._hashes = hashes
+        self._ledger = ledger
+        self._now = now
+        self._rejects = RejectedRecipients()
+        self.has_claims = False
+        """Whether an earlier try has claimed a request of the batch. Then an empty list is an error."""
+
+    def open(self) -> PlannedBatch:
+        """Return the batch to send, which is open in the ledger.
+
+        If nothing of a batch was submitted, because its key or text was wrong, a new batch replaces it.
+
+        :raises InvalidMessage: if the content is invalid, or a resumed batch cannot have this guarantee.
+        :raises NothingToSend: if there is no recipient.
+        :raises ClaimLost: if an earlier try still runs and has opened a batch with another list.
+        :raises IdempotencyConflict: if the batch in the ledger has other texts or recipients.
+        """
+        found = self._ledger.latest()
+        is_resent = found is not None and self._order.resends and self._order.was_cleared_since(found)
+        resumed = None if is_resent else found
+        self.has_claims = resumed is not None and self._ledger.find(FIRST_REQUEST) is not None
+        if resumed is not None and self.has_claims:
+            rounds, wanted, resumed = self._resume(resumed)
+        else:
+            rounds, wanted, resumed = self._begin(found, resumed)
+        batch = open_batch(self._ledger, wanted, resumed, may_send_rest_of=self._order.may_send_rest_of)
+        if self._order.on_invalid == "reject" or resumed is not None:
+            self._ledger.reject(self._rejects.recipients)
+        return PlannedBatch(batch, rounds, resumed is None and batch is wanted, self._rejects)
+
+    def _begin(self, found: Batch | None, resumed: Batch | None) -> tuple[list[Plan], Batch, Batch | None]:
+        """Plan a batch of which nothing was submitted. It is resumed only if it is the same."""
+        rounds = [plan(self._messages(self._now), self._gateway, is_held=self._order.policy.is_held)]
+        wanted = self._order.batch(rounds[0].digest(self._hashes), self._now(), found)
+        is_same = (
+            resumed is not None and resumed.sends_the_same(wanted) and resumed.guarantee == wanted.guarantee
+        )
+        return rounds, wanted, resumed if is_same else None
+
+    def _resume(self, resumed: Batch) -> tuple[list[Plan], Batch, Batch]:
+        """Plan a batch with claimed requests, and return it as it is sent now."""
+        # Split as in the first try: records identify requests by their keys.
+        is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
+        may_send_rest = self._order.may_send_rest_of(resumed)
+        try:
+            messages = self._messages(lambda: resumed.opened_at)
+        except NothingToSend:
+            if not may_send_rest:
+                raise
+            messages = []
+        rounds = [plan(messages, self._gateway, is_held=is_held)]
+        wanted = self._order.batch(rounds[0].digest(self._hashes), self._now(), resumed)
+        if (may_send_rest and resumed.has_another_list(wanted)) or resumed.was_revised_to(wanted):
+            self._ledger.take_over()
+            rounds = replan(messages, self._gateway, self._ledger, is_held=is_held)
+            wanted = resumed = replace(resumed, digest=rounds[0].digest(self._hashes))
+            self._ledger.revise(resumed.digest)
+        if self._order.policy.is_held and not has_room_for_times(rounds[0]):
+            msg = (
+                f'The batch was opened with guarantee="{resumed.guarantee}", and its requests have no room '
+                "for a time. Keep that guarantee."
+            )
+            raise InvalidMessage(msg)
+        return rounds, wanted, resumed
+
+    def _messages(self, now: Callable[[], DateTime]) -> list[Message]:
+        """Return the messages; a resumed batch compares their times with the time when it was opened."""
+        order = self._order
+        rejects = self._rejects if order.on_invalid == "reject" else None
+        return self._compose(Composer(self._gateway, now, order.check_numbers, rejects))
 
 
 def open_batch(
@@ -23,19 +173,19 @@ def open_batch(
     wanted: Batch,
     resumed: Batch | None,
     *,
-    sends_the_rest: Callable[[Batch], bool] = lambda _: False,
+    may_send_rest_of: Callable[[Batch], bool] = lambda _: False,
 ) -> Batch:
     """Return the batch to send: a new one, or the one that an earlier try or another task opened.
 
     :param resumed: the batch to resume, if there is one.
-    :param sends_the_rest: tells whether a batch may be resumed with another list.
+    :param may_send_rest_of: tells whether a batch may be resumed with another list.
     :raises ClaimLost: if an earlier try still runs and has opened a batch with another list.
     :raises IdempotencyConflict: if the batch in the ledger has other texts or recipients.
     """
     found = resumed or ledger.open(wanted)
     if found.sends_the_same(wanted):
         return found
-    if found.has_another_list(wanted) and sends_the_rest(found):
+    if found.has_another_list(wanted) and may_send_rest_of(found):
         msg = (
             "An earlier try, which still runs, has begun to send another list meanwhile. This try sent "
             "nothing. A later one sends the rest of its list."

@@ -1,4 +1,4 @@
-"""Counts the outcome of a send."""
+"""Counts the outcome of a send, and says what it means for the task."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.messages import Receipt, RejectReason, credits_text, mask_number
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    OutcomeUnknown,
+    OutOfCredits,
+    SendRejected,
+    SmsError,
+)
+from airflow_provider_winsms.messages import Receipt, RejectReason, credits_text, mask_number, pluralize
+from airflow_provider_winsms.options import PARTIAL_RESULT_KEY, exceeds_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.options import Tolerance
+    from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.plan import ListChanges
 
 DECLINED_SHOWN = 20
 """How many declined recipients an outcome lists. The counts include all."""
+
+UNKNOWN_SHOWN = 10
+"""How many requests with unknown recipients an error lists. The counts include all."""
 
 
 @dataclass(slots=True)
@@ -128,3 +141,68 @@ class SendOutcome:
             "requests": self.requests,
             **changes,
         }
+
+    def log_to(self, log: Log, *, is_shared: bool) -> None:
+        """Log the outcome in counts and masked numbers.
+
+        :param is_shared: whether other tasks send the same batch.
+        """
+        if self.accepted_before:
+            log.info(
+                "Resumed: %d accepted by an earlier try%s, %d sent now. In all:",
+                self.accepted_before,
+                " or task" if is_shared else "",
+                self.sent_now,
+            )
+        if self.declined:
+            log.info("Declined recipients; the first: %s.", ", ".join(self.declined))
+        log.info(
+            "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
+            "cost %(cost)s credits, balance %(balance)s, requests %(requests)d.",
+            self.summary(),
+        )
+
+
+def raise_if_failed(outcome: SendOutcome, batch_id: str, on_rejected: Tolerance) -> None:
+    """Raise the error of a send that has ended without success.
+
+    :raises OutOfCredits: if the balance did not cover all recipients.
+    :raises ConfigurationError: if the account is barred.
+    :raises OutcomeUnknown: if an answer was lost.
+    :raises SendRejected: if more recipients were declined than ``on_rejected`` allows.
+    """
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
+    so_far = (
+        f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
+        f"{f' ({reasons})' if reasons else ''}, {outcome.unknown} unknown, {outcome.not_tried} not tried"
+    )
+    if any(reason.is_account_level for reason in outcome.rejected):
+        raise _account_error(outcome, so_far)
+    if outcome.unknown:
+        raise OutcomeUnknown(_unknown_message(outcome, batch_id, so_far))
+    if outcome.rejected and exceeds_tolerance(on_rejected, outcome.accepted):
+        msg = f"The gateway declined recipients ({so_far})."
+        raise SendRejected(msg, outcome.reasons)
+
+
+def _account_error(outcome: SendOutcome, so_far: str) -> SmsError:
+    beginning = f"The account cannot send: {so_far}. Nothing more was submitted."
+    if RejectReason.NO_CREDITS in outcome.rejected:
+        return OutOfCredits(
+            f"{beginning} Top it up. A later try, or the cleared task, sends only to recipients who were "
+            "declined or not tried."
+        )
+    return ConfigurationError(f"{beginning} Ask the gateway, then clear the task. It sends to the rest.")
+
+
+def _unknown_message(outcome: SendOutcome, batch_id: str, so_far: str) -> str:
+    shown = "; ".join(outcome.unknown_requests[:UNKNOWN_SHOWN])
+    more = len(outcome.unknown_requests) - UNKNOWN_SHOWN
+    return (
+        f"The outcome for {pluralize(outcome.unknown, 'recipient')} is unknown ({shown}"
+        f"{f'; and in {more} more requests' if more > 0 else ''}): an answer was lost, and a repeat could "
+        f"text them twice. In all: {so_far}. The accepted ids are in the XCom {PARTIAL_RESULT_KEY} and in "
+        "the ledger. Ask the gateway which texts it accepted. `airflow sms unresolved` (with "
+        f"--ledger-conn-id, if there is one) lists the commands that resolve the batch {batch_id}. Then "
+        "clear the task: it sends to recipients who were not accepted or not tried."
+    )

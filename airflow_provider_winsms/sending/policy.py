@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 from airflow_provider_winsms.options import CLAIM_LIFETIME, DUE_MARGIN, LONGEST_HOLD, Guarantee
+from airflow_provider_winsms.runtime import check_agreement
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
+    from airflow_provider_winsms.runtime import ClockReading
 
 GATEWAY_CLOCK_TOLERANCE = DUE_MARGIN
 """How far the gateway's clock and a worker's may differ.
@@ -52,3 +56,26 @@ class Policy:
     def is_held(self) -> bool:
         """Whether texts without a time are scheduled ahead."""
         return self.guarantee is Guarantee.EXACTLY_ONCE
+
+
+def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint: Endpoint) -> Policy:
+    """Return the policy of a send through an endpoint.
+
+    :raises InvalidMessage: if ``hold`` is too short for the endpoint's time-outs.
+    :raises UnsupportedCapability: if the gateway cannot keep the guarantee.
+    """
+    if guarantee is Guarantee.EXACTLY_ONCE and not gateway.capabilities.list_scheduled:
+        msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
+        raise UnsupportedCapability(msg)
+    timeouts = timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
+    return Policy(guarantee, hold, CLAIM_LIFETIME + timeouts)
+
+
+def check_clocks(gateway: ClockReading | None, ledger: ClockReading | None) -> None:
+    """Compare the clocks that a held send relies on with this machine's. A clock that cannot be read passes.
+
+    :raises ClocksDiffer: if they certainly differ by more than a held send allows.
+    """
+    for reading, tolerance in ((gateway, GATEWAY_CLOCK_TOLERANCE), (ledger, LEDGER_CLOCK_TOLERANCE)):
+        if reading is not None:
+            check_agreement(reading, tolerance)

@@ -83,7 +83,7 @@ class CheckedParameters(_Operator):
         """
         known = [name for name in self.parameter_checks if name not in self.sensitive_fields]
         for name in known:
-            self.parameter_checks[name](name, getattr(self, name))
+            self._check(name, getattr(self, name))
         self.check_together(known)
 
     def check_together(self, known: Collection[str]) -> None:
@@ -116,7 +116,7 @@ class CheckedParameters(_Operator):
                 _refuse_template(name, value)
             elif not _is_known(value) or (delimiters_differ and isinstance(value, str)):
                 return False
-            cls.parameter_checks[name](name, value)
+            cls._check(name, value)
         except InvalidMessage:
             raise
         except Exception as error:  # noqa: BLE001 - an object of the DAG file may raise any error
@@ -126,6 +126,10 @@ class CheckedParameters(_Operator):
         # Raised here, it has no context. The context would quote the other error.
         msg = f"`{name}` cannot be checked ({kind}; its text is not shown, as it may hold numbers)."
         raise InvalidMessage(msg)
+
+    @classmethod
+    def _check(cls, name: str, value: object) -> None:
+        cls.parameter_checks[name](name, value)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from airflow_provider_winsms.delivery.events import WaitResult
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
 from airflow_provider_winsms.exceptions import SendStopped
-from airflow_provider_winsms.options import NOT_FOUND_GRACE
+from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
 from airflow_provider_winsms.utils.delivery_wait import WorkerWait, defer, xcom_of
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sending.plan import Plan
-
-PARTIAL_RESULT_KEY = "partial_result"
-"""The XCom key of the result of a send that waits, or of the result so far of a send that fails."""
 
 _MAX_SLEEP = 1.0
 """The longest sleep in seconds, so that a task notices soon that it is killed."""

@@ -38,7 +38,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.options import Guarantee
+from airflow_provider_winsms.options import Guarantee, OnClear
 from tests.machine.gateway import ELSEWHERE, Listing, TextState
 from tests.machine.world import Event, Fault, FaultPlan, Process, Task, World
 
@@ -155,7 +155,7 @@ class Sending(RuleBasedStateMachine):
         self._run(self._process(one, fault_plan), self._process(other, FaultPlan(), change), slices=slices)
 
     @rule(task=TASKS, on_clear=st.sampled_from(["resume", "resend"]))
-    def clear(self, task: int, on_clear: str) -> None:
+    def clear(self, task: int, on_clear: OnClear) -> None:
         self.tasks[task].max_tries += 1
         self.tasks[task].on_clear = on_clear
 

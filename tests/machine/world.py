@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from itertools import cycle
@@ -18,10 +18,9 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
-from airflow_provider_winsms.sending.batch import is_cleared, open_batch
-from airflow_provider_winsms.sending.plan import plan
+from airflow_provider_winsms.sending.batch import BatchPlanner
+from airflow_provider_winsms.sending.order import SendOrder
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
-from airflow_provider_winsms.sending.replan import replan
 from airflow_provider_winsms.sending.submission import Submission
 from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.base import BeforeSend, Call
     from airflow_provider_winsms.messages import Message
-    from airflow_provider_winsms.options import Guarantee
+    from airflow_provider_winsms.options import Guarantee, OnClear
     from airflow_provider_winsms.sending.outcome import SendOutcome
     from tests.machine.gateway import Account
     from tests.machine.ledger import Lost
@@ -103,7 +102,7 @@ class Task:
     messages: Sequence[Message]
     cancels_on_stop: bool
     max_tries: int = 0
-    on_clear: str = "resume"
+    on_clear: OnClear = "resume"
     runs: int = 0
 
     @property
@@ -254,39 +253,32 @@ class Process:
                 self._submission.stop()
 
     def _send(self) -> None:
-        task, ledger, policy = self.task, self._witnessed(), self.task.policy
-        found = ledger.latest()
-        is_resent = task.on_clear == "resend" and found and is_cleared(found, task.sender, task.max_tries)
-        resumed = None if is_resent else found
-        rounds = [plan(self.messages, GATEWAY, is_held=policy.is_held)]
-        wanted = Batch(
+        task, ledger = self.task, self._witnessed()
+        order = SendOrder(
             key=task.name,
             sender=task.sender,
-            digest=rounds[0].digest(HASHES),
-            sms_conn_id="winsms_default",
-            guarantee=str(task.guarantee),
             max_tries=task.max_tries,
-            opened_at=self.now(),
-            generation=1 if found is None else found.generation + 1,
+            sms_conn_id="winsms_default",
+            policy=task.policy,
+            on_clear=task.on_clear,
+            may_change=True,
         )
-        if resumed is not None and (resumed.has_another_list(wanted) or resumed.was_revised_to(wanted)):
-            ledger.take_over()
-            rounds = replan(self.messages, GATEWAY, ledger, is_held=policy.is_held)
-            wanted = resumed = replace(resumed, digest=rounds[0].digest(HASHES))
-            ledger.revise(resumed.digest)
-        batch = open_batch(ledger, wanted, resumed)
-        self.world.guarantees[batch.id] = task.guarantee
+        planner = BatchPlanner(
+            order, lambda _: list(self.messages), ledger, gateway=GATEWAY, hashes=HASHES, now=self.now
+        )
+        planned = planner.open()
+        self.world.guarantees[planned.batch.id] = task.guarantee
         self._submission = Submission(
-            rounds,
+            planned.rounds,
             GATEWAY,
             self.execute,
             ledger,
             clock=Clock(self.now, self.sleep),
-            policy=policy,
+            policy=task.policy,
             process=self.name,
             log=self,
             call_for=GATEWAY.send_batch,
-            is_resumed=resumed is not None or batch is not wanted,
+            is_resumed=not planned.is_new,
             cancels_on_stop=task.cancels_on_stop,
             check_clocks=self._check_clocks,
         )

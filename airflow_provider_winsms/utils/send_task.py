@@ -1,0 +1,116 @@
+"""The task instance that sends, and the ledger that remembers what it sent."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_winsms.hashing import require_secret
+from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.ledger.base import Sender
+from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
+from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.templates import is_computed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.base import Ledger
+    from airflow_provider_winsms.options import OnChanged, Privacy, StoredText
+    from airflow_provider_winsms.sending.order import SendOrder
+
+
+@dataclass(frozen=True, slots=True)
+class SendTask:
+    """Where a send runs: as the task, or inside another task or its callback.
+
+    :param scope: the end of the send's key. Empty if the send is the task.
+    :param is_of_one_try: whether each try makes a send of its own.
+    """
+
+    context: Context = field(repr=False)
+    sender: Sender
+    scope: str = ""
+    is_of_one_try: bool = False
+
+    @classmethod
+    def of(cls, operator: BaseOperator, context: Context) -> SendTask:
+        """Return where an operator runs. The callback of each try is an event of its own."""
+        instance: Any = context["ti"]
+        sender = Sender(
+            dag_id=instance.dag_id,
+            run_id=instance.run_id,
+            task_id=instance.task_id,
+            map_index=-1 if instance.map_index is None else instance.map_index,
+            owner=operator.owner,
+        )
+        if getattr(instance, "task", operator) is operator:
+            return cls(context, sender)
+        scope = f"@{operator.task_id}"
+        is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
+        if is_over:
+            return cls(context, sender, f"{scope}@after_try_{instance.try_number}", is_of_one_try=True)
+        return cls(context, sender, scope)
+
+    @property
+    def key(self) -> str:
+        """The default key of its batch. It is the same for each try, and after a clear."""
+        return self.sender.key + self.scope
+
+    @property
+    def max_tries(self) -> int:
+        """The most tries of the task instance. It changes only when a person clears the task."""
+        return self.context["ti"].max_tries
+
+    def may_change(self, on_changed: OnChanged | None, given: Iterable[object]) -> bool:
+        """Tell whether a later try may send another list.
+
+        By default it may if the content is computed as the task runs. In a mapped task it may not: the index
+        may stand for other recipients by then, to whom another index has sent.
+
+        :param given: the values that the DAG file gave for the content.
+        """
+        if on_changed is not None:
+            return on_changed == "send_the_rest"
+        return self.sender.map_index < 0 and any(map(is_computed, given))
+
+
+@contextmanager
+def open_ledger(
+    task: SendTask,
+    order: SendOrder,
+    hook: SmsHook,
+    *,
+    conn_id: str | None,
+    prefix: str,
+    privacy: Privacy,
+    text: StoredText,
+) -> Iterator[Ledger]:
+    """Open the ledger of an order: tables of a database, or else Airflow's task state store.
+
+    :param conn_id: the connection of the database. ``None``: there is none.
+    :raises ConfigurationError: if numbers are to be hashed, and the connection of the gateway has no key.
+    """
+    if conn_id is None:
+        store = AirflowTaskStore(task.context, task.scope)
+        ledger = TaskStateLedger(
+            store,
+            hashes=hook.hashes,
+            keeps_digests=order.may_change,
+            may_resend=order.resends,
+            is_of_one_try=task.is_of_one_try,
+        )
+        yield beside_store(ledger, AirflowTaskStore(task.context), order.key)
+        return
+    from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+
+    if privacy == "keyed_hash":
+        require_secret("ledger_privacy", hook.endpoint.hash_secret, order.sms_conn_id)
+    options = SqlOptions(prefix, privacy, text)
+    with SqlLedger(sql_hook(conn_id), order.key, hook.hashes, options) as tables:
+        yield beside_tables(tables, AirflowTaskStore(task.context), order.key, resends=order.resends)
