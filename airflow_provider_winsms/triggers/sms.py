@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_winsms.delivery.wait import DeliveryWait
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from airflow_provider_winsms.delivery.events import DeliveryEvent, LedgerAddress
+    from airflow_provider_winsms.delivery.wait import DeliveryWait
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
@@ -67,6 +67,8 @@ class SmsDeliveryTrigger(BaseTrigger):
     """Waits for seconds; a seam for tests."""
 
     def __init__(self, wait: DeliveryWait | Mapping[str, Any]) -> None:
+        from airflow_provider_winsms.delivery.wait import DeliveryWait
+
         super().__init__()  # type: ignore[no-untyped-call]
         self.wait = wait.to_json() if isinstance(wait, DeliveryWait) else wait
 
@@ -75,12 +77,15 @@ class SmsDeliveryTrigger(BaseTrigger):
 
         :raises InvalidMessage: if the wait is wrong. Then the task does not defer.
         """
+        from airflow_provider_winsms.delivery.wait import DeliveryWait
+
         wait = DeliveryWait.from_json(self.wait)
         return "airflow_provider_winsms.triggers.sms.SmsDeliveryTrigger", {"wait": wait.to_json()}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one ``DeliveryEvent``. Any other error is raised with its traceback."""
         from airflow_provider_winsms.delivery.events import REFUSALS, refusal
+        from airflow_provider_winsms.delivery.wait import DeliveryWait
 
         not_before = time.time() + self.first_poll_after
         try:
