@@ -188,6 +188,8 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             self.check_when_rendered()
             self.render_sensitive_fields()
             hook = self.hook_of(self.sms_conn_id)
+            if self.wait_for_delivery:
+                hook.gateway.require("status", "wait_for_delivery")
             sent, planned = self._send(hook, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._attempt = None

@@ -169,6 +169,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         began_at = first.timestamp() if isinstance(first, datetime) else self._began_at or time.time()
         self.check_when_rendered()
         hook = self.hook_of(self.sms_conn_id)
+        hook.gateway.require("status")
         ids, source = self._texts(hook, context)
         grace = seconds("not_found_grace", self.not_found_grace)
         # A rescheduled sensor keeps no answers between two looks.

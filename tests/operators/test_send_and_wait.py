@@ -11,9 +11,17 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG
 
-from airflow_provider_winsms.exceptions import DeliveryFailed, InvalidMessage, SendStopped, TemplateFailed
+from airflow_provider_winsms.exceptions import (
+    DeliveryFailed,
+    InvalidMessage,
+    SendStopped,
+    TemplateFailed,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.runtime import Clock
+from tests.support.hooks import hook_without
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -177,6 +185,17 @@ def test_terms_that_make_no_sense_are_refused_before_anything_is_sent(
     error = runner.refusal(lambda: sending(**wrong))
     assert isinstance(error, InvalidMessage)
     assert sandbox.requests() == []
+
+
+def test_a_gateway_that_tells_no_states_is_refused_before_anything_is_sent(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    kind = variant(SmsSendOperator, hook_of=hook_without(status=StatusSource.CALLBACK))
+    error = runner.run(sending(kind=kind)).error
+    assert isinstance(error, UnsupportedCapability)
+    assert "does not offer status, and `wait_for_delivery` needs it" in str(error)
+    assert sandbox.requests() == []
+    assert runner.run(sending(kind=kind, wait_for_delivery=False)).state == "success"
 
 
 def test_a_deferral_of_very_many_texts_stores_few_bytes(sandbox: Sandbox, runner: TaskRunner) -> None:

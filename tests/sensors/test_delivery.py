@@ -16,10 +16,18 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_winsms.delivery.packed_ids import unpack
-from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
+from airflow_provider_winsms.exceptions import (
+    ConfigurationError,
+    DeliveryFailed,
+    InvalidMessage,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.gateways.stub import Stub, answer
+from tests.support.hooks import hook_without
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, PokeReturnValue
@@ -301,6 +309,16 @@ def test_what_the_sensor_defers_with_passes_to_the_supervisor(runner: TaskRunner
     sensor.defer = defer  # type: ignore[method-assign, assignment] # to see what is said, not to change it
     runner.run(sensor)
     assert [type(timeout) for timeout in deferred] == [timedelta]
+
+
+def test_a_gateway_that_tells_no_states_is_refused_before_anything_is_asked(
+    mode: str, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    kind = variant(SmsDeliverySensor, hook_of=hook_without(status=StatusSource.NONE))
+    error = runner.run(kind(task_id="wait", message_ids=[1], deferrable=mode == "deferrable")).error
+    assert isinstance(error, UnsupportedCapability)
+    assert isinstance(error, AirflowFailException)
+    assert sandbox.requests() == []
 
 
 def test_soft_fail_skips_in_either_mode(mode: str, runner: TaskRunner) -> None:

@@ -1,4 +1,4 @@
-"""Hooks of WinSMS that repeat requests at once, and with other limits, so that few recipients make many."""
+"""Hooks of WinSMS that repeat requests at once, some with other limits or fewer capabilities."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def prompt_hook(conn_id: str) -> SmsHook:
     """Return the hook behind a connection: as operators find it, but for its back-off."""
     found = SmsHook.of(conn_id)
     return PromptHook(conn_id) if type(found) is WinSMSHook else found
+
+
+def hook_without(**capabilities: object) -> type[WinSMSHook]:
+    """Return a hook whose gateway has these capabilities in place of its own."""
+    replaced = replace(WinSMSGateway.capabilities, **capabilities)  # type: ignore[arg-type] # as they are given
+
+    class LesserGateway(WinSMSGateway):
+        capabilities = replaced
+
+    class LesserHook(PromptHook):
+        def make_gateway(self, *, time_zone: str, country_code: str) -> LesserGateway:
+            return LesserGateway(time_zone=time_zone, country_code=country_code)
+
+    return LesserHook
 
 
 def narrow_hook(**limits: int) -> type[WinSMSHook]:
