@@ -103,6 +103,7 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.sending.content",
     "airflow_provider_winsms.utils.templates",
     "airflow_provider_winsms.triggers.incoming",
+    "airflow_provider_winsms.inbound.watcher_options",
 }
 """The modules of this package that the public ones load: parameters and their checks, no work."""
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import math
-from contextlib import asynccontextmanager, suppress
-from hashlib import sha256
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LedgerUnavailable
-from airflow_provider_winsms.options import check_conn_id, shown
+from airflow_provider_winsms.inbound.watcher_options import WatcherOptions
 from airflow_provider_winsms.runtime import pause
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 
     from airflow.triggers.shared_stream import SharedStreamProducer
 
@@ -29,13 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.inbound.watcher import Watcher
     from airflow_provider_winsms.options import ExposableField, WatchedDataset
 
-SHORTEST_POLL_INTERVAL = 1.0
-"""Seconds: an interval of 0 would ask without pause."""
-
 _PROBLEM_LOG_INTERVAL = 60.0
 """Seconds between log lines about invalid arguments, at first; later more."""
-
-_BEGUN = "begun"
 
 _log = logging.getLogger(__name__)
 
@@ -103,13 +94,15 @@ class SmsIncomingTrigger(BaseEventTrigger):
         exposed_fields: Sequence[ExposableField] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.sms_conn_id = sms_conn_id
-        self.dataset = dataset
-        self.keywords = keywords
-        self.pattern = pattern
-        self.senders_variable = senders_variable
-        self.poll_interval = poll_interval
-        self.exposed_fields = exposed_fields
+        self.options = WatcherOptions(
+            sms_conn_id=sms_conn_id,
+            dataset=dataset,
+            keywords=keywords,
+            pattern=pattern,
+            senders_variable=senders_variable,
+            poll_interval=poll_interval,
+            exposed_fields=exposed_fields,
+        )
         self._joined: tuple[Subscribers, Subscriber] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -118,25 +111,12 @@ class SmsIncomingTrigger(BaseEventTrigger):
         :raises InvalidMessage: if an argument is invalid, so that the DAG cannot be read.
         """
         # Airflow serializes a watcher when it reads the DAG. An error in a constructor ends the triggerer.
-        self._check()
-        return "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger", self._arguments()
-
-    def _arguments(self) -> dict[str, Any]:
-        return {
-            "sms_conn_id": self.sms_conn_id,
-            "dataset": self.dataset,
-            "keywords": _as_list(self.keywords),
-            "pattern": self.pattern,
-            "senders_variable": self.senders_variable,
-            "poll_interval": self.poll_interval,
-            "exposed_fields": _as_list(self.exposed_fields),
-        }
+        self.options.check()
+        return "airflow_provider_winsms.triggers.sms.SmsIncomingTrigger", self.options.to_json()
 
     def shared_stream_key(self) -> Hashable | None:
         """Return the key of the shared poll; ``None`` if an argument is invalid."""
-        if self._problem() is not None:
-            return None
-        return ("sms-watch", self.sms_conn_id, self.dataset, self._effective_interval())
+        return self.options.poll_key if self.options.problem is None else None
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
@@ -147,7 +127,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Join the shared poll, and fire events for its rows."""
-        subscribers = _subscribers(self.shared_stream_key())
+        subscribers = _subscribers(self.options.poll_key)
         subscriber = self._join(subscribers)
         try:
             async for payload in subscriber.payloads(shared_stream):
@@ -178,26 +158,27 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow_provider_winsms.inbound.watcher import Watcher
 
         return Watcher(
-            self._lists[self.dataset],
-            subscribers or _subscribers(self.shared_stream_key()),
+            self._lists[self.options.dataset],
+            subscribers or _subscribers(self.options.poll_key),
             self._connect,
-            poll_interval=self._effective_interval(),
+            poll_interval=self.options.seconds_between_polls,
             log=_log,
             pause=self.pause,
         )
 
     def _join(self, subscribers: Subscribers) -> Subscriber:
-        from airflow_provider_winsms.inbound.filters import selection
         from airflow_provider_winsms.inbound.spacing import SHARED_SPACER
         from airflow_provider_winsms.inbound.subscriber import Subscriber
+        from airflow_provider_winsms.triggers.cursor_store import AssetCursorStore, stores_by_asset
+        from airflow_provider_winsms.triggers.senders import read_senders
 
-        stores = _stores_by_asset(getattr(self, "asset_state_store", None))
-        key = self._store_key()
+        stores = stores_by_asset(getattr(self, "asset_state_store", None))
+        key, variable = self.options.cursor_key, self.options.senders_variable
         subscriber = Subscriber(
             (key, *sorted(stores)),
-            selection(self.dataset, self.keywords, self.pattern, self.exposed_fields),
-            _AssetCursorStore(list(stores.values()), key) if stores else None,
-            self._read_senders if self.senders_variable else None,
+            self.options.selection(),
+            AssetCursorStore(list(stores.values()), key) if stores else None,
+            partial(read_senders, variable) if variable else None,
             assets=sorted(stores) or [str(id(self))],
             spacer=self.spacer or SHARED_SPACER,
             pause=self.hold,
@@ -207,50 +188,11 @@ class SmsIncomingTrigger(BaseEventTrigger):
         subscribers.join(subscriber)
         return subscriber
 
-    def _store_key(self) -> str:
-        """Return a key that no other watcher of the asset has, and that stays the same after a restart."""
-        digest = sha256(json.dumps(self._arguments(), sort_keys=True).encode())
-        return f"sms-{self.dataset}-{digest.hexdigest()[:16]}"
-
-    def _effective_interval(self) -> float:
-        interval = (
-            self._lists[self.dataset].poll_interval if self.poll_interval is None else self.poll_interval
-        )
-        return float(interval)
-
     @property
     def _lists(self) -> Mapping[str, WatchedList]:
         from airflow_provider_winsms.inbound.feeds import LISTS
 
         return self.lists or LISTS
-
-    def _check(self) -> None:
-        """Check the arguments.
-
-        :raises InvalidMessage: naming the invalid one.
-        """
-        from airflow_provider_winsms.inbound.filters import selection
-
-        check_conn_id("sms_conn_id", self.sms_conn_id)
-        if self.senders_variable is not None and not (
-            isinstance(self.senders_variable, str) and self.senders_variable
-        ):
-            msg = f"senders_variable must be the name of a Variable; got {shown(self.senders_variable)}."
-            raise InvalidMessage(msg)
-        selection(self.dataset, self.keywords, self.pattern, self.exposed_fields)
-        interval = self.poll_interval
-        if interval is not None and not (
-            type(interval) in {int, float} and SHORTEST_POLL_INTERVAL <= interval < math.inf
-        ):
-            msg = f"poll_interval must be a number of seconds, 1 or more; got {interval!r}."
-            raise InvalidMessage(msg)
-
-    def _problem(self) -> InvalidMessage | None:
-        try:
-            self._check()
-        except InvalidMessage as error:
-            return error
-        return None
 
     async def _wait_while_invalid(self) -> None:
         """Return at once if the arguments are valid; otherwise log the problem again and again.
@@ -260,7 +202,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow_provider_winsms.inbound.watcher import poll_pause
 
         times = 0
-        while (problem := self._problem()) is not None:
+        while (problem := self.options.problem) is not None:
             times += 1
             self.log.error("Invalid arguments for SmsIncomingTrigger: %s Fix the DAG file.", problem)
             await self.pause(poll_pause(_PROBLEM_LOG_INTERVAL, times))
@@ -270,131 +212,13 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow_provider_winsms.hooks.async_hooks import async_hook
         from airflow_provider_winsms.inbound.feeds import FeedConnection
 
-        hook = await async_hook(self.sms_conn_id)
+        hook = await async_hook(self.options.sms_conn_id)
+        hook.gateway.require(self.options.dataset, "dataset")
         async with hook.get_async_conn() as transport:
             yield FeedConnection(hook.gateway, transport.execute, hook.page_size, hook.hashes)
-
-    async def _read_senders(self, country_code: str) -> Collection[str]:
-        """Read the numbers from the Variable.
-
-        :raises ConfigurationError: if there is no such Variable, or it holds no list of numbers.
-        """
-        from airflow.providers.common.compat.sdk import Variable
-        from asgiref.sync import sync_to_async
-
-        from airflow_provider_winsms.options import items_of_text
-        from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
-
-        where = f"The Variable {self.senders_variable!r} (senders_variable)"
-        value = await sync_to_async(Variable.get)(str(self.senders_variable), None)
-        if not isinstance(value, str):
-            msg = f"{where} does not exist, or is not text."
-            raise ConfigurationError(msg)
-        reader, numbers, why = NumberReader(country_code), set[str](), ""
-        with suppress(InvalidMessage):
-            for position, item in enumerate(items_of_text(value, "senders_variable"), start=1):
-                try:
-                    numbers.add(reader.read(item))
-                except InvalidPhoneNumber as error:
-                    why = why or f"; item {position} is none: it {error}"
-        if why or not numbers:
-            msg = f"{where} must hold a JSON list of phone numbers, or some with commas between{why}."
-            raise ConfigurationError(msg)
-        return frozenset(numbers)
-
-
-class _AssetCursorStore:
-    """Keeps a cursor in the state stores of all assets of a watcher.
-
-    A watcher of several assets fires for all of them, and continues when one of them is removed. Airflow
-    reports any 404 as a missing key. So a second key, the witness, says that there is a cursor.
-    """
-
-    def __init__(self, stores: Sequence[Any], key: str) -> None:
-        self._stores = stores
-        self._key = key
-        self._witness_key = f"{key}-begun"
-        self._probe_key = f"{key}-probe"
-        self._is_witnessed = False
-
-    async def load(self) -> Any:
-        """Return the cursor, or ``None``; of several the most advanced one.
-
-        :raises LedgerUnavailable: if there was one, and no store returns it.
-        """
-        found = await self._cursor()
-        if found is None:
-            await self._refuse_if_begun()
-            for store in self._stores:
-                await self._probe(store)
-            await self._refuse_if_begun()
-            found = await self._cursor()
-        return found
-
-    async def save(self, value: dict[str, Any]) -> None:
-        """Save a cursor in every store."""
-        for store in self._stores:
-            await store.aset(self._key, value)
-        if not self._is_witnessed:
-            for store in self._stores:
-                await store.aset(self._witness_key, _BEGUN)
-            self._is_witnessed = True
-
-    async def _cursor(self) -> Any:
-        kept = [await store.aget(self._key) for store in self._stores]
-        return max((each for each in kept if each is not None), key=_cursor_position, default=None)
-
-    async def _refuse_if_begun(self) -> None:
-        """Refuse to begin again, which would skip the rows since the cursor was saved."""
-        if _BEGUN in [await store.aget(self._witness_key) for store in self._stores]:
-            msg = (
-                f"The asset's state store has {self._witness_key}, but not its cursor, {self._key}. If the "
-                "store failed for a moment, a later poll continues. To watch from now on instead, delete the "
-                "former."
-            )
-            raise LedgerUnavailable(msg)
-
-    async def _probe(self, store: Any) -> None:
-        """Check that a store without a cursor returns the values that it is given."""
-        nonce = uuid4().hex
-        await store.aset(self._probe_key, nonce)
-        if await store.aget(self._probe_key) != nonce:
-            msg = (
-                "The asset's state store did not return a value just written to it, so its lack of a cursor "
-                "proves nothing. A later poll tries again."
-            )
-            raise LedgerUnavailable(msg)
-
-
-def _cursor_position(value: Any) -> tuple[int, ...]:
-    """Return a position that grows as a cursor advances; ``()`` for an invalid one: reading refuses it."""
-    try:
-        sequences = [
-            sequence for sequence in (value["watermark"], *value["seen"].values()) if sequence is not None
-        ]
-        return (max(sequences, default=0), len(sequences))
-    except (TypeError, KeyError, AttributeError, ValueError):
-        return ()
-
-
-def _stores_by_asset(accessors: Any) -> dict[str, Any]:
-    """Return the state stores of a watcher's assets, by the assets' names.
-
-    Airflow hands them over as one object, which works only for a single asset and hides the names. Its
-    private attributes have both.
-    """
-    if accessors is None:
-        return {}
-    by_asset = {**getattr(accessors, "_by_uri", {}), **getattr(accessors, "_by_name", {})}
-    return by_asset or {"": accessors}
 
 
 def _subscribers(key: Hashable) -> Subscribers:
     from airflow_provider_winsms.inbound.subscriber import Subscribers
 
     return _shared_subscribers.setdefault((asyncio.get_running_loop(), key), Subscribers())
-
-
-def _as_list(values: Any) -> Any:
-    """Return a tuple as a list: Airflow compares arguments with stored ones."""
-    return list(values) if isinstance(values, (list, tuple)) else values
