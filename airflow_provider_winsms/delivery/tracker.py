@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from decimal import Decimal
 from itertools import compress, islice
+from operator import eq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
@@ -65,7 +66,7 @@ class DeliveryTracker:
         not_found_holds: float,
     ) -> None:
         check_share("min_delivered", min_delivered)
-        self._ids = _compact(sorted(set(message_ids)))
+        self._ids = _compact(message_ids)
         self._is_open = bytearray(b"\x01") * len(self._ids)
         self._status_indexes = array("I", bytes(4 * len(self._ids)))
         self._index_of = {_NO_REPORT: 0}
@@ -88,11 +89,11 @@ class DeliveryTracker:
     def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:
         """Iterate over the ids that are still open, in their order.
 
-        :param after: the id after which they begin; ``None`` for all of them.
+        :param after: one of the ids, after which they begin; ``None`` for all of them.
         """
         if after is None:
             return compress(self._ids, self._is_open)
-        begin = bisect_right(self._ids, after)
+        begin = self._place_of(after) + 1
         return compress(islice(self._ids, begin, None), islice(self._is_open, begin, None))
 
     def is_open(self, message_id: MessageId) -> bool:
@@ -156,9 +157,13 @@ class DeliveryTracker:
 
     def _find(self, message_id: MessageId) -> int | None:
         """Return the index of an open id."""
-        at = bisect_left(self._ids, message_id)
+        at = self._place_of(message_id)
         is_there = at < len(self._ids) and self._ids[at] == message_id and self._is_open[at]
         return at if is_there else None
+
+    def _place_of(self, message_id: MessageId) -> int:
+        """Return the index of an id, or where it would be."""
+        return bisect_left(self._ids, message_id)
 
     def _record(self, at: int, report: DeliveryReport, now: float) -> None:
         self._status_indexes[at] = self._index_of.setdefault(_status(report), len(self._index_of))
@@ -202,8 +207,12 @@ def _status(report: DeliveryReport) -> _Status:
     return _Status(report.state, report.code, report.cost)
 
 
-def _compact(ids: list[MessageId]) -> Sequence[MessageId]:
-    """Return ids in an array if they are 64-bit integers: it takes 8 bytes for each."""
+def _compact(message_ids: Iterable[MessageId]) -> Sequence[MessageId]:
+    """Return ids in their order, each once; in an array if they are 64-bit integers, 8 bytes for each."""
+    # A million ids that are in their order, as a ledger has them, are sorted at once. A set would lose it.
+    ids = sorted(message_ids)
+    if any(map(eq, ids, islice(ids, 1, None))):
+        ids = sorted(set(ids))
     try:
         return array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
     except (TypeError, OverflowError):

@@ -134,6 +134,7 @@ class Watcher:
     async def _poll(self) -> list[FeedRow]:
         """Return the rows that are new to a subscriber, oldest first."""
         async with self._connect() as connection:
+            connection.gateway.require(self._watched.name, "dataset")
             prepared = await self._prepare_subscribers(connection)
             rows = await self._read(connection, prepared) if prepared else []
         for subscriber in prepared:

@@ -213,7 +213,6 @@ class SmsIncomingTrigger(BaseEventTrigger):
         from airflow_provider_winsms.inbound.feeds import FeedConnection
 
         hook = await async_hook(self.options.sms_conn_id)
-        hook.gateway.require(self.options.dataset, "dataset")
         async with hook.get_async_conn() as transport:
             yield FeedConnection(hook.gateway, transport.execute, hook.page_size, hook.hashes)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from airflow_provider_winsms.delivery.events import DeliveryEvent, LedgerAddress
+    from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.delivery.wait import DeliveryWait
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
@@ -101,7 +102,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
         from airflow_provider_winsms.delivery.subscriptions import Subscription
 
-        tracker = wait.tracker(await self._message_ids(wait))
+        tracker = await self._tracker(wait)
         schedule = replace(wait.schedule, shortest=max(wait.shortest_pause, SHORTEST_PAUSE))
         first_at = max(wait.first_at, not_before)
         subscription = Subscription(tracker, schedule, first_at, wait.end_at, wait.ledger)
@@ -111,17 +112,18 @@ class SmsDeliveryTrigger(BaseTrigger):
             await Poller.of(wait.sms_conn_id, dependencies).wait(subscription)
         return WaitResult(tracker.outcome(), not tracker.is_settled, subscription.trouble).to_event()
 
-    async def _message_ids(self, wait: DeliveryWait) -> Sequence[MessageId]:
+    async def _tracker(self, wait: DeliveryWait) -> DeliveryTracker:
+        """Read the ids, and return their tracker. To sort a million would block the event loop."""
         from airflow_provider_winsms.delivery.packed_ids import unpack
 
         source, ledger = wait.source, wait.ledger
         if "message_ids" in source:
-            return unpack(source["message_ids"])
+            return wait.tracker(unpack(source["message_ids"]))
         if "batch" in source and ledger is not None:
             read = partial(ids_of_batch, *ledger, source["batch"])
         else:
             read = partial(_read_xcom, source["xcom"])
-        return await self._read_with_retries(read, wait.end_at)
+        return await self._read_with_retries(lambda: wait.tracker(read()), wait.end_at)
 
     async def _read_with_retries(self, read: Callable[[], T], end_at: float) -> T:
         """Read in a thread. Temporary errors are retried until the end of the wait.

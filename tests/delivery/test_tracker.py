@@ -53,6 +53,14 @@ def test_ids_that_are_no_small_numbers_are_followed_too(ids: list[MessageId]) ->
     assert list(followed.open_ids()) == ids[1:]
 
 
+@pytest.mark.parametrize("ids", [[1, 2, 3, 4, 5], ["a", "b", "c", "d", "e"], [1, 2**63, 2**64, 2**65, 2**66]])
+def test_open_ids_begin_after_any_of_the_ids(ids: list[MessageId]) -> None:
+    followed = wait(ids)
+    followed.record(reports([ids[1], ids[3]], DeliveryState.DELIVERED), NOW)
+    rests = [list(followed.open_ids(after=each)) for each in ids]
+    assert rests == [[ids[2], ids[4]], [ids[2], ids[4]], [ids[4]], [ids[4]], []]
+
+
 def test_what_is_final_is_not_asked_for_again_and_stays_as_it_was() -> None:
     followed = wait([1, 2, 3], needs=0.0)
     followed.record(reports([1], DeliveryState.DELIVERED) + reports([2], DeliveryState.FAILED), NOW)

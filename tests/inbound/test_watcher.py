@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
@@ -28,8 +31,14 @@ from airflow_provider_winsms.inbound.feeds import (
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
 from airflow_provider_winsms.inbound.spacing import EVENT_SPACING, LONGEST_EVENT_HOLD, EventSpacer
-from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber
-from airflow_provider_winsms.inbound.watcher import LONGEST_POLL_PAUSE, described, poll_pause
+from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber, Subscribers
+from airflow_provider_winsms.inbound.watcher import (
+    JOIN_WINDOW,
+    LONGEST_POLL_PAUSE,
+    Watcher,
+    described,
+    poll_pause,
+)
 from airflow_provider_winsms.messages import IncomingMessage, Page
 
 if TYPE_CHECKING:
@@ -176,6 +185,38 @@ class TestBackingOff:
         assert "ValueError" in text
         assert "test_watcher.py" in text
         assert "2782555" not in text
+
+
+class TestAGatewayWithoutTheList:
+    async def test_is_told_in_the_log_and_asked_for_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        class WithoutOptOuts(WinSMSGateway):
+            capabilities = replace(WinSMSGateway.capabilities, opt_outs=False)
+
+        asked: list[Call[Any]] = []
+
+        async def execute(call: Call[Any]) -> None:
+            asked.append(call)
+
+        @asynccontextmanager
+        async def connect() -> AsyncIterator[FeedConnection]:
+            gateway = WithoutOptOuts(time_zone="UTC", country_code="27")
+            yield FeedConnection(gateway, execute, 1000, KeyedHash("key"))
+
+        class Ended(BaseException):
+            """The watcher's process ends."""
+
+        async def pause(seconds: float, *_: object) -> None:
+            if seconds != JOIN_WINDOW:
+                raise Ended
+
+        subscribers = Subscribers()
+        subscribers.join(Subscriber("name", selection("opt_outs", None, None, ()), InMemoryStore()))
+        log = logging.getLogger("watcher")
+        watcher = Watcher(LISTS["opt_outs"], subscribers, connect, poll_interval=300.0, log=log, pause=pause)
+        with pytest.raises(Ended):
+            await anext(watcher.envelopes())
+        assert "The gateway WinSMS does not offer opt_outs, and `dataset` needs it." in caplog.text
+        assert asked == []
 
 
 class TestReadingTheEnd:
