@@ -84,6 +84,7 @@ class TaskStateLedger:
         self._is_of_one_try = is_of_one_try
         self._generation = 1
         self._sms_conn_id = ""
+        self._stored = StoredRequests(store)
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened."""
@@ -97,6 +98,7 @@ class TaskStateLedger:
 
     def _opened(self, batch: Batch) -> None:
         self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
+        self._stored = StoredRequests(self._store, batch.generation, batch.sms_conn_id)
         # Each later try replans a revised batch, even if its list is the same.
         self._keeps_digests = self._keeps_digests or batch.revision > 0
 
@@ -157,9 +159,7 @@ class TaskStateLedger:
     def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
         """Write the record of a request."""
         self._write(key, record)
-        if "_recorded" in self.__dict__:
-            for message_id in {record.ids[position] for position in receipts.keys() & record.ids.keys()}:
-                self._recorded[message_id].append(record.due)
+        self._stored.add(record, receipts)
 
     def mark_not_received(
         self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]
@@ -209,50 +209,11 @@ class TaskStateLedger:
 
     def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of the rows that are of this task. The store has no other task, and no numbers."""
-        return {row.message_id for row in rows if self._is_known(row)}
-
-    def _is_known(self, row: ScheduledMessage) -> bool:
-        times = instants_of(row.send_at)
-        known = self._recorded.get(row.message_id, ())
-        return any(due is None or not times or not times.isdisjoint(due) for due in known)
-
-    @cached_property
-    def _recorded(self) -> defaultdict[MessageId, list[frozenset[DateTime] | None]]:
-        """The due times of texts, by their ids, of all requests through this connection."""
-        recorded: defaultdict[MessageId, list[frozenset[DateTime] | None]] = defaultdict(list)
-        for generation in range(1, self._generation + 1):
-            for row in self._rows_of(generation):
-                if row.get("sms_conn_id", self._sms_conn_id) == self._sms_conn_id:
-                    record = record_of(row)
-                    for message_id in record.ids.values():
-                        recorded[message_id].append(record.due)
-        return recorded
-
-    @cached_property
-    def _was_in_doubt(self) -> bool:
-        """Whether recipients of an earlier generation are in doubt: their texts look like ours."""
-        generations = range(1, self._generation)
-        return any(record_of(row).in_doubt for generation in generations for row in self._rows_of(generation))
-
-    def _rows_of(self, generation: int) -> Iterator[Mapping[str, Any]]:
-        """Yield the stored records of a generation. There are no gaps, as requests are claimed in order."""
-        for of_round in count(1):
-            for request in count(1):
-                row = self._found(store_key(generation, RequestKey(of_round, request)))
-                if row is None:
-                    break
-                yield row
-            if request == 1:
-                return
-
-    def _found(self, key: str) -> Any:
-        """Return the value of a key. One "not found" proves nothing: Airflow returns it for any 404."""
-        row = self._store.get(key)
-        return self._store.get(key) if row is None else row
+        return {row.message_id for row in rows if self._stored.has(row)}
 
     def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:  # noqa: ARG002 - it keeps no numbers
         """Return all numbers if recipients of an earlier generation are in doubt. No other batch is known."""
-        return set(numbers) if self._was_in_doubt else set()
+        return set(numbers) if self._stored.were_in_doubt else set()
 
     def _write(self, key: RequestKey, record: RequestRecord) -> None:
         self._store.set(self._store_key(key), {**row_of_record(record), "sms_conn_id": self._sms_conn_id})
@@ -270,6 +231,64 @@ class TaskStateLedger:
             return
         if self._store.was_cleared and self._store.is_wiped_on_success and not self._may_resend:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
+
+
+class StoredRequests:
+    """The stored records of a task's requests, in all its generations: what their texts look like.
+
+    :param generation: the last generation, which is open.
+    """
+
+    def __init__(self, store: TaskStore, generation: int = 1, sms_conn_id: str = "") -> None:
+        self._store = store
+        self._generation = generation
+        self._sms_conn_id = sms_conn_id
+
+    def has(self, row: ScheduledMessage) -> bool:
+        """Tell whether a row is of this task, by its id and its minute."""
+        times = instants_of(row.send_at)
+        known = self._times.get(row.message_id, ())
+        return any(due is None or not times or not times.isdisjoint(due) for due in known)
+
+    def add(self, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Add the texts that were just accepted, if the others were read already."""
+        if "_times" in self.__dict__:
+            for message_id in {record.ids[position] for position in receipts.keys() & record.ids.keys()}:
+                self._times[message_id].append(record.due)
+
+    @cached_property
+    def were_in_doubt(self) -> bool:
+        """Whether recipients of an earlier generation are in doubt: their texts look like ours."""
+        generations = range(1, self._generation)
+        return any(record_of(row).in_doubt for generation in generations for row in self._rows_of(generation))
+
+    @cached_property
+    def _times(self) -> defaultdict[MessageId, list[frozenset[DateTime] | None]]:
+        """The due times of texts, by their ids, of all requests through this connection."""
+        times: defaultdict[MessageId, list[frozenset[DateTime] | None]] = defaultdict(list)
+        for generation in range(1, self._generation + 1):
+            for row in self._rows_of(generation):
+                if row.get("sms_conn_id", self._sms_conn_id) == self._sms_conn_id:
+                    record = record_of(row)
+                    for message_id in record.ids.values():
+                        times[message_id].append(record.due)
+        return times
+
+    def _rows_of(self, generation: int) -> Iterator[Mapping[str, Any]]:
+        """Yield the stored records of a generation. There are no gaps, as requests are claimed in order."""
+        for of_round in count(1):
+            for request in count(1):
+                row = self._found(store_key(generation, RequestKey(of_round, request)))
+                if row is None:
+                    break
+                yield row
+            if request == 1:
+                return
+
+    def _found(self, key: str) -> Any:
+        """Return the value of a key. One "not found" proves nothing: Airflow returns it for any 404."""
+        row = self._store.get(key)
+        return self._store.get(key) if row is None else row
 
 
 def store_key(generation: int, key: RequestKey) -> str:
