@@ -20,7 +20,6 @@ from airflow_provider_winsms.ledger.base import (
     spans_of,
 )
 from airflow_provider_winsms.ledger.database import read_moment, transaction
-from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, ROUNDS, MessageState
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
     from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.ledger.message_rows import MessageRows
 
 _BATCH = (
     "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
@@ -60,9 +60,9 @@ class _InUse(Exception):  # noqa: N818 - it never leaves this module
 class OpenBatch:
     """The batch of one key that this process sends, once it is found or written."""
 
-    def __init__(self, database: LedgerDatabase, key: str) -> None:
+    def __init__(self, database: LedgerDatabase, messages: MessageRows, key: str) -> None:
         self._database = database
-        self._messages = MessageRows(database)
+        self._messages = messages
         self._key = key
         self._revision = 0
         self.id = self.sms_conn_id = ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import pendulum
@@ -23,6 +23,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
 from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
+from airflow_provider_winsms.sql.bulk import insert
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.values import read_instant
 
@@ -71,7 +72,13 @@ def transaction(method: Callable[Concatenate[Owner, P], T]) -> Callable[Concaten
 
     @wraps(method)
     def in_transaction(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._database.transact(partial(method, self, *args, **kwargs))
+        for attempt in self._database.attempts():
+            with attempt:
+                attempt.begin()
+                result = method(self, *args, **kwargs)
+            if attempt.is_committed:
+                return result
+        raise AssertionError
 
     return in_transaction
 
@@ -102,7 +109,7 @@ class LedgerDatabase:
             "here": f"batch_id = {placeholder} AND round = {placeholder} AND request = {placeholder}",
             **{table.name: schema.name(table) for table in TABLES},
         }
-        self.transact = self._database.transact
+        self.attempts = self._database.attempts
         try:
             self._check_durability()
             self.is_new = schema.prepare()
@@ -158,7 +165,7 @@ class LedgerDatabase:
     def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows. Their values have the order of the table's columns."""
         name = self._words[table.name]
-        self._database.insert(f"insert into the {table.name}", name, table.column_names, rows)
+        insert(self._database, f"insert into the {table.name}", name, table.column_names, rows)
 
     def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
         """Yield chunks of values for one statement each, with their placeholders."""
@@ -178,13 +185,15 @@ class LedgerDatabase:
         return is_in_force
 
     def _check_durability(self) -> None:
-        if self._database.is_volatile():
+        dialect = self._database.dialect
+        if dialect.volatile and self._queried("look for the file", dialect.volatile):
             msg = (
                 "A ledger in memory ends with its task, and a retry would send again. Give the connection of "
                 "`ledger_conn_id` a file."
             )
             raise ConfigurationError(msg)
-        if settings := self._database.lossy_settings():
+        lossy = self._queried("read settings", dialect.lossy) if dialect.lossy else []
+        if settings := [f"{name}={value}" for name, value in lossy]:
             _log.warning(
                 "THE LEDGER MAY LOSE CLAIMS: the database server runs with %s. If it crashes, or its machine "
                 "does, commits of its last moments are lost, and a retry may send those texts again. "
@@ -192,6 +201,10 @@ class LedgerDatabase:
                 " and ".join(settings),
                 " and ".join(setting.partition("=")[0] for setting in settings),
             )
+
+    @transaction
+    def _queried(self, step: str, query: str) -> list[tuple[Any, ...]]:
+        return self._database.rows(step, query)
 
     def _refused(self, refusal: Refusal) -> LedgerUnavailable:
         hint = refusal.hint(_RIGHTS, _SAFE)

@@ -42,10 +42,12 @@ class Claims:
     :param forms: the forms in which numbers and texts are stored.
     """
 
-    def __init__(self, database: LedgerDatabase, batch: OpenBatch, forms: StoredForms) -> None:
+    def __init__(
+        self, database: LedgerDatabase, messages: MessageRows, batch: OpenBatch, forms: StoredForms
+    ) -> None:
         self._database = database
         self._batch = batch
-        self._messages = MessageRows(database)
+        self._messages = messages
         self._forms = forms
 
     @transaction
@@ -164,10 +166,12 @@ class Claims:
 class Outcomes:
     """The outcomes of claimed requests of the open batch."""
 
-    def __init__(self, database: LedgerDatabase, batch: OpenBatch, claims: Claims) -> None:
+    def __init__(
+        self, database: LedgerDatabase, messages: MessageRows, batch: OpenBatch, claims: Claims
+    ) -> None:
         self._database = database
         self._batch = batch
-        self._messages = MessageRows(database)
+        self._messages = messages
         self._claims = claims
 
     @transaction

@@ -307,7 +307,7 @@ _SENT_AGAIN = ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_b
 _DELIVERED = "SUM(CASE WHEN m.state = 'delivered' THEN 1 ELSE 0 END)"
 _OPTED_OUT = "SUM(CASE WHEN m.reason = 'opted_out' THEN 1 ELSE 0 END)"
 
-VIEWS = (
+LEDGER_VIEWS = (
     LedgerView(
         "delivery_rate",
         "How many of the accepted texts arrived.",
@@ -437,7 +437,7 @@ class Schema:
         :raises ConfigurationError: if a table lacks columns.
         """
         is_new = not all(map(self._exists, TABLES))
-        if is_new or not all(map(self._exists, VIEWS)):
+        if is_new or not all(map(self._exists, LEDGER_VIEWS)):
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
@@ -475,7 +475,7 @@ class Schema:
             yield self._table(table)
             if not self._database.dialect.has_indexes_inside:
                 yield from (self._index(table, columns) for columns in table.indexes)
-        for view in VIEWS:
+        for view in LEDGER_VIEWS:
             yield self._view(view)
 
     def _table(self, table: LedgerTable) -> str:

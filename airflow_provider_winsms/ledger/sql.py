@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.batches import OpenBatch
 from airflow_provider_winsms.ledger.database import LedgerDatabase
+from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.requests import Claims, Outcomes
 from airflow_provider_winsms.ledger.stored_forms import StoredForms, StoredTexts
 from airflow_provider_winsms.options import Privacy, StoredText, check_choice, check_prefix
@@ -53,10 +54,11 @@ class SqlLedger(LedgerDatabase):
     def __init__(self, hook: DbApiHook, key: str, hashes: KeyedHash, options: SqlOptions) -> None:
         super().__init__(hook, options.prefix)
         forms = StoredForms(hashes, options)
-        batch = OpenBatch(self, key)
-        claims = Claims(self, batch, forms)
-        outcomes = Outcomes(self, batch, claims)
-        texts = StoredTexts(self, batch, forms)
+        rows = MessageRows(self)
+        batch = OpenBatch(self, rows, key)
+        claims = Claims(self, rows, batch, forms)
+        outcomes = Outcomes(self, rows, batch, claims)
+        texts = StoredTexts(self, rows, batch, forms)
         self.latest, self.open, self.take_over = batch.latest, batch.open, batch.take_over
         self.revise, self.reject = batch.revise, batch.reject
         self.rounds, self.open_round = batch.rounds, batch.open_round

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest
 from airflow_provider_winsms.ledger.database import read_moment, transaction, whole_id
-from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain
 from airflow_provider_winsms.sql.values import storable
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.ledger.batches import OpenBatch
     from airflow_provider_winsms.ledger.database import LedgerDatabase
-    from airflow_provider_winsms.ledger.message_rows import SentMessage
+    from airflow_provider_winsms.ledger.message_rows import MessageRows, SentMessage
     from airflow_provider_winsms.ledger.sql import SqlOptions
     from airflow_provider_winsms.messages import MessageId, ScheduledMessage
 
@@ -88,10 +87,12 @@ class StoredForms:
 class StoredTexts:
     """Comparisons of texts with those that the tables hold."""
 
-    def __init__(self, database: LedgerDatabase, batch: OpenBatch, forms: StoredForms) -> None:
+    def __init__(
+        self, database: LedgerDatabase, messages: MessageRows, batch: OpenBatch, forms: StoredForms
+    ) -> None:
         self._database = database
         self._batch = batch
-        self._messages = MessageRows(database)
+        self._messages = messages
         self._forms = forms
 
     @transaction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import StringIO
+from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from airflow_provider_winsms.sql.errors import TOO_LARGE, PacketTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_winsms.sql.connection import Database
 
 _VALUE_BYTES = 40
 """The most bytes of a number or an instant in a statement, and of the punctuation between texts."""
@@ -28,7 +31,55 @@ class EncodedRows:
     content: Any = field(repr=False)
 
 
-def cut_by_bytes(rows: Iterable[tuple[Any, ...]], limit: int) -> Iterator[list[tuple[Any, ...]]]:
+def encode(columns: Sequence[Sequence[Any]], method: BulkMethod) -> EncodedRows:
+    """Encode rows, given as columns of equal length, for ``insert_encoded``. It needs no connection."""
+    return EncodedRows(len(columns[0]) if columns else 0, _ENCODERS[method](columns))
+
+
+def insert(
+    database: Database, step: str, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows by the database's fastest path.
+
+    :param step: names its purpose, for the error.
+    :param table: its quoted name.
+    :param names: the names of the columns.
+    """
+    encoded = encode(list(zip(*rows, strict=True)), database.dialect.bulk)
+    insert_encoded(database, step, table, names, [encoded])
+
+
+def insert_encoded(
+    database: Database, step: str, table: str, names: Sequence[str], encoded: Sequence[EncodedRows]
+) -> None:
+    """Insert encoded rows, in one statement if the database has one for that; otherwise as ``insert``."""
+    filled = [rows.content for rows in encoded if rows.length]
+    listed = ", ".join(map(database.quoted, names))
+
+    def write(cursor: Any) -> None:
+        if database.dialect.bulk is BulkMethod.COPY:
+            _copy_in(cursor, f"COPY {table} ({listed}) FROM STDIN", filled)
+        elif database.dialect.bulk is BulkMethod.ARRAYS:
+            arrays = ", ".join([f"unnest({database.placeholder})"] * len(names))
+            for columns in filled:
+                cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)
+        else:
+            statement = f"INSERT INTO {table} ({listed}) VALUES ({database.placeholders(len(names))})"  # noqa: S608 - quoted names
+            for rows in _statements(statement, list(chain.from_iterable(filled)), database.max_packet):
+                cursor.executemany(statement, rows)
+
+    if filled:
+        database.run(step, write)
+
+
+def _statements(
+    statement: str, rows: list[tuple[Any, ...]], max_packet: int
+) -> Iterable[list[tuple[Any, ...]]]:
+    """Cut rows into chunks that fit into one statement of the driver."""
+    return _cut_by_bytes(rows, max_packet - 2 * len(statement)) if max_packet else [rows]
+
+
+def _cut_by_bytes(rows: Iterable[tuple[Any, ...]], limit: int) -> Iterator[list[tuple[Any, ...]]]:
     """Cut rows into chunks that take at most ``limit`` bytes in a statement.
 
     :raises PacketTooLarge: a single row takes more.
@@ -58,7 +109,7 @@ def _max_bytes(row: tuple[Any, ...]) -> int:
     )
 
 
-def copy_in(cursor: Any, statement: str, texts: Iterable[str]) -> None:
+def _copy_in(cursor: Any, statement: str, texts: Iterable[str]) -> None:
     """Stream rows through psycopg 3 or 2."""
     if hasattr(cursor, "copy_expert"):
         cursor.copy_expert(statement, StringIO("".join(texts)))
@@ -118,7 +169,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-ENCODERS: Mapping[BulkMethod, Callable[[Sequence[Sequence[Any]]], Any]] = {
+_ENCODERS: Mapping[BulkMethod, Callable[[Sequence[Sequence[Any]]], Any]] = {
     BulkMethod.ROWS: lambda columns: list(zip(*columns, strict=True)),
     BulkMethod.COPY: _copy_text,
     BulkMethod.ARRAYS: lambda columns: list(map(list, columns)),

@@ -8,24 +8,63 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
-from airflow_provider_winsms.sql.bulk import ENCODERS, EncodedRows, copy_in, cut_by_bytes
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, BulkMethod
+from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+
 T = TypeVar("T")
+
 
 _REPEATS = 4
 """How often a transaction is repeated whose connection was lost, or that the database aborted."""
+
+
+class Attempt:
+    """One attempt at a transaction. Its work begins with ``begin``; its end commits, or rolls back.
+
+    It ends without an error if the next attempt may succeed. So its work counts only if it ``is_committed``.
+    """
+
+    def __init__(self, database: Database, *, is_last: bool) -> None:
+        self._database = database
+        self._is_last = is_last
+        self.is_committed = False
+
+    def begin(self) -> None:
+        """Connect, if there is no connection."""
+        self._database.begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            return self._is_to_be_repeated(error)
+        try:
+            self._database.commit()
+        except BaseException as failure:
+            if not self._is_to_be_repeated(failure):
+                raise
+            return True
+        self.is_committed = True
+        return False
+
+    def _is_to_be_repeated(self, error: BaseException) -> bool:
+        # Not even a task's timeout may leave half a transaction to the next work.
+        self._database.roll_back_or_close()
+        return isinstance(error, SmsError) and not self._is_last and self._database.is_worth_a_repeat
 
 
 class Database:
@@ -44,7 +83,8 @@ class Database:
         self._connection: Any = None
         self._refusal: Refusal | None = None
         self._is_connection_lost = False
-        self._max_packet = 0
+        self.max_packet = 0
+        """The bytes that a statement may have; 0 if the database does not tell."""
         self._encoding = ""
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
         self.placeholder: str = hook.placeholder
@@ -73,20 +113,9 @@ class Database:
         for statement in (*self.dialect.opening, *(self.dialect.durable if self._is_durable else ())):
             self.execute(step, statement)
         if self.dialect.packet:
-            self._max_packet = int(self.rows(step, self.dialect.packet)[0][0])
+            self.max_packet = int(self.rows(step, self.dialect.packet)[0][0])
         if self.dialect.encoding:
             self._encoding = str(self.rows(step, self.dialect.encoding)[0][0])
-
-    def lossy_settings(self) -> list[str]:
-        """Return the settings of the server that can lose commits, such as ``fsync=off``."""
-        query = self.dialect.lossy
-        rows = self.transact(lambda: self.rows("read settings", query)) if query else []
-        return [f"{name}={value}" for name, value in rows]
-
-    def is_volatile(self) -> bool:
-        """Whether the database ends with its connection, as one in memory does."""
-        query = self.dialect.volatile
-        return bool(query and self.transact(lambda: self.rows("look for the file", query)))
 
     def close(self) -> None:
         """Close the connection. Uncommitted changes are lost."""
@@ -124,7 +153,7 @@ class Database:
             cursor.execute(statement, tuple(parameters))
             return int(cursor.rowcount)
 
-        return self._with_cursor(step, execute)
+        return self.run(step, execute)
 
     def rows(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query, whose columns must have distinct names, and return its rows."""
@@ -134,7 +163,7 @@ class Database:
             # A connection may ask for rows as mappings.
             return [tuple(row.values() if hasattr(row, "values") else row) for row in cursor.fetchall()]
 
-        return self._with_cursor(step, read)
+        return self.run(step, read)
 
     def columns(self, step: str, table: str) -> set[str]:
         """Return the names of the columns of a table or a view, given by its quoted name."""
@@ -145,62 +174,12 @@ class Database:
             cursor.fetchall()
             return names
 
-        return self._with_cursor(step, read)
-
-    def insert(self, step: str, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows by the database's fastest path.
-
-        :param table: its quoted name.
-        """
-        self.insert_encoded(step, table, names, [self.encode(list(zip(*rows, strict=True)))])
-
-    def encode(self, columns: Sequence[Sequence[Any]]) -> EncodedRows:
-        """Encode rows, given as columns of equal length, for ``insert_encoded``.
-
-        It needs no connection, so another thread may do it.
-        """
-        return EncodedRows(len(columns[0]) if columns else 0, ENCODERS[self.dialect.bulk](columns))
-
-    def insert_encoded(
-        self, step: str, table: str, names: Sequence[str], encoded: Sequence[EncodedRows]
-    ) -> None:
-        """Insert encoded rows, in one statement if the database has one for that.
-
-        :param table: its quoted name.
-        """
-        filled = [rows.content for rows in encoded if rows.length]
-        listed = ", ".join(map(self.quoted, names))
-
-        def insert(cursor: Any) -> None:
-            if self.dialect.bulk is BulkMethod.COPY:
-                copy_in(cursor, f"COPY {table} ({listed}) FROM STDIN", filled)
-            elif self.dialect.bulk is BulkMethod.ARRAYS:
-                arrays = ", ".join([f"unnest({self.placeholder})"] * len(names))
-                for columns in filled:
-                    cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)
-            else:
-                statement = f"INSERT INTO {table} ({listed}) VALUES ({self.placeholders(len(names))})"  # noqa: S608 - quoted names
-                for rows in self._statements(statement, list(chain.from_iterable(filled))):
-                    cursor.executemany(statement, rows)
-
-        if filled:
-            self._with_cursor(step, insert)
-
-    def _statements(self, statement: str, rows: list[tuple[Any, ...]]) -> Iterable[list[tuple[Any, ...]]]:
-        """Cut rows into chunks that fit into one statement of the driver."""
-        return cut_by_bytes(rows, self._max_packet - 2 * len(statement)) if self._max_packet else [rows]
+        return self.run(step, read)
 
     def lock(self, name: str) -> None:
         """Take the lock of this name for the transaction, if the database has such locks. Wait for it."""
         for statement in self.dialect.lock:
             self.execute("take a lock", statement.format(lock_name=f"'{name}'"))
-
-    def lock_for_long(self, name: str) -> bool:
-        """Take the lock for a long transaction; ``False`` if it was not free within an hour."""
-        statement = self.dialect.long_lock.format(lock_name=f"'{name}'")
-        is_held = not statement or self.rows("take a lock", statement) == [(1,)]
-        self.lock(name)
-        return is_held
 
     def commit(self) -> None:
         """Commit the transaction."""
@@ -217,29 +196,26 @@ class Database:
         The transaction is repeated if the connection was lost, on a new one, or if the database aborted it.
         So a repeat of the work must do no harm, even after a commit whose answer was lost.
         """
-        for repeats_left in reversed(range(_REPEATS + 1)):
-            try:
-                return self._attempt(work)
-            except SmsError:
-                if not (repeats_left and self._is_worth_a_repeat()):
-                    raise
+        for attempt in self.attempts():
+            with attempt:
+                attempt.begin()
+                result = work()
+            if attempt.is_committed:
+                return result
         raise AssertionError
 
-    def _attempt(self, work: Callable[[], T]) -> T:
-        self._refusal, self._is_connection_lost, is_committed = None, False, False
-        try:
-            if self._connection is None:
-                self.open()
-            result = work()
-            self.commit()
-            is_committed = True
-        finally:
-            # Not even a task's timeout may leave half a transaction to the next work.
-            if not is_committed:
-                self._roll_back_or_close()
-        return result
+    def attempts(self) -> Iterator[Attempt]:
+        """Yield attempts at a transaction, of which only the last one counts (see ``transact``)."""
+        return (Attempt(self, is_last=not repeats_left) for repeats_left in reversed(range(_REPEATS + 1)))
 
-    def _roll_back_or_close(self) -> None:
+    def begin(self) -> None:
+        """Connect, unless there is a connection, and forget the error of an earlier transaction."""
+        self._refusal, self._is_connection_lost = None, False
+        if self._connection is None:
+            self.open()
+
+    def roll_back_or_close(self) -> None:
+        """Roll back. The connection is lost if that fails."""
         if self._connection is None:
             return
         try:
@@ -248,7 +224,9 @@ class Database:
             self.close()
             self._is_connection_lost = True
 
-    def _is_worth_a_repeat(self) -> bool:
+    @property
+    def is_worth_a_repeat(self) -> bool:
+        """Whether the transaction failed because the connection was lost, or the database aborted it."""
         return self._refusal is not None and (self._is_connection_lost or self._refusal.was_aborted)
 
     def _connect(self) -> Any:
@@ -266,7 +244,9 @@ class Database:
             self._refusal = NotOpened(conn_id, type(error).__name__, codes_of(error))
             raise self._make_error(self._refusal) from error
 
-    def _with_cursor(self, step: str, work: Callable[[Any], T]) -> T:
+    def run(self, step: str, work: Callable[[Any], T]) -> T:
+        """Do some work with a cursor, or with the connection of a driver without cursors."""
+
         def with_cursor() -> T:
             if not self.dialect.has_cursors:
                 return work(self._connection)

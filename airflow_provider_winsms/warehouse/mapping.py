@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
+from airflow_provider_winsms.sql.bulk import encode
 from airflow_provider_winsms.sql.dialects import ColumnType
 from airflow_provider_winsms.sql.values import storable, utc
 from airflow_provider_winsms.warehouse.datasets import KEY_ID, LOAD_RUN, NUMBER, RAW, REMOVED
@@ -120,7 +121,7 @@ class RowMapper:
         columns = [self._column(column, rows) for column in self._dataset.columns]
         if self._dataset.has_history:
             columns.append([next(self._staged_places) for _ in range(len(rows))])
-        return Chunk(self._database.encode(columns), keys)
+        return Chunk(encode(columns, self._database.dialect.bulk), keys)
 
     def _keys(self, rows: Columns[Any]) -> Sequence[Any]:
         if self._dataset.has_history:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
+from airflow_provider_winsms.sql.bulk import insert_encoded
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES, WriteDisposition
 from airflow_provider_winsms.warehouse.mapping import RowMapper
@@ -223,7 +224,7 @@ class TargetTable:
 
     def _insert(self, table: str, names: Sequence[str]) -> None:
         packs = [chunk.encoded for chunk in self._pending]
-        self._database.insert_encoded("put rows into the table", table, names, packs)
+        insert_encoded(self._database, "put rows into the table", table, names, packs)
 
     def _refuse_plain_among_hashes(self) -> None:
         """Refuse plain numbers in a table of hashed ones: the load lacks ``privacy``."""

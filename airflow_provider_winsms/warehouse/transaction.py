@@ -26,9 +26,16 @@ class LoadTransaction:
     def begin(self) -> None:
         """Begin the long transaction, and take the lock of the table."""
         self.is_open = True
-        if not self.database.lock_for_long(self._name.table):
+        if not self._lock():
             msg = f"Another load of the table {self._name} has locked it for an hour. A later try goes on."
             raise LoadFailed(msg)
+
+    def _lock(self) -> bool:
+        """Take the lock of the table; ``False`` if it was not free within an hour."""
+        statement = self.dialect.long_lock.format(lock_name=f"'{self._name.table}'")
+        is_held = not statement or self.database.rows("take a lock", statement) == [(1,)]
+        self.database.lock(self._name.table)
+        return is_held
 
     def commit(self) -> None:
         """Commit the long transaction."""

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.ledger.schema import TABLES, VIEWS, MessageState
+from airflow_provider_winsms.ledger.schema import LEDGER_VIEWS, TABLES, MessageState
 from airflow_provider_winsms.warehouse.datasets import DATASETS, RAW
 from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS
 from scripts.docs.markdown import grid, names, paragraph
@@ -24,7 +24,7 @@ def blocks() -> dict[str, str]:
     return {
         **{f"ledger-table-{table.name}": _table(table) for table in TABLES},
         "ledger-states": grid(("state", "meaning"), _states()),
-        **{f"ledger-view-{view.name}": _view(view) for view in VIEWS},
+        **{f"ledger-view-{view.name}": _view(view) for view in LEDGER_VIEWS},
         **{f"dataset-{dataset.name}": _dataset(dataset) for dataset in DATASETS.values()},
         "connections-without-transactions": paragraph(names(sorted(WITHOUT_TRANSACTIONS))),
     }

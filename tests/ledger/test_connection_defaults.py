@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
+from airflow_provider_winsms.sql.bulk import insert
 from airflow_provider_winsms.sql.connection import Database as Connected
 from tests.ledger.batches import FIRST, HASHES, KEY, LATER, accepted, batch, messages, record
 from tests.support.databases import with_extra
@@ -147,5 +148,5 @@ def test_an_empty_text_stays_empty_in_each_mode_of_mariadb(
     seen_at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     with closing(Connected(mariadb.hook(), _as_it_is)) as connected:
         row = ("", connected.dialect.instant(seen_at))
-        connected.transact(lambda: connected.insert("write", "`notes`", ["text", "seen_at"], [row]))
+        connected.transact(lambda: insert(connected, "write", "`notes`", ["text", "seen_at"], [row]))
     assert mariadb.execute("SELECT text, seen_at FROM {}notes") == [("", seen_at.replace(tzinfo=None))]

@@ -78,7 +78,7 @@ def test_a_claim_is_on_disk_whatever_the_default_of_the_role(postgres: Database)
 
 def test_sqlite_syncs_the_directory_of_its_journal_too(sqlite: Database) -> None:
     with ledger(sqlite) as tables:
-        synchronous = tables.transact(lambda: tables.read("read", "PRAGMA synchronous"))
+        synchronous = tables._database.transact(lambda: tables.read("read", "PRAGMA synchronous"))
     assert synchronous == [(3,)]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.ledger.schema import TABLES, VIEWS
+from airflow_provider_winsms.ledger.schema import LEDGER_VIEWS, TABLES
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
 from tests.ledger.batches import (
     FIRST,
@@ -36,7 +36,7 @@ def columns(database: Database, name: str) -> list[str]:
 
 def test_tables_and_views_are_as_documented(database: Database) -> None:
     ledger(database).close()
-    for part in (*TABLES, *VIEWS):
+    for part in (*TABLES, *LEDGER_VIEWS):
         assert columns(database, f"sms_{part.name}") == list(part.column_names)
 
 

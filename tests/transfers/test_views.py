@@ -15,8 +15,14 @@ import duckdb
 import pytest
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
-from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, REQUESTS, ROUNDS, MessageState
-from airflow_provider_winsms.ledger.schema import VIEWS as LEDGER_VIEWS
+from airflow_provider_winsms.ledger.schema import (
+    BATCHES,
+    LEDGER_VIEWS,
+    MESSAGES,
+    REQUESTS,
+    ROUNDS,
+    MessageState,
+)
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.views import NEEDED_COLUMNS, VIEWS, SourceTables, ViewSet
