@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.delivery.events import DeliveryEvent
-    from airflow_provider_winsms.gateways.base import Call
-    from airflow_provider_winsms.messages import Message, Receipt, Recipient
+    from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sending.attempt import SendAttempt
@@ -227,8 +226,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 self._compose,
                 ledger,
                 gateway=hook.gateway,
-                execute=hook.execute,
-                call_for=lambda messages: self._call(hook, messages),
+                execute=hook.get_conn().execute,
                 hashes=hook.hashes,
                 read_gateway_clock=hook.read_clock,
                 clock=self.clock,
@@ -277,10 +275,6 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     @abstractmethod
     def _content(self) -> Content:
         """Return what is sent, and to whom."""
-
-    @abstractmethod
-    def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
-        """Return the call for messages that fit into one request."""
 
     def _leave_partial_result(self, result: dict[str, Any], context: Context) -> None:
         try:
@@ -480,9 +474,6 @@ class SmsSendOperator(_SendOperator):
             self.sensitive_value("text"), self.sensitive_value("to"), self.send_at, self.max_segments
         )
 
-    def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
-        return hook.gateway.send(messages[0])
-
 
 class SmsSendBatchOperator(_SendOperator):
     """Send different texts, each to its own recipients, in as few requests as the gateway's limits allow.
@@ -562,6 +553,3 @@ class SmsSendBatchOperator(_SendOperator):
 
     def _content(self) -> TextRows:
         return TextRows(self.sensitive_value("messages"))
-
-    def _call(self, hook: SmsHook, messages: Sequence[Message]) -> Call[tuple[Receipt, ...]]:
-        return hook.gateway.send_batch(messages)

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.runtime import process_name
 from airflow_provider_winsms.sending.batch import BatchPlanner
+from airflow_provider_winsms.sending.dependencies import SendDependencies
 from airflow_provider_winsms.sending.outcome import raise_if_failed
 from airflow_provider_winsms.sending.policy import check_clocks
 from airflow_provider_winsms.sending.submission import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import Call, Execute, Gateway
+    from airflow_provider_winsms.gateways.base import Execute, Gateway
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.messages import Message, Receipt
+    from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.options import Tolerance
     from airflow_provider_winsms.runtime import Clock, ClockReading, Log
     from airflow_provider_winsms.sending.batch import PlannedBatch
@@ -43,7 +44,6 @@ class SendAttempt:
         *,
         gateway: Gateway,
         execute: Execute,
-        call_for: Callable[[Sequence[Message]], Call[tuple[Receipt, ...]]],
         hashes: KeyedHash,
         read_gateway_clock: Callable[[Callable[[], DateTime]], ClockReading | None],
         clock: Clock,
@@ -54,7 +54,6 @@ class SendAttempt:
         self._ledger = ledger
         self._gateway = gateway
         self._execute = execute
-        self._call_for = call_for
         self._read_gateway_clock = read_gateway_clock
         self._clock = clock
         self._log = log
@@ -99,14 +98,16 @@ class SendAttempt:
     def _submission_of(self, planned: PlannedBatch) -> Submission:
         return Submission(
             planned.rounds,
-            self._gateway,
-            self._execute,
-            self._ledger,
-            clock=self._clock,
-            policy=self._order.policy,
-            process=process_name(),
-            log=self._log,
-            call_for=self._call_for,
+            SendDependencies(
+                self._gateway,
+                self._execute,
+                self._ledger,
+                self._clock,
+                self._order.policy,
+                self._log,
+                planned.batch.id,
+                process_name(),
+            ),
             is_resumed=not planned.is_new,
             cancels_on_stop=self._cancels_on_stop,
             check_clocks=self._check_clocks,

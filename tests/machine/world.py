@@ -19,6 +19,7 @@ from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, 
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
 from airflow_provider_winsms.sending.batch import BatchPlanner
+from airflow_provider_winsms.sending.dependencies import SendDependencies
 from airflow_provider_winsms.sending.order import SendOrder
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
 from airflow_provider_winsms.sending.submission import Submission
@@ -270,14 +271,16 @@ class Process:
         self.world.guarantees[planned.batch.id] = task.guarantee
         self._submission = Submission(
             planned.rounds,
-            GATEWAY,
-            self.execute,
-            ledger,
-            clock=Clock(self.now, self.sleep),
-            policy=task.policy,
-            process=self.name,
-            log=self,
-            call_for=GATEWAY.send_batch,
+            SendDependencies(
+                GATEWAY,
+                self.execute,
+                ledger,
+                Clock(self.now, self.sleep),
+                task.policy,
+                self,
+                planned.batch.id,
+                self.name,
+            ),
             is_resumed=not planned.is_new,
             cancels_on_stop=task.cancels_on_stop,
             check_clocks=self._check_clocks,
@@ -431,11 +434,12 @@ def _unavailable() -> GatewayUnavailable:
 
 
 def _spoilt(answer: Any, fault: Fault) -> Any:
-    rows = answer["messages"][0]["recipients"]
+    first, *others = answer.get("messages", [answer])
+    rows = first["recipients"]
     changed = {
         Fault.MISSING_ROW: rows[1:],
         Fault.DOUBLED_ROW: [rows[0], *rows],
         Fault.REVERSED_ROWS: rows[::-1],
     }.get(fault, rows)
-    first = {**answer["messages"][0], "recipients": changed}
-    return {"messages": [first, *answer["messages"][1:]]}
+    spoilt = {**first, "recipients": changed}
+    return {"messages": [spoilt, *others]} if "messages" in answer else spoilt

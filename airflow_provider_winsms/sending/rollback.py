@@ -1,0 +1,139 @@
+"""Cancels the accepted texts of a killed task, and finishes a cancellation that a kill left open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SendStopped
+from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
+from airflow_provider_winsms.options import DUE_MARGIN, STATUS_RETENTION
+from airflow_provider_winsms.sending.reconciliation import expected_texts
+from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from airflow_provider_winsms.messages import Cancellation, MessageId
+    from airflow_provider_winsms.sending.dependencies import SendDependencies
+    from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter
+
+_STATUS_DELAY = timedelta(minutes=10)  # until a text that has gone out surely has a status
+
+
+class Rollback:
+    """Ends a send whose task is killed.
+
+    :param cancels: whether accepted texts that are not due yet are cancelled.
+    :ivar is_stopped: whether the task is being killed.
+    """
+
+    def __init__(self, dependencies: SendDependencies, records: RecordWriter, *, cancels: bool) -> None:
+        self.is_stopped = False
+        self.cancels = cancels
+        self._records = records
+        self._gateway = dependencies.gateway
+        self._execute = dependencies.execute
+        self._ledger = dependencies.ledger
+        self._clock = dependencies.clock
+        self._policy = dependencies.policy
+        self._log = dependencies.log
+        self._processed: list[ClaimedRequest] = []
+
+    def add(self, claimed: ClaimedRequest) -> None:
+        """Remember a request that may have accepted texts."""
+        self._processed.append(claimed)
+
+    def raise_if_stopped(self) -> None:
+        """Cancel what can be cancelled, and raise, if the task is being killed.
+
+        :raises SendStopped: in that case.
+        """
+        if not self.is_stopped:
+            return
+        self.cancel_accepted()
+        msg = "The task is being killed; nothing more is submitted."
+        raise SendStopped(msg)
+
+    def cancel_accepted(self) -> None:
+        """Cancel accepted texts that are not due yet, if the send cancels."""
+        while self.cancels and self._processed:
+            processed = self._processed.pop()
+            record = self._ledger.find(processed.key)
+            if record is not None and record.ids:
+                self._cancel(replace(processed, record=record))
+
+    def _cancel(self, claimed: ClaimedRequest) -> None:
+        now, record = self._clock.now(), claimed.record
+        expected = expected_texts(claimed.request.messages(record.send_at))
+        ids = [
+            record.ids[position]
+            for position in sorted(record.ids.keys() - record.cancelled_on_purpose)
+            if position in expected and expected[position].send_at > now
+        ]
+        if not ids:
+            return
+        record.cancelling_at = now
+        self._ledger.mark_cancelling(claimed.key, record)
+        # Not repeated: the answer to a repeat could not tell who cancelled which text.
+        call = replace(self._gateway.cancel(ids), is_repeatable=False)
+        answers: Answers[Cancellation] = Answers()
+        try:
+            answers = self._execute(call)
+        except OutcomeUnknown as error:
+            self._log.warning("Request %d: %s", claimed.key.request, error)
+        if {answer.message_id for answer in answers}.issuperset(ids):
+            self._record(claimed, {a.message_id for a in answers if a.cancelled})
+        else:
+            self.finish(claimed)
+
+    def finish(self, claimed: ClaimedRequest) -> None:
+        """Find out which texts a kill cancelled without a record. That request may still be under way.
+
+        A text that is neither scheduled nor has a status was cancelled. A text that has gone out has a status
+        for 90 days.
+
+        :raises GatewayUnavailable: if it stays unknown for now.
+        """
+        record = claimed.record
+        began = record.cancelling_at or self._clock.now()
+        while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
+            self._clock.sleep(min(1.0, left))
+        rows, is_complete = read_scheduled(self._execute, self._gateway)
+        expected = expected_texts(claimed.request.messages(record.send_at))
+        waiting = {row.message_id for row in rows}
+        gone = {
+            message_id: expected[position].send_at
+            for position, message_id in record.ids.items()
+            if position in expected
+            and position not in record.cancelled_on_purpose
+            and message_id not in waiting
+        }
+        reports = self._execute(self._gateway.delivery_reports(list(gone))) if gone else ()
+        unknown = {
+            r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND and r.message_id in gone
+        }
+        is_answered = gone.keys() <= {report.message_id for report in reports}
+        now = self._clock.now()
+        if not (is_complete and is_answered) or any(
+            gone[i] - DUE_MARGIN <= now < gone[i] + _STATUS_DELAY for i in unknown
+        ):
+            msg = (
+                f"It is unknown which texts of request {claimed.key.request} were cancelled. A later try "
+                "asks again."
+            )
+            raise GatewayUnavailable(msg)
+        self._record(claimed, {i for i in unknown if now < gone[i] + STATUS_RETENTION})
+
+    def _record(self, claimed: ClaimedRequest, cancelled: Collection[MessageId]) -> None:
+        record = claimed.record
+        self._log.info("Request %d: %s cancelled.", claimed.key.request, pluralize(len(cancelled), "text"))
+        record.cancelling_at = None
+        receipts = {
+            position: Receipt.declined(RejectReason.CANCELLED, cost=record.costs.get(position, Decimal(0)))
+            for position, message_id in record.ids.items()
+            if message_id in cancelled
+        }
+        self._records.record(claimed.key, record, receipts)
