@@ -4,6 +4,7 @@
 
     SmsError
     ├── ConfigurationError      fix the connection: wrong key, locked account, trial account
+    │   └── SessionExpired      the gateway ended the session; the transport signs in again, once
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
     │   ├── InvalidRows         fix the rows: their count, and the problems of the first
     │   └── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
@@ -56,6 +57,10 @@ def rebuilt(kind: type[SmsError], args: tuple[object, ...], attributes: dict[str
 
 class ConfigurationError(SmsError):
     """Fix a connection, an account or a table first: wrong key, locked account, missing column."""
+
+
+class SessionExpired(ConfigurationError):  # noqa: N818 - it names what happened, as its siblings do
+    """The gateway asks to sign in again, and did not execute the request."""
 
 
 class InvalidMessage(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Recipient, ScheduledMessage
 
@@ -49,7 +50,7 @@ def test_a_gateways_columns_are_the_fields_of_its_rows_in_their_order(
 ) -> None:
     gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
     row = {"incomingApiMessageId": 1, "apiMessageId": 1}
-    page = getattr(gateway, path)(0, 10).parse({key: [row]})
+    page = getattr(gateway, path)(0, 10).parse(Response({key: [row]}))
     assert all(page.rows.has(field.name) for field in fields(kind))
     assert [getattr(page.rows[0], field.name) for field in fields(kind)] == [
         page.rows.column(field.name)[0] for field in fields(kind)
@@ -58,7 +59,8 @@ def test_a_gateways_columns_are_the_fields_of_its_rows_in_their_order(
 
 def test_so_are_those_of_opt_outs() -> None:
     gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-    rows = gateway.opt_outs().parse({"incomingOptoutMessages": [{"mobileNumber": "27", "receiveTime": "x"}]})
+    row = {"mobileNumber": "27", "receiveTime": "x"}
+    rows = gateway.opt_outs().parse(Response({"incomingOptoutMessages": [row]}))
     assert [getattr(rows[0], field.name) for field in fields(OptOut)] == [
         rows.column(field.name)[0] for field in fields(OptOut)
     ]
@@ -76,6 +78,6 @@ def test_listed_numbers_are_international_digits_and_what_is_none_stays(path: st
     gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
     listed = ["+27825550101", "082 555 0101", 27825550101, "27825550101", "Vodacom", None]
     rows = [{"incomingApiMessageId": 1, "apiMessageId": 1, "mobileNumber": number} for number in listed]
-    page = getattr(gateway, path)(0, 10).parse({key: rows})
+    page = getattr(gateway, path)(0, 10).parse(Response({key: rows}))
     assert list(page.rows.column("number")) == ["27825550101"] * 4 + ["Vodacom", ""]
     assert [row["mobileNumber"] for row in page.rows.column("raw")] == listed

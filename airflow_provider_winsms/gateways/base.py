@@ -6,7 +6,8 @@ A gateway does no I/O. The transport executes the calls that its methods return.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.gateways.auth import Authentication, Headers
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.messages import (
         Answers,
         Balance,
@@ -46,28 +49,66 @@ _MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Response:
+    """A decoded answer.
+
+    :param document: the decoded JSON; ``None`` if there is none.
+    :param headers: by their names, in any case.
+    """
+
+    document: Any = field(repr=False)
+    status: int = HTTPStatus.OK
+    headers: Headers = field(default_factory=dict, repr=False)
+
+
+class Problem(Enum):
+    """The meaning of an error answer, as the gateway documents it: proof that a request was not executed."""
+
+    SIGN_IN_AGAIN = auto()
+    """The session is over. The transport signs in again, and repeats the request once."""
+    NOT_THERE = auto()
+    """The thing that the request names is not there."""
+    NO_CREDITS = auto()
+    """The account cannot pay for the request."""
+    REFUSED = auto()
+    """The request is refused for another reason."""
+    LATER = auto()
+    """The gateway takes no request now, as with a 429."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """One request, described once, for tasks and for event loops.
 
     :param operation: its name in the gateway's own document, for logs and errors.
     :param path: below the base URL. Neither it nor ``query`` holds a secret or personal data.
-    :param parse: turns the decoded JSON of a successful answer into the result. It raises ``ValueError`` if
-        the answer does not have the documented shape.
-    :param body: the encoded JSON body.
+    :param query: texts and whole numbers.
+    :param parse: turns a successful answer into the result. It raises ``ValueError`` if the answer does not
+        have the documented shape.
+    :param successes: the statuses of a successful answer.
+    :param absent: returns the result where the gateway says that the thing is not there. ``None``: that
+        answer is an error.
+    :param body: the encoded body: JSON, unless ``headers`` say otherwise.
+    :param headers: the headers that only this call has. They may hold a secret.
+    :param is_at_root: whether the path begins at the root of the host, and not below the base URL.
     :param is_repeatable: whether a second execution does no harm. The default is no, so that a send that
         lacks the mark does not go out twice.
     :param max_answer_bytes: the longest answer that is read.
     :param rows: the key of the list, where the answer is one list without pages and the result has one item
-        for each row. ``parse`` then also gets parts of the answer: objects with some of the rows under that
-        key, and nothing else. So an answer of any length can be read.
+        for each row. ``parse`` then also gets parts of the answer: its document is an object with some of the
+        rows under that key, and nothing else. So an answer of any length can be read.
     """
 
     operation: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
-    parse: Callable[[Any], T] = field(repr=False)
-    query: Mapping[str, int] = field(default_factory=dict)
+    parse: Callable[[Response], T] = field(repr=False)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    successes: frozenset[int] = frozenset({HTTPStatus.OK})
+    absent: Callable[[], T] | None = field(default=None, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    headers: Headers = field(default_factory=dict, repr=False)
+    is_at_root: bool = False
     is_repeatable: bool = False
     max_answer_bytes: int = 16 * _MEGABYTE
     rows: str | None = None
@@ -194,6 +235,8 @@ class Gateway:
     limits: ClassVar[Limits]
     currency: ClassVar[str]
     """The unit of all amounts: an ISO 4217 code, or ``credits``."""
+    credential_words: ClassVar[str] = "the API key, which is the password"
+    """The secrets of a connection in words, for errors."""
     error_texts: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the error texts that the gateway documents. They quote nothing of a request. Errors show
     no other text of the gateway."""
@@ -220,21 +263,18 @@ class Gateway:
             msg = f"The gateway {self.name} does not offer {capability}, and {need}. Nothing was requested."
             raise UnsupportedCapability(msg)
 
-    def headers(self, api_key: str) -> dict[str, str]:
-        """Return the headers that authenticate a request."""
+    def authentication(self, endpoint: Endpoint) -> Authentication:
+        """Return how requests are authenticated, with the secrets of an endpoint."""
         raise NotImplementedError
 
     def error_text(self, document: Any) -> str:
         """Return the reason that an error answer gives, or an empty string."""
         raise NotImplementedError
 
-    def is_refusal(self, status: int, document: Any) -> bool:
-        """Whether an answer is a documented refusal: proof that the gateway did not execute the request.
+    def problem(self, response: Response) -> Problem | None:
+        """Return the meaning of an answer that is no success; ``None`` if the documents do not have it.
 
-        For a call that is not repeatable, only a documented refusal and a 429 prove that.
-
-        :param status: the HTTP status, from 300 to 499.
-        :param document: the decoded JSON of the answer; ``None`` if it is not JSON.
+        For a call that is not repeatable, only a documented problem and a 429 prove that it was not executed.
         """
         raise NotImplementedError
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.gateways.base import Gateway
+    from collections.abc import Mapping
+
+    from airflow_provider_winsms.gateways.auth import Headers
+    from airflow_provider_winsms.gateways.base import Call, Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,9 @@ class Endpoint:
 
     :param name: the id of the connection, for errors.
     :param base_url: without a trailing slash.
+    :param api_key: the password of the connection, whatever the gateway calls it.
+    :param login: the login of the connection; empty if the gateway has none.
+    :param secrets: the other secrets of the connection, by the name of their extra.
     :param connect_timeout: seconds until the connection must be open.
     :param read_timeout: seconds without a byte after which an answer counts as lost. A whole answer may take
         ten times as long.
@@ -36,6 +43,8 @@ class Endpoint:
     requests_per_second: float | None = None
     max_concurrent_requests: int = 4
     hash_secret: str | None = field(default=None, repr=False)
+    login: str = field(default="", repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def answer_timeout(self) -> float:
@@ -48,16 +57,27 @@ class Endpoint:
         host = re.split(r"[/?#]", self.base_url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
         return f"gateway of the connection {self.name!r} at {host}"
 
+    @property
+    def account(self) -> tuple[object, ...]:
+        """The account: the address and all its secrets."""
+        return self.base_url, self.api_key, self.login, tuple(sorted(self.secrets.items()))
+
     def is_same_account(self, other: Endpoint) -> bool:
         """Whether both endpoints reach the same account of the same gateway."""
-        return (self.base_url, self.api_key) == (other.base_url, other.api_key)
+        return self.account == other.account
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers of every request."""
+    def url_of(self, call: Call[Any]) -> str:
+        """Return the URL of a call, without its query."""
+        base = urljoin(self.base_url, "/").rstrip("/") if call.is_at_root else self.base_url
+        return base + call.path
+
+    def headers_of(self, call: Call[Any], authentication: Headers) -> dict[str, str]:
+        """Return the headers of a request."""
         return {
-            **self.gateway.headers(self.api_key),
+            **authentication,
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
             "Content-Type": "application/json",
             "User-Agent": "airflow-provider-winsms",
+            **call.headers,
         }

@@ -6,7 +6,7 @@ import email.utils
 import json
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,11 @@ from airflow_provider_winsms.exceptions import (
     GatewayUnavailable,
     InvalidMessage,
     OutcomeUnknown,
+    OutOfCredits,
+    SessionExpired,
     SmsError,
 )
+from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.streaming import (
     MIN_READ_BYTES,
     PART_ROWS,
@@ -50,6 +53,7 @@ _REFUSED = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+_MISDIRECTED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,10 @@ def read_answer(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     The request may have been executed before an unreadable 200 or a 5xx. So it may before a 4xx or a redirect
     that is not the gateway's own refusal: proxies, firewalls and portals answer with those too.
     """
-    if answer.status == HTTPStatus.OK:
+    if answer.status in call.successes:
         return _read_success(call, answer, endpoint)
+    if call.absent and endpoint.gateway.problem(_error_response(answer)) is Problem.NOT_THERE:
+        return call.absent()
     raise failure_of(call, answer, endpoint)
 
 
@@ -104,6 +110,7 @@ def read_parts(
     most: int = PART_ROWS,
     *,
     min_read_bytes: int = MIN_READ_BYTES,
+    head: Response = Response(None),  # noqa: B008 - it is frozen
 ) -> Iterator[T]:
     """Yield the results of a successful answer part by part, or raise its error.
 
@@ -111,10 +118,11 @@ def read_parts(
     :param chunks: the answer's body, cut anywhere. Errors of the iteration are passed on.
     :param most: the most rows of one part.
     :param min_read_bytes: the fewest bytes that are decoded together.
+    :param head: the answer's status and headers.
     """
     try:
         for rows in parts_of(chunks, key, most, min_read_bytes):
-            yield _parsed(call, {key: rows}, endpoint)
+            yield _parsed(call, replace(head, document={key: rows}), endpoint)
     except DocumentError as error:
         raise lost_answer(call, f"its answer {error}", endpoint) from None
 
@@ -126,18 +134,20 @@ def whole_answer(response: requests.Response, chunks: Iterable[bytes]) -> Answer
 
 def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
     try:
-        document = document_of(answer.body)
+        # Only a 200 must have a body.
+        has_body = answer.body or answer.status == HTTPStatus.OK
+        document = document_of(answer.body) if has_body else None
     except DocumentError as error:
         raise lost_answer(call, f"its answer of {len(answer.body)} bytes {error}", endpoint) from None
-    return _parsed(call, document, endpoint)
+    return _parsed(call, Response(document, answer.status, answer.headers), endpoint)
 
 
-def _parsed(call: Call[T], document: Any, endpoint: Endpoint) -> T:
+def _parsed(call: Call[T], response: Response, endpoint: Endpoint) -> T:
     try:
-        return call.parse(document)
+        return call.parse(response)
     except SmsError:
         raise
-    # Whatever is wrong with a 200, its request was executed.
+    # Whatever is wrong with a success, its request was executed.
     except Exception as error:  # noqa: BLE001
         cause = f"its answer does not have the promised shape ({_shape_error(error)})"
         raise lost_answer(call, cause, endpoint) from None
@@ -149,25 +159,33 @@ def _shape_error(error: Exception) -> str:
 
 def failure_of(call: Call[Any], answer: Answer, endpoint: Endpoint) -> SmsError:
     """Return the error of an answer that is no success."""
-    status, document = answer.status, _document_of(answer)
-    reason = _reason(document, endpoint.gateway)
-    where = f"{call.operation}: HTTP {status}{reason}"
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        msg = f"{where}. The {endpoint.description} asks for fewer requests."
+    status, response = answer.status, _error_response(answer)
+    reason = _reason(response.document, endpoint.gateway)
+    problem = Problem.LATER if status == HTTPStatus.TOO_MANY_REQUESTS else endpoint.gateway.problem(response)
+    if problem is Problem.LATER:
+        msg = f"{call.operation}: HTTP {status}{reason}. The {endpoint.description} asks for fewer requests."
         return GatewayUnavailable(msg, _retry_after(answer))
-    if _may_have_been_executed(status):
+    if problem is None and _may_have_been_executed(status):
         return lost_answer(call, f"HTTP {status}{reason}", endpoint, retry_after=_retry_after(answer))
-    if not call.is_repeatable and not endpoint.gateway.is_refusal(status, document):
+    if problem is None and not call.is_repeatable:
         cause = f"HTTP {status}{reason}, which is no refusal that {endpoint.gateway.name} documents"
         return lost_answer(call, cause, endpoint)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return ConfigurationError(
-            f"{where}. Check the API key, which is the password of the connection {endpoint.name!r}."
-        )
-    if status in _REFUSED:
-        return InvalidMessage(f"{where}. The gateway refused the request as a whole; nothing was sent.")
+    return _refusal(f"{call.operation}: HTTP {status}{reason}.", status, problem, endpoint)
+
+
+def _refusal(what: str, status: int, problem: Problem | None, endpoint: Endpoint) -> SmsError:
+    """Return the error of a request that was not executed, and will not be as it stands."""
+    is_refused = status in _REFUSED or (problem is Problem.REFUSED and status not in _MISDIRECTED)
+    if problem is Problem.NO_CREDITS:
+        return OutOfCredits(f"{what} The account cannot pay for the request; nothing was sent. Top it up.")
+    if problem is Problem.SIGN_IN_AGAIN or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        kind = SessionExpired if problem is Problem.SIGN_IN_AGAIN else ConfigurationError
+        words = endpoint.gateway.credential_words
+        return kind(f"{what} Check {words} of the connection {endpoint.name!r}.")
+    if is_refused and problem is not Problem.NOT_THERE:
+        return InvalidMessage(f"{what} The gateway refused the request as a whole; nothing was sent.")
     return ConfigurationError(
-        f"{where}. Check the base URL, which is the host of the connection {endpoint.name!r}."
+        f"{what} Check the base URL, which is the host of the connection {endpoint.name!r}."
     )
 
 
@@ -177,6 +195,10 @@ def _may_have_been_executed(status: int) -> bool:
         or status < HTTPStatus.MULTIPLE_CHOICES
         or status in {HTTPStatus.SEE_OTHER, HTTPStatus.REQUEST_TIMEOUT}
     )
+
+
+def _error_response(answer: Answer) -> Response:
+    return Response(_document_of(answer), answer.status, answer.headers)
 
 
 def _document_of(answer: Answer) -> Any:
@@ -231,7 +253,7 @@ def malformed_answer(call: Call[Any], error: Exception, body: RequestBody, endpo
 def answer_limit(call: Call[Any], status: int) -> int:
     """Return the most bytes that the body of an answer may have. An error answer needs few."""
     most = call.max_answer_bytes
-    return most if status == HTTPStatus.OK else min(most, _LONGEST_REFUSAL)
+    return most if status in call.successes else min(most, _LONGEST_REFUSAL)
 
 
 def clock_reading(

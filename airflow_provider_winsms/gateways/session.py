@@ -14,7 +14,7 @@ import ssl
 import zlib
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
@@ -120,27 +120,28 @@ class Exchange:
 class Session(requests.Session):
     """A pooled session that several threads may share.
 
-    :param headers: the headers of every request.
     :param trust_env: whether proxies, NO_PROXY, REQUESTS_CA_BUNDLE and .netrc of the environment apply.
     """
 
-    def __init__(self, headers: Mapping[str, str], *, trust_env: bool) -> None:
+    def __init__(self, *, trust_env: bool) -> None:
         super().__init__()
         self.trust_env = trust_env
-        # An auth callable, as requests would else overwrite the header with the host's entry in ~/.netrc.
-        self.auth = lambda request: _with_headers(request, headers)
         adapter = _Adapter(pool_maxsize=_POOL_SIZE)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
-    def submit(self, exchange: Exchange, method: str, url: str, **options: Any) -> requests.Response:
+    def submit(
+        self, exchange: Exchange, method: str, url: str, headers: Mapping[str, str], **options: Any
+    ) -> requests.Response:
         """Submit a request, and return its answer as soon as the head is read.
 
         It takes the arguments and raises the errors of ``requests.Session.request``.
         """
+        # An auth callable, as requests would else overwrite a header with the host's entry in ~/.netrc.
+        auth = partial(_with_headers, headers=headers)
         token = _exchange.set(exchange)
         try:
-            return self.request(method, url, allow_redirects=False, stream=True, **options)
+            return self.request(method, url, auth=auth, allow_redirects=False, stream=True, **options)
         except BaseException:
             exchange.close()
             raise

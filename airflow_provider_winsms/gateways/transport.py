@@ -13,27 +13,21 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
-from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, SendStopped
+from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
+from airflow_provider_winsms.gateways.base import Call, Response
 from airflow_provider_winsms.gateways.pauses import exclusive_reading
+from airflow_provider_winsms.gateways.pool import ConnectionPool
 from airflow_provider_winsms.gateways.responses import (
-    FRAMING_FACTOR,
-    LONGEST_HEAD,
     Answer,
-    RequestBody,
-    answer_limit,
     clock_reading,
-    failure_of,
-    lost_answer,
-    malformed_answer,
     read_answer,
     read_parts,
     whole_answer,
@@ -42,17 +36,18 @@ from airflow_provider_winsms.gateways.streaming import PART_ROWS
 from airflow_provider_winsms.gateways.threads import DaemonThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    import requests
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import BeforeSend, Call, T
+    from airflow_provider_winsms.gateways.auth import Headers
+    from airflow_provider_winsms.gateways.base import BeforeSend, T
     from airflow_provider_winsms.gateways.endpoint import Endpoint
-    from airflow_provider_winsms.gateways.session import Exchange, Session
     from airflow_provider_winsms.runtime import ClockReading
+
+R = TypeVar("R")
 
 ATTEMPTS = 4
 """The most attempts of a request that may be retried."""
@@ -60,8 +55,6 @@ ATTEMPTS = 4
 LONGEST_WAIT = 60.0
 """Seconds: the longest wait between two attempts. A gateway that asks for more gets it from the caller."""
 
-# The shortest keep-alive of common servers is 5 seconds (Apache httpd, Node.js).
-_LONGEST_IDLE = 3.0
 _SHUTDOWN_SECONDS = 1.0
 
 
@@ -87,7 +80,7 @@ class RateLimiter:
 
 
 class Transport:
-    """Executes calls with ``requests``, over one pooled session that several threads may share.
+    """Executes calls: it authenticates, paces and repeats requests, and reads their answers.
 
     :param attempts: the most attempts of a request that may be retried.
     :param sleep: waits for seconds; a seam for tests, as ``clock`` is.
@@ -110,13 +103,10 @@ class Transport:
         self._part_rows = part_rows
         self._policy = _retry_policy(attempts)
         self._sleep = sleep
-        self._clock = clock
         self._decoding = decoding
         self._rate_limiter = RateLimiter(endpoint.requests_per_second, clock)
-        self._session = _new_session(endpoint)
-        self._last_used = clock()
-        self._in_flight: set[Exchange] = set()
-        self._is_aborted = False
+        self._authentication = endpoint.gateway.authentication(endpoint)
+        self._pool = ConnectionPool(endpoint, clock)
 
     def __enter__(self) -> Self:
         return self
@@ -128,14 +118,11 @@ class Transport:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._pool.close()
 
     def abort(self) -> None:
         """Close all connections, also those in use: running calls end, and no further call begins."""
-        self._is_aborted = True
-        for exchange in list(self._in_flight):
-            exchange.abort()
-        self.close()
+        self._pool.abort()
 
     def execute(self, call: Call[T], before_send: BeforeSend = nullcontext) -> T:
         """Execute a call. Retry it where that is safe.
@@ -147,8 +134,7 @@ class Transport:
         :raises GatewayUnavailable: not executed, or safe to repeat, and still failing at the last attempt.
         :raises OutcomeUnknown: a call that must not be repeated was submitted, and its answer was lost.
         """
-        result: T = Retrying(sleep=self._sleep, **self._policy)(self._attempt, call, before_send)
-        return result
+        return self._retry(lambda headers: self._attempt(headers, call, before_send))
 
     def read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> ClockReading | None:
         """Execute a call that may be repeated, and return the gateway's clock by its answer.
@@ -158,10 +144,7 @@ class Transport:
 
         Raises the errors of ``execute``.
         """
-        reading: ClockReading | None = Retrying(sleep=self._sleep, **self._policy)(
-            self._read_clock, call, now
-        )
-        return reading
+        return self._retry(lambda headers: self._read_clock(headers, call, now))
 
     def stream(self, call: Call[T], before_send: BeforeSend = nullcontext) -> Generator[T]:
         """Execute a call, and yield its result in parts, as the answer arrives.
@@ -179,123 +162,75 @@ class Transport:
 
         Raises the errors of ``execute``.
         """
-        if call.rows is None:
+        key = call.rows
+        if key is None:
             yield self.execute(call, before_send)
             return
-        first, others = Retrying(sleep=self._sleep, **self._policy)(
-            self._first_part, call, call.rows, before_send
-        )
+        first, others = self._retry(lambda headers: self._first_part(headers, call, key, before_send))
         with closing(others):
             yield from first
             yield from others
 
-    def _attempt(self, call: Call[T], before_send: BeforeSend) -> T:
+    def _retry(self, attempt: Callable[[Headers], R]) -> R:
+        """Make attempts until one succeeds, or may not be followed by another."""
+        result: R = Retrying(sleep=self._sleep, **self._policy)(self._authenticate, attempt)
+        return result
+
+    def _authenticate(self, attempt: Callable[[Headers], R]) -> R:
+        """Make one attempt with the headers that the authentication flow yields, after its logins."""
+        with closing(self._authentication.flow()) as flow:
+            step = next(flow)
+            while True:
+                try:
+                    if not isinstance(step, Call):
+                        return attempt(step)
+                    token = self._attempt({}, step, nullcontext)
+                except SmsError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(token)
+
+    def _attempt(self, headers: Headers, call: Call[T], before_send: BeforeSend) -> T:
         self._keep_pace()
         with before_send():
-            answer = self._fetch(call)
+            answer = self._fetch(call, headers)
             with self._decoding():
                 return read_answer(call, answer, self.endpoint)
 
-    def _read_clock(self, call: Call[Any], now: Callable[[], DateTime]) -> ClockReading | None:
+    def _read_clock(
+        self, headers: Headers, call: Call[Any], now: Callable[[], DateTime]
+    ) -> ClockReading | None:
         self._keep_pace()
         asked_at = now()
-        answer = self._fetch(call)
+        answer = self._fetch(call, headers)
         answered_at = now()
         read_answer(call, answer, self.endpoint)
         return clock_reading(answer, self.endpoint.gateway, asked_at, answered_at)
 
-    def _first_part(self, call: Call[T], key: str, before_send: BeforeSend) -> tuple[list[T], Generator[T]]:
+    def _first_part(
+        self, headers: Headers, call: Call[T], key: str, before_send: BeforeSend
+    ) -> tuple[list[T], Generator[T]]:
         """Return a list of the first part, empty if there are no rows, and the generator of the others."""
         self._keep_pace()
-        parts = self._parts(call, key)
+        parts = self._parts(call, key, headers)
         with before_send():
             return list(islice(parts, 1)), parts
 
-    def _parts(self, call: Call[T], key: str) -> Generator[T]:
-        with self._response_to(call) as (response, chunks):
-            if response.status_code != HTTPStatus.OK:
-                raise failure_of(call, whole_answer(response, chunks), self.endpoint)
-            yield from read_parts(call, key, chunks, self.endpoint, self._part_rows)
+    def _parts(self, call: Call[T], key: str, headers: Headers) -> Generator[T]:
+        with self._pool.response_to(call, headers) as (response, chunks):
+            if response.status_code not in call.successes:
+                yield read_answer(call, whole_answer(response, chunks), self.endpoint)
+                return
+            head = Response(None, response.status_code, response.headers)
+            yield from read_parts(call, key, chunks, self.endpoint, self._part_rows, head=head)
 
-    def _fetch(self, call: Call[Any]) -> Answer:
-        with self._response_to(call) as (response, chunks):
+    def _fetch(self, call: Call[Any], headers: Headers) -> Answer:
+        with self._pool.response_to(call, headers) as (response, chunks):
             return whole_answer(response, chunks)
 
     def _keep_pace(self) -> None:
         if wait := self._rate_limiter.reserve():
             self._sleep(wait)
-
-    @contextmanager
-    def _response_to(self, call: Call[Any]) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
-        """Submit a request; yield the head of its answer, and the chunks of its body as they arrive."""
-        from airflow_provider_winsms.gateways.session import NETWORK_ERRORS, cause_of, has_no_connection
-
-        self._retire_idle_connections()
-        body = RequestBody(call.body)
-        with self._exchange(call) as exchange:
-            try:
-                with self._submit(call, body, exchange) as response:
-                    yield response, self._chunks(call, response, exchange)
-            except ValueError as error:
-                if exchange.is_awaited:
-                    raise lost_answer(call, type(error).__name__, self.endpoint) from None
-                raise malformed_answer(call, error, body, self.endpoint) from None
-            except NETWORK_ERRORS as error:
-                never_left = body.never_left or has_no_connection(error)
-                cause = exchange.broken_bound or cause_of(error)
-                raise lost_answer(call, cause, self.endpoint, never_left=never_left) from None
-            finally:
-                self._last_used = self._clock()
-
-    def _submit(self, call: Call[Any], body: RequestBody, exchange: Exchange) -> requests.Response:
-        return self._session.submit(
-            exchange,
-            call.method,
-            self.endpoint.base_url + call.path,
-            params=call.query,
-            data=body or None,
-            timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
-        )
-
-    @contextmanager
-    def _exchange(self, call: Call[Any]) -> Iterator[Exchange]:
-        """Bound an answer, and let ``abort`` end it.
-
-        :raises SendStopped: the transport was aborted.
-        """
-        from airflow_provider_winsms.gateways.session import Exchange
-
-        most = LONGEST_HEAD + FRAMING_FACTOR * call.max_answer_bytes
-        exchange = Exchange(self.endpoint.answer_timeout, most, self._clock)
-        self._in_flight.add(exchange)
-        try:
-            if self._is_aborted:
-                msg = f"{call.operation}: nothing more is asked; its connection is closed."
-                raise SendStopped(msg)
-            yield exchange
-        finally:
-            self._in_flight.discard(exchange)
-
-    def _chunks(self, call: Call[Any], response: requests.Response, exchange: Exchange) -> Iterator[bytes]:
-        """Yield the chunks of a body as they arrive, within its bounds."""
-        from airflow_provider_winsms.gateways.session import EncodingError, body_of
-
-        length, most = 0, answer_limit(call, response.status_code)
-        exchange.resume()
-        try:
-            for chunk in body_of(response):
-                length += len(chunk)
-                if length > most:
-                    raise lost_answer(call, f"its answer is longer than {most} bytes", self.endpoint)
-                yield chunk
-                exchange.resume()
-        except EncodingError as error:
-            raise lost_answer(call, f"its answer {error}", self.endpoint) from None
-
-    def _retire_idle_connections(self) -> None:
-        """Close idle connections: if the gateway closes one just as a send leaves, the send is lost."""
-        if self._clock() - self._last_used > _LONGEST_IDLE:
-            self._session.close()
 
 
 class AsyncTransport:
@@ -362,10 +297,3 @@ _back_off = wait_random_exponential(multiplier=1, max=LONGEST_WAIT)
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     return max(_back_off(state), getattr(error, "retry_after", None) or 0)
-
-
-def _new_session(endpoint: Endpoint) -> Session:
-    from airflow_provider_winsms.gateways.session import Session
-
-    # Without TLS the gateway is on this machine. A proxy would read the key and the texts.
-    return Session(endpoint.headers(), trust_env=endpoint.base_url.startswith("https:"))

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -26,6 +26,7 @@ from tests.gateways.stub import Reply, Stub, answer, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflow_provider_winsms.gateways.base import Response
     from airflow_provider_winsms.messages import Answers, DeliveryReport
 
 T = TypeVar("T")
@@ -138,9 +139,9 @@ async def test_a_loop_has_its_turn_while_an_answer_is_read() -> None:
     turns, had = Turns(), list[int]()
     call = GATEWAY.delivery_reports(MANY)
 
-    def parse(document: Any) -> Answers[DeliveryReport]:
-        had.append(turns.during(lambda: call.parse(document)))
-        return call.parse(document)
+    def parse(response: Response) -> Answers[DeliveryReport]:
+        had.append(turns.during(lambda: call.parse(response)))
+        return call.parse(response)
 
     with Stub(answer(200, STATUSES)) as stub:
         async with AsyncTransport(at(stub)) as transport:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, OutcomeUnknown, SmsError
+from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
 from tests.gateways.carriers import GATEWAY
@@ -185,7 +186,7 @@ def test_a_refusal_says_its_own_status_in_words(status: int, changes: dict[str, 
     with pytest.raises(SmsError) as caught:
         read_answer(SEND, Answer(status, {}, json.dumps(document).encode()), WHERE)
     is_refusal = type(caught.value) is not OutcomeUnknown
-    assert is_refusal is GATEWAY.is_refusal(status, document)
+    assert is_refusal is (GATEWAY.problem(Response(document, status)) is Problem.REFUSED)
     if is_refusal:
         assert document["statusCode"] == status
         assert document.get("errorMessage") or document.get("authError")

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.responses import Answer, read_answer, read_parts
 from airflow_provider_winsms.gateways.streaming import LONGEST_VALUE, PART_ROWS
@@ -394,7 +395,9 @@ class TestBadAnswers:
     def test_an_endless_answer_is_not_read_to_its_end(self, opening: bytes, filler: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\n\r\n" + opening
         with Stub(Reply(head, streams=lambda: filler * 16_384)) as stub:
-            endless = replace(CALL, max_answer_bytes=3_000_000, parse=lambda _: CALL.parse({NAME: []}))
+            endless = replace(
+                CALL, max_answer_bytes=3_000_000, parse=lambda _: CALL.parse(Response({NAME: []}))
+            )
             _, error = read(stub, endless)
         assert type(error) is GatewayUnavailable
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airflow_provider_winsms.gateways.auth import Authentication
     from airflow_provider_winsms.gateways.base import Call
 
 ACCEPTED = answer(200, SENT)
@@ -480,9 +481,9 @@ class TestConnections:
         threads = []
 
         class Noting(WinSMSGateway):
-            def headers(self, api_key: str) -> dict[str, str]:
+            def authentication(self, endpoint: Endpoint) -> Authentication:
                 threads.append(threading.get_ident())
-                return super().headers(api_key)
+                return super().authentication(endpoint)
 
         async def open_and_close() -> None:
             where = Endpoint(

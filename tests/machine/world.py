@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pendulum
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, OutcomeUnknown, SmsError
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
@@ -375,7 +376,7 @@ class Process:
         self.step("answered")
         if fault_plan == "after":
             raise _unavailable()
-        return call.parse(decimals(answer))
+        return call.parse(Response(decimals(answer)))
 
     def _carry_send(self, call: Call[T], before_send: BeforeSend) -> T:
         fault = self._sends.popleft() if self._sends else Fault.NONE
@@ -395,7 +396,7 @@ class Process:
             msg = "lost"
             raise OutcomeUnknown(msg)
         try:
-            return call.parse(decimals(_spoilt(answer, fault)))
+            return call.parse(Response(decimals(_spoilt(answer, fault))))
         except ValueError as error:
             raise OutcomeUnknown(str(error)) from None
 

@@ -20,6 +20,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     NotCancelled,
 )
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsCancelScheduledOperator, SmsSendOperator
 from airflow_provider_winsms.sending.cancellation import Canceller, StoreCancelJournal
@@ -403,7 +404,7 @@ def test_a_text_that_the_answers_leave_out_and_that_still_waits_is_neither() -> 
     }
 
     def execute(call: Call[T], _leaving: BeforeSend = nullcontext) -> T:
-        return call.parse(answers[call.operation])
+        return call.parse(Response(answers[call.operation]))
 
     kept: dict[str, Any] = {}
     journal = StoreCancelJournal(Kept(kept))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.sending.reconciliation import ExpectedText, RowMatcher, reconcile
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
@@ -65,7 +66,7 @@ class MovingList:
         self.pages += 1
         offset, limit = call.query["offset"], call.query["limit"]
         rows = [{**ROW, "apiMessageId": key} for key in self.ids[offset : offset + limit]]
-        return call.parse({"scheduledMessages": rows, "resultsTotalAvailable": len(self.ids)})
+        return call.parse(Response({"scheduledMessages": rows, "resultsTotalAvailable": len(self.ids)}))
 
     def _happen(self, act: str, place: int) -> None:
         if act == "leaves" and self.ids:
@@ -154,7 +155,7 @@ def test_a_busy_list_in_order_is_whole_at_once(act: str, leaving: int) -> None:
 )
 def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]) -> None:
     answer = {"scheduledMessages": rows, "resultsTotalAvailable": 2}
-    assert not read_scheduled(lambda call, *_: call.parse(answer), SMALL)[1]
+    assert not read_scheduled(lambda call, *_: call.parse(Response(answer)), SMALL)[1]
 
 
 # Which recipients a row may belong to.
@@ -165,7 +166,7 @@ def fate_of(
 ) -> str:
     """Return what a reading proves of the first recipient."""
     answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
-    listed, is_complete = read_scheduled(lambda call, *_: call.parse(answer), SMALL)
+    listed, is_complete = read_scheduled(lambda call, *_: call.parse(Response(answer)), SMALL)
     expected = expected or {0: ExpectedText(ANN, DUE)}
     found = RowMatcher(expected.values(), claimed).match(listed)
     result = reconcile(expected, found, is_complete=is_complete, still_open=expected, conflicts=())
@@ -238,7 +239,7 @@ TWICE = [BEGIN.add(minutes=minutes) for minutes in (0, 1, 30, 59, 60, 90, 119)]
 
 def row_in_berlin(due: str, submitted: str = "202610241200") -> Any:
     answer = {"scheduledMessages": [{**ROW, "scheduledSendTime": due, "submitTime": submitted}]}
-    return BERLIN.scheduled(0, 10).parse(answer).rows[0]
+    return BERLIN.scheduled(0, 10).parse(Response(answer)).rows[0]
 
 
 @pytest.mark.parametrize("hour", [0, 1], ids=["the first time", "the second time"])

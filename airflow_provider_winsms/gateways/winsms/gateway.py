@@ -19,6 +19,7 @@ import pendulum
 from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.auth import ApiKey
 from airflow_provider_winsms.gateways.base import (
     GSM7,
     Alphabet,
@@ -27,6 +28,7 @@ from airflow_provider_winsms.gateways.base import (
     Gateway,
     Limits,
     ListReading,
+    Problem,
     StatusSource,
 )
 from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, whole_number
@@ -87,6 +89,9 @@ from airflow_provider_winsms.phone import NumberReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from airflow_provider_winsms.gateways.auth import Authentication
+    from airflow_provider_winsms.gateways.base import Response
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.gateways.winsms.parsing import Row
     from airflow_provider_winsms.messages import Message, MessageId, Recipient
 
@@ -148,23 +153,24 @@ class WinSMSGateway(Gateway):
         "An unknown error has occurred",
     )
 
-    def headers(self, api_key: str) -> dict[str, str]:
+    def authentication(self, endpoint: Endpoint) -> Authentication:
         """Return the bare key, without a scheme, as the document shows it."""
-        return {"AUTHORIZATION": api_key}
+        return ApiKey("AUTHORIZATION", endpoint.api_key)
 
     def error_text(self, document: Any) -> str:
         """Return ``errorMessage``, or ``authError`` of the oldest document."""
         row = document if isinstance(document, dict) else {}
         return str(row.get("errorMessage") or row.get("authError") or "")
 
-    def is_refusal(self, status: int, document: Any) -> bool:
-        """Whether an answer is the documented ``errorDetails``: the same status, and no other keys."""
+    def problem(self, response: Response) -> Problem | None:
+        """Recognise the documented ``errorDetails``: the same status, and no other keys."""
+        status, document = response.status, response.document
         if status not in REFUSALS or not isinstance(document, dict):
-            return False
+            return None
         words = document.get("errorMessage")
         if words is None and status == HTTPStatus.UNAUTHORIZED:
             words = document.get("authError")
-        return (
+        is_documented = (
             document.keys() <= ERROR_KEYS
             and is_time_stamp(document.get("timeStamp"))
             and is_text(document.get("version"))
@@ -172,6 +178,7 @@ class WinSMSGateway(Gateway):
             and document["statusCode"] == status
             and is_text(words)
         )
+        return Problem.REFUSED if is_documented else None
 
     def answered_at(self, document: Any) -> DateTime | None:
         """Read ``timeStamp``. Its zone is not documented; it is read in the zone of the other times."""
@@ -210,7 +217,7 @@ class WinSMSGateway(Gateway):
             "smsSend",
             "POST",
             "/sms/outgoing/send",
-            lambda answer: self._receipts(answer, message.recipients),
+            lambda response: self._receipts(response.document, message.recipients),
             body=_encode(self._wire_message(message, message.recipients)),
         )
 
@@ -220,7 +227,7 @@ class WinSMSGateway(Gateway):
             "smsSendBatch",
             "POST",
             "/sms/outgoing/sendmulti",
-            lambda answer: self._batch_receipts(answer, messages),
+            lambda response: self._batch_receipts(response.document, messages),
             body=_encode({"messages": [self._wire_message(m, m.recipients) for m in messages]}),
         )
 
@@ -282,7 +289,7 @@ class WinSMSGateway(Gateway):
             "getOptoutMessages",
             "GET",
             "/sms/incoming/optout",
-            lambda answer: self._opt_outs(list_of(answer, _OPT_OUT_ROWS)),
+            lambda response: self._opt_outs(list_of(response.document, _OPT_OUT_ROWS)),
             is_repeatable=True,
             max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
             rows=_OPT_OUT_ROWS,
@@ -290,7 +297,13 @@ class WinSMSGateway(Gateway):
 
     def balance(self) -> Call[Balance]:
         """``GET /credits/balance``."""
-        return Call("getCreditBalance", "GET", "/credits/balance", balance_of, is_repeatable=True)
+        return Call(
+            "getCreditBalance",
+            "GET",
+            "/credits/balance",
+            lambda response: balance_of(response.document),
+            is_repeatable=True,
+        )
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
         """``POST /credits/transfer``. Account numbers have no leading ``W`` here."""
@@ -298,7 +311,7 @@ class WinSMSGateway(Gateway):
             "transferCredits",
             "POST",
             "/credits/transfer",
-            is_transfer_successful,
+            lambda response: is_transfer_successful(response.document),
             body=_encode(
                 {
                     "sendingAccountNumber": sender,
@@ -314,7 +327,7 @@ class WinSMSGateway(Gateway):
             "getSubAccounts",
             "GET",
             "/subaccounts",
-            lambda answer: tuple(map(sub_account_of, rows_of(answer, "subAccounts"))),
+            lambda response: tuple(map(sub_account_of, rows_of(response.document, "subAccounts"))),
             is_repeatable=True,
         )
 
@@ -335,7 +348,7 @@ class WinSMSGateway(Gateway):
             operation,
             "POST",
             path,
-            lambda answer: answers_of(list_of(answer, key), ids, parse_row),
+            lambda response: answers_of(list_of(response.document, key), ids, parse_row),
             body=_encode(ids),
             is_repeatable=True,
             max_answer_bytes=_ENVELOPE_ANSWER_BYTES + _ID_ANSWER_BYTES * len(ids),
@@ -351,7 +364,8 @@ class WinSMSGateway(Gateway):
         offset: int,
         limit: int,
     ) -> Call[Page[T]]:
-        def parse(answer: Any) -> Page[T]:
+        def parse(response: Response) -> Page[T]:
+            answer = response.document
             listed = list_of(answer, key)
             is_readable = [isinstance(row, dict) and id_of(row.get(id_key)) is not None for row in listed]
             rows, unreadable = listed, tuple[int, ...]()
