@@ -7,12 +7,15 @@ amount. ``raw`` is the row as it came over the wire. Numbers, texts and raw rows
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+
+from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,14 +25,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MessageId: TypeAlias = int | str
-"""A gateway's id of one text to one recipient. At WinSMS it is an integer."""
+"""A gateway's id of one text to one recipient, as ``message_id_of`` returns it."""
 
 MessageIds: TypeAlias = "MessageId | Iterable[MessageIds] | Mapping[str, Any] | None"
 """The input of ``each_message_id``."""
 
+LONGEST_ID = 64
+"""The most characters of a message id."""
+
 _SHOWN_FIRST_DIGITS = 2
 _SHOWN_LAST_DIGITS = 3
 _TENTH = Decimal("0.1")
+_ID_END = 2**63
+_WHOLE_ID = re.compile(r"(?:0|[1-9][0-9]{0,18})")
+_ID = re.compile(rf"[ -~]{{1,{LONGEST_ID}}}")
 
 
 def mask_number(number: str) -> str:
@@ -66,9 +75,29 @@ def pluralize(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def credits_text(amount: Decimal) -> str:
-    """Return an amount of credits with one decimal place, as WinSMS shows it, or with more if it has more."""
-    return str(amount.quantize(_TENTH)) if amount == amount.quantize(_TENTH) else str(amount)
+def amount_text(amount: Decimal) -> str:
+    """Return an amount with one decimal place, as WinSMS shows it, or with more if it needs more."""
+    return str(amount.quantize(_TENTH)) if amount == amount.quantize(_TENTH) else f"{amount:f}".rstrip("0")
+
+
+def message_id_of(text: str) -> MessageId:
+    """Return a message id from its text, which ``str`` makes of the id again.
+
+    :returns: an ``int`` for a whole number below 2**63 without sign, blanks or leading zeros; or the text.
+    :raises InvalidMessage: if it is empty, longer than ``LONGEST_ID``, or has other than printable ASCII.
+    """
+    if _WHOLE_ID.fullmatch(text) and (number := int(text)) < _ID_END:
+        return number
+    if _ID.fullmatch(text):
+        return text
+    msg = f"A message id has 1 to {LONGEST_ID} characters, all of them printable ASCII."
+    raise InvalidMessage(msg)
+
+
+def id_order(message_id: MessageId) -> tuple[int, str]:
+    """Return a key that sorts ids: whole numbers by their size, among texts of any form."""
+    text = str(message_id)
+    return len(text), text
 
 
 class RejectReason(StrEnum):
@@ -160,26 +189,33 @@ class DeliveryState(StrEnum):
 _PENDING = frozenset({DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.UNKNOWN})
 
 
+PHONE = "phone"
+"""The kind of address that is a phone number, as international digits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One phone, as international digits (E.164 without the plus).
 
     :param reference: the sender's own name for this text, such as a customer's id. The ledger's tables store
         it. It is not sent to a gateway that does not store it.
+    :param kind: the kind of address that ``number`` is.
     """
 
     number: str = field(repr=False)
     reference: str | None = field(default=None, repr=False)
+    kind: str = PHONE
 
 
 class Recipients(Sequence[Recipient]):
     """Recipients in little memory: 8 bytes each, as a number has at most 15 digits and no leading 0."""
 
-    __slots__ = ("_numbers", "_references")
+    __slots__ = ("_kinds", "_numbers", "_references")
 
     def __init__(self, recipients: Iterable[Recipient] = ()) -> None:
         self._numbers = array("Q")
         self._references: dict[int, str] = {}
+        self._kinds: dict[int, str] = {}
         for recipient in recipients:
             self.append(recipient)
 
@@ -187,6 +223,8 @@ class Recipients(Sequence[Recipient]):
         """Add a recipient."""
         if recipient.reference is not None:
             self._references[len(self._numbers)] = recipient.reference
+        if recipient.kind != PHONE:
+            self._kinds[len(self._numbers)] = recipient.kind
         self._numbers.append(int(recipient.number))
 
     def __len__(self) -> int:
@@ -202,14 +240,15 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, index: int | slice) -> Recipient | tuple[Recipient, ...]:
         if not isinstance(index, slice):
             at = range(len(self))[index]
-            return Recipient(str(self._numbers[at]), self._references.get(at))
+            return Recipient(str(self._numbers[at]), self._references.get(at), self._kinds.get(at, PHONE))
         return tuple(self._each(range(*index.indices(len(self)))))
 
     def _each(self, indexes: range) -> Iterator[Recipient]:
         numbers = map(str, map(self._numbers.__getitem__, indexes))
-        if not self._references:
+        if not self._references and not self._kinds:
             return map(Recipient, numbers)
-        return map(Recipient, numbers, map(self._references.get, indexes))
+        kinds = (self._kinds.get(index, PHONE) for index in indexes)
+        return map(Recipient, numbers, map(self._references.get, indexes), kinds)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -246,7 +285,7 @@ class Receipt:
     def declined(cls, reason: RejectReason, number: str = "", cost: Decimal = Decimal(0)) -> Receipt:
         """Return the receipt of a text that was not accepted, or was cancelled, where no answer says so.
 
-        :param cost: the refunded credits.
+        :param cost: the refunded amount.
         """
         return cls(
             number=number,

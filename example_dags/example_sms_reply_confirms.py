@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 APPOINTMENTS = """CREATE TABLE IF NOT EXISTS appointments
-    (reminder_id BIGINT PRIMARY KEY, confirmed INTEGER NOT NULL DEFAULT 0)"""
+    (reminder_id VARCHAR(64) PRIMARY KEY, confirmed INTEGER NOT NULL DEFAULT 0)"""
 CONFIRM = "UPDATE appointments SET confirmed = 1 WHERE reminder_id = ?"
 IS_APPOINTMENT = "SELECT 1 FROM appointments WHERE reminder_id = ?"
 NUMBER = "SELECT number FROM sms_messages WHERE message_id = ?"
@@ -36,10 +36,11 @@ replies = Asset(
 
 
 @task
-def confirm(triggering_asset_events: Any = None) -> list[int]:
+def confirm(triggering_asset_events: Any = None) -> list[str]:
     """Confirm the appointments of the replies, and return the ids of their reminders."""
     answers = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
-    answered = {answer["in_reply_to"] for answer in answers} - {None}
+    # Tables store ids as text.
+    answered = {str(answer["in_reply_to"]) for answer in answers if answer["in_reply_to"] is not None}
     warehouse = BaseHook.get_hook("warehouse")
     warehouse.run(APPOINTMENTS)
     for reminder in answered:

@@ -808,7 +808,7 @@ def read_ledger() -> list[LedgerRow]:
     with closing(sql_hook(_LEDGER_ID).get_conn()) as database, closing(database.cursor()) as cursor:
         cursor.execute(query)
         rows = cursor.fetchall()
-    return [LedgerRow(*row)._replace(cost=Decimal(str(row[-1]))) for row in rows]
+    return [LedgerRow._make((*row[:5], row[5] and int(row[5]), Decimal(str(row[6])))) for row in rows]
 
 
 def _warm_up() -> None:

@@ -134,7 +134,7 @@ class History:
             "round": 1,
             "request": 1,
             "position": position,
-            "message_id": 1_000_001 + len(self.deliveries),
+            "message_id": str(1_000_001 + len(self.deliveries)),
             "dag_id": campaign.dag_id,
             "run_id": f"scheduled__{at:%Y-%m-%dT%H}:00:00+00:00",
             "task_id": campaign.task_id,
@@ -143,6 +143,7 @@ class History:
             **self._number(f"2700000{person:04}"),
             "cost": campaign.cost,
             "refund": Decimal(0),
+            "currency": "credits",
             "submitted_at": at,
             "send_at": send_at,
             "state_at": at,
@@ -173,8 +174,8 @@ class History:
         elif mood < campaign.opt_outs + campaign.replies:
             self._receive(number, at, "Yes, thank you", named)
 
-    def _receive(self, number: Row, at: datetime, text: str, in_reply_to: int | None) -> int:
-        message_id = 5_000_001 + len(self.incoming)
+    def _receive(self, number: Row, at: datetime, text: str, in_reply_to: str | None) -> str:
+        message_id = str(5_000_001 + len(self.incoming))
         row = {
             **number,
             **_minute("received_at", at),
@@ -185,7 +186,7 @@ class History:
         self.incoming.append(row)
         return message_id
 
-    def _opt_out(self, number: Row, at: datetime, message_id: int) -> None:
+    def _opt_out(self, number: Row, at: datetime, message_id: str) -> None:
         row = {
             **number,
             **_minute("opted_out_at", at),

@@ -71,6 +71,7 @@ def test_sending_a_batch_and_waiting_for_it(airflow: AirflowProcess, gateway: Sa
         "delivered": 4,
         "states": {"delivered": 4},
         "cost": "4.0",
+        "currency": "credits",
     }
     assert tasks["report"] == "4 of 4 reminders arrived, for 4.0 credits."
     assert len({text["message"] for text in gateway.outbox()}) == 4
@@ -80,7 +81,7 @@ def test_scheduling_and_cancelling(airflow: AirflowProcess, gateway: Sandbox) ->
     gateway.reset()
     cancelled = results(airflow, "example_sms_schedule_and_cancel")["cancel_offer"]
     counts = {"cancelled": 2, "cancelled_before": 0, "not_cancelled": 0, "gone_out": 0}
-    assert cancelled == {**counts, "refund": "2.0", "requests": 1}
+    assert cancelled == {**counts, "refund": "2.0", "currency": "credits", "requests": 1}
     assert gateway.account()["creditBalance"] == 200
 
 

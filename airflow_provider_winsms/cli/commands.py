@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from airflow_provider_winsms.cli.instances import is_active, state_of
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.messages import message_id_of, pluralize
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
 _DEFAULT_PREFIX = "sms_"
+
+_NO_ID = re.compile(r"[\s,;]|^(ID(_\d+)?|\.+)$")
+"""Finds ids without spaces between them, and the words that stand for ids in the commands that are shown."""
 
 
 class History(Protocol):
@@ -166,10 +170,13 @@ def _accepted(args: Namespace) -> list[MessageId] | None:
         raise InvalidMessage(msg)
     if args.not_accepted:
         return None
-    if not all(text.isascii() and text.isdigit() for text in args.accepted):
-        msg = "A message id is a whole number. Put spaces between ids, as in --accepted 101 102."
+    if any(_NO_ID.search(text) for text in args.accepted):
+        msg = (
+            "Give the gateway's message ids in place of ID_1 and so on. Put spaces between ids, as in "
+            "--accepted 101 102."
+        )
         raise InvalidMessage(msg)
-    return [int(text) for text in args.accepted]
+    return [message_id_of(text) for text in args.accepted]
 
 
 def _find_request(

@@ -16,7 +16,6 @@ from sqlalchemy import select, update
 from airflow_provider_winsms.cli.instances import is_active, state_of
 from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.database import whole_id
 from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
     batch_of,
@@ -179,10 +178,10 @@ def _check_ids(accepted: Sequence[MessageId] | None, record: RequestRecord) -> N
     if len(accepted) != in_doubt:
         msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
         raise InvalidMessage(msg)
-    ids = list(map(whole_id, accepted))
-    taken = len(ids) - len(set(ids)) + len(set(ids).intersection(record.ids.values()))
+    ids = set(accepted)
+    taken = len(accepted) - len(ids) + len(ids.intersection(record.ids.values()))
     if taken:
-        msg = f"{taken} of the {pluralize(len(ids), 'id')} belong to another recipient."
+        msg = f"{taken} of the {pluralize(len(accepted), 'id')} belong to another recipient."
         raise InvalidMessage(msg)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_winsms.exceptions import DeliveryFailed
-from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, credits_text
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, amount_text
 
 REPORTS_KEPT = 1000
 """How many reports of undelivered texts an error or event carries. The counts cover all texts."""
@@ -18,8 +18,9 @@ class DeliveryOutcome:
     """How a wait ended, in counts and ids, without phone numbers and texts.
 
     :param states: how many texts are in each state.
-    :param cost: the credits that the gateway states now; it may refund texts that failed. ``None`` if it
+    :param cost: the price that the gateway states now; it may refund texts that failed. ``None`` if it
         states no readable amount for a text.
+    :param currency: of the cost.
     :param undelivered: reports of texts that did not arrive, at most ``REPORTS_KEPT``.
     """
 
@@ -27,6 +28,7 @@ class DeliveryOutcome:
     needed: int
     states: dict[str, int]
     cost: Decimal | None
+    currency: str
     undelivered: tuple[DeliveryReport, ...]
 
     @property
@@ -40,12 +42,13 @@ class DeliveryOutcome:
         return self.delivered >= self.needed
 
     def summary(self) -> dict[str, Any]:
-        """Return ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0" or None}``."""
+        """Return the counts as JSON values; ``cost`` is a decimal string, or ``None``."""
         return {
             "total": self.total,
             "delivered": self.delivered,
             "states": self.states,
-            "cost": None if self.cost is None else credits_text(self.cost),
+            "cost": None if self.cost is None else amount_text(self.cost),
+            "currency": self.currency,
         }
 
     def failure(self, why: str, trouble: str = "") -> DeliveryFailed:
@@ -72,6 +75,7 @@ class DeliveryOutcome:
             needed=value["needed"],
             states=dict(value["states"]),
             cost=None if value["cost"] is None else Decimal(value["cost"]),
+            currency=value["currency"],
             undelivered=tuple(
                 DeliveryReport(message_id, DeliveryState(state), code)
                 for message_id, state, code in value["undelivered"]

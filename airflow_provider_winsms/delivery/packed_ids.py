@@ -13,6 +13,8 @@ from base64 import b85decode, b85encode
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
+from airflow_provider_winsms.messages import id_order
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,15 +25,15 @@ _NUMBERS = "n"
 
 
 def pack(message_ids: Iterable[MessageId]) -> str:
-    """Return ids as one text. They are all integers or all texts. Their order and repeats are lost."""
-    ids = sorted(set(message_ids))
+    """Return ids as one text. Their order and repeats are lost."""
+    ids = set(message_ids)
     if all(isinstance(message_id, int) for message_id in ids):
-        return _NUMBERS + _compressed([after - before for before, after in pairwise([0, *ids])])  # type: ignore[operator] # numbers
-    return _TEXTS + _compressed(ids)
+        return _NUMBERS + _compressed([after - before for before, after in pairwise([0, *sorted(ids)])])  # type: ignore[operator] # numbers
+    return _TEXTS + _compressed(sorted(ids, key=id_order))
 
 
 def unpack(packed: str) -> list[MessageId]:
-    """Return the ids that were packed, in ascending order."""
+    """Return the ids that were packed, in ascending order, by ``id_order``."""
     values = json.loads(zlib.decompress(b85decode(packed[1:])))
     return values if packed.startswith(_TEXTS) else list(accumulate(values))
 

@@ -12,7 +12,7 @@ from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.prefetch import prefetch
 from airflow_provider_winsms.gateways.throttle import Throttle
-from airflow_provider_winsms.messages import DeliveryState, pluralize
+from airflow_provider_winsms.messages import DeliveryState, id_order, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class RefreshProgress:
     :param after: the last id that it asked for; ``None`` at the beginning.
     """
 
-    after: int | None = None
+    after: MessageId | None = None
     checked: int = 0
     changed: int = 0
     refused: int = 0
@@ -190,14 +190,14 @@ class StatusRefresh:
         progress = self._checkpoint.recall()
         with closing(self._answers(self._pages(progress.after, now, max_age))) as answered:
             for page, answer in answered:
-                self._unreadable.name(sorted(answer.unreadable), self._log)
+                self._unreadable.name(sorted(answer.unreadable, key=id_order), self._log)
                 progress.add(page, answer, self._ledger.record_reports(answer.reports.values()))
                 self._checkpoint.remember(progress)
                 self._throttle.raise_if_stopped()
         self._checkpoint.forget()
         return progress
 
-    def _pages(self, after: int | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
+    def _pages(self, after: MessageId | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
         messages = self._ledger.open_messages(self._endpoint.name, since=now - max_age, now=now, after=after)
         while page := list(islice(messages, self._endpoint.gateway.limits.status_ids)):
             yield page

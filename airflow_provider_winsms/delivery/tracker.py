@@ -16,7 +16,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
-from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, pluralize
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, id_order, pluralize
 from airflow_provider_winsms.options import check_share
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class DeliveryTracker:
     A gateway may know a text, lose it for a moment, and know it again. So an unknown id is final only after
     its grace, and only if all answers for ``not_found_holds`` seconds said that it is unknown.
 
-    :param message_ids: all integers, or all texts, in any order.
+    :param message_ids: in any order.
     :param min_delivered: the share, 0 to 1, of the texts that must arrive.
     :param grace_until: until then an unknown id may be one that the gateway has just made; seconds since the
         epoch.
     :param not_found_holds: the shortest time in seconds from the first answer that an id is unknown to the
         last one, with no other answer between them.
+    :param currency: of the costs in reports.
     :raises InvalidMessage: if ``min_delivered`` is no share.
     """
 
@@ -64,6 +65,7 @@ class DeliveryTracker:
         min_delivered: float,
         grace_until: float,
         not_found_holds: float,
+        currency: str = "",
     ) -> None:
         check_share("min_delivered", min_delivered)
         self._ids = _compact(message_ids)
@@ -72,6 +74,7 @@ class DeliveryTracker:
         self._index_of = {_NO_REPORT: 0}
         self._grace_until = grace_until
         self._not_found_holds = not_found_holds
+        self._currency = currency
         self._not_found_since: dict[int, float] = {}
         # The subtraction removes a rounding error: 0.07 * 100 is 7.000000000000001.
         self._needed = math.ceil(min_delivered * len(self._ids) - 1e-9)
@@ -141,6 +144,7 @@ class DeliveryTracker:
             needed=self._needed,
             states={state.value: counts[state] for state in DeliveryState if counts[state]},
             cost=cost,
+            currency=self._currency,
             undelivered=tuple(self._undelivered(statuses)),
         )
 
@@ -157,13 +161,17 @@ class DeliveryTracker:
 
     def _find(self, message_id: MessageId) -> int | None:
         """Return the index of an open id."""
+        if isinstance(self._ids, array) and not isinstance(message_id, int):
+            return None
         at = self._place_of(message_id)
         is_there = at < len(self._ids) and self._ids[at] == message_id and self._is_open[at]
         return at if is_there else None
 
     def _place_of(self, message_id: MessageId) -> int:
         """Return the index of an id, or where it would be."""
-        return bisect_left(self._ids, message_id)
+        if isinstance(self._ids, array):
+            return bisect_left(self._ids, message_id)
+        return bisect_left(self._ids, id_order(message_id), key=id_order)
 
     def _record(self, at: int, report: DeliveryReport, now: float) -> None:
         self._status_indexes[at] = self._index_of.setdefault(_status(report), len(self._index_of))
@@ -210,10 +218,12 @@ def _status(report: DeliveryReport) -> _Status:
 def _compact(message_ids: Iterable[MessageId]) -> Sequence[MessageId]:
     """Return ids in their order, each once; in an array if they are 64-bit integers, 8 bytes for each."""
     # A million ids that are in their order, as a ledger has them, are sorted at once. A set would lose it.
-    ids = sorted(message_ids)
+    ids = list(message_ids)
+    try:
+        array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
+    except (TypeError, OverflowError):
+        return sorted(set(ids), key=id_order)
+    ids.sort()
     if any(map(eq, ids, islice(ids, 1, None))):
         ids = sorted(set(ids))
-    try:
-        return array("q", ids)  # type: ignore[type-var] # it refuses what it cannot hold
-    except (TypeError, OverflowError):
-        return ids
+    return array("q", ids)  # type: ignore[type-var] # it refused what it cannot hold

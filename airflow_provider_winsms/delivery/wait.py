@@ -57,6 +57,7 @@ class DeliveryWait:
     :param ledger: the ledger that reports are written into before they count, or ``None``.
     :param not_found_holds: seconds for which an id must be unknown until it counts as lost. A restarted
         trigger counts them from the beginning.
+    :param currency: of the costs in reports.
     """
 
     sms_conn_id: str
@@ -70,6 +71,7 @@ class DeliveryWait:
     grace_until: float
     ledger: LedgerAddress | None = None
     not_found_holds: float = NOT_FOUND_GRACE
+    currency: str = ""
 
     @property
     def schedule(self) -> Schedule:
@@ -83,6 +85,7 @@ class DeliveryWait:
             min_delivered=self.min_delivered,
             grace_until=self.grace_until,
             not_found_holds=self.not_found_holds,
+            currency=self.currency,
         )
 
     def deferral_timeout(self, now: float) -> timedelta:
@@ -138,10 +141,17 @@ def _check_ledger(name: str, ledger: object) -> None:
     raise InvalidMessage(msg)
 
 
+def _check_currency(name: str, currency: object) -> None:
+    if not isinstance(currency, str):
+        msg = f"{name} must be a text."
+        raise InvalidMessage(msg)
+
+
 _CHECKS: Mapping[str, Check] = {
     "sms_conn_id": check_conn_id,
     "source": _check_source,
     "min_delivered": check_share,
     "ledger": _check_ledger,
+    "currency": _check_currency,
 }
 """The checks of facts that are no times. Times are numbers, 0 or more."""

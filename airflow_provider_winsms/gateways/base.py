@@ -335,7 +335,7 @@ class Gateway:
         self._raise_unsupported("opt_outs")
 
     def balance(self) -> Call[Balance]:
-        """Ask for the credits left."""
+        """Ask for the balance."""
         self._raise_unsupported("balance")
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:

@@ -15,13 +15,13 @@ ID_END = 2**63
 """Ids are lower: databases store them as signed 64-bit integers."""
 
 PRICE_END = Decimal(1000)
-"""Credits: every price is lower. The ledger's tables can add up ten million such prices."""
+"""Every price is lower. The ledger's tables can add up ten million such prices."""
 
 BALANCE_END = Decimal(10**10)
-"""Credits: every balance is lower, and so is every amount that a column can hold."""
+"""Every balance is lower, and so is every amount that a column can hold."""
 
-_CENT = Decimal("0.01")
-_PLACES = 2
+_FINEST = Decimal("0.0001")
+_PLACES = 4
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?:\.0*)?\s*")
 _AMOUNT = re.compile(r"\s*[+-]?[0-9]{1,19}(?:\.[0-9]*)?\s*", re.ASCII)
 
@@ -86,7 +86,7 @@ def whole_number(value: Any) -> int:
 
 
 def amount(value: Any, end: Decimal) -> Decimal | None:
-    """Read an amount of credits, to a hundredth; ``None`` if it is absent or not such an amount.
+    """Read an amount, to four decimal places; ``None`` if it is absent or not such an amount.
 
     :param end: the amount must be between it and its negative.
     """
@@ -96,7 +96,7 @@ def amount(value: Any, end: Decimal) -> Decimal | None:
         return None
     is_fine = int(read.as_tuple().exponent) < -_PLACES
     # The sum is never a negative zero.
-    return (read.quantize(_CENT) if is_fine else read) + 0
+    return (read.quantize(_FINEST) if is_fine else read) + 0
 
 
 def price(value: Any) -> Decimal | None:

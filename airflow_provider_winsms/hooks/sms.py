@@ -20,7 +20,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.hooks.base_urls import base_url_of
 from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_for
-from airflow_provider_winsms.messages import credits_text
+from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class SmsHook(BaseHook):
         return self.get_conn().stream(self.gateway.opt_outs(), before_send)
 
     def get_balance(self) -> Balance:
-        """Ask for the credits left: ``None`` if the gateway states no readable amount."""
+        """Ask for the balance: ``None`` if the gateway states no readable amount."""
         return self.execute(self.gateway.balance())
 
     def read_clock(self, now: Callable[[], DateTime]) -> ClockReading | None:
@@ -232,7 +232,7 @@ class SmsHook(BaseHook):
             return False, str(error)
         if balance.credits is None:
             return True, "Connected; the gateway states no balance that can be read."
-        return True, f"Connected; {credits_text(balance.credits)} credits left."
+        return True, f"Connected; {amount_text(balance.credits)} {self.gateway.currency} left."
 
     def endpoint_of(self, connection: Connection) -> Endpoint:
         """Read a connection. The secrets in its extras are masked in logs from now on.

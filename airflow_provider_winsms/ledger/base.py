@@ -118,6 +118,7 @@ class Batch:
     :param key: identifies it. The same key again means the same batch, or an error.
     :param generation: counts, from 1, how often it was sent on purpose; a clear may ask for that.
     :param max_tries: of the task instance. It changes only when a person clears the task.
+    :param currency: of its amounts: the gateway's.
     :param revision: counts how often a later try took the batch over with another list.
     """
 
@@ -128,6 +129,7 @@ class Batch:
     guarantee: str
     max_tries: int
     opened_at: DateTime
+    currency: str
     generation: int = 1
     revision: int = 0
 
@@ -191,7 +193,7 @@ class RequestRecord:
 
     @property
     def cost(self) -> Decimal:
-        """The known cost of the accepted texts, in credits."""
+        """The known cost of the accepted texts."""
         return sum(self.costs.values(), start=Decimal(0))
 
     @property

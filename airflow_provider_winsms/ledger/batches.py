@@ -21,6 +21,7 @@ from airflow_provider_winsms.ledger.base import (
 )
 from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, ROUNDS, MessageState
+from airflow_provider_winsms.messages import PHONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 _BATCH = (
     "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
-    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision "
-    "FROM {batches} WHERE "
+    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision, "
+    "currency FROM {batches} WHERE "
 )
 
 _IN_USE = (
@@ -65,7 +66,7 @@ class OpenBatch:
         self._messages = messages
         self._key = key
         self._revision = 0
-        self.id = self.sms_conn_id = ""
+        self.id = self.sms_conn_id = self.currency = ""
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened, in its last generation."""
@@ -113,9 +114,10 @@ class OpenBatch:
         statement = "DELETE FROM {messages} WHERE {here}"
         before = self._database.execute("reject recipients", statement, self.id, *NOT_SUBMITTED)
         now, nothing = self._database.now(), self._database.amount(Decimal(0))
-        first, hidden = (self.id, *NOT_SUBMITTED), ("", "", MessageState.DECLINED.value)
+        first, hidden = (self.id, *NOT_SUBMITTED), ("", PHONE, "", MessageState.DECLINED.value)
+        amounts = nothing, nothing, self.currency
         rows = [
-            (*first, position, *hidden, str(reason), None, nothing, nothing, now, None, now, reference)
+            (*first, position, *hidden, str(reason), None, *amounts, now, None, now, reference)
             for position, (reason, reference) in enumerate(rejected)
         ]
         self._database.insert(MESSAGES, rows)
@@ -174,8 +176,10 @@ class OpenBatch:
         ]
 
     def _opened(self, batch: Batch | None) -> Batch | None:
-        self.id, self.sms_conn_id, self._revision = (
-            ("", "", 0) if batch is None else (batch.id, batch.sms_conn_id, batch.revision)
+        self.id, self.sms_conn_id, self.currency, self._revision = (
+            ("", "", "", 0)
+            if batch is None
+            else (batch.id, batch.sms_conn_id, batch.currency, batch.revision)
         )
         return batch
 
@@ -255,6 +259,7 @@ def _values(batch: Batch, now: Any, database: LedgerDatabase) -> dict[str, Any]:
         "revision": batch.revision,
         **dict.fromkeys(("accepted", "declined", "unknown", "cancelled"), 0),
         **dict.fromkeys(("cost", "refunded"), nothing),
+        "currency": batch.currency,
         "opened_at": database.instant(batch.opened_at),
         "updated_at": now,
         "superseded_at": None,
@@ -262,7 +267,7 @@ def _values(batch: Batch, now: Any, database: LedgerDatabase) -> dict[str, Any]:
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:
-    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation, revision = row
+    key, *rest, sms_conn_id, guarantee, max_tries, opened_at, generation, revision, currency = row
     return Batch(
         key=key,
         sender=Sender(*rest[:5]),
@@ -271,6 +276,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
         guarantee=guarantee,
         max_tries=max_tries,
         opened_at=read_moment(opened_at),
+        currency=currency,
         generation=generation,
         revision=revision,
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.ledger.database import chunks, int_list, transaction, whole_id
+from airflow_provider_winsms.ledger.database import id_text, transaction
 from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.schema import (
     ACCEPTED_STATES,
@@ -16,6 +16,7 @@ from airflow_provider_winsms.ledger.schema import (
     MessageState,
     state_list,
 )
+from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.sql.values import read_amount
 
 if TYPE_CHECKING:
@@ -56,16 +57,17 @@ class Cancellations:
             "ORDER BY round, request, position"
         )
         states = state_list((*ACCEPTED_STATES, *((MessageState.CANCELLED,) if with_cancelled else ())))
-        return [row[0] for row in self._database.read("read message ids", query, batch_id, states=states)]
+        rows = self._database.read("read message ids", query, batch_id, states=states)
+        return [message_id_of(row[0]) for row in rows]
 
     @transaction
     def states(self, message_ids: Collection[MessageId]) -> dict[MessageId, tuple[MessageState, Decimal]]:
         """Return the state and the cost of each text that is in the tables."""
         query = "SELECT message_id, state, cost FROM {messages} WHERE message_id IN ({ids})"
         return {
-            message_id: (MessageState(state), read_amount(cost))
-            for chunk in chunks(list(map(whole_id, message_ids)))
-            for message_id, state, cost in self._database.read("read states", query, ids=int_list(chunk))
+            message_id_of(message_id): (MessageState(state), read_amount(cost))
+            for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids)))
+            for message_id, state, cost in self._database.read("read states", query, *chunk, ids=ids)
         }
 
     @transaction
@@ -77,20 +79,20 @@ class Cancellations:
             "WHERE message_id IN ({ids}) AND state IN ({waiting})"
         )
         now = self._database.now()
-        for chunk in chunks(list(map(whole_id, message_ids))):
-            self._database.execute("mark messages", statement, now, ids=int_list(chunk), waiting=_WAITING)
+        for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids))):
+            self._database.execute("mark messages", statement, now, *chunk, ids=ids, waiting=_WAITING)
 
     def record_cancelled(self, refunds: Mapping[MessageId, Decimal]) -> None:
         """Write that texts were cancelled, with the refund of each."""
-        whole = {whole_id(message_id): refund for message_id, refund in refunds.items()}
-        self._record_cancelled(whole, self._batches_of(list(whole)))
+        of_id = {id_text(message_id): refund for message_id, refund in refunds.items()}
+        self._record_cancelled(of_id, self._batches_of(list(of_id)))
 
     @transaction
     def record_not_cancelled(self, states: Mapping[MessageId, DeliveryState]) -> None:
         """Write the states of texts whose cancellation did not happen."""
         of_state = defaultdict(list)
         for message_id, state in states.items():
-            of_state[state].append(whole_id(message_id))
+            of_state[state].append(id_text(message_id))
         statement = (
             "UPDATE {messages} SET state = {state}, state_at = {p} "
             "WHERE message_id IN ({ids}) AND state = 'cancelling'"
@@ -98,22 +100,22 @@ class Cancellations:
         now = self._database.now()
         for state, ids in of_state.items():
             word = f"'{state}'" if state in REPORTED_FROM else _ACCEPTED_STATE
-            for chunk in chunks(ids):
-                self._database.execute("mark messages", statement, now, ids=int_list(chunk), state=word)
+            for chunk, listed in self._database.in_chunks(ids):
+                self._database.execute("mark messages", statement, now, *chunk, ids=listed, state=word)
 
     @transaction
-    def _batches_of(self, ids: Sequence[int]) -> list[str]:
+    def _batches_of(self, ids: Sequence[str]) -> list[str]:
         query = "SELECT DISTINCT batch_id FROM {messages} WHERE message_id IN ({ids})"
         return sorted(
             {
                 row[0]
-                for chunk in chunks(ids)
-                for row in self._database.read("look for batches", query, ids=int_list(chunk))
+                for chunk, listed in self._database.in_chunks(ids)
+                for row in self._database.read("look for batches", query, *chunk, ids=listed)
             }
         )
 
     @transaction
-    def _record_cancelled(self, refunds: Mapping[int, Decimal], batches: Sequence[str]) -> None:
+    def _record_cancelled(self, refunds: Mapping[str, Decimal], batches: Sequence[str]) -> None:
         of_refund = defaultdict(list)
         for message_id, refund in refunds.items():
             of_refund[refund].append(message_id)
@@ -124,7 +126,7 @@ class Cancellations:
             moved = Counter({"accepted": -count, "cancelled": count})
             self._messages.change_counts(batch_id, moved, refund=refunded)
 
-    def _cancel(self, batch_id: str, refund: Decimal, ids: Sequence[int]) -> int:
+    def _cancel(self, batch_id: str, refund: Decimal, ids: Sequence[str]) -> int:
         """Mark texts of a batch as cancelled, and return the number of texts that changed."""
         statement = (
             "UPDATE {messages} SET state = 'cancelled', refund = {p}, state_at = {p} "
@@ -132,6 +134,6 @@ class Cancellations:
         )
         values = self._database.amount(refund), self._database.now(), batch_id
         return sum(
-            self._database.execute("mark messages", statement, *values, ids=int_list(chunk), waiting=_WAITING)
-            for chunk in chunks(ids)
+            self._database.execute("mark messages", statement, *values, *chunk, ids=listed, waiting=_WAITING)
+            for chunk, listed in self._database.in_chunks(ids)
         )

@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    LedgerUnavailable,
-    UnsupportedCapability,
-)
+from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
+from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
 from airflow_provider_winsms.sql.bulk import insert
@@ -46,8 +43,6 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
 """The number of values in a list of one statement."""
-
-_ID_LIMIT = 2**63
 
 _RIGHTS = (
     "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the tables, and, if they are missing, "
@@ -167,6 +162,10 @@ class LedgerDatabase:
         name = self._words[table.name]
         insert(self._database, f"insert into the {table.name}", name, table.column_names, rows)
 
+    def placeholders(self, count: int) -> str:
+        """Return so many placeholders, with commas between them."""
+        return self._database.placeholders(count)
+
     def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
         """Yield chunks of values for one statement each, with their placeholders."""
         for chunk in chunks(values):
@@ -212,15 +211,14 @@ class LedgerDatabase:
         return LedgerUnavailable(message, is_permanent=refusal.needs_a_person)
 
 
-def whole_id(message_id: MessageId | None) -> int:
-    """Return an id, if the tables can hold it.
+def id_text(message_id: MessageId) -> str:
+    """Return an id as the tables hold it.
 
-    :raises UnsupportedCapability: if it is no whole number of 64 bits.
+    :raises InvalidMessage: if they cannot hold it.
     """
-    if not isinstance(message_id, int) or not -_ID_LIMIT <= message_id < _ID_LIMIT:
-        msg = "An id is no whole number of 64 bits, so its message cannot be kept in the tables."
-        raise UnsupportedCapability(msg)
-    return message_id
+    text = str(message_id)
+    message_id_of(text)
+    return text
 
 
 def read_moment(value: Any) -> DateTime:

@@ -13,8 +13,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.ledger.database import int_list, transaction, whole_id
+from airflow_provider_winsms.ledger.database import id_text, transaction
 from airflow_provider_winsms.ledger.schema import OPEN_STATES, MessageState
+from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Delivery(NamedTuple):
     :param number_key_id: the id of the key of that hash; ``None`` for digits.
     :param state: a value of ``MessageState``.
     :param reason: why it was declined, a value of ``RejectReason``.
-    :param cost: in credits, like ``refund``.
+    :param address_kind: the kind of address that the number is.
+    :param cost: in ``currency``, like ``refund``.
     :param submitted_at: in UTC, like the other instants.
     :param reference: the sender's own name for the text.
     """
@@ -59,7 +61,7 @@ class Delivery(NamedTuple):
     round: int
     request: int
     position: int
-    message_id: int | None
+    message_id: MessageId | None
     dag_id: str
     run_id: str
     task_id: str
@@ -67,10 +69,12 @@ class Delivery(NamedTuple):
     sms_conn_id: str
     number: str
     number_key_id: str | None
+    address_kind: str
     state: str
     reason: str | None
     cost: Decimal
     refund: Decimal
+    currency: str
     submitted_at: datetime
     send_at: datetime | None
     state_at: datetime
@@ -176,10 +180,10 @@ class DeliveryReader:
 
         Ids that are not in the tables are left out.
         """
-        ids = map(whole_id, message_ids)
+        ids = map(id_text, message_ids)
         while part := list(islice(ids, self._at_once.page_parts)):
-            wanted = f"m.message_id IN ({int_list(part)})"
-            if page := self._deliveries(sms_conn_id, wanted):
+            wanted = f"m.message_id IN ({self._database.placeholders(len(part))})"
+            if page := self._deliveries(sms_conn_id, wanted, part):
                 yield page
 
     def deliveries_in(
@@ -256,9 +260,9 @@ class DeliveryReader:
     def _deliveries(self, sms_conn_id: str, wanted: str, values: Sequence[str] = ()) -> list[Delivery]:
         # A planner could begin a join with the batches, so they are read by their own statement.
         query = (
-            "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.state, m.reason, "
-            "m.cost, m.refund, m.submitted_at, m.send_at, m.state_at, m.reference "
-            "FROM {messages} m WHERE {wanted} ORDER BY m.batch_id, m.round, m.request, m.position"
+            "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.address_kind, "
+            "m.state, m.reason, m.cost, m.refund, m.currency, m.submitted_at, m.send_at, m.state_at, "
+            "m.reference FROM {messages} m WHERE {wanted} ORDER BY m.batch_id, m.round, m.request, m.position"
         )
         rows = self._database.read("read messages to load", query, *values, wanted=wanted)
         senders = self._senders(sms_conn_id, sorted({row[0] for row in rows}))
@@ -282,14 +286,14 @@ _read_instant = lru_cache(maxsize=1024)(read_instant)
 
 
 def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _BatchSender) -> Delivery:
-    batch_id, round_, request, position, message_id, number, state, reason, cost, refund, *rest = row
-    submitted_at, send_at, state_at, reference = rest
+    batch_id, round_, request, position, message_id, number, address_kind, state, reason, *rest = row
+    cost, refund, currency, submitted_at, send_at, state_at, reference = rest
     return Delivery(
         batch_id,
         round_,
         request,
         position,
-        message_id,
+        None if message_id is None else message_id_of(message_id),
         sender.dag_id,
         sender.run_id,
         sender.task_id,
@@ -297,10 +301,12 @@ def _delivery(row: tuple[Any, ...], sms_conn_id: str, sender: _BatchSender) -> D
         sms_conn_id,
         number,
         sender.key_id if len(number) == _HASH_DIGITS else None,
+        address_kind,
         state,
         reason,
         _read_amount(cost),
         _read_amount(refund),
+        currency,
         _read_instant(submitted_at),
         None if send_at is None else _read_instant(send_at),
         _read_instant(state_at),

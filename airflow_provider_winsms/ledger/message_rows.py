@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.ledger.database import chunks, int_list, read_moment, whole_id
+from airflow_provider_winsms.ledger.database import chunks, id_text, int_list, read_moment
 from airflow_provider_winsms.ledger.schema import MessageState
-from airflow_provider_winsms.messages import RejectReason
+from airflow_provider_winsms.messages import RejectReason, message_id_of
 from airflow_provider_winsms.sql.values import read_amount
 
 if TYPE_CHECKING:
@@ -34,20 +34,21 @@ class MessageRow(NamedTuple):
     is_held: bool
     state: MessageState
     reason: RejectReason | None = None
-    message_id: int | None = None
+    message_id: MessageId | None = None
     cost: Decimal = Decimal(0)
     refund: Decimal = Decimal(0)
 
     def after(self, receipt: Receipt) -> MessageRow:
         """Return the row after a receipt. A known outcome stays, with the reports since."""
         if receipt.reason is None:
-            is_known = receipt.message_id is None or receipt.message_id == self.message_id
-            return self if is_known else self.accepted(whole_id(receipt.message_id), _or_zero(receipt.cost))
+            if receipt.message_id is None or receipt.message_id == self.message_id:
+                return self
+            return self.accepted(receipt.message_id, _or_zero(receipt.cost))
         if receipt.reason is RejectReason.CANCELLED and self.message_id is not None:
             return self._cancelled(_or_zero(receipt.cost))
         return self.declined(receipt.reason)
 
-    def accepted(self, message_id: int, cost: Decimal) -> MessageRow:
+    def accepted(self, message_id: MessageId, cost: Decimal) -> MessageRow:
         """Return the row of a text that the gateway accepted."""
         return MessageRow(self.position, self.is_held, self._accepted_state, None, message_id, cost)
 
@@ -76,7 +77,7 @@ class SentMessage(NamedTuple):
     :param key_id: the id of the key of the hashes.
     """
 
-    message_id: int
+    message_id: MessageId
     number: str
     send_at: DateTime | None
     key_id: str
@@ -151,16 +152,18 @@ class MessageRows:
             "UPDATE {messages} SET state = {state}, reason = {p}, cost = {p}, state_at = {p}, "
             "message_id = {ids} WHERE {here} AND state = 'unknown' AND position IN ({positions})"
         )
+        chosen, values = self._chosen({} if reason else ids)
         return self._database.execute(
             "write the outcome of a request",
             statement,
             None if reason is None else reason.value,
             self._database.amount(Decimal(0) if reason else price),
             now,
+            *values,
             batch_id,
             *key,
             state="'declined'" if reason else taken,
-            ids=_chosen({position: None if reason else whole_id(known) for position, known in ids.items()}),
+            ids=chosen,
             positions=int_list(ids),
         )
 
@@ -191,6 +194,7 @@ class MessageRows:
         first = rows[0]
         reason = None if first.reason is None else first.reason.value
         amounts = self._database.amount(first.cost), self._database.amount(first.refund)
+        chosen, values = self._chosen({row.position: row.message_id for row in rows})
         self._database.execute(
             "write the outcome of a request",
             statement,
@@ -198,9 +202,10 @@ class MessageRows:
             reason,
             *amounts,
             now,
+            *values,
             batch_id,
             *key,
-            ids=_chosen({row.position: row.message_id for row in rows}),
+            ids=chosen,
             positions=int_list(row.position for row in rows),
         )
 
@@ -221,8 +226,8 @@ class MessageRows:
         # SQLite adds floats, and sums of tenths are not exact. So they are rounded.
         statement = (
             "UPDATE {batches} SET accepted = accepted + {p}, declined = declined + {p}, "
-            "unknown = unknown + {p}, cancelled = cancelled + {p}, cost = ROUND(cost + {p}, 2), "
-            "refunded = ROUND(refunded + {p}, 2), updated_at = {p} WHERE batch_id = {p}"
+            "unknown = unknown + {p}, cancelled = cancelled + {p}, cost = ROUND(cost + {p}, 4), "
+            "refunded = ROUND(refunded + {p}, 4), updated_at = {p} WHERE batch_id = {p}"
         )
         differences = (counts[name] for name in ("accepted", "declined", "unknown", "cancelled"))
         amounts = self._database.amount(cost), self._database.amount(refund)
@@ -230,7 +235,7 @@ class MessageRows:
             "count the messages", statement, *differences, *amounts, self._database.now(), batch_id
         )
 
-    def sent_as(self, message_ids: Iterable[int], sms_conn_id: str) -> list[SentMessage]:
+    def sent_as(self, message_ids: Iterable[MessageId], sms_conn_id: str) -> list[SentMessage]:
         """Return the texts of any batch that were sent through a connection and have some ids."""
         query = (
             "SELECT m.message_id, m.number, m.send_at, b.key_id FROM {messages} m "
@@ -238,25 +243,27 @@ class MessageRows:
             "WHERE m.message_id IN ({ids}) AND b.sms_conn_id = {p}"
         )
         return [
-            SentMessage(message_id, number, None if send_at is None else read_moment(send_at), key_id)
-            for chunk in chunks(list(message_ids))
+            SentMessage(
+                message_id_of(message_id), number, None if send_at is None else read_moment(send_at), key_id
+            )
+            for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids)))
             for message_id, number, send_at, key_id in self._database.read(
-                "look message ids up", query, sms_conn_id, ids=int_list(chunk)
+                "look message ids up", query, *chunk, sms_conn_id, ids=ids
             )
         ]
 
-
-def _chosen(ids: Mapping[int, int | None]) -> str:
-    """Return an expression for the message id of each position."""
-    if set(ids.values()) == {None}:
-        return "NULL"
-    runs = chunks(sorted(ids.items()), _CHOICES_IN_A_ROW)
-    return f"CASE {' '.join(map(_run, runs))} END"
-
-
-def _run(run: Sequence[tuple[int, int | None]]) -> str:
-    cases = " ".join([f"WHEN {position} THEN {message_id}" for position, message_id in run])
-    return f"WHEN position <= {run[-1][0]} THEN CASE position {cases} END"
+    def _chosen(self, ids: Mapping[int, MessageId | None]) -> tuple[str, list[str | None]]:
+        """Return an expression for the message id of each position, with its parameters."""
+        if set(ids.values()) <= {None}:
+            return "NULL", []
+        case = f"WHEN {{}} THEN {self._database.placeholder}"
+        runs = [
+            f"WHEN position <= {run[-1]} THEN CASE position {' '.join(map(case.format, run))} END"
+            for run in chunks(sorted(ids), _CHOICES_IN_A_ROW)
+        ]
+        known = (ids[position] for position in sorted(ids))
+        values = [None if message_id is None else id_text(message_id) for message_id in known]
+        return f"CASE {' '.join(runs)} END", values
 
 
 def _or_zero(amount: Decimal | None) -> Decimal:
@@ -271,7 +278,7 @@ def _row(values: tuple[Any, ...]) -> MessageRow:
         bool(is_held),
         MessageState(state),
         None if reason is None else RejectReason(reason),
-        message_id,
+        None if message_id is None else message_id_of(message_id),
         read_amount(cost),
         read_amount(refund),
     )

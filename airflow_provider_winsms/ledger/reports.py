@@ -6,16 +6,16 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.ledger.database import chunks, int_list, transaction, whole_id
+from airflow_provider_winsms.ledger.database import chunks, id_text, transaction
 from airflow_provider_winsms.ledger.schema import OPEN_STATES, REPORTED_FROM, state_list
-from airflow_provider_winsms.messages import DeliveryState
+from airflow_provider_winsms.messages import DeliveryState, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from airflow_provider_winsms.ledger.database import LedgerDatabase
-    from airflow_provider_winsms.messages import DeliveryReport
+    from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 NOT_FOUND_MAY_PASS = timedelta(days=2)
 """How long an id is asked for that the gateway does not know. The time counts from when its text was due, as
@@ -37,7 +37,7 @@ class OpenMessage(NamedTuple):
     :param may_be_forgotten: whether it is so old that the gateway may have forgotten it.
     """
 
-    message_id: int
+    message_id: MessageId
     may_be_forgotten: bool
 
 
@@ -53,23 +53,24 @@ class DeliveryReports:
         self._window = window
 
     def open_messages(
-        self, sms_conn_id: str, *, since: datetime, now: datetime, after: int | None = None
+        self, sms_conn_id: str, *, since: datetime, now: datetime, after: MessageId | None = None
     ) -> Iterator[OpenMessage]:
-        """Yield the texts of a connection whose state may change, ordered by their ids.
+        """Yield the texts of a connection whose state may change, ordered by their ids as texts.
 
         A text is due when it was submitted, or at its ``send_at``. Texts that are not due yet are left out.
         So are texts that were not found for ``NOT_FOUND_MAY_PASS`` after they were due. The texts are read in
         windows, when they are asked for. Other methods may be called between two texts.
 
         :param since: the earliest due time.
-        :param after: only larger ids; ``None``: all.
+        :param after: only ids that follow it in this order; ``None``: all.
         """
         long_ago = now - NOT_FOUND_MAY_PASS
         instants = since, since, now, long_ago, long_ago
         values = *map(self._database.instant, instants), sms_conn_id
-        while (last := self._end_of_window(after)) is not None:
-            yield from self._open_in_window(after, last, values)
-            after = last
+        behind = None if after is None else id_text(after)
+        while (last := self._end_of_window(behind)) is not None:
+            yield from self._open_in_window(behind, last, values)
+            behind = last
 
     def record_reports(self, reports: Iterable[DeliveryReport]) -> int:
         """Write delivery reports, and return the number of texts that they changed.
@@ -87,39 +88,46 @@ class DeliveryReports:
         return changed + self._write(waiting)
 
     @transaction
-    def _end_of_window(self, after: int | None) -> int | None:
+    def _end_of_window(self, after: str | None) -> str | None:
         # The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could
         # read the whole table for each window.
         query = (
             "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
             "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
         )
-        words = {"behind": _behind(after), "limit": str(self._window)}
-        ((last,),) = self._database.read("look for open messages", query, **words)
-        return None if last is None else int(last)
+        behind, values = self._behind(after)
+        words = {"behind": behind, "limit": str(self._window)}
+        last: str | None = self._database.read("look for open messages", query, *values, **words)[0][0]
+        return last
 
     @transaction
-    def _open_in_window(self, after: int | None, last: int, values: Sequence[Any]) -> list[OpenMessage]:
+    def _open_in_window(self, after: str | None, last: str, values: Sequence[Any]) -> list[OpenMessage]:
         # No planner makes a join of a subquery for one value. A join could begin with all messages of a
         # connection.
         query = (
             "SELECT m.message_id, CASE WHEN m.submitted_at < {p} THEN 1 ELSE 0 END AS may_be_forgotten "
-            "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {last} "
+            "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {p} "
             "AND m.state IN ({open}) AND COALESCE(m.send_at, m.submitted_at) >= {p} "
             "AND COALESCE(m.send_at, m.submitted_at) <= {p} "
             "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p} OR m.state_at >= {p}) "
             "AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = {p} "
             "ORDER BY m.message_id"
         )
-        words = {"behind": _behind(after), "last": str(last), "open": _OPEN}
-        rows = self._database.read("read open messages", query, *values, **words)
-        return [OpenMessage(message_id, bool(is_old)) for message_id, is_old in rows]
+        behind, ids = self._behind(after)
+        first, *others = values
+        parameters = first, *ids, last, *others
+        rows = self._database.read("read open messages", query, *parameters, behind=behind, open=_OPEN)
+        return [OpenMessage(message_id_of(message_id), bool(is_old)) for message_id, is_old in rows]
+
+    def _behind(self, after: str | None) -> tuple[str, list[str]]:
+        """Return the condition that an id follows another one, with its parameters."""
+        return ("IS NOT NULL", []) if after is None else (f"> {self._database.placeholder}", [after])
 
     @transaction
     def _write(self, reports: Sequence[DeliveryReport]) -> int:
-        of_state: defaultdict[DeliveryState, dict[int, DeliveryReport]] = defaultdict(dict)
+        of_state: defaultdict[DeliveryState, dict[str, DeliveryReport]] = defaultdict(dict)
         for report in reports:
-            of_state[report.state][whole_id(report.message_id)] = report
+            of_state[report.state][id_text(report.message_id)] = report
         now, changed = self._database.now(), 0
         for state, of_id in sorted(of_state.items()):
             # Only this process knows when the gateway first did not find a text. The time in its row tells
@@ -132,25 +140,22 @@ class DeliveryReports:
             changed += self._write_states(state, times)
         return changed
 
-    def _write_states(self, state: DeliveryState, times: Mapping[int, Any]) -> int:
+    def _write_states(self, state: DeliveryState, times: Mapping[str, Any]) -> int:
         before, changed = state_list(REPORTED_FROM[state]), 0
+        case = f"WHEN {self._database.placeholder} THEN {self._database.placeholder}"
         statement = (
             "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
             "WHERE message_id IN ({ids}) AND state IN ({before})"
         )
         for chunk in chunks(sorted(times), _TIMES_AT_ONCE):
-            cases = " ".join([f"WHEN {message_id} THEN {self._database.placeholder}" for message_id in chunk])
             changed += self._database.execute(
                 "write delivery states",
                 statement,
                 state.value,
-                *map(times.__getitem__, chunk),
-                ids=int_list(chunk),
+                *(value for message_id in chunk for value in (message_id, times[message_id])),
+                *chunk,
+                ids=self._database.placeholders(len(chunk)),
                 before=before,
-                cases=cases,
+                cases=" ".join([case] * len(chunk)),
             )
         return changed
-
-
-def _behind(after: int | None) -> str:
-    return "IS NOT NULL" if after is None else f"> {int(after)}"

@@ -151,13 +151,14 @@ class Claims:
         for message in messages:
             text = self._forms.text(message.text)
             send_at = self._database.instant(message.send_at or record.send_at)
-            outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing)
+            outcome = (MessageState.UNKNOWN.value, None, None, nothing, nothing, self._batch.currency)
             known = (text, *outcome, claimed_at, send_at, claimed_at)
             for recipient in message.recipients:
                 yield (
                     *first,
                     next(positions),
                     self._forms.number(recipient.number),
+                    recipient.kind,
                     *known,
                     recipient.reference,
                 )

@@ -4,8 +4,8 @@ The name of each table and view begins with a prefix, by default ``sms_``. One t
 when they are first needed. A published column is neither renamed nor dropped; new columns may be added.
 
 An instant is a ``TIMESTAMP WITH TIME ZONE`` in PostgreSQL, a ``DATETIME(6)`` in UTC in MySQL and MariaDB, and
-ISO 8601 text in UTC in SQLite. An amount has two decimal places. SQLite has no decimals: round a sum there to
-two places, and it is exact.
+ISO 8601 text in UTC in SQLite. A message id is text; order whole numbers by their length, then by the text.
+An amount has four decimal places. SQLite has no decimals: round a sum there to four places, and it is exact.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ class LedgerView:
     :param figures: the columns as SQL; ``{late}`` stands for the seconds from the due time of a text to
         ``state_at``.
     :param texts: the condition on the texts that the view counts.
+    :param groups: further columns of the texts that make rows of their own.
     """
 
     name: str
@@ -151,12 +152,17 @@ class LedgerView:
     columns: Mapping[str, str]
     figures: str
     texts: str
+    groups: str = ""
 
     @property
     def column_names(self) -> tuple[str, ...]:
         """The names of its columns, in their order."""
         return ("day", "dag_id", *self.columns)
 
+
+_CURRENCY = LedgerColumn(
+    "currency", ColumnType.WORD, "the unit of the amounts: a code such as `PLN`, or `credits`"
+)
 
 BATCHES = LedgerTable(
     "batches",
@@ -196,9 +202,12 @@ BATCHES = LedgerTable(
         LedgerColumn(
             "cost",
             ColumnType.AMOUNT,
-            "credits for all accepted texts, including texts that were cancelled later",
+            "the price of all accepted texts, including texts that were cancelled later",
         ),
-        LedgerColumn("refunded", ColumnType.AMOUNT, "credits that the gateway gave back for cancelled texts"),
+        LedgerColumn(
+            "refunded", ColumnType.AMOUNT, "the amount that the gateway gave back for cancelled texts"
+        ),
+        _CURRENCY,
         LedgerColumn("opened_at", ColumnType.INSTANT, "when the first try began"),
         LedgerColumn("updated_at", ColumnType.INSTANT, "when its requests or counts last changed"),
         LedgerColumn(
@@ -254,6 +263,7 @@ MESSAGES = LedgerTable(
             ColumnType.NUMBER,
             'international digits; with `ledger_privacy="keyed_hash"` their keyed hash',
         ),
+        LedgerColumn("address_kind", ColumnType.WORD, "the kind of address that `number` is: `phone`"),
         LedgerColumn(
             "text", ColumnType.TEXT, 'the keyed hash of the text; with `ledger_text="keep"` the text'
         ),
@@ -264,16 +274,17 @@ MESSAGES = LedgerTable(
         LedgerColumn(
             "message_id",
             ColumnType.ID,
-            "the gateway's id, a whole number; join it with `in_reply_to` of the replies",
+            "the gateway's id; join it with `in_reply_to` of the replies",
             is_required=False,
         ),
         LedgerColumn(
             "cost",
             ColumnType.AMOUNT,
-            "credits; 0 if it was not accepted, if a person resolved it, or if the gateway stated no amount "
-            "that can be read",
+            "its price; 0 if it was not accepted, if a person resolved it, or if the gateway stated no "
+            "amount that can be read",
         ),
-        LedgerColumn("refund", ColumnType.AMOUNT, "credits given back when it was cancelled; otherwise 0"),
+        LedgerColumn("refund", ColumnType.AMOUNT, "the amount given back when it was cancelled; otherwise 0"),
+        _CURRENCY,
         LedgerColumn("submitted_at", ColumnType.INSTANT, "when its request was claimed"),
         LedgerColumn("send_at", ColumnType.INSTANT, "when it is to go out; null: at once", is_required=False),
         LedgerColumn(
@@ -334,13 +345,15 @@ LEDGER_VIEWS = (
         "cost_per_delivered",
         "The cost of one delivered text, where the cost of undelivered texts is included.",
         columns={
-            "cost": "credits for the texts that the gateway accepted and that were not cancelled",
+            "currency": "the unit of the amounts, which makes a row of its own for each",
+            "cost": "the price of the texts that the gateway accepted and that were not cancelled",
             "delivered": "texts that arrived, as far as reports were read",
             "cost_per_delivered": "cost / delivered; null if none arrived",
         },
-        figures=f"SUM(m.cost) AS cost, {_DELIVERED} AS delivered,"
+        figures=f"m.currency AS currency, ROUND(SUM(m.cost), 4) AS cost, {_DELIVERED} AS delivered,"
         f" SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0) AS cost_per_delivered",
         texts=_TAKEN,
+        groups=", m.currency",
     ),
     LedgerView(
         "opt_out_rate",
@@ -357,7 +370,7 @@ LEDGER_VIEWS = (
 
 _VIEW = """{create} {view} AS SELECT {day} AS day, b.dag_id AS dag_id, {figures}
     FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
-    WHERE {texts} GROUP BY {day}, b.dag_id"""
+    WHERE {texts} GROUP BY {day}, b.dag_id{groups}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +447,7 @@ class Schema:
     def prepare(self) -> bool:
         """Create the missing tables and views, and tell whether tables were missing.
 
-        :raises ConfigurationError: if a table lacks columns.
+        :raises ConfigurationError: if a table lacks columns, or has types that cannot hold their values.
         """
         is_new = not all(map(self._exists, TABLES))
         if is_new or not all(map(self._exists, LEDGER_VIEWS)):
@@ -464,6 +477,9 @@ class Schema:
                 "Add them, or give another prefix, whose tables are then created."
             )
             raise ConfigurationError(msg)
+        kinds = {column.name: column.kind for column in table.columns}
+        name, otherwise = (self._prefix + table.name,), "give another prefix, whose tables are then created"
+        self._database.transact(lambda: self._database.check_types(name, kinds, otherwise))
 
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")
@@ -504,6 +520,7 @@ class Schema:
             messages=self.name(MESSAGES),
             batches=self.name(BATCHES),
             texts=view.texts,
+            groups=view.groups,
         )
 
     def _listed(self, columns: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest
-from airflow_provider_winsms.ledger.database import read_moment, transaction, whole_id
+from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain
 from airflow_provider_winsms.sql.values import storable
@@ -115,13 +115,13 @@ class StoredTexts:
     def known_ids(self, rows: Collection[ScheduledMessage]) -> set[MessageId]:
         """Return the ids of the rows that belong to recipients of any batch in the tables."""
         sent = defaultdict(list)
-        ids = [whole_id(row.message_id) for row in rows]
+        ids = [row.message_id for row in rows]
         for text in self._messages.sent_as(ids, self._batch.sms_conn_id):
             sent[text.message_id].append(text)
         return {
             row.message_id
             for row in rows
-            if any(self._is_same(text, row) for text in sent.get(whole_id(row.message_id), ()))
+            if any(self._is_same(text, row) for text in sent.get(row.message_id, ()))
         }
 
     @transaction

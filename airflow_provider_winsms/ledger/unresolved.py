@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.ledger.database import read_moment, transaction, whole_id
+from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.schema import MessageState
-from airflow_provider_winsms.messages import RejectReason, pluralize
+from airflow_provider_winsms.messages import RejectReason, message_id_of, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class UnresolvedRequests:
         :raises InvalidMessage: if there is no such request, if there are more or fewer ids than recipients in
             doubt, or if an id belongs to another recipient.
         """
-        ids = None if accepted is None else list(map(whole_id, accepted))
+        ids = None if accepted is None else [message_id_of(str(each)) for each in accepted]
         self._database.lock(batch_id)
         rows = self._messages.of_request(batch_id, key)
         in_doubt = [row for row in rows if row.state is MessageState.UNKNOWN]
@@ -92,7 +92,7 @@ class UnresolvedRequests:
         self._messages.update(batch_id, key, rows, resolved)
         self._messages.mark_answered(batch_id, key)
 
-    def _check_ids(self, batch_id: str, accepted: Sequence[int], in_doubt: int) -> None:
+    def _check_ids(self, batch_id: str, accepted: Sequence[MessageId], in_doubt: int) -> None:
         if len(accepted) != in_doubt:
             msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
             raise InvalidMessage(msg)
@@ -105,7 +105,7 @@ class UnresolvedRequests:
             raise InvalidMessage(msg)
 
 
-def _resolved(row: MessageRow, message_id: int | None) -> MessageRow:
+def _resolved(row: MessageRow, message_id: MessageId | None) -> MessageRow:
     if message_id is None:
         return row.declined(RejectReason.NOT_RECEIVED)
     return row.accepted(message_id, Decimal(0))

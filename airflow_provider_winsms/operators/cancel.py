@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import credits_text, pluralize
+from airflow_provider_winsms.messages import amount_text, pluralize
 from airflow_provider_winsms.options import (
     Tolerance,
     check_choice,
@@ -48,14 +48,15 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
     """Cancel scheduled texts that have not gone out yet, and get their cost back.
 
     Returns ``{"cancelled": n, "cancelled_before": n, "not_cancelled": n, "gone_out": n, "refund": "3.0",
-    "requests": n}``:
+    "currency": "credits", "requests": n}``:
 
     * ``cancelled``: texts that are cancelled now;
     * ``cancelled_before``: the part of ``cancelled`` that was known to be cancelled when the task began;
     * ``not_cancelled``: texts that were not cancelled;
     * ``gone_out``: the part of ``not_cancelled`` that had already gone out. The gateway did not know the ids
       of the rest when it was first asked;
-    * ``refund``: the credits that came back, without those for ``cancelled_before``;
+    * ``refund``: the amount that came back, without that for ``cancelled_before``;
+    * ``currency``: the unit of that amount;
     * ``requests``: requests to cancel.
 
     A repeat, a retry and a clear are safe, and refund nothing twice. The operator records each request
@@ -145,11 +146,12 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
 
         outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
         self.log.info(
-            "Cancelled %d of %s, %d of them before; %s credits refunded%s.",
+            "Cancelled %d of %s, %d of them before; %s %s refunded%s.",
             outcome.cancelled,
             pluralize(len(ids), "scheduled text"),
             outcome.cancelled_before,
-            credits_text(outcome.refund),
+            amount_text(outcome.refund),
+            outcome.currency,
             f", without the unknown refund of {pluralize(outcome.refund_unknown, 'text')}"
             if outcome.refund_unknown
             else "",

@@ -261,6 +261,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             sender=task.sender,
             max_tries=task.max_tries,
             sms_conn_id=self.sms_conn_id,
+            currency=hook.gateway.currency,
             policy=policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint),
             check_numbers=self.check_numbers,
             on_invalid=self.on_invalid,
@@ -308,10 +309,10 @@ class SmsSendOperator(_SendOperator):
     """Send one text to one or many recipients, now or at a given time.
 
     Returns ``{"batch": id, "message_ids": [...], "accepted": n, "rejected": {reason: n}, "unknown": 0,
-    "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "requests": n}``, for all tries
-    together. Amounts are decimal strings, in credits. Reasons are values of ``RejectReason``. ``balance`` is
-    ``None`` if this try sent nothing. ``cost`` is ``None`` if the gateway states an amount that cannot be
-    read.
+    "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "currency": "credits",
+    "requests": n}``, for all tries together. Amounts are decimal strings, in that currency. Reasons are
+    values of ``RejectReason``. ``balance`` is ``None`` if this try sent nothing. ``cost`` is ``None`` if the
+    gateway states an amount that cannot be read.
 
     Numbers and texts are not in the result, in a log, or in the rendered template view, which shows
     ``(not shown)`` for sensitive fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
-from airflow_provider_winsms.messages import DeliveryState, credits_text, pluralize
+from airflow_provider_winsms.messages import DeliveryState, amount_text, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -245,6 +245,7 @@ class CancelOutcome:
 
     :param cancelled_before: how many of the cancelled texts were known to be cancelled before.
     :param refund_unknown: how many of the cancelled texts have an unknown refund.
+    :param currency: of the refund.
     """
 
     cancelled: int = 0
@@ -254,6 +255,7 @@ class CancelOutcome:
     refund: Decimal = Decimal(0)
     refund_unknown: int = 0
     requests: int = 0
+    currency: str = ""
 
     @property
     def not_cancelled(self) -> int:
@@ -275,13 +277,14 @@ class CancelOutcome:
             self.cancelled_before += state is CancelState.CANCELLED
 
     def summary(self) -> dict[str, Any]:
-        """Return the outcome as JSON values; amounts are decimal strings, in credits."""
+        """Return the outcome as JSON values; amounts are decimal strings."""
         return {
             "cancelled": self.cancelled,
             "cancelled_before": self.cancelled_before,
             "not_cancelled": self.not_cancelled,
             "gone_out": self.gone_out,
-            "refund": credits_text(self.refund),
+            "refund": amount_text(self.refund),
+            "currency": self.currency,
             "requests": self.requests,
         }
 
@@ -299,7 +302,10 @@ class Canceller:
     execute: Execute
     journal: CancelJournal
     log: Log
-    outcome: CancelOutcome = field(default_factory=CancelOutcome)
+    outcome: CancelOutcome = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outcome = CancelOutcome(currency=self.gateway.currency)
 
     def run(self, ids: Sequence[MessageId]) -> CancelOutcome:
         """Cancel texts, except those that are known to be cancelled or gone out.

@@ -22,6 +22,7 @@ class SendOrder:
     :param key: identifies the batch.
     :param is_shared: whether other tasks may have the same key.
     :param max_tries: of the task instance. It changes only when a person clears the task.
+    :param currency: of the gateway's amounts.
     :param may_change: whether a later try may send another list.
     """
 
@@ -30,6 +31,7 @@ class SendOrder:
     sender: Sender
     max_tries: int
     sms_conn_id: str
+    currency: str
     policy: Policy
     check_numbers: CheckNumbers = "possible"
     on_invalid: OnInvalid = "fail"
@@ -62,5 +64,6 @@ class SendOrder:
             guarantee=str(self.policy.guarantee),
             max_tries=self.max_tries,
             opened_at=opened_at,
+            currency=self.currency,
             generation=1 if found is None else found.generation + 1,
         )

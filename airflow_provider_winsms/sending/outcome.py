@@ -14,7 +14,7 @@ from airflow_provider_winsms.exceptions import (
     SendRejected,
     SmsError,
 )
-from airflow_provider_winsms.messages import Receipt, RejectReason, credits_text, mask_number, pluralize
+from airflow_provider_winsms.messages import Receipt, RejectReason, amount_text, mask_number, pluralize
 from airflow_provider_winsms.options import PARTIAL_RESULT_KEY, exceeds_tolerance
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class SendOutcome:
     unpriced: int = 0
     """How many accepted texts have no readable cost."""
     balance: Decimal | None = None
+    currency: str = ""
+    """Of the cost and the balance."""
     requests: int = 0
     repeated: int = 0
     """How many accepted texts went to recipients who are sent to again."""
@@ -127,7 +129,7 @@ class SendOutcome:
         self.rejected += Counter()
 
     def summary(self) -> dict[str, Any]:
-        """Return the outcome as JSON values; amounts are decimal strings, in credits."""
+        """Return the outcome as JSON values; amounts are decimal strings."""
         changes = {} if self.changes is None else {"changes": asdict(self.changes)}
         return {
             "message_ids": list(self.message_ids),
@@ -136,8 +138,9 @@ class SendOutcome:
             "unknown": self.unknown,
             "not_tried": self.not_tried,
             "duplicates": self.duplicates,
-            "cost": None if self.unpriced else credits_text(self.cost),
-            "balance": None if self.balance is None else credits_text(self.balance),
+            "cost": None if self.unpriced else amount_text(self.cost),
+            "balance": None if self.balance is None else amount_text(self.balance),
+            "currency": self.currency,
             "requests": self.requests,
             **changes,
         }
@@ -158,7 +161,7 @@ class SendOutcome:
             log.info("Declined recipients; the first: %s.", ", ".join(self.declined))
         log.info(
             "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
-            "cost %(cost)s credits, balance %(balance)s, requests %(requests)d.",
+            "cost %(cost)s %(currency)s, balance %(balance)s, requests %(requests)d.",
             self.summary(),
         )
 

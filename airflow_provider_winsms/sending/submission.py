@@ -63,7 +63,9 @@ class Submission:
         check_clocks: Callable[[], None] = lambda: None,
     ) -> None:
         first = rounds[0]
-        self.outcome = SendOutcome(first.recipients, first.duplicates, first.changes)
+        self.outcome = SendOutcome(
+            first.recipients, first.duplicates, first.changes, currency=dependencies.gateway.currency
+        )
         self._gateway = dependencies.gateway
         self._ledger = dependencies.ledger
         self._policy = dependencies.policy

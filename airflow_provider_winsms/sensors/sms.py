@@ -56,10 +56,10 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
     reached. At ``timeout`` it succeeds if enough have arrived. If not, it fails as a sensor that timed out.
     A text may stay at ``sent`` for ever if its network reports nothing, so set a ``timeout``.
 
-    Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0"}``. States are values of
-    ``DeliveryState``. The cost is in credits, or ``None`` if the gateway states no readable amount. Fails
-    with ``DeliveryFailed``, whose ``reports`` hold the ids and states of texts that did not arrive (at most
-    1000). A wrong key or id ends the wait at once. An unreachable gateway or ledger does not.
+    Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0", "currency": "credits"}``.
+    States are values of ``DeliveryState``. The cost is ``None`` if the gateway states no readable amount.
+    Fails with ``DeliveryFailed``, whose ``reports`` hold the ids and states of texts that did not arrive (at
+    most 1000). A wrong key or id ends the wait at once. An unreachable gateway or ledger does not.
 
     It asks for young texts often and for old ones seldom: the pause is a tenth of the time since the wait
     began, but no shorter than ``poke_interval`` and no longer than ``max_wait``. All deferred sensors of one
@@ -186,6 +186,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             grace_until=began_at + (max(grace, NOT_FOUND_MAY_PASS.total_seconds()) if forgets else grace),
             ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
             not_found_holds=0.0 if forgets else grace,
+            currency=hook.gateway.currency,
         )
         return WorkerWait(wait, ids, hook, time.time, self.log)
 

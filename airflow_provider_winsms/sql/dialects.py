@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.sql.values import utc
+from airflow_provider_winsms.sql.values import AMOUNT_PLACES, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
     from decimal import Decimal
+
+_WHOLE_NUMBER = re.compile(r"\w*int(eger)?\b.*", re.IGNORECASE)
+_SCALE = re.compile(r"\w+\(\d+, ?(\d+)\).*")
 
 _UPDATE_FROM = "UPDATE {target} SET {values} FROM {other} WHERE {match} AND ({condition})"
 
@@ -20,13 +24,13 @@ class ColumnType(StrEnum):
     """The kind of values in a column. Each database has its own type for it."""
 
     ID = "id"
-    """A whole number of 64 bits."""
+    """A message id: up to 64 characters, all of them printable ASCII."""
 
     COUNT = "count"
     """A whole number of 32 bits."""
 
     AMOUNT = "amount"
-    """An amount of credits, to two decimal places."""
+    """An amount, to four decimal places."""
 
     NUMBER = "number"
     """A phone number, as digits, or its hash."""
@@ -42,6 +46,13 @@ class ColumnType(StrEnum):
 
     WORD = "word"
     """One of a few words, or hexadecimal digits: up to 64 characters."""
+
+    def fits(self, declared: str) -> bool:
+        """Tell whether a column of a type can hold the values, as far as the type's name tells."""
+        if self is ColumnType.ID:
+            return not _WHOLE_NUMBER.fullmatch(declared)
+        scale = _SCALE.fullmatch(declared) if self is ColumnType.AMOUNT else None
+        return scale is None or int(scale[1]) >= AMOUNT_PLACES
 
 
 class BulkMethod(StrEnum):
@@ -95,6 +106,10 @@ class Dialect:
     :param index: the statement that creates an index; empty if none is created. ``{schema}`` is the table's
         schema with a dot after it, if there is one.
     :param has_indexes_inside: whether the statement that creates a table or its columns creates the index.
+    :param column_types: the query for the names and types of the columns of a table: ``{table}`` is its
+        quoted name, ``{name}`` its plain one, ``{schema}`` its schema as a literal or NULL; empty if none is
+        known.
+    :param change_type: the statement that changes the type of a column; empty if there is none.
     :param has_cursors: whether a connection has cursors; otherwise it serves as one.
     :param readable: the expression that selects an instant so that ``read_instant`` can read it.
     """
@@ -123,6 +138,8 @@ class Dialect:
     no_spill: str = ""
     index: str = "CREATE INDEX {name} ON {schema}{table} ({columns})"
     has_indexes_inside: bool = False
+    column_types: str = ""
+    change_type: str = ""
     has_cursors: bool = True
     readable: str = "{column}"
 
@@ -130,9 +147,10 @@ class Dialect:
 DIALECTS = {
     "postgres": Dialect(
         types={
-            ColumnType.ID: "BIGINT",
+            # Most locales compare texts many times more slowly.
+            ColumnType.ID: 'VARCHAR(64) COLLATE "C"',
             ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "NUMERIC(12, 2)",
+            ColumnType.AMOUNT: "NUMERIC(14, 4)",
             ColumnType.NUMBER: "TEXT",
             ColumnType.TEXT: "TEXT",
             ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
@@ -176,11 +194,16 @@ DIALECTS = {
         bulk=BulkMethod.COPY,
         empty="TRUNCATE TABLE {table}",
         index="CREATE INDEX IF NOT EXISTS {name} ON {schema}{table} ({columns})",
+        column_types=(
+            "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_catalog.pg_attribute "
+            "WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"
+        ),
+        change_type="ALTER TABLE {table} ALTER COLUMN {column} TYPE {type}",
         skips_conflicts=True,
     ),
     "sqlite": Dialect(
         types={
-            ColumnType.ID: "INTEGER",
+            ColumnType.ID: "TEXT",
             ColumnType.COUNT: "INTEGER",
             ColumnType.AMOUNT: "NUMERIC",
             ColumnType.NUMBER: "TEXT",
@@ -191,7 +214,7 @@ DIALECTS = {
         },
         # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
         instant=lambda instant: utc(instant).isoformat(),
-        # SQLite has no decimals either. A sum of these is right once it is rounded to two places.
+        # SQLite has no decimals either. A sum of these is right once it is rounded to four places.
         amount=str,
         # SQLite takes one writer at a time; the driver's default lets the next one wait for only 5 seconds.
         # Staged rows would else be written into a temporary file.
@@ -209,6 +232,7 @@ DIALECTS = {
         no_spill="PRAGMA cache_spill = OFF",
         # The name of an index takes the schema; the name of its table must have none.
         index="CREATE INDEX IF NOT EXISTS {schema}{name} ON {table} ({columns})",
+        column_types="SELECT name, type FROM pragma_table_info('{name}', {schema})",
         # The default would scan the whole table, and look each row up among the staged ones.
         update=(
             "UPDATE {target} SET {values} FROM {other} WHERE {match} AND {target}.rowid IN "
@@ -218,9 +242,9 @@ DIALECTS = {
     ),
     "mysql": Dialect(
         types={
-            ColumnType.ID: "BIGINT",
+            ColumnType.ID: "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin",
             ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "NUMERIC(12, 2)",
+            ColumnType.AMOUNT: "NUMERIC(14, 4)",
             ColumnType.NUMBER: "VARCHAR(100)",
             ColumnType.TEXT: "LONGTEXT",
             ColumnType.INSTANT: "DATETIME(6)",
@@ -265,6 +289,11 @@ DIALECTS = {
         update="UPDATE {target} INNER JOIN {other} ON {match} SET {values} WHERE {condition}",
         joins_to_update=True,
         index="INDEX {name} ({columns})",
+        column_types=(
+            "SELECT column_name AS name, column_type AS type FROM information_schema.columns "
+            "WHERE table_schema = COALESCE({schema}, DATABASE()) AND table_name = '{name}'"
+        ),
+        change_type="ALTER TABLE {table} MODIFY {column} {type}",
         # Each of its DDL statements is a transaction.
         has_indexes_inside=True,
         # With row locks alone, two loads would wait for each other in turn.
@@ -272,9 +301,9 @@ DIALECTS = {
     ),
     "duckdb": Dialect(
         types={
-            ColumnType.ID: "BIGINT",
+            ColumnType.ID: "VARCHAR",
             ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "DECIMAL(12, 2)",
+            ColumnType.AMOUNT: "DECIMAL(14, 4)",
             ColumnType.NUMBER: "TEXT",
             ColumnType.TEXT: "TEXT",
             ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
@@ -289,6 +318,10 @@ DIALECTS = {
         skips_conflicts=True,
         # With an index, DuckDB 1.4 refuses to update a row twice in a transaction: it deletes and inserts it.
         index="",
+        column_types=(
+            "SELECT column_name AS name, data_type AS type FROM information_schema.columns "
+            "WHERE table_schema = COALESCE({schema}, current_schema()) AND table_name = '{name}'"
+        ),
         # Its cursors are separate connections, in separate transactions.
         has_cursors=False,
         # An instant would else need a package that DuckDB does not install.
@@ -299,9 +332,9 @@ DIALECTS = {
 
 STANDARD = Dialect(
     types={
-        ColumnType.ID: "BIGINT",
+        ColumnType.ID: "VARCHAR(64)",
         ColumnType.COUNT: "INTEGER",
-        ColumnType.AMOUNT: "NUMERIC(12, 2)",
+        ColumnType.AMOUNT: "NUMERIC(14, 4)",
         ColumnType.NUMBER: "VARCHAR(100)",
         ColumnType.TEXT: "VARCHAR(4000)",
         ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",

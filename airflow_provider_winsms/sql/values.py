@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+AMOUNT_PLACES = 4
+"""The decimal places of an amount in a table."""
+
 
 def utc(instant: datetime) -> datetime:
     """Return a plain ``datetime`` in UTC: drivers look types up by name."""
@@ -20,7 +23,7 @@ def read_instant(value: Any) -> datetime:
 
 def read_amount(value: Any) -> Decimal:
     """Return the amount that a driver read from a column of the kind ``AMOUNT``, or from a sum of one."""
-    return round(Decimal(str(value)), 2)
+    return round(Decimal(str(value)), AMOUNT_PLACES)
 
 
 def storable(text: str) -> str:

@@ -188,7 +188,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
                 require_secret("privacy", hook.endpoint.hash_secret, self.sms_conn_id)
             source = self._source(dataset, hook)
             personal = PrivacyPolicy(self.privacy, self.text, hook.hashes)
-            load = LoadRun(self.clock.now().astimezone(UTC), context.get("run_id"))
+            now, run_id = self.clock.now().astimezone(UTC), context.get("run_id")
+            load = LoadRun(now, run_id, hook.gateway.currency)
             opening = open_table(database, dataset, name, load, personal, sizes=source.sizes)
             with opening as (table, mapper):
                 outcome = source.load(table, mapper, is_whole=self.mode != "incremental")

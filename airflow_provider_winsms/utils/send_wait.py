@@ -59,7 +59,9 @@ class SendWait:
         """
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
         ids = sent["message_ids"]
-        wait = self._wait(planned, id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY)))
+        wait = self._wait(
+            planned, id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY)), hook.gateway.currency
+        )
         worker_wait = WorkerWait(wait, ids, hook, self._now, self.task.log)
         if self.deferrable and not worker_wait.is_settled:
             self.task.log.info("Sent; waiting for delivery in the triggerer.")
@@ -78,7 +80,7 @@ class SendWait:
             self.task.log.warning("The XCom %s with the result of the send is gone.", PARTIAL_RESULT_KEY)
         return self._with_delivery(sent or {}, result)
 
-    def _wait(self, planned: Plan, source: IdSource) -> DeliveryWait:
+    def _wait(self, planned: Plan, source: IdSource, currency: str) -> DeliveryWait:
         now = self.clock.now()
         held = now + self.hold
         times = {part.message.send_at or held for request in planned.requests for part in request.parts}
@@ -95,6 +97,7 @@ class SendWait:
             end_at=last_due + self.timeout,
             grace_until=last_due + NOT_FOUND_GRACE,
             ledger=self.ledger,
+            currency=currency,
         )
 
     def _with_delivery(self, sent: dict[str, Any], result: WaitResult) -> dict[str, Any]:

@@ -95,10 +95,12 @@ class LoadRun:
 
     :param at: its beginning, in UTC.
     :param run_id: its DAG run.
+    :param currency: the gateway's, for amounts of its lists.
     """
 
     at: datetime
     run_id: str | None
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ FIRST_SEEN, LAST_SEEN, REMOVED = "first_seen_at", "last_seen_at", "removed_at"
 
 NUMBER, KEY_ID = "number", "number_key_id"
 
+ADDRESS_KIND, CURRENCY = "address_kind", "currency"
+
 RAW = Column("raw", ColumnType.TEXT, "the whole row as JSON, with `include_raw=True`")
 
 _NUMBER = (
@@ -139,7 +143,9 @@ _NUMBER = (
     Column(
         KEY_ID, ColumnType.WORD, "the id of the key of the number's hash; null if the number is not hashed"
     ),
+    Column(ADDRESS_KIND, ColumnType.WORD, "the kind of address that `number` is: `phone`"),
 )
+_CURRENCY = Column(CURRENCY, ColumnType.WORD, "the unit of the amounts: a code such as `PLN`, or `credits`")
 _SEEN = (
     Column(
         FIRST_SEEN, ColumnType.INSTANT, "the first load that saw it listed", is_required=True, is_read=False
@@ -260,9 +266,10 @@ SCHEDULED = Dataset(
         Column(
             "refund",
             ColumnType.AMOUNT,
-            "credits that the gateway gives back if it is cancelled",
+            "the amount that the gateway gives back if it is cancelled",
             "creditCost",
         ),
+        _CURRENCY,
         *_SEEN,
         *_LOADED,
     ),
@@ -317,14 +324,19 @@ DELIVERIES = Dataset(
         Column("sms_conn_id", ColumnType.NAME, "the connection of the gateway", "sms_batches.sms_conn_id"),
         replace(_NUMBER[0], wire="sms_messages.number"),
         replace(_NUMBER[1], wire="sms_batches.key_id"),
+        replace(_NUMBER[2], wire="sms_messages.address_kind"),
         Column("state", ColumnType.WORD, "its state: a value of `MessageState`", "sms_messages.state"),
         Column(
             "reason", ColumnType.WORD, "why it was declined: a value of `RejectReason`", "sms_messages.reason"
         ),
-        Column("cost", ColumnType.AMOUNT, "credits; 0 if it was not accepted", "sms_messages.cost"),
+        Column("cost", ColumnType.AMOUNT, "its price; 0 if it was not accepted", "sms_messages.cost"),
         Column(
-            "refund", ColumnType.AMOUNT, "credits given back when it was cancelled", "sms_messages.refund"
+            "refund",
+            ColumnType.AMOUNT,
+            "the amount given back when it was cancelled",
+            "sms_messages.refund",
         ),
+        replace(_CURRENCY, wire="sms_messages.currency"),
         Column(
             "submitted_at", ColumnType.INSTANT, "when its request was claimed", "sms_messages.submitted_at"
         ),

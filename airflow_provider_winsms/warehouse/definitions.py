@@ -50,7 +50,9 @@ class TableDefinitions:
         relations = self._relations
         definitions = list(map(self._optional, self._dataset.columns))
         places = (STAGED_PLACE,) if self._dataset.has_history else ()
-        definitions += [f"{relations.quoted(place)} {self._dialect.types[ColumnType.ID]}" for place in places]
+        definitions += [
+            f"{relations.quoted(place)} {self._dialect.types[ColumnType.COUNT]}" for place in places
+        ]
         if self._dataset.write_disposition is not WriteDisposition.APPEND or not self._dialect.temporary:
             definitions.append(f"PRIMARY KEY ({relations.listed((*self._dataset.key, *places))})")
         return f"{beginning} {relations.staging} ({', '.join(definitions)}){self._dialect.options}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES, LATEST_COMMIT, Delivery
 from airflow_provider_winsms.ledger.schema import state_list
-from airflow_provider_winsms.messages import Columns
+from airflow_provider_winsms.messages import Columns, message_id_of
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.reader import IdSet
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.throttle import Throttle
     from airflow_provider_winsms.ledger.deliveries import DeliveryReader
+    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.warehouse.mapping import Chunk, RowMapper
     from airflow_provider_winsms.warehouse.merge import MergeCounts
@@ -316,9 +317,9 @@ class LedgerLoad:
         ((latest,),) = self._table.stored.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
         return None if latest is None else read_instant(latest)
 
-    def _open_ids(self) -> list[int]:
+    def _open_ids(self) -> list[MessageId]:
         found = self._table.stored.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
-        return [row[0] for row in found]
+        return [message_id_of(row[0]) for row in found]
 
     def _without_id(self) -> set[tuple[Any, ...]]:
         """Return the keys of texts whose outcome is unknown to the table."""

@@ -12,11 +12,20 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
+from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.sql.bulk import encode
 from airflow_provider_winsms.sql.dialects import ColumnType
 from airflow_provider_winsms.sql.values import storable, utc
-from airflow_provider_winsms.warehouse.datasets import KEY_ID, LOAD_RUN, NUMBER, RAW, REMOVED
+from airflow_provider_winsms.warehouse.datasets import (
+    ADDRESS_KIND,
+    CURRENCY,
+    KEY_ID,
+    LOAD_RUN,
+    NUMBER,
+    RAW,
+    REMOVED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_winsms.hashing import KeyedHash
-    from airflow_provider_winsms.messages import Columns
+    from airflow_provider_winsms.messages import Columns, MessageId
     from airflow_provider_winsms.sql.bulk import EncodedRows
     from airflow_provider_winsms.sql.connection import Database
     from airflow_provider_winsms.warehouse.datasets import Column, Dataset, LoadRun
@@ -104,9 +113,10 @@ class RowMapper:
         self._personal = personal
         self._at = database.dialect.instant(load.at)
         self._staged_places = count(1)
+        self._defaults = {ADDRESS_KIND: PHONE, CURRENCY: load.currency}
         self._by_name: dict[str, _Converter] = {"text": personal.texts, RAW.name: _as_json}
         self._by_type: dict[ColumnType, _Converter] = {
-            ColumnType.ID: _whole,
+            ColumnType.ID: _id_texts,
             ColumnType.INSTANT: self._instants,
             ColumnType.AMOUNT: self._amounts,
             ColumnType.WORD: _words,
@@ -138,6 +148,8 @@ class RowMapper:
     def _values(self, column: Column, rows: Columns[Any]) -> Sequence[Any]:
         if column.name == KEY_ID:
             return self._key_ids(rows)
+        if column.name in self._defaults and not rows.has(column.name):
+            return [self._defaults[column.name]] * len(rows)
         values = rows.column(column.name)
         if column.name == NUMBER:
             return self._personal.numbers(values, rows.column(KEY_ID) if rows.has(KEY_ID) else None)
@@ -205,11 +217,15 @@ def _storable(values: Sequence[str]) -> Sequence[str]:
     return list(map(storable, values))
 
 
-def _whole(values: Sequence[Any]) -> Sequence[int | None]:
+def _whole(values: Sequence[Any]) -> Sequence[int]:
     if str in set(map(type, values)):
-        msg = "The ids of this gateway are not whole numbers, so its messages cannot be loaded."
+        msg = "The ids of this gateway are not whole numbers, so its lists cannot be loaded."
         raise UnsupportedCapability(msg)
     return values
+
+
+def _id_texts(values: Sequence[MessageId | None]) -> Sequence[str | None]:
+    return [None if value is None else str(value) for value in values]
 
 
 def _words(values: Sequence[str | None]) -> Sequence[str | None]:

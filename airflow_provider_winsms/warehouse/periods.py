@@ -120,9 +120,10 @@ class ValidityPeriods:
         """
         q = self._relations.quoted
         key, place = q(self._relations.dataset.key[0]), q(STAGED_PLACE)
-        ages = ", ".join(
-            f"CASE WHEN {q} IS NULL THEN 1 ELSE 0 END, {q}" for q in map(q, (*PERIOD_ID, "text"))
-        )
+        opted_out_at, message_id = map(q, PERIOD_ID)
+        # A whole number is lower than a longer one.
+        orders = opted_out_at, f"LENGTH({message_id})", message_id, q("text")
+        ages = ", ".join(f"CASE WHEN {each} IS NULL THEN 1 ELSE 0 END, {each}" for each in orders)
         rank = f"ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {ages}, {place}) AS age"
         ranked = f"SELECT {place}, {rank} FROM {self._relations.staging}"  # noqa: S608 - quoted names
         return f"SELECT {place} FROM ({ranked}) AS ranked WHERE age > 1"  # noqa: S608 - quoted names

@@ -67,6 +67,9 @@ class TableSchema:
             )
             raise ConfigurationError(msg)
         self._refuse_foreign_table(name, found)
+        kinds = {column.name: column.kind for column in self._dataset.columns}
+        self._transaction.database.check_types(name.parts, kinds, "give the name of another table")
+        self._transaction.commit_if_short()
         if RAW.name in found.difference(self._dataset.column_names):
             self._relations.with_older_raw.add(table)
         for column in self._dataset.columns:

@@ -39,14 +39,19 @@ class StoredRows:
         self._key = relations.quoted(relations.dataset.key[0])
 
     def highest(self) -> int | None:
-        """Return the highest id in the table, or ``None`` if it is empty."""
-        return self._transaction.scalar(f"SELECT MAX({self._key}) FROM {self._target}")  # noqa: S608 - quoted names
+        """Return the highest id in the table, or ``None`` if it is empty.
+
+        Ids are texts of whole numbers: the longest is the highest.
+        """
+        key, target = self._key, self._target
+        longest = f"SELECT MAX(LENGTH({key})) FROM {target}"  # noqa: S608 - quoted names
+        query = f"SELECT MAX({key}) FROM {target} WHERE LENGTH({key}) = ({longest})"  # noqa: S608 - quoted names
+        return self._transaction.scalar(query)
 
     def count(self, low: int, high: int | None = None) -> int:
         """Count the rows from one id to another, or to the highest."""
-        key = self._key
-        until = "" if high is None else f" AND {key} <= {high:d}"
-        query = f"SELECT COUNT(*) FROM {self._target} WHERE {key} >= {low:d}{until}"  # noqa: S608 - quoted names and numbers
+        until = "" if high is None else f" AND {self._beyond('<', high)}"
+        query = f"SELECT COUNT(*) FROM {self._target} WHERE {self._beyond('>', low)}{until}"  # noqa: S608 - quoted names and numbers
         return self._transaction.scalar(query) or 0
 
     def count_missing(self, ids: Iterable[int]) -> int:
@@ -92,7 +97,12 @@ class StoredRows:
         }
         return query.format_map(_Names(quoted, **words, **readable))
 
+    def _beyond(self, sign: str, bound: int) -> str:
+        """Return the condition that the text of a whole number is ``bound``, or beyond it."""
+        key, length = self._key, len(str(bound))
+        return f"(LENGTH({key}) {sign} {length} OR (LENGTH({key}) = {length} AND {key} {sign}= '{bound:d}'))"
+
     def _count_among(self, ids: Iterable[int]) -> int:
-        listed = ", ".join(map(str, ids))
+        listed = ", ".join([f"'{each:d}'" for each in ids])
         query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names and numbers
         return self._transaction.scalar(query) or 0

@@ -203,7 +203,9 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(home: Home, in_doubt: str
         ("--request", "1", "--not-accepted", "--accepted", "1"): "Give either --accepted",
         ("--request", "1", "--accepted", "1", "2"): "3 recipients in doubt, and --accepted has 2 ids",
         ("--request", "1", "--accepted", "1", "2", "2"): "1 of the 3 ids belong to another",
-        ("--request", "1", "--accepted", "1", "2", "x"): "A message id is a whole number",
+        ("--request", "1", "--accepted", "1", "2,", "3"): "Put spaces between ids",
+        ("--request", "1", "--accepted", "1", "2", "ID_3"): "in place of ID_1",
+        ("--request", "1", "--accepted", "1", "2", "3" * 65): "A message id has 1 to 64 characters",
         (
             "--request",
             "2",

@@ -197,6 +197,7 @@ def test_an_outcome_counts_and_adds_up_over_all_and_names_a_thousand() -> None:
         "delivered": 50_000,
         "states": {"delivered": 50_000, "failed": 50_000},
         "cost": "25000.0",
+        "currency": "",
     }
     assert [report.message_id for report in outcome.undelivered] == list(range(50_000, 50_000 + REPORTS_KEPT))
     assert {report.code for report in outcome.undelivered} == {"FAILED"}

@@ -47,7 +47,7 @@ RIGHT: dict[str, Any] = {
 @pytest.mark.parametrize("ledger", [None, LedgerAddress("warehouse", "sms_")])
 @pytest.mark.parametrize("ids", [[7, 3], [*range(2 * IDS_IN_A_WAIT)]])
 def test_a_wait_that_was_stored_is_read_as_it_was(ledger: LedgerAddress | None, ids: list[int]) -> None:
-    times = {name: index + 0.5 for index, name in enumerate(TIMES)}
+    times: dict[str, Any] = {name: index + 0.5 for index, name in enumerate(TIMES)}
     source = id_source(ids, {"key": "partial_result"})
     wait = DeliveryWait(
         sms_conn_id="winsms_default", source=source, min_delivered=0.5, ledger=ledger, **times

@@ -39,6 +39,7 @@ def batch(key: str = KEY, generation: int = 1, dag_id: str = "etl", recipients: 
         guarantee="exactly_once",
         max_tries=1 + generation,
         opened_at=NOON,
+        currency="credits",
         generation=generation,
     )
 

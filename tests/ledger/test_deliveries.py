@@ -67,10 +67,11 @@ def test_a_delivery_says_what_the_tables_say(tables: SqlLedger, history: History
     tables.record(FIRST, record(3), {0: accepted(100), 1: declined(RejectReason.OPTED_OUT)})
     history.record_reports([DeliveryReport(100, DeliveryState.DELIVERED, time=LATER)])
     first, second, third = everything(history)
-    said = ("etl", "manual__1", "send", -1, CONNECTION, number(0), None)
+    said = ("etl", "manual__1", "send", -1, CONNECTION, number(0), None, "phone")
     noon = NOON.astimezone(UTC)
     assert first == Delivery(
-        *(BATCH, 1, 1, 0, 100, *said, "delivered", None, Decimal("1.5"), Decimal(0), noon, None, LATER, None)
+        *(BATCH, 1, 1, 0, 100, *said, "delivered", None),
+        *(Decimal("1.5"), Decimal(0), "credits", noon, None, LATER, None),
     )
     assert (second.position, second.state, second.reason) == (1, "declined", "opted_out")
     assert (second.message_id, second.cost) == (None, Decimal(0))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.sql import SqlLedger
+    from airflow_provider_winsms.messages import MessageId
     from tests.ledger.history import History
     from tests.support.databases import Database
 
@@ -114,7 +115,7 @@ def test_many_reports_keep_their_times(tables: SqlLedger, history: History, data
         DeliveryReport(message_id, DeliveryState.DELIVERED, time=LATER.add(seconds=message_id))
         for message_id in range(1000)
     )
-    rows = database.execute("SELECT message_id, state_at FROM {}sms_messages ORDER BY message_id")
+    rows = database.execute("SELECT message_id, state_at FROM {}sms_messages ORDER BY position")
     assert len({str(time) for _, time in rows}) == 1000
     assert rows == sorted(rows, key=lambda row: str(row[1]))
 
@@ -136,7 +137,7 @@ def test_it_is_told_of_how_many_texts_reports_were_news(
     assert history.record_reports(reports) == 0
 
 
-def opened(history: History, **choices: Any) -> list[int]:
+def opened(history: History, **choices: Any) -> list[MessageId]:
     """Return the ids of the open messages of the last week, as it is at noon."""
     window = {"since": NOON.subtract(days=7), "now": NOON.add(minutes=1), **choices}
     return [message.message_id for message in history.open_messages("winsms_default", **window)]

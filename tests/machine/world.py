@@ -199,7 +199,7 @@ class World:
         """Let the ledger have the first ids already, through another connection, for the same numbers."""
         key, digest = "sandbox", BatchDigest("", "", "", 0, 0, 0)
         sender, opened_at = Sender("dag", "run", key), pendulum.from_timestamp(self.account.now)
-        batch = Batch(key, sender, digest, key, "exactly_once", 0, opened_at)
+        batch = Batch(key, sender, digest, key, "exactly_once", 0, opened_at, "credits")
         pairs = zip(cycle(numbers), cycle(send_at), range(1, 61), strict=False)
         rows = [Row(number, key, at, message_id=message_id) for number, at, message_id in pairs]
         self.tables.batches[key] = [batch]
@@ -261,6 +261,7 @@ class Process:
             sender=task.sender,
             max_tries=task.max_tries,
             sms_conn_id="winsms_default",
+            currency=GATEWAY.currency,
             policy=task.policy,
             on_clear=task.on_clear,
             may_change=True,

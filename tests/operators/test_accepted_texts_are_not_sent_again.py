@@ -99,6 +99,7 @@ def test_the_result_of_a_send_over_two_tries_is_that_of_one(world: SendWorld, ru
         "not_tried": 0,
         "duplicates": 1,
         "cost": "2500.0",
+        "currency": "credits",
         "requests": 3,
     }
 

@@ -22,6 +22,7 @@ ALL_CANCELLED = {
     "not_cancelled": 0,
     "gone_out": 0,
     "refund": "2.0",
+    "currency": "credits",
     "requests": 1,
 }
 
@@ -221,7 +222,7 @@ def test_sends_that_had_nothing_accepted_leave_nothing_to_do(
     runner.run(cancel(outputs))
     assert runner.result == {**ALL_CANCELLED, "cancelled": 0, "refund": "0.0", "requests": 0}
     runner.run(SmsDeliverySensor(task_id="wait", message_ids=outputs))
-    assert runner.result == {"total": 0, "delivered": 0, "states": {}, "cost": "0.0"}
+    assert runner.result == {"total": 0, "delivered": 0, "states": {}, "cost": "0.0", "currency": "credits"}
     assert sandbox.requests() == []
 
 

@@ -119,12 +119,12 @@ def refresh(**kwargs: Any) -> SmsRefreshStatusOperator:
 
 def states(database: Database) -> dict[int, str]:
     rows = database.execute("SELECT message_id, state FROM {}sms_messages ORDER BY message_id")
-    return dict(rows)
+    return {int(message_id): state for message_id, state in rows}
 
 
 def write(database: Database, what: str, message_id: int) -> None:
     """Change the row of a message in the ledger."""
-    database.execute(f"UPDATE {{}}sms_messages SET {what} WHERE message_id = {message_id}")  # noqa: S608 - a test's own
+    database.execute(f"UPDATE {{}}sms_messages SET {what} WHERE message_id = '{message_id}'")  # noqa: S608 - a test's own
 
 
 def test_each_state_has_its_fate(database: Database, night: Night) -> None:
@@ -222,7 +222,7 @@ def test_it_does_not_become_not_found_as_the_gateway_may_count_from_its_submissi
 ) -> None:
     night.at(database)
     (later,) = night.send(DELIVERED, send_at=night.in_hours(40 * 24))
-    write(database, "message_id = 7", later)
+    write(database, "message_id = '7'", later)
     night.sandbox.advance(95 * DAY)
     assert night.refreshed() == {**NOTHING, "checked": 1, "still_open": 1, "requests": 1}
     assert states(database) == {7: "scheduled"}
@@ -233,12 +233,12 @@ def test_an_id_that_is_not_found_is_asked_for_again_while_it_is_young(
 ) -> None:
     night.at(database)
     fresh, _ = night.send([DELIVERED, FAILED])
-    write(database, "message_id = 7", fresh)
+    write(database, "message_id = '7'", fresh)
     assert night.refreshed()["states"] == {"failed": 1, "not_found": 1}
     assert states(database)[7] == "not_found"
     night.sandbox.advance(1.9 * DAY)
     assert night.refreshed()["states"] == {"not_found": 1}
-    write(database, f"message_id = {fresh}", 7)
+    write(database, f"message_id = '{fresh}'", 7)
     assert night.refreshed()["states"] == {"delivered": 1}
 
 
@@ -482,7 +482,7 @@ def test_an_id_that_the_gateway_cannot_have_holds_up_no_other(database: Database
     ids = night.send(many(1500))
     night.sandbox.advance(DAY)
     for place, bad in ((3, -3), (700, -700)):
-        write(database, f"message_id = {bad}", ids[place])
+        write(database, f"message_id = '{bad}'", ids[place])
     result = night.refreshed()
     assert (result["checked"], result["refused"], result["still_open"]) == (1500, 2, 2)
     assert result["changed"] == 1498

@@ -68,6 +68,7 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
         "not_tried": 0,
         "duplicates": 1,
         "cost": "2.0",
+        "currency": "credits",
         "balance": "998.0",
         "requests": 1,
     }

@@ -115,9 +115,9 @@ def remind(connections: dict[str, Any], warehouse: Path) -> None:
     assert sender.run(send).error is None
     create_warehouse(warehouse)
     with closing(sqlite3.connect(warehouse)) as database, database:
-        database.execute("CREATE TABLE appointments (reminder_id BIGINT PRIMARY KEY, confirmed INTEGER)")
+        database.execute("CREATE TABLE appointments (reminder_id VARCHAR(64) PRIMARY KEY, confirmed INTEGER)")
         (reminder,) = sender.result["message_ids"]
-        database.execute("INSERT INTO appointments VALUES (?, 0)", [reminder])
+        database.execute("INSERT INTO appointments VALUES (?, 0)", [str(reminder)])
 
 
 def tell(story: Story) -> None:

@@ -122,7 +122,7 @@ class TestTheEventOfAnAsset:
         extra = story.extras["sms_incoming"]
         counts = ("dataset", "table", "rows_read", "rows_loaded", "rows_removed", "total")
         assert [extra[name] for name in counts] == ["incoming", "our_incoming", REPLIES, REPLIES, 0, REPLIES]
-        assert extra["high_water_mark"] == max(story.warehouse.column("message_id", "our_incoming"))
+        assert extra["high_water_mark"] == max(story.warehouse.message_ids("our_incoming"))
 
     def test_comes_from_each_load_that_was_done_and_from_no_other(self, story: Story) -> None:
         assert set(story.extras) == {"sms_incoming", "sms_opt_outs", "sms_deliveries"}

@@ -68,7 +68,13 @@ def test_it_ends_when_every_text_is_delivered(mode: str, runner: TaskRunner) -> 
     ids = sent(runner, DELIVERED, "27825550101")
     runner_error = wait(runner, ids[:1], mode)
     assert runner_error is None
-    assert runner.result == {"total": 1, "delivered": 1, "states": {"delivered": 1}, "cost": "1.0"}
+    assert runner.result == {
+        "total": 1,
+        "delivered": 1,
+        "states": {"delivered": 1},
+        "cost": "1.0",
+        "currency": "credits",
+    }
 
 
 def test_it_waits_while_a_text_is_on_its_way(mode: str, sandbox: Sandbox, runner: TaskRunner) -> None:

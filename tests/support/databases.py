@@ -18,10 +18,13 @@ import psycopg
 import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_winsms.messages import id_order, message_id_of
 from scripts.warehouse import postgres_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from airflow_provider_winsms.messages import MessageId
 
 CONN_ID = "warehouse"
 
@@ -89,6 +92,10 @@ class Database:
 
     def column(self, column: str, table: str) -> list[Any]:
         return [row[0] for row in self.execute(f"SELECT {column} FROM {{}}{table} ORDER BY 1")]  # noqa: S608 - as above
+
+    def message_ids(self, table: str) -> list[MessageId]:
+        """Return the ids of a table, in their order."""
+        return sorted(map(message_id_of, self.column("message_id", table)), key=id_order)
 
     def tables(self) -> list[str]:
         """Return the names of the tables and views there are, in order."""

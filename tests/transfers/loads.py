@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
 from airflow_provider_winsms.sql.values import read_amount, read_instant
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _READERS: dict[ColumnType, Callable[[Any], Any]] = {
     ColumnType.INSTANT: read_instant,
     ColumnType.AMOUNT: read_amount,
+    ColumnType.ID: message_id_of,
 }
 
 
@@ -73,7 +75,7 @@ def opened(
     schema: str | None = None,
     sizes: LoadSizes = DEFAULT_SIZES,
 ) -> AbstractContextManager[tuple[TargetTable, RowMapper]]:
-    load = LoadRun(began or datetime.now(UTC), None)
+    load = LoadRun(began or datetime.now(UTC), None, "credits")
     name = TableName(table, schema or database.schema)
     personal = PrivacyPolicy("none", "keep", None)
     return open_table(database.hook(), DATASETS[dataset], name, load, personal, sizes=sizes)
@@ -91,10 +93,11 @@ def run_impatiently(
 
 
 def stored(database: Database, dataset: str = "incoming", table: str = "replies") -> list[dict[str, Any]]:
-    """Return the rows of a table by their keys, with moments in UTC and amounts as decimals."""
+    """Return the rows of a table by their keys, with ids, moments in UTC and amounts as Python has them."""
     columns = DATASETS[dataset].columns
     names = ", ".join(column.name for column in columns)
-    order = ", ".join((*DATASETS[dataset].key, "loaded_at"))
+    keys = (f"LENGTH({key}), {key}" if key == "message_id" else key for key in DATASETS[dataset].key)
+    order = ", ".join((*keys, "loaded_at"))
     found = database.execute(f"SELECT {names} FROM {{}}{table} ORDER BY {order}")  # noqa: S608 - our own names
     return [
         {

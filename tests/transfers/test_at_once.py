@@ -57,7 +57,7 @@ def test_a_row_that_is_refused_at_the_very_end_leaves_none_of_those_that_were_me
     create_table_that_refuses(any_database, "Reply 99")
     ids = arrive(gateway, 30)
     run(any_database, sizes=LoadSizes(merged_rows=20))
-    any_database.execute(f"DELETE FROM {{}}replies WHERE message_id IN ({ids[3]}, {ids[29]})")  # noqa: S608 - a test's own ids
+    any_database.execute(f"DELETE FROM {{}}replies WHERE message_id IN ('{ids[3]}', '{ids[29]}')")  # noqa: S608 - a test's own ids
     before = everything(any_database)
     arrive(gateway, 100)
     with pytest.raises(LoadFailed):
@@ -123,7 +123,7 @@ def test_loads_of_replies_at_once_equal_the_source(gateway: Sandbox, shared: Dat
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: run(shared), range(4)))
     assert sum(result["rows_loaded"] for result in results) == 30
-    assert shared.column("message_id", "replies") == ids
+    assert shared.message_ids("replies") == ids
 
 
 @pytest.mark.parametrize("dataset", ["opt_outs", "scheduled"])
@@ -175,7 +175,7 @@ def test_loads_at_once_into_a_table_without_a_key_double_nothing(
         time.sleep(0.3)
         other.commit()
         assert sorted(merging) == [0, 1000]
-    assert postgres.column("message_id", "replies") == ids
+    assert postgres.message_ids("replies") == ids
 
 
 def test_a_row_that_another_program_writes_meanwhile_is_left_to_it(
@@ -186,15 +186,15 @@ def test_a_row_that_another_program_writes_meanwhile_is_left_to_it(
     with closing(shared.connect()) as other, ThreadPoolExecutor(1) as pool:
         other.cursor().execute(
             f"INSERT INTO {shared.named('replies')} (message_id, number, text, loaded_at) "  # noqa: S608 - a test's own
-            f"VALUES ({ids[3]}, '1', 'By hand', '2026-01-01 00:00:00')"
+            f"VALUES ('{ids[3]}', '1', 'By hand', '2026-01-01 00:00:00')"
         )
         loading = pool.submit(run, shared)
         time.sleep(0.3)
         assert not loading.done()
         other.commit()
         assert loading.result(timeout=20)["rows_loaded"] == 11
-    assert shared.column("message_id", "replies") == ids
-    assert shared.column("text", f"replies WHERE message_id = {ids[3]}") == ["By hand"]
+    assert shared.message_ids("replies") == ids
+    assert shared.column("text", f"replies WHERE message_id = '{ids[3]}'") == ["By hand"]
 
 
 def test_a_load_waits_for_another_writer(gateway: Sandbox, sqlite: Database) -> None:
@@ -226,7 +226,7 @@ def test_a_long_load_makes_another_one_wait_and_nobody_who_reads(
             assert database.count("replies") == 0
             assert table.finish().loaded == 12
         assert loading.result(timeout=20)["rows_loaded"] == 0
-    assert database.column("message_id", "replies") == ids
+    assert database.message_ids("replies") == ids
 
 
 def test_a_connection_may_ask_for_rows_as_mappings(

@@ -112,15 +112,15 @@ def test_a_text_is_there_with_all_that_the_ledger_knows(runner: TaskRunner, data
         "batch_id, round, request, position, message_id, dag_id, run_id, task_id, map_index, sms_conn_id"
     )
     (bad, good) = database.execute(
-        f"SELECT {columns}, number, number_key_id, state, reason, cost, refund, submitted_at, send_at, "  # noqa: S608 - our own names
-        "state_at, loaded_at, load_run_id FROM {}texts ORDER BY number"
+        f"SELECT {columns}, number, number_key_id, address_kind, state, reason, cost, refund, currency, "  # noqa: S608 - our own names
+        "submitted_at, send_at, state_at, loaded_at, load_run_id FROM {}texts ORDER BY number"
     )
     assert good[:4] == (sent["batch"], 1, 1, 0)
-    assert good[4] == sent["message_ids"][0]
+    assert good[4] == str(sent["message_ids"][0])
     assert good[5:10] == ("dag", "run", "send", -1, "winsms_default")
-    assert good[10:14] == (DELIVERED, None, "accepted", None)
-    assert (read_amount(good[14]), read_amount(good[15])) == (Decimal(1), Decimal(0))
-    assert (good[17], good[20]) == (None, "nightly")
+    assert good[10:15] == (DELIVERED, None, "phone", "accepted", None)
+    assert (read_amount(good[15]), read_amount(good[16]), good[17]) == (Decimal(1), Decimal(0), "credits")
+    assert (good[19], good[22]) == (None, "nightly")
     for moment in (good[16], good[18], good[19]):
         assert abs(read_instant(moment) - began) < timedelta(minutes=10)
     assert (bad[4], bad[10], bad[12], bad[13]) == (None, DECLINED, "declined", "bad_number")
@@ -194,7 +194,7 @@ def test_what_a_person_found_out_comes_in(sandbox: Sandbox, runner: TaskRunner, 
         (parked,) = requests.unresolved()
         requests.resolve(parked.batch_id, RequestKey(*parked.key), [4711])
     assert load(database, refresh=False)["rows_loaded"] == 1
-    assert database.execute("SELECT message_id, state FROM {}texts") == [(4711, "accepted")]
+    assert database.execute("SELECT message_id, state FROM {}texts") == [("4711", "accepted")]
 
 
 @pytest.mark.parametrize("ledger_privacy", ["none", "keyed_hash"])

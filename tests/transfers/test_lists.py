@@ -50,7 +50,7 @@ def test_the_first_load_brings_every_row(gateway: Sandbox, any_database: Databas
         "total": 25,
         "high_water_mark": ids[-1],
     }
-    assert any_database.column("message_id", "replies") == ids
+    assert any_database.message_ids("replies") == ids
 
 
 @pytest.mark.usefixtures("gateway")
@@ -65,7 +65,7 @@ def test_a_list_that_was_empty_once_is_loaded_later(gateway: Sandbox, one_databa
     run(one_database)
     ids = arrive(gateway, 25)
     assert run(one_database)["rows_loaded"] == 25
-    assert one_database.column("message_id", "replies") == ids
+    assert one_database.message_ids("replies") == ids
 
 
 def test_short_code_messages_are_loaded_as_replies_are(gateway: Sandbox, database: Database) -> None:
@@ -75,7 +75,7 @@ def test_short_code_messages_are_loaded_as_replies_are(gateway: Sandbox, databas
     late = gateway.shortcode("27825550199", "Late")
     result = run(database, "short_code")
     assert (result["rows_loaded"], result["requests"], result["high_water_mark"]) == (1, 2, late)
-    assert database.column("message_id", "replies") == [*first, late]
+    assert database.message_ids("replies") == [*first, late]
 
 
 # What later loads cost
@@ -116,7 +116,7 @@ def test_news_of_many_pages_are_all_read_and_little_else(lists: Lists, database:
     lists.rows += rows_of(*range(101, 158))
     result = run(database)
     assert (result["rows_loaded"], result["requests"], result["rows_read"]) == (57, 7, 61)
-    assert database.column("message_id", "replies") == list(range(1, 158))
+    assert database.message_ids("replies") == list(range(1, 158))
 
 
 def test_one_row_in_the_list_is_neither_lost_nor_read_for_ever(lists: Lists, one_database: Database) -> None:
@@ -164,7 +164,7 @@ def test_pages_that_come_in_another_order_than_asked_for_make_the_same_table(
 
     lists.meanwhile = meanwhile
     assert run(sqlite)["rows_loaded"] == 50
-    assert sqlite.column("message_id", "replies") == list(range(1, 51))
+    assert sqlite.message_ids("replies") == list(range(1, 51))
 
 
 # Rows that come late, that are gone, that are not the gateway's
@@ -173,10 +173,13 @@ def test_pages_that_come_in_another_order_than_asked_for_make_the_same_table(
 def test_rows_deleted_from_the_table_come_back(lists: Lists, database: Database) -> None:
     lists.rows = rows_of(*range(1, 61))
     run(database)
-    database.execute("DELETE FROM {}replies WHERE message_id < 6 OR message_id BETWEEN 30 AND 40")
-    database.execute("DELETE FROM {}replies WHERE message_id = 60")
+    database.execute(
+        "DELETE FROM {}replies WHERE (LENGTH(message_id) = 1 AND message_id < '6') "
+        "OR message_id BETWEEN '30' AND '40'"
+    )
+    database.execute("DELETE FROM {}replies WHERE message_id = '60'")
     assert run(database)["rows_loaded"] == 17
-    assert database.column("message_id", "replies") == list(range(1, 61))
+    assert database.message_ids("replies") == list(range(1, 61))
 
 
 def test_rows_that_the_gateway_has_forgotten_stay(lists: Lists, database: Database) -> None:
@@ -185,7 +188,7 @@ def test_rows_that_the_gateway_has_forgotten_stay(lists: Lists, database: Databa
     lists.rows = [*lists.rows[30:], row(61)]
     result = run(database)
     assert (result["rows_loaded"], result["requests"]) == (1, 2)
-    assert database.column("message_id", "replies") == list(range(1, 62))
+    assert database.message_ids("replies") == list(range(1, 62))
 
 
 def test_a_list_that_was_emptied_takes_no_row_away(lists: Lists, one_database: Database) -> None:
@@ -203,7 +206,7 @@ def test_a_list_of_which_the_table_has_nothing_any_more_is_loaded(lists: Lists, 
     run(database)
     lists.rows = rows_of(*range(40, 75))
     assert run(database)["rows_loaded"] == 35
-    assert database.column("message_id", "replies") == [*range(1, 31), *range(40, 75)]
+    assert database.message_ids("replies") == [*range(1, 31), *range(40, 75)]
 
 
 def test_a_late_row_with_a_low_id_is_found_at_the_end(lists: Lists, database: Database) -> None:
@@ -213,7 +216,7 @@ def test_a_late_row_with_a_low_id_is_found_at_the_end(lists: Lists, database: Da
     result = run(database)
     assert result["rows_loaded"] == 2
     assert not was_read_again(result)
-    assert database.column("message_id", "replies") == [50, *range(100, 161)]
+    assert database.message_ids("replies") == [50, *range(100, 161)]
 
 
 def test_a_late_row_just_before_the_end_is_found_without_reading_all(
@@ -236,7 +239,7 @@ def test_a_late_row_far_from_the_end_is_found_by_the_total(
     result = run(one_database)
     assert (result["rows_loaded"], was_read_again(result)) == (1, True)
     assert "The rows do not add up to the 61 that the gateway states" in capfd.readouterr().out
-    assert one_database.column("message_id", "replies") == sorted([late, *range(100, 220, 2)])
+    assert one_database.message_ids("replies") == sorted([late, *range(100, 220, 2)])
     assert not was_read_again(run(one_database))
 
 
@@ -249,7 +252,9 @@ def test_a_late_row_is_found_though_the_table_has_more_rows_than_the_list(
     assert run(database)["rows_loaded"] == 1
 
 
-BY_HAND = "INSERT INTO {}replies (message_id, number, loaded_at) VALUES (61, '27821', '2026-01-01 00:00:00')"
+BY_HAND = (
+    "INSERT INTO {}replies (message_id, number, loaded_at) VALUES ('61', '27821', '2026-01-01 00:00:00')"
+)
 
 
 def test_a_row_by_hand_that_the_gateway_never_had_makes_each_load_read_all_and_say_so(
@@ -264,7 +269,7 @@ def test_a_row_by_hand_that_the_gateway_never_had_makes_each_load_read_all_and_s
         result = run(database)
         assert (result["rows_loaded"], was_read_again(result)) == (len(news), True)
         assert f"do not add up to the {len(lists.rows)}" in capfd.readouterr().out
-    assert database.column("message_id", "replies") == sorted([*range(2, 126, 2), 61])
+    assert database.message_ids("replies") == sorted([*range(2, 126, 2), 61])
 
 
 def test_a_row_that_one_by_hand_makes_up_for_in_number_is_found_by_a_backfill(
@@ -275,7 +280,7 @@ def test_a_row_that_one_by_hand_makes_up_for_in_number_is_found_by_a_backfill(
     database.execute(BY_HAND)
     lists.rows.insert(10, row(21))
     assert run(database, mode="backfill")["rows_loaded"] == 1
-    assert database.column("message_id", "replies") == sorted([*range(2, 122, 2), 21, 61])
+    assert database.message_ids("replies") == sorted([*range(2, 122, 2), 21, 61])
 
 
 # A list that misbehaves
@@ -303,7 +308,7 @@ def test_the_order_of_the_list_does_not_matter(
     assert result["rows_loaded"] == news
     if order != "shuffled":
         assert not was_read_again(result)
-    assert one_database.column("message_id", "replies") == list(range(1, 61 + news))
+    assert one_database.message_ids("replies") == list(range(1, 61 + news))
 
 
 def test_a_descending_list_takes_one_request_more(lists: Lists, sqlite: Database) -> None:
@@ -329,7 +334,7 @@ def test_rows_that_arrive_at_the_front_while_a_descending_list_is_read_are_loade
 
     lists.meanwhile = meanwhile
     run(sqlite)
-    assert sqlite.column("message_id", "replies") == list(range(1, 96))
+    assert sqlite.message_ids("replies") == list(range(1, 96))
 
 
 def test_a_list_whose_last_row_is_gone_when_it_is_asked_for_is_read_whole(
@@ -345,7 +350,7 @@ def test_a_list_whose_last_row_is_gone_when_it_is_asked_for_is_read_whole(
 
     lists.meanwhile = meanwhile
     run(sqlite)
-    assert sqlite.column("message_id", "replies") == list(range(1, 62))
+    assert sqlite.message_ids("replies") == list(range(1, 62))
 
 
 @pytest.mark.parametrize("fault", ["duplicated-row", "missing-row", "reordered-rows"])
@@ -361,16 +366,16 @@ def test_a_spoilt_page_neither_loses_nor_doubles_a_row(
     gateway.add_fault(fault, operation=PAGE, skip=page - 1)
     run(one_database)
     assert gateway.faults()[-1]["struck"] == 1
-    assert one_database.column("message_id", "replies") == ids
+    assert one_database.message_ids("replies") == ids
 
 
 def test_a_row_on_two_pages_is_there_once_also_where_the_table_has_no_key(
     lists: Lists, database: Database
 ) -> None:
-    database.execute("CREATE TABLE {}replies (message_id BIGINT, number VARCHAR(64))")
+    database.execute("CREATE TABLE {}replies (message_id VARCHAR(64), number VARCHAR(64))")
     lists.rows = rows_of(*range(1, 16), 15, 3, *range(16, 40))
     run(database)
-    assert database.column("message_id", "replies") == list(range(1, 40))
+    assert database.message_ids("replies") == list(range(1, 40))
 
 
 @pytest.mark.parametrize("which", ["first-load", "later-load"])
@@ -427,7 +432,7 @@ def test_a_gateway_that_gives_shorter_pages_than_asked_for_is_read_whole(
     run(database)
     lists.rows += rows_of(*range(61, 90))
     run(database)
-    assert database.column("message_id", "replies") == list(range(1, 90))
+    assert database.message_ids("replies") == list(range(1, 90))
 
 
 def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
@@ -435,7 +440,7 @@ def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
 ) -> None:
     lists.rows = rows_of(*range(300, 390), 5, 4, 380, *range(390, 440))
     assert run(database, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 142
-    assert database.column("message_id", "replies") == [4, 5, *range(300, 440)]
+    assert database.message_ids("replies") == [4, 5, *range(300, 440)]
     lists.rows += rows_of(*range(500, 590))
     assert run(database, mode="backfill", sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 90
     assert run(database, sizes=LoadSizes(merged_rows=20))["rows_loaded"] == 0
@@ -448,13 +453,13 @@ def test_a_list_that_comes_in_several_merges_is_as_one_that_comes_in_one(
 def test_a_backfill_reads_all_and_changes_no_row(dataset: str, lists: Lists, one_database: Database) -> None:
     lists.rows = lists.short_code = rows_of(*range(1, 41))
     run(one_database, dataset)
-    one_database.execute("UPDATE {}replies SET text = 'By hand' WHERE message_id = 7")
-    one_database.execute("DELETE FROM {}replies WHERE message_id IN (3, 30)")
+    one_database.execute("UPDATE {}replies SET text = 'By hand' WHERE message_id = '7'")
+    one_database.execute("DELETE FROM {}replies WHERE message_id IN ('3', '30')")
     kept = everything(one_database)
     result = run(one_database, dataset, mode="backfill")
     assert (result["rows_read"], result["rows_loaded"]) == (40, 2)
     assert [found for found in everything(one_database) if found in kept] == kept
-    assert one_database.column("message_id", "replies") == list(range(1, 41))
+    assert one_database.message_ids("replies") == list(range(1, 41))
 
 
 @pytest.mark.parametrize("dataset", ["incoming", "short_code"])
@@ -463,10 +468,10 @@ def test_a_full_refresh_puts_right_what_is_wrong_and_only_that(
 ) -> None:
     lists.rows = lists.short_code = rows_of(*range(1, 41))
     run(one_database, dataset, run_id="first")
-    one_database.execute("UPDATE {}replies SET text = 'By hand' WHERE message_id = 7")
-    one_database.execute("UPDATE {}replies SET received_at = NULL WHERE message_id = 8")
-    one_database.execute("UPDATE {}replies SET number = '1' WHERE message_id = 9")
-    one_database.execute("DELETE FROM {}replies WHERE message_id = 10")
+    one_database.execute("UPDATE {}replies SET text = 'By hand' WHERE message_id = '7'")
+    one_database.execute("UPDATE {}replies SET received_at = NULL WHERE message_id = '8'")
+    one_database.execute("UPDATE {}replies SET number = '1' WHERE message_id = '9'")
+    one_database.execute("DELETE FROM {}replies WHERE message_id = '10'")
     lists.rows = lists.short_code = rows_of(*range(3, 41))
     result = run(one_database, dataset, run_id="second", mode="full_refresh")
     assert (result["rows_read"], result["rows_loaded"]) == (38, 4)
@@ -493,7 +498,7 @@ def test_a_page_that_stays_away_leaves_the_table_as_it_was(
     gateway.add_fault(fault, operation=PAGE, skip=2, times=30)
     with pytest.raises(GatewayUnavailable):
         run_impatiently(one_database)
-    assert one_database.column("message_id", "replies") == ids
+    assert one_database.message_ids("replies") == ids
     gateway.clear_faults()
     run(one_database)
     assert one_database.count("replies") == len(ids) + 30

@@ -265,19 +265,19 @@ class Table:
         if not world.known and not world.forgotten and not world.extra:
             return
         key = " PRIMARY KEY" if world.has_key else ""
-        self._database.execute(f"CREATE TABLE {{}}replies (message_id BIGINT{key}, text TEXT)")
+        self._database.execute(f"CREATE TABLE {{}}replies (message_id VARCHAR(64){key}, text TEXT)")
         ids = [each for place, each in enumerate(sorted(listed)[: world.known]) if place not in world.lacks]
         ids += range(FIRST_ID - world.forgotten, FIRST_ID)
         # Between those of the list, wherever there is room.
         ids += [FIRST_ID + 3 * place + 1 for place in range(world.extra) if world.gap > 1]
         self.rows = {each: (f"By hand {each}", None) for each in ids}
-        values = ", ".join(f"({each}, '{text}')" for each, (text, _) in self.rows.items())
+        values = ", ".join(f"('{each}', '{text}')" for each, (text, _) in self.rows.items())
         if values:
             self._database.execute(f"INSERT INTO {{}}replies VALUES {values}")  # noqa: S608 - a test's own
 
     def found(self) -> dict[int, tuple[str, datetime | None]]:
         rows = self._database.execute("SELECT message_id, text, loaded_at FROM {}replies")
-        found = {key: (text, at and read_instant(at)) for key, text, at in rows}
+        found = {int(key): (text, at and read_instant(at)) for key, text, at in rows}
         assert len(found) == len(rows), "A row is there twice."
         return found
 
@@ -416,7 +416,7 @@ def test_whatever_the_sandbox_does_the_table_has_its_rows_each_once(
         sandbox.clear_faults()
         load(sqlite, "incremental", BEGINNING)
         listed = SmsHook.of("winsms_default").get_incoming(0, 1000).rows
-        assert sqlite.column("message_id", "replies") == [each.message_id for each in listed]
+        assert sqlite.message_ids("replies") == [each.message_id for each in listed]
 
 
 # A list that rows leave
@@ -481,7 +481,7 @@ def snapshot(database: Database) -> Snapshot:
     """Return when rows were first and last seen, and missed, by their ids."""
     rows = database.execute("SELECT message_id, first_seen_at, last_seen_at, removed_at FROM {}replies")
     found = {
-        key: (read_instant(first), read_instant(last), removed and read_instant(removed))
+        int(key): (read_instant(first), read_instant(last), removed and read_instant(removed))
         for key, first, last, removed in rows
     }
     assert len(found) == len(rows), "A row is there twice."

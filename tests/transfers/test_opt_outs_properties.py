@@ -156,6 +156,7 @@ def period(*row: Any) -> Period:
     assert first is not None
     assert last is not None
     assert first <= count_of(loaded_at) <= max(last, removed or 0)
+    message_id = None if message_id is None else int(message_id)
     return Period(Entry(number, minute, message_id, text), first, last, removed)
 
 
@@ -174,7 +175,9 @@ def load(database: Database, at: int) -> None:
     name, personal = TableName("outs", database.schema), PrivacyPolicy("none", "keep", None)
     with (
         Transport(hook.endpoint, sleep=lambda _: None, part_rows=2) as transport,
-        open_table(database.hook(), OPT_OUTS, name, LoadRun(moment(at), "run"), personal, sizes=SIZES) as (
+        open_table(
+            database.hook(), OPT_OUTS, name, LoadRun(moment(at), "run", "credits"), personal, sizes=SIZES
+        ) as (
             table,
             shaper,
         ),

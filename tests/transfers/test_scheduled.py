@@ -112,7 +112,7 @@ def test_rows_that_move_up_while_the_list_is_read_are_not_taken_for_removed(
     assert (result["rows_loaded"], result["rows_removed"]) == (0, 0)
     lists.meanwhile = lambda _: None
     assert load_on(database, 3)["rows_removed"] == 4
-    assert database.column("message_id", "replies WHERE removed_at IS NULL") == list(range(5, 41))
+    assert database.message_ids("replies WHERE removed_at IS NULL") == list(range(5, 41))
 
 
 def test_a_list_that_keeps_moving_marks_nothing_until_it_stands_still(
@@ -126,7 +126,7 @@ def test_a_list_that_keeps_moving_marks_nothing_until_it_stands_still(
     assert database.count("replies WHERE removed_at IS NULL") == 60
     lists.meanwhile = lambda _: None
     assert load_on(database, 3)["rows_removed"] == 8
-    assert database.column("message_id", "replies WHERE removed_at IS NULL") == list(range(9, 61))
+    assert database.message_ids("replies WHERE removed_at IS NULL") == list(range(9, 61))
 
 
 def test_rows_that_are_scheduled_while_the_list_is_read_are_loaded(lists: Lists, database: Database) -> None:

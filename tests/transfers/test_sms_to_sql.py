@@ -84,7 +84,7 @@ def test_a_connection_that_is_no_database_is_refused(
 def test_a_database_that_would_keep_half_of_a_load_is_refused(conn_type: str, postgres: Database) -> None:
     hook = type("OtherHook", (PostgresHook,), {"conn_type": conn_type})(CONN_ID)
     name = TableName("replies", postgres.schema)
-    load = LoadRun(SmsToSqlOperator.clock.now(), None)
+    load = LoadRun(SmsToSqlOperator.clock.now(), None, "credits")
     with (
         pytest.raises(ConfigurationError, match=f"'{conn_type}' cannot be loaded into"),
         open_table(hook, INCOMING, name, load, PrivacyPolicy("none", "keep", None)),

@@ -74,6 +74,7 @@ def test_a_message_is_stored_as_the_gateway_said_it_and_in_utc(
         "message_id": 7,
         "number": NUMBER,
         "number_key_id": None,
+        "address_kind": "phone",
         "received_at": HALF_PAST_TEN,
         "received_at_wire": "202603021030",
         "text": texts,
@@ -83,6 +84,7 @@ def test_a_message_is_stored_as_the_gateway_said_it_and_in_utc(
         "message_id": 8,
         "number": OTHER_NUMBER,
         "number_key_id": None,
+        "address_kind": "phone",
         "received_at": None,
         "received_at_wire": "soon",
         "text": "",
@@ -92,6 +94,7 @@ def test_a_message_is_stored_as_the_gateway_said_it_and_in_utc(
         "message_id": 2**63 - 1,
         "number": "",
         "number_key_id": None,
+        "address_kind": "phone",
         "received_at": datetime(2026, 12, 31, 21, 59, tzinfo=UTC),
         "received_at_wire": "202612312359",
         "text": "",
@@ -114,6 +117,7 @@ def test_an_opt_out_is_stored_as_the_gateway_said_it_and_in_utc(lists: Lists, an
         assert first == {
             "number": NUMBER,
             "number_key_id": None,
+            "address_kind": "phone",
             "opted_out_at": HALF_PAST_TEN,
             "opted_out_at_wire": "202603021030",
             "text": "Stop",
@@ -123,6 +127,7 @@ def test_an_opt_out_is_stored_as_the_gateway_said_it_and_in_utc(lists: Lists, an
         assert second == {
             "number": OTHER_NUMBER,
             "number_key_id": None,
+            "address_kind": "phone",
             "opted_out_at": None,
             "opted_out_at_wire": None,
             "text": "* MANUALLY ADDED BY USER *",
@@ -148,11 +153,13 @@ def test_a_scheduled_text_is_stored_as_the_gateway_said_it_and_in_utc(
         "message_id": 5,
         "number": NUMBER,
         "number_key_id": None,
+        "address_kind": "phone",
         "submitted_at": HALF_PAST_TEN,
         "submitted_at_wire": "202603021030",
         "send_at": datetime(2026, 3, 5, 16, 0, tzinfo=UTC),
         "send_at_wire": "202603051800",
         "refund": Decimal("12.50"),
+        "currency": "credits",
         "removed_at": None,
     }
     assert six == {
@@ -450,14 +457,14 @@ def test_a_table_by_hand_is_completed_with_a_key_and_without(
     is_unique: bool, lists: Lists, database: Database
 ) -> None:
     key = "PRIMARY KEY" if is_unique else ""
-    database.execute(f"CREATE TABLE {{}}replies (message_id BIGINT {key}, number VARCHAR(64))")
-    database.execute("INSERT INTO {}replies VALUES (2, '27820000002')")
+    database.execute(f"CREATE TABLE {{}}replies (message_id VARCHAR(64) {key}, number VARCHAR(64))")
+    database.execute("INSERT INTO {}replies VALUES ('2', '27820000002')")
     fill(lists, 25)
     assert run(database)["rows_loaded"] == 24
     assert run(database, mode="backfill")["rows_loaded"] == 0
     fill(lists, 37)
     assert run(database)["rows_loaded"] == 12
-    assert database.column("message_id", "replies") == list(range(1, 38))
+    assert database.message_ids("replies") == list(range(1, 38))
 
 
 def test_a_table_may_have_columns_of_its_own(lists: Lists, database: Database) -> None:
@@ -469,7 +476,7 @@ def test_a_table_may_have_columns_of_its_own(lists: Lists, database: Database) -
     assert run(database)["rows_loaded"] == 3
     assert run(database, mode="full_refresh")["rows_loaded"] == 0
     handled = dict(database.execute("SELECT message_id, handled_by FROM {}replies"))
-    assert handled == {1: "Ann", 2: "Ann", 3: "Ann", 4: None, 5: None, 6: None}
+    assert handled == {"1": "Ann", "2": "Ann", "3": "Ann", "4": None, "5": None, "6": None}
 
 
 @pytest.mark.parametrize("dataset", LISTED)

@@ -38,7 +38,7 @@ def test_a_reply_that_cannot_be_read_is_left_out_and_counted(
     result = run(sqlite, dataset)
     assert (result["rows_loaded"], result["unreadable"], result["total"]) == (30, 1, 31)
     assert result["requests"] == 4
-    assert sqlite.column("message_id", "replies") == list(range(1, 31))
+    assert sqlite.message_ids("replies") == list(range(1, 31))
     log = said()
     assert "1 row of the gateway's list cannot be read" in log
     assert STRANGER not in log
@@ -65,7 +65,7 @@ def test_a_later_load_is_cheap_and_exact_wherever_an_unreadable_row_is(
     result = run(sqlite)
     assert (result["rows_loaded"], result["unreadable"]) == (3, 1)
     assert result["requests"] <= 12
-    assert sqlite.column("message_id", "replies") == list(range(1, 504))
+    assert sqlite.message_ids("replies") == list(range(1, 504))
     assert "add up" not in said()
 
 
@@ -82,7 +82,7 @@ def test_a_row_that_can_be_read_again_is_loaded(lists: Lists, sqlite: Database) 
     run(sqlite)
     lists.rows[200] = row(201)
     assert run(sqlite)["unreadable"] == 0
-    assert sqlite.column("message_id", "replies") == list(range(1, 402))
+    assert sqlite.message_ids("replies") == list(range(1, 402))
 
 
 @pytest.mark.parametrize("more", [{"receiveTime": {}}, {"outgoingApiMessageId": "x"}, {"messageText": []}])
@@ -90,7 +90,7 @@ def test_a_reply_with_an_id_is_loaded_whatever_else_is_wrong(
     more: dict[str, Any], lists: Lists, sqlite: Database
 ) -> None:
     lists.rows = [row(1), row(2, **more) if "messageText" not in more else {**row(2), **more}, row(3)]
-    assert (run(sqlite)["unreadable"], sqlite.column("message_id", "replies")) == (0, [1, 2, 3])
+    assert (run(sqlite)["unreadable"], sqlite.message_ids("replies")) == (0, [1, 2, 3])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -110,7 +110,7 @@ def test_wherever_unreadable_rows_are_all_others_are_loaded_each_time(
         lists.rows = rows[::-1] if newest_first else list(rows)
         result = run(sqlite)
         readable = [n + 1 for n in range(len(rows)) if n not in bad]
-        assert sqlite.column("message_id", "replies") == readable
+        assert sqlite.message_ids("replies") == readable
         assert result["unreadable"] == len(rows) - len(readable)
         assert result["requests"] <= 3 * (len(rows) // 10 + 1) + 64
 
@@ -133,7 +133,7 @@ def test_a_scheduled_row_that_cannot_be_read_is_left_out_and_no_other_is_taken_f
     lists.scheduled.remove(bad)
     assert run(sqlite, "scheduled")["rows_removed"] == 1
     removed = sqlite.execute("SELECT message_id FROM {}replies WHERE removed_at IS NOT NULL")
-    assert removed == [(gone["apiMessageId"],)]
+    assert removed == [(str(gone["apiMessageId"]),)]
 
 
 @pytest.mark.parametrize("bad", NO_ROWS, ids=repr)

@@ -215,11 +215,11 @@ def random_world(seed: int, texts: int = 300, replies: int = 80, periods: int = 
     ids = [row["message_id"] for row in deliveries if row["message_id"]]
     incoming = [
         {
-            "message_id": 9_000_000 + place,
+            "message_id": str(9_000_000 + place),
             "number": chance.choice(NUMBERS),
             "number_key_id": chance.choice(KEY_IDS),
             "received_at": one_of(chance, None, *[some_moment(chance).replace(second=0) for _ in range(5)]),
-            "in_reply_to": one_of(chance, None, None, 777, chance.choice(ids)),
+            "in_reply_to": one_of(chance, None, None, "777", chance.choice(ids)),
             "loaded_at": START,
         }
         for place in range(replies)
@@ -242,7 +242,7 @@ def some_delivery(chance: random.Random, place: int) -> Row:
         "round": 1,
         "request": 1,
         "position": place % 10,
-        "message_id": None if state in {"unknown", "declined"} else 1_000_000 + place,
+        "message_id": None if state in {"unknown", "declined"} else str(1_000_000 + place),
         "dag_id": chance.choice(DAGS),
         "run_id": f"run {place // 10 % 4}",
         "task_id": "send",
@@ -256,6 +256,7 @@ def some_delivery(chance: random.Random, place: int) -> Row:
         if state in {"unknown", "declined"}
         else chance.choice((Decimal("0.38"), Decimal(1))),
         "refund": Decimal("0.3") if state == "cancelled" else Decimal(0),
+        "currency": "credits",
         "submitted_at": submitted_at,
         "send_at": send_at,
         "state_at": submitted_at + timedelta(seconds=chance.randrange(-50, 20_000)),
@@ -347,7 +348,7 @@ def cost_by_day(world: World) -> Iterator[tuple[Any, ...]]:
         cost, refund = (float(sum(row[what] for row in rows)) for what in ("cost", "refund"))
         delivered = count(rows, "delivered")
         net = cost - refund
-        yield *key, len(rows), cost, refund, net, delivered, net / delivered if delivered else None
+        yield *key, len(rows), "credits", cost, refund, net, delivered, net / delivered if delivered else None
 
 
 def replies_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
@@ -518,7 +519,13 @@ def test_hashed_numbers_give_the_figures_of_plain_ones(place: Place) -> None:
 
 def test_what_is_null_belongs_to_no_text(place: Place) -> None:
     text = {**a_text(), "state": "delivered", "number": "1", "number_key_id": None}
-    reply = {"message_id": 1, "number": "1", "number_key_id": None, "received_at": None, "in_reply_to": None}
+    reply = {
+        "message_id": "1",
+        "number": "1",
+        "number_key_id": None,
+        "received_at": None,
+        "in_reply_to": None,
+    }
     period = {"number": "1", "number_key_id": None, "opted_out_at": None, "removed_at": None}
     seen = {"first_seen_at": START + timedelta(days=9), "last_seen_at": START + timedelta(days=9)}
     loaded = {"loaded_at": START}
@@ -532,7 +539,7 @@ def test_what_is_null_belongs_to_no_text(place: Place) -> None:
 def test_numbers_hashed_with_different_keys_are_never_taken_for_one(place: Place) -> None:
     text = {**a_text(), "state": "delivered", "number": "1"}
     at = left(text) + timedelta(hours=1)
-    reply = {"message_id": 1, "number": "1", "received_at": at, "in_reply_to": None, "loaded_at": at}
+    reply = {"message_id": "1", "number": "1", "received_at": at, "in_reply_to": None, "loaded_at": at}
     period = {"number": "1", "opted_out_at": left(text) - timedelta(hours=1), "removed_at": None}
     seen = {"first_seen_at": at, "last_seen_at": at, "loaded_at": at}
     for key_id, other in ((None, "1a2b3c4d"), ("1a2b3c4d", None), ("1a2b3c4d", "5e6f7a8b")):

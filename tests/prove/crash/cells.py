@@ -307,7 +307,7 @@ class Cell:
         paid = sum((_amount(cost) for _, cost in rows), Decimal(0))
         assert sum((_amount(cost) - _amount(refunded) for cost, refunded, _ in counts), Decimal(0)) == paid
         assert sum(accepted for *_, accepted in counts) == len(rows)
-        return {message_id for message_id, _ in rows}, paid
+        return {int(message_id) for message_id, _ in rows}, paid
 
     def _in_store(self) -> tuple[set[int], Decimal]:
         from airflow_provider_winsms.ledger.task_state import BATCH_KEY, record_of
