@@ -26,7 +26,6 @@ from airflow_provider_winsms.sql.values import read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from decimal import Decimal
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
@@ -105,6 +104,8 @@ class LedgerDatabase:
             **{table.name: schema.name(table) for table in TABLES},
         }
         self.attempts = self._database.attempts
+        self.amount = self._database.dialect.amount
+        """Returns an amount as a parameter of the driver."""
         try:
             self._check_durability()
             self.is_new = schema.prepare()
@@ -140,10 +141,6 @@ class LedgerDatabase:
     def instant(self, moment: datetime | None) -> Any:
         """Return an instant as a parameter of the driver."""
         return None if moment is None else self._database.dialect.instant(moment)
-
-    def amount(self, amount: Decimal) -> Any:
-        """Return an amount as a parameter of the driver."""
-        return self._database.dialect.amount(amount)
 
     def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
         """Run a statement, and return the number of rows that it changed.
