@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_winsms.exceptions import NotCancelled
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import amount_text, pluralize
 from airflow_provider_winsms.options import (
     Tolerance,
     check_choice,
     check_conn_id,
     check_prefix,
     each_message_id,
-    exceeds_tolerance,
     optional,
 )
 from airflow_provider_winsms.utils.batches import (
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.cancellations import Cancellations
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
-    from airflow_provider_winsms.sending.cancellation import CancelJournal, CancelOutcome
+    from airflow_provider_winsms.sending.cancellation import CancelJournal
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
@@ -119,12 +116,18 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Cancel the texts, and return the outcome in counts."""
+        from airflow_provider_winsms.sending.cancellation import Canceller
+
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
             with self._cancellations() as cancellations:
                 ids = self._ids(hook, cancellations)
-                return self._cancel(hook, ids, _journal(context, cancellations))
+                journal = _journal(context, cancellations)
+                outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
+                outcome.log_to(self.log)
+                outcome.raise_if_failed(self.on_not_cancelled)
+                return outcome.summary()
 
     @contextmanager
     def _cancellations(self) -> Iterator[Cancellations | None]:
@@ -140,32 +143,6 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         if self.batch is None or cancellations is None:
             return hook.gateway.message_ids(each_message_id(self.message_ids))
         return cancellations.message_ids(str(self.batch).strip(), with_cancelled=True)
-
-    def _cancel(self, hook: SmsHook, ids: Sequence[MessageId], journal: CancelJournal) -> dict[str, Any]:
-        from airflow_provider_winsms.sending.cancellation import Canceller
-
-        outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
-        self.log.info(
-            "Cancelled %d of %s, %d of them before; %s %s refunded%s.",
-            outcome.cancelled,
-            pluralize(len(ids), "scheduled text"),
-            outcome.cancelled_before,
-            amount_text(outcome.refund),
-            outcome.currency,
-            f", without the unknown refund of {pluralize(outcome.refund_unknown, 'text')}"
-            if outcome.refund_unknown
-            else "",
-        )
-        self._raise_if_intolerable(outcome)
-        return outcome.summary()
-
-    def _raise_if_intolerable(self, outcome: CancelOutcome) -> None:
-        if outcome.not_cancelled and exceeds_tolerance(self.on_not_cancelled, outcome.cancelled):
-            msg = (
-                f"{pluralize(outcome.not_cancelled, 'text')} could not be cancelled: {outcome.gone_out} gone "
-                f"out, {outcome.not_found} unknown to the gateway. {outcome.cancelled} were."
-            )
-            raise NotCancelled(msg, outcome.not_cancelled)
 
 
 def _journal(context: Context, cancellations: Cancellations | None) -> CancelJournal:

@@ -14,8 +14,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_winsms.exceptions import OutcomeUnknown, SmsError
+from airflow_provider_winsms.exceptions import NotCancelled, OutcomeUnknown, SmsError
 from airflow_provider_winsms.messages import DeliveryState, amount_text, pluralize
+from airflow_provider_winsms.options import exceeds_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Execute, Gateway
     from airflow_provider_winsms.ledger.cancellations import Cancellations
     from airflow_provider_winsms.messages import Cancellation, MessageId
+    from airflow_provider_winsms.options import Tolerance
     from airflow_provider_winsms.runtime import Log
 
 STORE_KEY = "sms_cancel"
@@ -287,6 +289,32 @@ class CancelOutcome:
             "currency": self.currency,
             "requests": self.requests,
         }
+
+    def log_to(self, log: Log) -> None:
+        """Log the outcome in counts."""
+        log.info(
+            "Cancelled %d of %s, %d of them before; %s %s refunded%s.",
+            self.cancelled,
+            pluralize(self.cancelled + self.not_cancelled, "scheduled text"),
+            self.cancelled_before,
+            amount_text(self.refund),
+            self.currency,
+            f", without the unknown refund of {pluralize(self.refund_unknown, 'text')}"
+            if self.refund_unknown
+            else "",
+        )
+
+    def raise_if_failed(self, on_not_cancelled: Tolerance) -> None:
+        """Raise the error of a cancellation that ended without success.
+
+        :raises NotCancelled: if more texts were not cancelled than ``on_not_cancelled`` allows.
+        """
+        if self.not_cancelled and exceeds_tolerance(on_not_cancelled, self.cancelled):
+            msg = (
+                f"{pluralize(self.not_cancelled, 'text')} could not be cancelled: {self.gone_out} gone out, "
+                f"{self.not_found} unknown to the gateway. {self.cancelled} were."
+            )
+            raise NotCancelled(msg, self.not_cancelled)
 
     def _count(self, state: CancelState) -> None:
         self.cancelled += state is CancelState.CANCELLED

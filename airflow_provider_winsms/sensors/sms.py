@@ -37,7 +37,7 @@ from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.utils.delivery_wait import WorkerWait
+    from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
 
@@ -100,6 +101,9 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         "deferrable": check_flag,
         "sms_conn_id": check_conn_id,
     }
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = (
+        (("message_ids", "batch", "ledger_conn_id"), check_ids_or_batch),
+    )
     ui_color = "#d9e6f7"
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
@@ -189,11 +193,6 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             currency=hook.gateway.currency,
         )
         return WorkerWait(wait, ids, hook, time.time, self.log)
-
-    def check_together(self, known: Collection[str]) -> None:
-        """Refuse ids together with a batch, and a batch without a ledger."""
-        if {"message_ids", "batch", "ledger_conn_id"} <= set(known):
-            check_ids_or_batch(self.message_ids, self.batch, self.ledger_conn_id)
 
     def _texts(self, hook: SmsHook, context: Context) -> tuple[Sequence[MessageId], IdSource]:
         """Return the ids of the texts, and where a trigger finds them."""
