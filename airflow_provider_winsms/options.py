@@ -72,15 +72,6 @@ class Guarantee(StrEnum):
     """Again: a recipient may get the same text several times."""
 
 
-LONGEST_HOLD = timedelta(days=1)
-"""The longest time for which texts are held back."""
-
-CLAIM_LIFETIME = timedelta(seconds=30)
-"""A request leaves within this time of its claim, or is claimed again."""
-
-DUE_MARGIN = timedelta(seconds=30)
-"""From this time before a text is due, the gateway's list proves nothing, as clocks differ."""
-
 STATUS_RETENTION = timedelta(days=89)
 """For this time after a text was due, its status proves whether it was sent: WinSMS keeps 90 days."""
 
@@ -250,20 +241,6 @@ def check_ledger_options(
         msg = (
             f"{', '.join(names)} need `ledger_conn_id`: without it, the record of a send belongs to the task "
             "instance alone, and has only ids and digests."
-        )
-        raise InvalidMessage(msg)
-
-
-def check_hold(name: str, hold: object) -> None:
-    """Check that texts can be held for a duration, independently of the time-outs of a connection.
-
-    :raises InvalidMessage: no connection allows it.
-    """
-    least = CLAIM_LIFETIME + 2 * DUE_MARGIN
-    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
-        msg = (
-            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
-            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
         )
         raise InvalidMessage(msg)
 

@@ -32,7 +32,6 @@ from airflow_provider_winsms.options import (
     check_choice,
     check_conn_id,
     check_flag,
-    check_hold,
     check_idempotency_key,
     check_ledger_options,
     check_prefix,
@@ -50,6 +49,7 @@ from airflow_provider_winsms.sending.content import (
     check_text,
     check_to,
 )
+from airflow_provider_winsms.sending.policy import check_hold, policy_of
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.templates import SensitiveFields, redacting_errors
@@ -253,7 +253,6 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
 
     def _order(self, task: SendTask, hook: SmsHook) -> SendOrder:
         from airflow_provider_winsms.sending.order import SendOrder
-        from airflow_provider_winsms.sending.policy import policy_of
 
         return SendOrder(
             key=task.key if self.idempotency_key is None else self.idempotency_key,

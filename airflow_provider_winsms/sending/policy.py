@@ -7,13 +7,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
-from airflow_provider_winsms.options import CLAIM_LIFETIME, DUE_MARGIN, LONGEST_HOLD, Guarantee
+from airflow_provider_winsms.options import Guarantee, shown
 from airflow_provider_winsms.runtime import check_agreement
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.runtime import ClockReading
+
+LONGEST_HOLD = timedelta(days=1)
+"""The longest time for which texts are held back."""
+
+CLAIM_LIFETIME = timedelta(seconds=30)
+"""A request leaves within this time of its claim, or is claimed again."""
+
+DUE_MARGIN = timedelta(seconds=30)
+"""From this time before a text is due, the gateway's list proves nothing, as clocks differ."""
 
 GATEWAY_CLOCK_TOLERANCE = DUE_MARGIN
 """How far the gateway's clock and a worker's may differ.
@@ -56,6 +65,20 @@ class Policy:
     def is_held(self) -> bool:
         """Whether texts without a time are scheduled ahead."""
         return self.guarantee is Guarantee.EXACTLY_ONCE
+
+
+def check_hold(name: str, hold: object) -> None:
+    """Check that texts can be held for a duration, independently of the time-outs of a connection.
+
+    :raises InvalidMessage: no connection allows it.
+    """
+    least = CLAIM_LIFETIME + 2 * DUE_MARGIN
+    if not isinstance(hold, timedelta) or not least < hold <= LONGEST_HOLD:
+        msg = (
+            f"{name} must be a timedelta of more than {least.total_seconds():.0f} seconds, and at most "
+            f"{LONGEST_HOLD.days} day; got {shown(hold)}."
+        )
+        raise InvalidMessage(msg)
 
 
 def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint: Endpoint) -> Policy:

@@ -18,8 +18,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from airflow_provider_winsms.messages import instants_of
-from airflow_provider_winsms.options import DUE_MARGIN
 from airflow_provider_winsms.phone import is_plain, last_digits
+from airflow_provider_winsms.sending.policy import DUE_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

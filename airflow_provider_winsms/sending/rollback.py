@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SendStopped
 from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
-from airflow_provider_winsms.options import DUE_MARGIN, STATUS_RETENTION
+from airflow_provider_winsms.options import STATUS_RETENTION
+from airflow_provider_winsms.sending.policy import DUE_MARGIN
 from airflow_provider_winsms.sending.reconciliation import expected_texts
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 

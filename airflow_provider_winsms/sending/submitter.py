@@ -15,7 +15,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.ledger.base import RequestRecord
 from airflow_provider_winsms.messages import pluralize
-from airflow_provider_winsms.options import CLAIM_LIFETIME, DUE_MARGIN
+from airflow_provider_winsms.sending.policy import CLAIM_LIFETIME, DUE_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 class SendTask:
     """Where a send runs: as the task, or inside another task or its callback.
 
+    :param max_tries: of the task instance. It changes only when a person clears the task.
     :param scope: the end of the send's key. Empty if the send is the task.
     :param is_of_one_try: whether each try makes a send of its own.
     """
 
     context: Context = field(repr=False)
     sender: Sender
+    max_tries: int
     scope: str = ""
     is_of_one_try: bool = False
 
@@ -50,22 +52,17 @@ class SendTask:
             owner=operator.owner,
         )
         if getattr(instance, "task", operator) is operator:
-            return cls(context, sender)
+            return cls(context, sender, instance.max_tries)
         scope = f"@{operator.task_id}"
         is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
         if is_over:
-            return cls(context, sender, f"{scope}@after_try_{instance.try_number}", is_of_one_try=True)
-        return cls(context, sender, scope)
+            scope = f"{scope}@after_try_{instance.try_number}"
+        return cls(context, sender, instance.max_tries, scope, is_of_one_try=is_over)
 
     @property
     def key(self) -> str:
         """The default key of its batch. It is the same for each try, and after a clear."""
         return self.sender.key + self.scope
-
-    @property
-    def max_tries(self) -> int:
-        """The most tries of the task instance. It changes only when a person clears the task."""
-        return self.context["ti"].max_tries
 
     def may_change(self, on_changed: OnChanged | None, given: Iterable[object]) -> bool:
         """Tell whether a later try may send another list.
