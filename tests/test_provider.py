@@ -92,7 +92,6 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.options",
     "airflow_provider_winsms.runtime",
     "airflow_provider_winsms.gateways.winsms.connection",
-    "airflow_provider_winsms.hooks.base_urls",
     "airflow_provider_winsms.hooks.connections",
     "airflow_provider_winsms.utils.task_store",
     "airflow_provider_winsms.operators.cancel",

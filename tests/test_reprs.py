@@ -50,7 +50,15 @@ PLAIN = {
     ),
     *("Alphabet.name", "Dataset.name", "WatchedList.name", "Operation.name", "Fault.name"),
     # Names of columns, and paths of the API.
-    *("LedgerTable.key", "Dataset.key", "Call.path", "Operation.path", "Control.path"),
+    *(
+        "LedgerTable.key",
+        "Dataset.key",
+        "Call.path",
+        "Operation.path",
+        "Control.path",
+        "PagedOperation.path",
+        "PagedOperation.key",
+    ),
     # Digests, and a hash or an id.
     *("BatchDigest.texts", "BatchDigest.numbers", "FeedRow.key"),
     # Counts.

@@ -241,7 +241,7 @@ class Gateway:
     """Beginnings of the error texts that the gateway documents. They quote nothing of a request. Errors show
     no other text of the gateway."""
 
-    def __init__(self, *, time_zone: str, country_code: str) -> None:
+    def __init__(self, *, time_zone: str = "UTC", country_code: str = "") -> None:
         self.time_zone = time_zone
         self.country_code = country_code
 
@@ -337,6 +337,10 @@ class Gateway:
     def balance(self) -> Call[Balance]:
         """Ask for the balance."""
         self._raise_unsupported("balance")
+
+    def ping(self) -> Call[str]:
+        """Make a call that costs nothing. Its result is a clause about the account, for people."""
+        self._raise_unsupported("ping")
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
         """Move credits from one account to another; ``False`` if the gateway declined."""

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseHook
-from airflow.sdk.log import mask_secret
 
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    InvalidMessage,
-    SmsError,
-    UnsupportedCapability,
-)
+from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hashing import KeyedHash
-from airflow_provider_winsms.hooks.base_urls import base_url_of
-from airflow_provider_winsms.hooks.connections import connection_named, extras_of, hook_for
-from airflow_provider_winsms.messages import amount_text
+from airflow_provider_winsms.hooks.connections import connection_named, hook_for
 from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
 
 if TYPE_CHECKING:
@@ -44,14 +34,10 @@ if TYPE_CHECKING:
         Page,
         Receipt,
         ScheduledMessage,
-        SubAccount,
     )
     from airflow_provider_winsms.runtime import ClockReading
 
 T = TypeVar("T")
-
-_EXTRA_NAME = re.compile(r"[a-z][a-z_]{0,29}")
-"""The shape of an extra's name. Any other name may be a secret in the wrong place."""
 
 EXPECTED_CONNECTION = "an SMS gateway (type 'winsms', its API key as the password)"
 """Describes a connection of this hook, for errors."""
@@ -68,6 +54,8 @@ class SmsHook(BaseHook):
 
     conn_name_attr: ClassVar[str] = "sms_conn_id"
     default_base_url: ClassVar[str]
+    has_login: ClassVar[bool] = False
+    """Whether the connection's login is a part of the credentials."""
     connection_fields: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def __init__(self, sms_conn_id: str) -> None:
@@ -92,18 +80,18 @@ class SmsHook(BaseHook):
         It may wait for the process that masks secrets in logs, so an event loop must not call it.
         """
         hook = hook_for(connection, SmsHook, EXPECTED_CONNECTION)
-        hook._endpoint = hook.endpoint_of(connection)  # noqa: SLF001 - its own class
+        hook._endpoint = hook._endpoint_of(connection)  # noqa: SLF001 - its own class
         return hook
 
-    def make_gateway(self, *, time_zone: str, country_code: str) -> Gateway:
-        """Return the gateway of this hook. Each subclass makes its own."""
+    def make_gateway(self, *args: Any, **kwargs: Any) -> Gateway:
+        """Return the gateway of this hook. Each subclass makes its own, from the extras that only it has."""
         raise NotImplementedError
 
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint that the connection describes."""
         if self._endpoint is None:
-            self._endpoint = self.endpoint_of(connection_named(self.sms_conn_id, EXPECTED_CONNECTION))
+            self._endpoint = self._endpoint_of(connection_named(self.sms_conn_id, EXPECTED_CONNECTION))
         return self._endpoint
 
     @property
@@ -198,61 +186,29 @@ class SmsHook(BaseHook):
         return self.execute(self.gateway.balance())
 
     def read_clock(self, now: Callable[[], DateTime]) -> ClockReading | None:
-        """Ask for the balance, and return the gateway's clock by its answer.
+        """Make a call that costs nothing, and return the gateway's clock by its answer.
 
         :param now: this machine's clock.
         :returns: ``None`` if the answer states no time.
         """
         with suppress(UnsupportedCapability):
-            return self.get_conn().read_clock(self.gateway.balance(), now)
+            return self.get_conn().read_clock(self.gateway.ping(), now)
         return None
 
-    def transfer_credits(self, sender: int, receiver: int, quantity: int) -> bool:
-        """Move whole credits from one account number to another; ``False`` if the gateway declined.
-
-        :raises OutcomeUnknown: the answer was lost; the credits may have moved.
-        """
-        if any(type(number) is not int or number < 1 for number in (sender, receiver, quantity)):
-            msg = "Account numbers and the quantity of credits must be whole numbers above 0."
-            raise InvalidMessage(msg)
-        return self.execute(self.gateway.transfer_credits(sender, receiver, quantity))
-
-    def get_sub_accounts(self) -> tuple[SubAccount, ...]:
-        """List the accounts that this one owns."""
-        return self.execute(self.gateway.sub_accounts())
-
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the balance, in one attempt. It costs nothing, and the message holds no secret."""
+        """Make a call that costs nothing, in one attempt. The message holds no secret."""
         from airflow_provider_winsms.gateways.transport import Transport
 
         try:
             with Transport(self.endpoint, attempts=1) as transport:
-                balance = transport.execute(self.gateway.balance())
+                return True, f"Connected; {transport.execute(self.gateway.ping())}."
         except SmsError as error:
             return False, str(error)
-        if balance.credits is None:
-            return True, "Connected; the gateway states no balance that can be read."
-        return True, f"Connected; {amount_text(balance.credits)} {self.gateway.currency} left."
 
-    def endpoint_of(self, connection: Connection) -> Endpoint:
-        """Read a connection. The secrets in its extras are masked in logs from now on.
+    def _endpoint_of(self, connection: Connection) -> Endpoint:
+        from airflow_provider_winsms.hooks.endpoints import endpoint_of
 
-        :raises ConfigurationError: naming the part that is wrong. It shows no secret.
-        """
-        from airflow_provider_winsms.gateways.endpoint import Endpoint
-
-        where = f"The connection {connection.conn_id!r}"
-        settings = _settings(extras_of(connection), self.connection_fields, where)
-        gateway = self.make_gateway(
-            time_zone=_time_zone(settings.pop("time_zone"), where), country_code=settings.pop("country_code")
-        )
-        return Endpoint(
-            name=str(connection.conn_id),
-            gateway=gateway,
-            base_url=base_url_of(connection, self.default_base_url),
-            api_key=_api_key(connection, where),
-            **settings,
-        )
+        return endpoint_of(connection, self)
 
     def _page_range(self, offset: int, limit: int | None) -> tuple[int, int]:
         rows = self.page_size if limit is None else limit
@@ -285,78 +241,3 @@ class SmsHook(BaseHook):
         if not 1 <= len(values) <= most:
             msg = f"One request takes 1 to {most} {things}; got {len(values)}."
             raise InvalidMessage(msg)
-
-
-def _api_key(connection: Connection, where: str) -> str:
-    key = (connection.password or "").strip()
-    if not key:
-        msg = f"{where} has no API key. Put it into the password."
-        raise ConfigurationError(msg)
-    if not key.isascii() or not key.isprintable() or " " in key:
-        msg = f"{where} has an API key (the password) with characters that no header can carry."
-        raise ConfigurationError(msg)
-    if key != connection.password:
-        # Airflow masks the password with the blanks around it.
-        mask_secret(key)
-    return key
-
-
-def _settings(
-    given: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]], where: str
-) -> dict[str, Any]:
-    for name, field in fields.items():
-        if field["schema"].get("format") == "password" and given.get(name):
-            mask_secret(given[name])
-    unknown = sorted(set(given) - set(fields))
-    if unknown:
-        shown = ", ".join(name if _EXTRA_NAME.fullmatch(name) else "(not shown)" for name in unknown)
-        msg = f"{where} has unknown extras: {shown}. Known are: {', '.join(fields)}."
-        raise ConfigurationError(msg)
-    return {name: _setting(name, given.get(name), field["schema"], where) for name, field in fields.items()}
-
-
-def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> Any:
-    """Read one extra by its schema. In a connection in URI form, all extras are text."""
-    import jsonschema
-
-    if value is None or value == "":
-        return schema["default"]
-    type_name = schema["type"][0]
-    try:
-        read = _FROM_TEXT[type_name](value) if isinstance(value, str) else value
-        jsonschema.validate(read, dict(schema))
-    except (ValueError, jsonschema.ValidationError):
-        msg = f"{where} has a wrong extra {name!r}: it must be {_requirement(schema)}."
-        raise ConfigurationError(msg) from None
-    return read
-
-
-def _requirement(schema: Mapping[str, Any]) -> str:
-    if "pattern" in schema:
-        return f"printable text that matches {schema['pattern']}"
-    noun = {"integer": "a whole number", "number": "a number", "string": "text"}[schema["type"][0]]
-    return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else noun
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(text)
-    return number
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        msg = "not printable"
-        raise ValueError(msg)
-    return text
-
-
-_FROM_TEXT: dict[str, Any] = {"string": _printable, "integer": int, "number": _finite}
-
-
-def _time_zone(name: str, where: str) -> str:
-    try:
-        return pendulum.timezone(name).name
-    except (ValueError, KeyError, OSError):
-        msg = f"{where} has an unknown time_zone. Give an IANA name, such as Africa/Johannesburg."
-        raise ConfigurationError(msg) from None

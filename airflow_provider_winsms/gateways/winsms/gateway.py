@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
 from datetime import timedelta
-from http import HTTPStatus
-from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
-from pendulum import DateTime
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.auth import ApiKey
@@ -31,74 +27,53 @@ from airflow_provider_winsms.gateways.base import (
     Problem,
     StatusSource,
 )
-from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, whole_number
+from airflow_provider_winsms.gateways.json_numbers import ID_END
 from airflow_provider_winsms.gateways.winsms.parsing import (
-    DELIVERY_STATES,
-    ERROR_KEYS,
-    REJECT_REASONS,
     SECONDS_PER_MINUTE,
-    TIME_STAMP,
-    WIRE_TIME_DIGITS,
     IdAnswer,
     answers_of,
     balance_of,
     cancellation_of,
-    check_some_are_readable,
-    checked_receipts,
-    code_of,
-    count_of,
-    deduplicated,
     first_unambiguous_minute,
-    flag_of,
-    groups_by_message,
-    id_column,
-    id_of,
-    is_text,
-    is_time_stamp,
     is_transfer_successful,
     list_of,
-    optional_id_column,
-    parse_minute,
-    parse_time,
-    price_of,
-    recipient_rows,
     rows_of,
+    stated_time,
     sub_account_of,
-    text_column,
-    text_of,
-    unknown_receipt,
 )
+from airflow_provider_winsms.gateways.winsms.refusals import ERROR_TEXTS, is_refusal
+from airflow_provider_winsms.gateways.winsms.rows import PagedOperation, RowReader
 from airflow_provider_winsms.gsm7 import CONCATENATED_SEGMENT, SINGLE_SEGMENT
-from airflow_provider_winsms.messages import (
-    Answers,
-    Balance,
-    Cancellation,
-    Columns,
-    DeliveryReport,
-    DeliveryState,
-    IncomingMessage,
-    OptOut,
-    Page,
-    Receipt,
-    RejectReason,
-    ScheduledMessage,
-    SubAccount,
-)
-from airflow_provider_winsms.phone import NumberReader
+from airflow_provider_winsms.messages import amount_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.auth import Authentication
     from airflow_provider_winsms.gateways.base import Response
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.gateways.winsms.parsing import Row
-    from airflow_provider_winsms.messages import Message, MessageId, Recipient
+    from airflow_provider_winsms.messages import (
+        Answers,
+        Balance,
+        Cancellation,
+        Columns,
+        DeliveryReport,
+        IncomingMessage,
+        Message,
+        MessageId,
+        OptOut,
+        Page,
+        Receipt,
+        Recipient,
+        ScheduledMessage,
+        SubAccount,
+    )
 
 T = TypeVar("T")
 
-REFUSALS = frozenset({400, 401, 404, 405, 413, 415, 422})
-"""The statuses below 500 that the Swagger 2.0 document lists for POST requests: these and no others."""
 _WIRE_TIME = "%Y%m%d%H%M"
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _RECIPIENT_BYTES = len('{"mobileNumber":""},')
@@ -107,6 +82,11 @@ _OPT_OUT_ANSWER_BYTES = 512 * 1024 * 1024
 _ENVELOPE_ANSWER_BYTES = 64 * 1024
 _ID_ANSWER_BYTES = 2 * 1024
 _OPT_OUT_ROWS = "incomingOptoutMessages"
+_SCHEDULED = PagedOperation("getScheduledMessages", "/sms/scheduled", "scheduledMessages", "apiMessageId")
+_INCOMING = PagedOperation("getIncomingMessages", "/sms/incoming", "incomingMessages", "incomingApiMessageId")
+_SHORT_CODE = PagedOperation(
+    "getShortCodeMessages", "/shortcode/incoming", "shortcodeMessages", "incomingApiMessageId"
+)
 
 
 class WinSMSGateway(Gateway):
@@ -140,18 +120,11 @@ class WinSMSGateway(Gateway):
         send_at_step=timedelta(minutes=1),
     )
     currency = "credits"
-    error_texts = (
-        "Invalid JSON payload received",
-        "The 'AUTHORIZATION' header was not found.",
-        "The resource requested does not exist.",
-        "Request method should be set to",
-        "Request POST data is",
-        "Request content-type should be set to",
-        "There is an error in the 'recipients' array",
-        "At least one non-numeric api Id was supplied in the apiIds array.",
-        "The offset parameter must be a number greater than or equal to 0.",
-        "An unknown error has occurred",
-    )
+    error_texts = ERROR_TEXTS
+
+    def __init__(self, *, time_zone: str, country_code: str) -> None:
+        super().__init__(time_zone=time_zone, country_code=country_code)
+        self._rows = RowReader(time_zone, country_code)
 
     def authentication(self, endpoint: Endpoint) -> Authentication:
         """Return the bare key, without a scheme, as the document shows it."""
@@ -163,31 +136,12 @@ class WinSMSGateway(Gateway):
         return str(row.get("errorMessage") or row.get("authError") or "")
 
     def problem(self, response: Response) -> Problem | None:
-        """Recognise the documented ``errorDetails``: the same status, and no other keys."""
-        status, document = response.status, response.document
-        if status not in REFUSALS or not isinstance(document, dict):
-            return None
-        words = document.get("errorMessage")
-        if words is None and status == HTTPStatus.UNAUTHORIZED:
-            words = document.get("authError")
-        is_documented = (
-            document.keys() <= ERROR_KEYS
-            and is_time_stamp(document.get("timeStamp"))
-            and is_text(document.get("version"))
-            and type(document.get("statusCode")) is int
-            and document["statusCode"] == status
-            and is_text(words)
-        )
-        return Problem.REFUSED if is_documented else None
+        """Recognise the documented refusals. The documents tell no kinds of them apart."""
+        return Problem.REFUSED if is_refusal(response.status, response.document) else None
 
     def answered_at(self, document: Any) -> DateTime | None:
-        """Read ``timeStamp``. Its zone is not documented; it is read in the zone of the other times."""
-        digits = str(document.get("timeStamp")) if isinstance(document, dict) else ""
-        if not TIME_STAMP.fullmatch(digits):
-            return None
-        minute = parse_minute(digits[:WIRE_TIME_DIGITS], self.time_zone)
-        milliseconds = int(digits[WIRE_TIME_DIGITS:])
-        return minute and minute.add(microseconds=milliseconds * 1000)
+        """Read ``timeStamp``."""
+        return stated_time(document, self.time_zone)
 
     def message_bytes(self, message: Message) -> int:
         """Return the bytes of a message without recipients. Its comma makes up for the first recipient's."""
@@ -217,7 +171,7 @@ class WinSMSGateway(Gateway):
             "smsSend",
             "POST",
             "/sms/outgoing/send",
-            lambda response: self._receipts(response.document, message.recipients),
+            lambda response: self._rows.receipts(response.document, message.recipients),
             body=_encode(self._wire_message(message, message.recipients)),
         )
 
@@ -227,14 +181,14 @@ class WinSMSGateway(Gateway):
             "smsSendBatch",
             "POST",
             "/sms/outgoing/sendmulti",
-            lambda response: self._batch_receipts(response.document, messages),
+            lambda response: self._rows.batch_receipts(response.document, messages),
             body=_encode({"messages": [self._wire_message(m, m.recipients) for m in messages]}),
         )
 
     def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
         """``POST /sms/outgoing/status``. It only reads, so it may be repeated."""
         return self._ids_call(
-            "smsStatus", "/sms/outgoing/status", message_ids, "messageStatuses", self._delivery_report
+            "smsStatus", "/sms/outgoing/status", message_ids, "messageStatuses", self._rows.delivery_report
         )
 
     def cancel(self, message_ids: Sequence[MessageId]) -> Call[Answers[Cancellation]]:
@@ -249,39 +203,15 @@ class WinSMSGateway(Gateway):
 
     def scheduled(self, offset: int, limit: int) -> Call[Page[ScheduledMessage]]:
         """``GET /sms/scheduled``."""
-        return self._page_call(
-            "getScheduledMessages",
-            "/sms/scheduled",
-            "scheduledMessages",
-            "apiMessageId",
-            self._scheduled,
-            offset,
-            limit,
-        )
+        return _page_call(_SCHEDULED, self._rows.scheduled, offset, limit)
 
     def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /sms/incoming``."""
-        return self._page_call(
-            "getIncomingMessages",
-            "/sms/incoming",
-            "incomingMessages",
-            "incomingApiMessageId",
-            self._incoming,
-            offset,
-            limit,
-        )
+        return _page_call(_INCOMING, self._rows.incoming, offset, limit)
 
     def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /shortcode/incoming``."""
-        return self._page_call(
-            "getShortCodeMessages",
-            "/shortcode/incoming",
-            "shortcodeMessages",
-            "incomingApiMessageId",
-            self._incoming,
-            offset,
-            limit,
-        )
+        return _page_call(_SHORT_CODE, self._rows.incoming, offset, limit)
 
     def opt_outs(self) -> Call[Columns[OptOut]]:
         """``GET /sms/incoming/optout``: always the whole list, as the operation has no pages."""
@@ -289,7 +219,7 @@ class WinSMSGateway(Gateway):
             "getOptoutMessages",
             "GET",
             "/sms/incoming/optout",
-            lambda response: self._opt_outs(list_of(response.document, _OPT_OUT_ROWS)),
+            lambda response: self._rows.opt_outs(list_of(response.document, _OPT_OUT_ROWS)),
             is_repeatable=True,
             max_answer_bytes=_OPT_OUT_ANSWER_BYTES,
             rows=_OPT_OUT_ROWS,
@@ -297,28 +227,21 @@ class WinSMSGateway(Gateway):
 
     def balance(self) -> Call[Balance]:
         """``GET /credits/balance``."""
-        return Call(
-            "getCreditBalance",
-            "GET",
-            "/credits/balance",
-            lambda response: balance_of(response.document),
-            is_repeatable=True,
-        )
+        return _balance_call(balance_of)
+
+    def ping(self) -> Call[str]:
+        """Ask for the balance."""
+        return _balance_call(lambda document: _balance_words(balance_of(document)))
 
     def transfer_credits(self, sender: int, receiver: int, quantity: int) -> Call[bool]:
         """``POST /credits/transfer``. Account numbers have no leading ``W`` here."""
+        keys = ("sendingAccountNumber", "receivingAccountNumber", "transferQuantity")
         return Call(
             "transferCredits",
             "POST",
             "/credits/transfer",
             lambda response: is_transfer_successful(response.document),
-            body=_encode(
-                {
-                    "sendingAccountNumber": sender,
-                    "receivingAccountNumber": receiver,
-                    "transferQuantity": quantity,
-                }
-            ),
+            body=_encode(dict(zip(keys, (sender, receiver, quantity), strict=True))),
         )
 
     def sub_accounts(self) -> Call[tuple[SubAccount, ...]]:
@@ -354,33 +277,6 @@ class WinSMSGateway(Gateway):
             max_answer_bytes=_ENVELOPE_ANSWER_BYTES + _ID_ANSWER_BYTES * len(ids),
         )
 
-    def _page_call(  # noqa: PLR0917 - the differences between three lists
-        self,
-        operation: str,
-        path: str,
-        key: str,
-        id_key: str,
-        read: Callable[[Sequence[Row]], Columns[T]],
-        offset: int,
-        limit: int,
-    ) -> Call[Page[T]]:
-        def parse(response: Response) -> Page[T]:
-            answer = response.document
-            listed = list_of(answer, key)
-            is_readable = [isinstance(row, dict) and id_of(row.get(id_key)) is not None for row in listed]
-            rows, unreadable = listed, tuple[int, ...]()
-            if not all(is_readable):
-                rows = list(compress(listed, is_readable))
-                unreadable = tuple(index for index, is_one in enumerate(is_readable) if not is_one)
-                check_some_are_readable(len(unreadable), len(listed))
-            start = count_of(answer, "resultsOffset", offset)
-            # A full page of a list of unknown length may be the last one or not.
-            end = None if len(listed) >= limit else start + len(listed)
-            return Page(read(rows), start, count_of(answer, "resultsTotalAvailable", end), unreadable)
-
-        query = {"offset": offset, "limit": limit}
-        return Call(operation, "GET", path, parse, query=query, is_repeatable=True)
-
     def _wire_message(self, message: Message, recipients: Iterable[Recipient]) -> dict[str, Any]:
         wire: dict[str, Any] = {
             "message": message.text,
@@ -392,123 +288,34 @@ class WinSMSGateway(Gateway):
             wire["scheduledTime"] = send_at.in_timezone(self.time_zone).strftime(_WIRE_TIME)
         return wire
 
-    def _receipts(self, answer: Any, recipients: Sequence[Recipient]) -> tuple[Receipt, ...]:
-        return checked_receipts(self._matched(list_of(answer, "recipients"), recipients))
 
-    def _batch_receipts(self, answer: Any, messages: Sequence[Message]) -> tuple[Receipt, ...]:
-        groups = groups_by_message(list_of(answer, "messages"), messages)
-        pairs = zip(map(recipient_rows, groups), messages, strict=True)
-        return checked_receipts([r for rows, m in pairs for r in self._matched(rows, m.recipients)])
+def _page_call(
+    paged: PagedOperation, read: Callable[[Sequence[Row]], Columns[T]], offset: int, limit: int
+) -> Call[Page[T]]:
+    return Call(
+        paged.operation,
+        "GET",
+        paged.path,
+        lambda response: paged.page(response.document, read, offset, limit),
+        query={"offset": offset, "limit": limit},
+        is_repeatable=True,
+    )
 
-    def _matched(self, rows: Sequence[Any], recipients: Sequence[Recipient]) -> list[Receipt]:
-        """Match rows to recipients by number: the examples show their order, but no document promises it.
 
-        A recipient that the answer leaves out, or names too often, gets an unknown receipt.
-        """
-        by_number: defaultdict[str, list[Row]] = defaultdict(list)
-        for row in reversed(rows):
-            if isinstance(row, dict):
-                by_number[text_of(row.get("mobileNumber"))].append(row)
-        for number, needed in Counter(recipient.number for recipient in recipients).items():
-            if len(by_number[number]) > needed:
-                by_number[number] = deduplicated(by_number[number])
-            if len(by_number[number]) != needed:
-                by_number[number] = [{}] * needed
-        return [self._receipt(by_number[recipient.number].pop(), recipient) for recipient in recipients]
+def _balance_call(parse: Callable[[Any], T]) -> Call[T]:
+    return Call(
+        "getCreditBalance",
+        "GET",
+        "/credits/balance",
+        lambda response: parse(response.document),
+        is_repeatable=True,
+    )
 
-    def _receipt(self, row: Row, recipient: Recipient) -> Receipt:
-        # An id of 0 stands for none.
-        accepted, message_id = row.get("accepted"), id_of(row.get("apiMessageId")) or None
-        if not isinstance(accepted, bool) or (accepted and message_id is None):
-            return unknown_receipt(recipient)
-        code = code_of(row.get("acceptError"))
-        return Receipt(
-            number=recipient.number,
-            accepted=accepted,
-            message_id=message_id if accepted else None,
-            reason=None if accepted else REJECT_REASONS.get(code, RejectReason.OTHER),
-            code=code,
-            cost=price_of(row),
-            balance=amount(row.get("newCreditBalance"), BALANCE_END),
-            send_at=self._time(row.get("scheduledTime")),
-            reference=recipient.reference,
-            raw=row,
-        )
 
-    def _delivery_report(self, row: Row) -> DeliveryReport:
-        code = code_of(row.get("statusErrorCode"))
-        delivered = flag_of(row.get("statusDelivered"))
-        state = DeliveryState.DELIVERED if delivered else DELIVERY_STATES.get(code, DeliveryState.UNKNOWN)
-        return DeliveryReport(
-            message_id=whole_number(row.get("apiMessageId")),
-            state=state,
-            code=code,
-            cost=price_of(row),
-            time=self._time(row.get("statusTime")),
-            number=text_of(row.get("mobileNumber")),
-            raw=row,
-        )
-
-    def _scheduled(self, rows: Sequence[Row]) -> Columns[ScheduledMessage]:
-        submitted, due = text_column(rows, "submitTime"), text_column(rows, "scheduledSendTime")
-        return Columns(
-            ScheduledMessage,
-            {
-                "message_id": id_column(rows, "apiMessageId"),
-                "number": self._numbers(rows),
-                "submitted_at": self._times(submitted),
-                "send_at": self._times(due),
-                "refund": [price_of(row) for row in rows],
-                "raw": rows,
-                "submitted_at_wire": submitted,
-                "send_at_wire": due,
-            },
-        )
-
-    def _incoming(self, rows: Sequence[Row]) -> Columns[IncomingMessage]:
-        received = text_column(rows, "receiveTime")
-        return Columns(
-            IncomingMessage,
-            {
-                "message_id": id_column(rows, "incomingApiMessageId"),
-                "number": self._numbers(rows),
-                "received_at": self._times(received),
-                "text": text_column(rows, "messageText"),
-                "in_reply_to": optional_id_column(rows, "outgoingApiMessageId"),
-                "raw": rows,
-                "received_at_wire": received,
-            },
-        )
-
-    def _opt_outs(self, listed: Sequence[Any]) -> Columns[OptOut]:
-        """Read opt-outs, even with unreadable ids: a number that opted out must not be texted."""
-        rows: list[Row] = [row for row in listed if isinstance(row, dict)]
-        check_some_are_readable(len(listed) - len(rows), len(listed))
-        received = text_column(rows, "receiveTime")
-        return Columns(
-            OptOut,
-            {
-                "number": self._numbers(rows),
-                "opted_out_at": self._times(received),
-                "text": text_column(rows, "messageText"),
-                "message_id": optional_id_column(rows, "incomingApiMessageId"),
-                "raw": rows,
-                "opted_out_at_wire": received,
-            },
-            unreadable=len(listed) - len(rows),
-        )
-
-    def _numbers(self, rows: Sequence[Row]) -> Sequence[str]:
-        return NumberReader(self.country_code).read_all(text_column(rows, "mobileNumber"))
-
-    def _time(self, value: Any) -> DateTime | None:
-        return parse_time(str(value or ""), self.time_zone)
-
-    def _times(self, values: Sequence[str]) -> list[DateTime | None]:
-        """Read times, each distinct minute once: many rows have the same, and reading one is slow."""
-        zone = self.time_zone
-        known = {value: parse_time(value, zone) for value in set(values)}
-        return [known[value] for value in values]
+def _balance_words(balance: Balance) -> str:
+    if balance.credits is None:
+        return "the gateway states no balance that can be read"
+    return f"{amount_text(balance.credits)} credits left"
 
 
 def _encode(body: Any) -> bytes:

@@ -56,15 +56,8 @@ DELIVERY_STATES = {
 }
 """The values of ``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
 
-# The oldest document adds the last four to every answer, and has no errorMessage in a 401.
-ERROR_KEYS = frozenset(
-    {
-        *("timeStamp", "version", "statusCode", "errorMessage"),
-        *("authResult", "authError", "validationResult", "validationError"),
-    }
-)
-TIME_STAMP = re.compile(r"[0-9]{17}")
-WIRE_TIME_DIGITS = 12
+_TIME_STAMP = re.compile(r"[0-9]{17}")
+_WIRE_TIME_DIGITS = 12
 SECONDS_PER_MINUTE = 60
 _MINUTES_PER_HOUR = 60
 _FIFTY_NINE_MINUTES = timedelta(minutes=59)
@@ -75,7 +68,7 @@ _MOST_SINGLE_ROWS = 10
 
 def parse_time(digits: str, time_zone: str) -> DateTime | None:
     """Read twelve digits, a minute on the clock of a zone; ``None`` if they are not a time."""
-    if len(digits) != WIRE_TIME_DIGITS or not digits.isdecimal():
+    if len(digits) != _WIRE_TIME_DIGITS or not digits.isdecimal():
         return None
     hour, minute = _hour(digits[:10], time_zone), int(digits[10:])
     if hour is None or minute >= _MINUTES_PER_HOUR:
@@ -118,9 +111,19 @@ def parse_minute(digits: str, time_zone: str) -> DateTime | None:
     return time
 
 
+def stated_time(document: Any, time_zone: str) -> DateTime | None:
+    """Read ``timeStamp``. Its zone is not documented; it is read in the zone of the other times."""
+    digits = str(document.get("timeStamp")) if isinstance(document, dict) else ""
+    if not _TIME_STAMP.fullmatch(digits):
+        return None
+    minute = parse_minute(digits[:_WIRE_TIME_DIGITS], time_zone)
+    milliseconds = int(digits[_WIRE_TIME_DIGITS:])
+    return minute and minute.add(microseconds=milliseconds * 1000)
+
+
 def is_time_stamp(value: object) -> bool:
     """Whether a value is a time stamp of an answer."""
-    return isinstance(value, str) and TIME_STAMP.fullmatch(value) is not None
+    return isinstance(value, str) and _TIME_STAMP.fullmatch(value) is not None
 
 
 def is_text(value: object) -> bool:

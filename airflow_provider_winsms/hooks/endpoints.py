@@ -1,0 +1,148 @@
+"""Endpoints: an Airflow connection is read by the fields of its gateway's form."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.sdk.log import mask_secret
+
+from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.hooks.base_urls import base_url_of
+from airflow_provider_winsms.hooks.connections import extras_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
+    from airflow_provider_winsms.hooks.sms import SmsHook
+
+_EXTRA_NAME = re.compile(r"[a-z][a-z_]{0,29}")
+"""The shape of an extra's name. Any other name may be a secret in the wrong place."""
+
+_OF_EVERY_GATEWAY = (
+    "connect_timeout",
+    "read_timeout",
+    "page_size",
+    "requests_per_second",
+    "max_concurrent_requests",
+    "hash_secret",
+)
+"""The extras that are settings of an endpoint. The others belong to the gateway."""
+
+
+def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
+    """Read a connection. Its secrets are masked in logs from now on.
+
+    :param hook: the hook of its gateway, which knows the form.
+    :raises ConfigurationError: naming the part that is wrong. It shows no secret.
+    """
+    from airflow_provider_winsms.gateways.endpoint import Endpoint
+
+    where, fields = f"The connection {connection.conn_id!r}", hook.connection_fields
+    settings = _settings(extras_of(connection), fields, where)
+    common = {name: settings.pop(name) for name in _OF_EVERY_GATEWAY if name in settings}
+    secrets = {name: settings.pop(name) for name in list(settings) if _is_secret(fields[name])}
+    if "time_zone" in settings:
+        settings["time_zone"] = _time_zone(settings["time_zone"], where)
+    return Endpoint(
+        name=str(connection.conn_id),
+        gateway=hook.make_gateway(**settings),
+        base_url=base_url_of(connection, hook.default_base_url),
+        api_key=_api_key(connection, where),
+        login=_login(connection, where) if hook.has_login else "",
+        secrets={name: secret for name, secret in secrets.items() if secret is not None},
+        **common,
+    )
+
+
+def _login(connection: Connection, where: str) -> str:
+    login = (connection.login or "").strip()
+    if not login or not login.isprintable():
+        msg = f"{where} has no usable login. The gateway needs one."
+        raise ConfigurationError(msg)
+    mask_secret(login)
+    return login
+
+
+def _is_secret(field: Mapping[str, Any]) -> bool:
+    return bool(field["schema"].get("format") == "password")
+
+
+def _api_key(connection: Connection, where: str) -> str:
+    key = (connection.password or "").strip()
+    if not key:
+        msg = f"{where} has no API key. Put it into the password."
+        raise ConfigurationError(msg)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        msg = f"{where} has an API key (the password) with characters that no header can carry."
+        raise ConfigurationError(msg)
+    if key != connection.password:
+        # Airflow masks the password with the blanks around it.
+        mask_secret(key)
+    return key
+
+
+def _settings(
+    given: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]], where: str
+) -> dict[str, Any]:
+    for name, field in fields.items():
+        if _is_secret(field) and given.get(name):
+            mask_secret(given[name])
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        shown = ", ".join(name if _EXTRA_NAME.fullmatch(name) else "(not shown)" for name in unknown)
+        msg = f"{where} has unknown extras: {shown}. Known are: {', '.join(fields)}."
+        raise ConfigurationError(msg)
+    return {name: _setting(name, given.get(name), field["schema"], where) for name, field in fields.items()}
+
+
+def _setting(name: str, value: Any, schema: Mapping[str, Any], where: str) -> Any:
+    """Read one extra by its schema. In a connection in URI form, all extras are text."""
+    import jsonschema
+
+    if value is None or value == "":
+        return schema["default"]
+    type_name = schema["type"][0]
+    try:
+        read = _FROM_TEXT[type_name](value) if isinstance(value, str) else value
+        jsonschema.validate(read, dict(schema))
+    except (ValueError, jsonschema.ValidationError):
+        msg = f"{where} has a wrong extra {name!r}: it must be {_requirement(schema)}."
+        raise ConfigurationError(msg) from None
+    return read
+
+
+def _requirement(schema: Mapping[str, Any]) -> str:
+    if "pattern" in schema:
+        return f"printable text that matches {schema['pattern']}"
+    noun = {"integer": "a whole number", "number": "a number", "string": "text"}[schema["type"][0]]
+    return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else noun
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        msg = "not printable"
+        raise ValueError(msg)
+    return text
+
+
+_FROM_TEXT: dict[str, Any] = {"string": _printable, "integer": int, "number": _finite}
+
+
+def _time_zone(name: str, where: str) -> str:
+    try:
+        return pendulum.timezone(name).name
+    except (ValueError, KeyError, OSError):
+        msg = f"{where} has an unknown time_zone. Give an IANA name, such as Africa/Johannesburg."
+        raise ConfigurationError(msg) from None
