@@ -138,7 +138,7 @@ class BatchPlanner:
     def _resume(self, resumed: Batch) -> tuple[list[Plan], Batch, Batch]:
         """Plan a batch with claimed requests, and return it as it is sent now."""
         # Split as in the first try: records identify requests by their keys.
-        is_held = resumed.guarantee == Guarantee.EXACTLY_ONCE
+        is_held = self._order.policy.holds(Guarantee(resumed.guarantee))
         may_send_rest = self._order.may_send_rest_of(resumed)
         try:
             messages = self._messages(lambda: resumed.opened_at)

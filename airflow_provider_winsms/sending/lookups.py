@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_winsms.messages import Receipt
 from airflow_provider_winsms.sending.reconciliation import (
+    SUBMIT_TIME_DOUBT,
     ExpectedText,
     RowMatcher,
     expected_texts,
@@ -16,12 +17,23 @@ from airflow_provider_winsms.sending.reconciliation import (
     reconcile,
 )
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+from airflow_provider_winsms.sending.sent_history import (
+    HISTORY_DELAY,
+    SubmittedText,
+    keeps_references,
+    match_references,
+    read_sent,
+    reference_of,
+    with_references,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.ledger.base import RequestKey
-    from airflow_provider_winsms.messages import Message, ScheduledMessage
+    from airflow_provider_winsms.messages import Message, ScheduledMessage, SentMessage
     from airflow_provider_winsms.sending.dependencies import SendDependencies
     from airflow_provider_winsms.sending.records import ClaimedRequest
 
@@ -108,7 +120,7 @@ class ByScheduledList:
         result = reconcile(
             expected, found, is_complete=is_complete, still_open=still_open, conflicts=conflicts
         )
-        adopted = {position: _receipt_of(row) for position, row in result.adopted.items()}
+        adopted = {position: _receipt_of(row, row.refund) for position, row in result.adopted.items()}
         return LookupResult(is_complete, adopted, result.absent)
 
     def _conflicts(self, key: RequestKey, expected: Iterable[ExpectedText]) -> set[ExpectedText]:
@@ -121,6 +133,46 @@ class ByScheduledList:
             for send_at, some in numbers.items()
             for number in self._ledger.conflicts(key, send_at, some)
         }
+
+
+class ByReference:
+    """Looks up texts in the gateway's history of sent texts, by the references that they leave with."""
+
+    source = "The history of sent texts"
+    evidence = "reference, number and time of submission"
+    silence = "They are no longer in the list, so the history of sent texts is not searched for them"
+    delay = HISTORY_DELAY
+
+    def __init__(self, dependencies: SendDependencies) -> None:
+        self._gateway = dependencies.gateway
+        self._execute = dependencies.execute
+        self._batch_id = dependencies.batch_id
+
+    def outgoing(self, key: RequestKey, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages with a reference for each recipient. The sender's own are not sent."""
+        return with_references(messages, self._batch_id, key)
+
+    def covers(self, _claimed: ClaimedRequest) -> bool:
+        """Return ``True``: the history has texts with and without a time."""
+        return True
+
+    def open_positions(self, claimed: ClaimedRequest) -> Collection[int]:
+        """Return all positions in doubt of recipients who are still in the list."""
+        return [p for p in claimed.record.in_doubt if p not in claimed.request.gone]
+
+    def read(self, claimed: ClaimedRequest, positions: Collection[int]) -> LookupResult:
+        """Match texts with the history, back to before the claim."""
+        claimed_at = claimed.record.claimed_at
+        numbers = [recipient.number for part in claimed.request.parts for recipient in part.recipients]
+        expected = {
+            position: SubmittedText(reference_of(self._batch_id, claimed.key, position), numbers[position])
+            for position in positions
+        }
+        rows, is_complete = read_sent(self._execute, self._gateway, claimed_at - SUBMIT_TIME_DOUBT)
+        found = match_references(expected, rows, claimed_at)
+        adopted = {position: _receipt_of(row, row.cost) for position, row in found.certain.items()}
+        absent = [p for p in expected if p not in found.certain and p not in found.doubtful]
+        return LookupResult(is_complete, adopted, absent if is_complete else ())
 
 
 class NoLookup:
@@ -148,21 +200,28 @@ class NoLookup:
 
 def lookup_for(dependencies: SendDependencies) -> Lookup:
     """Return the strategy for a gateway."""
+    if keeps_references(dependencies.gateway):
+        return ByReference(dependencies)
     return ByScheduledList(dependencies) if dependencies.gateway.capabilities.list_scheduled else NoLookup()
+
+
+def can_look_up(gateway: Gateway) -> bool:
+    """Tell whether a gateway shows what became of a request whose answer was lost."""
+    return keeps_references(gateway) or gateway.capabilities.list_scheduled
 
 
 def _expected(claimed: ClaimedRequest) -> dict[int, ExpectedText]:
     return expected_texts(claimed.request.messages(claimed.record.send_at))
 
 
-def _receipt_of(row: ScheduledMessage) -> Receipt:
+def _receipt_of(row: ScheduledMessage | SentMessage, cost: Decimal | None) -> Receipt:
     return Receipt(
         number=row.number,
         accepted=True,
         message_id=row.message_id,
         reason=None,
         code="",
-        cost=row.refund,
+        cost=cost,
         balance=None,
         send_at=row.send_at,
     )

@@ -15,6 +15,7 @@ import pendulum
 
 from airflow_provider_winsms.ledger.base import BatchDigest
 from airflow_provider_winsms.messages import Message, Recipient, Recipients, mask_number
+from airflow_provider_winsms.sending.sent_history import REFERENCE_LENGTH, keeps_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -263,10 +264,11 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
         return _RequestBuilder(limits.recipients, limits.body_bytes - limits.envelope_bytes)
 
     request = new_builder()
+    has_references = keeps_references(gateway)
     for message in messages:
         start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
         for place, recipient in enumerate(message.recipients):
-            size = gateway.recipient_bytes(recipient)
+            size = gateway.recipient_bytes(_with_reference(recipient) if has_references else recipient)
             if not request.has_room(size if place > start else head + size):
                 if place > start:
                     request.parts.append(MessagePart(message, start, place))
@@ -277,6 +279,11 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
             request.parts.append(MessagePart(message, start, len(message.recipients)))
     if request.recipients:
         yield request.build()
+
+
+def _with_reference(recipient: Recipient) -> Recipient:
+    """Return a recipient with the longest reference, to measure its length on the wire."""
+    return replace(recipient, reference="x" * REFERENCE_LENGTH)
 
 
 def _with_time(message: Message) -> Message:

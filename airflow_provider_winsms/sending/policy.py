@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 from airflow_provider_winsms.options import Guarantee, shown
 from airflow_provider_winsms.runtime import check_agreement
+from airflow_provider_winsms.sending.lookups import can_look_up
+from airflow_provider_winsms.sending.sent_history import keeps_references
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway
@@ -44,11 +46,13 @@ class Policy:
 
     :param hold: how far ahead a text without a time is scheduled, under ``EXACTLY_ONCE``.
     :param in_flight: how long after its claim a request can still reach the gateway.
+    :param needs_hold: whether only scheduled texts can be looked up after a lost answer.
     """
 
     guarantee: Guarantee
     hold: timedelta
     in_flight: timedelta
+    needs_hold: bool = True
 
     def __post_init__(self) -> None:
         least = self.in_flight + 2 * DUE_MARGIN
@@ -64,7 +68,11 @@ class Policy:
     @property
     def is_held(self) -> bool:
         """Whether texts without a time are scheduled ahead."""
-        return self.guarantee is Guarantee.EXACTLY_ONCE
+        return self.holds(self.guarantee)
+
+    def holds(self, guarantee: Guarantee) -> bool:
+        """Tell whether a send with a guarantee schedules texts without a time ahead."""
+        return guarantee is Guarantee.EXACTLY_ONCE and self.needs_hold
 
 
 def check_hold(name: str, hold: object) -> None:
@@ -87,11 +95,11 @@ def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint:
     :raises InvalidMessage: if ``hold`` is too short for the endpoint's time-outs.
     :raises UnsupportedCapability: if the gateway cannot keep the guarantee.
     """
-    if guarantee is Guarantee.EXACTLY_ONCE and not gateway.capabilities.list_scheduled:
+    if guarantee is Guarantee.EXACTLY_ONCE and not can_look_up(gateway):
         msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
         raise UnsupportedCapability(msg)
     timeouts = timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
-    return Policy(guarantee, hold, CLAIM_LIFETIME + timeouts)
+    return Policy(guarantee, hold, CLAIM_LIFETIME + timeouts, needs_hold=not keeps_references(gateway))
 
 
 def check_clocks(gateway: ClockReading | None, ledger: ClockReading | None) -> None:

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import RequestRecord
-    from airflow_provider_winsms.messages import Message, ScheduledMessage
+    from airflow_provider_winsms.messages import Message, ScheduledMessage, SentMessage
 
 T = TypeVar("T")
 
-_SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and clocks differ
-_SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row submitted so long before a claim belongs to another text
+SUBMIT_TIME_SLACK = timedelta(minutes=2)  # wire times are whole minutes, and clocks differ
+SUBMIT_TIME_DOUBT = timedelta(minutes=4)  # a row submitted so long before a claim belongs to another text
 
 
 class ExpectedText(NamedTuple):
@@ -109,7 +109,7 @@ class RowMatcher:
     def candidates(self, row: ScheduledMessage) -> list[ExpectedText]:
         """Return the texts that a row may belong to. None, if it belongs to another request."""
         alike = self._with_number(row.number)
-        if not alike or not _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_DOUBT, row):
+        if not alike or not may_be_submitted_since(self._claimed_at - SUBMIT_TIME_DOUBT, row):
             return []
         times = instants_of(row.send_at)
         return [text for text in alike if not times or text.send_at in times]
@@ -133,10 +133,11 @@ class RowMatcher:
 
     def _is_certain(self, row: ScheduledMessage, text: ExpectedText) -> bool:
         is_readable = row.number == text.number and None not in {row.send_at, row.submitted_at}
-        return is_readable and _may_be_submitted_since(self._claimed_at - _SUBMIT_TIME_SLACK, row)
+        return is_readable and may_be_submitted_since(self._claimed_at - SUBMIT_TIME_SLACK, row)
 
 
-def _may_be_submitted_since(moment: DateTime, row: ScheduledMessage) -> bool:
+def may_be_submitted_since(moment: DateTime, row: ScheduledMessage | SentMessage) -> bool:
+    """Tell whether a row may have been submitted after a moment, as far as its time can be read."""
     return row.submitted_at is None or max(instants_of(row.submitted_at)) > moment
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import GatewayUnavailable, IdempotencyConflict, SmsError
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.lookups import lookup_for
 from airflow_provider_winsms.sending.outcome import SendOutcome
 from airflow_provider_winsms.sending.plan import plan_resend
@@ -49,8 +50,8 @@ class Submission:
     :param rounds: the plans: the first round, and the later rounds that are planned already.
     :param is_resumed: whether the ledger may have records of the batch.
     :param cancels_on_stop: whether ``stop`` cancels accepted texts that are not due yet.
-    :param check_clocks: called once, before a held send submits or decides anything. An error that it raises
-        prevents both.
+    :param check_clocks: called once, before an ``EXACTLY_ONCE`` send submits or decides anything. An error
+        that it raises prevents both.
     """
 
     def __init__(
@@ -232,6 +233,6 @@ class Submission:
             self._rollback.finish(claimed)
 
     def _check_clocks_once(self) -> None:
-        if self._policy.is_held and self._check_clocks is not None:
+        if self._policy.guarantee is Guarantee.EXACTLY_ONCE and self._check_clocks is not None:
             self._check_clocks()
             self._check_clocks = None
