@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Sandbox(Vendor):
-    """A ``Vendor``, with the same parameters, whose socket also has the control surface."""
+    """WinSMS, as ``Vendor`` is, with the same parameters, and the control surface on the same socket."""
 
     def answer(self, request: RawRequest) -> Reply:
         """Answer one request."""
