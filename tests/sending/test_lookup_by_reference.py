@@ -94,7 +94,7 @@ class World:
         found, planned = self.ledger.latest(), plan(MESSAGES, GATEWAY)
         digest = planned.digest(KeyedHash("a key"))
         sender = Sender("dag", "run", "task")
-        wanted = Batch("task", sender, digest, "conn", str(self.guarantee), 0, self.now())
+        wanted = Batch("task", sender, digest, "conn", str(self.guarantee), 0, self.now(), GATEWAY.currency)
         batch = open_batch(self.ledger, wanted, found)
         submission = Submission(
             [planned],

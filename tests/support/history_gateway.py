@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pendulum
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown
-from airflow_provider_winsms.gateways.base import Call, Capabilities, Gateway, Limits
+from airflow_provider_winsms.gateways.base import Call, Capabilities, Gateway, Limits, Response
 from airflow_provider_winsms.messages import Balance, DeliveryState, Page, Receipt, SentMessage
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class HistoryAccount:
             self.lists_unavailable -= 1
             msg = "not now"
             raise GatewayUnavailable(msg)
-        return call.parse(self._listed(**call.query) if call.operation == "sent" else None)
+        return call.parse(Response(self._listed(**call.query) if call.operation == "sent" else None))
 
     def _send(self, call: Call[T]) -> T:
         fate = self.fates.popleft() if self.fates else Fate.ANSWERED
@@ -165,7 +165,7 @@ class HistoryAccount:
             self.pass_time(TIMEOUT)
             msg = "lost"
             raise OutcomeUnknown(msg)
-        return call.parse(answer)
+        return call.parse(Response(answer))
 
     def _listed(self, offset: int, limit: int) -> Any:
         self.pages += 1
@@ -184,7 +184,7 @@ class HistoryAccount:
         return {"rows": rows, "offset": offset, "total": len(newest)}
 
 
-def _receipts(answer: Any) -> tuple[Receipt, ...]:
+def _receipts(answer: Response) -> tuple[Receipt, ...]:
     return tuple(
         Receipt(
             number=row["number"],
@@ -195,11 +195,11 @@ def _receipts(answer: Any) -> tuple[Receipt, ...]:
             cost=Decimal("0.0825"),
             balance=None,
         )
-        for row in answer
+        for row in answer.document
     )
 
 
-def _page(answer: Any) -> Page[SentMessage]:
+def _page(answer: Response) -> Page[SentMessage]:
     rows = [
         SentMessage(
             message_id=row["id"],
@@ -209,6 +209,6 @@ def _page(answer: Any) -> Page[SentMessage]:
             cost=Decimal("0.0825"),
             submitted_at=pendulum.from_timestamp(row["at"]),
         )
-        for row in answer["rows"]
+        for row in answer.document["rows"]
     ]
-    return Page(rows, answer["offset"], answer["total"])
+    return Page(rows, answer.document["offset"], answer.document["total"])
