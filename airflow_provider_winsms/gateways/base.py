@@ -198,6 +198,16 @@ class Capabilities:
     alphabets: tuple[Alphabet, ...] = ()
     """The alphabets of texts. The first one that can spell a text is used."""
 
+    @property
+    def finds_references(self) -> bool:
+        """Whether a sent text can be found by the reference that it left with."""
+        return self.sent_history and self.references
+
+    @property
+    def finds_lost_texts(self) -> bool:
+        """Whether the gateway shows what became of a request whose answer was lost."""
+        return self.finds_references or self.list_scheduled
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

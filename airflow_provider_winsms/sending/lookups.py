@@ -20,7 +20,6 @@ from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from airflow_provider_winsms.sending.sent_history import (
     HISTORY_DELAY,
     SubmittedText,
-    keeps_references,
     match_references,
     read_sent,
     reference_of,
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.messages import Message, ScheduledMessage, SentMessage
     from airflow_provider_winsms.sending.dependencies import SendDependencies
@@ -200,14 +198,10 @@ class NoLookup:
 
 def lookup_for(dependencies: SendDependencies) -> Lookup:
     """Return the strategy for a gateway."""
-    if keeps_references(dependencies.gateway):
+    capabilities = dependencies.gateway.capabilities
+    if capabilities.finds_references:
         return ByReference(dependencies)
-    return ByScheduledList(dependencies) if dependencies.gateway.capabilities.list_scheduled else NoLookup()
-
-
-def can_look_up(gateway: Gateway) -> bool:
-    """Tell whether a gateway shows what became of a request whose answer was lost."""
-    return keeps_references(gateway) or gateway.capabilities.list_scheduled
+    return ByScheduledList(dependencies) if capabilities.list_scheduled else NoLookup()
 
 
 def _expected(claimed: ClaimedRequest) -> dict[int, ExpectedText]:

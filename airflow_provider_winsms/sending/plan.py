@@ -15,7 +15,7 @@ import pendulum
 
 from airflow_provider_winsms.ledger.base import BatchDigest
 from airflow_provider_winsms.messages import Message, Recipient, Recipients, mask_number
-from airflow_provider_winsms.sending.sent_history import REFERENCE_LENGTH, keeps_references
+from airflow_provider_winsms.sending.sent_history import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -264,7 +264,7 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
         return _RequestBuilder(limits.recipients, limits.body_bytes - limits.envelope_bytes)
 
     request = new_builder()
-    has_references = keeps_references(gateway)
+    has_references = gateway.capabilities.finds_references
     for message in messages:
         start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
         for place, recipient in enumerate(message.recipients):

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 from airflow_provider_winsms.options import Guarantee, shown
 from airflow_provider_winsms.runtime import check_agreement
-from airflow_provider_winsms.sending.lookups import can_look_up
-from airflow_provider_winsms.sending.sent_history import keeps_references
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway
@@ -95,11 +93,13 @@ def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint:
     :raises InvalidMessage: if ``hold`` is too short for the endpoint's time-outs.
     :raises UnsupportedCapability: if the gateway cannot keep the guarantee.
     """
-    if guarantee is Guarantee.EXACTLY_ONCE and not can_look_up(gateway):
+    if guarantee is Guarantee.EXACTLY_ONCE and not gateway.capabilities.finds_lost_texts:
         msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
         raise UnsupportedCapability(msg)
     timeouts = timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
-    return Policy(guarantee, hold, CLAIM_LIFETIME + timeouts, needs_hold=not keeps_references(gateway))
+    return Policy(
+        guarantee, hold, CLAIM_LIFETIME + timeouts, needs_hold=not gateway.capabilities.finds_references
+    )
 
 
 def check_clocks(gateway: ClockReading | None, ledger: ClockReading | None) -> None:

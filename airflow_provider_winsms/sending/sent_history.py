@@ -61,11 +61,6 @@ class HistoryMatches:
     """Positions to which a row may belong."""
 
 
-def keeps_references(gateway: Gateway) -> bool:
-    """Tell whether the gateway's history has the references that texts leave with."""
-    return gateway.capabilities.sent_history and gateway.capabilities.references
-
-
 def reference_of(batch_id: str, key: RequestKey, position: int) -> str:
     """Return the reference that the text to one recipient of a request leaves with."""
     return f"{batch_id[:_BATCH_DIGITS]}.{key.round}.{key.request}.{position}"
