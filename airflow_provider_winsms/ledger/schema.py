@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.messages import DeliveryState, RejectReason
+from airflow_provider_winsms.sql.column_types import check_types
 from airflow_provider_winsms.sql.dialects import ColumnType
 
 if TYPE_CHECKING:
@@ -478,8 +479,8 @@ class Schema:
             )
             raise ConfigurationError(msg)
         kinds = {column.name: column.kind for column in table.columns}
-        name, otherwise = (self._prefix + table.name,), "give another prefix, whose tables are then created"
-        self._database.transact(lambda: self._database.check_types(name, kinds, otherwise))
+        name, otherwise = (self._prefix + table.name,), "Give another prefix, whose tables are then created."
+        self._database.transact(lambda: check_types(self._database, name, kinds, otherwise))
 
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")

@@ -16,12 +16,11 @@ from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_winsms.sql.dialects import ColumnType
 
 T = TypeVar("T")
 
@@ -176,34 +175,6 @@ class Database:
             return names
 
         return self.run(step, read)
-
-    def check_types(self, table: Sequence[str], kinds: Mapping[str, ColumnType], otherwise: str) -> None:
-        """Refuse a table of an older version, if the database tells the types of its columns.
-
-        :param table: its schema, if there is one, and its name.
-        :param kinds: the kind of each column that the table should have.
-        :param otherwise: what a person can do instead of changing the types.
-        :raises ConfigurationError: if the type of a column cannot hold its values.
-        """
-        if not self.dialect.column_types:
-            return
-        schema = f"'{table[0]}'" if len(table) > 1 else "NULL"
-        query = self.dialect.column_types.format(table=self.quoted(*table), name=table[-1], schema=schema)
-        found = dict(self.rows("read the types of the columns", query))
-        wrong = [name for name, kind in kinds.items() if name in found and not kind.fits(found[name])]
-        if wrong:
-            change, types = self.dialect.change_type, self.dialect.types
-            statements = "; ".join(
-                change.format(table=self.quoted(*table), column=self.quoted(name), type=types[kinds[name]])
-                for name in wrong
-            )
-            first = f"Drop the views that read it, and run {statements}; or " if change else ""
-            listed = ", ".join(f"{name} ({found[name]})" for name in wrong)
-            msg = (
-                f"The table {'.'.join(table)} has types of an older version, which cannot hold the values of "
-                f"{listed}. {first or otherwise[0].upper()}{otherwise if first else otherwise[1:]}."
-            )
-            raise ConfigurationError(msg)
 
     def lock(self, name: str) -> None:
         """Take the lock of this name for the transaction, if the database has such locks. Wait for it."""

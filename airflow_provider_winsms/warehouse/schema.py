@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
+from airflow_provider_winsms.sql.column_types import check_types
 from airflow_provider_winsms.warehouse.datasets import DATASETS, RAW
 from airflow_provider_winsms.warehouse.definitions import TableDefinitions
 
@@ -68,7 +69,7 @@ class TableSchema:
             raise ConfigurationError(msg)
         self._refuse_foreign_table(name, found)
         kinds = {column.name: column.kind for column in self._dataset.columns}
-        self._transaction.database.check_types(name.parts, kinds, "give the name of another table")
+        check_types(self._transaction.database, name.parts, kinds, "Give the name of another table.")
         self._transaction.commit_if_short()
         if RAW.name in found.difference(self._dataset.column_names):
             self._relations.with_older_raw.add(table)
