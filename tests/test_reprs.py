@@ -64,7 +64,13 @@ PLAIN = {
     # Counts.
     *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
     "Limits.messages",
-    *("SendOutcome.recipients", "_RequestBuilder.recipients", "UnresolvedRequest.key", "ArmedFault.rows"),
+    *(
+        "SendOutcome.recipients",
+        "_RequestBuilder.recipients",
+        "UnresolvedRequest.key",
+        "ClaimedRequest.key",
+        "ArmedFault.rows",
+    ),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
     *("LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
