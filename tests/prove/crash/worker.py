@@ -31,6 +31,7 @@ from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.runtime import Clock
 from airflow_provider_winsms.sandbox import Sandbox
+from airflow_provider_winsms.utils import send_task
 from tests.prove.crash.points import Blow, Moment, Point
 from tests.support.task_runner import TaskRunner
 
@@ -120,6 +121,7 @@ def _strike(blow: Blow) -> None:
 
 
 _WATCHES: list[Watch] = []
+_open_ledger = send_task.open_ledger
 
 
 class WatchedLedger:
@@ -157,21 +159,11 @@ class WatchedLedger:
             return self._ledger.mark_not_received(key, *rest)
 
 
-class _Watched:
-    """What is done to both operators: the ledger that they open is watched."""
-
-    @contextmanager
-    def _ledger(self, *args: Any) -> Iterator[Any]:
-        with super()._ledger(*args) as ledger:  # type: ignore[misc]
-            yield WatchedLedger(ledger, _WATCHES[0])
-
-
-class WatchedSend(_Watched, SmsSendOperator):
-    """Sends one text."""
-
-
-class WatchedBatch(_Watched, SmsSendBatchOperator):
-    """Sends different texts."""
+@contextmanager
+def open_watched(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    """Open the ledger of a send, which is watched."""
+    with _open_ledger(*args, **kwargs) as ledger:
+        yield WatchedLedger(ledger, _WATCHES[0])
 
 
 class WatchedSqlite(sqlite3.Connection):
@@ -203,6 +195,7 @@ def watch_commits() -> None:
     for owner, name, watched in (
         (sqlite3, "connect", connect_watched),
         (psycopg.Connection, "commit", commit_watched),
+        (send_task, "open_ledger", open_watched),
     ):
         setattr(owner, name, watched)
 
@@ -243,7 +236,7 @@ def task_of(order: dict[str, Any]) -> BaseOperator:
     for name in ("hold", "execution_timeout"):
         if kwargs.get(name) is not None:
             kwargs[name] = timedelta(seconds=kwargs[name])
-    kind: Any = WatchedBatch if "messages" in kwargs else WatchedSend
+    kind: Any = SmsSendBatchOperator if "messages" in kwargs else SmsSendOperator
     task: BaseOperator = kind(**kwargs)
     return task
 
