@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.auth import Authentication, Headers
     from airflow_provider_winsms.gateways.endpoint import Endpoint
+    from airflow_provider_winsms.gateways.lists import Block
     from airflow_provider_winsms.messages import (
         Answers,
         Balance,
@@ -181,6 +182,8 @@ class Capabilities:
     """The gateway stores the sender's reference, and returns it."""
     incoming: ListReading | None = None
     """How the list of incoming texts is read; ``None`` if there is none."""
+    pages: ListReading = ListReading.OFFSET
+    """How the other lists are read that have pages."""
     short_code: bool = False
     """A list of texts that came to the account's short or long code."""
     opt_outs: bool = False
@@ -328,15 +331,27 @@ class Gateway:
         """Cancel scheduled texts that are not sent yet. An id whose row is unreadable has no answer."""
         self._raise_unsupported("cancel")
 
-    def scheduled(self, offset: int, limit: int) -> Call[Page[ScheduledMessage]]:
+    def scheduled(self, start: int, limit: int) -> Call[Page[ScheduledMessage]]:
         """List scheduled texts that are not sent yet."""
         self._raise_unsupported("scheduled")
 
-    def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
-        """List texts that phones sent to the account."""
+    def incoming(self, start: int, limit: int) -> Call[Page[IncomingMessage]]:
+        """List texts that phones sent to the account.
+
+        :param start: the offset of the first row; or the number of a page, from 1, if the list is read so.
+            ``scheduled`` and ``short_code`` take the same. ``lists.pages_by_offset`` reads either.
+        :param limit: the most rows of the page.
+        """
         self._raise_unsupported("incoming")
 
-    def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
+    def take_incoming(self, token: str | None) -> Call[Block[IncomingMessage]]:
+        """Read a block of the queue of texts that phones sent to the account.
+
+        :param token: of the block before, which this request acknowledges; ``None`` for the first block.
+        """
+        self._raise_unsupported("take_incoming")
+
+    def short_code(self, start: int, limit: int) -> Call[Page[IncomingMessage]]:
         """List texts that phones sent to the account's short or long code."""
         self._raise_unsupported("short_code")
 

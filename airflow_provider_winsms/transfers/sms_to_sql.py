@@ -11,7 +11,6 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_winsms.hashing import require_secret
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import (
     LoadedDataset,
     LoadedText,
@@ -74,7 +73,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
     were deleted because the claim of their request was released; ``unreadable`` counts listed rows that were
     left out, because they lack the values that tell rows apart; ``requests`` counts the requests of the load,
     without those of ``refresh``; ``total`` is the gateway's count of rows or, without one, the number of rows
-    read; ``high_water_mark`` is the highest message id in the table, ``None`` for datasets with another key.
+    read; ``high_water_mark`` is the highest message id in the table, ``None`` where none has an order.
     The event of each asset among ``outlets`` has the same figures. None of these, no log and no error holds a
     number or a text.
 
@@ -187,19 +186,15 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
             if self.privacy == "keyed_hash":
                 require_secret("privacy", hook.endpoint.hash_secret, self.sms_conn_id)
             source = self._source(dataset, hook)
+            source.check(self.mode, hides=self.privacy != "none" or self.text != "keep")
             personal = PrivacyPolicy(self.privacy, self.text, hook.hashes)
             now, run_id = self.clock.now().astimezone(UTC), context.get("run_id")
             load = LoadRun(now, run_id, hook.gateway.currency)
-            opening = open_table(database, dataset, name, load, personal, sizes=source.sizes)
-            with opening as (table, mapper):
+            with open_table(database, dataset, name, load, personal, sizes=source.sizes) as (table, mapper):
                 outcome = source.load(table, mapper, is_whole=self.mode != "incremental")
         summary = {"dataset": dataset.name, "table": str(name), **outcome.summary()}
         self.log.info("Loaded: %s", summary)
-        if outcome.unreadable:
-            self.log.warning(
-                "%s of the gateway's list cannot be read, and were left out. All others are loaded.",
-                pluralize(outcome.unreadable, "row"),
-            )
+        outcome.warn_of_unreadable_rows(self.log)
         self._loaded = source, database, outcome.rows_read, outcome.merged.loaded
         _add_to_events(context, self.outlets, summary, load)
         return summary

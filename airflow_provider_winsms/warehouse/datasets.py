@@ -55,6 +55,7 @@ class Dataset:
 
     :param key: the columns of the table's primary key.
     :param discriminator: a column that tells a table of the dataset from the tables of the others.
+    :param capability: the capability of the gateway that it needs; empty if it is read from a ledger.
     :param has_history: whether a second table has one row per validity period on the list (SCD2).
     """
 
@@ -64,6 +65,7 @@ class Dataset:
     columns: tuple[Column, ...]
     write_disposition: WriteDisposition
     discriminator: str
+    capability: str = ""
     has_history: bool = False
 
     @property
@@ -74,7 +76,7 @@ class Dataset:
     @property
     def is_from_ledger(self) -> bool:
         """Whether its source is a ledger, and no gateway."""
-        return self.name == "deliveries"
+        return not self.capability
 
     def with_raw(self) -> Dataset:
         """Return the dataset with a column for the gateway's raw row."""
@@ -212,6 +214,7 @@ INCOMING = Dataset(
     ),
     write_disposition=WriteDisposition.APPEND,
     discriminator="in_reply_to",
+    capability="incoming",
 )
 
 SHORT_CODE = Dataset(
@@ -221,6 +224,7 @@ SHORT_CODE = Dataset(
     columns=(*_RECEIVED, *_LOADED),
     write_disposition=WriteDisposition.APPEND,
     discriminator="received_at",
+    capability="short_code",
 )
 
 OPT_OUTS = Dataset(
@@ -251,6 +255,7 @@ OPT_OUTS = Dataset(
     ),
     write_disposition=WriteDisposition.SNAPSHOT,
     discriminator="opted_out_at",
+    capability="opt_outs",
     has_history=True,
 )
 
@@ -275,6 +280,7 @@ SCHEDULED = Dataset(
     ),
     write_disposition=WriteDisposition.SNAPSHOT,
     discriminator="submitted_at_wire",
+    capability="list_scheduled",
 )
 
 DELIVERIES = Dataset(

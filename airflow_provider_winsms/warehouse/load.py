@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES, LATEST_COMMIT, Delivery
 from airflow_provider_winsms.ledger.schema import state_list
-from airflow_provider_winsms.messages import Columns, message_id_of
+from airflow_provider_winsms.messages import Columns, message_id_of, pluralize
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.reader import IdSet
@@ -45,6 +45,8 @@ _WITHOUT_ID = (
     "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
 ).replace("CHANGING", state_list(CHANGING_STATES))
 _STREAM_ATTEMPTS = 3
+_MOST_READINGS = 5
+"""How often a list of numbered pages that may shrink is read, at most."""
 _MOST_PROBES = 64
 """The most requests that look for unreadable rows; then the whole list is read instead."""
 _OVERLAP_OF_A_PAGE = 10
@@ -57,6 +59,7 @@ class LoadOutcome:
 
     :param requests: without those of a refresh.
     :param total: the number of rows that the gateway states; if it states none, the number of rows read.
+    :param high_water_mark: the highest id in the table; ``None`` if ids have no order.
     :param unreadable: how many rows were left out because they could not be read.
     """
 
@@ -78,6 +81,14 @@ class LoadOutcome:
             "total": self.total,
             "high_water_mark": self.high_water_mark,
         }
+
+    def warn_of_unreadable_rows(self, log: Log) -> None:
+        """Log how many rows were left out, if any."""
+        if self.unreadable:
+            log.warning(
+                "%s of the gateway's list cannot be read, and were left out. All others are loaded.",
+                pluralize(self.unreadable, "row"),
+            )
 
 
 class ListLoad:
@@ -123,14 +134,18 @@ class ListLoad:
         first, pages = self._pages.first(), self._pages
         if not first.rows:
             return pages.total == pages.unreadable
-        low = first.rows[0].message_id
-        is_descending = low >= (self._table.stored.highest() or 0) and pages.total > 1
+        low, highest = first.rows[0].message_id, self._table.stored.highest()
+        if isinstance(low, str) or isinstance(highest, str):
+            return self._read_newest_rows(first.rows[0])
+        is_descending = low >= (highest or 0) and pages.total > 1
         if is_descending:
             if not (last := pages.last().rows):
                 return False
             low = last[-1].message_id
+            if isinstance(low, str):
+                return False
         missing = max(0, pages.total - self._table.stored.count(low))
-        reach = -(-(missing + -(-pages.page_size // _OVERLAP_OF_A_PAGE)) // pages.page_size) * pages.page_size
+        reach = self._reach(missing)
         if is_descending:
             older = range(min(reach, pages.total), pages.total)
             self._add_chunks(pages.between(0, older.start))
@@ -142,20 +157,42 @@ class ListLoad:
             _UnreadableRowSearch(pages, self._table, is_descending=is_descending).run(part)
         return missing == pages.unreadable
 
+    def _read_newest_rows(self, first: Any) -> bool:
+        """Read the beginning of a list whose ids have no order. Return whether all new rows were read.
+
+        Only times can show that a list has the newest rows first. If it does, the rows that are read reach
+        beyond the new ones. So the counts add up only if no row is missing, even if rows left the list.
+        """
+        pages, stored = self._pages, self._table.stored
+        last = pages.last().rows
+        if not last or not _is_newer(first, last[-1]):
+            return False
+        reach = self._reach(max(0, pages.total - stored.count_all()))
+        self._add_chunks(pages.between(0, min(reach, pages.total)))
+        known = stored.count_all() + stored.count_missing(self._ids.each())
+        return pages.total - known == pages.unreadable
+
+    def _reach(self, missing: int) -> int:
+        """Return how many rows are read if some are missing: some more, in whole pages."""
+        size = self._pages.page_size
+        return -(-(missing + -(-size // _OVERLAP_OF_A_PAGE)) // size) * size
+
     def _missing(self, low: int) -> int:
         """Return how many listed rows are neither read nor in the table."""
-        low, high = (
-            min(low, self._ids.low or low),
-            max(self._ids.high or 0, self._table.stored.highest() or 0),
-        )
-        return (
-            self._pages.total
-            - self._table.stored.count(low, high)
-            - self._table.stored.count_missing(self._ids.each())
-        )
+        stored, ids = self._table.stored, self._ids
+        highest = stored.highest()
+        known = highest if isinstance(highest, int) else 0
+        low, high = min(low, ids.low or low), max(ids.high or 0, known)
+        return self._pages.total - stored.count(low, high) - stored.count_missing(ids.each())
 
     def _add_chunks(self, chunks: Generator[Chunk]) -> None:
         _add_chunks(chunks, self._table, self._ids)
+
+
+def _is_newer(row: Any, other: Any) -> bool:
+    """Whether one row came in later than another, as far as their times say."""
+    times = row.received_at, other.received_at
+    return None not in times and times[0] > times[1]
 
 
 class _ListRange(NamedTuple):
@@ -203,6 +240,8 @@ class _UnreadableRowSearch:
         if not page.rows:
             return ()
         position, found = middle + page.readable_at()[0], page.rows[0].message_id
+        if isinstance(found, str):
+            return ()
         if position >= part.stop:
             return (part._replace(stop=middle),)
         if self._is_descending:
@@ -223,6 +262,30 @@ def load_scheduled(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadO
     return _outcome(pages, table, table.finish(is_whole=is_whole and not pages.unreadable))
 
 
+def load_scheduled_by_numbers(pages: PagedList[Any], table: TargetTable, log: Log) -> LoadOutcome:
+    """Load a snapshot of a list of numbered pages from which rows vanish.
+
+    Rows move up when others leave, and no request can ask for the row before a page. But a row that left
+    after it was read is missing from the next reading. So two equal readings prove that no row was skipped.
+    """
+    before: IdSet | None = None
+    is_whole = False
+    for _ in range(_MOST_READINGS):
+        ids = IdSet()
+        _add_chunks(pages.to_end(0), table, ids)
+        is_complete = ids.count() + pages.unreadable >= pages.total
+        if is_whole := is_complete and before is not None and ids.equals(before):
+            break
+        before = ids if is_complete else None
+    if not is_whole:
+        log.warning(
+            "Of %d readings of the list, no two in turn agree. All listed rows are loaded; the next load "
+            "marks the rows that left the list.",
+            _MOST_READINGS,
+        )
+    return _outcome(pages, table, table.finish(is_whole=is_whole and not pages.unreadable))
+
+
 def _read_snapshot(pages: PagedList[Any], table: TargetTable) -> bool:
     ids = IdSet()
     _add_chunks(pages.to_end(0), table, ids)
@@ -237,9 +300,9 @@ def _add_chunks(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> Non
 
 
 def _outcome(pages: PagedList[Any], table: TargetTable, merged: MergeCounts) -> LoadOutcome:
-    return LoadOutcome(
-        merged, pages.rows_read, pages.requests, pages.total, table.stored.highest(), pages.unreadable
-    )
+    highest = table.stored.highest()
+    mark = highest if isinstance(highest, int) else None
+    return LoadOutcome(merged, pages.rows_read, pages.requests, pages.total, mark, pages.unreadable)
 
 
 def load_stream(

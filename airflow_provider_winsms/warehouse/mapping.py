@@ -11,7 +11,6 @@ from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.exceptions import UnsupportedCapability
 from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.sql.bulk import encode
@@ -54,7 +53,7 @@ _REDACTED = "[number]"
 class Chunk:
     """Rows that are ready to be staged, each once.
 
-    :param keys: their keys: message ids in an ``array``, or tuples; empty for opt-outs.
+    :param keys: their keys: message ids, whole numbers in an ``array``; or tuples; empty for opt-outs.
     """
 
     encoded: EncodedRows
@@ -137,7 +136,9 @@ class RowMapper:
         if self._dataset.has_history:
             return ()
         columns = [rows.column(name) for name in self._dataset.key]
-        return array("Q", _whole(columns[0])) if len(columns) == 1 else list(zip(*columns, strict=True))
+        if len(columns) > 1:
+            return list(zip(*columns, strict=True))
+        return columns[0] if str in set(map(type, columns[0])) else array("Q", columns[0])
 
     def _column(self, column: Column, rows: Columns[Any]) -> Sequence[Any]:
         if column.is_read:
@@ -215,13 +216,6 @@ def _storable(values: Sequence[str]) -> Sequence[str]:
         if "\0" not in together:
             return values
     return list(map(storable, values))
-
-
-def _whole(values: Sequence[Any]) -> Sequence[int]:
-    if str in set(map(type, values)):
-        msg = "The ids of this gateway are not whole numbers, so its lists cannot be loaded."
-        raise UnsupportedCapability(msg)
-    return values
 
 
 def _id_texts(values: Sequence[MessageId | None]) -> Sequence[str | None]:

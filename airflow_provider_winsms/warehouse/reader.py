@@ -13,7 +13,7 @@ import time
 from array import array
 from contextlib import closing
 from dataclasses import replace
-from itertools import accumulate, chain, groupby, pairwise
+from itertools import accumulate, chain, groupby, pairwise, zip_longest
 from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from airflow_provider_winsms.gateways.prefetch import prefetch
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from airflow_provider_winsms.messages import Page
+    from airflow_provider_winsms.messages import MessageId, Page
     from airflow_provider_winsms.warehouse.mapping import Chunk
 
 T = TypeVar("T")
@@ -77,37 +77,45 @@ class ProgressLog:
 
 
 class IdSet:
-    """A set of message ids in one to eight bytes each: per page, the lowest id and the deltas."""
+    """A set of message ids. Numbers take one to eight bytes each: per page, the lowest id and the deltas."""
 
     def __init__(self) -> None:
         self._pages: list[_EncodedIds] = []
+        self._texts: set[str] = set()
 
-    def add(self, ids: Sequence[int]) -> None:
+    def add(self, ids: Sequence[MessageId]) -> None:
         """Add the ids of one page, in any order."""
-        if ids:
-            self._pages.append(_EncodedIds.of(sorted(ids)))
+        numbers = sorted(each for each in ids if not isinstance(each, str))
+        if numbers:
+            self._pages.append(_EncodedIds.of(numbers))
+        if len(numbers) < len(ids):
+            self._texts.update(each for each in ids if isinstance(each, str))
 
     @property
     def low(self) -> int | None:
-        """The lowest id, if there is one."""
+        """The lowest number, if there is one."""
         return min((page.low for page in self._pages), default=None)
 
     @property
     def high(self) -> int | None:
-        """The highest id, if there is one."""
+        """The highest number, if there is one."""
         return max((page.high for page in self._pages), default=None)
 
-    def each(self) -> Iterator[int]:
-        """Yield each id once, in ascending order."""
+    def each(self) -> Iterator[MessageId]:
+        """Yield each id once: numbers in ascending order, then texts in some order that equal sets share."""
         pages = sorted(self._pages, key=attrgetter("low"))
         ascend = all(before.high < after.low for before, after in pairwise(pages))
         ids = map(_EncodedIds.ids, pages)
         merged = chain.from_iterable(ids) if ascend else heapq.merge(*ids)
-        return (each for each, _ in groupby(merged))
+        return chain((each for each, _ in groupby(merged)), sorted(self._texts))
 
     def count(self) -> int:
         """Count the ids, each once."""
         return sum(1 for _ in self.each())
+
+    def equals(self, other: IdSet) -> bool:
+        """Whether another set has the same ids."""
+        return all(ours == theirs for ours, theirs in zip_longest(self.each(), other.each()))
 
 
 class _EncodedIds(NamedTuple):

@@ -6,11 +6,13 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, REMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.warehouse.relations import Relations
     from airflow_provider_winsms.warehouse.transaction import LoadTransaction
 
@@ -38,15 +40,20 @@ class StoredRows:
         self._target = relations.target
         self._key = relations.quoted(relations.dataset.key[0])
 
-    def highest(self) -> int | None:
+    def highest(self) -> MessageId | None:
         """Return the highest id in the table, or ``None`` if it is empty.
 
-        Ids are texts of whole numbers: the longest is the highest.
+        Of whole numbers the longest is the highest. Of other texts it may be any.
         """
         key, target = self._key, self._target
         longest = f"SELECT MAX(LENGTH({key})) FROM {target}"  # noqa: S608 - quoted names
         query = f"SELECT MAX({key}) FROM {target} WHERE LENGTH({key}) = ({longest})"  # noqa: S608 - quoted names
-        return self._transaction.scalar(query)
+        ((found,),) = self._transaction.rows(query)
+        return None if found is None else message_id_of(found)
+
+    def count_all(self) -> int:
+        """Count the rows."""
+        return self._transaction.scalar(f"SELECT COUNT(*) FROM {self._target}") or 0  # noqa: S608 - a quoted name
 
     def count(self, low: int, high: int | None = None) -> int:
         """Count the rows from one id to another, or to the highest."""
@@ -54,8 +61,8 @@ class StoredRows:
         query = f"SELECT COUNT(*) FROM {self._target} WHERE {self._beyond('>', low)}{until}"  # noqa: S608 - quoted names and numbers
         return self._transaction.scalar(query) or 0
 
-    def count_missing(self, ids: Iterable[int]) -> int:
-        """Count the ids that the table does not have. Each is given once, in ascending order."""
+    def count_missing(self, ids: Iterable[MessageId]) -> int:
+        """Count the ids that the table does not have. Each is given once."""
         ids, missing = iter(ids), 0
         while some := list(islice(ids, IDS_AT_ONCE)):
             missing += len(some) - self._count_among(some)
@@ -102,7 +109,7 @@ class StoredRows:
         key, length = self._key, len(str(bound))
         return f"(LENGTH({key}) {sign} {length} OR (LENGTH({key}) = {length} AND {key} {sign}= '{bound:d}'))"
 
-    def _count_among(self, ids: Iterable[int]) -> int:
-        listed = ", ".join([f"'{each:d}'" for each in ids])
-        query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names and numbers
-        return self._transaction.scalar(query) or 0
+    def _count_among(self, ids: Sequence[MessageId]) -> int:
+        listed = ", ".join([self._relations.placeholder] * len(ids))
+        query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names
+        return self._transaction.scalar(query, *map(str, ids)) or 0

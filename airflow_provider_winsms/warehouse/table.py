@@ -11,6 +11,7 @@ temporary tables would take this process's memory.
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
     from airflow_provider_winsms.warehouse.mapping import Chunk, PrivacyPolicy
@@ -89,12 +91,13 @@ class TargetTable:
         self._transaction = LoadTransaction(database, name)
         self._relations = relations = Relations(database, dataset, name)
         self._merge = Merge(self._transaction, relations, load, key_id)
+        self._committed = MergeCounts()
         self.stored = StoredRows(self._transaction, relations)
         self._pending: list[Chunk] = []
         self._rows_pending = 0
         self._keys: set[Any] = set()
         self._deleted: list[tuple[Any, ...]] = []
-        self._highest: int | None = None
+        self._highest: MessageId | None = None
         self._stages_inside = dataset.has_history and database.dialect.keeps_temporary_in_memory
         self._inserts_directly = dataset.write_disposition is WriteDisposition.APPEND
 
@@ -137,7 +140,7 @@ class TargetTable:
             self._stage() if self._dataset.has_history else self._merge_now()
 
     def finish(self, *, is_whole: bool = True) -> MergeCounts:
-        """Merge the remaining rows, commit, and return the counts.
+        """Merge the remaining rows, commit, and return the counts of all merges. More rows may follow.
 
         :param is_whole: whether all listed rows were read, so that a snapshot may mark the others as removed.
         """
@@ -163,13 +166,15 @@ class TargetTable:
             if self._stages_inside:
                 self._transaction.execute(f"DROP TABLE {self._relations.staging}")
             self._transaction.commit()
+            self._forget_pending()
+            self._committed = replace(self._merge.counts)
             is_done = True
         finally:
             if not is_done:
                 self._transaction.rollback()
                 # Another program may have written rows that seemed to be new.
                 self._inserts_directly = False
-                self._merge.counts = MergeCounts()
+                self._merge.counts = replace(self._committed)
         return self._merge.counts
 
     def _merge_now(self) -> None:
@@ -215,12 +220,13 @@ class TargetTable:
             self._merge.run()
 
     def _are_new(self) -> bool:
-        """Whether all rows have higher keys than the table, as new rows do."""
-        highest, self._highest = self._highest, max(self._keys)
-        if highest is None:
-            return True
-        self._highest = max(self._highest, highest)
-        return bool(min(self._keys) > highest)
+        """Whether all rows have higher keys than the table, as new rows do. Texts have no such order."""
+        highest = self._highest
+        if isinstance(highest, str) or str in set(map(type, self._keys)):
+            self._highest = ""
+            return highest is None
+        self._highest = max(self._keys) if highest is None else max(highest, *self._keys)
+        return highest is None or min(self._keys) > highest
 
     def _insert(self, table: str, names: Sequence[str]) -> None:
         packs = [chunk.encoded for chunk in self._pending]

@@ -45,6 +45,7 @@ class Order:
     :param merged_rows: how many rows it merges at a time.
     :param ledger_rows: how many rows of a ledger it reads at a time.
     :param part_rows: how many rows of a long answer it takes at a time.
+    :param has_queue: whether the gateway has a queue of texts, and no list.
     """
 
     task: dict[str, Any]
@@ -57,6 +58,7 @@ class Order:
     merged_rows: int = 10_000
     ledger_rows: int = 5_000
     part_rows: int = 1000
+    has_queue: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,11 @@ def operator(order: Order) -> type[SmsToSqlOperator]:
     from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
     from airflow_provider_winsms.warehouse.datasets import LoadSizes
     from tests.support.clock import standing_clock
+    from tests.support.list_server import QueueHook
     from tests.support.variants import variant
 
     def hook_of(conn_id: str) -> SmsHook:
-        hook = SmsHook.of(conn_id)
+        hook = QueueHook(conn_id) if order.has_queue else SmsHook.of(conn_id)
         hook._transport = Transport(hook.endpoint, part_rows=order.part_rows)
         return hook
 
