@@ -16,9 +16,21 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import gsm0338
 
-__all__ = ["CONCATENATED_SEGMENT", "SINGLE_SEGMENT", "segments", "septets", "transliterate"]
+__all__ = [
+    "CONCATENATED_SEGMENT",
+    "SINGLE_SEGMENT",
+    "composed",
+    "is_carried",
+    "segments",
+    "segments_of",
+    "septets",
+    "transliterate",
+    "widths",
+]
 
 SINGLE_SEGMENT = 160
 """Septets in a text of one segment (TS 23.038)."""
@@ -77,7 +89,7 @@ def septets(text: str) -> int:
 
     :raises InvalidMessage: a character is not in the alphabet; the error names its code point.
     """
-    return sum(_widths(text))
+    return sum(widths(text))
 
 
 def segments(text: str) -> int:
@@ -88,15 +100,28 @@ def segments(text: str) -> int:
 
     :raises InvalidMessage: a character is not in the GSM 7-bit alphabet.
     """
-    widths = _widths(text)
-    if sum(widths) <= SINGLE_SEGMENT:
+    return segments_of(widths(text), SINGLE_SEGMENT, CONCATENATED_SEGMENT)
+
+
+def segments_of(widths: Sequence[int], single: int, joined: int) -> int:
+    """Count the segments of a text by the units of its characters, none of which is cut in two.
+
+    :param single: units in a text of one segment.
+    :param joined: units in each segment of a longer text.
+    """
+    if sum(widths) <= single:
         return 1
-    parts, room = 1, CONCATENATED_SEGMENT
+    parts, room = 1, joined
     for width in widths:
         if width > room:
-            parts, room = parts + 1, CONCATENATED_SEGMENT
+            parts, room = parts + 1, joined
         room -= width
     return parts
+
+
+def is_carried(text: str) -> bool:
+    """Whether the alphabet has each character of a text, so that it needs no other spelling."""
+    return all(map(_fits, _LINE_END.sub("\n", composed(text))))
 
 
 def transliterate(text: str) -> str:
@@ -107,13 +132,13 @@ def transliterate(text: str) -> str:
 
     :raises InvalidMessage: some characters have no spelling; the error names their code points.
     """
-    composed = _MIXED_NUMBER.sub(" ", _composed(text))
-    spelt = "".join(char if _fits(char) else _spell(char) for char in composed)
+    whole = _MIXED_NUMBER.sub(" ", composed(text))
+    spelt = "".join(char if _fits(char) else _spell(char) for char in whole)
     septets(spelt)
     return _LINE_END.sub("\n", spelt)
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """Return a text in which a letter and its marks are one character (NFC), if there is one."""
     if text.isascii():
         return text
@@ -160,11 +185,15 @@ def _codec() -> gsm0338.Codec:
     return gsm0338.Codec()
 
 
-def _widths(text: str) -> list[int]:
-    widths = [_width(char) for char in text]
-    if not all(widths):
+def widths(text: str) -> list[int]:
+    """Return the septets of each character.
+
+    :raises InvalidMessage: a character is not in the alphabet; the error names its code point.
+    """
+    found = [_width(char) for char in text]
+    if not all(found):
         raise InvalidMessage(_not_in_alphabet(sorted({char for char in text if not _fits(char)})))
-    return widths
+    return found
 
 
 def _not_in_alphabet(unsupported: list[str]) -> str:

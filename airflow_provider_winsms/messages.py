@@ -195,36 +195,44 @@ PHONE = "phone"
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One phone, as international digits (E.164 without the plus).
+    """One address: a phone, or a device.
 
+    :param number: the international digits of a phone (E.164 without the plus), or the id of a device.
+    :param kind: what the number is: ``phone``, or the gateway's word for an id of devices.
     :param reference: the sender's own name for this text, such as a customer's id. The ledger's tables store
         it. It is not sent to a gateway that does not store it.
-    :param kind: the kind of address that ``number`` is.
     """
 
     number: str = field(repr=False)
     reference: str | None = field(default=None, repr=False)
     kind: str = PHONE
 
+    @property
+    def address(self) -> str:
+        """The number of a phone, or the kind and the id of a device: a text that no other address has."""
+        return self.number if self.kind == PHONE else f"{self.kind}:{self.number}"
+
 
 class Recipients(Sequence[Recipient]):
-    """Recipients in little memory: 8 bytes each, as a number has at most 15 digits and no leading 0."""
+    """Recipients in little memory: 8 bytes a phone, as a number has at most 15 digits and no leading 0."""
 
-    __slots__ = ("_kinds", "_numbers", "_references")
+    __slots__ = ("_devices", "_numbers", "_references")
 
     def __init__(self, recipients: Iterable[Recipient] = ()) -> None:
         self._numbers = array("Q")
+        self._devices: dict[int, Recipient] = {}
         self._references: dict[int, str] = {}
-        self._kinds: dict[int, str] = {}
         for recipient in recipients:
             self.append(recipient)
 
     def append(self, recipient: Recipient) -> None:
         """Add a recipient."""
+        if recipient.kind != PHONE:
+            self._devices[len(self._numbers)] = recipient
+            self._numbers.append(0)
+            return
         if recipient.reference is not None:
             self._references[len(self._numbers)] = recipient.reference
-        if recipient.kind != PHONE:
-            self._kinds[len(self._numbers)] = recipient.kind
         self._numbers.append(int(recipient.number))
 
     def __len__(self) -> int:
@@ -240,15 +248,16 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, index: int | slice) -> Recipient | tuple[Recipient, ...]:
         if not isinstance(index, slice):
             at = range(len(self))[index]
-            return Recipient(str(self._numbers[at]), self._references.get(at), self._kinds.get(at, PHONE))
+            return self._devices.get(at) or Recipient(str(self._numbers[at]), self._references.get(at))
         return tuple(self._each(range(*index.indices(len(self)))))
 
     def _each(self, indexes: range) -> Iterator[Recipient]:
+        if self._devices:
+            return map(self.__getitem__, indexes)
         numbers = map(str, map(self._numbers.__getitem__, indexes))
-        if not self._references and not self._kinds:
+        if not self._references:
             return map(Recipient, numbers)
-        kinds = (self._kinds.get(index, PHONE) for index in indexes)
-        return map(Recipient, numbers, map(self._references.get, indexes), kinds)
+        return map(Recipient, numbers, map(self._references.get, indexes))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

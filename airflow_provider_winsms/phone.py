@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import filterfalse
@@ -75,10 +75,12 @@ class NumberReader:
 
     :param country_code: replaces a trunk 0; without the plus.
     :param check: the check against the number plan.
+    :param trunk_prefix: written before a national number; empty if nothing is.
     """
 
     country_code: str
     check: CheckNumbers = "possible"
+    trunk_prefix: str = "0"
 
     def read(self, value: object) -> str:
         """Return a number as international digits.
@@ -100,7 +102,7 @@ class NumberReader:
         return [digits.get(value, value) for value in values]
 
     def _read_or_keep(self, value: str) -> str:
-        for reader in (self, NumberReader(self.country_code, "off")):
+        for reader in (self, replace(self, check="off")):
             try:
                 return reader.read(value)
             except InvalidPhoneNumber:
@@ -116,7 +118,10 @@ class NumberReader:
         if digits.startswith(("+", "00")):
             return self._international(digits.removeprefix("+") if digits[0] == "+" else digits[2:])
         _check_characters(digits)
-        if digits.startswith("0"):
+        trunk = self.trunk_prefix
+        if trunk not in {"", "0"} and digits.startswith(trunk):
+            return _long_enough(self._international(self.country_code + digits.removeprefix(trunk)))
+        if trunk and digits.startswith("0"):
             return _long_enough(self._international(self.country_code + digits, len(self.country_code)))
         return self._without_prefix(digits)
 

@@ -48,7 +48,15 @@ PLAIN = {
         "Column.name",
         "LedgerColumn.name",
     ),
-    *("Alphabet.name", "Dataset.name", "WatchedList.name", "Operation.name", "Fault.name"),
+    *(
+        "Alphabet.name",
+        "Gsm7.name",
+        "Ucs2.name",
+        "Dataset.name",
+        "WatchedList.name",
+        "Operation.name",
+        "Fault.name",
+    ),
     # Names of columns, and paths of the API.
     *(
         "LedgerTable.key",

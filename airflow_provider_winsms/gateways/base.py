@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
-from airflow_provider_winsms.phone import NumberPlan
+from airflow_provider_winsms.messages import PHONE, Recipient
+from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberPlan, NumberReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.gateways.alphabets import Alphabet
     from airflow_provider_winsms.gateways.auth import Authentication, Headers
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.gateways.lists import Block
@@ -35,11 +37,11 @@ if TYPE_CHECKING:
         OptOut,
         Page,
         Receipt,
-        Recipient,
         ScheduledMessage,
         SentMessage,
         SubAccount,
     )
+    from airflow_provider_winsms.options import CheckNumbers
 
 T = TypeVar("T")
 
@@ -142,28 +144,6 @@ class ListReading(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Alphabet:
-    """An alphabet of texts, with its units: septets of GSM 7-bit, or code units of UCS-2."""
-
-    name: str
-    single: int
-    """Units in a text of one segment."""
-    joined: int
-    """Units in each segment of a longer text."""
-    segments: int
-    """Segments of the longest text."""
-
-    @property
-    def units(self) -> int:
-        """Units of the longest text."""
-        return self.single if self.segments == 1 else self.joined * self.segments
-
-
-GSM7 = "GSM-7"
-UCS2 = "UCS-2"
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a gateway can do, as its documents say. Tasks check it before their first request."""
 
@@ -199,7 +179,7 @@ class Capabilities:
     shares_ids: bool = False
     """All recipients of a request share one message id."""
     alphabets: tuple[Alphabet, ...] = ()
-    """The alphabets of texts. The first one that can spell a text is used."""
+    """The alphabets of texts. The first one that has each character of a text is used, or else the first."""
 
     @property
     def finds_references(self) -> bool:
@@ -262,6 +242,24 @@ class Gateway:
     def number_plan(self) -> NumberPlan:
         """How people write national numbers."""
         return NumberPlan(self.country_code)
+
+    def address(self, value: object, check_numbers: CheckNumbers = "possible") -> Recipient:
+        """Return the recipient that a value of a DAG means: here a phone, by the number plan.
+
+        A gateway of devices reads its own kinds. No kind is guessed.
+
+        :param value: a ``Recipient``, or a number in any spelling.
+        :raises InvalidPhoneNumber: the value is no address of this gateway.
+        """
+        number, reference, kind = value, None, PHONE
+        if isinstance(value, Recipient):
+            number, reference, kind = value.number, value.reference, value.kind
+        if kind != PHONE:
+            msg = f"is not a phone, and {self.name} sends to phones only"
+            raise InvalidPhoneNumber(msg)
+        plan = self.number_plan
+        reader = NumberReader(plan.country_code, check_numbers, plan.trunk_prefix)
+        return Recipient(reader.read(number), reference)
 
     def require(self, capability: str, parameter: str = "") -> None:
         """Check that the gateway has a capability, before a task's first request.

@@ -1,4 +1,4 @@
-"""Composes messages from the arguments of a DAG: spells texts in GSM 7-bit, completes numbers, checks times.
+"""Composes messages from the arguments of a DAG: spells texts, completes numbers, checks times.
 
 All invalid input is found here, before anything is sent. Errors name its position and type, and mask numbers.
 """
@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
-from airflow_provider_winsms.gsm7 import (
-    CONCATENATED_SEGMENT,
-    SINGLE_SEGMENT,
-    segments,
-    septets,
-    transliterate,
-)
+from airflow_provider_winsms.gsm7 import transliterate
 from airflow_provider_winsms.ledger.base import Rejected
 from airflow_provider_winsms.messages import (
     Message,
@@ -34,12 +28,13 @@ from airflow_provider_winsms.messages import (
     pluralize,
 )
 from airflow_provider_winsms.options import items_of_text
-from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
+from airflow_provider_winsms.phone import InvalidPhoneNumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_winsms.gateways.base import Alphabet, Gateway
+    from airflow_provider_winsms.gateways.alphabets import Alphabet
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.options import CheckNumbers
 
     Now = Callable[[], pendulum.DateTime]
@@ -130,8 +125,10 @@ class Composer:
         :param where: the prefix of messages about rejected recipients.
         :raises InvalidMessage: names the invalid argument, the reason, and the remedy.
         """
-        spelled = self._text(text)
-        at, allowed, own = self._time(send_at), self._segments(spelled, max_segments), _reference(reference)
+        alphabet = self._alphabet(text)
+        spelled = self._text(alphabet, text)
+        at, allowed = self._time(send_at), self._segments(alphabet, spelled, max_segments)
+        own = _reference(reference)
         # Last, because it collects invalid recipients one by one.
         return Message(spelled, Recipients(self._recipients(to, own, where)), at, allowed)
 
@@ -163,23 +160,26 @@ class Composer:
         """Return a message that was built by hand, in the gateway's form."""
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
-    @property
-    def _alphabet(self) -> Alphabet:
-        return self.gateway.capabilities.alphabets[0]
+    def _alphabet(self, text: object) -> Alphabet:
+        alphabets = self.gateway.capabilities.alphabets
+        if len(alphabets) > 1 and isinstance(text, str):
+            return next((each for each in alphabets if each.carries(text)), alphabets[0])
+        return alphabets[0]
 
-    def _text(self, text: object) -> str:
-        spelled = to_gsm7(text)
-        alphabet, length = self._alphabet, septets(spelled)
-        if length > alphabet.units or segments(spelled) > alphabet.segments:
+    def _text(self, alphabet: Alphabet, text: object) -> str:
+        spelled = alphabet.spell(_words(text))
+        length, segments = sum(alphabet.widths(spelled)), alphabet.count_segments(spelled)
+        if length > alphabet.units or segments > alphabet.segments:
             msg = (
-                f"The text takes {length} septets in {segments(spelled)} segments; {self.gateway.name} sends "
+                f"The text takes {length} {alphabet.unit} in {segments} segments; {self.gateway.name} sends "
                 f"at most {alphabet.units} in {alphabet.segments}. Shorten it, or send two texts."
             )
             raise InvalidMessage(msg)
         return spelled
 
-    def _segments(self, text: str, wanted: object) -> int:
-        needed, most = segments(text), self._alphabet.segments
+    @staticmethod
+    def _segments(alphabet: Alphabet, text: str, wanted: object) -> int:
+        needed, most = alphabet.count_segments(text), alphabet.segments
         if is_missing(wanted):
             return needed
         allowed = _whole_number(wanted)
@@ -187,10 +187,10 @@ class Composer:
             msg = f"max_segments must be a whole number from 1 to {most}."
             raise InvalidMessage(msg)
         if allowed < needed:
+            room = f"{alphabet.single} {alphabet.unit}, or {alphabet.joined} of several"
             msg = (
                 f"The text takes {needed} segments and max_segments allows {allowed}. Shorten the text to "
-                f"what one segment holds ({SINGLE_SEGMENT} septets, or {CONCATENATED_SEGMENT} of several), "
-                "or allow more."
+                f"what one segment holds ({room}), or allow more."
             )
             raise InvalidMessage(msg)
         return allowed
@@ -216,10 +216,9 @@ class Composer:
 
     def _recipients(self, to: object, reference: str | None, where: str) -> Iterator[Recipient]:
         position, problems = 0, _Problems()
-        reader = NumberReader(self.gateway.country_code, self.check_numbers)
         for position, value in enumerate(_each_recipient(to), start=1):
             try:
-                yield _recipient(reader, value, position, reference)
+                yield self._recipient(value, position, reference)
             except InvalidMessage as error:
                 if self.rejects is None:
                     problems.add(error)
@@ -230,16 +229,15 @@ class Composer:
             msg = "There are no recipients. Give at least one number in `to`."
             raise NothingToSend(msg)
 
-
-def _recipient(reader: NumberReader, value: object, position: int, reference: str | None) -> Recipient:
-    given = value.number if isinstance(value, Recipient) else value
-    try:
-        number = reader.read(given)
-    except InvalidPhoneNumber as error:
-        msg = f"Recipient {position}{_mask_digits(given)} {error}."
-        raise InvalidMessage(msg) from None
-    own = _reference(value.reference, f" of recipient {position}") if isinstance(value, Recipient) else None
-    return Recipient(number, own or reference)
+    def _recipient(self, value: object, position: int, reference: str | None) -> Recipient:
+        try:
+            read = self.gateway.address(value, self.check_numbers)
+        except InvalidPhoneNumber as error:
+            given = value.number if isinstance(value, Recipient) else value
+            msg = f"Recipient {position}{_mask_digits(given)} {error}."
+            raise InvalidMessage(msg) from None
+        own = _reference(read.reference, f" of recipient {position}")
+        return Recipient(read.number, own or reference, read.kind)
 
 
 def _all_rejected(row: object) -> list[Rejected]:
@@ -325,11 +323,15 @@ def to_gsm7(text: object) -> str:
 
     :raises InvalidMessage: if it is not a text, is empty, or has characters outside the alphabet.
     """
+    return transliterate(_words(text))
+
+
+def _words(text: object) -> str:
     if not isinstance(text, str) or not text.strip():
         what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
         msg = f"The text is {what}. Give the words to send."
         raise InvalidMessage(msg)
-    return transliterate(text)
+    return text
 
 
 def parse_send_at(send_at: object) -> datetime | None:

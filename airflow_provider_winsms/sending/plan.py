@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.ledger.base import BatchDigest
-from airflow_provider_winsms.messages import Message, Recipient, Recipients, mask_number
+from airflow_provider_winsms.messages import PHONE, Message, Recipient, Recipients, mask_number
 from airflow_provider_winsms.sending.sent_history import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _text_input(part: MessagePart) -> str:
 
 
 def _number_input(part: MessagePart) -> str:
-    return ",".join(recipient.number for recipient in part.recipients)
+    return ",".join(recipient.address for recipient in part.recipients)
 
 
 def merge_equal(messages: Iterable[Message]) -> Iterator[Message]:
@@ -218,13 +218,14 @@ def without_duplicates(messages: Iterable[Message]) -> tuple[list[Message], Dupl
 
 def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Message]:
     texts: dict[tuple[str, object], int] = {}
-    seen: set[int] = set()
+    seen: set[int | tuple[int, str]] = set()
     for number, message in enumerate(messages, start=1):
         text = texts.setdefault((message.text, message.send_at), len(texts)) << _NUMBER_BITS
         kept = Recipients()
         for place, recipient in enumerate(message.recipients, start=1):
             before = len(seen)
-            seen.add(text | int(recipient.number))
+            is_phone = recipient.kind == PHONE
+            seen.add(text | int(recipient.number) if is_phone else (text, recipient.address))
             if len(seen) > before:
                 kept.append(recipient)
             else:

@@ -16,7 +16,7 @@ import pytest
 
 import airflow_provider_winsms
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.gsm7 import _composed, transliterate
+from airflow_provider_winsms.gsm7 import composed, transliterate
 from airflow_provider_winsms.inbound.feeds import FeedRow
 from airflow_provider_winsms.inbound.filters import CHARACTERS_READ, Pattern, first_word, selection
 from airflow_provider_winsms.messages import IncomingMessage
@@ -100,7 +100,7 @@ SEARCHES = dict(searches())
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the first word": first_word,
     "spelling in the GSM alphabet": transliterate,
-    "putting marks in order": _composed,
+    "putting marks in order": composed,
     "the items of a text": lambda text: items_of_text(text, "to"),
     "a number": NumberReader("27").read,
     "a listed number": lambda text: NumberReader("27").read_all([text]),

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.alphabets import Gsm7
 from airflow_provider_winsms.gateways.auth import ApiKey
 from airflow_provider_winsms.gateways.base import (
-    GSM7,
-    Alphabet,
     Call,
     Capabilities,
     Gateway,
@@ -43,7 +42,6 @@ from airflow_provider_winsms.gateways.winsms.parsing import (
 )
 from airflow_provider_winsms.gateways.winsms.refusals import ERROR_TEXTS, is_refusal
 from airflow_provider_winsms.gateways.winsms.rows import PagedOperation, RowReader
-from airflow_provider_winsms.gsm7 import CONCATENATED_SEGMENT, SINGLE_SEGMENT
 from airflow_provider_winsms.messages import amount_text
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ class WinSMSGateway(Gateway):
         balance=True,
         transfer_credits=True,
         sub_accounts=True,
-        alphabets=(Alphabet(GSM7, SINGLE_SEGMENT, CONCATENATED_SEGMENT, segments=6),),
+        alphabets=(Gsm7(segments=6),),
     )
     # The document says 200 kB: 200,000 or 204,800 bytes.
     limits = Limits(

@@ -1,0 +1,101 @@
+"""Alphabets of texts: GSM 7-bit in septets, and UCS-2 in code units of UTF-16 (3GPP TS 23.038)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_provider_winsms import gsm7
+from airflow_provider_winsms.exceptions import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """An alphabet, and how much of it fits into a text.
+
+    :param single: units in a text of one segment.
+    :param joined: units in each segment of a longer text.
+    :param segments: segments of the longest text.
+    """
+
+    unit: ClassVar[str]
+    """The units, in the plural."""
+
+    name: str
+    single: int
+    joined: int
+    segments: int
+
+    @property
+    def units(self) -> int:
+        """Units of the longest text."""
+        return self.single if self.segments == 1 else self.joined * self.segments
+
+    def carries(self, text: str) -> bool:
+        """Whether the alphabet has each character of a text."""
+        raise NotImplementedError
+
+    def spell(self, text: str) -> str:
+        """Return a text in this alphabet.
+
+        :raises InvalidMessage: the alphabet cannot spell it.
+        """
+        raise NotImplementedError
+
+    def widths(self, text: str) -> Sequence[int]:
+        """Return the units of each character of a text that is spelled in the alphabet."""
+        raise NotImplementedError
+
+    def count_segments(self, text: str) -> int:
+        """Count the segments in which a spelled text is sent."""
+        return gsm7.segments_of(self.widths(text), self.single, self.joined)
+
+
+class Gsm7(Alphabet):
+    """The GSM 7-bit alphabet, in septets. It spells typography and rare accents in a plain way."""
+
+    __slots__ = ()
+    unit = "septets"
+
+    def __init__(self, segments: int) -> None:
+        super().__init__("GSM-7", gsm7.SINGLE_SEGMENT, gsm7.CONCATENATED_SEGMENT, segments)
+
+    def carries(self, text: str) -> bool:
+        """Whether the text needs no plain spelling."""
+        return gsm7.is_carried(text)
+
+    def spell(self, text: str) -> str:
+        """Return the text in a plain spelling."""
+        return gsm7.transliterate(text)
+
+    def widths(self, text: str) -> Sequence[int]:
+        """Return the septets of each character."""
+        return gsm7.widths(text)
+
+
+class Ucs2(Alphabet):
+    """UCS-2, in code units of UTF-16. It has every character; some take two units."""
+
+    __slots__ = ()
+    unit = "code units"
+
+    def __init__(self, segments: int) -> None:
+        super().__init__("UCS-2", 70, 67, segments)
+
+    def carries(self, text: str) -> bool:
+        """Whether the text has no half of a character."""
+        return not any("\ud800" <= char <= "\udfff" for char in text)
+
+    def spell(self, text: str) -> str:
+        """Return the text, with each letter and its marks as one character where there is one."""
+        if not self.carries(text):
+            msg = "The text holds half of a character (a surrogate). Remove it."
+            raise InvalidMessage(msg)
+        return gsm7.composed(text)
+
+    def widths(self, text: str) -> Sequence[int]:
+        """Return the code units of each character."""
+        return [1 + (char > "\uffff") for char in text]
