@@ -83,7 +83,7 @@ PLAIN = {
     # SQL, the name of a list in an answer, and a choice of what is stored.
     *("LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
     # Names that Airflow gave, and values of the task state store, which hold digests and ids.
-    *("Batch.key", "_StoredRow.key", "_StoredRow.value"),
+    *("Batch.key", "ClaimedRequest.key", "_StoredRow.key", "_StoredRow.value"),
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
     *("Call.query", "Duplicates.first", "Plan.shown_duplicates", "MagicNumber.number", "MagicNumber.reply"),
     # Objects that hide what is personal in them.

@@ -48,8 +48,8 @@ class SubmittedText(NamedTuple):
     number: str
 
     def __repr__(self) -> str:
-        """Show no number."""
-        return f"SubmittedText(reference={self.reference!r})"
+        """Show neither number nor reference."""
+        return "SubmittedText()"
 
 
 @dataclass(frozen=True, slots=True)
