@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from scripts.warehouse import Warehouse
 
-_FOUND = "SELECT COUNT(*), COUNT(DISTINCT {id}), SUM({id}), SUM(LENGTH({text})) FROM {table}"
+_FOUND = "SELECT COUNT(*), COUNT(DISTINCT {id}), SUM(CAST({id} AS NUMERIC)), SUM(LENGTH({text})) FROM {table}"
 _DLT_FOLDER = Path(__file__).parents[1] / ".cache" / "dlt-venv"
 _DLT_PACKAGE = "dlt[postgres]>=1.31,<2"
 
