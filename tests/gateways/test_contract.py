@@ -17,10 +17,12 @@ from airflow_provider_winsms.exceptions import (
     SmsError,
 )
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, LONGEST_WAIT
+from airflow_provider_winsms.get_provider_info import GATEWAYS
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT, TO_THREE
 from tests.gateways.carriers import GATEWAY, KEY
-from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, cut, cut_by_reset, refusal
+from tests.gateways.contract import EACH_ONCE_ONLY, EACH_OPERATION, EACH_REPEATABLE, UNDER_TEST
+from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, cut, cut_by_reset
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call
@@ -46,9 +48,6 @@ REFUSED: dict[int, type[SmsError]] = {
     422: InvalidMessage,
 }
 """Statuses that say of what may be repeated that it was not carried out, and never will be as it stands."""
-
-DOCUMENTED = {400, 401, 404, 405, 413, 415, 422}
-"""Those that the gateway's documents have: in its own envelope they say it of every operation."""
 
 LOST: dict[str, Reply] = {
     **{
@@ -83,7 +82,7 @@ LOST: dict[str, Reply] = {
 }
 """Answers that may come after the request was carried out, and do not say whether it was."""
 
-each_operation = pytest.mark.parametrize("operation", OPERATIONS)
+each_operation = pytest.mark.parametrize(("name", "operation"), EACH_OPERATION)
 
 
 def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) -> SmsError:
@@ -92,18 +91,25 @@ def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) ->
     return error
 
 
+def test_each_gateway_of_the_provider_is_tested() -> None:
+    assert set(UNDER_TEST) >= set(GATEWAYS)
+
+
 def test_there_are_eleven_operations_and_the_ones_that_cost_money_are_not_repeated() -> None:
     assert len(OPERATIONS) == 11
     assert {name for name, (call, _) in OPERATIONS.items() if not call.is_repeatable} == ONCE_ONLY
 
 
 @each_operation
-def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(carrier: Carrier, operation: str) -> None:
-    call = OPERATIONS[operation].call
-    with Stub(*map(refusal, REFUSED)) as stub:
-        errors = carrier.outcomes(stub.base_url, *[call] * len(REFUSED))
+def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(
+    carrier: Carrier, name: str, operation: str
+) -> None:
+    under_test = UNDER_TEST[name]
+    call = under_test.operations[operation].call
+    with Stub(*map(under_test.refusal, REFUSED)) as stub:
+        errors = carrier.outcomes(stub.base_url, *[call] * len(REFUSED), gateway=under_test.gateway)
     for error, (status, kind) in zip(errors, REFUSED.items(), strict=True):
-        is_proof = call.is_repeatable or status in DOCUMENTED
+        is_proof = call.is_repeatable or status in under_test.documented
         assert type(error) is (kind if is_proof else OutcomeUnknown), status
         assert f"{operation}: " in str(error)
         assert f"HTTP {status}" in str(error)
@@ -112,22 +118,27 @@ def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(carrier: Carr
 
 
 @each_operation
-def test_too_many_requests_are_made_fewer_whatever_the_operation(carrier: Carrier, operation: str) -> None:
-    call, success = OPERATIONS[operation]
+def test_too_many_requests_are_made_fewer_whatever_the_operation(
+    carrier: Carrier, name: str, operation: str
+) -> None:
+    call, success = UNDER_TEST[name].operations[operation]
     with Stub(answer(429, headers={"Retry-After": "7"}), answer(200, success)) as stub:
-        carrier.execute(stub.base_url, call)
+        carrier.execute(stub.base_url, call, gateway=UNDER_TEST[name].gateway)
     assert len(stub.requests) == 2
     assert carrier.time.waits == [7.0]
 
 
-@pytest.mark.parametrize("operation", sorted(ONCE_ONLY))
-def test_what_costs_money_is_submitted_once_when_its_answer_is_lost(carrier: Carrier, operation: str) -> None:
+@pytest.mark.parametrize(("name", "operation"), EACH_ONCE_ONLY)
+def test_what_costs_money_is_submitted_once_when_its_answer_is_lost(
+    carrier: Carrier, name: str, operation: str
+) -> None:
     submitted: list[int] = []
     with Stub(*LOST.values()) as stub:
         errors = carrier.outcomes(
             stub.base_url,
-            *[OPERATIONS[operation].call] * len(LOST),
+            *[UNDER_TEST[name].operations[operation].call] * len(LOST),
             between=lambda: submitted.append(len(stub.requests)),
+            gateway=UNDER_TEST[name].gateway,
         )
     assert {what: type(error) for what, error in zip(LOST, errors, strict=True)} == dict.fromkeys(
         LOST, OutcomeUnknown
@@ -137,12 +148,14 @@ def test_what_costs_money_is_submitted_once_when_its_answer_is_lost(carrier: Car
     assert carrier.time.waits == []
 
 
-@pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - ONCE_ONLY))
-def test_what_costs_nothing_is_repeated_when_its_answer_is_lost(carrier: Carrier, operation: str) -> None:
-    call, success = OPERATIONS[operation]
+@pytest.mark.parametrize(("name", "operation"), EACH_REPEATABLE)
+def test_what_costs_nothing_is_repeated_when_its_answer_is_lost(
+    carrier: Carrier, name: str, operation: str
+) -> None:
+    call, success = UNDER_TEST[name].operations[operation]
     script = [reply for lost in LOST.values() for reply in (lost, answer(200, success))]
     with Stub(*script) as stub:
-        carrier.execute(stub.base_url, *[call] * len(LOST))
+        carrier.execute(stub.base_url, *[call] * len(LOST), gateway=UNDER_TEST[name].gateway)
     assert len(stub.requests) == len(script)
 
 
@@ -157,10 +170,10 @@ def test_a_repeatable_call_ends_as_unavailable_after_the_last_attempt(carrier: C
 
 
 @each_operation
-def test_a_success_is_a_success_at_once(carrier: Carrier, operation: str) -> None:
-    call, success = OPERATIONS[operation]
+def test_a_success_is_a_success_at_once(carrier: Carrier, name: str, operation: str) -> None:
+    call, success = UNDER_TEST[name].operations[operation]
     with Stub(answer(200, success)) as stub:
-        carrier.execute(stub.base_url, call)
+        carrier.execute(stub.base_url, call, gateway=UNDER_TEST[name].gateway)
     assert len(stub.requests) == 1
     assert carrier.time.waits == []
 
