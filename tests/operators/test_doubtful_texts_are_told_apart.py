@@ -85,7 +85,7 @@ def test_a_text_of_a_later_round_is_not_taken_for_one_of_an_earlier(attack: Atta
     def run() -> BaseException | None:
         return attack.runner.run(world.send_batch(*messages, **options)).error
 
-    world.sandbox.add_fault(BEFORE, operation="smsSendBatch")
+    world.sandbox.add_fault(BEFORE, operation="smsSend")
     world.waiting[2] = lambda: world.sandbox.set_account(credit_balance=0)
     assert isinstance(run(), OutOfCredits)
     world.sandbox.set_account(credit_balance=100)

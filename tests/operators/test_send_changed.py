@@ -177,7 +177,7 @@ def test_a_time_that_counts_from_now_is_no_change_of_a_text(
             task_id="send", messages=rows(), retries=RETRIES, on_changed="send_the_rest", **ledger
         )
 
-    refuse_after(sandbox, 1, "smsSendBatch")
+    refuse_after(sandbox, 1)
     assert isinstance(runner.run(task()).error, GatewayUnavailable)
     sandbox.advance(600)
     assert runner.run(task()).error is None
