@@ -29,7 +29,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 GROUPS: dict[str, list[Any]] = METADATA["dependency-groups"]
 OURS = {"airflow_provider_winsms", "example_dags", "scripts", "tests"}
 DISTRIBUTIONS = packages_distributions()
-FOR_TESTS = {"sms_duckdb_for_tests", "sms_mysql_for_tests", "sms_portable_for_tests"}
+FOR_TESTS = {f"sms_{name}_for_tests" for name in ("duckdb", "mysql", "pigeon", "portable")}
 
 PINNED_BY_AIRFLOW = {
     "apache-airflow-providers-common-compat": "1.15.0",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.gateways.base import Gateway, Limits
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.ledger.base import ResendPlan
 
@@ -237,14 +237,18 @@ def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Mes
 class _RequestBuilder:
     """Fills a request up to the gateway's limits."""
 
-    limit_recipients: int
-    limit_bytes: int
+    limits: Limits
     parts: list[MessagePart] = field(default_factory=list)
     recipients: int = 0
     size: int = 0
 
     def has_room(self, size: int) -> bool:
-        return self.recipients < self.limit_recipients and self.size + size <= self.limit_bytes
+        limits = self.limits
+        return (
+            self.recipients < limits.recipients
+            and len(self.parts) < limits.messages
+            and self.size + size <= limits.body_bytes - limits.envelope_bytes
+        )
 
     def add(self, size: int) -> None:
         self.recipients += 1
@@ -259,12 +263,7 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
 
     :param is_held: whether messages without a time need room for one.
     """
-    limits = gateway.limits
-
-    def new_builder() -> _RequestBuilder:
-        return _RequestBuilder(limits.recipients, limits.body_bytes - limits.envelope_bytes)
-
-    request = new_builder()
+    request = _RequestBuilder(gateway.limits)
     has_references = gateway.capabilities.finds_references
     for message in messages:
         start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
@@ -274,7 +273,7 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
                 if place > start:
                     request.parts.append(MessagePart(message, start, place))
                 yield request.build()
-                request, start = new_builder(), place
+                request, start = _RequestBuilder(gateway.limits), place
             request.add(size if place > start else head + size)
         if start < len(message.recipients):
             request.parts.append(MessagePart(message, start, len(message.recipients)))

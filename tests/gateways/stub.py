@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _PATIENCE = 10.0
+_BASE_PATH = "/api/rest/v1"
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,18 @@ RESET_BEFORE_BODY = Reply(resets=True, reads_body=False)
 
 
 class Stub:
-    """An HTTP server on the loopback interface. Its script is said once; its last reply is said for ever."""
+    """An HTTP server on the loopback interface. Its script is said once; its last reply is said for ever.
 
-    def __init__(self, *script: Reply, tls: ssl.SSLContext | None = None) -> None:
+    :param logins: the answers to requests of these paths, which are not of the script and noted apart.
+    """
+
+    def __init__(
+        self, *script: Reply, tls: ssl.SSLContext | None = None, logins: Mapping[str, Reply] | None = None
+    ) -> None:
         self.script = deque(script or (answer(),))
         self.requests: list[Request] = []
+        self.logins: list[Request] = []
+        self._login_replies = {f"{_BASE_PATH}{path}": reply for path, reply in (logins or {}).items()}
         self.connections = 0
         self.ended = threading.Semaphore(0)
         """Released each time a connection has been closed from this side."""
@@ -119,7 +127,7 @@ class Stub:
 
     @property
     def base_url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api/rest/v1"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}{_BASE_PATH}"
 
     def __enter__(self) -> Self:
         self.listen()
@@ -200,14 +208,16 @@ class Stub:
         while line := _line(stream):
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
+        login = self._login_replies.get(target)
         with self._lock:
-            reply = self.script.popleft() if len(self.script) > 1 else self.script[0]
+            reply = login or (self.script.popleft() if len(self.script) > 1 else self.script[0])
         size = int(headers.get("content-length", 0)) if reply.reads_body else 0
         body = stream.read(size)
         if len(body) < size:
             raise EOFError
         with self._lock:
-            self.requests.append(Request(method, target, headers, body, number))
+            noted = self.logins if login else self.requests
+            noted.append(Request(method, target, headers, body, number))
         return reply
 
 

@@ -1,88 +1,108 @@
-"""Every operation x every way to fail x tasks and event loops, over real sockets."""
+"""Every gateway x every operation x every way to fail x tasks and event loops, over real sockets."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 from dataclasses import replace
+from importlib import import_module
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
+import pendulum
 import pytest
 
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
-    InvalidMessage,
     OutcomeUnknown,
     SmsError,
+    UnsupportedCapability,
 )
+from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, LONGEST_WAIT
 from airflow_provider_winsms.get_provider_info import GATEWAYS
+from airflow_provider_winsms.messages import Message, Recipient, message_id_of
 from airflow_provider_winsms.sandbox import Sandbox
+from airflow_provider_winsms.sending.plan import plan
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT, TO_THREE
 from tests.gateways.carriers import GATEWAY, KEY
-from tests.gateways.contract import EACH_ONCE_ONLY, EACH_OPERATION, EACH_REPEATABLE, UNDER_TEST
 from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, cut, cut_by_reset
+from tests.gateways.under_test import ARGUMENTS, METHODS, REFUSED, GatewayUnderTest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_winsms.gateways.base import Call
     from tests.gateways.carriers import Carrier
+    from tests.gateways.under_test import Operation
 
 HTML = b"<html><body><h1>Down for maintenance</h1></body></html>"
-WHOLE = answer(document={"creditBalance": 1, "statusCode": 200})
+MANY = 2300
+MARK = "fish"
 
-REFUSED: dict[int, type[SmsError]] = {
-    300: ConfigurationError,
-    301: ConfigurationError,
-    302: ConfigurationError,
-    304: ConfigurationError,
-    307: ConfigurationError,
-    308: ConfigurationError,
-    400: InvalidMessage,
-    401: ConfigurationError,
-    403: ConfigurationError,
-    404: ConfigurationError,
-    405: ConfigurationError,
-    413: InvalidMessage,
-    415: InvalidMessage,
-    422: InvalidMessage,
-}
-"""Statuses that say of what may be repeated that it was not carried out, and never will be as it stands."""
+TARGETS: list[GatewayUnderTest] = [
+    import_module(f"tests.gateways.{name}_under_test").UNDER_TEST for name in (*GATEWAYS, "pigeon")
+]
+"""Every gateway of the package, and the made-up one."""
 
-LOST: dict[str, Reply] = {
-    **{
-        f"HTTP {status}": answer(
-            status, {"statusCode": status, "errorMessage": "An unknown error has occurred"}
-        )
-        for status in (201, 204, 303, 408, 500, 502, 503, 504)
-    },
-    "a page of HTML as success": answer(200, body=HTML, headers={"Content-Type": "text/html"}),
-    "a page of HTML as failure": answer(502, body=HTML, headers={"Content-Type": "text/html"}),
-    "an empty success": answer(200, body=b""),
-    "another document": answer(200, {"fish": True}),
-    "not even a document": answer(200, [[]]),
-    "half a document": answer(200, body=b'{"creditBalance": 36', headers={"Connection": "close"}),
-    "no answer": NO_ANSWER,
-    "a reset instead of an answer": RESET,
-    "half a status line": cut(WHOLE, 10),
-    "half a head": cut(WHOLE, 40),
-    "a head without its body": cut(WHOLE, WHOLE.wire.index(b"\r\n\r\n") + 4),
-    "half a body": cut(WHOLE, len(WHOLE.wire) - 10),
-    "a reset within the body": cut_by_reset(WHOLE, len(WHOLE.wire) - 10),
-    "something that is not HTTP": Reply(b"220 mail.example ESMTP\r\n", closes=True),
-    "a chunk that ends early": Reply(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", closes=True
-    ),
-    "a chunk of no length": Reply(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", closes=True
-    ),
-    "two lengths": Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}", closes=True),
-    "bytes that are not gzip": answer(200, body=b"{}", headers={"Content-Encoding": "gzip"}),
-    "bytes that are not text": answer(200, body=b'{"a": "\xff\xfe"}'),
-}
-"""Answers that may come after the request was carried out, and do not say whether it was."""
 
-each_operation = pytest.mark.parametrize(("name", "operation"), EACH_OPERATION)
+def lost_answers(operation: Operation) -> dict[str, Reply]:
+    """Return answers that may come after the request was carried out, and do not say whether it was."""
+    whole, status = operation.reply, operation.status
+    statuses = {201, 202, 204, 303, 408, 500, 502, 504} - operation.call.successes
+    lost = {
+        **{f"HTTP {status}": answer(status, {"statusCode": status, MARK: "?"}) for status in statuses},
+        "HTTP 503": answer(503, {"statusCode": 503, "errorMessage": "An unknown error has occurred"}),
+        "a page of HTML as failure": answer(502, body=HTML, headers={"Content-Type": "text/html"}),
+        "no answer": NO_ANSWER,
+        "a reset instead of an answer": RESET,
+        "half a status line": cut(whole, 10),
+        "something that is not HTTP": Reply(b"220 mail.example ESMTP\r\n", closes=True),
+    }
+    return lost if operation.success is None else {**lost, **_lost_documents(whole, status)}
+
+
+def _lost_documents(whole: Reply, status: int) -> dict[str, Reply]:
+    head = f"HTTP/1.1 {status} Said\r\n".encode()
+    body = whole.wire.index(b"\r\n\r\n") + 4
+    return {
+        "a page of HTML as success": answer(status, body=HTML, headers={"Content-Type": "text/html"}),
+        "an empty success": answer(status, body=b""),
+        "another document": answer(status, {MARK: True}),
+        "not even a document": answer(status, [[]]),
+        "half a document": answer(status, body=whole.wire[body:-2], headers={"Connection": "close"}),
+        "half a head": cut(whole, 40),
+        "a head without its body": cut(whole, body),
+        "half a body": cut(whole, len(whole.wire) - 2),
+        "a reset within the body": cut_by_reset(whole, len(whole.wire) - 2),
+        "a chunk that ends early": Reply(head + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{", closes=True),
+        "a chunk of no length": Reply(head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}", closes=True),
+        "two lengths": Reply(head + b"Content-Length: 2\r\nContent-Length: 9\r\n\r\n{}", closes=True),
+        "bytes that are not gzip": answer(status, body=b"{}", headers={"Content-Encoding": "gzip"}),
+        "bytes that are not text": answer(status, body=b'{"a": "\xff\xfe"}'),
+    }
+
+
+def operations(*, once_only: bool | None = None) -> list[Any]:
+    return [
+        pytest.param(target, method, id=f"{target}: {method}")
+        for target in TARGETS
+        for method in target.operations
+        if once_only in {None, method in target.once_only}
+    ]
+
+
+def targets(*, with_: str = "") -> pytest.MarkDecorator:
+    """Return the gateways, or those whose documents have something."""
+    having = [target for target in TARGETS if not with_ or getattr(target, with_)]
+    return pytest.mark.parametrize("target", having, ids=str)
+
+
+each_operation = pytest.mark.parametrize(("target", "method"), operations())
+each_that_costs = pytest.mark.parametrize(("target", "method"), operations(once_only=True))
+each_that_costs_nothing = pytest.mark.parametrize(("target", "method"), operations(once_only=False))
+each_gateway = targets()
 
 
 def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) -> SmsError:
@@ -91,91 +111,324 @@ def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) ->
     return error
 
 
-def test_each_gateway_of_the_provider_is_tested() -> None:
-    assert set(UNDER_TEST) >= set(GATEWAYS)
+def test_every_gateway_of_the_package_is_under_test_and_so_is_one_unlike_them() -> None:
+    assert len(TARGETS) == len(GATEWAYS) + 1
+    assert len({type(target.gateway) for target in TARGETS}) == len(TARGETS)
 
 
-def test_there_are_eleven_operations_and_the_ones_that_cost_money_are_not_repeated() -> None:
+def test_winsms_has_eleven_operations_and_three_cost_money() -> None:
     assert len(OPERATIONS) == 11
     assert {name for name, (call, _) in OPERATIONS.items() if not call.is_repeatable} == ONCE_ONLY
 
 
+@each_gateway
+def test_every_operation_that_is_declared_is_under_test(target: GatewayUnderTest) -> None:
+    declared = {method for field, method in METHODS.items() if _has(target, field)}
+    assert target.operations.keys() == {"send", *declared}
+
+
+@each_gateway
+def test_what_is_not_declared_is_refused_by_name(target: GatewayUnderTest) -> None:
+    for field, method in METHODS.items():
+        if not _has(target, field):
+            with pytest.raises(
+                UnsupportedCapability, match=f"{target} does not offer {field}, and `x` needs"
+            ):
+                target.gateway.require(field, "x")
+            with pytest.raises(UnsupportedCapability, match=f"{target} has no operation {method}"):
+                getattr(target.gateway, method)(*ARGUMENTS.get(method, (1, 10)))
+
+
+def _has(target: GatewayUnderTest, capability: str) -> bool:
+    return str(getattr(target.gateway.capabilities, capability)) not in {"False", "None", "none", "callback"}
+
+
+@each_gateway
+def test_what_costs_money_is_not_repeatable(target: GatewayUnderTest) -> None:
+    marked = {method for method, operation in target.operations.items() if operation.call.is_repeatable}
+    assert target.operations.keys() - marked == target.once_only
+
+
 @each_operation
 def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(
-    carrier: Carrier, name: str, operation: str
+    carrier: Carrier, target: GatewayUnderTest, method: str
 ) -> None:
-    under_test = UNDER_TEST[name]
-    call = under_test.operations[operation].call
-    with Stub(*map(under_test.refusal, REFUSED)) as stub:
-        errors = carrier.outcomes(stub.base_url, *[call] * len(REFUSED), gateway=under_test.gateway)
-    for error, (status, kind) in zip(errors, REFUSED.items(), strict=True):
-        is_proof = call.is_repeatable or status in under_test.documented
+    call = target.operations[method].call
+    kinds = {status: kind for status, kind in target.refusals.items() if not (status == 404 and call.absent)}
+    with target.stub(*(target.refusal(status, "No.") for status in kinds)) as stub:
+        errors = target.outcomes(carrier, stub, *[call] * len(kinds))
+    for error, (status, kind) in zip(errors, kinds.items(), strict=True):
+        is_proof = call.is_repeatable or status in target.documented
         assert type(error) is (kind if is_proof else OutcomeUnknown), status
-        assert f"{operation}: " in str(error)
+        assert f"{call.operation}: " in str(error)
         assert f"HTTP {status}" in str(error)
-    assert len(stub.requests) == len(REFUSED)
+    assert len(stub.requests) == len(kinds)
     assert carrier.time.waits == []
 
 
 @each_operation
 def test_too_many_requests_are_made_fewer_whatever_the_operation(
-    carrier: Carrier, name: str, operation: str
+    carrier: Carrier, target: GatewayUnderTest, method: str
 ) -> None:
-    call, success = UNDER_TEST[name].operations[operation]
-    with Stub(answer(429, headers={"Retry-After": "7"}), answer(200, success)) as stub:
-        carrier.execute(stub.base_url, call, gateway=UNDER_TEST[name].gateway)
+    operation = target.operations[method]
+    with target.stub(answer(429, headers={"Retry-After": "7"}), operation.reply) as stub:
+        target.execute(carrier, stub, operation.call)
     assert len(stub.requests) == 2
     assert carrier.time.waits == [7.0]
 
 
-@pytest.mark.parametrize(("name", "operation"), EACH_ONCE_ONLY)
+@each_that_costs
 def test_what_costs_money_is_submitted_once_when_its_answer_is_lost(
-    carrier: Carrier, name: str, operation: str
+    carrier: Carrier, target: GatewayUnderTest, method: str
 ) -> None:
+    operation = target.operations[method]
+    lost = lost_answers(operation)
     submitted: list[int] = []
-    with Stub(*LOST.values()) as stub:
-        errors = carrier.outcomes(
-            stub.base_url,
-            *[UNDER_TEST[name].operations[operation].call] * len(LOST),
-            between=lambda: submitted.append(len(stub.requests)),
-            gateway=UNDER_TEST[name].gateway,
+    with target.stub(*lost.values()) as stub:
+        errors = target.outcomes(
+            carrier, stub, *[operation.call] * len(lost), between=lambda: submitted.append(len(stub.requests))
         )
-    assert {what: type(error) for what, error in zip(LOST, errors, strict=True)} == dict.fromkeys(
-        LOST, OutcomeUnknown
-    )
+    kinds = {what: type(error) for what, error in zip(lost, errors, strict=True)}
+    assert kinds == dict.fromkeys(lost, OutcomeUnknown)
     assert all("not repeated" in str(error) for error in errors)
-    assert submitted == list(range(1, len(LOST) + 1))
+    assert submitted == list(range(1, len(lost) + 1))
     assert carrier.time.waits == []
 
 
-@pytest.mark.parametrize(("name", "operation"), EACH_REPEATABLE)
+@each_that_costs_nothing
 def test_what_costs_nothing_is_repeated_when_its_answer_is_lost(
-    carrier: Carrier, name: str, operation: str
+    carrier: Carrier, target: GatewayUnderTest, method: str
 ) -> None:
-    call, success = UNDER_TEST[name].operations[operation]
-    script = [reply for lost in LOST.values() for reply in (lost, answer(200, success))]
-    with Stub(*script) as stub:
-        carrier.execute(stub.base_url, *[call] * len(LOST), gateway=UNDER_TEST[name].gateway)
+    operation = target.operations[method]
+    lost = lost_answers(operation)
+    script = [reply for each in lost.values() for reply in (each, operation.reply)]
+    with target.stub(*script) as stub:
+        target.execute(carrier, stub, *[operation.call] * len(lost))
     assert len(stub.requests) == len(script)
 
 
-def test_a_repeatable_call_ends_as_unavailable_after_the_last_attempt(carrier: Carrier) -> None:
-    with Stub(*[reply for reply in LOST.values() for _ in range(ATTEMPTS)]) as stub:
-        errors = carrier.outcomes(stub.base_url, *[BALANCE] * len(LOST))
-    assert {what: type(error) for what, error in zip(LOST, errors, strict=True)} == dict.fromkeys(
-        LOST, GatewayUnavailable
-    )
+@each_that_costs_nothing
+def test_a_repeatable_call_ends_as_unavailable_after_the_last_attempt(
+    carrier: Carrier, target: GatewayUnderTest, method: str
+) -> None:
+    operation = target.operations[method]
+    lost = lost_answers(operation)
+    with target.stub(*[reply for reply in lost.values() for _ in range(ATTEMPTS)]) as stub:
+        errors = target.outcomes(carrier, stub, *[operation.call] * len(lost))
+    kinds = {what: type(error) for what, error in zip(lost, errors, strict=True)}
+    assert kinds == dict.fromkeys(lost, GatewayUnavailable)
     assert not any(error.is_permanent for error in errors)
-    assert len(stub.requests) == ATTEMPTS * len(LOST)
+    assert len(stub.requests) == ATTEMPTS * len(lost)
 
 
 @each_operation
-def test_a_success_is_a_success_at_once(carrier: Carrier, name: str, operation: str) -> None:
-    call, success = UNDER_TEST[name].operations[operation]
-    with Stub(answer(200, success)) as stub:
-        carrier.execute(stub.base_url, call, gateway=UNDER_TEST[name].gateway)
+def test_a_success_is_a_success_at_once(carrier: Carrier, target: GatewayUnderTest, method: str) -> None:
+    operation = target.operations[method]
+    with target.stub(operation.reply) as stub:
+        target.execute(carrier, stub, operation.call)
     assert len(stub.requests) == 1
     assert carrier.time.waits == []
+
+
+@pytest.mark.parametrize(
+    ("target", "method"), [each for each in operations() if each.values[0].later is not None]
+)
+def test_a_gateway_that_is_busy_is_asked_again_whatever_the_operation(
+    carrier: Carrier, target: GatewayUnderTest, method: str
+) -> None:
+    operation = target.operations[method]
+    assert target.later
+    with target.stub(target.later, operation.reply) as stub:
+        target.execute(carrier, stub, operation.call)
+    assert len(stub.requests) == 2
+
+
+@targets(with_="not_there")
+def test_that_a_thing_is_not_there_is_an_answer_where_the_call_has_one(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
+    assert target.not_there
+    for method, operation in target.operations.items():
+        with target.stub(target.not_there) as stub:
+            (outcome,) = target.outcomes(carrier, stub, operation.call)
+        assert isinstance(outcome, ConfigurationError) is (operation.call.absent is None), method
+
+
+@each_gateway
+def test_ids_are_canonical(carrier: Carrier, target: GatewayUnderTest) -> None:
+    for wire_id in target.wire_ids:
+        known = message_id_of(str(int(wire_id) if isinstance(wire_id, float) else wire_id))
+        for method, operation in target.examples(wire_id).items():
+            with target.stub(operation.reply) as stub:
+                (result,) = target.execute(carrier, stub, operation.call)
+            ids = [row.message_id for row in _rows(result)]
+            assert ids == [known], method
+            assert type(ids[0]) is type(known), method
+        assert target.gateway.message_ids([str(known), known]) == (known,)
+
+
+def _rows(result: Any) -> Iterable[Any]:
+    rows: Iterable[Any] = getattr(result, "rows", result)
+    return rows
+
+
+@each_gateway
+def test_receipts_are_in_the_order_of_recipients_whatever_the_order_of_the_answer(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
+    numbers = target.personal[:3]
+    message = Message("A text.", tuple(map(Recipient, numbers)))
+    orders = [order for count in (3, 2, 1) for order in permutations(range(3), count)]
+    for order in orders:
+        operation = target.accept(message, order, target.costs[0])
+        with target.stub(operation.reply) as stub:
+            (receipts,) = target.execute(carrier, stub, operation.call)
+        assert [receipt.number for receipt in receipts] == numbers
+        known = [str(int(each) if isinstance(each, float) else each) for each in target.wire_ids]
+        expected = [message_id_of(known[i]) if i in order else None for i in range(3)]
+        assert [receipt.message_id for receipt in receipts] == expected, order
+        assert [receipt.is_known for receipt in receipts] == [i in order for i in range(3)]
+
+
+@each_gateway
+def test_an_answer_about_nobody_is_a_lost_one(carrier: Carrier, target: GatewayUnderTest) -> None:
+    message = Message("A text.", tuple(map(Recipient, target.personal[:3])))
+    operation = target.accept(message, (), target.costs[0])
+    with target.stub(operation.reply) as stub:
+        (error,) = target.outcomes(carrier, stub, operation.call)
+    assert type(error) is OutcomeUnknown
+
+
+@each_gateway
+def test_amounts_are_exact(carrier: Carrier, target: GatewayUnderTest) -> None:
+    message = Message("A text.", (Recipient(target.personal[0]),))
+    for cost in target.costs:
+        operation = target.accept(message, (0,), cost)
+        with target.stub(operation.reply) as stub:
+            ((receipt,),) = target.execute(carrier, stub, operation.call)
+        assert receipt.cost == cost
+    assert target.gateway.currency
+
+
+@each_gateway
+def test_times_are_aware_instants_and_each_list_has_some(carrier: Carrier, target: GatewayUnderTest) -> None:
+    for method, operation in target.examples(target.wire_ids[0]).items():
+        with target.stub(operation.reply) as stub:
+            (result,) = target.execute(carrier, stub, operation.call)
+        names = ("received_at", "opted_out_at", "submitted_at", "send_at", "time")
+        times = [getattr(row, name) for row in _rows(result) for name in names if hasattr(row, name)]
+        assert all(isinstance(time, pendulum.DateTime) for time in times), method
+        assert all(time.utcoffset() is not None for time in times), method
+        assert times or method == "cancel"
+
+
+@each_gateway
+def test_a_time_that_can_be_scheduled_is_never_earlier_than_the_one_asked_for(
+    target: GatewayUnderTest,
+) -> None:
+    step = target.gateway.limits.send_at_step
+    for second in range(0, 120, 7):
+        asked = pendulum.datetime(2026, 3, 2, 12).add(seconds=second, microseconds=second)
+        found = target.gateway.first_possible_time(asked)
+        assert asked <= found < asked + step
+        assert target.gateway.first_possible_time(found) == found
+
+
+@each_gateway
+@pytest.mark.parametrize("recipients", [1, 3, MANY])
+@pytest.mark.parametrize("words", [5, 150])
+def test_planned_requests_stay_within_the_limits_on_the_wire(
+    carrier: Carrier, target: GatewayUnderTest, recipients: int, words: int
+) -> None:
+    limits, code = target.gateway.limits, target.personal[0][:2]
+    numbers = (f"{code}{510_000_000 + index}" for index in range(MANY))
+    messages = [
+        Message(f"{index}:".ljust(words, "a"), tuple(Recipient(next(numbers)) for _ in range(recipients)))
+        for index in range(max(1, MANY // recipients // 4))
+    ]
+    planned = [request.messages() for request in plan(messages, target.gateway).requests]
+    assert sum(len(message.recipients) for request in planned for message in request) == sum(
+        len(message.recipients) for message in messages
+    )
+    with target.stub(answer(500)) as stub:
+        target.outcomes(carrier, stub, *map(target.gateway.submit, planned))
+    assert len(stub.requests) == len(planned)
+    for request, wire in zip(planned, stub.requests, strict=True):
+        assert len(wire.body) <= limits.body_bytes
+        assert sum(len(message.recipients) for message in request) <= limits.recipients
+        assert len(request) <= limits.messages
+
+
+@each_gateway
+def test_no_number_text_or_secret_is_in_an_error_a_repr_an_address_or_a_log(
+    carrier: Carrier, target: GatewayUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "airflow_provider_winsms")
+    hidden = [*target.personal, *target.secrets]
+    echo = f"You sent: {' '.join(hidden)}"
+    replies = [
+        *(target.refusal(status, echo) for status in (400, 401, 404, 405, 422, 500)),
+        *(answer(status, {"title": echo, "message": echo, echo: echo}) for status in (200, 202, 400, 500)),
+        answer(502, body=echo.encode()),
+    ]
+    shown: list[Any] = []
+    operations = [*target.operations.items(), *target.examples(target.wire_ids[0]).items()]
+    for _, operation in operations:
+        with target.stub(*replies, operation.reply) as stub:
+            shown += target.outcomes(carrier, stub, *[operation.call] * (len(replies) + 1), attempts=1)
+        shown += [operation.call, *(request.target for request in (*stub.requests, *stub.logins))]
+    words = "\n".join([*map(str, shown), *map(repr, shown), caplog.text])
+    rows = [
+        repr(list(_rows(each))) for each in shown if hasattr(each, "__iter__") and not isinstance(each, str)
+    ]
+    assert not [secret for secret in hidden if secret in words or secret in "".join(rows)]
+    assert MARK not in words
+
+
+@targets(with_="session_over")
+def test_a_session_that_is_over_is_renewed_once_and_the_request_repeated(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
+    assert target.session_over
+    for method, operation in target.operations.items():
+        mine = {"api_key": f"password-for-{method}-{carrier.caller}"}
+        with target.stub(target.session_over, operation.reply) as stub:
+            target.execute(carrier, stub, operation.call, **mine)
+        assert (len(stub.logins), len(stub.requests)) == (2, 2), method
+        assert carrier.time.waits == []
+
+
+@targets(with_="session_over")
+def test_a_session_that_stays_over_is_renewed_no_second_time(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
+    assert target.session_over
+    for method, operation in target.operations.items():
+        mine = {"api_key": f"password-over-{method}-{carrier.caller}"}
+        with target.stub(target.session_over) as stub:
+            (error,) = target.outcomes(carrier, stub, operation.call, **mine)
+        assert isinstance(error, ConfigurationError), method
+        assert (len(stub.logins), len(stub.requests)) == (2, 2), method
+
+
+@targets(with_="refused_login")
+def test_a_login_that_was_refused_is_not_repeated(carrier: Carrier, target: GatewayUnderTest) -> None:
+    assert target.refused_login
+    refused = replace(target, logins=dict.fromkeys(target.logins, target.refused_login))
+    calls = [operation.call for operation in target.operations.values()]
+    with refused.stub() as stub:
+        errors = refused.outcomes(carrier, stub, *calls, api_key=f"password-refused-{carrier.caller}")
+    assert {type(error) for error in errors} == {ConfigurationError}
+    assert (len(stub.logins), len(stub.requests)) == (1, 0)
+
+
+@each_gateway
+def test_only_documented_answers_have_a_meaning(target: GatewayUnderTest) -> None:
+    for status in range(300, 600):
+        assert target.gateway.problem(Response({MARK: True}, status)) is None
+        assert target.gateway.problem(Response(None, status)) is None
+        assert target.gateway.problem(Response([], status)) is None
+    assert target.gateway.problem(Response({MARK: True}, 500)) is not Problem.REFUSED
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,14 @@ from tests.gateways.carriers import CALLERS, GATEWAY, KEY, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, cut
 from tests.gateways.stub import closing as closed
 from tests.gateways.test_answers_properties import DOCUMENTS, spoilt
-from tests.gateways.test_contract import LOST, REFUSED
+from tests.gateways.test_contract import lost_answers
+from tests.gateways.under_test import REFUSED, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 CALL = GATEWAY.opt_outs()
+LOST = lost_answers(Operation(BALANCE, {"creditBalance": 1}))
 NAME = "incomingOptoutMessages"
 WORDS = 'Stop {"it}], [ \\ "please'
 WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)

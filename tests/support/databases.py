@@ -31,7 +31,9 @@ CONN_ID = "warehouse"
 KINDS = ("sqlite", "postgres", "mariadb", "duckdb", "portable")
 """Of databases, each the name of a fixture; ``portable`` is one of a type that no dialect knows."""
 
-PROVIDERS = tuple(str(Path(__file__).parent / f"{kind}_provider") for kind in ("mysql", "duckdb", "portable"))
+PROVIDERS = tuple(
+    str(Path(__file__).parent / f"{kind}_provider") for kind in ("mysql", "duckdb", "portable", "pigeon")
+)
 """Folders for ``sys.path``, in which Airflow finds the hooks for connections of these types."""
 
 MYSQL_VARIABLE = "SMS_MYSQL"
