@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from airflow_provider_winsms.sandbox.vendor import API_KEY
+from airflow_provider_winsms.sandbox.gateway import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.sandbox.box import Sandbox
 from airflow_provider_winsms.sandbox.controls import CONTROLS, Control
 from airflow_provider_winsms.sandbox.faults import FAULTS
+from airflow_provider_winsms.sandbox.gateway import API_KEY
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
 from airflow_provider_winsms.sandbox.plan import MAGIC_NUMBERS
-from airflow_provider_winsms.sandbox.vendor import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -61,3 +61,16 @@ def resumed(sandbox_time: float, wall: float, speed: float) -> float:
 def instant(seconds: float) -> datetime:
     """Return seconds since the epoch as an aware time of Johannesburg."""
     return datetime.fromtimestamp(seconds, SAST)
+
+
+def epoch_seconds(moment: datetime | None) -> float:
+    """Return an aware time, or the present, as seconds since the epoch.
+
+    :raises ValueError: if the time is naive.
+    """
+    if moment is None:
+        return time.time()
+    if moment.tzinfo is None:
+        msg = "The time must be aware. Give it a time zone."
+        raise ValueError(msg)
+    return moment.timestamp()

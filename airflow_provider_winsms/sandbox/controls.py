@@ -1,12 +1,13 @@
 """The control surface under ``/_sandbox``: JSON, no key, one table of controls.
 
-Each control calls a method of ``Vendor``. Bad input is answered 400 with an error that names the mistake.
+Each control calls a method of ``ControlledGateway``. Bad input is answered 400 with an error that names the
+mistake.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_winsms.sandbox.faults import FAULTS, Reply
 from airflow_provider_winsms.sandbox.operations import OPERATIONS
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_winsms.sandbox.admission import RawRequest
-    from airflow_provider_winsms.sandbox.vendor import Vendor
+    from airflow_provider_winsms.sandbox.controlled import ControlledGateway
 
 ROOT = "/_sandbox"
+
+Handler: TypeAlias = "Callable[[ControlledGateway, Mapping[str, Any]], Any]"
+"""Carries a control out, with the values of the body."""
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "text": (str,),
@@ -35,7 +39,6 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 class Control:
     """One control.
 
-    :param handle: carries it out with the values of the body.
     :param required: names and types of the values that the body must have.
     :param optional: names and types of the values that it may have.
     """
@@ -43,7 +46,7 @@ class Control:
     method: str
     path: str
     meaning: str
-    handle: Callable[[Vendor, Mapping[str, Any]], Any]
+    handle: Handler
     required: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,48 +80,52 @@ _FAULT = {
 }
 
 
-def _set_account(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _set_account(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     names = {"trialNumber": "trial_number", "creditBalance": "credit_balance"}
     return box.set_account(**{names.get(name, name): value for name, value in values.items()})
 
 
-def _set_scheduled_list(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _set_scheduled_list(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     return box.set_scheduled_list(newest_first=values["newestFirst"])
 
 
-def _add_fault(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _add_fault(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     names = {"retryAfter": "retry_after"}
     return {"id": box.add_fault(**{names.get(name, name): value for name, value in values.items()})}
 
 
-def _script(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _script(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     box.script_rows(values["operation"], values["rows"])
     return {}
 
 
-def _advance(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _advance(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     box.advance(values["advanceSeconds"])
     return box.clock()
 
 
-def _reply(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _reply(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     return {"incomingApiMessageId": box.incoming(values["mobileNumber"], values["messageText"])}
 
 
-def _short_code(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _short_code(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
     return {"incomingApiMessageId": box.shortcode(values["mobileNumber"], values["messageText"])}
 
 
-def _on_number(handle: Callable[[Vendor, str], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
-    def on_number(box: Vendor, values: Mapping[str, Any]) -> Any:
+def _on_number(
+    handle: Callable[[ControlledGateway, str], object],
+) -> Handler:
+    def on_number(box: ControlledGateway, values: Mapping[str, Any]) -> Any:
         handle(box, values["mobileNumber"])
         return {}
 
     return on_number
 
 
-def _without_values(handle: Callable[[Vendor], object]) -> Callable[[Vendor, Mapping[str, Any]], Any]:
-    def without_values(box: Vendor, _: Mapping[str, Any]) -> Any:
+def _without_values(
+    handle: Callable[[ControlledGateway], object],
+) -> Handler:
+    def without_values(box: ControlledGateway, _: Mapping[str, Any]) -> Any:
         answer = handle(box)
         return {} if answer is None else answer
 
@@ -209,7 +216,7 @@ def is_control(path: str) -> bool:
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
-def answer(box: Vendor, request: RawRequest) -> Reply:
+def answer(box: ControlledGateway, request: RawRequest) -> Reply:
     """Answer a request to a control."""
     path = request.path.rstrip("/")
     control = _BY_ROUTE.get((request.method, path))
@@ -221,7 +228,7 @@ def answer(box: Vendor, request: RawRequest) -> Reply:
         return Reply(400, {"error": str(error)})
 
 
-def index(box: Vendor) -> dict[str, Any]:
+def index(box: ControlledGateway) -> dict[str, Any]:
     """Return the base URL, and all operations, controls, numbers and faults."""
     return {
         "baseUrl": box.base_url,

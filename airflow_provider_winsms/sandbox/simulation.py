@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Simulation:
-    """An account with its texts and replies. Parameters are those of ``Vendor``.
+    """An account with its texts and replies. Parameters are those of ``LoopbackGateway``.
 
     :param start: its time at the start of a new state, in seconds since the epoch.
     :param tenths: the credits of a new account, in tenths.

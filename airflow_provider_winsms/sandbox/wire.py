@@ -250,6 +250,17 @@ def _time(seconds: float | None, generation: Generation) -> str | int | None:
     return minute(seconds) if generation == "v2" else int(minute(seconds))
 
 
+def tenths_of(credits: float) -> int:  # noqa: A002 - the field's term
+    """Return credits in tenths.
+
+    :raises ValueError: for a negative or an enormous number.
+    """
+    if not 0 <= credits <= 10**12:
+        msg = f"Credits must be a number of 0 or more, not {credits}."
+        raise ValueError(msg)
+    return round(credits * 10)
+
+
 def credit(tenths: int | None) -> float | int | None:
     """Return credits in the format of the examples: 1936, but 201.4."""
     if tenths is None:
