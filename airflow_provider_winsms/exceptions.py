@@ -7,7 +7,8 @@
     │   └── SessionExpired      the gateway ended the session; the transport signs in again, once
     ├── InvalidMessage          fix the DAG: text, number, schedule, parameter
     │   ├── InvalidRows         fix the rows: their count, and the problems of the first
-    │   └── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
+    │   ├── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
+    │   └── InvalidMessageId    fix the message id: no table can hold it
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task needs
     ├── NotCancelled            scheduled texts that the task must cancel were not cancelled
@@ -87,6 +88,10 @@ class InvalidRows(InvalidMessage):
 
 class NothingToSend(InvalidMessage):
     """There are no recipients, or no messages."""
+
+
+class InvalidMessageId(InvalidMessage):
+    """A message id that cannot be stored. An answer to a send with such an id leaves its outcome unknown."""
 
 
 class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
-from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.exceptions import InvalidMessageId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,14 +84,14 @@ def message_id_of(text: str) -> MessageId:
     """Return a message id from its text, which ``str`` makes of the id again.
 
     :returns: an ``int`` for a whole number below 2**63 without sign, blanks or leading zeros; or the text.
-    :raises InvalidMessage: if it is empty, longer than ``LONGEST_ID``, or has other than printable ASCII.
+    :raises InvalidMessageId: if it is empty, longer than ``LONGEST_ID``, or has other than printable ASCII.
     """
     if _WHOLE_ID.fullmatch(text) and (number := int(text)) < _ID_END:
         return number
     if _ID.fullmatch(text):
         return text
     msg = f"A message id has 1 to {LONGEST_ID} characters, all of them printable ASCII."
-    raise InvalidMessage(msg)
+    raise InvalidMessageId(msg)
 
 
 def id_order(message_id: MessageId) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
     InvalidMessage,
+    InvalidMessageId,
     OutcomeUnknown,
     OutOfCredits,
     SessionExpired,
@@ -145,10 +146,10 @@ def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
 def _parsed(call: Call[T], response: Response, endpoint: Endpoint) -> T:
     try:
         return call.parse(response)
-    except SmsError:
-        raise
     # Whatever is wrong with a success, its request was executed.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if isinstance(error, SmsError) and not isinstance(error, InvalidMessageId):
+            raise
         cause = f"its answer does not have the promised shape ({_shape_error(error)})"
         raise lost_answer(call, cause, endpoint) from None
 

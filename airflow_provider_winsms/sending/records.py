@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
-from airflow_provider_winsms.messages import Receipt, RejectReason
+from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessageId, LedgerUnavailable
+from airflow_provider_winsms.messages import Receipt, RejectReason, message_id_of, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,7 +41,11 @@ class RecordWriter:
         self._log = dependencies.log
 
     def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
-        """Record receipts, by position. If that fails even when repeated, log the ids."""
+        """Record receipts, by position. If that fails even when repeated, log the ids.
+
+        An accepted text whose id cannot be stored stays in doubt: neither its state nor its cost can be told.
+        """
+        receipts = self._storable(key, receipts)
         record.apply(receipts)
         try:
             for pause in _RECORD_PAUSES:
@@ -57,6 +61,25 @@ class RecordWriter:
                 record.ids,
             )
             raise
+
+    def _storable(self, key: RequestKey, receipts: Mapping[int, Receipt]) -> dict[int, Receipt]:
+        """Return the receipts with ids in their one form, without those whose ids cannot be stored."""
+        storable = {}
+        for position, receipt in receipts.items():
+            if receipt.message_id is None:
+                storable[position] = receipt
+                continue
+            with suppress(InvalidMessageId):
+                message_id = message_id_of(str(receipt.message_id))
+                is_same = message_id == receipt.message_id
+                storable[position] = receipt if is_same else replace(receipt, message_id=message_id)
+        if lost := len(receipts) - len(storable):
+            self._log.warning(
+                "Request %d: the gateway accepted %s under an id that cannot be stored. It stays in doubt.",
+                key.request,
+                pluralize(lost, "text"),
+            )
+        return storable
 
     def refresh(self, claimed: ClaimedRequest) -> None:
         """Read again what another process may have written: an earlier try may still run beside a retry.
