@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from airflow_provider_winsms.delivery.outcome import DeliveryOutcome
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, UnsupportedCapability
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
 IDS_SHOWN = 10
 """How many ids of undelivered texts the log shows. The counts cover all texts."""
-
-
-class LedgerAddress(NamedTuple):
-    """The connection and the table prefix of a ledger."""
-
-    conn_id: str
-    prefix: str
 
 
 class DeliveryEvent(TypedDict, total=False):

@@ -36,9 +36,9 @@ from airflow_provider_winsms.messages import pluralize
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.delivery.subscriptions import Subscription
     from airflow_provider_winsms.gateways.transport import AsyncTransport
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 FINAL_ANSWER_GRACE = 30.0

@@ -14,8 +14,8 @@ from airflow_provider_winsms.messages import pluralize
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.delivery.subscriptions import Subscription, Subscriptions
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import Answers, DeliveryReport
 
 LEDGER_WRITE_TIMEOUT = 20.0

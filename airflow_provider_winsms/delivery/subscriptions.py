@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.delivery.schedule import Schedule
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 TICK = 5.0

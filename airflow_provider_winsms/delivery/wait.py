@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_winsms.delivery.events import LedgerAddress
 from airflow_provider_winsms.delivery.packed_ids import pack
 from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, check_conn_id, check_number, check_share
 
 if TYPE_CHECKING:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import ClockReading
 
 
+class LedgerAddress(NamedTuple):
+    """The connection and the table prefix of a ledger."""
+
+    conn_id: str
+    prefix: str
+
+
 class RequestKey(NamedTuple):
     """Identifies a request of a batch: its round, and its index in that round. Both count from 1."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from openlineage.client.facet_v2 import DatasetFacet
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
     from airflow_provider_winsms.warehouse.names import TableName
 

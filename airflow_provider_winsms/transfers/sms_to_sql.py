@@ -235,8 +235,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return dataset.as_upsert() if self.mode == "full_refresh" else dataset
 
     def _source(self, dataset: Dataset, hook: SmsHook) -> ListSource | LedgerSource:
-        from airflow_provider_winsms.delivery.events import LedgerAddress
         from airflow_provider_winsms.gateways.throttle import Throttle
+        from airflow_provider_winsms.ledger.base import LedgerAddress
         from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
         from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES
 

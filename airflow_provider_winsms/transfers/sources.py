@@ -29,9 +29,9 @@ from airflow_provider_winsms.warehouse.reader import PagedList, ProgressLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.gateways.throttle import Throttle
     from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.runtime import Clock, Log
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadSizes
     from airflow_provider_winsms.warehouse.load import LoadOutcome

@@ -26,10 +26,11 @@ from airflow_provider_winsms.utils.batches import ids_of_batch, ledger_at
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent, LedgerAddress
+    from airflow_provider_winsms.delivery.events import DeliveryEvent
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.delivery.wait import DeliveryWait
     from airflow_provider_winsms.gateways.transport import AsyncTransport
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
     T = TypeVar("T")

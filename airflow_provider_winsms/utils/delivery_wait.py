@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_winsms.delivery.events import LedgerAddress, WaitResult
+from airflow_provider_winsms.delivery.events import WaitResult
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.gateways.backoff import back_off
+from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.utils.batches import ledger_at
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent, LedgerAddress
+    from airflow_provider_winsms.delivery.events import DeliveryEvent
     from airflow_provider_winsms.delivery.wait import IdSource
     from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sending.plan import Plan
 

@@ -48,7 +48,7 @@ from tests.support.waits import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_winsms.delivery.events import LedgerAddress
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
 
 

@@ -29,8 +29,8 @@ from tests.support.waits import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.delivery.events import LedgerAddress
     from airflow_provider_winsms.delivery.subscriptions import Subscription
+    from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
     from tests.support.memory_gateway import Asked
 

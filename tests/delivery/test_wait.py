@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_winsms.delivery.events import LedgerAddress
 from airflow_provider_winsms.delivery.packed_ids import unpack
 from airflow_provider_winsms.delivery.wait import IDS_IN_A_WAIT, DeliveryWait, id_source
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.ledger.base import LedgerAddress
 
 SECRET = "k" * 20
 

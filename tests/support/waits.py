@@ -7,11 +7,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.delivery.events import LedgerAddress
 from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
 from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.subscriptions import Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
+from airflow_provider_winsms.ledger.base import LedgerAddress
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING
 
