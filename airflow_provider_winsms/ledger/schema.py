@@ -478,9 +478,8 @@ class Schema:
                 "Add them, or give another prefix, whose tables are then created."
             )
             raise ConfigurationError(msg)
-        kinds = {column.name: column.kind for column in table.columns}
         name, otherwise = (self._prefix + table.name,), "Give another prefix, whose tables are then created."
-        self._database.transact(lambda: check_types(self._database, name, kinds, otherwise))
+        self._database.transact(lambda: check_types(self._database, name, table.columns, otherwise))
 
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_winsms.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow_provider_winsms.sql.connection import Database
     from airflow_provider_winsms.sql.dialects import ColumnType
 
 
+class TypedColumn(Protocol):
+    """A column that a table should have."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> ColumnType:
+        """The kind of its values."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether each row has a value."""
+
+
 def check_types(
-    database: Database, table: Sequence[str], kinds: Mapping[str, ColumnType], otherwise: str
+    database: Database, table: Sequence[str], columns: Sequence[TypedColumn], otherwise: str
 ) -> None:
     """Refuse a table of an older version, if the database tells the types of its columns.
 
     :param table: its schema, if there is one, and its name.
-    :param kinds: the kind of each column that the table should have.
+    :param columns: those that the table should have.
     :param otherwise: what a person can do instead of changing the types; a sentence.
     :raises ConfigurationError: if the type of a column cannot hold its values. The error shows the statements
         that change the types, if there are any.
@@ -30,17 +46,20 @@ def check_types(
     schema = f"'{table[0]}'" if len(table) > 1 else "NULL"
     query = dialect.column_types.format(table=database.quoted(*table), name=table[-1], schema=schema)
     found = dict(database.rows("read the types of the columns", query))
-    wrong = [name for name, kind in kinds.items() if name in found and not kind.fits(found[name])]
+    wrong = [each for each in columns if each.name in found and not each.kind.fits(found[each.name])]
     if not wrong:
         return
     statements = "; ".join(
         dialect.change_type.format(
-            table=database.quoted(*table), column=database.quoted(name), type=dialect.types[kinds[name]]
+            table=database.quoted(*table),
+            column=database.quoted(column.name),
+            type=dialect.types[column.kind],
+            null="NOT NULL" if column.is_required else "NULL",
         )
-        for name in wrong
+        for column in wrong
     )
     change = f" Drop the views that read it, and run {statements}. Or:" if dialect.change_type else ""
-    listed = ", ".join(f"{name} ({found[name]})" for name in wrong)
+    listed = ", ".join(f"{column.name} ({found[column.name]})" for column in wrong)
     msg = (
         f"The table {'.'.join(table)} has types of an older version, which cannot hold the values of "
         f"{listed}.{change} {otherwise}"

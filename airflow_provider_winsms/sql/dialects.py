@@ -109,7 +109,8 @@ class Dialect:
     :param column_types: the query for the names and types of the columns of a table: ``{table}`` is its
         quoted name, ``{name}`` its plain one, ``{schema}`` its schema as a literal or NULL; empty if none is
         known.
-    :param change_type: the statement that changes the type of a column; empty if there is none.
+    :param change_type: the statement that changes the type of a column; empty if there is none. ``{null}``
+        says whether it may be null.
     :param has_cursors: whether a connection has cursors; otherwise it serves as one.
     :param readable: the expression that selects an instant so that ``read_instant`` can read it.
     """
@@ -293,7 +294,7 @@ DIALECTS = {
             "SELECT column_name AS name, column_type AS type FROM information_schema.columns "
             "WHERE table_schema = COALESCE({schema}, DATABASE()) AND table_name = '{name}'"
         ),
-        change_type="ALTER TABLE {table} MODIFY {column} {type}",
+        change_type="ALTER TABLE {table} MODIFY {column} {type} {null}",
         # Each of its DDL statements is a transaction.
         has_indexes_inside=True,
         # With row locks alone, two loads would wait for each other in turn.

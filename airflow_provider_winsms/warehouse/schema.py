@@ -68,8 +68,8 @@ class TableSchema:
             )
             raise ConfigurationError(msg)
         self._refuse_foreign_table(name, found)
-        kinds = {column.name: column.kind for column in self._dataset.columns}
-        check_types(self._transaction.database, name.parts, kinds, "Give the name of another table.")
+        otherwise = "Give the name of another table."
+        check_types(self._transaction.database, name.parts, self._dataset.columns, otherwise)
         self._transaction.commit_if_short()
         if RAW.name in found.difference(self._dataset.column_names):
             self._relations.with_older_raw.add(table)

@@ -32,6 +32,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "source": ({}, {"ids": "x"}, "x", None, {"message_ids": [1]}, {"batch": 1}, {"batch": "b", "xcom": {}}),
     "min_delivered": (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1)),
     "ledger": ("warehouse", ["warehouse"], [1, 2], ["warehouse", "sms_", SECRET]),
+    "currency": (5, None),
     **dict.fromkeys(TIMES, (-1, math.nan, math.inf, "1", True, None, timedelta(1))),
 }
 """For each fact of a wait, values that are wrong."""
@@ -41,6 +42,7 @@ RIGHT: dict[str, Any] = {
     "sms_conn_id": "winsms_default",
     "source": {"batch": "b"},
     "ledger": ["warehouse", "sms_"],
+    "currency": "credits",
 }
 
 

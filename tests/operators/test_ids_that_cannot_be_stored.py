@@ -13,6 +13,7 @@ from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from tests.support.hooks import PromptHook
 from tests.support.send_world import ANN, BEN, CAT, once
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +43,7 @@ def with_id_of_ben(message_id: str, read: Callable[[str], Any]) -> type[SmsSendO
         def make_gateway(self, *, time_zone: str, country_code: str) -> TextIds:
             return TextIds(time_zone=time_zone, country_code=country_code)
 
-    class Send(SmsSendOperator):
-        hook_of = TextIdsHook
-
-    return Send
+    return variant(SmsSendOperator, hook_of=staticmethod(TextIdsHook))
 
 
 @pytest.fixture(params=["store", "tables"])
@@ -53,7 +51,8 @@ def options(request: pytest.FixtureRequest, runner: TaskRunner, tmp_path: Path) 
     """The options of a send, with each ledger."""
     options = {"task_id": "send", "text": "Hallo", "to": [ANN, BEN, CAT]}
     if request.param == "tables":
-        runner.connections["tables"] = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+        tables = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+        runner.connections = {**runner.connections, "tables": tables}
         options["ledger_conn_id"] = "tables"
     return options
 

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.transfers.conftest import lists
+
+__all__ = ["lists"]
