@@ -102,15 +102,18 @@ class ListLoad:
         self._table = table
         self._log = log
         self._ids = IdSet()
+        self._highest: int | None = None
 
     def run(self, *, is_whole: bool) -> LoadOutcome:
         """Read the new rows, or the whole list: that if the table is empty, or rows do not add up."""
-        if is_whole or self._table.stored.highest() is None:
+        if is_whole or self._table.stored.is_empty():
             if not self._read_all():
                 self._read_all_again()
         elif not self._read_new_rows():
             self._read_all_again()
-        return _outcome(self._pages, self._table, self._table.finish())
+        merged = self._table.finish()
+        mark = None if self._highest is None else max(self._highest, self._ids.high or 0)
+        return _outcome(self._pages, self._table, merged, mark)
 
     def _read_all_again(self) -> None:
         self._log.warning(
@@ -137,14 +140,15 @@ class ListLoad:
         low, highest = first.rows[0].message_id, self._table.stored.highest()
         if isinstance(low, str) or isinstance(highest, str):
             return self._read_newest_rows(first.rows[0])
-        is_descending = low >= (highest or 0) and pages.total > 1
+        self._highest = highest or 0
+        is_descending = low >= self._highest and pages.total > 1
         if is_descending:
             if not (last := pages.last().rows):
                 return False
             low = last[-1].message_id
             if isinstance(low, str):
                 return False
-        missing = max(0, pages.total - self._table.stored.count(low))
+        missing = max(0, pages.total - self._table.stored.count(low, max(low, self._highest)))
         reach = self._reach(missing)
         if is_descending:
             older = range(min(reach, pages.total), pages.total)
@@ -180,9 +184,7 @@ class ListLoad:
     def _missing(self, low: int) -> int:
         """Return how many listed rows are neither read nor in the table."""
         stored, ids = self._table.stored, self._ids
-        highest = stored.highest()
-        known = highest if isinstance(highest, int) else 0
-        low, high = min(low, ids.low or low), max(ids.high or 0, known)
+        low, high = min(low, ids.low or low), max(ids.high or 0, self._highest or 0)
         return self._pages.total - stored.count(low, high) - stored.count_missing(ids.each())
 
     def _add_chunks(self, chunks: Generator[Chunk]) -> None:
@@ -299,8 +301,14 @@ def _add_chunks(chunks: Generator[Chunk], table: TargetTable, ids: IdSet) -> Non
             table.add(chunk)
 
 
-def _outcome(pages: PagedList[Any], table: TargetTable, merged: MergeCounts) -> LoadOutcome:
-    highest = table.stored.highest()
+def _outcome(
+    pages: PagedList[Any], table: TargetTable, merged: MergeCounts, highest: MessageId | None = None
+) -> LoadOutcome:
+    """Return the outcome of a load.
+
+    :param highest: the highest id in the table, if it is known.
+    """
+    highest = table.stored.highest() if highest is None else highest
     mark = highest if isinstance(highest, int) else None
     return LoadOutcome(merged, pages.rows_read, pages.requests, pages.total, mark, pages.unreadable)
 

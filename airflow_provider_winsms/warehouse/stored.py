@@ -10,7 +10,7 @@ from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, REMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.warehouse.relations import Relations
@@ -40,26 +40,42 @@ class StoredRows:
         self._target = relations.target
         self._key = relations.quoted(relations.dataset.key[0])
 
+    def is_empty(self) -> bool:
+        """Tell whether the table has no row."""
+        return self._greatest() is None
+
     def highest(self) -> MessageId | None:
-        """Return the highest id in the table, or ``None`` if it is empty.
+        """Return the highest id in the table, or ``None`` if it is empty. It reads all ids.
 
         Of whole numbers the longest is the highest. Of other texts it may be any.
         """
-        key, target = self._key, self._target
-        longest = f"SELECT MAX(LENGTH({key})) FROM {target}"  # noqa: S608 - quoted names
-        query = f"SELECT MAX({key}) FROM {target} WHERE LENGTH({key}) = ({longest})"  # noqa: S608 - quoted names
-        ((found,),) = self._transaction.rows(query)
-        return None if found is None else message_id_of(found)
+        key = self._key
+        query = f"SELECT MAX({key}), MAX(LENGTH({key})) FROM {self._target}"  # noqa: S608 - quoted names
+        ((greatest, longest),) = self._transaction.rows(query)
+        if greatest is not None and len(greatest) < longest:
+            greatest = self._greatest(f" WHERE LENGTH({key}) = {longest}")
+        return None if greatest is None else message_id_of(greatest)
+
+    def has_between(self, numbers: Collection[int]) -> bool:
+        """Tell whether the table may have an id from the lowest of some whole numbers to the highest.
+
+        ``False`` proves that it has none. It looks at ranges of texts, which an index finds.
+        """
+        ranges = _texts_of_one_length(min(numbers), max(numbers))
+        return any(self._greatest(f" WHERE {self._between(*each)}") is not None for each in ranges)
 
     def count_all(self) -> int:
         """Count the rows."""
         return self._transaction.scalar(f"SELECT COUNT(*) FROM {self._target}") or 0  # noqa: S608 - a quoted name
 
-    def count(self, low: int, high: int | None = None) -> int:
-        """Count the rows from one id to another, or to the highest."""
-        until = "" if high is None else f" AND {self._beyond('<', high)}"
-        query = f"SELECT COUNT(*) FROM {self._target} WHERE {self._beyond('>', low)}{until}"  # noqa: S608 - quoted names and numbers
-        return self._transaction.scalar(query) or 0
+    def count(self, low: int, high: int) -> int:
+        """Count the rows from one whole number to another. An index finds the texts of one length."""
+        counted = 0
+        for first, last in _texts_of_one_length(low, high):
+            condition = f"{self._between(first, last)} AND LENGTH({self._key}) = {len(first)}"
+            query = f"SELECT COUNT(*) FROM {self._target} WHERE {condition}"  # noqa: S608 - quoted names and numbers
+            counted += self._transaction.scalar(query) or 0
+        return counted
 
     def count_missing(self, ids: Iterable[MessageId]) -> int:
         """Count the ids that the table does not have. Each is given once."""
@@ -104,12 +120,22 @@ class StoredRows:
         }
         return query.format_map(_Names(quoted, **words, **readable))
 
-    def _beyond(self, sign: str, bound: int) -> str:
-        """Return the condition that the text of a whole number is ``bound``, or beyond it."""
-        key, length = self._key, len(str(bound))
-        return f"(LENGTH({key}) {sign} {length} OR (LENGTH({key}) = {length} AND {key} {sign}= '{bound:d}'))"
+    def _greatest(self, where: str = "") -> str | None:
+        """Return the last id in the order of texts."""
+        ((found,),) = self._transaction.rows(f"SELECT MAX({self._key}) FROM {self._target}{where}")  # noqa: S608 - quoted names and numbers
+        return None if found is None else str(found)
+
+    def _between(self, low: str, high: str) -> str:
+        return f"{self._key} >= '{low}' AND {self._key} <= '{high}'"
 
     def _count_among(self, ids: Sequence[MessageId]) -> int:
         listed = ", ".join([self._relations.placeholder] * len(ids))
         query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names
         return self._transaction.scalar(query, *map(str, ids)) or 0
+
+
+def _texts_of_one_length(low: int, high: int) -> Iterator[tuple[str, str]]:
+    """Cut a range of whole numbers where their texts get longer. Texts of one length have their order."""
+    for digits in range(len(str(low)), len(str(high)) + 1):
+        least = 10 ** (digits - 1) if digits > 1 else 0
+        yield str(max(low, least)), str(min(high, 10**digits - 1))

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
     from airflow_provider_winsms.warehouse.mapping import Chunk, PrivacyPolicy
@@ -97,7 +96,6 @@ class TargetTable:
         self._rows_pending = 0
         self._keys: set[Any] = set()
         self._deleted: list[tuple[Any, ...]] = []
-        self._highest: MessageId | None = None
         self._stages_inside = dataset.has_history and database.dialect.keeps_temporary_in_memory
         self._inserts_directly = dataset.write_disposition is WriteDisposition.APPEND
 
@@ -198,8 +196,6 @@ class TargetTable:
         if self._transaction.is_open:
             return
         self._transaction.begin()
-        if self._inserts_directly:
-            self._highest = self.stored.highest()
         at = self._database.dialect.instant(self._load.at)
         if self._dataset.write_disposition is WriteDisposition.SNAPSHOT and self.stored.has_newer(at):
             msg = (
@@ -220,13 +216,10 @@ class TargetTable:
             self._merge.run()
 
     def _are_new(self) -> bool:
-        """Whether all rows have higher keys than the table, as new rows do. Texts have no such order."""
-        highest = self._highest
-        if isinstance(highest, str) or str in set(map(type, self._keys)):
-            self._highest = ""
-            return highest is None
-        self._highest = max(self._keys) if highest is None else max(highest, *self._keys)
-        return highest is None or min(self._keys) > highest
+        """Whether the table surely lacks all rows: its keys leave their range free, as new rows find it."""
+        if str in set(map(type, self._keys)):
+            return self.stored.is_empty()
+        return not self.stored.has_between(self._keys)
 
     def _insert(self, table: str, names: Sequence[str]) -> None:
         packs = [chunk.encoded for chunk in self._pending]

@@ -162,9 +162,9 @@ def test_open_messages_are_read_in_parts_between_which_reports_are_written(
     found = []
     for message in history.open_messages("winsms_default", since=NOON, now=NOON):
         found.append(message.message_id)
-        if message.message_id % 500 == 0:
+        if len(found) % 500 == 0:
             history.record_reports(DeliveryReport(key, DeliveryState.DELIVERED) for key in found[-500:])
-    assert found == list(range(1, 2501))
+    assert found == sorted(range(1, 2501), key=str)
     assert opened(history) == []
 
 

@@ -355,9 +355,9 @@ def test_what_a_kill_cancelled_is_declined_and_refunded(tables: SqlLedger, datab
     assert tables.find(FIRST) == claim
     assert list(claim.resendable) == [0]
     assert [tuple(row) for row in states(database)] == [
-        (0, "cancelled", "cancelled", 100),
-        (1, "accepted", None, 101),
-        (2, "accepted", None, 102),
+        (0, "cancelled", "cancelled", "100"),
+        (1, "accepted", None, "101"),
+        (2, "accepted", None, "102"),
     ]
     assert counts(database) == [2, 0, 0, 1, Decimal("4.5"), Decimal("1.5")]
 
