@@ -59,18 +59,18 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent
+    from airflow_provider_winsms.delivery.outcome import DeliveryEvent
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sending.attempt import SendAttempt
+    from airflow_provider_winsms.sending.batch import SendOrder
     from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.content import Content
-    from airflow_provider_winsms.sending.order import SendOrder
     from airflow_provider_winsms.sending.plan import Plan
+    from airflow_provider_winsms.utils.delivery_wait import SendWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.send_task import SendTask
-    from airflow_provider_winsms.utils.send_wait import SendWait
     from airflow_provider_winsms.utils.templates import Templated
 
 __all__ = [
@@ -252,7 +252,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         return sent, planned.first_round
 
     def _order(self, task: SendTask, hook: SmsHook) -> SendOrder:
-        from airflow_provider_winsms.sending.order import SendOrder
+        from airflow_provider_winsms.sending.batch import SendOrder
 
         return SendOrder(
             key=task.key if self.idempotency_key is None else self.idempotency_key,
@@ -286,8 +286,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             )
 
     def _delivery(self) -> SendWait:
-        from airflow_provider_winsms.utils.delivery_wait import ledger_address
-        from airflow_provider_winsms.utils.send_wait import SendWait
+        from airflow_provider_winsms.utils.delivery_wait import SendWait, ledger_address
 
         return SendWait(
             task=self,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.runtime import process_name
 from airflow_provider_winsms.sending.batch import BatchPlanner
-from airflow_provider_winsms.sending.dependencies import SendDependencies
 from airflow_provider_winsms.sending.outcome import raise_if_failed
 from airflow_provider_winsms.sending.policy import check_clocks
-from airflow_provider_winsms.sending.submission import Submission
+from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.options import Tolerance
     from airflow_provider_winsms.runtime import Clock, ClockReading, Log
-    from airflow_provider_winsms.sending.batch import PlannedBatch
+    from airflow_provider_winsms.sending.batch import PlannedBatch, SendOrder
     from airflow_provider_winsms.sending.composer import Composer
-    from airflow_provider_winsms.sending.order import SendOrder
 
 
 class SendAttempt:

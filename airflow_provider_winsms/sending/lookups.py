@@ -8,15 +8,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_winsms.messages import Receipt
-from airflow_provider_winsms.sending.reconciliation import (
+from airflow_provider_winsms.sending.scheduled_list import (
     SUBMIT_TIME_DOUBT,
     ExpectedText,
     RowMatcher,
     expected_texts,
     not_due,
+    read_scheduled,
     reconcile,
 )
-from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from airflow_provider_winsms.sending.sent_history import (
     HISTORY_DELAY,
     SubmittedText,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.messages import Message, ScheduledMessage, SentMessage
-    from airflow_provider_winsms.sending.dependencies import SendDependencies
     from airflow_provider_winsms.sending.records import ClaimedRequest
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 
 @dataclass(frozen=True, slots=True)

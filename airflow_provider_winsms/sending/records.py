@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
-    from airflow_provider_winsms.sending.dependencies import SendDependencies
     from airflow_provider_winsms.sending.plan import Request
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 _RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 

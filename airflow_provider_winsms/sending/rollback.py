@@ -11,15 +11,14 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknow
 from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
-from airflow_provider_winsms.sending.reconciliation import expected_texts
-from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+from airflow_provider_winsms.sending.scheduled_list import expected_texts, read_scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from airflow_provider_winsms.messages import Cancellation, MessageId
-    from airflow_provider_winsms.sending.dependencies import SendDependencies
     from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 _STATUS_DELAY = timedelta(minutes=10)  # until a text that has gone out surely has a status
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import last_digits
-from airflow_provider_winsms.sending.reconciliation import (
+from airflow_provider_winsms.sending.scheduled_list import (
     SUBMIT_TIME_DOUBT,
     SUBMIT_TIME_SLACK,
     may_be_submitted_since,

@@ -11,6 +11,7 @@ that no request is submitted twice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,31 @@ from airflow_provider_winsms.sending.submitter import Submitter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_winsms.ledger.base import RequestRecord, ResendPlan
+    from airflow_provider_winsms.gateways.base import Execute, Gateway
+    from airflow_provider_winsms.ledger.base import Ledger, RequestRecord, ResendPlan
     from airflow_provider_winsms.messages import RejectReason
-    from airflow_provider_winsms.sending.dependencies import SendDependencies
+    from airflow_provider_winsms.runtime import Clock, Log
     from airflow_provider_winsms.sending.plan import Plan, Request
+    from airflow_provider_winsms.sending.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class SendDependencies:
+    """What the parts of a send work with.
+
+    :param batch_id: the batch that the ledger has open.
+    :param process: identifies this process among all that may send the batch.
+    """
+
+    gateway: Gateway
+    execute: Execute
+    ledger: Ledger
+    clock: Clock
+    policy: Policy
+    log: Log
+    batch_id: str
+    process: str
+
 
 FIRST_REQUEST = RequestKey(1, 1)
 """Requests are claimed in order. If this one was not claimed, nothing was submitted."""

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.messages import Message, Receipt
-    from airflow_provider_winsms.sending.dependencies import SendDependencies
     from airflow_provider_winsms.sending.lookups import Lookup
     from airflow_provider_winsms.sending.outcome import SendOutcome
     from airflow_provider_winsms.sending.plan import Request
     from airflow_provider_winsms.sending.records import RecordWriter
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 
 class Submitter:

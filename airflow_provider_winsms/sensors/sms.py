@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent, WaitResult
+    from airflow_provider_winsms.delivery.outcome import DeliveryEvent, WaitResult
     from airflow_provider_winsms.delivery.wait import IdSource
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
@@ -159,7 +159,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the counts of the trigger's event, or raise its error."""
-        from airflow_provider_winsms.delivery.events import WaitResult
+        from airflow_provider_winsms.delivery.outcome import WaitResult
 
         with permanent_errors_fail_at_once():
             return self._judge(WaitResult.from_event(event))

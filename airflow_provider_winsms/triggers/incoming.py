@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
 
     from airflow_provider_winsms.inbound.feeds import FeedConnection, WatchedList
-    from airflow_provider_winsms.inbound.spacing import EventSpacer
-    from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
+    from airflow_provider_winsms.inbound.subscriber import EventSpacer, Subscriber, Subscribers
     from airflow_provider_winsms.inbound.watcher import Watcher
     from airflow_provider_winsms.options import ExposableField, WatchedDataset
 
@@ -167,8 +166,7 @@ class SmsIncomingTrigger(BaseEventTrigger):
         )
 
     def _join(self, subscribers: Subscribers) -> Subscriber:
-        from airflow_provider_winsms.inbound.spacing import SHARED_SPACER
-        from airflow_provider_winsms.inbound.subscriber import Subscriber
+        from airflow_provider_winsms.inbound.subscriber import SHARED_SPACER, Subscriber
         from airflow_provider_winsms.triggers.cursor_store import AssetCursorStore, stores_by_asset
         from airflow_provider_winsms.triggers.senders import read_senders
 

@@ -26,7 +26,7 @@ from airflow_provider_winsms.utils.batches import ids_of_batch, ledger_at
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from airflow_provider_winsms.delivery.events import DeliveryEvent
+    from airflow_provider_winsms.delivery.outcome import DeliveryEvent
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.delivery.wait import DeliveryWait
     from airflow_provider_winsms.gateways.transport import AsyncTransport
@@ -86,7 +86,7 @@ class SmsDeliveryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one ``DeliveryEvent``. Any other error is raised with its traceback."""
-        from airflow_provider_winsms.delivery.events import REFUSALS, refusal
+        from airflow_provider_winsms.delivery.outcome import REFUSALS, refusal
         from airflow_provider_winsms.delivery.wait import DeliveryWait
 
         not_before = time.time() + self.first_poll_after
@@ -98,7 +98,7 @@ class SmsDeliveryTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _event(self, wait: DeliveryWait, not_before: float) -> DeliveryEvent:
-        from airflow_provider_winsms.delivery.events import WaitResult
+        from airflow_provider_winsms.delivery.outcome import WaitResult
         from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
         from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
         from airflow_provider_winsms.delivery.subscriptions import Subscription

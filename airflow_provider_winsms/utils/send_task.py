@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.base import Ledger
     from airflow_provider_winsms.options import OnChanged, Privacy, StoredText
-    from airflow_provider_winsms.sending.order import SendOrder
+    from airflow_provider_winsms.sending.batch import SendOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,14 @@ from airflow_provider_winsms.inbound.feeds import (
     minute_watermark,
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
-from airflow_provider_winsms.inbound.spacing import EVENT_SPACING, LONGEST_EVENT_HOLD, EventSpacer
-from airflow_provider_winsms.inbound.subscriber import Envelope, Subscriber, Subscribers
+from airflow_provider_winsms.inbound.subscriber import (
+    EVENT_SPACING,
+    LONGEST_EVENT_HOLD,
+    Envelope,
+    EventSpacer,
+    Subscriber,
+    Subscribers,
+)
 from airflow_provider_winsms.inbound.watcher import (
     JOIN_WINDOW,
     LONGEST_POLL_PAUSE,

@@ -19,11 +19,9 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
-from airflow_provider_winsms.sending.batch import BatchPlanner
-from airflow_provider_winsms.sending.dependencies import SendDependencies
-from airflow_provider_winsms.sending.order import SendOrder
+from airflow_provider_winsms.sending.batch import BatchPlanner, SendOrder
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
-from airflow_provider_winsms.sending.submission import Submission
+from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
 from tests.machine.ledger import Claim, MemoryLedger, Row, Tables

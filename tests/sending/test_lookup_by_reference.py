@@ -17,11 +17,10 @@ from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.runtime import Clock
 from airflow_provider_winsms.sending.batch import open_batch
-from airflow_provider_winsms.sending.dependencies import SendDependencies
 from airflow_provider_winsms.sending.plan import plan
 from airflow_provider_winsms.sending.policy import Policy
 from airflow_provider_winsms.sending.sent_history import HISTORY_DELAY, REFERENCE_LENGTH, reference_of
-from airflow_provider_winsms.sending.submission import Submission
+from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 from tests.machine.ledger import MemoryLedger, Tables
 from tests.support.history_gateway import GATEWAY, TIMEOUT, Fate, HistoryAccount
 

@@ -21,8 +21,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.inbound.feeds import KEYS_KEPT, POLLS_PER_DEEP_READ, ROWS_READ_AGAIN, FeedRow
 from airflow_provider_winsms.inbound.filters import EXPOSABLE, selection
-from airflow_provider_winsms.inbound.spacing import EVENT_SPACING
-from airflow_provider_winsms.inbound.subscriber import MOST_IN_FLIGHT
+from airflow_provider_winsms.inbound.subscriber import EVENT_SPACING, MOST_IN_FLIGHT
 from airflow_provider_winsms.inbound.watcher import LONGEST_POLL_PAUSE
 from airflow_provider_winsms.messages import IncomingMessage
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.shared_stream import SharedStreamManager
 
-from airflow_provider_winsms.inbound.spacing import EventSpacer
+from airflow_provider_winsms.inbound.subscriber import EventSpacer
 from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from tests.support.variants import variant

@@ -28,19 +28,20 @@ from airflow_provider_winsms.gateways.base import (
 )
 from airflow_provider_winsms.gateways.json_numbers import ID_END
 from airflow_provider_winsms.gateways.winsms.parsing import (
+    ERROR_TEXTS,
     SECONDS_PER_MINUTE,
     IdAnswer,
     answers_of,
     balance_of,
     cancellation_of,
     first_unambiguous_minute,
+    is_refusal,
     is_transfer_successful,
     list_of,
     rows_of,
     stated_time,
     sub_account_of,
 )
-from airflow_provider_winsms.gateways.winsms.refusals import ERROR_TEXTS, is_refusal
 from airflow_provider_winsms.gateways.winsms.rows import PagedOperation, RowReader
 from airflow_provider_winsms.messages import amount_text
 

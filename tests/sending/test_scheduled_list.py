@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
-from airflow_provider_winsms.sending.reconciliation import ExpectedText, RowMatcher, reconcile
-from airflow_provider_winsms.sending.scheduled_list import read_scheduled
+from airflow_provider_winsms.sending.scheduled_list import ExpectedText, RowMatcher, read_scheduled, reconcile
 from tests.machine.gateway import SmallGateway
 
 if TYPE_CHECKING:
