@@ -15,7 +15,6 @@ from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
     LoadFailed,
-    UnsupportedCapability,
 )
 from airflow_provider_winsms.messages import Columns, IncomingMessage
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
@@ -200,7 +199,7 @@ def test_the_types_are_the_ones_of_the_dialect_and_the_key_is_not_null(
         ColumnType.WORD: "text",
     }
     names |= {
-        ColumnType.ID: "bigint",
+        ColumnType.ID: "character varying",
         ColumnType.INSTANT: "timestamp with time zone",
         ColumnType.AMOUNT: "numeric",
     }
@@ -279,16 +278,19 @@ def test_a_database_whose_default_is_another_character_set_keeps_all_of_unicode(
     assert run(mariadb, mode="full_refresh")["rows_loaded"] == 1
 
 
-def test_ids_that_are_not_whole_numbers_are_refused(sqlite: Database) -> None:
+def test_ids_that_are_not_whole_numbers_are_stored_as_they_are(sqlite: Database) -> None:
     columns: dict[str, list[Any]] = {
-        "message_id": ["a7"],
-        "number": [NUMBER],
-        "received_at": [None],
-        "text": ["Yes"],
+        "message_id": ["a7", 12],
+        "number": [NUMBER] * 2,
+        "received_at": [None] * 2,
+        "text": ["Yes"] * 2,
     }
-    columns |= {"in_reply_to": [None], "raw": [{}], "received_at_wire": [None]}
-    with opened(sqlite) as (_, mapper), pytest.raises(UnsupportedCapability):
-        mapper.chunk(Columns(IncomingMessage, columns))
+    columns |= {"in_reply_to": [None, "b8"], "raw": [{}] * 2, "received_at_wire": [None] * 2}
+    for loaded in (2, 0):
+        with opened(sqlite) as (table, mapper):
+            table.add(mapper.chunk(Columns(IncomingMessage, columns)))
+            assert table.finish().loaded == loaded
+    assert sqlite.message_ids("replies") == [12, "a7"]
 
 
 # Names
