@@ -352,7 +352,7 @@ LEDGER_VIEWS = (
             "cost_per_delivered": "cost / delivered; null if none arrived",
         },
         figures=f"m.currency AS currency, ROUND(SUM(m.cost), 4) AS cost, {_DELIVERED} AS delivered,"
-        f" SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0) AS cost_per_delivered",
+        f" ROUND(SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0), 4) AS cost_per_delivered",
         texts=_TAKEN,
         groups=", m.currency",
     ),

@@ -71,7 +71,9 @@ def test_texts_pass_through_every_table(tables: SqlLedger, history: History) -> 
     assert states == ["delivered", "delivered", "cancelled", "accepted", "accepted"]
 
 
-def test_amounts_have_four_places_and_a_currency(tables: SqlLedger, database: Database) -> None:
+def test_amounts_have_four_places_and_a_currency(
+    tables: SqlLedger, history: History, database: Database
+) -> None:
     receipts = {n: accepted(n + 1, "0.0825") for n in range(2)}
     claim = record(2)
     tables.claim(FIRST, claim, messages(2))
@@ -83,3 +85,8 @@ def test_amounts_have_four_places_and_a_currency(tables: SqlLedger, database: Da
     assert {(Decimal(str(cost)), *words) for cost, *words in rows} == {
         (Decimal("0.0825"), "credits", "phone")
     }
+    assert history.record_reports(DeliveryReport(each, DeliveryState.DELIVERED) for each in (1, 2)) == 2
+    view = "SELECT currency, cost, delivered, cost_per_delivered FROM {}sms_cost_per_delivered"
+    ((currency, cost, delivered, rate),) = database.execute(view)
+    assert (currency, Decimal(str(cost)), int(delivered)) == ("credits", Decimal("0.165"), 2)
+    assert Decimal(str(rate)) == Decimal("0.0825")

@@ -517,6 +517,14 @@ def test_hashed_numbers_give_the_figures_of_plain_ones(place: Place) -> None:
     compare(place, world)
 
 
+def test_amounts_of_four_places_add_up_exactly(place: Place) -> None:
+    text = {**a_text(), "state": "delivered", "cost": Decimal("0.0825"), "refund": Decimal(0)}
+    place.fill(World([text] * 2))
+    place.make_views()
+    (row,) = place.rows("cost_by_day")
+    assert (row["cost"], row["net_cost"], row["cost_per_delivered"]) == (0.165, 0.165, 0.0825)
+
+
 def test_what_is_null_belongs_to_no_text(place: Place) -> None:
     text = {**a_text(), "state": "delivered", "number": "1", "number_key_id": None}
     reply = {
