@@ -160,7 +160,7 @@ def test_the_refresh_that_is_shown_notes_deliveries(
 
 def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:
     runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
-    sandbox.add_fault("missing-row", operation="smsSendBatch")
+    sandbox.add_fault("missing-row", operation="smsSend")
     messages = [{"text": "Hallo", "to": ["27825550101", "27825550102", "27000000005"]}]
     runner.run(SmsSendBatchOperator(task_id="send", messages=messages, ledger_conn_id="warehouse"))
     day = sandbox.now().date()

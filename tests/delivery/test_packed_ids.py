@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +11,15 @@ from hypothesis import strategies as st
 from airflow_provider_winsms.delivery.packed_ids import pack, unpack
 from airflow_provider_winsms.messages import id_order
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_winsms.messages import MessageId
+
 
 @given(st.lists(st.integers(0, 10**19)) | st.lists(st.text()))
-def test_what_was_packed_comes_back_each_once_in_order(ids: list[int] | list[str]) -> None:
-    assert unpack(pack(ids)) == sorted(set(ids), key=id_order)  # type: ignore[type-var]
+def test_what_was_packed_comes_back_each_once_in_order(ids: Sequence[MessageId]) -> None:
+    assert unpack(pack(ids)) == sorted(set(ids), key=id_order)
 
 
 def test_neighbours_take_next_to_nothing_and_others_less_than_as_a_list() -> None:
