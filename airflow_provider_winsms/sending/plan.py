@@ -261,9 +261,12 @@ class _RequestBuilder:
 def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
     """Yield as few requests as the gateway's limits allow, in the order of the messages.
 
+    Without ``Capabilities.batch``, each text has requests of its own.
+
     :param is_held: whether messages without a time need room for one.
     """
-    request = _RequestBuilder(gateway.limits)
+    limits = gateway.limits if gateway.capabilities.batch else replace(gateway.limits, messages=1)
+    request = _RequestBuilder(limits)
     has_references = gateway.capabilities.finds_references
     for message in messages:
         start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
@@ -273,7 +276,7 @@ def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_hel
                 if place > start:
                     request.parts.append(MessagePart(message, start, place))
                 yield request.build()
-                request, start = _RequestBuilder(gateway.limits), place
+                request, start = _RequestBuilder(limits), place
             request.add(size if place > start else head + size)
         if start < len(message.recipients):
             request.parts.append(MessagePart(message, start, len(message.recipients)))
