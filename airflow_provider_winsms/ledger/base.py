@@ -13,8 +13,10 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from airflow_provider_winsms.messages import PHONE
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pendulum import DateTime
 
@@ -61,10 +63,18 @@ class Rejected(NamedTuple):
         return f"Rejected({self.reason!r})"
 
 
+def short_hash_of_address(kind: str, number_hash: str, short_hash: Callable[[str], str]) -> str:
+    """Return a short hash of an address from that of its number. The hash of a phone is that of its number.
+
+    :param kind: what the number is, as in ``Recipient``.
+    """
+    return number_hash if kind == PHONE else short_hash(f"{kind}:{number_hash}")
+
+
 class RecipientDigest(NamedTuple):
     """Hashes of one recipient of a claimed request, which tell whether two recipients are the same.
 
-    :param number: a short hash of the number.
+    :param number: a short hash of the address: of a phone's number, or of a device's kind and id.
     :param text: a short hash of the text.
     :param send_at: the own time of the text, in UTC.
     """

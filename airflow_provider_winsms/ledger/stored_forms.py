@@ -7,7 +7,7 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest
+from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest, short_hash_of_address
 from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain
@@ -99,16 +99,21 @@ class StoredTexts:
     def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
         """Return the recipients of a claimed request."""
         query = (
-            "SELECT m.number, m.text, CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
+            "SELECT m.number, m.address_kind, m.text, "
+            "CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
             "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
             "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
             "ORDER BY m.position"
         )
         rows = self._database.read("read the recipients of a request", query, self._batch.id, *key)
-        texts = {text: self._forms.short_hash_of_stored(text) for text in {text for _, text, _ in rows}}
+        texts = {text: self._forms.short_hash_of_stored(text) for text in {row[2] for row in rows}}
         return [
-            RecipientDigest(self._forms.short_hash_of_stored(number), texts[text], own and read_moment(own))
-            for number, text, own in rows
+            RecipientDigest(
+                short_hash_of_address(kind, self._forms.short_hash_of_stored(number), self._forms.short_hash),
+                texts[text],
+                own and read_moment(own),
+            )
+            for number, kind, text, own in rows
         ]
 
     @transaction

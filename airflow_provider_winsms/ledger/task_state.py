@@ -29,6 +29,7 @@ from airflow_provider_winsms.ledger.base import (
     RequestRecord,
     Sender,
     positions_in,
+    short_hash_of_address,
     spans_of,
 )
 from airflow_provider_winsms.messages import RejectReason, instants_of
@@ -147,7 +148,10 @@ class TaskStateLedger:
             own = None if message.send_at == held_until else message.send_at
             text, send_at = self.short_hash(message.text), own and own.in_timezone("UTC")
             for recipient in message.recipients:
-                yield RecipientDigest(self.short_hash(recipient.number), text, send_at)
+                number = short_hash_of_address(
+                    recipient.kind, self.short_hash(recipient.number), self.short_hash
+                )
+                yield RecipientDigest(number, text, send_at)
 
     def renew(self, key: RequestKey, record: RequestRecord, claimed_at: DateTime) -> None:
         """Write a later time of a claim."""

@@ -15,7 +15,7 @@ from itertools import count, groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import IdempotencyConflict
-from airflow_provider_winsms.ledger.base import RecipientDigest, RequestKey
+from airflow_provider_winsms.ledger.base import RecipientDigest, RequestKey, short_hash_of_address
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.sending.plan import (
     ListChanges,
@@ -258,7 +258,10 @@ def _by_number(messages: Sequence[Message], ledger: Ledger) -> defaultdict[str, 
         text = ledger.short_hash(message.text)
         send_at = message.send_at and message.send_at.in_timezone("UTC")
         for position, recipient in enumerate(message.recipients):
-            digest = RecipientDigest(ledger.short_hash(recipient.number), text, send_at)
+            number = short_hash_of_address(
+                recipient.kind, ledger.short_hash(recipient.number), ledger.short_hash
+            )
+            digest = RecipientDigest(number, text, send_at)
             entries[digest.number].append(ListedRecipient(digest, index, position))
     return entries
 

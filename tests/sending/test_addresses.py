@@ -15,7 +15,9 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberPlan, NumberReader
 from airflow_provider_winsms.sending.composer import Composer
-from airflow_provider_winsms.sending.plan import plan
+from airflow_provider_winsms.sending.plan import ListChanges, plan
+from airflow_provider_winsms.sending.replan import replan
+from tests.ledger.test_address_digests import claimed_digests, ledger_of_a_task
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway
@@ -93,8 +95,20 @@ def test_digests_of_phones_are_those_of_earlier_versions_and_a_kind_makes_anothe
     to = [Recipient("27825550101"), Recipient("27825550102")]
     digest = plan([Message("Hi", to)], gateway).digest(hashes)
     assert digest.numbers == hashes.of_parts("27825550101,27825550102")
+    assert digest.numbers == "7ae48247fb232805b61f66535b08faff91ca717ead8a77732e597442eee3f047"
     others = [Recipient(each.number, kind="MDN") for each in to]
     assert plan([Message("Hi", others)], gateway).digest(hashes).numbers != digest.numbers
+
+
+def test_the_rest_of_a_list_tells_two_devices_with_equal_digits_apart() -> None:
+    gateway = DeviceGateway(time_zone="UTC", country_code="27")
+    ledger = ledger_of_a_task()
+    claimed_digests(ledger, Message("Hi", [Recipient(ESN, kind="ESN")]))
+    listed = Message("Hi", [Recipient(ESN, kind="MEID"), Recipient(ESN, kind="ESN")])
+    (first,) = replan([listed], gateway, ledger, is_held=False)
+    assert first.changes == ListChanges(kept=1, added=1, gone=0, changed=0)
+    rest = [recipient for part in first.requests[1].parts for recipient in part.recipients]
+    assert rest == [Recipient(ESN, kind="MEID")]
 
 
 @pytest.mark.parametrize(
