@@ -85,7 +85,6 @@ class Call(Generic[T]):
 
     :param operation: its name in the gateway's own document, for logs and errors.
     :param path: below the base URL. Neither it nor ``query`` holds a secret or personal data.
-    :param query: texts and whole numbers.
     :param parse: turns a successful answer into the result. It raises ``ValueError`` if the answer does not
         have the documented shape.
     :param successes: the statuses of a successful answer.
@@ -106,7 +105,7 @@ class Call(Generic[T]):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     parse: Callable[[Response], T] = field(repr=False)
-    query: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, int | str] = field(default_factory=dict)
     successes: frozenset[int] = frozenset({HTTPStatus.OK})
     absent: Callable[[], T] | None = field(default=None, repr=False)
     body: bytes | None = field(default=None, repr=False)
@@ -148,7 +147,7 @@ class Capabilities:
     """What a gateway can do, as its documents say. Tasks check it before their first request."""
 
     batch: bool = False
-    """Different texts in one request."""
+    """Different texts in one request. Without it, each text is sent in requests of its own."""
     schedule: bool = False
     """Texts that are sent at a given time."""
     list_scheduled: bool = False
