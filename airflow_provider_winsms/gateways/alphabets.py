@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +11,24 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def refuse_unsendable(text: str) -> None:
+    """Refuse characters that no alphabet has: halves of characters, and controls but for tabs and line ends.
+
+    :raises InvalidMessage: the text holds one; the error names its code point.
+    """
+    if found := sorted(set(_UNSENDABLE.findall(text))):
+        named = ", ".join(f"U+{ord(char):04X} ({_kind_of(char)})" for char in found[:5])
+        msg = f"The text holds characters that cannot be sent: {named}. Remove them."
+        raise InvalidMessage(msg)
+
+
+def _kind_of(char: str) -> str:
+    return "half of a character" if char >= "\ud800" else "a control character"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,7 @@ class Gsm7(Alphabet):
 
 
 class Ucs2(Alphabet):
-    """UCS-2, in code units of UTF-16. It has every character; some take two units."""
+    """UCS-2, in code units of UTF-16. It has every character that can be sent; some take two units."""
 
     __slots__ = ()
     unit = "code units"
@@ -86,14 +105,12 @@ class Ucs2(Alphabet):
         super().__init__("UCS-2", 70, 67, segments)
 
     def carries(self, text: str) -> bool:
-        """Whether the text has no half of a character."""
-        return not any("\ud800" <= char <= "\udfff" for char in text)
+        """Whether each character can be sent."""
+        return not _UNSENDABLE.search(text)
 
     def spell(self, text: str) -> str:
         """Return the text, with each letter and its marks as one character where there is one."""
-        if not self.carries(text):
-            msg = "The text holds half of a character (a surrogate). Remove it."
-            raise InvalidMessage(msg)
+        refuse_unsendable(text)
         return gsm7.composed(text)
 
     def widths(self, text: str) -> Sequence[int]:

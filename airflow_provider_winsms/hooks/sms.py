@@ -145,6 +145,7 @@ class SmsHook(BaseHook):
         self, messages: Sequence[Message], *, check_numbers: CheckNumbers = "possible"
     ) -> tuple[Receipt, ...]:
         """Send different texts in one request. Parameters, result and errors are those of ``send``."""
+        self.gateway.require("batch")
         return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:

@@ -121,6 +121,9 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
+            # The states tell which texts went out, of those that were not cancelled.
+            for capability in ("cancel", "status"):
+                hook.gateway.require(capability)
             with self._cancellations() as cancellations:
                 ids = self._ids(hook, cancellations)
                 journal = _journal(context, cancellations)

@@ -100,6 +100,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
+            hook.gateway.require("status")
             with ledger_at(self.ledger_conn_id, self.ledger_prefix) as ledger:
                 checkpoint = RefreshCheckpoint(AirflowTaskStore(context), self._identity(context))
                 self._refresh = StatusRefresh(hook.get_conn(), DeliveryReports(ledger), checkpoint, self.log)

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.content import Content
     from airflow_provider_winsms.sending.plan import Plan
+    from airflow_provider_winsms.sending.policy import Policy
     from airflow_provider_winsms.utils.delivery_wait import SendWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.send_task import SendTask
@@ -187,12 +188,13 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             self.check_when_rendered()
             self.render_sensitive_fields()
             hook = self.hook_of(self.sms_conn_id)
-            if self.wait_for_delivery:
-                hook.gateway.require("status", "wait_for_delivery")
-            sent, planned = self._send(hook, context)
+            policy = self._policy(hook)
+            sent, planned = self._send(hook, policy, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._attempt = None
-            return self._delivery().run(hook, sent, planned, context) if self.wait_for_delivery else sent
+            if not self.wait_for_delivery:
+                return sent
+            return self._delivery().run(hook, sent, planned, context, hold=policy.held_for)
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Return the result of the send and the delivery that the trigger found, or fail."""
@@ -205,13 +207,23 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         if self._attempt is not None:
             self._attempt.stop()
 
-    def _send(self, hook: SmsHook, context: Context) -> tuple[dict[str, Any], Plan]:
+    def _policy(self, hook: SmsHook) -> Policy:
+        """Check that the gateway can do what the parameters ask for, and return the policy of the send."""
+        if self.wait_for_delivery:
+            hook.gateway.require("status", "wait_for_delivery")
+        if self.cancel_on_kill:
+            # The list and the states tell what a request to cancel did whose answer was lost.
+            for capability in ("cancel", "list_scheduled", "status"):
+                hook.gateway.require(capability, "cancel_on_kill")
+        return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
+
+    def _send(self, hook: SmsHook, policy: Policy, context: Context) -> tuple[dict[str, Any], Plan]:
         """Send what no earlier try has sent, and return the result of all tries with the plan."""
         from airflow_provider_winsms.sending.attempt import SendAttempt
         from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
 
         task = SendTask.of(self, context)
-        order = self._order(task, hook)
+        order = self._order(task, hook, policy)
         with open_ledger(
             task,
             order,
@@ -251,7 +263,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             raise
         return sent, planned.first_round
 
-    def _order(self, task: SendTask, hook: SmsHook) -> SendOrder:
+    def _order(self, task: SendTask, hook: SmsHook, policy: Policy) -> SendOrder:
         from airflow_provider_winsms.sending.batch import SendOrder
 
         return SendOrder(
@@ -261,7 +273,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             max_tries=task.max_tries,
             sms_conn_id=self.sms_conn_id,
             currency=hook.gateway.currency,
-            policy=policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint),
+            policy=policy,
             check_numbers=self.check_numbers,
             on_invalid=self.on_invalid,
             on_clear=self.on_clear,
@@ -293,7 +305,6 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             clock=self.clock,
             sms_conn_id=self.sms_conn_id,
             ledger=ledger_address(self.ledger_conn_id, self.ledger_prefix),
-            hold=self.hold if self.guarantee == Guarantee.EXACTLY_ONCE else timedelta(0),
             deferrable=self.deferrable,
             min_delivered=self.min_delivered,
             poll_interval=seconds("poll_interval", self.poll_interval),
@@ -323,8 +334,9 @@ class SmsSendOperator(_SendOperator):
     answers. The page "What is promised, and what is not" of the documentation has the limits. A send that
     fails leaves its result so far in the XCom ``partial_result``.
 
-    :param text: the text, up to 918 septets of the GSM 7-bit alphabet. Curly quotes, dashes and accents that
-        the alphabet lacks are replaced by plain ones. Other characters are refused. (templated; sensitive)
+    :param text: the text, within the alphabets and the length that the gateway sends: for WinSMS, 918 septets
+        of the GSM 7-bit alphabet. Curly quotes, dashes and accents that this alphabet lacks are replaced by
+        plain ones. Other characters are refused when the task starts. (templated; sensitive)
     :param to: a number, several numbers in one string with commas, or a list of numbers of any length. Give
         international digits, or national ones that begin with 0. A number that occurs twice gets one text.
         A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sensitive)
@@ -476,6 +488,8 @@ class SmsSendOperator(_SendOperator):
 
 class SmsSendBatchOperator(_SendOperator):
     """Send different texts, each to its own recipients, in as few requests as the gateway's limits allow.
+
+    A gateway that takes no batch gets requests of one text each.
 
     Result, promises and parameters are those of ``SmsSendOperator``, except:
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage, InvalidRows, NothingToSend
-from airflow_provider_winsms.gsm7 import transliterate
 from airflow_provider_winsms.ledger.base import Rejected
 from airflow_provider_winsms.messages import (
     Message,
@@ -124,8 +123,9 @@ class Composer:
             ``REFERENCE_CHARACTERS``, or a whole number.
         :param where: the prefix of messages about rejected recipients.
         :raises InvalidMessage: names the invalid argument, the reason, and the remedy.
+        :raises UnsupportedCapability: the text has a time, and the gateway schedules none.
         """
-        alphabet = self._alphabet(text)
+        alphabet = self.alphabet_of(text)
         spelled = self._text(alphabet, text)
         at, allowed = self._time(send_at), self._segments(alphabet, spelled, max_segments)
         own = _reference(reference)
@@ -160,14 +160,15 @@ class Composer:
         """Return a message that was built by hand, in the gateway's form."""
         return self.compose(message.text, message.recipients, message.send_at, message.max_segments)
 
-    def _alphabet(self, text: object) -> Alphabet:
+    def alphabet_of(self, text: object) -> Alphabet:
+        """Return the gateway's alphabet that a text is sent in."""
         alphabets = self.gateway.capabilities.alphabets
         if len(alphabets) > 1 and isinstance(text, str):
             return next((each for each in alphabets if each.carries(text)), alphabets[0])
         return alphabets[0]
 
     def _text(self, alphabet: Alphabet, text: object) -> str:
-        spelled = alphabet.spell(_words(text))
+        spelled = alphabet.spell(words_of(text))
         length, segments = sum(alphabet.widths(spelled)), alphabet.count_segments(spelled)
         if length > alphabet.units or segments > alphabet.segments:
             msg = (
@@ -199,6 +200,7 @@ class Composer:
         instant = parse_send_at(send_at)
         if instant is None:
             return None
+        self.gateway.require("schedule", "send_at")
         # In UTC: equal instants of two zones do not always compare equal, and a repeated hour may be misread.
         try:
             utc = instant.astimezone(UTC)
@@ -318,15 +320,11 @@ def _each_recipient(to: object) -> Iterable[object]:
         raise InvalidMessage(msg) from None
 
 
-def to_gsm7(text: object) -> str:
-    """Return a text in the GSM 7-bit alphabet.
+def words_of(text: object) -> str:
+    """Return a text.
 
-    :raises InvalidMessage: if it is not a text, is empty, or has characters outside the alphabet.
+    :raises InvalidMessage: if it is not a text, or is empty.
     """
-    return transliterate(_words(text))
-
-
-def _words(text: object) -> str:
     if not isinstance(text, str) or not text.strip():
         what = "empty" if isinstance(text, str) else f"of type {type(text).__name__}"
         msg = f"The text is {what}. Give the words to send."

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.composer import Composer
 
-_ONE_TO_SIX = re.compile(r"\s*\+?0*[1-6](\.0*)?\s*")
-"""A number of segments, as a template or a data frame may write it."""
+_SEGMENTS = re.compile(r"\s*\+?0*[1-9][0-9]{0,2}(\.0*)?\s*")
+"""A number of segments, as a template or a data frame may write it. A gateway allows up to some number."""
 
 
 class Content(Protocol):
@@ -47,14 +47,11 @@ class OneText:
 
     def compose(self, composer: Composer, log: Log) -> list[Message]:
         """Return one message. Log how it is spelt, if that differs."""
-        from airflow_provider_winsms.gsm7 import segments
-
         message = composer.compose(self.text, self.to, self.send_at, self.max_segments)
         if message.text != self.text:
-            log.info(
-                "The text was spelt in the GSM 7-bit alphabet; it takes %s.",
-                pluralize(segments(message.text), "segment"),
-            )
+            alphabet = composer.alphabet_of(message.text)
+            segments = pluralize(alphabet.count_segments(message.text), "segment")
+            log.info("The text was spelt in the alphabet %s; it takes %s.", alphabet.name, segments)
         return [message]
 
 
@@ -71,13 +68,14 @@ class TextRows:
 
 
 def check_text(_: str, text: object) -> None:
-    """Check that a text can be sent in the GSM 7-bit alphabet.
+    """Check that a text has words, and no character that no gateway sends. The alphabet is the gateway's.
 
-    :raises InvalidMessage: it cannot.
+    :raises InvalidMessage: it has not.
     """
-    from airflow_provider_winsms.sending.composer import to_gsm7
+    from airflow_provider_winsms.gateways.alphabets import refuse_unsendable
+    from airflow_provider_winsms.sending.composer import words_of
 
-    to_gsm7(text)
+    refuse_unsendable(words_of(text))
 
 
 def check_to(name: str, to: object) -> None:
@@ -102,12 +100,12 @@ def check_send_at(_: str, send_at: object) -> None:
 
 
 def check_max_segments(name: str, most: object) -> None:
-    """Check that a parameter is a possible number of segments.
+    """Check that a parameter can be a number of segments. How many a text may take is the gateway's.
 
     :raises InvalidMessage: it is not.
     """
-    if isinstance(most, bool) or not _ONE_TO_SIX.fullmatch(str(most)):
-        msg = f"{name} must be a whole number from 1 to 6."
+    if isinstance(most, bool) or not _SEGMENTS.fullmatch(str(most)):
+        msg = f"{name} must be a whole number from 1 on."
         raise InvalidMessage(msg)
 
 

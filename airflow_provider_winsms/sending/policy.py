@@ -68,6 +68,11 @@ class Policy:
         """Whether texts without a time are scheduled ahead."""
         return self.holds(self.guarantee)
 
+    @property
+    def held_for(self) -> timedelta:
+        """How far ahead texts without a time are scheduled; zero if they are sent at once."""
+        return self.hold if self.is_held else timedelta(0)
+
     def holds(self, guarantee: Guarantee) -> bool:
         """Tell whether a send with a guarantee schedules texts without a time ahead."""
         return guarantee is Guarantee.EXACTLY_ONCE and self.needs_hold
@@ -94,12 +99,19 @@ def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint:
     :raises UnsupportedCapability: if the gateway cannot keep the guarantee.
     """
     if guarantee is Guarantee.EXACTLY_ONCE and not gateway.capabilities.finds_lost_texts:
-        msg = f"{gateway.name} lists no scheduled texts, so a lost answer cannot be looked up."
+        msg = (
+            f"The gateway {gateway.name} lists neither scheduled texts nor sent ones with their references. "
+            f'So a lost answer cannot be looked up, and `guarantee` ("{guarantee}") needs that. Nothing was '
+            "requested."
+        )
         raise UnsupportedCapability(msg)
     timeouts = timedelta(seconds=endpoint.connect_timeout + endpoint.read_timeout)
-    return Policy(
+    policy = Policy(
         guarantee, hold, CLAIM_LIFETIME + timeouts, needs_hold=not gateway.capabilities.finds_references
     )
+    if policy.is_held:
+        gateway.require("schedule", "hold")
+    return policy
 
 
 def check_clocks(gateway: ClockReading | None, ledger: ClockReading | None) -> None:

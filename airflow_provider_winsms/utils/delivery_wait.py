@@ -168,7 +168,6 @@ _MAX_SLEEP = 1.0
 class SendWait:
     """Waits on the worker or, deferred, in the triggerer. Durations are in seconds.
 
-    :param hold: for how long texts without a time are held back.
     :param timeout: how long to wait after the last text is due.
     :param is_killed: returns whether the task is being killed. That ends a wait on the worker.
     """
@@ -177,7 +176,6 @@ class SendWait:
     clock: Clock
     sms_conn_id: str
     ledger: LedgerAddress | None
-    hold: timedelta
     deferrable: bool
     min_delivered: float
     poll_interval: float
@@ -185,17 +183,19 @@ class SendWait:
     timeout: float
     is_killed: Callable[[], bool]
 
-    def run(self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context) -> dict[str, Any]:
+    def run(
+        self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context, *, hold: timedelta
+    ) -> dict[str, Any]:
         """Leave the result of the send in an XCom, wait, and return the result with the delivery.
 
+        :param hold: how far ahead texts without a time are scheduled.
         :raises DeliveryFailed: if too few texts arrived.
         :raises SendStopped: if the task is killed.
         """
         context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
         ids = sent["message_ids"]
-        wait = self._wait(
-            planned, id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY)), hook.gateway.currency
-        )
+        source = id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY))
+        wait = self._wait(planned, source, hook.gateway.currency, hold)
         worker_wait = WorkerWait(wait, ids, hook, self._now, self.task.log)
         if self.deferrable and not worker_wait.is_settled:
             self.task.log.info("Sent; waiting for delivery in the triggerer.")
@@ -214,9 +214,9 @@ class SendWait:
             self.task.log.warning("The XCom %s with the result of the send is gone.", PARTIAL_RESULT_KEY)
         return self._with_delivery(sent or {}, result)
 
-    def _wait(self, planned: Plan, source: IdSource, currency: str) -> DeliveryWait:
+    def _wait(self, planned: Plan, source: IdSource, currency: str, hold: timedelta) -> DeliveryWait:
         now = self.clock.now()
-        held = now + self.hold
+        held = now + hold
         times = {part.message.send_at or held for request in planned.requests for part in request.parts}
         first_due = max(now, min(times, default=now)).timestamp()
         last_due = max((now, *times)).timestamp()

@@ -63,7 +63,7 @@ class MovingList:
         if self.stayed is None:
             self.stayed = set(self.ids)
         self.pages += 1
-        offset, limit = call.query["offset"], call.query["limit"]
+        offset, limit = int(call.query["offset"]), int(call.query["limit"])
         rows = [{**ROW, "apiMessageId": key} for key in self.ids[offset : offset + limit]]
         return call.parse(Response({"scheduledMessages": rows, "resultsTotalAvailable": len(self.ids)}))
 

@@ -153,7 +153,9 @@ class HistoryAccount:
             self.lists_unavailable -= 1
             msg = "not now"
             raise GatewayUnavailable(msg)
-        return call.parse(Response(self._listed(**call.query) if call.operation == "sent" else None))
+        if call.operation != "sent":
+            return call.parse(Response(None))
+        return call.parse(Response(self._listed(int(call.query["offset"]), int(call.query["limit"]))))
 
     def _send(self, call: Call[T]) -> T:
         fate = self.fates.popleft() if self.fates else Fate.ANSWERED

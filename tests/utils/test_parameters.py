@@ -84,10 +84,10 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "poke_interval": NOT_DURATIONS,
     "max_wait": tuple(value for value in NOT_DURATIONS if value is not None),
     "multiple_outputs": NOT_FLAGS,
-    "text": ("", "  ", None, 5, b"Hi", "see you \U0001f600"),
+    "text": ("", "  ", None, 5, b"Hi", "see you \x07", "half \ud83d"),
     "to": (None, True, b"27825550101", {"number": NUMBER}),
     "send_at": ("tomorrow", "2027-01-31T09:00", datetime(2027, 1, 31), 5),  # noqa: DTZ001 - it is what is refused
-    "max_segments": (0, 7, 1.5, "many", True, ""),
+    "max_segments": (0, -1, 1.5, "many", True, ""),
     "messages": (None, "Hi", {"text": "Hi", "to": NUMBER}, 5),
     "message_ids": ([], "[1, oops", "None", {"accepted": 0}),
     "batch": (5, {"accepted": 1}, ["b"]),

@@ -1,0 +1,72 @@
+"""Where a DAG is read, only a text that no gateway can send is refused. The alphabet is the gateway's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.alphabets import Gsm7, Ucs2
+from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
+from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.sending.composer import Composer
+from airflow_provider_winsms.sending.content import OneText, check_text
+
+ANN = "27825550101"
+
+
+class UnicodeGateway(WinSMSGateway):
+    capabilities: ClassVar = replace(WinSMSGateway.capabilities, alphabets=(Gsm7(6), Ucs2(10)))
+
+
+class Log:
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, words: str, /, *values: object) -> None:
+        self.lines.append(words % values)
+
+    warning = exception = info
+
+
+def is_refused(text: str) -> bool:
+    try:
+        check_text("text", text)
+    except InvalidMessage:
+        return True
+    return False
+
+
+@given(st.characters())
+def test_a_text_is_refused_early_if_and_only_if_no_alphabet_can_spell_it(char: str) -> None:
+    can_spell = []
+    for alphabet in (Gsm7(6), Ucs2(6)):
+        try:
+            alphabet.spell(f"a{char}")
+        except InvalidMessage:
+            continue
+        can_spell.append(alphabet)
+    assert is_refused(f"a{char}") == (not can_spell)
+
+
+@pytest.mark.parametrize("char", [*map(chr, range(32)), "\x7f", "\x85", "\ud83d"])
+def test_control_characters_and_halves_of_characters_are_refused_early(char: str) -> None:
+    assert is_refused(f"a{char}b") == (char not in "\t\n\r\f")
+
+
+def test_a_text_of_another_gateway_s_alphabet_and_length_is_read_and_composed_in_it() -> None:
+    text = "see you \U0001f600 a\u0328" * 40
+    task = SmsSendOperator(task_id="send", text=text, to=ANN, max_segments=10)
+    log = Log()
+    gateway = UnicodeGateway(time_zone="UTC", country_code="27")
+    composer = Composer(gateway, pendulum.now)
+    (message,) = OneText(task.text, ANN, None, task.max_segments).compose(composer, log)
+    assert message.text == "see you \U0001f600 \u0105" * 40
+    assert log.lines == ["The text was spelt in the alphabet UCS-2; it takes 8 segments."]
