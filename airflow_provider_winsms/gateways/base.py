@@ -316,8 +316,8 @@ class Gateway:
         """Send different texts; the receipts are in the order of the messages and of their recipients."""
         self._raise_unsupported("send_batch")
 
-    def sent(self, offset: int, limit: int) -> Call[Page[SentMessage]]:
-        """List texts that were sent, newest first."""
+    def sent(self, start: int, limit: int) -> Call[Page[SentMessage]]:
+        """List texts that were sent, newest first. Its parameters are those of ``incoming``."""
         self._raise_unsupported("sent")
 
     def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:

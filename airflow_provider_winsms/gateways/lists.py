@@ -6,8 +6,9 @@ both. A queue is read block by block: a request for the next block acknowledges 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown
 from airflow_provider_winsms.gateways.base import ListReading
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PageRequests: TypeAlias = "Generator[Call[Page[T]], Any, Page[T]]"
+
 _CALLS: dict[str, Callable[[Gateway], Callable[[int, int], Call[Page[Any]]]]] = {
     "incoming": lambda gateway: gateway.incoming,
     "short_code": lambda gateway: gateway.short_code,
     "list_scheduled": lambda gateway: gateway.scheduled,
+    "sent_history": lambda gateway: gateway.sent,
 }
 """The call of each list that has pages, by the capability that it needs."""
 
@@ -48,48 +52,61 @@ def reading_of(gateway: Gateway, capability: str) -> ListReading:
     return declared if isinstance(declared, ListReading) else gateway.capabilities.pages
 
 
-def pages_by_offset(
-    gateway: Gateway, capability: str, execute: Execute, before_send: BeforeSend
-) -> Callable[[int, int], Page[Any]]:
-    """Return a function that reads the rows of a list from an offset, up to a number of rows.
+def page_requests(gateway: Gateway, capability: str, offset: int, limit: int) -> PageRequests[Any]:
+    """Yield the requests for the rows of a list from an offset, and return their page.
+
+    It does no I/O: send it the page of each request. The page may have fewer rows than ``limit``, though the
+    list has more.
 
     :param capability: as in ``reading_of``. The list is no queue.
     """
     describe = _CALLS[capability](gateway)
-
-    def fetch(start: int, limit: int) -> Page[Any]:
-        return execute(describe(start, limit), before_send)
-
     if reading_of(gateway, capability) is ListReading.NUMBERED:
-        return NumberedPages(fetch, gateway.limits.page_rows)
+        return (yield from _numbered(describe, offset, limit, gateway.limits.page_rows))
+    page: Page[Any] = yield describe(offset, limit)
+    return page
+
+
+def pages_by_offset(
+    gateway: Gateway, capability: str, execute: Execute, before_send: BeforeSend = nullcontext
+) -> Callable[[int, int], Page[Any]]:
+    """Return a function that reads the rows of a list from an offset, up to a number of rows.
+
+    Several threads may call it.
+
+    :param capability: as in ``reading_of``. The list is no queue.
+    """
+
+    def fetch(offset: int, limit: int) -> Page[Any]:
+        requests = page_requests(gateway, capability, offset, limit)
+        page = None
+        while True:
+            try:
+                call = requests.send(page)
+            except StopIteration as end:
+                found: Page[Any] = end.value
+                return found
+            page = execute(call, before_send)
+
     return fetch
 
 
-class NumberedPages(Generic[T]):
-    """Serves a list of numbered pages by offset. Several threads may call it.
-
-    :param fetch: requests one page: its number, from 1, and the size of pages.
-    :param most_rows: the most rows of a page.
-    """
-
-    def __init__(self, fetch: Callable[[int, int], Page[T]], most_rows: int) -> None:
-        self._fetch = fetch
-        self._most_rows = most_rows
-
-    def __call__(self, offset: int, limit: int) -> Page[T]:
-        """Return rows from an offset: all of them if a page of some size has them, or the first of them."""
-        sizes = range(limit, self._most_rows + 1)
-        size = next((size for size in sizes if offset % size + limit <= size), limit)
-        index = offset // size
-        page = replace(self._fetch(index + 1, size), offset=index * size)
-        if page.length < min(size, page.total - page.offset) and self._fetch(index + 2, size).length:
-            # The numbers of pages count full ones: the rows after a short page would be skipped.
-            msg = (
-                f"The gateway lists {page.length} rows on page {index + 1} of {size} each, and rows after "
-                "it. If each page is so short, set a smaller `page_size` in the connection."
-            )
-            raise GatewayUnavailable(msg)
-        return _cut(page, offset, offset + limit)
+def _numbered(
+    describe: Callable[[int, int], Call[Page[T]]], offset: int, limit: int, most_rows: int
+) -> PageRequests[T]:
+    """Read rows from an offset: all of them if a page of some size has them, or the first of them."""
+    sizes = range(limit, most_rows + 1)
+    size = next((size for size in sizes if offset % size + limit <= size), limit)
+    index = offset // size
+    page = replace((yield describe(index + 1, size)), offset=index * size)
+    if page.length < min(size, page.total - page.offset) and (yield describe(index + 2, size)).length:
+        # The numbers of pages count full ones: the rows after a short page would be skipped.
+        msg = (
+            f"The gateway lists {page.length} rows on page {index + 1} of {size} each, and rows after "
+            "it. If each page is so short, set a smaller `page_size` in the connection."
+        )
+        raise GatewayUnavailable(msg)
+    return _cut(page, offset, offset + limit)
 
 
 class ConsumingQueue:

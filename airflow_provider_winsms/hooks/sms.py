@@ -160,15 +160,15 @@ class SmsHook(BaseHook):
 
     def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
         """List scheduled texts that are not sent yet."""
-        return self.execute(self.gateway.scheduled(*self._page_range(offset, limit)))
+        return self._page("list_scheduled", offset, limit)
 
     def get_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account: oldest first in the one example, not by promise."""
-        return self.execute(self.gateway.incoming(*self._page_range(offset, limit)))
+        return self._page("incoming", offset, limit)
 
     def get_short_code_incoming(self, offset: int = 0, limit: int | None = None) -> Page[IncomingMessage]:
         """List texts that phones sent to the account's short or long code."""
-        return self.execute(self.gateway.short_code(*self._page_range(offset, limit)))
+        return self._page("short_code", offset, limit)
 
     def get_opt_outs(self) -> Columns[OptOut]:
         """List every number that may not be texted."""
@@ -210,6 +210,12 @@ class SmsHook(BaseHook):
         from airflow_provider_winsms.hooks.endpoints import endpoint_of
 
         return endpoint_of(connection, self)
+
+    def _page(self, capability: str, offset: int, limit: int | None) -> Page[Any]:
+        from airflow_provider_winsms.gateways.lists import pages_by_offset
+
+        self.gateway.require(capability)
+        return pages_by_offset(self.gateway, capability, self.execute)(*self._page_range(offset, limit))
 
     def _page_range(self, offset: int, limit: int | None) -> tuple[int, int]:
         rows = self.page_size if limit is None else limit

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, UnsupportedCapability
+from airflow_provider_winsms.exceptions import GatewayUnavailable
+from airflow_provider_winsms.gateways.lists import page_requests
 from airflow_provider_winsms.options import check_choice
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Page
 
     Record: TypeAlias = IncomingMessage | OptOut
-    PageCall: TypeAlias = Callable[[Gateway, int, int], Call[Page[IncomingMessage]]]
 
 KEYS_KEPT = 500
 """How many of the newest messages a cursor tells apart; older ones count as seen."""
@@ -42,6 +42,7 @@ MOST_REQUESTS = 1000
 
 _MOST_REPEATED_PAGES = 3  # in a row: then the list states a false total, or has no end
 _KEY_DIGITS = 24
+_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,18 @@ class FeedConnection:
     execute: Callable[[Call[Any]], Awaitable[Any]]
     page_size: int
     hashes: KeyedHash
+
+    async def page(self, capability: str, offset: int, limit: int) -> Page[Any]:
+        """Read the rows of a list from an offset, up to a number of rows."""
+        requests = page_requests(self.gateway, capability, offset, limit)
+        page = None
+        while True:
+            try:
+                call = requests.send(page)
+            except StopIteration as end:
+                found: Page[Any] = end.value
+                return found
+            page = await self.execute(call)
 
 
 WatermarkRule: TypeAlias = "Callable[[Sequence[int]], float]"
@@ -144,14 +157,14 @@ class TailReader:
     order at each reading. The listed ids tell which rows are new. The stated total only makes it read more:
     a row that comes and a row that leaves cancel out in it.
 
-    :param call: describes the request for a page.
+    :param capability: the field of ``Capabilities`` that says whether there is the list.
     """
 
-    def __init__(self, call: PageCall, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+    def __init__(self, capability: str, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._bounds = bounds
         self.unlisted = 0
         self.is_behind = False
-        self._call = call
+        self._capability = capability
         self._unreadable: frozenset[int] = frozenset()
         self._total: int | None = None
         self._end = 0
@@ -168,7 +181,7 @@ class TailReader:
         begin = partial(
             _TailRead,
             connection,
-            self._call,
+            self._capability,
             scope,
             self._bounds,
             known_total=self._total,
@@ -251,7 +264,7 @@ class _TailRead:
     def __init__(
         self,
         connection: FeedConnection,
-        call: PageCall,
+        capability: str,
         scope: ReadScope,
         bounds: Bounds,
         *,
@@ -272,7 +285,7 @@ class _TailRead:
         """Whether the reading stopped before the newest rows."""
         self.scope = scope
         self._connection = connection
-        self._call = call
+        self._capability = capability
         self._bounds = bounds
         self._requests = 0
         self._rows_met = 0
@@ -291,8 +304,7 @@ class _TailRead:
         if self._is_exhausted:
             raise _RequestLimitReached(self._bounds)
         self._requests += 1
-        call = self._call(self._connection.gateway, offset, limit or self._size)
-        page = await self._connection.execute(call)
+        page = await self._connection.page(self._capability, offset, limit or self._size)
         self.total, self.length = page.total, page.length
         self.unreadable.update(offset + position for position in page.unreadable_at)
         return [_message_row(row) for row in page.rows]
@@ -414,10 +426,11 @@ def _mostly_descends(rows: Sequence[FeedRow]) -> bool:
 
 
 def _message_row(row: IncomingMessage) -> FeedRow:
-    if not isinstance(row.message_id, int):
-        msg = "The ids of this gateway are not whole numbers, so its messages cannot be watched."
-        raise UnsupportedCapability(msg)
-    return FeedRow(str(row.message_id), row.message_id, row)
+    """Return a row with its id as its sequence; or its time, if the ids of the gateway have no order."""
+    if isinstance(row.message_id, int):
+        return FeedRow(str(row.message_id), row.message_id, row)
+    received = None if row.received_at is None else int(row.received_at.timestamp() * _MICROSECONDS)
+    return FeedRow(row.message_id, received, row)
 
 
 class SnapshotReader:
@@ -484,14 +497,14 @@ def lists_within(bounds: Bounds) -> Mapping[str, WatchedList]:
             "incoming message",
             30.0,
             bounds.row_watermark,
-            lambda: TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit), bounds),
+            lambda: TailReader("incoming", bounds),
         ),
         WatchedList(
             "short_code",
             "short code message",
             30.0,
             bounds.row_watermark,
-            lambda: TailReader(lambda gateway, offset, limit: gateway.short_code(offset, limit), bounds),
+            lambda: TailReader("short_code", bounds),
         ),
         WatchedList("opt_outs", "opt-out", 300.0, minute_watermark, SnapshotReader),
     )

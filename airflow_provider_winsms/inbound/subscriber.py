@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.inbound.feeds import FeedRow, WatchedList
     from airflow_provider_winsms.inbound.filters import Selection
+    from airflow_provider_winsms.phone import NumberPlan
 
 EVENT_SPACING = 10.0
 """Seconds between the last event of an asset and the one before it.
@@ -98,7 +99,7 @@ class Subscriber:
 
     :param name: stays the same after a restart; no other subscriber has it.
     :param store: keeps its cursor; ``None`` if nothing does.
-    :param senders: fetches the numbers whose rows count, given the gateway's country code.
+    :param senders: fetches the numbers whose rows count, given the gateway's number plan.
     :param assets: the names of the assets that get its events.
     :param spacer: spaces the events of those assets.
     :param pause: waits for seconds; a seam for tests.
@@ -109,7 +110,7 @@ class Subscriber:
         name: Hashable,
         selection: Selection,
         store: CursorStore | None,
-        senders: Callable[[str], Awaitable[Collection[str]]] | None = None,
+        senders: Callable[[NumberPlan], Awaitable[Collection[str]]] | None = None,
         *,
         assets: Sequence[str] = (),
         spacer: EventSpacer | None = None,
@@ -154,14 +155,14 @@ class Subscriber:
         self._polls_to_skip -= self._polls_to_skip > 0
         return self._polls_to_skip > 0
 
-    async def prepare(self, country_code: str, now: float) -> None:
+    async def prepare(self, plan: NumberPlan, now: float) -> None:
         """Read its cursor, and its list of senders if that is old."""
         try:
             if not self.is_prepared and self._store is not None:
                 kept = await self._store.load()
                 self.cursor = None if kept is None else Cursor.from_json(kept)
             if self._fetch_senders is not None and now - self._senders_read_at >= SENDERS_REFRESH_INTERVAL:
-                self._senders = await self._fetch_senders(country_code)
+                self._senders = await self._fetch_senders(plan)
                 self._senders_read_at = now
         except Exception:
             self._failures += 1

@@ -192,7 +192,7 @@ class Watcher:
             was_prepared = subscriber.is_prepared
             try:
                 if not subscriber.skips_poll():
-                    await subscriber.prepare(connection.gateway.country_code, self._clock())
+                    await subscriber.prepare(connection.gateway.number_plan, self._clock())
             except Exception as error:  # noqa: BLE001 - one subscriber's error must not stop the others
                 self._log.error("A watcher must wait; the others go on. %s", described(error))
             if subscriber.is_prepared:

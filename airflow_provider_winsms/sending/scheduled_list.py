@@ -24,6 +24,8 @@ from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain, last_digits
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
 
+from airflow_provider_winsms.gateways.lists import pages_by_offset
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -66,13 +68,14 @@ def _read_once(execute: Execute, gateway: Gateway) -> list[Page[ScheduledMessage
     does not reach the beginning, and proves nothing.
     """
     size = gateway.limits.page_rows
-    first = execute(gateway.scheduled(0, size))
+    fetch = pages_by_offset(gateway, "list_scheduled", execute)
+    first = fetch(0, size)
     if first.total <= size:
         return [first]
     step = size - max(size // _OVERLAP, 1) or size
     pages, ids, repeated = [first], {row.message_id for row in first.rows}, 0
     for start in reversed(range(0, first.total, step)):
-        pages.append(execute(gateway.scheduled(start, size)))
+        pages.append(fetch(start, size))
         found = {row.message_id for row in pages[-1].rows} - ids
         ids |= found
         repeated = 0 if found or not start else repeated + 1

@@ -13,6 +13,7 @@ from datetime import timedelta
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_winsms.gateways.lists import pages_by_offset
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import last_digits
 from airflow_provider_winsms.sending.scheduled_list import (
@@ -134,8 +135,9 @@ def _is_certain(row: SentMessage, text: SubmittedText, claimed_at: DateTime) -> 
 def _pages(execute: Execute, gateway: Gateway, since: DateTime) -> Iterator[Page[SentMessage]]:
     """Yield pages from the newest row to the first row from before a time, or to the end."""
     size = gateway.limits.page_rows
+    fetch = pages_by_offset(gateway, "sent_history", execute)
     for offset in range(0, size * _MAX_PAGES, size):
-        page = execute(gateway.sent(offset, size))
+        page = fetch(offset, size)
         yield page
         is_over = page.length < size or offset + size >= page.total
         if is_over or not all(may_be_submitted_since(since, row) for row in page.rows):

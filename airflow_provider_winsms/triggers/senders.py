@@ -12,10 +12,13 @@ from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberReader
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from airflow_provider_winsms.phone import NumberPlan
 
-async def read_senders(variable: str, country_code: str) -> Collection[str]:
+
+async def read_senders(variable: str, plan: NumberPlan) -> Collection[str]:
     """Read the numbers from a Variable.
 
+    :param plan: of the gateway.
     :raises ConfigurationError: if there is no such Variable, or it holds no list of numbers.
     """
     from airflow.providers.common.compat.sdk import Variable
@@ -26,7 +29,7 @@ async def read_senders(variable: str, country_code: str) -> Collection[str]:
     if not isinstance(value, str):
         msg = f"{where} does not exist, or is not text."
         raise ConfigurationError(msg)
-    reader, numbers, why = NumberReader(country_code), set[str](), ""
+    reader, numbers, why = NumberReader(plan.country_code, trunk_prefix=plan.trunk_prefix), set[str](), ""
     with suppress(InvalidMessage):
         for position, item in enumerate(items_of_text(value, "senders_variable"), start=1):
             try:

@@ -14,7 +14,7 @@ import pendulum
 import pytest
 from hypothesis import given
 
-from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, UnsupportedCapability
+from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.inbound.cursor import Cursor
@@ -28,6 +28,7 @@ from airflow_provider_winsms.inbound.feeds import (
     ReadScope,
     TailReader,
     minute_watermark,
+    sequence_of,
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
 from airflow_provider_winsms.inbound.subscriber import (
@@ -46,6 +47,7 @@ from airflow_provider_winsms.inbound.watcher import (
     poll_pause,
 )
 from airflow_provider_winsms.messages import IncomingMessage, Page
+from airflow_provider_winsms.phone import NumberPlan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -150,7 +152,7 @@ class TestASubscriber:
         """However many newer events are stored: its successor fires the event again."""
         store = InMemoryStore({"watermark": 0, "seen": {}})
         subscriber = Subscriber("name", selection("incoming", None, None, ()), store)
-        await subscriber.prepare("27", 0)
+        await subscriber.prepare(NumberPlan("27"), 0)
         rows = [row(each) for each in range(1, 1000)]
         assert len([each for each in rows if subscriber.enqueue(each)]) == len(rows)
         envelopes = [*map(Envelope, rows), Envelope(None)]
@@ -160,7 +162,7 @@ class TestASubscriber:
             subscriber.ack(each)
         await subscriber.save()
         successor = Subscriber("name", selection("incoming", None, None, ()), store)
-        await successor.prepare("27", 0)
+        await successor.prepare(NumberPlan("27"), 0)
         assert [each.key for each in rows if successor.enqueue(each)] == ["1"]
         assert subscriber.enqueue(rows[0])
         assert subscriber.must_read_back
@@ -226,16 +228,22 @@ class TestAGatewayWithoutTheList:
 
 
 class TestReadingTheEnd:
-    async def test_ids_that_are_no_numbers_are_refused(self) -> None:
+    async def test_rows_whose_ids_have_no_order_are_in_the_order_of_their_times(self) -> None:
+        listed = [
+            IncomingMessage("ab12", "1", NOON.add(seconds=1), "YES"),
+            IncomingMessage("zz90", "1", NOON, "YES"),
+            IncomingMessage("cc34", "1", None, "YES"),
+        ]
+
         async def execute(_: Call[Any]) -> Page[IncomingMessage]:
-            return Page((IncomingMessage("ab12", "1", NOON, "YES"),), 0, 1)
+            return Page(listed, 0, 3)
 
         connection = FeedConnection(
             WinSMSGateway(time_zone="UTC", country_code="27"), execute, 1000, KeyedHash("key")
         )
         reader = LISTS["incoming"].reader()
-        with pytest.raises(UnsupportedCapability, match="not whole numbers"):
-            await reader.read(connection, nothing_seen())
+        rows = await reader.read(connection, nothing_seen())
+        assert [each.key for each in sorted(rows, key=sequence_of)] == ["cc34", "zz90", "ab12"]
 
     @given(
         st.integers(0, 60),
@@ -261,7 +269,7 @@ class TestReadingTheEnd:
             connection = FeedConnection(
                 WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
             )
-            reader = TailReader(lambda gateway, offset, limit: gateway.incoming(offset, limit))
+            reader = TailReader("incoming")
             first = await reader.read(connection, nothing_seen())
             listed = ids
             scope = ReadScope(lambda new: int(new.key) > before, before, before, has_new_subscribers=False)
