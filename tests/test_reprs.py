@@ -87,7 +87,7 @@ PLAIN = {
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
     *("Call.query", "Duplicates.first", "Plan.shown_duplicates", "MagicNumber.number", "MagicNumber.reply"),
     # Objects that hide what is personal in them.
-    *("Envelope.row", "Page.rows", "PageRange.chunks", "Batch.digest"),
+    *("Envelope.row", "Page.rows", "Block.rows", "PageRange.chunks", "Batch.digest"),
     *("ListedRecipient.digest", "ResentRecipient.digest", "_Claim.digests"),
 }
 """Fields of such a name that hold nothing of the kind, and may be shown."""

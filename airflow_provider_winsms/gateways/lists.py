@@ -7,7 +7,7 @@ both. A queue is read block by block: a request for the next block acknowledges 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown
@@ -40,7 +40,7 @@ class Block(Generic[T]):
     """
 
     rows: Columns[T]
-    token: str | None
+    token: str | None = field(repr=False)
 
 
 def reading_of(gateway: Gateway, capability: str) -> ListReading:
