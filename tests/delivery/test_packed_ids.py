@@ -9,17 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.delivery.packed_ids import pack, unpack
-from airflow_provider_winsms.messages import id_order
+from airflow_provider_winsms.messages import LONGEST_ID, id_order, message_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_winsms.messages import MessageId
 
+NUMBERS = st.integers(0, 2**63 - 1)
+TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=LONGEST_ID)
 
-@given(st.lists(st.integers(0, 10**19)) | st.lists(st.text()))
-def test_what_was_packed_comes_back_each_once_in_order(ids: Sequence[MessageId]) -> None:
+
+@given(st.lists(NUMBERS) | st.lists(TEXTS.map(message_id_of) | NUMBERS))
+def test_what_was_packed_comes_back_each_once_in_order(ids: list[MessageId]) -> None:
     assert unpack(pack(ids)) == sorted(set(ids), key=id_order)
+
+
+@given(st.sets(NUMBERS))
+def test_whole_numbers_come_back_by_their_size(ids: set[int]) -> None:
+    assert unpack(pack(ids)) == sorted(ids)
 
 
 def test_neighbours_take_next_to_nothing_and_others_less_than_as_a_list() -> None:

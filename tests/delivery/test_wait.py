@@ -32,7 +32,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "source": ({}, {"ids": "x"}, "x", None, {"message_ids": [1]}, {"batch": 1}, {"batch": "b", "xcom": {}}),
     "min_delivered": (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1)),
     "ledger": ("warehouse", ["warehouse"], [1, 2], ["warehouse", "sms_", SECRET]),
-    "currency": (5, None),
+    "currency": (5, None, ["credits"]),
     **dict.fromkeys(TIMES, (-1, math.nan, math.inf, "1", True, None, timedelta(1))),
 }
 """For each fact of a wait, values that are wrong."""
@@ -52,7 +52,12 @@ def test_a_wait_that_was_stored_is_read_as_it_was(ledger: LedgerAddress | None, 
     times: dict[str, Any] = {name: index + 0.5 for index, name in enumerate(TIMES)}
     source = id_source(ids, {"key": "partial_result"})
     wait = DeliveryWait(
-        sms_conn_id="winsms_default", source=source, min_delivered=0.5, ledger=ledger, **times
+        sms_conn_id="winsms_default",
+        source=source,
+        min_delivered=0.5,
+        ledger=ledger,
+        currency="credits",
+        **times,
     )
     assert DeliveryWait.from_json(json.loads(json.dumps(wait.to_json()))) == wait
 

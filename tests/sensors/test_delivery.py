@@ -300,6 +300,7 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
         "grace_until",
         "ledger",
         "not_found_holds",
+        "currency",
     }
 
 
