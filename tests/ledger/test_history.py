@@ -159,7 +159,7 @@ def test_open_messages_are_read_in_parts_between_which_reports_are_written(
 ) -> None:
     history = history_of(window=1000)
     sent(tables, size=2500, first_id=1)
-    found = []
+    found: list[MessageId] = []
     for message in history.open_messages("winsms_default", since=NOON, now=NOON):
         found.append(message.message_id)
         if len(found) % 500 == 0:
