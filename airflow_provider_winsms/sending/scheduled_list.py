@@ -20,11 +20,10 @@ from datetime import timedelta
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from airflow_provider_winsms.gateways.lists import pages_by_offset
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain, last_digits
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
-
-from airflow_provider_winsms.gateways.lists import pages_by_offset
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

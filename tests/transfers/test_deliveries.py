@@ -121,9 +121,9 @@ def test_a_text_is_there_with_all_that_the_ledger_knows(runner: TaskRunner, data
     assert good[10:15] == (DELIVERED, None, "phone", "accepted", None)
     assert (read_amount(good[15]), read_amount(good[16]), good[17]) == (Decimal(1), Decimal(0), "credits")
     assert (good[19], good[22]) == (None, "nightly")
-    for moment in (good[16], good[18], good[19]):
+    for moment in (good[18], good[20], good[21]):
         assert abs(read_instant(moment) - began) < timedelta(minutes=10)
-    assert (bad[4], bad[10], bad[12], bad[13]) == (None, DECLINED, "declined", "bad_number")
+    assert (bad[4], bad[10], bad[13], bad[14]) == (None, DECLINED, "declined", "bad_number")
 
 
 def test_states_are_brought_up_to_date_first(

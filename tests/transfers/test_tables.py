@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    InvalidMessage,
-    LoadFailed,
-)
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.messages import Columns, IncomingMessage
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS, LoadSizes
@@ -278,19 +274,15 @@ def test_a_database_whose_default_is_another_character_set_keeps_all_of_unicode(
     assert run(mariadb, mode="full_refresh")["rows_loaded"] == 1
 
 
-def test_ids_that_are_not_whole_numbers_are_stored_as_they_are(sqlite: Database) -> None:
-    columns: dict[str, list[Any]] = {
-        "message_id": ["a7", 12],
-        "number": [NUMBER] * 2,
-        "received_at": [None] * 2,
-        "text": ["Yes"] * 2,
-    }
-    columns |= {"in_reply_to": [None, "b8"], "raw": [{}] * 2, "received_at_wire": [None] * 2}
-    for loaded in (2, 0):
-        with opened(sqlite) as (table, mapper):
+def test_ids_that_are_texts_are_loaded_once_and_their_letters_case_counts(any_database: Database) -> None:
+    ids = ["a7", "A7", "007", 7]
+    columns: dict[str, list[Any]] = {"message_id": ids, "number": [NUMBER] * 4, "text": ["Yes"] * 4}
+    columns |= {name: [None] * 4 for name in ("received_at", "received_at_wire", "in_reply_to")}
+    for loaded_rows in (4, 0):
+        with opened(any_database) as (table, mapper):
             table.add(mapper.chunk(Columns(IncomingMessage, columns)))
-            assert table.finish().loaded == loaded
-    assert sqlite.message_ids("replies") == [12, "a7"]
+            assert table.finish().loaded == loaded_rows
+    assert {each["message_id"] for each in stored(any_database)} == set(ids)
 
 
 # Names
