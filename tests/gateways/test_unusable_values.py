@@ -51,11 +51,12 @@ AMOUNTS = {
     '"1.3"': "1.3",
     '" 1.30 "': "1.30",
     "13e-1": "1.3",
-    "1.2999999999999998": "1.30",
-    "1e-999999999": "0.00",
+    "1.2999999999999998": "1.3000",
+    "1e-999999999": "0.0000",
     "1e2": "100",
     "999.99": "999.99",
-    "1." + "3" * 10_000: "1.33",
+    "0.0351": "0.0351",
+    "1." + "3" * 10_000: "1.3333",
     "null": "0",
     '""': "0",
 }
@@ -156,7 +157,7 @@ class TestAReceipt:
         assert [receipt.cost for receipt in receipts] == [*[Decimal("1.3")] * 2, None, *[Decimal("1.3")] * 2]
 
     @pytest.mark.parametrize(("value", "cost"), AMOUNTS.items(), ids=lambda value: value[:20])
-    def test_has_the_cost_that_is_stated_to_a_hundredth(self, value: str, cost: str) -> None:
+    def test_has_the_cost_that_is_stated_to_four_places(self, value: str, cost: str) -> None:
         assert str(to_five(creditCost=value)[BAD].cost) == cost
 
     @pytest.mark.parametrize(
