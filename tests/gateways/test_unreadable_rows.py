@@ -15,6 +15,7 @@ from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.messages import DeliveryState
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
 from tests.gateways.carriers import GATEWAY, KEY
+from tests.support.lists import page_range
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call
@@ -169,7 +170,7 @@ def test_a_list_with_a_row_that_cannot_be_read_proves_no_absence(total: int) -> 
     rows.insert(0, {**SCHEDULED, "apiMessageId": None})
 
     def execute(call: Call[Any], *_: Any) -> Any:
-        offset, limit = call.query["offset"], call.query["limit"]
+        offset, limit = page_range(call)
         document = {
             "scheduledMessages": rows[offset : offset + limit],
             "resultsTotalAvailable": max(total - 1, 1),

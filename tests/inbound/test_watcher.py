@@ -48,6 +48,7 @@ from airflow_provider_winsms.inbound.watcher import (
 )
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from airflow_provider_winsms.phone import NumberPlan
+from tests.support.lists import page_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -260,8 +261,8 @@ class TestReadingTheEnd:
         async def execute(call: Call[Any]) -> Page[IncomingMessage]:
             await asyncio.sleep(0)
             ordered = listed[::-1] if newest_first else listed
-            offset = call.query["offset"]
-            found = ordered[offset : offset + call.query["limit"]]
+            offset, limit = page_range(call)
+            found = ordered[offset : offset + limit]
             return Page(tuple(IncomingMessage(each, "1", NOON, "") for each in found), offset, len(listed))
 
         async def read() -> tuple[list[FeedRow], list[FeedRow]]:

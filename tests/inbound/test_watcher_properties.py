@@ -20,6 +20,7 @@ from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
 from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW, Watcher
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from tests.inbound.test_watcher import InMemoryStore
+from tests.support.lists import page_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,7 +56,7 @@ class ChangingList:
         await asyncio.sleep(0)
         self.polled |= set(self.listed)
         ordered = self.listed[::-1] if self.is_newest_first else self.listed
-        offset, limit = call.query["offset"], call.query["limit"]
+        offset, limit = page_range(call)
         rows = tuple(IncomingMessage(each, "1", NOON, "YES") for each in ordered[offset : offset + limit])
         return Page(rows, offset, len(ordered))
 

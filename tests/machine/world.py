@@ -371,7 +371,9 @@ class Process:
         self.world.account.pass_time(LATENCY)
         if fault_plan == "before":
             raise _unavailable()
-        answer = self.world.account.perform(call.operation, dict(call.query), read(call.body))
+        answer = self.world.account.perform(
+            call.operation, {name: int(value) for name, value in call.query.items()}, read(call.body)
+        )
         self.step("answered")
         if fault_plan == "after":
             raise _unavailable()

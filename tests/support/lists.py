@@ -13,11 +13,17 @@ from airflow_provider_winsms.sandbox.scripts import Listing, ListQuery
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.sandbox.scripts import Script
 
     Row = dict[str, Any]
 
 PAGE_SIZE = 10
+
+
+def page_range(call: Call[Any]) -> tuple[int, int]:
+    """Return the offset and the number of rows that a call asks for."""
+    return int(call.query["offset"]), int(call.query["limit"])
 
 
 class Lists:

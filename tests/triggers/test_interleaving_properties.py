@@ -15,6 +15,7 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.inbound.feeds import Bounds, FeedConnection, lists_within
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
+from tests.support.lists import page_range
 from tests.triggers.triggerer import Store, Time, Triggerer, settled, until
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class FromMemory(SmsIncomingTrigger):
 
     async def _execute(self, call: Call[Any]) -> Page[IncomingMessage]:
         await asyncio.sleep(0)
-        offset, limit = call.query["offset"], call.query["limit"]
+        offset, limit = page_range(call)
         found = self.ids[offset : offset + limit]
         rows = tuple(IncomingMessage(each, "1", pendulum.datetime(2026, 1, 1), "YES") for each in found)
         return Page(rows, offset, len(self.ids))
