@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.transfers.sources import LedgerSource, ListSource
-    from airflow_provider_winsms.warehouse.names import TableName
+    from airflow_provider_winsms.warehouse.relations import TableName
 
 _FILES = {"duckdb", "sqlite"}
 """Types of connections whose host is a file."""

@@ -176,7 +176,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         """Load, and return the counts."""
         from airflow_provider_winsms.warehouse.datasets import LoadRun
         from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-        from airflow_provider_winsms.warehouse.names import TableName
+        from airflow_provider_winsms.warehouse.relations import TableName
         from airflow_provider_winsms.warehouse.table import open_table
 
         with permanent_errors_fail_at_once():
@@ -209,7 +209,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         from airflow_provider_winsms.transfers.lineage import Loaded
-        from airflow_provider_winsms.warehouse.names import TableName
+        from airflow_provider_winsms.warehouse.relations import TableName
 
         if self._loaded is None:
             return OperatorLineage()

@@ -1,18 +1,55 @@
-"""The tables of one load in SQL that each database takes, and the clauses that compare their rows."""
+"""The names of the tables of one load, and the clauses in SQL that compare their rows."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_winsms.options import check_identifier
 from airflow_provider_winsms.warehouse.datasets import LAST_SEEN, RAW, REMOVED
+from airflow_provider_winsms.warehouse.views import HISTORY_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_provider_winsms.sql.connection import Database
     from airflow_provider_winsms.warehouse.datasets import Dataset
-    from airflow_provider_winsms.warehouse.names import TableName
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table's checked name.
+
+    :raises InvalidMessage: if it, or its schema's, is not a plain identifier.
+    """
+
+    table: str
+    schema: str | None = None
+
+    def __post_init__(self) -> None:
+        check_identifier("table", self.table)
+        if self.schema is not None:
+            check_identifier("schema", self.schema)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The schema, if there is one, and the table."""
+        return (self.table,) if self.schema is None else (self.schema, self.table)
+
+    @property
+    def history(self) -> TableName:
+        """The table with one row per validity period (SCD2)."""
+        return TableName(self.table + HISTORY_SUFFIX, self.schema)
+
+    @property
+    def staging(self) -> TableName:
+        """The staging table of a database without temporary tables."""
+        return TableName(f"{self.table}_staging", self.schema)
+
+    def __str__(self) -> str:
+        return ".".join(self.parts)
+
 
 STAGED_PLACE = "staged_place"
 """A column of the staging table: the ordinal of the row."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
     from airflow_provider_winsms.warehouse.mapping import Chunk, PrivacyPolicy
-    from airflow_provider_winsms.warehouse.names import TableName
+    from airflow_provider_winsms.warehouse.relations import TableName
 
 ATTEMPTS = 3
 """How often a merge is tried: a database without a lock may refuse one of two merges at once."""

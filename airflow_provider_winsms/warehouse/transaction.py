@@ -8,7 +8,7 @@ from airflow_provider_winsms.exceptions import LoadFailed
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.sql.connection import Database
-    from airflow_provider_winsms.warehouse.names import TableName
+    from airflow_provider_winsms.warehouse.relations import TableName
 
 
 class LoadTransaction:

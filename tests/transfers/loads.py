@@ -15,7 +15,7 @@ from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS, DEFAULT_SIZES, LoadRun, LoadSizes
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-from airflow_provider_winsms.warehouse.names import TableName
+from airflow_provider_winsms.warehouse.relations import TableName
 from airflow_provider_winsms.warehouse.table import open_table
 from tests.support.clock import standing_clock
 from tests.support.databases import CONN_ID

@@ -19,7 +19,7 @@ from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, LoadRun, LoadSizes
 from airflow_provider_winsms.warehouse.load import load_stream
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-from airflow_provider_winsms.warehouse.names import TableName
+from airflow_provider_winsms.warehouse.relations import TableName
 from airflow_provider_winsms.warehouse.table import open_table
 from tests.support.lists import connection_to
 

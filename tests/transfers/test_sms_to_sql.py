@@ -14,7 +14,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS, INCOMING, LoadRun
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy
-from airflow_provider_winsms.warehouse.names import TableName
+from airflow_provider_winsms.warehouse.relations import TableName
 from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS, open_table
 from tests.support.databases import CONN_ID
 from tests.transfers.loads import operator, run
