@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -14,16 +15,44 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.options import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.providers.common.compat.sdk import Connection
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 H = TypeVar("H")
 
 
-def connection_named(conn_id: str, expected: str) -> Connection:
+@dataclass(frozen=True, slots=True)
+class ConnectionKind:
+    """The connections whose hooks have a common base. Its text names their types, for errors.
+
+    :param words: what such a connection leads to, with an article.
+    """
+
+    words: str
+    hook_class: type
+
+    def __str__(self) -> str:
+        """Name the types that installed packages declare."""
+        return f"{self.words} (its type is one of {', '.join(map(repr, self._types()))})"
+
+    def _types(self) -> list[str]:
+        found = set()
+        for conn_type, hook_class in _declared_hooks():
+            # Airflow's own providers are many, and none of their hooks has such a base.
+            if not hook_class.startswith("airflow."):
+                module, _, name = hook_class.rpartition(".")
+                with suppress(Exception):  # a broken provider; Airflow reports it
+                    if issubclass(getattr(import_module(module), name), self.hook_class):
+                        found.add(conn_type)
+        return sorted(found)
+
+
+def connection_named(conn_id: str, expected: object) -> Connection:
     """Return a connection.
 
-    :param expected: describes the connection, for the error.
+    :param expected: describes the connection by its text, for the error.
     :raises ConfigurationError: there is none of that name.
     """
     try:
@@ -32,7 +61,7 @@ def connection_named(conn_id: str, expected: str) -> Connection:
         raise missing_connection(conn_id, expected) from None
 
 
-def missing_connection(conn_id: str, expected: str) -> ConfigurationError:
+def missing_connection(conn_id: str, expected: object) -> ConfigurationError:
     """Return the error that says that there is no such connection."""
     # Airflow's secrets backends treat a connection that they cannot parse as missing, and give no reason.
     return ConfigurationError(
@@ -92,10 +121,10 @@ _JSON_TYPES: dict[type, str] = {
 }
 
 
-def hook_for(connection: Connection, hook_class: type[H], expected: str) -> H:
+def hook_for(connection: Connection, hook_class: type[H], expected: object) -> H:
     """Return the hook of a connection's type.
 
-    :param expected: describes the connection, for the error.
+    :param expected: describes the connection by its text, for the error.
     :raises ConfigurationError: its type has no hook, or one of another class.
     """
     hook = _hook_of(connection)
@@ -104,7 +133,7 @@ def hook_for(connection: Connection, hook_class: type[H], expected: str) -> H:
     return hook
 
 
-def _wrong_type(connection: Connection, expected: str) -> ConfigurationError:
+def _wrong_type(connection: Connection, expected: object) -> ConfigurationError:
     return ConfigurationError(
         f"The connection {connection.conn_id!r} has the type {connection.conn_type!r}; expected {expected}."
     )
@@ -154,12 +183,15 @@ def _missing_hook(conn_type: str) -> str:
 
 def _declared_hook(conn_type: str) -> str:
     """Return the class of the hook that an installed provider declares for a type; empty if none does."""
+    return next((hook_class for declared, hook_class in _declared_hooks() if declared == conn_type), "")
+
+
+def _declared_hooks() -> Iterator[tuple[str, str]]:
+    """Yield the connection types that installed providers declare, with the classes of their hooks."""
     for point in entry_points(group="apache_airflow_provider"):
         with suppress(Exception):  # a broken provider; Airflow reports it
-            for declared in point.load()().get("connection-types", ()):
-                if declared["connection-type"] == conn_type:
-                    return str(declared["hook-class-name"])
-    return ""
+            declared = point.load()().get("connection-types", ())
+            yield from [(str(each["connection-type"]), str(each["hook-class-name"])) for each in declared]
 
 
 def _missing_module(hook_class: str) -> str:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hashing import KeyedHash
-from airflow_provider_winsms.hooks.connections import connection_named, hook_for
+from airflow_provider_winsms.hooks.connections import ConnectionKind, connection_named, hook_for
 from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import ClockReading
 
 T = TypeVar("T")
-
-EXPECTED_CONNECTION = "an SMS gateway (type 'winsms', its API key as the password)"
-"""Describes a connection of this hook, for errors."""
 
 
 class SmsHook(BaseHook):
@@ -248,3 +245,7 @@ class SmsHook(BaseHook):
         if not 1 <= len(values) <= most:
             msg = f"One request takes 1 to {most} {things}; got {len(values)}."
             raise InvalidMessage(msg)
+
+
+EXPECTED_CONNECTION = ConnectionKind("an SMS gateway", SmsHook)
+"""Describes a connection of this hook, for errors."""

@@ -118,8 +118,9 @@ def test_a_malformed_connection_is_refused_without_showing_the_key(
         assert secret not in str(caught.value)
 
 
-def test_a_missing_connection_says_what_to_do() -> None:
-    with pytest.raises(ConfigurationError, match=r"There is no connection 'nowhere'\. Create it"):
+def test_a_missing_connection_says_what_to_do_and_names_the_types_of_all_installed_gateways() -> None:
+    types = r"for an SMS gateway \(its type is one of 'pigeon', 'winsms'\)"
+    with pytest.raises(ConfigurationError, match=rf"There is no connection 'nowhere'\. Create it, {types}"):
         _ = WinSMSHook("nowhere").endpoint
 
 
