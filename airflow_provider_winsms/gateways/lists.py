@@ -39,7 +39,7 @@ class Block(Generic[T]):
     :param token: asks for the next block, and acknowledges this one; ``None`` for the last block.
     """
 
-    rows: Columns[T]
+    rows: Columns[T] = field(repr=False)
     token: str | None = field(repr=False)
 
 
