@@ -50,7 +50,7 @@ class StoredRows:
         Of whole numbers the longest is the highest. Of other texts it may be any.
         """
         key = self._key
-        query = f"SELECT MAX({key}), MAX(LENGTH({key})) FROM {self._target}"  # noqa: S608 - quoted names
+        query = f"SELECT MAX({key}) AS greatest, MAX(LENGTH({key})) AS longest FROM {self._target}"  # noqa: S608 - quoted names
         ((greatest, longest),) = self._transaction.rows(query)
         if greatest is not None and len(greatest) < longest:
             greatest = self._greatest(f" WHERE LENGTH({key}) = {longest}")
