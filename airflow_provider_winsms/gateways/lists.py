@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown
+from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, UnsupportedCapability
 from airflow_provider_winsms.gateways.base import ListReading
 
 if TYPE_CHECKING:
@@ -58,10 +58,17 @@ def page_requests(gateway: Gateway, capability: str, offset: int, limit: int) ->
     It does no I/O: send it the page of each request. The page may have fewer rows than ``limit``, though the
     list has more.
 
-    :param capability: as in ``reading_of``. The list is no queue.
+    :param capability: as in ``reading_of``.
+    :raises UnsupportedCapability: the list is a queue.
     """
-    describe = _CALLS[capability](gateway)
-    if reading_of(gateway, capability) is ListReading.NUMBERED:
+    describe, reading = _CALLS[capability](gateway), reading_of(gateway, capability)
+    if reading is ListReading.QUEUE:
+        msg = (
+            f"The gateway {gateway.name} lists each text of `{capability}` once, as a queue. It can be "
+            "loaded, but not watched or read by offset. Nothing was requested."
+        )
+        raise UnsupportedCapability(msg)
+    if reading is ListReading.NUMBERED:
         return (yield from _numbered(describe, offset, limit, gateway.limits.page_rows))
     page: Page[Any] = yield describe(offset, limit)
     return page
@@ -74,7 +81,7 @@ def pages_by_offset(
 
     Several threads may call it.
 
-    :param capability: as in ``reading_of``. The list is no queue.
+    :param capability: as in ``reading_of``. A queue is refused when it is read.
     """
 
     def fetch(offset: int, limit: int) -> Page[Any]:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable
+from airflow_provider_winsms.gateways.base import ListReading
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.inbound.cursor import Cursor
@@ -196,10 +197,20 @@ class TestBackingOff:
         assert "2782555" not in text
 
 
-class TestAGatewayWithoutTheList:
-    async def test_is_told_in_the_log_and_asked_for_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
-        class WithoutOptOuts(WinSMSGateway):
-            capabilities = replace(WinSMSGateway.capabilities, opt_outs=False)
+class TestAGatewayWhoseListCannotBeWatched:
+    @pytest.mark.parametrize(
+        ("dataset", "changed", "says"),
+        [
+            ("opt_outs", {"opt_outs": False}, "does not offer opt_outs, and `dataset` needs it."),
+            ("incoming", {"incoming": None}, "does not offer incoming, and `dataset` needs it."),
+            ("incoming", {"incoming": ListReading.QUEUE}, "lists each text of `incoming` once, as a queue."),
+        ],
+    )
+    async def test_is_told_in_the_log_and_asked_for_nothing(
+        self, dataset: Any, changed: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Lesser(WinSMSGateway):
+            capabilities = replace(WinSMSGateway.capabilities, **changed)
 
         asked: list[Call[Any]] = []
 
@@ -208,7 +219,7 @@ class TestAGatewayWithoutTheList:
 
         @asynccontextmanager
         async def connect() -> AsyncIterator[FeedConnection]:
-            gateway = WithoutOptOuts(time_zone="UTC", country_code="27")
+            gateway = Lesser(time_zone="UTC", country_code="27")
             yield FeedConnection(gateway, execute, 1000, KeyedHash("key"))
 
         class Ended(BaseException):
@@ -219,12 +230,12 @@ class TestAGatewayWithoutTheList:
                 raise Ended
 
         subscribers = Subscribers()
-        subscribers.join(Subscriber("name", selection("opt_outs", None, None, ()), InMemoryStore()))
+        subscribers.join(Subscriber("name", selection(dataset, None, None, ()), InMemoryStore()))
         log = logging.getLogger("watcher")
-        watcher = Watcher(LISTS["opt_outs"], subscribers, connect, poll_interval=300.0, log=log, pause=pause)
+        watcher = Watcher(LISTS[dataset], subscribers, connect, poll_interval=300.0, log=log, pause=pause)
         with pytest.raises(Ended):
             await anext(watcher.envelopes())
-        assert "The gateway WinSMS does not offer opt_outs, and `dataset` needs it." in caplog.text
+        assert f"The gateway WinSMS {says}" in caplog.text
         assert asked == []
 
 
