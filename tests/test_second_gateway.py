@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from sms_pigeon_for_tests.gateway import PigeonGateway
 
 from airflow_provider_winsms.exceptions import OutcomeUnknown, OutOfCredits, UnsupportedCapability
+from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import Recipient
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from tests.support.databases import Database
 
 ANN, BEN, CAT = "48512345601", "48512345602", "48512345603"
+MANY = [f"48512{index:06}" for index in range(100_001, 100_121)]
 SEND = "POST /texts"
 
 
@@ -64,15 +69,23 @@ def memory(request: pytest.FixtureRequest) -> Database | None:
 
 
 @pytest.fixture
-def runner(box: PigeonBox) -> TaskRunner:
-    return TaskRunner({"pigeon": box.connection})
+def runner(box: PigeonBox) -> Iterator[TaskRunner]:
+    handler = signal.getsignal(signal.SIGTERM)
+    yield TaskRunner({"pigeon": box.connection})
+    signal.signal(signal.SIGTERM, handler)
 
 
-def on(box: PigeonBox, kind: type[Any]) -> type[Any]:
-    """Return an operator that goes by the sandbox's time, and repeats requests at once."""
+def on(box: PigeonBox, kind: type[Any], lacks: str = "") -> type[Any]:
+    """Return an operator that goes by the sandbox's time, and repeats requests at once.
+
+    :param lacks: a capability that the gateway does not have.
+    """
+    without: dict[str, Any] = {lacks: StatusSource.NONE if lacks == "status" else False} if lacks else {}
+    gateway = variant(PigeonGateway, capabilities=replace(PigeonGateway.capabilities, **without))
 
     def hook_of(conn_id: str) -> SmsHook:
         hook = SmsHook.of(conn_id)
+        hook._endpoint = replace(hook.endpoint, gateway=gateway(country_code="48"))
         hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
         return hook
 
@@ -81,9 +94,9 @@ def on(box: PigeonBox, kind: type[Any]) -> type[Any]:
     return variant(kind, **attributes)
 
 
-def send(box: PigeonBox, **kwargs: Any) -> SmsSendOperator:
+def send(box: PigeonBox, lacks: str = "", **kwargs: Any) -> SmsSendOperator:
     kwargs = {"text": "Dzie\u0144 dobry", "to": [ANN, BEN, CAT], "sms_conn_id": "pigeon", **kwargs}
-    operator: SmsSendOperator = on(box, SmsSendOperator)(task_id="send", **kwargs)
+    operator: SmsSendOperator = on(box, SmsSendOperator, lacks)(task_id="send", **kwargs)
     return operator
 
 
@@ -248,6 +261,42 @@ class TestScheduledTexts:
         assert {text.state for text in box.outbox()} == {"cancelled"}
         assert other.result["cancelled"] == 3
 
+    @pytest.mark.parametrize("fault", [Fault.LOST, Fault.ERROR_500])
+    def test_are_known_to_be_cancelled_though_the_answer_was_lost(
+        self, box: PigeonBox, runner: TaskRunner, memory: Database | None, fault: Fault
+    ) -> None:
+        options = ledger_of(runner, memory)
+        runner.run(send(box, send_at=pendulum.instance(box.now()).add(hours=3), **options))
+        ids = runner.result["message_ids"]
+        box.add_fault(f"DELETE /texts/{ids[1]}", fault)
+        cancel = on(box, SmsCancelScheduledOperator)(
+            task_id="cancel", message_ids=ids, sms_conn_id="pigeon", **options
+        )
+        other = runner.another()
+        assert other.run(cancel).error is None
+        assert (other.result["cancelled"], other.result["gone_out"]) == (3, 0)
+
+    @pytest.mark.parametrize("fault", [None, Fault.LOST, Fault.DROPPED])
+    def test_of_a_killed_task_are_cancelled(
+        self, box: PigeonBox, runner: TaskRunner, memory: Database | None, fault: Fault | None
+    ) -> None:
+        at = pendulum.instance(box.now()).add(hours=3)
+        options = {"send_at": at, "cancel_on_kill": True, "to": MANY, **ledger_of(runner, memory)}
+        runner.retries = 3
+
+        def kill(_: object) -> None:
+            box.before_answer = lambda _: None
+            if fault:
+                box.add_fault(f"DELETE /texts/{box.outbox()[1].id}", fault)
+            signal.raise_signal(signal.SIGTERM)
+
+        box.before_answer = kill
+        assert runner.run(send(box, **options)).error is not None
+        assert sends(box) == 1
+        assert runner.run(send(box, **options)).error is None
+        live = Counter(text.number.removeprefix("+") for text in box.outbox() if text.state == "scheduled")
+        assert live == Counter(MANY)
+
     def test_go_out_at_their_second(self, box: PigeonBox, runner: TaskRunner) -> None:
         at = pendulum.instance(box.now()).add(hours=3, seconds=7)
         runner.run(send(box, send_at=at))
@@ -341,6 +390,48 @@ class TestAWatcher:
 
 
 class TestWhatTheGatewayCannotDo:
+    @pytest.mark.parametrize(
+        ("lacks", "options"),
+        [
+            ("schedule", {"send_at": "2026-03-02T15:00:00Z"}),
+            ("cancel", {"cancel_on_kill": True}),
+            ("status", {"wait_for_delivery": True}),
+            ("sent_history", {"guarantee": "exactly_once"}),
+        ],
+    )
+    def test_is_refused_of_a_send_before_a_request(
+        self, box: PigeonBox, runner: TaskRunner, lacks: str, options: dict[str, Any]
+    ) -> None:
+        error = runner.run(send(box, lacks=lacks, **options)).error
+        assert isinstance(error, UnsupportedCapability)
+        assert "Pigeon" in str(error)
+        assert (box.asked, box.sign_ins) == ([], 0)
+
+    @pytest.mark.parametrize(
+        ("lacks", "kind", "options"),
+        [
+            ("cancel", SmsCancelScheduledOperator, {"message_ids": ["a"]}),
+            ("status", SmsRefreshStatusOperator, {"ledger_conn_id": CONN_ID}),
+            ("status", SmsDeliverySensor, {"message_ids": ["a"]}),
+            ("status", SmsDeliverySensor, {"message_ids": ["a"], "deferrable": True}),
+        ],
+    )
+    def test_is_refused_of_another_task_before_a_request(
+        self,
+        box: PigeonBox,
+        runner: TaskRunner,
+        sqlite: Database,
+        lacks: str,
+        kind: type[Any],
+        options: dict[str, Any],
+    ) -> None:
+        runner.connections = {**runner.connections, CONN_ID: sqlite.connection}
+        task = on(box, kind, lacks)(task_id="task", sms_conn_id="pigeon", **options)
+        error = runner.run(task).error
+        assert isinstance(error, UnsupportedCapability)
+        assert f"Pigeon does not offer {lacks}" in str(error)
+        assert (box.asked, box.sign_ins) == ([], 0)
+
     @pytest.mark.parametrize("dataset", ["opt_outs", "scheduled", "short_code"])
     def test_is_refused_by_name_before_a_request(
         self, box: PigeonBox, runner: TaskRunner, sqlite: Database, dataset: str

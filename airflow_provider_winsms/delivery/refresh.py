@@ -198,7 +198,10 @@ class StatusRefresh:
         return progress
 
     def _pages(self, after: MessageId | None, now: DateTime, max_age: timedelta) -> Iterator[_Page]:
-        messages = self._ledger.open_messages(self._endpoint.name, since=now - max_age, now=now, after=after)
+        # A text that the gateway has forgotten must not look like one that it never knew.
+        proven = self._endpoint.gateway.limits.status_proves_for
+        since = now - (min(max_age, proven) if proven else max_age)
+        messages = self._ledger.open_messages(self._endpoint.name, since=since, now=now, after=after)
         while page := list(islice(messages, self._endpoint.gateway.limits.status_ids)):
             yield page
 

@@ -6,18 +6,18 @@ A gateway does no I/O. The transport executes the calls that its methods return.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum, StrEnum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_winsms.exceptions import UnsupportedCapability
-from airflow_provider_winsms.messages import PHONE, Recipient
+from airflow_provider_winsms.messages import PHONE, DeliveryState, Recipient
 from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberPlan, NumberReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import timedelta
 
     from pendulum import DateTime
 
@@ -49,6 +49,7 @@ BeforeSend: TypeAlias = "Callable[[], AbstractContextManager[None]]"
 """Makes a context. It is entered right before a request leaves, and exited when the request was answered."""
 
 _MEGABYTE = 1024 * 1024
+_RETENTION_MARGIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,8 @@ class Capabilities:
     """Credits can be moved between accounts."""
     sub_accounts: bool = False
     """A list of the accounts that this one owns."""
+    cancelled_state: DeliveryState = DeliveryState.NOT_FOUND
+    """The state that the gateway reports of a text that was cancelled."""
     shares_ids: bool = False
     """All recipients of a request share one message id."""
     alphabets: tuple[Alphabet, ...] = ()
@@ -213,6 +216,12 @@ class Limits:
     """How long the gateway knows a text's state; ``None`` if no document says so."""
     send_at_step: timedelta
     """The step between two times that a text can be scheduled for."""
+
+    @property
+    def status_proves_for(self) -> timedelta:
+        """For this time after a text was due, its status proves whether it was sent; 0 if that is unknown."""
+        kept = self.status_retention or timedelta(0)
+        return max(kept - _RETENTION_MARGIN, timedelta(0))
 
 
 class Gateway:

@@ -34,8 +34,8 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
     and writes the answers. Run it each night, in a DAG of its own. Two kinds of texts are left alone:
 
     * texts that wait for their ``send_at``;
-    * texts older than ``max_age``, in any state. A gateway forgets texts (WinSMS after 90 days), and a text
-      that it has forgotten must not look like one that it never knew.
+    * texts older than ``max_age``, or older than the gateway keeps their states, in any state. WinSMS keeps
+      them for 90 days. A text that a gateway has forgotten must not look like one that it never knew.
 
     An id that the gateway did not find is asked for again until two days after its text was due, because it
     may have been too fresh. It is also asked for again for two days after it was first not found, because

@@ -4,7 +4,7 @@ Pure logic over a gateway, a journal and a function that executes calls. It know
 
 A gateway gives the same answer for a text that was cancelled before, for a text that has gone out, and for an
 id that it never issued. Two facts tell them apart: whether an earlier request to cancel the text has no known
-answer, and whether the gateway has a status for the text.
+answer, and whether the text has the state that the gateway reports of cancelled texts.
 """
 
 from __future__ import annotations
@@ -423,12 +423,12 @@ class Canceller:
         known: Mapping[MessageId, PriorCancel],
     ) -> None:
         """Decide by their status about texts that the gateway has not confirmed as cancelled."""
-        results = {}
+        results, cancelled = {}, self.gateway.capabilities.cancelled_state
         for message_id in ids:
             state, cost = states.get(message_id), known.get(message_id, _NOTHING).cost
-            if state not in {None, DeliveryState.NOT_FOUND}:
+            if state not in {None, DeliveryState.NOT_FOUND, cancelled}:
                 results[message_id] = CancelResult(CancelState.GONE_OUT, delivery_state=state)
-            elif state is not None and message_id in in_doubt:
+            elif state is cancelled and message_id in in_doubt:
                 results[message_id] = CancelResult(CancelState.CANCELLED, cost, state)
             else:
                 results[message_id] = CancelResult(CancelState.NOT_FOUND, delivery_state=state)

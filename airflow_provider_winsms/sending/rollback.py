@@ -8,15 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SendStopped
-from airflow_provider_winsms.messages import Answers, DeliveryState, Receipt, RejectReason, pluralize
-from airflow_provider_winsms.options import STATUS_RETENTION
+from airflow_provider_winsms.messages import DeliveryState, Receipt, RejectReason, pluralize
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
 from airflow_provider_winsms.sending.scheduled_list import expected_texts, read_scheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
-    from airflow_provider_winsms.messages import Cancellation, MessageId
+    from airflow_provider_winsms.messages import Cancellation, DeliveryReport, MessageId
     from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter
     from airflow_provider_winsms.sending.submission import SendDependencies
 
@@ -77,11 +76,12 @@ class Rollback:
             return
         record.cancelling_at = now
         self._ledger.mark_cancelling(claimed.key, record)
-        # Not repeated: the answer to a repeat could not tell who cancelled which text.
-        call = replace(self._gateway.cancel(ids), is_repeatable=False)
-        answers: Answers[Cancellation] = Answers()
+        answers: list[Cancellation] = []
         try:
-            answers = self._execute(call)
+            for some in _parts(ids, self._gateway.limits.cancel_ids):
+                # Not repeated: the answer to a repeat could not tell who cancelled which text.
+                given = self._execute(replace(self._gateway.cancel(some), is_repeatable=False))
+                answers += given
         except OutcomeUnknown as error:
             self._log.warning("Request %d: %s", claimed.key.request, error)
         if {answer.message_id for answer in answers}.issuperset(ids):
@@ -92,7 +92,8 @@ class Rollback:
     def finish(self, claimed: ClaimedRequest) -> None:
         """Find out which texts a kill cancelled without a record. That request may still be under way.
 
-        A text that is neither scheduled nor has a status was cancelled. A text that has gone out has a status
+        A text was cancelled if it is not scheduled, and has the state that the gateway reports of cancelled
+        texts. Where that is ``NOT_FOUND``, a text that has gone out must still have a status: WinSMS keeps it
         for 90 days.
 
         :raises GatewayUnavailable: if it stays unknown for now.
@@ -101,9 +102,8 @@ class Rollback:
         began = record.cancelling_at or self._clock.now()
         while (left := (began + self._policy.in_flight - self._clock.now()).total_seconds()) > 0:
             self._clock.sleep(min(1.0, left))
-        rows, is_complete = read_scheduled(self._execute, self._gateway)
+        waiting, is_complete = self._scheduled_ids()
         expected = expected_texts(claimed.request.messages(record.send_at))
-        waiting = {row.message_id for row in rows}
         gone = {
             message_id: expected[position].send_at
             for position, message_id in record.ids.items()
@@ -111,10 +111,9 @@ class Rollback:
             and position not in record.cancelled_on_purpose
             and message_id not in waiting
         }
-        reports = self._execute(self._gateway.delivery_reports(list(gone))) if gone else ()
-        unknown = {
-            r.message_id for r in reports if r.state is DeliveryState.NOT_FOUND and r.message_id in gone
-        }
+        reports = self._reports(list(gone))
+        state = self._gateway.capabilities.cancelled_state
+        unknown = {r.message_id for r in reports if r.state is state and r.message_id in gone}
         is_answered = gone.keys() <= {report.message_id for report in reports}
         now = self._clock.now()
         if not (is_complete and is_answered) or any(
@@ -125,7 +124,23 @@ class Rollback:
                 "asks again."
             )
             raise GatewayUnavailable(msg)
-        self._record(claimed, {i for i in unknown if now < gone[i] + STATUS_RETENTION})
+        proven = self._gateway.limits.status_proves_for
+        is_stated = state is not DeliveryState.NOT_FOUND
+        self._record(claimed, {i for i in unknown if is_stated or now < gone[i] + proven})
+
+    def _scheduled_ids(self) -> tuple[set[MessageId], bool]:
+        """Return the ids of scheduled texts, and whether these are all; none if the gateway lists none."""
+        if not self._gateway.capabilities.list_scheduled:
+            return set(), True
+        rows, is_complete = read_scheduled(self._execute, self._gateway)
+        return {row.message_id for row in rows}, is_complete
+
+    def _reports(self, ids: Sequence[MessageId]) -> list[DeliveryReport]:
+        reports: list[DeliveryReport] = []
+        for some in _parts(ids, self._gateway.limits.status_ids):
+            given = self._execute(self._gateway.delivery_reports(some))
+            reports += given
+        return reports
 
     def _record(self, claimed: ClaimedRequest, cancelled: Collection[MessageId]) -> None:
         record = claimed.record
@@ -137,3 +152,8 @@ class Rollback:
             if message_id in cancelled
         }
         self._records.record(claimed.key, record, receipts)
+
+
+def _parts(ids: Sequence[MessageId], size: int) -> Iterator[Sequence[MessageId]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

@@ -13,8 +13,11 @@ from decimal import Decimal
 from email.utils import format_datetime
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 USER, PASSWORD = "reader-7", "coo-coo-4f1d-seeded-for-tests"
 PRICE = Decimal("0.0825")
@@ -98,6 +101,7 @@ class PigeonBox:
     :ivar inbox: the incoming texts, newest first.
     :ivar asked: the requests, without sign-ins.
     :ivar sign_ins: the number of sign-ins that were tried.
+    :ivar before_answer: is called with each request, when that was executed.
     """
 
     def __init__(self, credits_left: str = "100") -> None:
@@ -107,6 +111,7 @@ class PigeonBox:
         self.sign_ins = 0
         self.balance = Decimal(credits_left)
         self.password = PASSWORD
+        self.before_answer: Callable[[Asked], object] = lambda _: None
         self._time = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
         self._faults: deque[tuple[str, Fault]] = deque()
         self._sessions: dict[str, datetime] = {}
@@ -197,7 +202,9 @@ class PigeonBox:
             raise _Problem(422, "refused", "Refused")
         if fault is Fault.DROPPED:
             return _Answer(500)
-        return self._executed(method, path, query, document)
+        answer = self._executed(method, path, query, document)
+        self.before_answer(self.asked[-1])
+        return answer
 
     def _executed(self, method: str, path: str, query: dict[str, str], document: Any) -> _Answer:  # noqa: PLR0911 - a table
         match method, path.split("/")[1:]:

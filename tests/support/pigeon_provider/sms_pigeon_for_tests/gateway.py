@@ -17,7 +17,7 @@ from airflow_provider_winsms.gateways.base import (
     Problem,
     StatusSource,
 )
-from airflow_provider_winsms.messages import Answers, Cancellation, message_id_of
+from airflow_provider_winsms.messages import Answers, Cancellation, DeliveryState, message_id_of
 from airflow_provider_winsms.phone import NumberPlan
 from sms_pigeon_for_tests import parsing
 
@@ -72,6 +72,7 @@ class PigeonGateway(Gateway):
         pages=ListReading.NUMBERED,
         balance=True,
         transfer_credits=True,
+        cancelled_state=DeliveryState.NOT_SENT,
         alphabets=(Gsm7(segments=4), Ucs2(segments=4)),
     )
     limits = Limits(
