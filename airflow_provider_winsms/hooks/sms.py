@@ -147,12 +147,12 @@ class SmsHook(BaseHook):
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask for the delivery states of as many ids as fit into one request."""
-        self._check_fits(message_ids, self.gateway.limits.status_ids, "message ids")
+        _check_fits(message_ids, self.gateway.limits.status_ids, "message ids")
         return self.execute(self.gateway.delivery_reports(message_ids))
 
     def cancel_scheduled(self, message_ids: Sequence[MessageId]) -> tuple[Cancellation, ...]:
         """Cancel scheduled texts that are not sent yet: as many ids as fit into one request."""
-        self._check_fits(message_ids, self.gateway.limits.cancel_ids, "message ids")
+        _check_fits(message_ids, self.gateway.limits.cancel_ids, "message ids")
         return self.execute(self.gateway.cancel(message_ids))
 
     def get_scheduled(self, offset: int = 0, limit: int | None = None) -> Page[ScheduledMessage]:
@@ -237,7 +237,6 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return planned.requests[0].messages()
 
-    @staticmethod
     def _check_fits(values: Sequence[object], most: int, things: str) -> None:
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
             msg = f"Give a list of {things}; got one {type(values).__name__}."
