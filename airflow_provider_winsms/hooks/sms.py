@@ -237,13 +237,14 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return planned.requests[0].messages()
 
-    def _check_fits(values: Sequence[object], most: int, things: str) -> None:
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
-            msg = f"Give a list of {things}; got one {type(values).__name__}."
-            raise InvalidMessage(msg)
-        if not 1 <= len(values) <= most:
-            msg = f"One request takes 1 to {most} {things}; got {len(values)}."
-            raise InvalidMessage(msg)
+
+def _check_fits(values: Sequence[object], most: int, things: str) -> None:
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        msg = f"Give a list of {things}; got one {type(values).__name__}."
+        raise InvalidMessage(msg)
+    if not 1 <= len(values) <= most:
+        msg = f"One request takes 1 to {most} {things}; got {len(values)}."
+        raise InvalidMessage(msg)
 
 
 EXPECTED_CONNECTION = ConnectionKind("an SMS gateway", SmsHook)

@@ -212,8 +212,8 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         if self.wait_for_delivery:
             hook.gateway.require("status", "wait_for_delivery")
         if self.cancel_on_kill:
-            # The list and the states tell what a request to cancel did whose answer was lost.
-            for capability in ("cancel", "list_scheduled", "status"):
+            # The states tell what a request to cancel did whose answer was lost.
+            for capability in ("cancel", "status"):
                 hook.gateway.require(capability, "cancel_on_kill")
         return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
 
