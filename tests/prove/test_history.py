@@ -36,7 +36,7 @@ GIVEN_UP = 2
 """What the checker returns if a send does not end."""
 
 BREAK = {
-    "clocks are not compared": ("exactly_once", "sms.check_agreement = lambda *_: None"),
+    "clocks are not compared": ("exactly_once", "policy.check_agreement = lambda *_: None"),
     "a ledger that lacks claims is believed": (
         "at_most_once",
         "witness.WitnessedLedger._refuse = lambda *_: None",
@@ -57,9 +57,9 @@ BREAK = {
 @pytest.mark.parametrize(("guarantee", "how"), BREAK.values(), ids=BREAK)
 def test_a_product_that_breaks_a_promise_is_found_out(guarantee: str, how: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from airflow_provider_winsms.sending import replan; "
+        "import sys; from airflow_provider_winsms.sending import policy, replan; "
         "from airflow_provider_winsms.ledger import witness; "
-        "from airflow_provider_winsms.operators import sms; from scripts import check_history; "
+        "from scripts import check_history; "
         f"{how}; sys.exit(check_history.main())"
     )
     asked = [

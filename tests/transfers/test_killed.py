@@ -94,7 +94,11 @@ class Incoming(Source):
         self.server.rows = []
 
     def expected(self) -> dict[str, Rows]:
-        return {TABLE: [(each["incomingApiMessageId"], each["messageText"]) for each in self.server.rows]}
+        return {
+            TABLE: sorted(
+                (str(each["incomingApiMessageId"]), each["messageText"]) for each in self.server.rows
+            )
+        }
 
 
 class Refreshed(Incoming):
@@ -177,7 +181,7 @@ class Deliveries(Source):
                 ledger.record(
                     RequestKey(1, request), claim, {each: accepted(first + each) for each in range(12)}
                 )
-                self._rows += [(first + each, "accepted") for each in range(12)]
+                self._rows += [(str(first + each), "accepted") for each in range(12)]
         with closing(sqlite3.connect(self.folder / "sms.db")) as ledger_file:
             # As if answers had come on that day, and not just now.
             ledger_file.execute("UPDATE sms_requests SET answered_at = claimed_at")
