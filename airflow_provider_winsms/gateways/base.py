@@ -184,6 +184,11 @@ class Capabilities:
     """The alphabets of texts. The first one that has each character of a text is used, or else the first."""
 
     @property
+    def states_cancellations(self) -> bool:
+        """Whether a cancelled text has a state of its own."""
+        return self.cancelled_state is not DeliveryState.NOT_FOUND
+
+    @property
     def finds_references(self) -> bool:
         """Whether a sent text can be found by the reference that it left with."""
         return self.sent_history and self.references

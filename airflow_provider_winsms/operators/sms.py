@@ -212,8 +212,9 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         if self.wait_for_delivery:
             hook.gateway.require("status", "wait_for_delivery")
         if self.cancel_on_kill:
-            # The states tell what a request to cancel did whose answer was lost.
-            for capability in ("cancel", "status"):
+            # These tell what a request to cancel did whose answer was lost.
+            needs_list = not hook.gateway.capabilities.states_cancellations
+            for capability in ("cancel", *["list_scheduled"] * needs_list, "status"):
                 hook.gateway.require(capability, "cancel_on_kill")
         return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
 

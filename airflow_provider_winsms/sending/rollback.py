@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SendStopped
-from airflow_provider_winsms.messages import DeliveryState, Receipt, RejectReason, pluralize
+from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
 from airflow_provider_winsms.sending.scheduled_list import expected_texts, read_scheduled
 
@@ -125,7 +125,7 @@ class Rollback:
             )
             raise GatewayUnavailable(msg)
         proven = self._gateway.limits.status_proves_for
-        is_stated = state is not DeliveryState.NOT_FOUND
+        is_stated = self._gateway.capabilities.states_cancellations
         self._record(claimed, {i for i in unknown if is_stated or now < gone[i] + proven})
 
     def _scheduled_ids(self) -> tuple[set[MessageId], bool]:
