@@ -24,7 +24,7 @@ from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.plan import ListChanges
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from scripts.docs import pages
+from scripts.docs import excerpts, pages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return [(name, block) for name, written_in, block in fenced_blocks() if written_in == language]
 
 
+GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_its_ids_and_its_cost"
+
 EXAMPLES = [
     # language, beginning, the test that runs it
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
@@ -69,6 +71,7 @@ EXAMPLES = [
     ("sql", "SELECT", "test_docs.py::test_each_query_that_is_shown_answers"),
     ("bash", "airflow sms", "test_docs.py::test_each_command_that_is_shown_is_one_of_the_command_line"),
     ("json", '{"total"', "test_docs.py::test_the_sensor_that_is_shown_waits"),
+    *(("python", code, GATEWAY_TEST) for code in excerpts.all_code()),
 ]
 
 
@@ -85,6 +88,12 @@ def test_the_generated_parts_are_what_the_code_says(path: Path, fresh_files: Map
 def test_every_block_that_there_is_stands_on_one_page() -> None:
     shown = [name for page in PAGES.values() for name in pages.block_names(page)]
     assert sorted(shown) == sorted(pages.blocks())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_a_page_links_to_is_there(name: str) -> None:
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGES[name])
+    assert [link for link in links if not (pages.FOLDER / link).exists()] == []
 
 
 def test_a_block_is_filled_and_the_rest_of_its_page_stays() -> None:

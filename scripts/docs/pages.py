@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.docs import answers, tables
+from scripts.docs import answers, excerpts, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def pages() -> list[Path]:
 
 def blocks() -> dict[str, str]:
     """Return the content of each block, by its name."""
-    return {**tables.blocks(), **answers.blocks()}
+    return {**tables.blocks(), **answers.blocks(), **excerpts.blocks()}
 
 
 def fresh_files() -> dict[Path, str]:
