@@ -53,6 +53,7 @@ def without(kind: type[BaseOperator], lacks: dict[str, Any], **parameters: Any) 
     [
         ({"cancel": False}, {"cancel_on_kill": True}, "cancel, and `cancel_on_kill` needs it"),
         ({"status": StatusSource.NONE}, {"cancel_on_kill": True}, "status, and `cancel_on_kill` needs it"),
+        ({"list_scheduled": False}, {"cancel_on_kill": True}, "list_scheduled, and `cancel_on_kill`"),
         ({"list_scheduled": False}, EXACTLY_ONCE, '`guarantee` ("exactly_once") needs that'),
         ({"schedule": False}, EXACTLY_ONCE, "schedule, and `hold` needs it"),
     ],
