@@ -135,7 +135,9 @@ class Tables:
             return
         last = list(claims)[-1]
         claims[last].cancelling_at = None
-        claims[last].rows = [Row(row.number, row.words, row.send_at) for row in claims[last].rows]
+        claims[last].rows = [
+            Row(row.number, row.words, row.send_at, row.own_time) for row in claims[last].rows
+        ]
         self.rounds[batch.id] = self.rounds.get(batch.id, [])[: last.round - 1]
 
 
