@@ -103,7 +103,6 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.sending.policy",
     "airflow_provider_winsms.utils.templates",
     "airflow_provider_winsms.triggers.incoming",
-    "airflow_provider_winsms.inbound.watcher_options",
 }
 """The modules of this package that the public ones load: parameters and their checks, no work."""
 

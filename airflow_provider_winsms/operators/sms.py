@@ -41,8 +41,6 @@ from airflow_provider_winsms.options import (
 )
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.sending.content import (
-    OneText,
-    TextRows,
     check_max_segments,
     check_messages,
     check_send_at,
@@ -65,8 +63,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import Clock
     from airflow_provider_winsms.sending.attempt import SendAttempt
     from airflow_provider_winsms.sending.batch import SendOrder
-    from airflow_provider_winsms.sending.composer import Composer
-    from airflow_provider_winsms.sending.content import Content
+    from airflow_provider_winsms.sending.composer import Composer, Content, OneText, TextRows
     from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
     from airflow_provider_winsms.utils.delivery_wait import SendWait
@@ -482,6 +479,8 @@ class SmsSendOperator(_SendOperator):
         self.check_when_read()
 
     def _content(self) -> OneText:
+        from airflow_provider_winsms.sending.composer import OneText
+
         return OneText(
             self.sensitive_value("text"), self.sensitive_value("to"), self.send_at, self.max_segments
         )
@@ -566,4 +565,6 @@ class SmsSendBatchOperator(_SendOperator):
         self.check_when_read()
 
     def _content(self) -> TextRows:
+        from airflow_provider_winsms.sending.composer import TextRows
+
         return TextRows(self.sensitive_value("messages"))

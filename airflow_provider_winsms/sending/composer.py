@@ -6,11 +6,11 @@ All invalid input is found here, before anything is sent. Errors name its positi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pendulum
 
@@ -28,6 +28,7 @@ from airflow_provider_winsms.messages import (
 )
 from airflow_provider_winsms.options import items_of_text
 from airflow_provider_winsms.phone import InvalidPhoneNumber
+from airflow_provider_winsms.sending.content import check_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.alphabets import Alphabet
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.options import CheckNumbers
+    from airflow_provider_winsms.runtime import Log
 
     Now = Callable[[], pendulum.DateTime]
 
@@ -362,3 +364,45 @@ def _whole_number(value: object) -> int | None:
         return None
     is_whole = number.is_finite() and number.adjusted() < _DIGITS and number == number.to_integral_value()
     return int(number) if is_whole else None
+
+
+class Content(Protocol):
+    """What is sent, and to whom."""
+
+    def compose(self, composer: Composer, log: Log) -> list[Message]:
+        """Return the checked messages.
+
+        :raises InvalidMessage: if a text, a number or a time is invalid.
+        :raises NothingToSend: if there is no recipient.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OneText:
+    """One text to its recipients; the parameters are those of ``Composer.compose``."""
+
+    text: object = field(repr=False)
+    to: object = field(repr=False)
+    send_at: object = None
+    max_segments: object = None
+
+    def compose(self, composer: Composer, log: Log) -> list[Message]:
+        """Return one message. Log how it is spelt, if that differs."""
+        message = composer.compose(self.text, self.to, self.send_at, self.max_segments)
+        if message.text != self.text:
+            alphabet = composer.alphabet_of(message.text)
+            segments = pluralize(alphabet.count_segments(message.text), "segment")
+            log.info("The text was spelt in the alphabet %s; it takes %s.", alphabet.name, segments)
+        return [message]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRows:
+    """A text for each row; a row maps the parameters of ``Composer.compose`` to values."""
+
+    rows: Iterable[Mapping[str, object]] = field(repr=False)
+
+    def compose(self, composer: Composer, log: Log) -> list[Message]:  # noqa: ARG002 - as of ``Content``
+        """Return a message for each row."""
+        check_messages("messages", self.rows)
+        return composer.compose_rows(self.rows)

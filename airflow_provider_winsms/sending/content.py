@@ -1,70 +1,20 @@
-"""What a DAG gives to send: one text to several recipients, or a text for each of them.
+"""Checks of what a DAG gives to send. They refuse what can be refused without a gateway.
 
-The checks refuse what can be refused without a gateway. ``compose`` makes the messages.
+DAG files run them, so they import little.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Integral
-from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.messages import Message, Recipient, is_table, pluralize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from airflow_provider_winsms.runtime import Log
-    from airflow_provider_winsms.sending.composer import Composer
+from airflow_provider_winsms.messages import Recipient, is_table
 
 _SEGMENTS = re.compile(r"\s*\+?0*[1-9][0-9]{0,2}(\.0*)?\s*")
 """A number of segments, as a template or a data frame may write it. A gateway allows up to some number."""
-
-
-class Content(Protocol):
-    """What is sent, and to whom."""
-
-    def compose(self, composer: Composer, log: Log) -> list[Message]:
-        """Return the checked messages.
-
-        :raises InvalidMessage: if a text, a number or a time is invalid.
-        :raises NothingToSend: if there is no recipient.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class OneText:
-    """One text to its recipients; the parameters are those of ``Composer.compose``."""
-
-    text: object = field(repr=False)
-    to: object = field(repr=False)
-    send_at: object = None
-    max_segments: object = None
-
-    def compose(self, composer: Composer, log: Log) -> list[Message]:
-        """Return one message. Log how it is spelt, if that differs."""
-        message = composer.compose(self.text, self.to, self.send_at, self.max_segments)
-        if message.text != self.text:
-            alphabet = composer.alphabet_of(message.text)
-            segments = pluralize(alphabet.count_segments(message.text), "segment")
-            log.info("The text was spelt in the alphabet %s; it takes %s.", alphabet.name, segments)
-        return [message]
-
-
-@dataclass(frozen=True, slots=True)
-class TextRows:
-    """A text for each row; a row maps the parameters of ``Composer.compose`` to values."""
-
-    rows: Iterable[Mapping[str, object]] = field(repr=False)
-
-    def compose(self, composer: Composer, log: Log) -> list[Message]:  # noqa: ARG002 - as of ``Content``
-        """Return a message for each row."""
-        check_messages("messages", self.rows)
-        return composer.compose_rows(self.rows)
 
 
 def check_text(_: str, text: object) -> None:

@@ -11,7 +11,6 @@ from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_winsms.inbound.watcher_options import WatcherOptions
 from airflow_provider_winsms.runtime import pause
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ class SmsIncomingTrigger(BaseEventTrigger):
         poll_interval: float | None = None,
         exposed_fields: Sequence[ExposableField] = (),
     ) -> None:
+        from airflow_provider_winsms.inbound.watcher_options import WatcherOptions
+
         super().__init__()  # type: ignore[no-untyped-call]
         self.options = WatcherOptions(
             sms_conn_id=sms_conn_id,

@@ -14,8 +14,8 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.alphabets import Gsm7, Ucs2
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from airflow_provider_winsms.sending.composer import Composer
-from airflow_provider_winsms.sending.content import OneText, check_text
+from airflow_provider_winsms.sending.composer import Composer, OneText
+from airflow_provider_winsms.sending.content import check_text
 
 ANN = "27825550101"
 
