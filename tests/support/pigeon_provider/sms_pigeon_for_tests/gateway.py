@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_winsms.gateways.alphabets import Gsm7, Ucs2
 from airflow_provider_winsms.gateways.auth import SignIn, Token
@@ -183,7 +184,7 @@ class PigeonGateway(Gateway):
         return Call(
             "deleteText",
             "DELETE",
-            f"/texts/{message_id}",
+            f"/texts/{quote(str(message_id), safe='')}",
             lambda _: Answers.of([parsing.cancellation(message_id, cancelled=True)]),
             successes=frozenset({_NO_CONTENT}),
             absent=lambda: Answers.of([parsing.cancellation(message_id, cancelled=False)]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.json_numbers import price
 from airflow_provider_winsms.messages import (
     Answers,
     Balance,
@@ -69,7 +70,7 @@ def _receipt(number: str, rows: Sequence[Row]) -> Receipt:
         message_id=message_id if reason is None else None,
         reason=reason,
         code=str(error or ""),
-        cost=_amount(row.get("price")),
+        cost=price(row.get("price")),
         balance=None,
         send_at=_time(row.get("at")),
         raw=row,
@@ -77,22 +78,29 @@ def _receipt(number: str, rows: Sequence[Row]) -> Receipt:
 
 
 def reports(document: Any, asked: Sequence[MessageId]) -> Answers[DeliveryReport]:
-    """Return the reports of a status answer. An id without a row is not known."""
-    rows = {message_id: row for row in document["texts"] if (message_id := _id_or_none(row.get("id")))}
-    return Answers.of(
-        _report(message_id, rows[message_id]) if message_id in rows else unknown_text(message_id)
-        for message_id in asked
-    )
+    """Return the reports of a status answer. An id without a row is not known, if each row has an id."""
+    rows = {_id_of(row): row for row in document["texts"]}
+    found = {i: _report(i, rows[i]) if i in rows else unknown_text(i) for i in asked}
+    unreadable = [i for i in asked if found[i] is None or (None in rows and i not in rows)]
+    return Answers.of([report for i, report in found.items() if report and i not in unreadable], unreadable)
 
 
-def _report(message_id: MessageId, row: Row) -> DeliveryReport:
+def _id_of(row: Any) -> MessageId | None:
+    return _id_or_none(row.get("id")) if isinstance(row, dict) else None
+
+
+def _report(message_id: MessageId, row: Row) -> DeliveryReport | None:
+    """Return a report; ``None`` if the row has no state."""
+    state = row.get("state")
+    if not isinstance(state, str):
+        return None
     return DeliveryReport(
         message_id=message_id,
-        state=STATES.get(row["state"], DeliveryState.UNKNOWN),
-        code=str(row["state"]),
-        cost=_amount(row.get("price")),
+        state=STATES.get(state, DeliveryState.UNKNOWN),
+        code=state,
+        cost=price(row.get("price")),
         time=_time(row.get("changed_at")),
-        number=_number(row),
+        number=_number(row) if "number" in row else None,
         raw=row,
     )
 
@@ -119,7 +127,7 @@ def _sent_message(row: Row) -> SentMessage:
         reference=row.get("cid"),
         number=_number(row),
         state=STATES.get(row["state"], DeliveryState.UNKNOWN),
-        cost=_amount(row.get("price")),
+        cost=price(row.get("price")),
         submitted_at=_time(row.get("submitted_at")),
         send_at=_time(row.get("at")),
     )
@@ -165,15 +173,10 @@ def _number(row: Row) -> str:
 
 
 def _id_or_none(value: object) -> MessageId | None:
-    return message_id_of(value) if isinstance(value, str) and value else None
-
-
-def _amount(value: object) -> Decimal | None:
     try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
+        return message_id_of(value) if isinstance(value, str) else None
+    except InvalidMessage:
         return None
-    return amount if amount.is_finite() else None
 
 
 def _time(value: object) -> DateTime | None:
