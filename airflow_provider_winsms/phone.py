@@ -89,7 +89,8 @@ class NumberReader:
         """
         text = _as_text(value)
         common = _COMMON_SPELLING.fullmatch(text)
-        if common and self.check != "valid":
+        is_international = self.country_code == _SOUTH_AFRICA or text.startswith(("+", "0"))
+        if common and is_international and self.check != "valid":
             return common[1]
         return self._read_text(_normalized_text(text))
 
@@ -130,7 +131,7 @@ class NumberReader:
         national = self.country_code + digits
         if self.check != "off" and _is_valid(national):
             if _is_valid(digits):
-                why = "is a number of two countries. Give it with a plus, or with the 0 of a national number"
+                why = "can be national or international. Give it with a plus, or with its national 0"
                 raise _not_a_phone_number(why)
             return national
         return self._international(_long_enough(digits))

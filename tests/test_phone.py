@@ -214,6 +214,16 @@ def test_a_zero_or_prefix_that_may_be_part_of_a_foreign_number_is_refused(
         NumberReader(country_code).read(spelt)
 
 
+@pytest.mark.parametrize("digits", ["27123456789", "4915112345601"])
+def test_digits_that_are_a_number_with_and_without_the_country_code_are_refused(digits: str) -> None:
+    """The first are a number of South Africa, or of Siegen without its 0."""
+    reader = NumberReader("49")
+    with pytest.raises(InvalidPhoneNumber, match="can be national or international"):
+        reader.read(digits)
+    assert reader.read(f"+{digits}") == digits
+    assert reader.read(f"0{digits}") == f"49{digits}"
+
+
 @pytest.mark.parametrize("number", ["27000000010", "27000000101", "27000000001"])
 def test_the_numbers_of_the_sandbox_stay_usable(number: str) -> None:
     spellings = [number, f"+{number}", f"00{number}", f"{number}.0", int(number), f"+27 {number[2:]}"]
