@@ -70,6 +70,13 @@ def accept(message: Message, order: Sequence[int], cost: Decimal) -> Operation:
     return Operation(GATEWAY.send(message), {"texts": rows}, 202)
 
 
+def states(wire_ids: Sequence[Any]) -> Operation:
+    message_ids = list(map(message_id_of, wire_ids))
+    return Operation(
+        GATEWAY.delivery_reports(message_ids), {"texts": [row(wire_id=each) for each in wire_ids]}
+    )
+
+
 UNDER_TEST = GatewayUnderTest(
     gateway=GATEWAY,
     credentials={"login": "reader-of-tests", "api_key": "coo-coo-of-tests"},
@@ -92,6 +99,7 @@ UNDER_TEST = GatewayUnderTest(
         422: InvalidMessage,
     },
     refusal=refusal,
+    states=states,
     not_there=problem(404, "no-such-text"),
     later=problem(503, "later"),
     session_over=problem(401, "session-over"),

@@ -22,7 +22,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, LONGEST_WAIT
 from airflow_provider_winsms.get_provider_info import GATEWAYS
-from airflow_provider_winsms.messages import Message, Recipient, message_id_of
+from airflow_provider_winsms.messages import DeliveryState, Message, Recipient, message_id_of
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sending.plan import plan
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT, TO_THREE
@@ -31,7 +31,7 @@ from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, cut, cut_
 from tests.gateways.under_test import ARGUMENTS, METHODS, REFUSED, GatewayUnderTest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from airflow_provider_winsms.gateways.base import Call
     from tests.gateways.carriers import Carrier
@@ -154,7 +154,11 @@ def test_a_refusal_names_the_callers_next_move_and_is_not_repeated(
     carrier: Carrier, target: GatewayUnderTest, method: str
 ) -> None:
     call = target.operations[method].call
-    kinds = {status: kind for status, kind in target.refusals.items() if not (status == 404 and call.absent)}
+    kinds = {
+        status: kind
+        for status, kind in target.refusals.items()
+        if not (call.absent and target.says_not_there(status))
+    }
     with target.stub(*(target.refusal(status, "No.") for status in kinds)) as stub:
         errors = target.outcomes(carrier, stub, *[call] * len(kinds))
     for error, (status, kind) in zip(errors, kinds.items(), strict=True):
@@ -299,6 +303,42 @@ def test_an_answer_about_nobody_is_a_lost_one(carrier: Carrier, target: GatewayU
     assert type(error) is OutcomeUnknown
 
 
+@targets(with_="states")
+def test_a_state_that_cannot_be_read_leaves_its_id_open_and_the_others_settled(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
+    assert target.states
+    operation = target.states(target.wire_ids[:3])
+    with target.stub(operation.reply) as stub:
+        (whole,) = target.execute(carrier, stub, operation.call)
+    states = {report.message_id: report.state for report in whole}
+    first, bad, last = states
+    answers = [operation._replace(success=each) for each in _with_a_bad_row(operation.success)]
+    with target.stub(*(each.reply for each in answers)) as stub:
+        results = target.execute(carrier, stub, *[operation.call] * len(answers))
+    for answered, result in zip(answers, results, strict=True):
+        found = {report.message_id: report.state for report in result}
+        assert (found[first], found[last]) == (states[first], states[last]), answered.success
+        assert {*found, *result.unreadable} == {first, bad, last}, answered.success
+        assert found.get(bad) is not DeliveryState.NOT_FOUND, answered.success
+        assert bad not in found or bad not in result.unreadable, answered.success
+    assert any(result.unreadable for result in results)
+
+
+def _with_a_bad_row(document: Any) -> Iterator[Any]:
+    """Yield documents whose second row is none, or lacks a value, or has one of another type."""
+    key: str | None = None if isinstance(document, list) else next(iter(document))
+    rows: list[dict[str, Any]] = document if key is None else document[key]
+    row = rows[1]
+    lacking = [{name: row[name] for name in row if name != lost} for lost in row]
+    wrong: list[Any] = [None, "", True, [], {}, -1.5]
+    changed = [{**row, name: value} for name in row for value in wrong]
+    others: list[Any] = [None, 0, "row", True, [], {}]
+    for bad in [*others, *lacking, *changed]:
+        found = [rows[0], bad, *rows[2:]]
+        yield found if key is None else {**document, key: found}
+
+
 @each_gateway
 def test_amounts_are_exact(carrier: Carrier, target: GatewayUnderTest) -> None:
     message = Message("A text.", (Recipient(target.personal[0]),))
@@ -311,15 +351,20 @@ def test_amounts_are_exact(carrier: Carrier, target: GatewayUnderTest) -> None:
 
 
 @each_gateway
-def test_times_are_aware_instants_and_each_list_has_some(carrier: Carrier, target: GatewayUnderTest) -> None:
+def test_times_are_aware_instants_wherever_rows_state_them(
+    carrier: Carrier, target: GatewayUnderTest
+) -> None:
     for method, operation in target.examples(target.wire_ids[0]).items():
         with target.stub(operation.reply) as stub:
             (result,) = target.execute(carrier, stub, operation.call)
         names = ("received_at", "opted_out_at", "submitted_at", "send_at", "time")
         times = [getattr(row, name) for row in _rows(result) for name in names if hasattr(row, name)]
+        if method in target.timeless:
+            assert not any(times), method
+            continue
+        assert times, method
         assert all(isinstance(time, pendulum.DateTime) for time in times), method
         assert all(time.utcoffset() is not None for time in times), method
-        assert times or method == "cancel"
 
 
 @each_gateway

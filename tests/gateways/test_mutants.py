@@ -52,6 +52,11 @@ class ReturnsIdsAsTheyCome(PigeonGateway):
         )
 
 
+class ForgetsUnreadableRows(PigeonGateway):
+    def delivery_reports(self, message_ids: Sequence[MessageId]) -> Call[Answers[DeliveryReport]]:
+        return changed(super().delivery_reports(message_ids), lambda reports, _: Answers.of(reports))
+
+
 class TakesA500ForARefusal(PigeonGateway):
     def problem(self, response: Response) -> Problem | None:
         return Problem.REFUSED if response.status == 500 else super().problem(response)
@@ -117,6 +122,10 @@ MUTANTS = [
         test_contract.test_receipts_are_in_the_order_of_recipients_whatever_the_order_of_the_answer,
     ),
     Mutant(ReturnsIdsAsTheyCome, test_contract.test_ids_are_canonical),
+    Mutant(
+        ForgetsUnreadableRows,
+        test_contract.test_a_state_that_cannot_be_read_leaves_its_id_open_and_the_others_settled,
+    ),
     Mutant(
         TakesA500ForARefusal,
         test_contract.test_what_costs_money_is_submitted_once_when_its_answer_is_lost,
@@ -188,8 +197,13 @@ def under_test(kind: type[PigeonGateway]) -> GatewayUnderTest:
     def accept(message: Any, order: Any, cost: Any) -> Any:
         return pigeon.accept(message, order, cost)._replace(call=gateway.send(message))
 
+    def states(wire_ids: Any) -> Any:
+        call = gateway.delivery_reports(gateway.message_ids(wire_ids))
+        return pigeon_under_test.states(wire_ids)._replace(call=call)
+
+    operations = {**pigeon.operations, **own}
     return replace(
-        pigeon, gateway=gateway, operations={**pigeon.operations, **own}, examples=examples, accept=accept
+        pigeon, gateway=gateway, operations=operations, examples=examples, accept=accept, states=states
     )
 
 

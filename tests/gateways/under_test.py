@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.gateways.base import Problem, Response
 from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
@@ -84,14 +86,18 @@ class GatewayUnderTest:
     :param credentials: fields of ``Endpoint``, with secrets that are found wherever they leak to.
     :param operations: each operation, by the name of its method in ``Gateway``.
     :param examples: makes operations whose answers hold whole rows, from an id as the wire has it.
-    :param wire_ids: ids as the wire has them, of every shape that it may have.
+    :param wire_ids: three ids or more, as the wire has them, of every shape that it may have.
     :param once_only: the operations that cost money, or move it, each time they are carried out.
     :param accept: makes the answer to a send of one message: rows for these recipients, by their indexes, in
         this order. Row ``i`` has the id ``wire_ids[i]`` and a cost.
     :param costs: amounts that the wire can write, of the most places.
-    :param personal: numbers and texts in ``operations`` and ``examples``.
+    :param personal: numbers and texts in ``operations`` and ``examples``. The first three are numbers of one
+        country.
     :param documented: the statuses of documented refusals, whatever the operation, with their errors.
     :param refusal: makes an error answer in the gateway's own form, with a reason in words.
+    :param states: makes the answer to a request for the states of these ids, as the wire has them: a whole
+        row each, in this order.
+    :param timeless: the operations whose rows state no time.
     :param not_there: the answer that says that the thing is not there.
     :param later: the answer, besides a 429, that says that no request is taken now.
     :param session_over: the answer that says that the session is over.
@@ -110,6 +116,8 @@ class GatewayUnderTest:
     personal: Sequence[str]
     documented: Mapping[int, type[SmsError]]
     refusal: Callable[[int, str], Reply]
+    states: Callable[[Sequence[Any]], Operation] | None = None
+    timeless: frozenset[str] = frozenset({"cancel"})
     not_there: Reply | None = None
     later: Reply | None = None
     session_over: Reply | None = None
@@ -128,6 +136,12 @@ class GatewayUnderTest:
     def refusals(self) -> dict[int, type[SmsError]]:
         """The errors of answers that are no success, by their status, of what may be repeated."""
         return {**REFUSED, **self.documented}
+
+    def says_not_there(self, status: int) -> bool:
+        """Whether the refusal of a status says that the thing is not there."""
+        body = self.refusal(status, "No.").wire.partition(b"\r\n\r\n")[2]
+        document = json.loads(body) if body else None
+        return self.gateway.problem(Response(document, status)) is Problem.NOT_THERE
 
     def stub(self, *script: Reply) -> Stub:
         """Return a server that knows how to sign in."""

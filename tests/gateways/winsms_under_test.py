@@ -72,6 +72,12 @@ def accept(message: Message, order: Sequence[int], cost: Decimal) -> Operation:
     return Operation(GATEWAY.send(message), {"recipients": rows})
 
 
+def states(wire_ids: Sequence[Any]) -> Operation:
+    known = {"statusDelivered": True, "statusErrorCode": "", "statusTime": "201701201522"}
+    rows = [{"apiMessageId": wire_id, "mobileNumber": ANN, **known} for wire_id in wire_ids]
+    return Operation(GATEWAY.delivery_reports(list(map(int, wire_ids))), {"messageStatuses": rows})
+
+
 UNDER_TEST = GatewayUnderTest(
     gateway=GATEWAY,
     credentials={"api_key": KEY},
@@ -92,4 +98,5 @@ UNDER_TEST = GatewayUnderTest(
         422: InvalidMessage,
     },
     refusal=refusal,
+    states=states,
 )
