@@ -146,9 +146,11 @@ def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
     secrets = {name: settings.pop(name) for name in list(settings) if _is_secret(fields[name])}
     if "time_zone" in settings:
         settings["time_zone"] = _time_zone(settings["time_zone"], where)
+    gateway = hook.make_gateway(**settings)
+    common.setdefault("page_size", gateway.limits.page_rows)
     return Endpoint(
         name=str(connection.conn_id),
-        gateway=hook.make_gateway(**settings),
+        gateway=gateway,
         base_url=base_url_of(connection, hook.default_base_url),
         api_key=_api_key(connection, where),
         login=_login(connection, where) if hook.has_login else "",

@@ -9,11 +9,14 @@ from urllib.parse import quote
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection, redact
+from sms_pigeon_for_tests.hook import PigeonHook
 
 from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.hooks.async_hooks import async_hook
+from airflow_provider_winsms.hooks.endpoints import endpoint_of
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.operators.sms import SmsSendOperator
+from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,3 +149,10 @@ def test_an_api_key_with_blanks_around_it_is_masked_without_them() -> None:
     connection = Connection(conn_id="tried", conn_type="winsms", password="  key-between-blanks  ")  # noqa: S106 - a test's own
     SmsHook.of_connection(connection)
     assert redact("key-between-blanks") == "***"
+
+
+def test_a_form_without_a_page_size_asks_for_the_largest_page_of_its_gateway() -> None:
+    fields = {name: field for name, field in PigeonHook.connection_fields.items() if name != "page_size"}
+    connection = Connection(conn_id="pigeon", conn_type="pigeon", login="reader", password=KEY)
+    endpoint = endpoint_of(connection, variant(PigeonHook, connection_fields=fields)())
+    assert endpoint.page_size == endpoint.gateway.limits.page_rows
