@@ -125,6 +125,7 @@ def test_winsms_has_eleven_operations_and_three_cost_money() -> None:
 def test_every_operation_that_is_declared_is_under_test(target: GatewayUnderTest) -> None:
     declared = {method for field, method in METHODS.items() if _has(target, field)}
     assert target.operations.keys() == {"send", *declared}
+    assert (target.states is not None) is ("delivery_reports" in declared)
 
 
 @each_gateway
