@@ -60,7 +60,11 @@ def lost_answers(operation: Operation) -> dict[str, Reply]:
         "half a status line": cut(whole, 10),
         "something that is not HTTP": Reply(b"220 mail.example ESMTP\r\n", closes=True),
     }
-    return lost if operation.success is None else {**lost, **_lost_documents(whole, status)}
+    if operation.success is None:
+        return lost
+    # In a list, a list is a row that cannot be read.
+    other: Any = MARK if isinstance(operation.success, list) else [[]]
+    return {**lost, "not even a document": answer(status, other), **_lost_documents(whole, status)}
 
 
 def _lost_documents(whole: Reply, status: int) -> dict[str, Reply]:
@@ -70,7 +74,6 @@ def _lost_documents(whole: Reply, status: int) -> dict[str, Reply]:
         "a page of HTML as success": answer(status, body=HTML, headers={"Content-Type": "text/html"}),
         "an empty success": answer(status, body=b""),
         "another document": answer(status, {MARK: True}),
-        "not even a document": answer(status, [[]]),
         "half a document": answer(status, body=whole.wire[body:-2], headers={"Connection": "close"}),
         "half a head": cut(whole, 40),
         "a head without its body": cut(whole, body),
