@@ -1,8 +1,8 @@
 """Reads the gateway's history of sent texts, and finds texts in it by the references that they left with.
 
 A row is a recipient's own if it has their reference and their number, and was submitted after the claim. If
-its reference is missing or cut short, it may belong to any recipient whom the rest fits, and keeps them in
-doubt.
+its reference is missing, cut short or in other case, it may belong to any recipient whom the rest fits, and
+keeps them in doubt.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ def read_sent(execute: Execute, gateway: Gateway, since: DateTime) -> tuple[list
 
     New rows push older ones to later pages, so that these are read twice. Only a row that leaves could pull
     another one over to a page that was read before. So a reading of several pages is complete only if the
-    total never fell, and if the next reading still has all its rows. It must also reach a row from before
-    that time: a history that ends earlier may have been cut short.
+    total never fell, and if the next reading still has all its rows. Rows of one time may change places from
+    page to page: then some are read twice that nothing has pushed, and others never. It must also reach a row
+    from before that time: a history that ends earlier may have been cut short.
     """
     found: dict[tuple[object, ...], SentMessage] = {}
     before: set[tuple[object, ...]] | None = None
@@ -113,14 +114,14 @@ def match_references(
     for row in rows:
         if may_be_submitted_since(claimed_at - SUBMIT_TIME_DOUBT, row):
             by_reference[row.reference].append(row)
-            by_number[last_digits(row.number)].append(row.reference or "")
+            by_number[last_digits(row.number)].append((row.reference or "").strip().casefold())
     certain, doubtful = {}, set()
     for position, text in expected.items():
         own = by_reference[text.reference]
         references = (*by_number[last_digits(text.number)], *by_number[""])
         if len(own) == 1 and _is_certain(own[0], text, claimed_at):
             certain[position] = own[0]
-        elif own or any(map(text.reference.startswith, references)):
+        elif own or any(map(text.reference.casefold().startswith, references)):
             doubtful.add(position)
     return HistoryMatches(certain, frozenset(doubtful))
 
@@ -151,7 +152,21 @@ def _is_sound(
     is_readable = not any(page.unreadable for page in pages)
     has_grown = all(one.total <= next_one.total for one, next_one in pairwise(pages))
     reaches_back = any(not may_be_submitted_since(since, row) for row in rows)
-    return is_full and is_readable and has_grown and reaches_back and _is_newest_first(rows)
+    is_whole = is_full and is_readable and has_grown and reaches_back
+    return is_whole and _is_newest_first(rows) and not _has_moved(pages)
+
+
+def _has_moved(pages: Sequence[Page[SentMessage]]) -> bool:
+    """Tell whether a page repeats more rows than new ones have pushed to it."""
+    seen: set[tuple[object, ...]] = set()
+    total = pages[0].total
+    for page in pages:
+        before = len(seen)
+        seen.update(map(_identity, page.rows))
+        if before + len(page.rows) - len(seen) > page.total - total:
+            return True
+        total = page.total
+    return False
 
 
 def _is_newest_first(rows: Sequence[SentMessage]) -> bool:

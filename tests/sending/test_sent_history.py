@@ -129,6 +129,24 @@ def test_a_total_that_falls_between_two_pages_proves_nothing() -> None:
     assert not is_complete
 
 
+def test_a_reading_proves_nothing_if_rows_of_one_time_change_places_from_page_to_page() -> None:
+    account = account_with(0)
+    account.texts += [Text(f"new-{number}", "new", ANN, None, account.now) for number in range(7)]
+
+    def execute(call: Call[Any], *_: Any) -> Any:
+        at = int(call.query["offset"])
+        account.before_page = lambda _: shuffle(at)
+        return account.execute(call)
+
+    def shuffle(at: int) -> None:
+        """Sort rows of one time as a database may that sorts no more rows than a page needs."""
+        account.texts.sort(key=lambda text: text.id, reverse=at > 0)
+
+    rows, is_complete = read_sent(execute, GATEWAY, SINCE)
+    assert sum(str(row.message_id).startswith("new") for row in rows) < 7
+    assert not is_complete
+
+
 def test_a_history_without_end_is_not_read_for_ever() -> None:
     pages = 0
 
@@ -160,6 +178,9 @@ DOUBTFUL = {
     "no reference": [replace(ROW, reference=None)],
     "an empty reference": [replace(ROW, reference="")],
     "a reference that is cut short": [replace(ROW, reference=OURS.reference[:-1])],
+    "a reference in other case": [replace(ROW, reference=OURS.reference.upper())],
+    "a reference in other case that is cut short": [replace(ROW, reference=OURS.reference[:12].upper())],
+    "a reference with blanks": [replace(ROW, reference=f" {OURS.reference} ")],
     "neither reference nor number": [replace(ROW, reference=None, number="")],
     "two texts": [ROW, replace(ROW, message_id="id-2")],
 }
