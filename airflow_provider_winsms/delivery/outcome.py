@@ -111,8 +111,9 @@ REFUSALS = (ConfigurationError, InvalidMessage, UnsupportedCapability)
 
 
 def refusal(error: SmsError) -> DeliveryEvent:
-    """Return the event for a permanent error."""
-    return {"ended": "refused", "error_type": type(error).__name__, "error": str(error)}
+    """Return the event for one of ``REFUSALS``. An error of a derived type resumes as that one."""
+    kind = next(kind for kind in REFUSALS if isinstance(error, kind))
+    return {"ended": "refused", "error_type": kind.__name__, "error": str(error)}
 
 
 @dataclass(frozen=True, slots=True)
