@@ -13,7 +13,8 @@ from base64 import b85decode, b85encode
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.messages import id_order
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.messages import id_order, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +34,27 @@ def pack(message_ids: Iterable[MessageId]) -> str:
 
 
 def unpack(packed: str) -> list[MessageId]:
-    """Return the ids that were packed, in ascending order, by ``id_order``."""
-    values = json.loads(zlib.decompress(b85decode(packed[1:])))
-    return values if packed.startswith(_TEXTS) else list(accumulate(values))
+    """Return the ids that were packed, in ascending order, by ``id_order``.
+
+    :raises InvalidMessage: if the text is not what ``pack`` returned.
+    """
+    try:
+        values = checked_ids(json.loads(zlib.decompress(b85decode(packed[1:]))))
+        return values if packed.startswith(_TEXTS) else list(accumulate(values))
+    except (ValueError, TypeError, RecursionError, zlib.error):
+        msg = "The packed ids of the texts cannot be read."
+        raise InvalidMessage(msg) from None
+
+
+def checked_ids(ids: object) -> list[MessageId]:
+    """Return ids that were stored as a list.
+
+    :raises InvalidMessage: if it is no list of ids.
+    """
+    if not isinstance(ids, list) or any(type(each) is not int and not isinstance(each, str) for each in ids):
+        msg = "The stored ids of the texts are no list of ids."
+        raise InvalidMessage(msg)
+    return [message_id_of(str(each)) for each in ids]
 
 
 def _compressed(values: list[MessageId]) -> str:

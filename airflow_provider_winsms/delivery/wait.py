@@ -127,10 +127,19 @@ def id_source(message_ids: Collection[MessageId], xcom: dict[str, Any]) -> IdSou
 
 def _check_source(name: str, source: object) -> None:
     match source:
-        case {"message_ids": str(), **rest} | {"batch": str(), **rest} | {"xcom": dict(), **rest} if not rest:
+        case {"message_ids": str(), **rest} | {"batch": str(), **rest} if not rest:
+            return
+        case {"xcom": dict(xcom), **rest} if not rest and _is_reference(xcom):
             return
     msg = f"{name} must say where the ids of the texts are: one of {', '.join(IdSource.__annotations__)}."
     raise InvalidMessage(msg)
+
+
+def _is_reference(xcom: dict[str, Any]) -> bool:
+    match xcom:
+        case {"key": str(), "dag_id": str(), "run_id": str(), "task_id": str(), "map_index": int(), **rest}:
+            return not rest
+    return False
 
 
 def _check_ledger(name: str, ledger: object) -> None:

@@ -154,14 +154,14 @@ class SmsDeliveryTrigger(BaseTrigger):
 def _read_xcom(reference: Mapping[str, Any]) -> Sequence[MessageId]:
     from airflow.providers.common.compat.sdk import XCom
 
-    from airflow_provider_winsms.delivery.packed_ids import unpack
+    from airflow_provider_winsms.delivery.packed_ids import checked_ids, unpack
 
     value: Any = XCom.get_one(**reference)
     if value is None:
         msg = f"The XCom {reference.get('key')!r} with the ids of the texts is gone. Clear the task."
         raise InvalidMessage(msg)
-    ids: str | list[MessageId] = value["message_ids"]
-    return unpack(ids) if isinstance(ids, str) else ids
+    ids = value.get("message_ids") if isinstance(value, dict) else None
+    return unpack(ids) if isinstance(ids, str) else checked_ids(ids)
 
 
 async def _open_transport(

@@ -27,9 +27,23 @@ TIMES = (
     "not_found_holds",
 )
 
+XCOM = {"key": "ids", "dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
+"""Where an XCom is."""
+
+WRONG_XCOMS = [{"xcom": xcom} for xcom in ({}, {**XCOM, "key": 1}, {**XCOM, "session": SECRET}, [XCOM])]
+
 WRONG: dict[str, tuple[Any, ...]] = {
     "sms_conn_id": ("", 5, "my conn", f"winsms://:{SECRET}@host", None),
-    "source": ({}, {"ids": "x"}, "x", None, {"message_ids": [1]}, {"batch": 1}, {"batch": "b", "xcom": {}}),
+    "source": (
+        {},
+        {"ids": "x"},
+        "x",
+        None,
+        {"message_ids": [1]},
+        {"batch": 1},
+        {"batch": "b", "xcom": {}},
+        *WRONG_XCOMS,
+    ),
     "min_delivered": (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1)),
     "ledger": ("warehouse", ["warehouse"], [1, 2], ["warehouse", "sms_", SECRET]),
     "currency": (5, None, ["credits"]),
@@ -50,7 +64,7 @@ RIGHT: dict[str, Any] = {
 @pytest.mark.parametrize("ids", [[7, 3], [*range(2 * IDS_IN_A_WAIT)]])
 def test_a_wait_that_was_stored_is_read_as_it_was(ledger: LedgerAddress | None, ids: list[int]) -> None:
     times: dict[str, Any] = {name: index + 0.5 for index, name in enumerate(TIMES)}
-    source = id_source(ids, {"key": "partial_result"})
+    source = id_source(ids, XCOM)
     wait = DeliveryWait(
         sms_conn_id="winsms_default",
         source=source,
@@ -64,8 +78,8 @@ def test_a_wait_that_was_stored_is_read_as_it_was(ledger: LedgerAddress | None, 
 
 def test_few_ids_are_in_the_wait_and_many_are_where_it_says() -> None:
     few, many = range(IDS_IN_A_WAIT), range(IDS_IN_A_WAIT + 1)
-    assert unpack(id_source(few, {"key": "ids"})["message_ids"]) == [*few]
-    assert id_source(many, {"key": "ids"}) == {"xcom": {"key": "ids"}}
+    assert unpack(id_source(few, XCOM)["message_ids"]) == [*few]
+    assert id_source(many, XCOM) == {"xcom": XCOM}
 
 
 def test_the_table_has_every_fact() -> None:
