@@ -425,6 +425,12 @@ def check_kind(conn_type: str) -> None:
         raise ConfigurationError(msg)
 
 
+_ANOTHER_PREFIX = (
+    "Give another prefix, whose tables are then created. They know nothing of earlier sends: a try that "
+    "continues one sends to all its recipients again."
+)
+
+
 class Schema:
     """The tables and views under one prefix, in one database.
 
@@ -475,11 +481,11 @@ class Schema:
         if missing:
             msg = (
                 f"The table {self._prefix}{table.name} lacks columns of the ledger: {', '.join(missing)}. "
-                "Add them, or give another prefix, whose tables are then created."
+                f"Add them. Or: {_ANOTHER_PREFIX}"
             )
             raise ConfigurationError(msg)
-        name, otherwise = (self._prefix + table.name,), "Give another prefix, whose tables are then created."
-        self._database.transact(lambda: check_types(self._database, name, table.columns, otherwise))
+        name = (self._prefix + table.name,)
+        self._database.transact(lambda: check_types(self._database, name, table.columns, _ANOTHER_PREFIX))
 
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import ClaimLost, OutcomeUnknown
+from airflow_provider_winsms.exceptions import ClaimLost, ConfigurationError, OutcomeUnknown
 from airflow_provider_winsms.ledger.base import (
     SHORT_HASH_DIGITS,
     Batch,
@@ -51,6 +51,11 @@ ROUND_KEY = "sms_round"
 
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
+)
+_OTHER_VERSION = (
+    "An earlier try of this task ran with another version of this package, and its record in Airflow's task "
+    "state store cannot be read. Nothing was sent. Finish the task with that version. A new DAG run sends to "
+    "all recipients, also to those to whom the earlier try has sent."
 )
 _NO_STORE = "Before Airflow 3.3 a task has no memory of its own: give `ledger_conn_id`."
 _FORGOTTEN = (
@@ -88,12 +93,18 @@ class TaskStateLedger:
         self._stored = StoredRequests(store)
 
     def latest(self) -> Batch | None:
-        """Return the batch that an earlier try opened."""
+        """Return the batch that an earlier try opened.
+
+        :raises ConfigurationError: if another version of this package wrote it in another form.
+        """
         row = self._store.get(BATCH_KEY)
         if row is None:
             self._refuse_if_forgotten()
             return None
-        batch = batch_of(row)
+        try:
+            batch = batch_of(row)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigurationError(_OTHER_VERSION) from None
         self._opened(batch)
         return batch
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import ScheduledMessage
@@ -69,3 +70,16 @@ def test_one_false_not_found_does_not_hide_an_id(store: Lying) -> None:
     row = ScheduledMessage(100, "27825550000", NOON, None, None)
     assert later.known_ids([row]) == {100}
     assert not store.lies
+
+
+@pytest.mark.parametrize("name", ["currency", "digest", "opened_at"])
+def test_the_record_of_another_version_is_refused_in_words(store: Lying, name: str) -> None:
+    del store.rows["sms_send"][name]
+    with pytest.raises(ConfigurationError, match=r"another version .* Nothing was sent"):
+        ledger(store).latest()
+
+
+def test_a_record_with_a_fact_of_a_later_version_is_refused_in_words(store: Lying) -> None:
+    store.rows["sms_send"]["later"] = 1
+    with pytest.raises(ConfigurationError, match=r"another version .* Nothing was sent"):
+        ledger(store).latest()
