@@ -38,7 +38,8 @@ _SHOWN_LAST_DIGITS = 3
 _TENTH = Decimal("0.1")
 _ID_END = 2**63
 _WHOLE_ID = re.compile(r"(?:0|[1-9][0-9]{0,18})")
-_ID = re.compile(rf"[ -~]{{1,{LONGEST_ID}}}")
+# MariaDB and MySQL compare texts without the blanks at their ends.
+_ID = re.compile(rf"(?! )[ -~]{{1,{LONGEST_ID}}}(?<! )")
 
 
 def mask_number(number: str) -> str:
@@ -84,13 +85,14 @@ def message_id_of(text: str) -> MessageId:
     """Return a message id from its text, which ``str`` makes of the id again.
 
     :returns: an ``int`` for a whole number below 2**63 without sign, blanks or leading zeros; or the text.
-    :raises InvalidMessageId: if it is empty, longer than ``LONGEST_ID``, or has other than printable ASCII.
+    :raises InvalidMessageId: if it is empty, longer than ``LONGEST_ID``, begins or ends with a blank, or has
+        other than printable ASCII.
     """
     if _WHOLE_ID.fullmatch(text) and (number := int(text)) < _ID_END:
         return number
     if _ID.fullmatch(text):
         return text
-    msg = f"A message id has 1 to {LONGEST_ID} characters, all of them printable ASCII."
+    msg = f"A message id has 1 to {LONGEST_ID} characters of printable ASCII, and no blank at its ends."
     raise InvalidMessageId(msg)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
 NUMBERS = st.integers(0, 2**63 - 1)
-TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=LONGEST_ID)
+TEXTS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=LONGEST_ID)
 
 
 @given(st.lists(NUMBERS) | st.lists(TEXTS.map(message_id_of) | NUMBERS))
