@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -106,3 +109,15 @@ def test_the_tests_for_other_versions_of_dependencies_exist() -> None:
     (listed,) = re.findall(r"^TOUCHED := \$\(addprefix tests/, (.+?)\)", MAKEFILE, re.MULTILINE | re.DOTALL)
     for name in listed.replace("\\", "").split():
         assert (ROOT / "tests" / name).exists()
+
+
+def test_the_tests_of_a_file_that_starts_an_airflow_stay_in_one_process() -> None:
+    """Each process would start an Airflow. pytest-xdist groups the tests by the end of their ids."""
+    file = "tests/prove/test_demo.py"
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    asked = ["--numprocesses", "1", "--dist", "loadgroup", "-m", "airflow", "--setup-plan", "-v"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *asked, file]
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
+    listed = [line.strip() for line in done.stdout.splitlines() if line.startswith(f"{file}::")]
+    assert listed, done.stdout + done.stderr
+    assert all(line.endswith(f"@{file}") for line in listed)
