@@ -52,7 +52,9 @@ def lost_answers(operation: Operation) -> dict[str, Reply]:
     whole, status = operation.reply, operation.status
     statuses = {201, 202, 204, 303, 408, 500, 502, 504} - operation.call.successes
     lost = {
-        **{f"HTTP {status}": answer(status, {"statusCode": status, MARK: "?"}) for status in sorted(statuses)},
+        **{
+            f"HTTP {status}": answer(status, {"statusCode": status, MARK: "?"}) for status in sorted(statuses)
+        },
         "HTTP 503": answer(503, {"statusCode": 503, "errorMessage": "An unknown error has occurred"}),
         "a page of HTML as failure": answer(502, body=HTML, headers={"Content-Type": "text/html"}),
         "no answer": NO_ANSWER,
