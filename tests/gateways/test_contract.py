@@ -50,11 +50,9 @@ TARGETS: list[GatewayUnderTest] = [
 def lost_answers(operation: Operation) -> dict[str, Reply]:
     """Return answers that may come after the request was carried out, and do not say whether it was."""
     whole, status = operation.reply, operation.status
-    statuses = {201, 202, 204, 303, 408, 500, 502, 504} - operation.call.successes
+    statuses = sorted({201, 202, 204, 303, 408, 500, 502, 504} - operation.call.successes)
     lost = {
-        **{
-            f"HTTP {status}": answer(status, {"statusCode": status, MARK: "?"}) for status in sorted(statuses)
-        },
+        **{f"HTTP {status}": answer(status, {"statusCode": status, MARK: "?"}) for status in statuses},
         "HTTP 503": answer(503, {"statusCode": 503, "errorMessage": "An unknown error has occurred"}),
         "a page of HTML as failure": answer(502, body=HTML, headers={"Content-Type": "text/html"}),
         "no answer": NO_ANSWER,
