@@ -61,6 +61,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+@pytest.fixture(autouse=True)
+def _signed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the logins of the tests before: a test's server may have the port of one that has ended."""
+    monkeypatch.setattr("airflow_provider_winsms.gateways.auth._tokens", {})
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A gateway whose time stands still until the test moves it."""
