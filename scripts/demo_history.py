@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.sql.compiler import dialect_of
 from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.types import type_names
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from airflow_provider_winsms.sql.dialects import ColumnType
+    from airflow_provider_winsms.sql.types import ColumnType
 
     Row = dict[str, Any]
 
@@ -227,11 +229,11 @@ class History:
 
 def warehouse() -> sqlite3.Connection:
     """Return a database in memory with the tables and their rows."""
-    dialect = DIALECTS["sqlite"]
+    types = type_names(dialect_of("sqlite"))
     database = sqlite3.connect(":memory:")
     for table, rows in History().run().tables().items():
         columns = COLUMNS[table]
-        kinds = ", ".join(f"{name} {dialect.types[kind]}" for name, kind in columns.items())
+        kinds = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items())
         database.execute(f"CREATE TABLE {table} ({kinds})")
         marks = ", ".join("?" * len(columns))
         cells = ([_cell(row.get(name)) for name in columns] for row in rows)

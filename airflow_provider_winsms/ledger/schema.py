@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.messages import DeliveryState, RejectReason
 from airflow_provider_winsms.sql.column_types import check_types
-from airflow_provider_winsms.sql.dialects import ColumnType
+from airflow_provider_winsms.sql.tables import creation, table_of
+from airflow_provider_winsms.sql.types import ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from airflow_provider_winsms.sql.compiler import Statement
     from airflow_provider_winsms.sql.connection import Database
 
 
@@ -492,29 +494,12 @@ class Schema:
         for statement in self._statements():
             self._database.execute("create the tables and views", statement)
 
-    def _statements(self) -> Iterator[str]:
+    def _statements(self) -> Iterator[Statement]:
         for table in TABLES:
-            yield self._table(table)
-            if not self._database.dialect.has_indexes_inside:
-                yield from (self._index(table, columns) for columns in table.indexes)
+            declared = table_of((self._prefix + table.name,), table.columns, table.key, table.unique)
+            yield from creation(declared, table.indexes, self._database.dialect)
         for view in LEDGER_VIEWS:
             yield self._view(view)
-
-    def _table(self, table: LedgerTable) -> str:
-        parts = [*map(self._column, table.columns), f"PRIMARY KEY ({self._listed(table.key)})"]
-        if table.unique:
-            parts.append(f"UNIQUE ({self._listed(table.unique)})")
-        if self._database.dialect.has_indexes_inside:
-            parts += [self._index(table, columns) for columns in table.indexes]
-        options = self._database.dialect.options
-        return f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({', '.join(parts)}){options}"
-
-    def _column(self, column: LedgerColumn) -> str:
-        null = " NOT NULL" if column.is_required else " NULL"
-        return f"{self._database.quoted(column.name)} {self._database.dialect.types[column.kind]}{null}"
-
-    def _index(self, table: LedgerTable, columns: tuple[str, ...]) -> str:
-        return self._database.index((self._prefix + table.name,), columns)
 
     def _view(self, view: LedgerView) -> str:
         late = self._dialect.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
@@ -528,6 +513,3 @@ class Schema:
             texts=view.texts,
             groups=view.groups,
         )
-
-    def _listed(self, columns: tuple[str, ...]) -> str:
-        return ", ".join(map(self._database.quoted, columns))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_winsms.sql.connection import Database
-    from airflow_provider_winsms.sql.dialects import ColumnType
+    from airflow_provider_winsms.sql.types import ColumnType
 
 
 class TypedColumn(Protocol):
@@ -53,7 +53,7 @@ def check_types(
         dialect.change_type.format(
             table=database.quoted(*table),
             column=database.quoted(column.name),
-            type=dialect.types[column.kind],
+            type=database.types[column.kind],
             null="NOT NULL" if column.is_required else "NULL",
         )
         for column in wrong

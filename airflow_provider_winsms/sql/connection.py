@@ -11,15 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
+from airflow_provider_winsms.sql.compiler import compiled, dialect_of, name_of
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
+from airflow_provider_winsms.sql.types import type_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_provider_winsms.sql.compiler import Statement
 
 
 T = TypeVar("T")
@@ -88,7 +92,9 @@ class Database:
         self._encoding = ""
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
         self.placeholder: str = hook.placeholder
-        self._quote: str = self.dialect.quote or hook.escape_word_format
+        self.core = dialect_of(hook.conn_type, hook.placeholder, hook.escape_word_format)
+        """SQLAlchemy's dialect."""
+        self.types = type_names(self.core)
 
     @property
     def is_open(self) -> bool:
@@ -125,7 +131,7 @@ class Database:
 
     def quoted(self, *names: str) -> str:
         """Return names quoted for a statement, with dots between them."""
-        return ".".join(self._quote.format(name) for name in names)
+        return ".".join(map(self.core.identifier_preparer.quote, map(name_of, names)))
 
     def index(self, table: Sequence[str], columns: Sequence[str]) -> str:
         """Return the statement that creates an index, or its clause inside CREATE TABLE.
@@ -143,27 +149,37 @@ class Database:
         """Return so many placeholders, with commas between them."""
         return ", ".join([self.placeholder] * count)
 
-    def execute(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, step: str, statement: Statement, parameters: Sequence[Any] = ()) -> int:
         """Run a statement, and return how many rows it changed.
 
         :param step: names its purpose, for the error.
+        :param statement: SQLAlchemy's with its parameters, or the text of one.
+        :param parameters: those of a text.
         """
+        text, values = self._ready(statement, parameters)
 
         def execute(cursor: Any) -> int:
-            cursor.execute(statement, tuple(parameters))
+            cursor.execute(text, values)
             return int(cursor.rowcount)
 
         return self.run(step, execute)
 
-    def rows(self, step: str, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, step: str, statement: Statement, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query, whose columns must have distinct names, and return its rows."""
+        text, values = self._ready(statement, parameters)
 
         def read(cursor: Any) -> list[tuple[Any, ...]]:
-            cursor.execute(statement, tuple(parameters))
+            cursor.execute(text, values)
             # A connection may ask for rows as mappings.
             return [tuple(row.values() if hasattr(row, "values") else row) for row in cursor.fetchall()]
 
         return self.run(step, read)
+
+    def _ready(self, statement: Statement, parameters: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+        """Return the text of a statement, and its parameters in their order."""
+        if isinstance(statement, str):
+            return statement, tuple(parameters)
+        return compiled(statement, self.core)
 
     def columns(self, step: str, table: str) -> set[str]:
         """Return the names of the columns of a table or a view, given by its quoted name."""

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.sql.values import AMOUNT_PLACES, utc
+from airflow_provider_winsms.sql.values import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
     from decimal import Decimal
 
-_WHOLE_NUMBER = re.compile(r"\w*int(eger)?\b.*", re.IGNORECASE)
-_SCALE = re.compile(r"\w+\(\d+, ?(\d+)\).*")
-
 _UPDATE_FROM = "UPDATE {target} SET {values} FROM {other} WHERE {match} AND ({condition})"
-
-
-class ColumnType(StrEnum):
-    """The kind of values in a column. Each database has its own type for it."""
-
-    ID = "id"
-    """A message id: up to 64 characters, all of them printable ASCII."""
-
-    COUNT = "count"
-    """A whole number of 32 bits."""
-
-    AMOUNT = "amount"
-    """An amount, to four decimal places."""
-
-    NUMBER = "number"
-    """A phone number, as digits, or its hash."""
-
-    TEXT = "text"
-    """A text of any length."""
-
-    INSTANT = "instant"
-    """An instant, in UTC."""
-
-    NAME = "name"
-    """An identifier from Airflow."""
-
-    WORD = "word"
-    """One of a few words, or hexadecimal digits: up to 64 characters."""
-
-    def fits(self, declared: str) -> bool:
-        """Tell whether a column of a type can hold the values, as far as the type's name tells."""
-        if self is ColumnType.ID:
-            return not _WHOLE_NUMBER.fullmatch(declared)
-        scale = _SCALE.fullmatch(declared) if self is ColumnType.AMOUNT else None
-        return scale is None or int(scale[1]) >= AMOUNT_PLACES
 
 
 class BulkMethod(StrEnum):
@@ -72,7 +33,6 @@ class BulkMethod(StrEnum):
 class Dialect:
     """The differences of one database from the others.
 
-    :param types: the database's type for each kind of column.
     :param instant: converts an instant for the driver.
     :param amount: converts an amount for the driver.
     :param unicode: methods of drivers, with their arguments, that make a connection take all of Unicode. The
@@ -89,7 +49,6 @@ class Dialect:
         a literal.
     :param long_lock: the query that such a transaction needs too if it is long. It returns 1, and lasts for
         the connection.
-    :param quote: the format of a quoted name; ``None`` for the hook's own.
     :param bulk: the way in which many rows are inserted at once.
     :param options: the end of CREATE TABLE, after the columns.
     :param temporary: the beginning of the statement that creates a table for the length of a connection;
@@ -115,7 +74,6 @@ class Dialect:
     :param readable: the expression that selects an instant so that ``read_instant`` can read it.
     """
 
-    types: Mapping[ColumnType, str]
     instant: Callable[[datetime], Any] = utc
     amount: Callable[[Decimal], Any] = lambda amount: amount
     unicode: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -127,7 +85,6 @@ class Dialect:
     encoding: str = ""
     lock: tuple[str, ...] = ()
     long_lock: str = ""
-    quote: str | None = None
     bulk: BulkMethod = BulkMethod.ROWS
     options: str = ""
     temporary: str = "CREATE TEMPORARY TABLE"
@@ -147,17 +104,6 @@ class Dialect:
 
 DIALECTS = {
     "postgres": Dialect(
-        types={
-            # Most locales compare texts many times more slowly.
-            ColumnType.ID: 'VARCHAR(64) COLLATE "C"',
-            ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "NUMERIC(14, 4)",
-            ColumnType.NUMBER: "TEXT",
-            ColumnType.TEXT: "TEXT",
-            ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
-            ColumnType.NAME: "TEXT",
-            ColumnType.WORD: "TEXT",
-        },
         # psycopg 2 remembers the encoding that a connection began with.
         unicode=(("set_client_encoding", ("UTF8",)),),
         opening=(
@@ -203,16 +149,6 @@ DIALECTS = {
         skips_conflicts=True,
     ),
     "sqlite": Dialect(
-        types={
-            ColumnType.ID: "TEXT",
-            ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "NUMERIC",
-            ColumnType.NUMBER: "TEXT",
-            ColumnType.TEXT: "TEXT",
-            ColumnType.INSTANT: "TEXT",
-            ColumnType.NAME: "TEXT",
-            ColumnType.WORD: "TEXT",
-        },
         # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
         instant=lambda instant: utc(instant).isoformat(),
         # SQLite has no decimals either. A sum of these is right once it is rounded to four places.
@@ -242,18 +178,6 @@ DIALECTS = {
         skips_conflicts=True,
     ),
     "mysql": Dialect(
-        types={
-            ColumnType.ID: "VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin",
-            ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "NUMERIC(14, 4)",
-            ColumnType.NUMBER: "VARCHAR(100)",
-            ColumnType.TEXT: "LONGTEXT",
-            ColumnType.INSTANT: "DATETIME(6)",
-            ColumnType.NAME: "VARCHAR(250)",
-            ColumnType.WORD: "VARCHAR(64)",
-        },
-        # A hook may quote names with double quotes, which are for texts in MySQL.
-        quote="`{}`",
         # DATETIME has no zone.
         instant=lambda instant: utc(instant).replace(tzinfo=None),
         # A driver encodes parameters in the character set that it was told.
@@ -301,16 +225,6 @@ DIALECTS = {
         long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
     ),
     "duckdb": Dialect(
-        types={
-            ColumnType.ID: "VARCHAR",
-            ColumnType.COUNT: "INTEGER",
-            ColumnType.AMOUNT: "DECIMAL(14, 4)",
-            ColumnType.NUMBER: "TEXT",
-            ColumnType.TEXT: "TEXT",
-            ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
-            ColumnType.NAME: "TEXT",
-            ColumnType.WORD: "TEXT",
-        },
         opening=("SET TimeZone = 'UTC'", "SET enable_progress_bar = false"),
         # Without it each statement is a transaction. Only one process opens the file, so it needs no lock.
         lock=("BEGIN TRANSACTION",),
@@ -332,17 +246,7 @@ DIALECTS = {
 """By the connection's type. MariaDB's is ``mysql``."""
 
 STANDARD = Dialect(
-    types={
-        ColumnType.ID: "VARCHAR(64)",
-        ColumnType.COUNT: "INTEGER",
-        ColumnType.AMOUNT: "NUMERIC(14, 4)",
-        ColumnType.NUMBER: "VARCHAR(100)",
-        ColumnType.TEXT: "VARCHAR(4000)",
-        ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
-        ColumnType.NAME: "VARCHAR(250)",
-        ColumnType.WORD: "VARCHAR(64)",
-    },
     temporary="",
     update="",
 )
-"""The dialect of every other database; the types are those of standard SQL."""
+"""The dialect of every other database."""

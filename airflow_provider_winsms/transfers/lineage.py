@@ -23,7 +23,8 @@ from openlineage.client.facet_v2 import (
 )
 
 from airflow_provider_winsms.hooks.connections import sql_hook
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
+from airflow_provider_winsms.sql.compiler import dialect_of
+from airflow_provider_winsms.sql.types import type_names
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -101,7 +102,7 @@ class Loaded:
         )
 
     def _schema(self) -> DatasetFacet:
-        types = DIALECTS.get(self.database.conn_type, STANDARD).types
+        types = type_names(dialect_of(self.database.conn_type))
         fields = [
             schema_dataset.SchemaDatasetFacetFields(column.name, types[column.kind], column.meaning)
             for column in self.source.dataset.columns

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.options import check_choice
-from airflow_provider_winsms.sql.dialects import ColumnType
+from airflow_provider_winsms.sql.types import ColumnType
 
 if TYPE_CHECKING:
     from datetime import datetime

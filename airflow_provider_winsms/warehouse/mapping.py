@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.sql.bulk import encode
-from airflow_provider_winsms.sql.dialects import ColumnType
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import storable, utc
 from airflow_provider_winsms.warehouse.datasets import (
     ADDRESS_KIND,

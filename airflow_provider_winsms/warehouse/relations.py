@@ -68,6 +68,7 @@ class Relations:
     def __init__(self, database: Database, dataset: Dataset, name: TableName) -> None:
         self._database = database
         self.dialect = database.dialect
+        self.types = database.types
         self.dataset = dataset
         self.parts = name.parts
         self.target = database.quoted(*name.parts)

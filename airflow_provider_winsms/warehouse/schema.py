@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
 from airflow_provider_winsms.sql.column_types import check_types
-from airflow_provider_winsms.sql.dialects import ColumnType
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS, FIRST_SEEN, RAW, WriteDisposition
 from airflow_provider_winsms.warehouse.relations import STAGED_PLACE
 
@@ -55,7 +55,7 @@ class TableDefinitions:
         definitions = list(map(self._optional, self._dataset.columns))
         places = (STAGED_PLACE,) if self._dataset.has_history else ()
         definitions += [
-            f"{relations.quoted(place)} {self._dialect.types[ColumnType.COUNT]}" for place in places
+            f"{relations.quoted(place)} {self._relations.types[ColumnType.COUNT]}" for place in places
         ]
         if self._dataset.write_disposition is not WriteDisposition.APPEND or not self._dialect.temporary:
             definitions.append(f"PRIMARY KEY ({relations.listed((*self._dataset.key, *places))})")
@@ -74,7 +74,7 @@ class TableDefinitions:
         return f"{self._optional(column)}{' NOT NULL' if column.is_required else ''}"
 
     def _optional(self, column: Column) -> str:
-        return f"{self._relations.quoted(column.name)} {self._dialect.types[column.kind]}"
+        return f"{self._relations.quoted(column.name)} {self._relations.types[column.kind]}"
 
     def _with_and_without_indexes(
         self, statement: Callable[[Sequence[str]], str], columns: Iterable[Column]

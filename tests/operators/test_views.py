@@ -16,7 +16,6 @@ from airflow.providers.common.sql.operators.sql import SQLCheckOperator
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.views import VIEWS, SourceTables, create_views
 from scripts.demo_history import COLUMNS
@@ -61,8 +60,9 @@ def make_tables(database: Database, *, without: str = "", lacking: str = "") -> 
     for table, columns in COLUMNS.items():
         if table == without:
             continue
-        types = (DIALECTS.get(database.connection["conn_type"]) or STANDARD).types
-        kinds = ", ".join(f"{name} {types[kind]}" for name, kind in columns.items() if name != lacking)
+        kinds = ", ".join(
+            f"{name} {database.types[kind]}" for name, kind in columns.items() if name != lacking
+        )
         database.execute(f"CREATE TABLE {{}}{table} ({kinds})")
 
 

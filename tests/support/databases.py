@@ -19,14 +19,23 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_winsms.messages import id_order, message_id_of
+from airflow_provider_winsms.sql.compiler import dialect_of
+from airflow_provider_winsms.sql.types import type_names
 from scripts.warehouse import postgres_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.sql.types import ColumnType
 
 CONN_ID = "warehouse"
+
+
+def types_of(conn_type: str) -> dict[ColumnType, str]:
+    """Return the types of columns in the database of a connection."""
+    return type_names(dialect_of(conn_type))
+
 
 KINDS = ("sqlite", "postgres", "mariadb", "duckdb", "portable")
 """Of databases, each the name of a fixture; ``portable`` is one of a type that no dialect knows."""
@@ -57,6 +66,11 @@ class Database:
     connect: Callable[[], Any] = field(repr=False)
     schema: str | None = None
     quote: str = '"{}"'
+
+    @property
+    def types(self) -> dict[ColumnType, str]:
+        """The types of columns."""
+        return types_of(self.connection["conn_type"])
 
     @property
     def environment(self) -> dict[str, str]:

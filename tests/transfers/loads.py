@@ -10,7 +10,7 @@ from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS, DEFAULT_SIZES, LoadRun, LoadSizes
@@ -114,9 +114,8 @@ def everything(database: Database, table: str = "replies") -> list[tuple[Any, ..
 
 def create_table_that_refuses(database: Database, text: str, key: str = "PRIMARY KEY") -> None:
     """Create a table for replies in which no row may have that text."""
-    types = DIALECTS.get(database.connection["conn_type"], STANDARD).types
     columns = ", ".join(
-        f"{column.name} {types[column.kind]}"
+        f"{column.name} {database.types[column.kind]}"
         + (f" {key}" if column.name == "message_id" else "")
         + (f" CHECK (text <> '{text}')" if column.name == "text" else "")
         for column in DATASETS["incoming"].columns

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import read_instant
 from tests.support.databases import CONN_ID, KINDS
 
@@ -54,8 +55,7 @@ def test_no_dialect_knows_the_portable_one(portable: Database) -> None:
 
 
 def test_moments_are_read_in_the_order_asked_for(kind: Database) -> None:
-    dialect = DIALECTS.get(kind.connection["conn_type"], STANDARD)
-    instant = dialect.types[ColumnType.INSTANT]
+    instant = kind.types[ColumnType.INSTANT]
     kind.execute(f"CREATE TABLE {{}}seen (id BIGINT, seen_at {instant})")
     moments = {id_: START + timedelta(days=id_) for id_ in range(30)}
     zone = "+00" if "ZONE" in instant else ""

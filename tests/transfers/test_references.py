@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
+from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.support.lists import row, waiting
 from tests.transfers.loads import run, stored
@@ -52,8 +52,7 @@ def refer(database: Database, dataset: str, on_delete: str = "", table: str = "r
     key = DATASETS[dataset].key
     if table != "replies":
         key = (*key, "first_seen_at")
-    types = DIALECTS.get(database.connection["conn_type"], STANDARD).types
-    kinds = {column.name: types[column.kind] for column in DATASETS[dataset].columns}
+    kinds = {column.name: database.types[column.kind] for column in DATASETS[dataset].columns}
     columns = ", ".join(f"{name} {kinds[name]}" for name in key)
     listed = ", ".join(key)
     options = DIALECTS["mysql"].options if database.kind == "mariadb" else ""

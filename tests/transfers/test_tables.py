@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.messages import Columns, IncomingMessage
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS, LoadSizes
 from tests.support.databases import run_on_mysql
 from tests.support.lists import row, waiting
@@ -345,7 +345,7 @@ def test_a_schema_that_does_not_exist_is_to_be_created_in_every_database(any_dat
 
 def made_by_the_former_version(database: Database, dataset: str) -> None:
     """Create a table as version 0.4 did, and put two rows into it that are listed and one that is not."""
-    types = DIALECTS.get(database.connection["conn_type"], STANDARD).types
+    types = database.types
     columns = {
         "incoming": "message_id ID NOT NULL PRIMARY KEY, number NUMBER NOT NULL, received_at INSTANT,"
         " text TEXT, in_reply_to ID, loaded_at INSTANT NOT NULL, run_id NAME",
@@ -434,7 +434,7 @@ def test_a_table_by_hand_that_has_but_the_key_gains_the_other_columns(
 ) -> None:
     fill(lists)
     key = DATASETS[dataset].key[0]
-    types = DIALECTS.get(one_database.connection["conn_type"], STANDARD).types
+    types = one_database.types
     kind = types[ColumnType.NUMBER if key == "number" else ColumnType.ID]
     one_database.execute(f"CREATE TABLE {{}}replies ({key} {kind} PRIMARY KEY, handled_by INTEGER)")
     by_hand = "('27820000002', 5)" if key == "number" else "(2, 5)"

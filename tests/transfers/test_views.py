@@ -23,7 +23,8 @@ from airflow_provider_winsms.ledger.schema import (
     ROUNDS,
     MessageState,
 )
-from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD, ColumnType
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.views import NEEDED_COLUMNS, VIEWS, SourceTables, ViewSet
 from scripts.demo_history import COLUMNS
@@ -139,7 +140,7 @@ def plain(column: str, value: Any) -> Any:
 def sqlite(tmp_path: Path) -> Iterator[Place]:
     with closing(databases.sqlite(tmp_path / "warehouse.db").connect()) as connection:
         dialect = DIALECTS["sqlite"]
-        yield Place("sqlite", connection, dialect.types, dialect.instant, "?", '"{}"')
+        yield Place("sqlite", connection, databases.types_of("sqlite"), dialect.instant, "?", '"{}"')
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def postgres(postgres_database: str) -> Iterator[Place]:
         connection.execute(f"SET search_path = {database.schema}")
         connection.execute("SET TIME ZONE 'Pacific/Auckland'")
         dialect = DIALECTS["postgres"]
-        yield Place("postgres", connection, dialect.types, dialect.instant, "%s", '"{}"')
+        yield Place("postgres", connection, databases.types_of("postgres"), dialect.instant, "%s", '"{}"')
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def mariadb() -> Iterator[Place]:
     server = databases.mysql_server()
     with databases.scratch_mariadb(server) as database, closing(database.connect()) as connection:
         dialect = DIALECTS["mysql"]
-        place = Place("mysql", connection, dialect.types, dialect.instant, "%s", "`{}`")
+        place = Place("mysql", connection, databases.types_of("mysql"), dialect.instant, "%s", "`{}`")
         place.execute("SET time_zone = '+12:00'")
         yield place
 
@@ -165,7 +166,7 @@ def duck(instant_type: str) -> Iterator[Place]:
     with closing(duckdb.connect()) as connection:
         # A cursor is a connection of its own.
         connection.execute("SET GLOBAL TimeZone = 'Pacific/Auckland'")
-        types = {**STANDARD.types, ColumnType.INSTANT: instant_type}
+        types = {**databases.types_of("generic"), ColumnType.INSTANT: instant_type}
         instant = (lambda at: at.isoformat()) if "ZONE" in instant_type else naive
         yield Place("duckdb", connection, types, instant, "?", '"{}"')
 
