@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGE = ROOT / "airflow_provider_winsms"
+
+MIXED = {
+    "ledger/test_deliveries.py",
+    "prove/crash/test_sample.py",
+    "transfers/test_indexes.py",
+    "transfers/test_unreadable_rows.py",
+    "warehouse/test_reader.py",
+}
+"""Files of ``tests`` that still hold properties beside examples."""
 
 PUBLIC = {
     "exceptions": {"SmsError", "OutcomeUnknown"},
@@ -58,3 +68,19 @@ def test_every_folder_stands_in_a_layer() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     missing = {folder for folder in folders if f"`{folder}`" not in PAGE and folder != "sandbox"}
     assert not missing
+
+
+def test_properties_are_in_files_that_end_in_properties() -> None:
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if not path.stem.endswith("_properties")]
+    mixed = {str(path.relative_to(ROOT / "tests")) for path in files if has_properties(path.read_text())}
+    assert mixed == MIXED
+
+
+def has_properties(source: str) -> bool:
+    """Whether a module imports what makes a property or a state machine."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    return any(
+        node.module == "hypothesis.stateful"
+        or (node.module == "hypothesis" and "given" in {name.name for name in node.names})
+        for node in imports
+    )

@@ -6,8 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
 from airflow_provider_winsms.delivery.schedule import Schedule
@@ -112,29 +110,6 @@ def test_an_id_that_is_unknown_for_a_moment_long_after_its_grace_stays_open(betw
     assert followed.outcome().is_success
 
 
-SAID = st.tuples(st.floats(0, 100), st.sampled_from([*DeliveryState]))
-
-
-@given(said=st.lists(SAID, max_size=12), grace=st.floats(0, 200), begins=st.floats(0, 200))
-def test_an_unknown_id_is_lost_once_all_answers_of_its_grace_said_so(
-    said: list[tuple[float, DeliveryState]], grace: float, begins: float
-) -> None:
-    followed = DeliveryTracker([1], min_delivered=1.0, grace_until=begins, not_found_holds=grace)
-    now, since = 0.0, None
-    for passed, state in said:
-        now += passed
-        if state is not DeliveryState.NOT_FOUND:
-            since = None
-        elif since is None:
-            since = now
-        followed.record(reports([1], state), now)
-        is_lost = since is not None and now >= begins and now >= since + grace
-        is_final = state.is_final and state is not DeliveryState.NOT_FOUND
-        assert followed.is_settled == (is_lost or is_final)
-        if followed.is_settled:
-            break
-
-
 def test_a_poll_asks_for_all_that_is_open_in_as_few_requests_as_hold_it_and_stops_when_settled() -> None:
     followed = wait(range(2500))
     followed.record(reports(range(500), DeliveryState.DELIVERED), NOW)
@@ -161,30 +136,6 @@ def test_a_share_of_the_texts_is_rounded_up_but_not_by_what_binary_fractions_add
 def test_what_is_no_share_is_refused(needs: Any) -> None:
     with pytest.raises(InvalidMessage, match="a share, a number from 0 to 1"):
         wait([1], needs)
-
-
-@given(
-    said=st.dictionaries(st.integers(0, 20), st.sampled_from([*DeliveryState])),
-    total=st.integers(1, 21),
-    needs=st.floats(0, 1),
-)
-def test_a_wait_is_settled_when_waiting_longer_changes_nothing(
-    said: dict[int, DeliveryState], total: int, needs: float
-) -> None:
-    followed = wait(range(total), needs)
-    followed.record([DeliveryReport(each, state) for each, state in said.items()], NOW)
-    known = {each: state for each, state in said.items() if each < total}
-    final = [state for state in known.values() if state.is_final]
-    arrived = sum(state.is_delivered for state in final)
-    can_still = total - len(final) + arrived
-    outcome = followed.outcome()
-    assert followed.is_settled == (len(final) == total or can_still < outcome.needed)
-    assert outcome.delivered == arrived
-    assert outcome.is_success == (arrived >= outcome.needed)
-    assert sum(outcome.states.values()) == total
-    assert {report.message_id for report in outcome.undelivered} == {
-        each for each in range(total) if not (each in known and known[each].is_delivered)
-    }
 
 
 def test_an_outcome_counts_and_adds_up_over_all_and_names_a_thousand() -> None:
@@ -227,15 +178,6 @@ def test_a_text_of_a_day_was_asked_for_about_90_times() -> None:
     assert ages[:3] == [10.0, 20.0, 30.0]
     assert 80 <= len(ages) <= 100
     assert len(questions(Schedule(NOW, 10.0, 3600.0), 2 * DAY)) - len(ages) == pytest.approx(24, abs=1)
-
-
-@given(age=st.floats(0, 30 * DAY), shortest=st.floats(1, DAY), longest=st.floats(0, DAY))
-def test_the_pause_is_a_tenth_of_the_age_within_its_bounds(
-    age: float, shortest: float, longest: float
-) -> None:
-    pause = Schedule(0.0, shortest, longest).pause(age)
-    assert shortest <= pause <= max(shortest, longest)
-    assert pause in {shortest, longest} or pause == pytest.approx(age / 10)
 
 
 def test_texts_that_are_due_to_leave_later_are_asked_for_at_the_shortest_pause() -> None:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 KEY = "3F2504E0-4F89-41D3-9A0C-0305E82C3301"
 GATEWAY = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
+WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 Caller: TypeAlias = Literal["task", "event loop"]
 CALLERS: tuple[Caller, ...] = ("task", "event loop")
 

@@ -13,11 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
-from airflow_provider_winsms.gateways.endpoint import Endpoint
+from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.messages import Columns, DeliveryState, Page, Receipt, RejectReason
-from tests.gateways.calls import OPERATIONS
-from tests.gateways.carriers import GATEWAY, KEY
+from tests.gateways.calls import OPERATIONS, SEND
+from tests.gateways.carriers import GATEWAY, WHERE
+from tests.gateways.stub import refusal_document
+from tests.gateways.test_refusals import VERDICTS
+from tests.gateways.test_unreadable_rows import IDS, reports
+from tests.gateways.test_unusable_values import (
+    ALL_BUT_ONE,
+    BAD,
+    FIVE,
+    NO_AMOUNTS,
+    NO_IDS,
+    NO_ROWS,
+    NUMBERS,
+    ids,
+    rows,
+)
 from tests.gateways.test_wire import EXCHANGES
 
 if TYPE_CHECKING:
@@ -27,7 +41,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.base import Call
 
-WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 
 SAMPLES = [(exchange.call, exchange.answer) for exchange in EXCHANGES]
 
@@ -195,3 +208,84 @@ def assert_plain(value: Any) -> None:
     if isinstance(value, pendulum.DateTime):
         assert value.tzinfo is not None
         assert value.in_timezone("UTC") == value
+
+
+TAKEN = {str(each) for each in ALL_BUT_ONE} | set(NUMBERS)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+).map(json.dumps) | st.sampled_from([*NO_AMOUNTS, *NO_IDS, *NO_ROWS])
+
+
+@given(
+    field=st.sampled_from(
+        ["mobileNumber", "accepted", "acceptError", "apiMessageId", "creditCost", "newCreditBalance"]
+    ),
+    value=VALUES.filter(lambda value: value.strip('"') not in TAKEN),
+    is_row_itself=st.booleans(),
+)
+def test_whatever_stands_in_one_receipt_the_other_four_are_as_they_were(
+    field: str, value: str, is_row_itself: bool
+) -> None:
+    document = rows(value) if is_row_itself else rows(**{field: value})
+    body = f'{{"recipients": {document}}}'.encode()
+    receipts = read_answer(GATEWAY.send(FIVE), Answer(200, {}, body), WHERE)
+    of_bad = receipts[BAD]
+    assert [*ids(receipts[:BAD]), None, *ids(receipts[BAD + 1 :])] == ALL_BUT_ONE
+    assert [receipt.number for receipt in receipts] == NUMBERS
+    assert of_bad.cost is None or 0 <= of_bad.cost < 1000
+
+
+NOT_OF_ANOTHER = DOCUMENTS.filter(
+    lambda value: str(value).strip() not in {"2316", "2318", "2316.0", "2318.0"}
+)
+GOOD = st.sampled_from(
+    [
+        {"statusDelivered": True},
+        {"statusDelivered": False, "statusErrorCode": "SENT", "statusTime": "201701201522"},
+        {"statusDelivered": False, "statusErrorCode": "FAILED", "creditCost": 1.4},
+    ]
+)
+
+
+@given(
+    goods=st.tuples(GOOD, GOOD, GOOD),
+    key=st.sampled_from(
+        ["apiMessageId", "statusDelivered", "statusErrorCode", "statusTime", "creditCost", "mobileNumber"]
+    ),
+    value=NOT_OF_ANOTHER,
+    is_row_itself=st.booleans(),
+)
+def test_whatever_becomes_of_one_status_the_others_are_as_they_were(
+    goods: tuple[dict[str, Any], ...], key: str, value: Any, is_row_itself: bool
+) -> None:
+    rows: list[Any] = [{"apiMessageId": i, **good} for i, good in zip(IDS, goods, strict=True)]
+    whole = {each.message_id: each for each in reports(*rows)}
+    assert whole.keys() == set(IDS)
+    rows[1] = value if is_row_itself else {**rows[1], key: value}
+    spoilt = {each.message_id: each for each in reports(*rows)}
+    assert {i: spoilt[i] for i in (2316, 2318)} == {i: whole[i] for i in (2316, 2318)}
+    assert spoilt.keys() <= set(IDS)
+    costs = [each.cost for each in spoilt.values() if each.cost is not None]
+    assert all(isinstance(cost, Decimal) and 0 <= cost < 1000 for cost in costs)
+
+
+values = st.none() | st.booleans() | st.integers(-1, 600) | st.text(max_size=5) | st.just("20170120152253514")
+
+
+@given(
+    st.sampled_from(sorted(VERDICTS)),
+    st.dictionaries(st.sampled_from([*refusal_document(400), "authError", "recipients"]), values, max_size=3),
+    st.sets(st.sampled_from(sorted(refusal_document(400)))),
+)
+def test_a_refusal_says_its_own_status_in_words(status: int, changes: dict[str, Any], left: set[str]) -> None:
+    document = {key: value for key, value in (refusal_document(status) | changes).items() if key not in left}
+    with pytest.raises(SmsError) as caught:
+        read_answer(SEND, Answer(status, {}, json.dumps(document).encode()), WHERE)
+    is_refusal = type(caught.value) is not OutcomeUnknown
+    assert is_refusal is (GATEWAY.problem(Response(document, status)) is Problem.REFUSED)
+    if is_refusal:
+        assert document["statusCode"] == status
+        assert document.get("errorMessage") or document.get("authError")
+        assert "recipients" not in document

@@ -13,9 +13,8 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import BALANCE
-from tests.gateways.carriers import KEY, Time
+from tests.gateways.carriers import KEY, WHERE, Time
 from tests.gateways.stub import Reply, Stub, answer, refusal
-from tests.gateways.test_answers_properties import WHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,11 @@ import json
 import pytest
 
 from airflow_provider_winsms.exceptions import SmsError
-from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from tests.gateways.calls import ANN, OPERATIONS, TEXT
-from tests.gateways.carriers import GATEWAY, KEY, Carrier
+from tests.gateways.carriers import KEY, WHERE, Carrier
 from tests.gateways.stub import Stub, refusal, refusal_document
 
-WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 NUMBERS = [
     ANN,
     f"+{ANN}",

@@ -7,16 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, OutcomeUnknown, SmsError
-from airflow_provider_winsms.gateways.base import Problem, Response
-from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
-from tests.gateways.carriers import GATEWAY
 from tests.gateways.stub import Reply, Stub, answer, cut, refusal, refusal_document
-from tests.gateways.test_answers_properties import WHERE
 
 if TYPE_CHECKING:
     from tests.gateways.carriers import Carrier
@@ -171,23 +165,3 @@ def test_a_page_for_what_may_be_repeated_still_names_the_cause(
     assert type(error) is ConfigurationError
     assert f"Check the {hint}" in str(error)
     assert len(stub.requests) == 1
-
-
-values = st.none() | st.booleans() | st.integers(-1, 600) | st.text(max_size=5) | st.just("20170120152253514")
-
-
-@given(
-    st.sampled_from(sorted(VERDICTS)),
-    st.dictionaries(st.sampled_from([*refusal_document(400), "authError", "recipients"]), values, max_size=3),
-    st.sets(st.sampled_from(sorted(refusal_document(400)))),
-)
-def test_a_refusal_says_its_own_status_in_words(status: int, changes: dict[str, Any], left: set[str]) -> None:
-    document = {key: value for key, value in (refusal_document(status) | changes).items() if key not in left}
-    with pytest.raises(SmsError) as caught:
-        read_answer(SEND, Answer(status, {}, json.dumps(document).encode()), WHERE)
-    is_refusal = type(caught.value) is not OutcomeUnknown
-    assert is_refusal is (GATEWAY.problem(Response(document, status)) is Problem.REFUSED)
-    if is_refusal:
-        assert document["statusCode"] == status
-        assert document.get("errorMessage") or document.get("authError")
-        assert "recipients" not in document

@@ -11,37 +11,30 @@ import threading
 import tracemalloc
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
 from airflow_provider_winsms.gateways.base import Response
-from airflow_provider_winsms.gateways.endpoint import Endpoint
-from airflow_provider_winsms.gateways.responses import Answer, read_answer, read_parts
 from airflow_provider_winsms.gateways.streaming import LONGEST_VALUE, PART_ROWS
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, Transport
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import ANN, BALANCE
-from tests.gateways.carriers import CALLERS, GATEWAY, KEY, Carrier, Time
+from tests.gateways.carriers import CALLERS, GATEWAY, KEY, WHERE, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, cut
 from tests.gateways.stub import closing as closed
-from tests.gateways.test_answers_properties import DOCUMENTS, spoilt
 from tests.gateways.test_contract import lost_answers
 from tests.gateways.under_test import REFUSED, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
 CALL = GATEWAY.opt_outs()
 LOST = lost_answers(Operation(BALANCE, {"creditBalance": 1}))
 NAME = "incomingOptoutMessages"
 WORDS = 'Stop {"it}], [ \\ "please'
-WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 
 
 def row(place: int, **more: Any) -> dict[str, Any]:
@@ -425,83 +418,6 @@ class TestBadAnswers:
             ids, error = read(stub, replace(CALL, max_answer_bytes=size - 1))
         assert len(ids) < 2500
         assert f"longer than {size - 1} bytes" in str(error)
-
-
-def pieces(body: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
-    places = sorted({0, len(body), *(place % (len(body) + 1) for place in cuts)})
-    return (body[start:end] for start, end in pairwise(places))
-
-
-def outcome(read: Callable[[], Iterable[Any]]) -> list[Any] | None:
-    try:
-        return [entry.raw for entry in read()]
-    except GatewayUnavailable as error:
-        assert_silent(str(error))
-        return None
-
-
-def both_ways(body: bytes, cuts: Iterable[int], least: int) -> tuple[list[Any] | None, list[Any] | None]:
-    """Return what is read in parts, and what is read whole; ``None`` for what cannot be."""
-    in_parts = read_parts(CALL, NAME, pieces(body, cuts), WHERE, min_read_bytes=least)
-    parts = outcome(lambda: [entry for part in in_parts for entry in part])
-    return parts, outcome(lambda: read_answer(CALL, Answer(200, {}, body), WHERE))
-
-
-CUTS = st.lists(st.integers(0, 10_000), max_size=20)
-LEAST = st.integers(1, 50)
-
-
-@st.composite
-def spoilt_lists(draw: st.DrawFn) -> bytes:
-    rows = draw(st.lists(st.builds(row, st.integers(0, 10**9), more=DOCUMENTS), max_size=4))
-    beside = draw(st.dictionaries(st.text(max_size=3), DOCUMENTS, max_size=2))
-    behind = draw(st.dictionaries(st.text(min_size=4, max_size=6), DOCUMENTS, max_size=2))
-    document = draw(spoilt({**beside, NAME: rows, **behind}))
-    indent, ascii_only = draw(st.sampled_from([None, 0, 3])), draw(st.booleans())
-    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only)
-    return text.encode(errors="replace")
-
-
-class TestWhereverItIsCut:
-    def test_a_document_of_every_kind_of_value_is_the_same(self) -> None:
-        odd: list[Any] = [
-            0,
-            -12,
-            1.5e-7,
-            10**20,
-            True,
-            None,
-            '\\"{}[],é😀\ud800',
-            [[], {}],
-            {"}": "]"},
-            float("inf"),
-        ]
-        beside = {f"a{place}": value for place, value in enumerate(odd)}
-        document = {**beside, NAME: [{}, {"messageText": "a", **beside}], "": -0.0, **beside, "z": 12}
-        for body in (json.dumps(document), json.dumps(document, indent=1, separators=(" ,", " : "))):
-            for place in range(len(body)):
-                parts, whole = both_ways(body.encode(), [place], 1)
-                assert repr(parts) == repr(whole)
-                assert whole
-
-    @settings(max_examples=150, deadline=None)
-    @given(spoilt_lists(), CUTS, LEAST)
-    def test_what_is_read_in_parts_is_what_is_read_whole(
-        self, body: bytes, cuts: list[int], least: int
-    ) -> None:
-        parts, whole = both_ways(body, cuts, least)
-        assert repr(parts) == repr(whole)
-
-    @settings(max_examples=150, deadline=None)
-    @given(
-        st.lists(st.sampled_from([*'{}[]",:\\ 0-.eE', f'"{NAME}"', "1.5e3", "true", "NaN", "é"])), CUTS, LEAST
-    )
-    def test_what_cannot_be_read_whole_is_not_read_in_parts(
-        self, tokens: list[str], cuts: list[int], least: int
-    ) -> None:
-        body = f'{{"a": {{}}, "{NAME}": [{"".join(tokens)}]}}'.encode()
-        parts, whole = both_ways(body, cuts, least)
-        assert parts is None or parts == whole
 
 
 class TestMemory:

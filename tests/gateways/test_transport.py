@@ -8,12 +8,9 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -513,20 +510,6 @@ class TestPace:
         with Stub(CREDITS) as stub:
             carrier.execute(stub.base_url, *[BALANCE] * 5)
         assert carrier.time.waits == []
-
-    @given(
-        st.floats(0.01, 1000),
-        st.lists(st.floats(0, 5), min_size=2, max_size=50),
-    )
-    def test_however_requests_come_the_rate_is_kept(self, rate: float, pauses: list[float]) -> None:
-        time = Time()
-        pace = RateLimiter(rate, time.clock)
-        starts = []
-        for pause in pauses:
-            time.now += pause
-            starts.append(time.now + pace.reserve())
-        gaps = [later - earlier for earlier, later in pairwise(starts)]
-        assert all(gap >= 1 / rate * (1 - 1e-9) - 1e-9 for gap in gaps)
 
     def test_threads_take_turns(self) -> None:
         pace = RateLimiter(10, lambda: 0.0)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.messages import DeliveryState
 from airflow_provider_winsms.sending.scheduled_list import read_scheduled
-from tests.gateways.carriers import GATEWAY, KEY
+from tests.gateways.carriers import GATEWAY, WHERE
 from tests.support.lists import page_range
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call
 
-WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
 IDS = [2316, 2317, 2318]
 BAD = 2317
 
@@ -178,40 +173,3 @@ def test_a_list_with_a_row_that_cannot_be_read_proves_no_absence(total: int) -> 
         return read(call, document)
 
     assert not read_scheduled(execute, GATEWAY)[1]
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
-    max_leaves=4,
-)
-NOT_OF_ANOTHER = ANYTHING.filter(lambda value: str(value).strip() not in {"2316", "2318", "2316.0", "2318.0"})
-GOOD = st.sampled_from(
-    [
-        {"statusDelivered": True},
-        {"statusDelivered": False, "statusErrorCode": "SENT", "statusTime": "201701201522"},
-        {"statusDelivered": False, "statusErrorCode": "FAILED", "creditCost": 1.4},
-    ]
-)
-
-
-@given(
-    goods=st.tuples(GOOD, GOOD, GOOD),
-    key=st.sampled_from(
-        ["apiMessageId", "statusDelivered", "statusErrorCode", "statusTime", "creditCost", "mobileNumber"]
-    ),
-    value=NOT_OF_ANOTHER,
-    is_row_itself=st.booleans(),
-)
-def test_whatever_becomes_of_one_status_the_others_are_as_they_were(
-    goods: tuple[dict[str, Any], ...], key: str, value: Any, is_row_itself: bool
-) -> None:
-    rows: list[Any] = [{"apiMessageId": i, **good} for i, good in zip(IDS, goods, strict=True)]
-    whole = {each.message_id: each for each in reports(*rows)}
-    assert whole.keys() == set(IDS)
-    rows[1] = value if is_row_itself else {**rows[1], key: value}
-    spoilt = {each.message_id: each for each in reports(*rows)}
-    assert {i: spoilt[i] for i in (2316, 2318)} == {i: whole[i] for i in (2316, 2318)}
-    assert spoilt.keys() <= set(IDS)
-    costs = [each.cost for each in spoilt.values() if each.cost is not None]
-    assert all(isinstance(cost, Decimal) and 0 <= cost < 1000 for cost in costs)

@@ -7,15 +7,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import InvalidMessage, OutcomeUnknown
 from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.responses import Answer, read_answer
 from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.messages import Message, Receipt, Recipient
-from tests.gateways.carriers import GATEWAY, KEY
+from tests.gateways.carriers import GATEWAY, KEY, WHERE
 from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
@@ -240,34 +238,6 @@ class TestAGroupOfReceipts:
     def test_may_have_its_text_as_it_was_sent(self) -> None:
         first, second = self.ids_of(self.group("Hi!", 1), self.group("Other", 11))
         assert (first, second) == ([1, 2, 3, 4, 5], [11, 12, 13, 14, 15])
-
-
-WHERE = Endpoint("winsms_default", GATEWAY, "https://gateway.example", KEY)
-TAKEN = {str(each) for each in ALL_BUT_ONE} | set(NUMBERS)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=2),
-    max_leaves=3,
-).map(json.dumps) | st.sampled_from([*NO_AMOUNTS, *NO_IDS, *NO_ROWS])
-
-
-@given(
-    field=st.sampled_from(
-        ["mobileNumber", "accepted", "acceptError", "apiMessageId", "creditCost", "newCreditBalance"]
-    ),
-    value=VALUES.filter(lambda value: value.strip('"') not in TAKEN),
-    is_row_itself=st.booleans(),
-)
-def test_whatever_stands_in_one_receipt_the_other_four_are_as_they_were(
-    field: str, value: str, is_row_itself: bool
-) -> None:
-    document = rows(value) if is_row_itself else rows(**{field: value})
-    body = f'{{"recipients": {document}}}'.encode()
-    receipts = read_answer(GATEWAY.send(FIVE), Answer(200, {}, body), WHERE)
-    of_bad = receipts[BAD]
-    assert [*ids(receipts[:BAD]), None, *ids(receipts[BAD + 1 :])] == ALL_BUT_ONE
-    assert [receipt.number for receipt in receipts] == NUMBERS
-    assert of_bad.cost is None or 0 <= of_bad.cost < 1000
 
 
 @pytest.mark.parametrize(

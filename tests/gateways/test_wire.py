@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pendulum
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessage, OutcomeUnknown, SmsError
 from airflow_provider_winsms.messages import (
@@ -708,25 +706,3 @@ def test_what_cannot_be_read_in_an_answer_is_not_quoted(carrier: Carrier, field:
 def test_what_cannot_be_an_id_is_refused_before_it_spoils_a_request(value: object) -> None:
     with pytest.raises(InvalidMessage):
         GATEWAY.message_ids([2316, value])
-
-
-numbers = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
-recipients = st.builds(Recipient, numbers, st.none() | st.text(max_size=30))
-messages = st.builds(
-    Message,
-    st.text(max_size=60),
-    st.lists(recipients, min_size=1, max_size=5).map(tuple),
-    st.none() | st.just(CHRISTMAS),
-)
-
-
-@given(st.lists(messages, min_size=1, max_size=5))
-def test_a_request_is_never_longer_than_it_is_said_to_be(batch: list[Message]) -> None:
-    said = sum(
-        GATEWAY.message_bytes(message) + sum(map(GATEWAY.recipient_bytes, message.recipients))
-        for message in batch
-    )
-    assert len(GATEWAY.send_batch(batch).body or b"") <= said + GATEWAY.limits.envelope_bytes
-    for message in batch:
-        alone = GATEWAY.message_bytes(message) + sum(map(GATEWAY.recipient_bytes, message.recipients))
-        assert len(GATEWAY.send(message).body or b"") <= alone

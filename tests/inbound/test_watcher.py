@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import hypothesis.strategies as st
 import pendulum
 import pytest
-from hypothesis import given
 
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable
 from airflow_provider_winsms.gateways.base import ListReading
@@ -27,7 +24,6 @@ from airflow_provider_winsms.inbound.feeds import (
     FeedConnection,
     FeedRow,
     ReadScope,
-    TailReader,
     minute_watermark,
     sequence_of,
 )
@@ -49,7 +45,6 @@ from airflow_provider_winsms.inbound.watcher import (
 )
 from airflow_provider_winsms.messages import IncomingMessage, Page
 from airflow_provider_winsms.phone import NumberPlan
-from tests.support.lists import page_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -96,20 +91,8 @@ class TestTheFirstWord:
     def test_is_bare_of_punctuation(self, text: str, word: str) -> None:
         assert first_word(text) == word
 
-    @given(st.text())
-    def test_is_its_own_first_word(self, text: str) -> None:
-        assert first_word(first_word(text)) == first_word(text)
-
 
 class TestACursor:
-    @given(
-        st.none() | st.integers(0, 10**9),
-        st.dictionaries(st.text(max_size=20), st.none() | st.integers(0, 10**9), max_size=20),
-    )
-    def test_is_read_as_it_was_written(self, watermark: int | None, seen: dict[str, int | None]) -> None:
-        written = json.loads(json.dumps(Cursor(watermark, seen).to_json()))
-        assert Cursor.from_json(written).to_json() == written
-
     @pytest.mark.parametrize(
         "value",
         [
@@ -125,15 +108,6 @@ class TestACursor:
     def test_that_is_none_is_refused(self, value: Any) -> None:
         with pytest.raises(ConfigurationError, match="to start from now"):
             Cursor.from_json(value)
-
-    @given(st.sets(st.integers(1, 3000), min_size=1), st.sets(st.integers(1, 3000)))
-    def test_forgets_no_row_that_it_has_and_takes_in_none_that_is_held(
-        self, seen: set[int], held: set[int]
-    ) -> None:
-        cursor = Cursor(0, {str(each): each for each in seen})
-        cursor.compact(DEFAULT_BOUNDS.row_watermark, held - seen)
-        assert all(cursor.has(row(each)) for each in seen)
-        assert not any(cursor.has(row(each)) for each in held - seen)
 
     def test_keeps_the_newest_rows_apart(self) -> None:
         cursor = Cursor(None, {str(each): each for each in range(1, 2001)})
@@ -256,40 +230,6 @@ class TestReadingTheEnd:
         reader = LISTS["incoming"].reader()
         rows = await reader.read(connection, nothing_seen())
         assert [each.key for each in sorted(rows, key=sequence_of)] == ["cc34", "zz90", "ab12"]
-
-    @given(
-        st.integers(0, 60),
-        st.integers(0, 60),
-        st.integers(1, 20),
-        st.booleans(),
-    )
-    def test_every_new_row_is_found_in_any_size_of_page_and_either_order(
-        self, before: int, arrived: int, page_size: int, newest_first: bool
-    ) -> None:
-        ids = list(range(1, before + arrived + 1))
-        listed = ids[:before]
-
-        async def execute(call: Call[Any]) -> Page[IncomingMessage]:
-            await asyncio.sleep(0)
-            ordered = listed[::-1] if newest_first else listed
-            offset, limit = page_range(call)
-            found = ordered[offset : offset + limit]
-            return Page(tuple(IncomingMessage(each, "1", NOON, "") for each in found), offset, len(listed))
-
-        async def read() -> tuple[list[FeedRow], list[FeedRow]]:
-            nonlocal listed
-            connection = FeedConnection(
-                WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
-            )
-            reader = TailReader("incoming")
-            first = await reader.read(connection, nothing_seen())
-            listed = ids
-            scope = ReadScope(lambda new: int(new.key) > before, before, before, has_new_subscribers=False)
-            return first, await reader.read(connection, scope)
-
-        first, second = asyncio.run(read())
-        assert {each.sequence for each in first} >= set(ids[max(0, before - 2) : before])
-        assert {each.sequence for each in second} >= set(ids[before:])
 
 
 def nothing_seen() -> ReadScope:

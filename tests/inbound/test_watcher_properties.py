@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,12 +15,22 @@ from hypothesis import example, given, settings
 
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
-from airflow_provider_winsms.inbound.feeds import POLLS_PER_DEEP_READ, Bounds, FeedConnection, lists_within
-from airflow_provider_winsms.inbound.filters import selection
+from airflow_provider_winsms.inbound.cursor import Cursor
+from airflow_provider_winsms.inbound.feeds import (
+    DEFAULT_BOUNDS,
+    POLLS_PER_DEEP_READ,
+    Bounds,
+    FeedConnection,
+    FeedRow,
+    ReadScope,
+    TailReader,
+    lists_within,
+)
+from airflow_provider_winsms.inbound.filters import first_word, selection
 from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
 from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW, Watcher
 from airflow_provider_winsms.messages import IncomingMessage, Page
-from tests.inbound.test_watcher import InMemoryStore
+from tests.inbound.test_watcher import InMemoryStore, nothing_seen, row
 from tests.support.lists import page_range
 
 if TYPE_CHECKING:
@@ -190,3 +201,57 @@ def test_each_row_fires_once_in_pages_that_are_too_small_for_all(
     kept = {each for each in due if sum(other > each for other in ever) < KEYS_KEPT}
     assert kept <= set(fired) <= set(due)
     assert len(fired) == len(set(fired))
+
+
+@given(st.text())
+def test_the_first_word_is_its_own_first_word(text: str) -> None:
+    assert first_word(first_word(text)) == first_word(text)
+
+
+@given(
+    st.none() | st.integers(0, 10**9),
+    st.dictionaries(st.text(max_size=20), st.none() | st.integers(0, 10**9), max_size=20),
+)
+def test_a_cursor_is_read_as_it_was_written(watermark: int | None, seen: dict[str, int | None]) -> None:
+    written = json.loads(json.dumps(Cursor(watermark, seen).to_json()))
+    assert Cursor.from_json(written).to_json() == written
+
+
+@given(st.sets(st.integers(1, 3000), min_size=1), st.sets(st.integers(1, 3000)))
+def test_a_cursor_forgets_no_row_that_it_has_and_takes_in_none_that_is_held(
+    seen: set[int], held: set[int]
+) -> None:
+    cursor = Cursor(0, {str(each): each for each in seen})
+    cursor.compact(DEFAULT_BOUNDS.row_watermark, held - seen)
+    assert all(cursor.has(row(each)) for each in seen)
+    assert not any(cursor.has(row(each)) for each in held - seen)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 20), st.booleans())
+def test_every_new_row_is_found_in_any_size_of_page_and_either_order(
+    before: int, arrived: int, page_size: int, newest_first: bool
+) -> None:
+    ids = list(range(1, before + arrived + 1))
+    listed = ids[:before]
+
+    async def execute(call: Call[Any]) -> Page[IncomingMessage]:
+        await asyncio.sleep(0)
+        ordered = listed[::-1] if newest_first else listed
+        offset, limit = page_range(call)
+        found = ordered[offset : offset + limit]
+        return Page(tuple(IncomingMessage(each, "1", NOON, "") for each in found), offset, len(listed))
+
+    async def read() -> tuple[list[FeedRow], list[FeedRow]]:
+        nonlocal listed
+        connection = FeedConnection(
+            WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
+        )
+        reader = TailReader("incoming")
+        first = await reader.read(connection, nothing_seen())
+        listed = ids
+        scope = ReadScope(lambda new: int(new.key) > before, before, before, has_new_subscribers=False)
+        return first, await reader.read(connection, scope)
+
+    first, second = asyncio.run(read())
+    assert {each.sequence for each in first} >= set(ids[max(0, before - 2) : before])
+    assert {each.sequence for each in second} >= set(ids[before:])

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.messages import Recipient, is_missing
+from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 
 if TYPE_CHECKING:
@@ -153,9 +151,3 @@ def test_what_is_neither_is_refused_at_once_and_says_why(
     assert isinstance(error, AirflowFailException)
     assert says in str(error)
     assert sandbox.requests() == []
-
-
-@given(st.one_of(st.integers(), st.text(), st.booleans(), st.floats(allow_nan=False), st.lists(st.none())))
-def test_nothing_else_is_missing(value: object) -> None:
-    assert not is_missing(value)
-    assert not is_missing(Many())

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.operators.sms import (
@@ -95,24 +93,6 @@ def test_a_text_in_a_batch_stays_the_text_that_it_is(
     task = SmsSendBatchOperator(task_id="batch", messages=messages, **native(of_dag, of_operator))
     assert runner.run(task).error is None
     assert texts(sandbox) == [text for text in TEXTS for _ in ways(text)]
-
-
-@settings(max_examples=200, deadline=None)
-@given(text=st.text("0123456789 .,_'\"()[]{}+-eNTruFalsox#:", min_size=1, max_size=12))
-def test_any_text_is_the_same_under_both_ways_of_rendering(text: str) -> None:
-    rendered = []
-    for is_native in (False, True):
-        task = SmsSendOperator(
-            task_id="send",
-            text="{{ params.text }}",
-            to="{{ params.text }}",
-            params={"text": text},
-            **native(is_native),
-        )
-        context: Any = {"ti": None, "params": {"text": text}}
-        task.render_template_fields(context)
-        rendered.append(task.sensitive_value("text"))
-    assert rendered == [text, text]
 
 
 @pytest.mark.parametrize(("of_dag", "of_operator"), [*SAID, (True, False)])

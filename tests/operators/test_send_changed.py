@@ -9,8 +9,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import (
     ClaimLost,
@@ -368,35 +366,6 @@ def test_the_store_gets_neither_numbers_nor_texts(sandbox: Sandbox, runner: Task
     runner.run(send([DAN, CAT]))
     kept = str(runner.task_state) + "".join(runner.requests)
     assert not [word for word in (ANN, BEN, CAT, DAN, ANN[2:], "Pay, please") if word in kept]
-
-
-ROWS = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(EVERYBODY[:4])), max_size=6)
-
-
-@settings(
-    deadline=None,
-    max_examples=25,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    lists=st.lists(ROWS, min_size=2, max_size=4), breaks=st.lists(st.integers(0, 2), min_size=4, max_size=4)
-)
-def test_whatever_the_lists_are_nobody_gets_a_text_twice(
-    lists: list[list[tuple[str, str]]], breaks: list[int], sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    sandbox.reset()
-    one = runner.another()
-    for rows, requests in zip(lists, breaks, strict=False):
-        refuse_after(sandbox, requests, "smsSendBatch")
-        one.run(send_batch(*rows))
-        sandbox.clear_faults()
-    one.run(send_batch(*lists[-1]))
-    sent = texts(sandbox)
-    assert max(sent.values(), default=0) <= 1
-    for text, number in set(lists[-1]) - set(sent):
-        # It may have changed: there was another text to the number that the last list has no more.
-        assert any(to == number and (said, to) not in lists[-1] for said, to in sent), (text, number)
 
 
 @pytest.mark.parametrize("last", ["At 10", "At 11"])

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 import pendulum
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.alphabets import Gsm7, Ucs2
@@ -42,18 +40,6 @@ def is_refused(text: str) -> bool:
     except InvalidMessage:
         return True
     return False
-
-
-@given(st.characters())
-def test_a_text_is_refused_early_if_and_only_if_no_alphabet_can_spell_it(char: str) -> None:
-    can_spell = []
-    for alphabet in (Gsm7(6), Ucs2(6)):
-        try:
-            alphabet.spell(f"a{char}")
-        except InvalidMessage:
-            continue
-        can_spell.append(alphabet)
-    assert is_refused(f"a{char}") == (not can_spell)
 
 
 @pytest.mark.parametrize("char", [*map(chr, range(32)), "\x7f", "\x85", "\ud83d"])

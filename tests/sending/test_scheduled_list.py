@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import pendulum
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
@@ -18,7 +14,7 @@ from airflow_provider_winsms.sending.scheduled_list import ExpectedText, RowMatc
 from tests.machine.gateway import SmallGateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from pendulum import DateTime
 
@@ -80,40 +76,6 @@ class MovingList:
         """Return the ids that were read, and whether the reading counts as complete."""
         rows, is_complete = read_scheduled(self.execute, SMALL)
         return {int(row.message_id) for row in rows}, is_complete
-
-
-ACTS = st.tuples(st.sampled_from(["first", "last", "between", "leaves", "leaves"]), st.integers(0, 30))
-TRAFFIC = st.lists(st.lists(ACTS, max_size=4), max_size=30)
-ORDERS = st.sampled_from([sorted, lambda ids: sorted(ids, reverse=True), list])
-
-
-@settings(max_examples=2000, deadline=None)
-@given(ids=st.lists(st.integers(1, 99), unique=True, max_size=25), order=ORDERS, traffic=TRAFFIC)
-def test_no_reading_that_is_called_whole_misses_a_row_that_was_there_throughout(
-    ids: list[int], order: Callable[[list[int]], list[int]], traffic: list[list[tuple[str, int]]]
-) -> None:
-    moving = MovingList(order(ids), traffic)
-    read, is_complete = moving.read()
-    assert not is_complete or (moving.stayed or set()) <= read
-
-
-@settings(max_examples=500, deadline=None)
-@given(ids=st.permutations(range(1, 30)), size=st.integers(0, 29), traffic=TRAFFIC)
-def test_nothing_of_it_rests_on_the_order_of_a_list_that_is_shuffled_before_each_page(
-    ids: list[int], size: int, traffic: list[list[tuple[str, int]]]
-) -> None:
-    moving = MovingList(ids[:size], traffic)
-    shuffles: Iterator[int] = iter(range(10**6))
-
-    def execute(call: Call[Any], *_: Any) -> Any:
-        step = 1 + next(shuffles) % 5
-        moving.ids = [key for start in range(step) for key in moving.ids[start::step]]
-        # Neighbours change places, so that no page ascends or descends.
-        moving.ids.sort(key=lambda key: (key // 4, (key * 7) % 4))
-        return moving.execute(call)
-
-    rows, is_complete = read_scheduled(execute, SMALL)
-    assert not is_complete or (moving.stayed or set()) <= {row.message_id for row in rows}
 
 
 def test_one_in_and_one_out_between_two_pages_hides_no_row() -> None:
@@ -268,18 +230,3 @@ def test_no_text_is_scheduled_for_a_minute_that_comes_twice(send_at: DateTime) -
     after = pendulum.datetime(2026, 10, 25, 2)
     assert BERLIN.first_possible_time(send_at) == after
     assert BERLIN.first_possible_time(send_at.in_timezone("Europe/Berlin")) == after
-
-
-@given(
-    moment=st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
-    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Johannesburg"]),
-)
-def test_what_the_wire_says_is_the_one_minute_that_is_meant(moment: Any, zone: str) -> None:
-    gateway = WinSMSGateway(time_zone=zone, country_code="27")
-    send_at = pendulum.instance(moment)
-    possible = gateway.first_possible_time(send_at)
-    assert send_at <= possible
-    wire = possible.in_timezone(zone).strftime("%Y%m%d%H%M")
-    local = datetime.strptime(wire, "%Y%m%d%H%M").replace(tzinfo=ZoneInfo(zone))
-    assert {local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)} == {possible.astimezone(UTC)}
-    assert possible - send_at < pendulum.duration(hours=2, minutes=1)

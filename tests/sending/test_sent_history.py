@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.messages import DeliveryState, Page, SentMessage
 from airflow_provider_winsms.sending.sent_history import SubmittedText, match_references, read_sent
@@ -37,34 +35,6 @@ def account_with(texts: int) -> HistoryAccount:
     for number in range(texts):
         account.texts.append(Text(f"new-{number}", "new", ANN, None, account.now + number / 1000))
     return account
-
-
-ACTS = st.tuples(st.sampled_from(["enters", "enters late", "leaves", "leaves"]), st.integers(0, 30))
-TRAFFIC = st.lists(st.lists(ACTS, max_size=4), max_size=30)
-
-
-@settings(max_examples=500, deadline=None)
-@given(texts=st.integers(0, 20), traffic=TRAFFIC)
-def test_no_reading_that_is_called_complete_misses_a_text_that_was_there_throughout(
-    texts: int, traffic: list[list[tuple[str, int]]]
-) -> None:
-    account, acts = account_with(texts), iter(traffic)
-    stayed = {text.id for text in account.texts if text.words == "new"}
-
-    def happen(there: HistoryAccount) -> None:
-        for act, place in next(acts, ()):
-            new = [text for text in there.texts if text.words != "old"]
-            if act == "leaves" and new:
-                there.texts.remove(new[place % len(new)])
-                stayed.discard(new[place % len(new)].id)
-            elif act != "leaves":
-                at = there.now if act == "enters" or not new else new[place % len(new)].accepted_at
-                there.texts.append(Text(f"id-{len(there.texts)}-{there.pages}-{at}", "more", BEN, None, at))
-                there.now += 1
-
-    account.before_page = happen
-    rows, is_complete = read_sent(account.execute, GATEWAY, SINCE)
-    assert not is_complete or stayed <= {row.message_id for row in rows}
 
 
 @pytest.mark.parametrize("texts", [0, 3, 4, 20])

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.gateways.alphabets import Gsm7, Ucs2
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sending.plan import plan, plan_resend
+from tests.sending.test_content import is_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,3 +113,15 @@ def _with_the_first_of(request: list[Message], following: Message) -> list[Messa
     if last.text == following.text:
         return [*request[:-1], Message(last.text, (*last.recipients, first), None, last.max_segments)]
     return [*request, Message(following.text, (first,), None, following.max_segments)]
+
+
+@given(st.characters())
+def test_a_text_is_refused_early_if_and_only_if_no_alphabet_can_spell_it(char: str) -> None:
+    can_spell = []
+    for alphabet in (Gsm7(6), Ucs2(6)):
+        try:
+            alphabet.spell(f"a{char}")
+        except InvalidMessage:
+            continue
+        can_spell.append(alphabet)
+    assert is_refused(f"a{char}") == (not can_spell)
