@@ -81,3 +81,8 @@ _COMPILE: Mapping[str, Any] = {"render_postcompile": True}
 def name_of(name: str) -> quoted_name:
     """Return a name that is quoted in every statement."""
     return quoted_name(name, quote=True)
+
+
+def quoted(dialect: Dialect, *names: str) -> str:
+    """Return names quoted for a statement, with dots between them."""
+    return ".".join(map(dialect.identifier_preparer.quote, map(name_of, names)))

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
-from airflow_provider_winsms.sql.compiler import compiled, dialect_of, name_of
+from airflow_provider_winsms.sql.compiler import compiled, dialect_of, quoted
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
@@ -131,7 +131,7 @@ class Database:
 
     def quoted(self, *names: str) -> str:
         """Return names quoted for a statement, with dots between them."""
-        return ".".join(map(self.core.identifier_preparer.quote, map(name_of, names)))
+        return quoted(self.core, *names)
 
     def index(self, table: Sequence[str], columns: Sequence[str]) -> str:
         """Return the statement that creates an index, or its clause inside CREATE TABLE.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+_REPLACE_VIEW = ("CREATE OR REPLACE VIEW {view} AS {query}",)
+_RECREATE_VIEW = ("DROP VIEW IF EXISTS {view}", "CREATE VIEW {view} AS {query}")
 _UPDATE_FROM = "UPDATE {target} SET {values} FROM {other} WHERE {match} AND ({condition})"
 
 
@@ -72,6 +74,8 @@ class Dialect:
         says whether it may be null.
     :param has_cursors: whether a connection has cursors; otherwise it serves as one.
     :param readable: the expression that selects an instant so that ``read_instant`` can read it.
+    :param views: the ways to create or replace ``{view}``, each with its statements. A later way is for a
+        view that an earlier one cannot replace. Empty if the figures of views are not tested in the database.
     """
 
     instant: Callable[[datetime], Any] = utc
@@ -100,6 +104,7 @@ class Dialect:
     change_type: str = ""
     has_cursors: bool = True
     readable: str = "{column}"
+    views: tuple[tuple[str, ...], ...] = ()
 
 
 DIALECTS = {
@@ -147,6 +152,8 @@ DIALECTS = {
         ),
         change_type="ALTER TABLE {table} ALTER COLUMN {column} TYPE {type}",
         skips_conflicts=True,
+        # A view below other views can only be replaced by one with the same columns, and more at the end.
+        views=(_REPLACE_VIEW, _RECREATE_VIEW),
     ),
     "sqlite": Dialect(
         # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
@@ -176,6 +183,7 @@ DIALECTS = {
             "(SELECT {target}.rowid FROM {other} CROSS JOIN {target} ON {match} WHERE {condition})"
         ),
         skips_conflicts=True,
+        views=(_RECREATE_VIEW,),
     ),
     "mysql": Dialect(
         # DATETIME has no zone.
@@ -223,6 +231,7 @@ DIALECTS = {
         has_indexes_inside=True,
         # With row locks alone, two loads would wait for each other in turn.
         long_lock="SELECT GET_LOCK(MD5({lock_name}), 3600) AS is_held",
+        views=(_REPLACE_VIEW,),
     ),
     "duckdb": Dialect(
         opening=("SET TimeZone = 'UTC'", "SET enable_progress_bar = false"),
@@ -241,6 +250,7 @@ DIALECTS = {
         has_cursors=False,
         # An instant would else need a package that DuckDB does not install.
         readable="CAST({column} AS VARCHAR)",
+        views=(_REPLACE_VIEW,),
     ),
 }
 """By the connection's type. MariaDB's is ``mysql``."""

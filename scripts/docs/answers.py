@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.warehouse.views import VIEWS, SourceTables, ViewSet
+from airflow_provider_winsms.warehouse.view_queries import VIEWS
+from airflow_provider_winsms.warehouse.views import SourceTables, ViewSet
 from scripts.demo_history import warehouse
 from scripts.docs.markdown import grid, paragraph
 from scripts.docs.plots import delivery_plot, opt_out_plot
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from airflow_provider_winsms.warehouse.views import View
+    from airflow_provider_winsms.warehouse.view_queries import View
     from scripts.docs.plots import Row
 
 
@@ -38,7 +39,7 @@ def plots() -> dict[str, str]:
 def _demo_views() -> Iterator[sqlite3.Connection]:
     with closing(warehouse()) as database:
         tables = SourceTables("deliveries", "incoming", "opt_outs")
-        for _, statement in ViewSet("sqlite", '"{}"'.format, tables, "sms_").statements():
+        for _, statement in ViewSet("sqlite", tables, "sms_").statements():
             database.execute(statement)
         yield database
 

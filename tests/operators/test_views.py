@@ -17,7 +17,8 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.warehouse.views import VIEWS, SourceTables, create_views
+from airflow_provider_winsms.warehouse.view_queries import VIEWS
+from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from scripts.demo_history import COLUMNS
 from tests.support.clock import clock_of
 from tests.support.databases import CONN_ID

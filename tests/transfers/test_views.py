@@ -26,7 +26,8 @@ from airflow_provider_winsms.ledger.schema import (
 from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.warehouse.views import NEEDED_COLUMNS, VIEWS, SourceTables, ViewSet
+from airflow_provider_winsms.warehouse.view_queries import NEEDED_COLUMNS, VIEWS
+from airflow_provider_winsms.warehouse.views import SourceTables, ViewSet
 from scripts.demo_history import COLUMNS
 from tests.support import databases
 
@@ -113,7 +114,7 @@ class Place:
             self.execute(f"CREATE TABLE {self.named(table)} ({kinds})")
 
     def make_views(self) -> None:
-        views = ViewSet(self.conn_type, self.named, TABLES, "sms_")
+        views = ViewSet(self.conn_type, TABLES, "sms_")
         self.execute(*(statement for _, statement in views.statements()))
         self.connection.commit()
 
@@ -690,21 +691,21 @@ def test_every_state_is_either_judged_or_left_aside_on_purpose() -> None:
     ids=["deliveries", "and incoming", "and opt-outs"],
 )
 def test_only_views_are_made_whose_tables_there_are(tables: SourceTables, views: list[str]) -> None:
-    assert [view.name for view in ViewSet("sqlite", "{}".format, tables, "sms_").views] == views
+    assert [view.name for view in ViewSet("sqlite", tables, "sms_").views] == views
 
 
 def test_a_database_that_may_count_days_otherwise_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="type 'oracle'"):
-        ViewSet("oracle", "{}".format, TABLES, "sms_")
+        ViewSet("oracle", TABLES, "sms_")
 
 
 @pytest.mark.parametrize("prefix", ["", "1", 'x"; DROP TABLE y; --', "p" * 60, None])
 def test_a_prefix_that_cannot_begin_a_name_is_refused(prefix: Any) -> None:
     if prefix == "":
-        assert ViewSet("sqlite", "{}".format, TABLES, prefix).names[0] == "delivery_by_day"
+        assert ViewSet("sqlite", TABLES, prefix).names[0] == "delivery_by_day"
         return
     with pytest.raises(InvalidMessage, match="view_prefix"):
-        ViewSet("sqlite", "{}".format, TABLES, prefix)
+        ViewSet("sqlite", TABLES, prefix)
 
 
 @pytest.mark.parametrize("names", [("a b",), ("d", "i-"), ("d", "i", "o" * 60), ("d", "i", "o", "s.t")])
@@ -715,4 +716,4 @@ def test_a_name_that_is_no_plain_name_is_refused(names: tuple[str, ...]) -> None
 
 def test_a_view_never_takes_the_name_of_a_table() -> None:
     with pytest.raises(InvalidMessage, match="name of a table"):
-        ViewSet("sqlite", "{}".format, SourceTables("SMS_cost_by_day"), "sms_")
+        ViewSet("sqlite", SourceTables("SMS_cost_by_day"), "sms_")

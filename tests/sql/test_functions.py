@@ -1,0 +1,138 @@
+"""Days and seconds are the same in every database, whatever the time zone of the session."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import literal_column
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import CompileError
+
+from airflow_provider_winsms.sql.compiler import compiled, dialect_of
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.functions import day_of, seconds_between, whole_days_in
+from airflow_provider_winsms.sql.types import ColumnType
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from tests.support.databases import Database
+
+START: ColumnElement[Any] = literal_column("started_at")
+END: ColumnElement[Any] = literal_column("ended_at")
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+ZONES = {
+    "postgres": "SET TIME ZONE 'Pacific/Auckland'",
+    "mariadb": "SET time_zone = '+12:00'",
+    "duckdb": "SET TimeZone = 'Pacific/Auckland'",
+}
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "postgres",
+        pytest.param("mariadb", marks=pytest.mark.database),
+        pytest.param("duckdb", marks=pytest.mark.database),
+    ]
+)
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+def cells(database: Database, *instants: datetime) -> list[Any]:
+    convert = DIALECTS[database.connection["conn_type"]].instant
+    # To give a moment with a zone, DuckDB's driver needs a package more.
+    return [at.isoformat() if database.kind == "duckdb" else convert(at) for at in instants]
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds"),
+    [
+        (MIDNIGHT, 0),
+        (MIDNIGHT - timedelta(milliseconds=1), 0.25),
+        (MIDNIGHT - timedelta(milliseconds=1), 86_399.999),
+        (MIDNIGHT, 86_400),
+        (MIDNIGHT + timedelta(hours=23, minutes=59, seconds=59), 1_000_000.5),
+        (MIDNIGHT.replace(month=12, hour=11), -90.125),
+    ],
+)
+def test_a_database_counts_days_and_seconds_as_python_does(
+    database: Database, start: datetime, seconds: float
+) -> None:
+    dialect = dialect_of(database.connection["conn_type"])
+    instant = database.types[ColumnType.INSTANT]
+    database.execute(f"CREATE TABLE {{}}spans (started_at {instant}, ended_at {instant})")
+    late = seconds_between(START, END)
+    figures = (day_of(START), day_of(END), late, whole_days_in(late))
+    query = ", ".join(compiled(each, dialect)[0] for each in figures)
+    mark = "%s" if database.kind in {"postgres", "mariadb"} else "?"
+    table = database.named("spans")
+    end = start + timedelta(seconds=seconds)
+    with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
+        if zone := ZONES.get(database.kind):
+            cursor.execute(zone)
+        cursor.execute(f"INSERT INTO {table} VALUES ({mark}, {mark})", cells(database, start, end))  # noqa: S608 - ours
+        cursor.execute(f"SELECT {query} FROM {table}")  # noqa: S608 - ours
+        ((*days, found, whole_days),) = cursor.fetchall()
+    assert [date.fromisoformat(str(day)) for day in days] == [start.date(), end.date()]
+    assert float(found) == pytest.approx(seconds, abs=0.001)
+    if seconds >= 0:
+        assert int(whole_days) == timedelta(seconds=seconds).days
+
+
+def dialect_named(name: str) -> Dialect:
+    """Return the dialect of a database, or one like that of a package that is not installed."""
+    found = dialect_of(name)
+    if found.name != name:
+        found = DefaultDialect()
+        found.name = name
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "seconds"),
+    [
+        (
+            "mssql",
+            "CAST(SWITCHOFFSET(started_at, '+00:00') AS DATE)",
+            "(DATEDIFF_BIG(MICROSECOND, started_at, ended_at) / 1000000.0)",
+        ),
+        (
+            "oracle",
+            "TRUNC(SYS_EXTRACT_UTC(started_at))",
+            (
+                "(EXTRACT(DAY FROM (ended_at - started_at)) * 86400"
+                " + EXTRACT(HOUR FROM (ended_at - started_at)) * 3600"
+                " + EXTRACT(MINUTE FROM (ended_at - started_at)) * 60"
+                " + EXTRACT(SECOND FROM (ended_at - started_at)))"
+            ),
+        ),
+        (
+            "redshift",
+            "CAST(started_at AT TIME ZONE 'UTC' AS DATE)",
+            "(DATEDIFF(microsecond, started_at, ended_at) / 1000000.0)",
+        ),
+        (
+            "snowflake",
+            "CAST(CONVERT_TIMEZONE('UTC', started_at) AS DATE)",
+            "(TIMESTAMPDIFF(MICROSECOND, started_at, ended_at) / 1000000)",
+        ),
+    ],
+)
+def test_databases_that_are_not_run_have_spellings(name: str, day: str, seconds: str) -> None:
+    dialect = dialect_named(name)
+    late = seconds_between(START, END)
+    assert compiled(day_of(START), dialect) == (day, ())
+    assert compiled(late, dialect) == (seconds, ())
+    assert compiled(whole_days_in(late), dialect) == (f"CAST(FLOOR({seconds} / 86400) AS INTEGER)", ())
+
+
+def test_another_database_is_refused_by_name() -> None:
+    with pytest.raises(CompileError, match="day_of has no spelling for the database 'firebird'"):
+        compiled(day_of(START), dialect_named("firebird"))
