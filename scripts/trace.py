@@ -1,7 +1,15 @@
 """Follow one send, one deferred wait and one load through the package: how far a reader has to walk.
 
-Counted are calls between functions of the package, each once. A change of file is a call of a function in
-another file. A climb is a call of a function in a higher layer than the caller's, as a callback makes.
+Each walk is counted in two ways. A change of file is a call of a function in another file. A climb is a call
+of a function in a higher layer than the caller's, as a callback makes.
+
+*Whole run*: from the constructor on. Each pair of caller and called function counts once.
+
+*Step by step*: from `execute` of an operator or `run` of a trigger on. Every call counts as often as it is
+made, and so does each return to a generator. Special methods, such as `__init__`, count as a part of their
+caller.
+
+In both, a lambda or a comprehension counts as a part of its caller.
 """
 
 from __future__ import annotations
@@ -14,10 +22,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from rich.console import Console
@@ -46,19 +55,23 @@ LAYERS = (
     {"delivery", "inbound", "sending", "warehouse"},
     {"hooks", "triggers", "utils"},
 )
-SEND = "a send, task state store"
-SEND_WITH_TABLES = "a send, ledger in tables"
+SEND = "a send, task store"
+SEND_WITH_TABLES = "a send, tables"
 WAIT = "a deferred wait"
 LOAD = "a load of replies"
-RECIPIENTS = ("27000000010", "27000000011", "27000000012")
+RECIPIENT = "27000000010"
 
 
 @dataclass(slots=True)
 class Walk:
-    """The functions that were entered, and who called whom."""
+    """The functions that were entered, and who called whom, how often.
 
+    :param is_step_by_step: whether calls count as often as they are made, and special methods not at all.
+    """
+
+    is_step_by_step: bool = False
     entered: set[CodeType] = field(default_factory=set)
-    calls: set[tuple[CodeType, CodeType]] = field(default_factory=set)
+    calls: Counter[tuple[CodeType, CodeType]] = field(default_factory=Counter)
 
     @property
     def files(self) -> int:
@@ -68,37 +81,53 @@ class Walk:
     @property
     def changes_of_file(self) -> int:
         """How many calls lead to another file."""
-        return sum(caller.co_filename != callee.co_filename for caller, callee in self.calls)
+        return self._count(lambda caller, callee: caller.co_filename != callee.co_filename)
 
     @property
     def climbs(self) -> int:
         """How many calls lead to a higher layer."""
-        return sum(_layer(callee) > _layer(caller) for caller, callee in self.calls)
+        return self._count(lambda caller, callee: _layer(callee) > _layer(caller))
 
-    def note(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Take note of a call; ``sys.setprofile`` calls this."""
-        if event != "call" or not _is_ours(frame.f_code):
+    def _count(self, is_meant: Callable[[CodeType, CodeType], bool]) -> int:
+        return sum(
+            times if self.is_step_by_step else 1 for call, times in self.calls.items() if is_meant(*call)
+        )
+
+    def note(self, frame: FrameType) -> None:
+        """Take note of a call."""
+        if not self._counts(frame.f_code):
             return
         self.entered.add(frame.f_code)
         caller = frame.f_back
-        while caller is not None and not _is_ours(caller.f_code):
+        while caller is not None and not self._counts(caller.f_code):
             caller = caller.f_back
         if caller is not None and caller.f_code is not frame.f_code:
-            self.calls.add((caller.f_code, frame.f_code))
+            self.calls[caller.f_code, frame.f_code] += 1
+
+    def _counts(self, code: CodeType) -> bool:
+        return _is_ours(code) and not (self.is_step_by_step and code.co_name.startswith("__"))
+
+
+class Walks(NamedTuple):
+    """One walk, counted in both ways."""
+
+    whole_run: Walk
+    step_by_step: Walk
 
 
 def main() -> None:
     """Print a row for each walk."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    table = Table("", "functions", "files", "changes of file", "climbs")
-    for label, walk in walks(SEND, SEND_WITH_TABLES, WAIT, LOAD):
-        figures = (len(walk.entered), walk.files, walk.changes_of_file, walk.climbs)
-        table.add_row(label, *map(str, figures))
+    table = Table("", "", "functions", "files", "changes of file", "climbs")
+    for label, followed in walks(SEND, SEND_WITH_TABLES, WAIT, LOAD):
+        for words, walk in (("whole run", followed.whole_run), ("step by step", followed.step_by_step)):
+            figures = (len(walk.entered), walk.files, walk.changes_of_file, walk.climbs)
+            table.add_row(label, words, *map(str, figures))
     Console().print(table)
 
 
-def walks(*labels: str) -> Iterator[tuple[str, Walk]]:
-    """Yield each label with its walk, against a sandbox and a database in a file."""
+def walks(*labels: str) -> Iterator[tuple[str, Walks]]:
+    """Yield each label with its walks, against a sandbox and a database in a file."""
     with Sandbox(speed=0) as sandbox, tempfile.TemporaryDirectory() as folder:
         os.environ.update(gateway_variable(sandbox.base_url))
         warehouse = {"conn_type": "sqlite", "host": f"{folder}/warehouse.db"}
@@ -108,23 +137,25 @@ def walks(*labels: str) -> Iterator[tuple[str, Walk]]:
             yield label, _followed(works[label])
 
 
-def _works(sandbox: Sandbox) -> dict[str, Callable[[], object]]:
+def _works(sandbox: Sandbox) -> dict[str, Callable[[], Callable[[], object]]]:
+    """Return the works. Each makes its operator or trigger, and returns the function that runs it."""
     ids: list[int] = []
 
-    def send(**options: Any) -> None:
-        operator = SmsSendOperator(task_id="send", text="Hello", to=list(RECIPIENTS), **options)
-        ids.extend(operator.execute(context())["message_ids"])
+    def send(**options: Any) -> Callable[[], object]:
+        operator = SmsSendOperator(task_id="send", text="Hello", to=RECIPIENT, **options)
+        return lambda: ids.extend(operator.execute(context())["message_ids"])
 
-    def wait() -> None:
+    def wait() -> Callable[[], object]:
         sandbox.advance(3600)
-        asyncio.run(_event_of(_trigger(ids)))
+        trigger = _trigger(ids)
+        return lambda: asyncio.run(_event_of(trigger))
 
-    def load() -> None:
-        sandbox.incoming(RECIPIENTS[0], "Yes")
+    def load() -> Callable[[], object]:
+        sandbox.incoming(RECIPIENT, "Yes")
         operator = SmsToSqlOperator(
             task_id="load", dataset="incoming", sql_conn_id="warehouse", table="sms_replies"
         )
-        operator.execute(context())
+        return lambda: operator.execute(context())
 
     return {
         SEND: send,
@@ -156,20 +187,27 @@ async def _event_of(trigger: SmsDeliveryTrigger) -> TriggerEvent | None:
     return None
 
 
-def _followed(work: Callable[[], object]) -> Walk:
-    work()  # what is imported once is not part of the walk
-    with _following() as walk:
-        work()
-    return walk
+def _followed(work: Callable[[], Callable[[], object]]) -> Walks:
+    work()()  # what is imported once is not part of the walk
+    walks = Walks(Walk(), Walk(is_step_by_step=True))
+    with _following(walks.whole_run):
+        run = work()
+    with _following(*walks):
+        run()
+    return walks
 
 
 @contextmanager
-def _following() -> Iterator[Walk]:
-    walk = Walk()
-    threading.setprofile(walk.note)
-    sys.setprofile(walk.note)
+def _following(*walks: Walk) -> Iterator[None]:
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            for walk in walks:
+                walk.note(frame)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
     try:
-        yield walk
+        yield
     finally:
         sys.setprofile(None)
         threading.setprofile(None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from types import CodeType, SimpleNamespace
 from typing import TYPE_CHECKING
 
 from scripts import trace
@@ -11,23 +13,44 @@ if TYPE_CHECKING:
     import pytest
 
 
-def code(path: str, name: str) -> object:
+def code(path: str, name: str) -> CodeType:
     source = f"def {name}(): pass"
     (found,) = (
-        c for c in compile(source, str(trace.PACKAGE / path), "exec").co_consts if hasattr(c, "co_name")
+        c for c in compile(source, str(trace.PACKAGE / path), "exec").co_consts if isinstance(c, CodeType)
     )
     return found
 
 
+SEND, RECORD, CALL, INIT = (
+    code("sending/a.py", "send"),
+    code("ledger/b.py", "record"),
+    code("sending/a.py", "call"),
+    code("ledger/b.py", "__init__"),
+)
+
+
+def walk(*calls: tuple[CodeType, CodeType], **options: bool) -> trace.Walk:
+    return trace.Walk(entered={each for call in calls for each in call}, calls=Counter(calls), **options)
+
+
 def test_a_change_of_file_is_counted_once_and_a_climb_is_a_call_upwards() -> None:
-    send, record, call = (
-        code("sending/a.py", "send"),
-        code("ledger/b.py", "record"),
-        code("sending/a.py", "call"),
-    )
-    calls = {(send, record), (send, call), (record, call)}
-    walk = trace.Walk({send, record, call}, calls)  # type: ignore[arg-type] # made by compile
-    assert (walk.files, walk.changes_of_file, walk.climbs) == (2, 2, 1)
+    walked = walk((SEND, RECORD), (SEND, RECORD), (SEND, CALL), (RECORD, CALL))
+    assert (walked.files, walked.changes_of_file, walked.climbs) == (2, 2, 1)
+
+
+def test_step_by_step_a_call_counts_as_often_as_it_is_made() -> None:
+    walked = walk((SEND, RECORD), (SEND, RECORD), (RECORD, CALL), (RECORD, CALL), is_step_by_step=True)
+    assert (walked.files, walked.changes_of_file, walked.climbs) == (2, 4, 2)
+
+
+def test_step_by_step_a_special_method_is_a_part_of_its_caller() -> None:
+    walked = trace.Walk(is_step_by_step=True)
+    sends = SimpleNamespace(f_code=SEND, f_back=None)
+    begins = SimpleNamespace(f_code=INIT, f_back=sends)
+    for frame in (sends, begins, SimpleNamespace(f_code=RECORD, f_back=begins)):
+        walked.note(frame)  # type: ignore[arg-type] # made by hand
+    assert walked.entered == {SEND, RECORD}
+    assert walked.calls == {(SEND, RECORD): 1}
 
 
 def test_a_send_with_a_ledger_in_tables_walks_through_the_sql_that_the_other_does_not(
@@ -36,7 +59,9 @@ def test_a_send_with_a_ledger_in_tables_walks_through_the_sql_that_the_other_doe
     for variable in ("AIRFLOW_CONN_WINSMS_DEFAULT", "AIRFLOW_CONN_WAREHOUSE"):
         monkeypatch.setenv(variable, "")
     rooms = {
-        label: {Path(code.co_filename).relative_to(trace.PACKAGE).parts[0] for code in walk.entered}
-        for label, walk in trace.walks(trace.SEND, trace.SEND_WITH_TABLES)
+        label: {
+            Path(code.co_filename).relative_to(trace.PACKAGE).parts[0] for code in walked.whole_run.entered
+        }
+        for label, walked in trace.walks(trace.SEND, trace.SEND_WITH_TABLES)
     }
     assert rooms[trace.SEND_WITH_TABLES] - rooms[trace.SEND] == {"sql"}
