@@ -18,6 +18,7 @@ from airflow_provider_winsms.exceptions import ClaimLost, InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.task_state import (
     BATCH_KEY,
+    END_OF_NAME,
     batch_of,
     record_of,
     row_of_record,
@@ -25,7 +26,6 @@ from airflow_provider_winsms.ledger.task_state import (
 )
 from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
 from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
-from airflow_provider_winsms.utils.task_store import END_OF_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

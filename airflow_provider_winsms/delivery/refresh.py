@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.transport import Transport
-    from airflow_provider_winsms.ledger.base import TaskStore
     from airflow_provider_winsms.ledger.reports import DeliveryReports, OpenMessage
+    from airflow_provider_winsms.ledger.task_state import TaskStore
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
     from airflow_provider_winsms.runtime import Log
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from airflow_provider_winsms.messages import PHONE
 
@@ -248,35 +248,6 @@ def positions_in(spans: str) -> list[int]:
     """Return positions from their text, for example ``0-4,7``."""
     pairs = (span.partition("-") for span in spans.split(",") if span)
     return [position for first, _, last in pairs for position in range(int(first), int(last or first) + 1)]
-
-
-class TaskStore(Protocol):
-    """A small store of a task instance that outlives its tries, and facts about these tries."""
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether its values outlive the process."""
-
-    @property
-    def was_cleared(self) -> bool:
-        """Whether a person cleared the task instance; a retry does not."""
-
-    @property
-    def has_earlier_try(self) -> bool:
-        """Whether the task instance had an earlier try."""
-
-    @property
-    def is_wiped_on_success(self) -> bool:
-        """Whether Airflow wipes the store when the task succeeds."""
-
-    def get(self, key: str) -> Any:
-        """Return the value of a key, or ``None``."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Write a JSON value. It is committed when this returns."""
-
-    def delete(self, key: str) -> None:
-        """Delete a key."""
 
 
 class Ledger(Protocol):

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import defaultdict
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from itertools import count, groupby, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import ClaimLost, ConfigurationError, OutcomeUnknown
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    ConfigurationError,
+    LedgerUnavailable,
+    OutcomeUnknown,
+)
 from airflow_provider_winsms.ledger.base import (
     SHORT_HASH_DIGITS,
     Batch,
@@ -35,12 +40,12 @@ from airflow_provider_winsms.ledger.base import (
 from airflow_provider_winsms.messages import RejectReason, instants_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.hashing import KeyedHash
-    from airflow_provider_winsms.ledger.base import Rejected, ResendPlan, TaskStore
+    from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
     from airflow_provider_winsms.messages import Message, MessageId, Receipt, ScheduledMessage
 
 BATCH_KEY = "sms_send"
@@ -48,6 +53,9 @@ BATCH_KEY = "sms_send"
 
 ROUND_KEY = "sms_round"
 """The key of a resend plan, which adds the generation and the round."""
+
+END_OF_NAME = ":"
+"""The separator between the name of a send within a task and its keys."""
 
 _NO_MEMORY = (
     "An earlier try of this task may have sent already, and nothing remembers what, so this one does not. "
@@ -62,6 +70,91 @@ _FORGOTTEN = (
     "`[state_store] clear_on_success` wiped what a try that succeeded had sent. Start a new DAG run, clear "
     'with on_clear="resend", or give `ledger_conn_id`.'
 )
+
+
+class AirflowStore(Protocol):
+    """Airflow's store of a task instance, as the Task SDK has it. What it raises differs by its version."""
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or ``None``."""
+
+    def set(self, key: str, value: Any, *, retention: Any) -> None:
+        """Store a JSON value. It is committed when this returns."""
+
+    def delete(self, key: str) -> None:
+        """Delete a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTry:
+    """Facts about the try of a task instance that runs now.
+
+    :param was_cleared: whether a person cleared the task instance; a retry does not.
+    :param is_first: whether the task instance had no earlier try.
+    :param is_wiped_on_success: whether Airflow wipes the store when the task succeeds.
+    """
+
+    was_cleared: bool = False
+    is_first: bool = True
+    is_wiped_on_success: bool = False
+
+
+class TaskStore:
+    """The state of a task instance. Without Airflow's store (before 3.3), it ends with the process.
+
+    Every method raises ``LedgerUnavailable`` if the store cannot be reached, or refuses this try because a
+    later one has begun.
+
+    :param store: Airflow's store; ``None`` if there is none.
+    :param retention: how long Airflow keeps a value, in its own form.
+    :param name: the prefix of the keys, if several sends share the task instance.
+    :ivar is_kept: whether values outlive the process.
+    """
+
+    def __init__(
+        self,
+        store: AirflowStore | None,
+        *,
+        retention: Any = None,
+        name: str = "",
+        this_try: TaskTry = TaskTry(),
+    ) -> None:
+        self.is_kept = store is not None
+        self.this_try = this_try
+        self._store = _ProcessStore() if store is None else store
+        self._retention = retention
+        self._prefix = f"{name}{END_OF_NAME}" if name else ""
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or ``None``."""
+        return _guarded("read", lambda: self._store.get(self._prefix + key))
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a JSON value. It is committed when this returns."""
+        _guarded("written", lambda: self._store.set(self._prefix + key, value, retention=self._retention))
+
+    def delete(self, key: str) -> None:
+        """Delete a key."""
+        _guarded("written", lambda: self._store.delete(self._prefix + key))
+
+
+class _ProcessStore(dict[str, Any]):
+    """Values that end with the process."""
+
+    def set(self, key: str, value: Any, *, retention: Any) -> None:  # noqa: ARG002 - nothing expires
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+def _guarded(what: str, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    # AirflowRuntimeError, or any error of a lost connection to the supervisor.
+    except Exception as error:
+        msg = f"Airflow's task state store could not be {what} ({type(error).__name__}). A retry goes on."
+        raise LedgerUnavailable(msg) from error
 
 
 class TaskStateLedger:
@@ -240,11 +333,12 @@ class TaskStateLedger:
         """Refuse if the store may have had a batch. A setting of Airflow wipes the store after a success."""
         if self._is_of_one_try:
             return
+        this_try = self._store.this_try
         if not self._store.is_kept:
-            if self._store.has_earlier_try:
+            if not this_try.is_first:
                 raise OutcomeUnknown(_NO_MEMORY + _NO_STORE)
             return
-        if self._store.was_cleared and self._store.is_wiped_on_success and not self._may_resend:
+        if this_try.was_cleared and this_try.is_wiped_on_success and not self._may_resend:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
 
 

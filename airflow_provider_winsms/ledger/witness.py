@@ -18,9 +18,9 @@ from airflow_provider_winsms.ledger.base import RequestKey, positions_in, spans_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_winsms.ledger.base import Batch, Ledger, RequestRecord, ResendPlan, TaskStore
+    from airflow_provider_winsms.ledger.base import Batch, Ledger, RequestRecord, ResendPlan
     from airflow_provider_winsms.ledger.sql import SqlLedger
-    from airflow_provider_winsms.ledger.task_state import TaskStateLedger
+    from airflow_provider_winsms.ledger.task_state import TaskStateLedger, TaskStore
     from airflow_provider_winsms.messages import Message
 
 CLAIMS_KEY = "sms_claims"
@@ -55,29 +55,17 @@ class Witness:
 
     :param store: of the task instance.
     :param key: of the batch.
+    :ivar is_kept: whether it outlives this try.
     :raises LedgerUnavailable: from every method, if the store cannot be reached.
     """
 
     def __init__(self, store: TaskStore, key: str) -> None:
+        self.is_kept = store.is_kept
+        self.this_try = store.this_try
         self._store = store
         self._key = blake2b(key.encode(), digest_size=8).hexdigest()
         self._others: dict[str, Any] = {}
         self._claims: set[tuple[int, RequestKey]] = set()
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it outlives this try."""
-        return self._store.is_kept
-
-    @property
-    def was_cleared(self) -> bool:
-        """Whether a person cleared the task instance; a retry does not."""
-        return self._store.was_cleared
-
-    @property
-    def has_earlier_try(self) -> bool:
-        """Whether the task instance was tried before."""
-        return self._store.has_earlier_try
 
     def load(self) -> None:
         """Read the claims of earlier tries.
@@ -85,7 +73,7 @@ class Witness:
         :raises LedgerUnavailable: if the store has no claims, and does not return what is written to it.
         """
         rows = self._store.get(CLAIMS_KEY)
-        if rows is None and self.is_kept and self.has_earlier_try:
+        if rows is None and self.is_kept and not self.this_try.is_first:
             self._probe()
             rows = self._store.get(CLAIMS_KEY)
         self._others = dict(rows or {})
@@ -144,7 +132,7 @@ class WitnessedLedger:
     def __init__(self, ledger: Ledger, witness: Witness, *, resends: bool, is_new: bool, remedy: str) -> None:
         self._ledger = ledger
         self._witness = witness
-        self._may_forget = resends and witness.was_cleared
+        self._may_forget = resends and witness.this_try.was_cleared
         self._is_new = is_new
         self._remedy = remedy
         self._generation = 1
@@ -212,7 +200,7 @@ class WitnessedLedger:
 
     def _refuse_if_created_now(self) -> None:
         """Refuse if there is no witness, and this later try created the ledger."""
-        is_witnessed = self._witness.is_kept or not self._witness.has_earlier_try
+        is_witnessed = self._witness.is_kept or self._witness.this_try.is_first
         if self._is_new and not is_witnessed and not self._may_forget:
             raise OutcomeUnknown(_CREATED_NOW)
 

@@ -25,7 +25,7 @@ from airflow_provider_winsms.utils.batches import (
 )
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
@@ -151,5 +151,5 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
 def _journal(context: Context, cancellations: Cancellations | None) -> CancelJournal:
     from airflow_provider_winsms.sending.cancellation import SqlCancelJournal, StoreCancelJournal
 
-    journal = StoreCancelJournal(AirflowTaskStore(context))
+    journal = StoreCancelJournal(task_store_of(context))
     return journal if cancellations is None else SqlCancelJournal(cancellations, journal)

@@ -12,7 +12,7 @@ from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from airflow_provider_winsms.utils.templates import TemplatedFields
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class SmsRefreshStatusOperator(CheckedParameters, TemplatedFields, BaseOperator)
             hook = self.hook_of(self.sms_conn_id)
             hook.gateway.require("status")
             with ledger_at(self.ledger_conn_id, self.ledger_prefix) as ledger:
-                checkpoint = RefreshCheckpoint(AirflowTaskStore(context), self._identity(context))
+                checkpoint = RefreshCheckpoint(task_store_of(context), self._identity(context))
                 self._refresh = StatusRefresh(hook.get_conn(), DeliveryReports(ledger), checkpoint, self.log)
                 progress = self._refresh.run(now=self.clock.now(), max_age=self.max_age)
         progress.log_to(self.log)

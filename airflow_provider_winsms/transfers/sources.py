@@ -12,9 +12,9 @@ from airflow_provider_winsms.gateways.lists import ConsumingQueue, pages_by_offs
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.deliveries import DeliveryReader
 from airflow_provider_winsms.ledger.reports import DeliveryReports
+from airflow_provider_winsms.ledger.task_state import TaskStore
 from airflow_provider_winsms.options import STATUS_RETENTION
 from airflow_provider_winsms.utils.batches import ledger_at
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
 from airflow_provider_winsms.warehouse.datasets import OPT_OUTS, WriteDisposition
 from airflow_provider_winsms.warehouse.load import (
     LedgerLoad,
@@ -159,7 +159,7 @@ class LedgerSource:
             with ledger_at(*self.ledger) as ledger:
                 if self.asks_gateway:
                     # A retry begins again; texts with a final state are not asked for twice.
-                    checkpoint = RefreshCheckpoint(AirflowTaskStore({}), [])
+                    checkpoint = RefreshCheckpoint(TaskStore(None), [])
                     transport, reports = self.hook.get_conn(), DeliveryReports(ledger)
                     refresh = StatusRefresh(transport, reports, checkpoint, self.log, self.throttle)
                     refresh.run(now=self.clock.now(), max_age=STATUS_RETENTION).log_to(self.log)

@@ -11,7 +11,7 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from airflow_provider_winsms.utils.templates import is_computed
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def open_ledger(
     :raises ConfigurationError: if numbers are to be hashed, and the connection of the gateway has no key.
     """
     if conn_id is None:
-        store = AirflowTaskStore(task.context, task.scope)
+        store = task_store_of(task.context, task.scope)
         ledger = TaskStateLedger(
             store,
             hashes=hook.hashes,
@@ -102,7 +102,7 @@ def open_ledger(
             may_resend=order.resends,
             is_of_one_try=task.is_of_one_try,
         )
-        yield beside_store(ledger, AirflowTaskStore(task.context), order.key)
+        yield beside_store(ledger, task_store_of(task.context), order.key)
         return
     from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 
@@ -110,4 +110,4 @@ def open_ledger(
         require_secret("ledger_privacy", hook.endpoint.hash_secret, order.sms_conn_id)
     options = SqlOptions(prefix, privacy, text)
     with SqlLedger(sql_hook(conn_id), order.key, hook.hashes, options) as tables:
-        yield beside_tables(tables, AirflowTaskStore(task.context), order.key, resends=order.resends)
+        yield beside_tables(tables, task_store_of(task.context), order.key, resends=order.resends)

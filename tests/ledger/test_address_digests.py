@@ -11,7 +11,7 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import Message, Recipient
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from tests.ledger.batches import FIRST, batch, record
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MemoryStore(dict[str, Any]):
 def ledger_of_a_task() -> TaskStateLedger:
     instance = SimpleNamespace(try_number=1, max_tries=1, task=SimpleNamespace(retries=1))
     context: Any = {"ti": instance, "task_state_store": MemoryStore()}
-    return TaskStateLedger(AirflowTaskStore(context), hashes=KeyedHash("key"), keeps_digests=True)
+    return TaskStateLedger(task_store_of(context), hashes=KeyedHash("key"), keeps_digests=True)
 
 
 def claimed_digests(ledger: Ledger, message: Message) -> list[RecipientDigest]:

@@ -11,7 +11,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import ScheduledMessage
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from tests.ledger.batches import HASHES, NOON, accepted, batch, messages, record
 
 
@@ -35,7 +35,7 @@ class Lying:
 def ledger(store: Lying) -> TaskStateLedger:
     instance = SimpleNamespace(try_number=2, max_tries=1, task=SimpleNamespace(retries=1))
     context: Any = {"ti": instance, "task_state_store": store}
-    return TaskStateLedger(AirflowTaskStore(context), hashes=HASHES)
+    return TaskStateLedger(task_store_of(context), hashes=HASHES)
 
 
 @pytest.fixture

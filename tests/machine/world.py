@@ -22,7 +22,7 @@ from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
 from airflow_provider_winsms.sending.batch import BatchPlanner, SendOrder
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
 from airflow_provider_winsms.sending.submission import SendDependencies, Submission
-from airflow_provider_winsms.utils.task_store import AirflowTaskStore
+from airflow_provider_winsms.utils.task_store import task_store_of
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
 from tests.machine.ledger import Claim, MemoryLedger, Row, Tables
 from tests.machine.scheduler import StepScheduler
@@ -300,7 +300,7 @@ class Process:
             context["task_state_store"] = StoreOfTry(
                 store, self.name, self._fault_plan.false_reads, self.step
             )
-        witness = Witness(AirflowTaskStore(context), task.name)
+        witness = Witness(task_store_of(context), task.name)
         resends = task.on_clear == "resend"
         return WitnessedLedger(self.ledger, witness, resends=resends, is_new=False, remedy="")
 
