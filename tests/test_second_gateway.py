@@ -85,7 +85,7 @@ def on(box: PigeonBox, kind: type[Any], lacks: str = "") -> type[Any]:
 
     def hook_of(conn_id: str) -> SmsHook:
         hook = SmsHook.of(conn_id)
-        hook._endpoint = replace(hook.endpoint, gateway=gateway(country_code="48"))
+        hook.endpoint = replace(hook.endpoint, gateway=gateway(country_code="48"))
         hook._transport = Transport(hook.endpoint, sleep=lambda _: None)
         return hook
 

@@ -1,13 +1,12 @@
-"""Airflow connections: their extras, and the hooks of their types."""
+"""Airflow connections, and the hooks of their types."""
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
@@ -68,57 +67,6 @@ def missing_connection(conn_id: str, expected: object) -> ConfigurationError:
         f"There is no connection {conn_id!r}. Create it, for {expected}. If it is there, Airflow cannot read "
         "it: check its JSON or its URI."
     )
-
-
-def extras_of(connection: Connection) -> dict[str, Any]:
-    """Return the extras of a connection; an empty dictionary if it has none.
-
-    ``Connection.extra_dejson`` is not used: it treats text that is not JSON as no extras, so a task would run
-    without its settings.
-
-    :raises ConfigurationError: they are not one JSON object. The error quotes nothing of them.
-    """
-    text = connection.extra
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return {}
-    try:
-        extras: Any = json.loads(text, object_pairs_hook=_with_unique_names, parse_constant=_refuse)
-        problem = "" if isinstance(extras, dict) else f"they are {_JSON_TYPES.get(type(extras), 'a number')}"
-    except _DuplicateName:
-        problem = "a name occurs twice"
-    except (TypeError, ValueError, RecursionError):
-        problem = "they are not JSON"
-    if problem:
-        msg = (
-            f"The connection {connection.conn_id!r} has malformed extras: {problem}. Give one JSON object, "
-            'such as {"country_code": "27"}, or leave them empty.'
-        )
-        raise ConfigurationError(msg)
-    return dict(extras)
-
-
-class _DuplicateName(Exception):  # noqa: N818 - it names what was found, and goes no further
-    """A JSON object has two values of one name."""
-
-
-def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _DuplicateName
-    return found
-
-
-def _refuse(_constant: str) -> NoReturn:
-    """Refuse ``NaN`` and ``Infinity``, which JSON does not have."""
-    raise ValueError
-
-
-_JSON_TYPES: dict[type, str] = {
-    list: "a list",
-    str: "a JSON object that is encoded twice, or another text",
-    type(None): "null",
-    bool: "true or false",
-}
 
 
 def hook_for(connection: Connection, hook_class: type[H], expected: object) -> H:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import pendulum
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_winsms.exceptions import ConfigurationError
-from airflow_provider_winsms.hooks.connections import extras_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,6 +132,57 @@ _OF_EVERY_GATEWAY = (
 """The extras that are settings of an endpoint. The others belong to the gateway."""
 
 
+def _extras_of(connection: Connection) -> dict[str, Any]:
+    """Return the extras of a connection; an empty dictionary if it has none.
+
+    ``Connection.extra_dejson`` is not used: it treats text that is not JSON as no extras, so a task would run
+    without its settings.
+
+    :raises ConfigurationError: they are not one JSON object. The error quotes nothing of them.
+    """
+    text = connection.extra
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return {}
+    try:
+        extras: Any = json.loads(text, object_pairs_hook=_with_unique_names, parse_constant=_refuse)
+        problem = "" if isinstance(extras, dict) else f"they are {_JSON_TYPES.get(type(extras), 'a number')}"
+    except _DuplicateName:
+        problem = "a name occurs twice"
+    except (TypeError, ValueError, RecursionError):
+        problem = "they are not JSON"
+    if problem:
+        msg = (
+            f"The connection {connection.conn_id!r} has malformed extras: {problem}. Give one JSON object, "
+            'such as {"country_code": "27"}, or leave them empty.'
+        )
+        raise ConfigurationError(msg)
+    return dict(extras)
+
+
+class _DuplicateName(Exception):  # noqa: N818 - it names what was found, and goes no further
+    """A JSON object has two values of one name."""
+
+
+def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _DuplicateName
+    return found
+
+
+def _refuse(_constant: str) -> NoReturn:
+    """Refuse ``NaN`` and ``Infinity``, which JSON does not have."""
+    raise ValueError
+
+
+_JSON_TYPES: dict[type, str] = {
+    list: "a list",
+    str: "a JSON object that is encoded twice, or another text",
+    type(None): "null",
+    bool: "true or false",
+}
+
+
 def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
     """Read a connection. Its secrets are masked in logs from now on.
 
@@ -141,7 +192,7 @@ def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
     from airflow_provider_winsms.gateways.endpoint import Endpoint
 
     where, fields = f"The connection {connection.conn_id!r}", hook.connection_fields
-    settings = _settings(extras_of(connection), fields, where)
+    settings = _settings(_extras_of(connection), fields, where)
     common = {name: settings.pop(name) for name in _OF_EVERY_GATEWAY if name in settings}
     secrets = {name: settings.pop(name) for name in list(settings) if _is_secret(fields[name])}
     if "time_zone" in settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pendulum
@@ -60,7 +61,6 @@ class SmsHook(BaseHook):
         check_conn_id(type(self).conn_name_attr, sms_conn_id)
         self.sms_conn_id = sms_conn_id
         self._transport: Transport | None = None
-        self._endpoint: Endpoint | None = None
 
     @staticmethod
     def of(sms_conn_id: str) -> SmsHook:
@@ -77,26 +77,24 @@ class SmsHook(BaseHook):
         It may wait for the process that masks secrets in logs, so an event loop must not call it.
         """
         hook = hook_for(connection, SmsHook, EXPECTED_CONNECTION)
-        hook._endpoint = hook._endpoint_of(connection)  # noqa: SLF001 - its own class
+        hook.endpoint = hook._endpoint_of(connection)  # noqa: SLF001 - its own class
         return hook
 
     def make_gateway(self, *args: Any, **kwargs: Any) -> Gateway:
         """Return the gateway of this hook. Each subclass makes its own, from the extras that only it has."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def endpoint(self) -> Endpoint:
         """The endpoint that the connection describes."""
-        if self._endpoint is None:
-            self._endpoint = self._endpoint_of(connection_named(self.sms_conn_id, EXPECTED_CONNECTION))
-        return self._endpoint
+        return self._endpoint_of(connection_named(self.sms_conn_id, EXPECTED_CONNECTION))
 
-    @property
+    @cached_property
     def gateway(self) -> Gateway:
         """The gateway, which describes calls."""
         return self.endpoint.gateway
 
-    @property
+    @cached_property
     def hashes(self) -> KeyedHash:
         """Keyed hashes under the connection's ``hash_secret``, or under the API key if there is none."""
         return KeyedHash(self.endpoint.hash_secret or self.endpoint.api_key)

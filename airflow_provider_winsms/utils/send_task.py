@@ -15,7 +15,7 @@ from airflow_provider_winsms.utils.task_store import task_store_of
 from airflow_provider_winsms.utils.templates import is_computed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
@@ -64,7 +64,7 @@ class SendTask:
         """The default key of its batch. It is the same for each try, and after a clear."""
         return self.sender.key + self.scope
 
-    def may_change(self, on_changed: OnChanged | None, given: Iterable[object]) -> bool:
+    def may_change(self, on_changed: OnChanged | None, given: Sequence[object]) -> bool:
         """Tell whether a later try may send another list.
 
         By default it may if the content is computed as the task runs. In a mapped task it may not: the index
@@ -74,7 +74,7 @@ class SendTask:
         """
         if on_changed is not None:
             return on_changed == "send_the_rest"
-        return self.sender.map_index < 0 and any(map(is_computed, given))
+        return self.sender.map_index < 0 and is_computed(given)
 
 
 @contextmanager
