@@ -1,8 +1,8 @@
 """The queries of the views, for the first questions that people ask, as data.
 
-A query is SQL with words in braces: the names of tables, expressions that many queries share, and the
-calculations that databases spell differently, ``{day:instant}``, ``{seconds:start -> end}`` and
-``{days:seconds}``.
+A query is SQL with words in braces: tables, of which ``{deliveries}`` needs an alias; expressions that many
+queries share; and the calculations that databases spell differently: ``{day:instant}``,
+``{seconds:start -> end}`` and ``{days:seconds}``.
 
 No view shows a number or a text. Two numbers are joined if both were hashed with the same key, or neither was
 hashed. So hashed numbers answer every question too.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import literal_column
 
 from airflow_provider_winsms.ledger.schema import ACCEPTED_STATES, MessageState, state_list
+from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sql.compiler import compiled
 from airflow_provider_winsms.sql.functions import day_of, seconds_between, whole_days_in
 
@@ -55,11 +56,33 @@ NEEDED_COLUMNS: Mapping[str, tuple[str, ...]] = {
         "send_at",
         "state_at",
     ),
+    "messages": (
+        "batch_id",
+        "round",
+        "message_id",
+        "number",
+        "state",
+        "reason",
+        "cost",
+        "refund",
+        "currency",
+        "submitted_at",
+        "send_at",
+        "state_at",
+    ),
+    "batches": ("batch_id", "dag_id", "run_id", "task_id", "key_id"),
     "incoming": ("number", "number_key_id", "received_at", "in_reply_to"),
     "opt_outs": _OPT_OUT_COLUMNS,
     "history": _OPT_OUT_COLUMNS,
 }
 """The columns that the views read, by the word for the table in their SQL."""
+
+# A load leaves out recipients that were never submitted, too. A number is shorter than its hash.
+DELIVERIES_OF_LEDGER = """(SELECT m.batch_id, m.message_id, b.dag_id, b.run_id, b.task_id, m.number,
+        CASE WHEN LENGTH(m.number) = 64 THEN b.key_id END AS number_key_id, m.state, m.reason, m.cost,
+        m.refund, m.currency, m.submitted_at, m.send_at, m.state_at
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id WHERE m.round > 0)"""
+"""The rows of the dataset ``deliveries``, as a subquery of a ledger's tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,11 @@ _WORDS: Mapping[str, str] = {
     "in_turn": f"ORDER BY {_LEFT}, COALESCE(LENGTH(message_id), 0), message_id, batch_id",
     "delivered": _DELIVERED,
     "failed": _FAILED,
+    "declined": "SUM(CASE WHEN state = 'declined' THEN 1 ELSE 0 END)",
+    "opted_out": "SUM(CASE WHEN state = 'declined' AND reason = 'opted_out' THEN 1 ELSE 0 END)",
+    "do_not_contact": "SUM(CASE WHEN state = 'declined' AND reason = 'do_not_contact' THEN 1 ELSE 0 END)",
+    "bad_number": "SUM(CASE WHEN state = 'declined' AND reason = 'bad_number' THEN 1 ELSE 0 END)",
+    "sent_again": ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later),
     "taken": state_list(ACCEPTED_STATES),
     "paid": state_list((*ACCEPTED_STATES, MessageState.CANCELLED)),
     "transmitted": state_list(
@@ -129,11 +157,11 @@ PARTS: Mapping[str, str] = {
     "texts": """SELECT dag_id, run_id, task_id, message_id, number, {key} AS key_id, {left} AS left_at,
         LEAD({left}) OVER (PARTITION BY number, {key} {in_turn}) AS next_at,
         ROW_NUMBER() OVER (PARTITION BY dag_id, run_id, task_id, number, {key} {in_turn}) AS nth
-    FROM {deliveries} WHERE state IN ({taken})""",
+    FROM {deliveries} d WHERE state IN ({taken})""",
     "ids": """SELECT message_id, dag_id, run_id, task_id FROM (
         SELECT message_id, dag_id, run_id, task_id,
             ROW_NUMBER() OVER (PARTITION BY message_id {in_turn}) AS nth
-        FROM {deliveries} WHERE message_id IS NOT NULL) AS numbered WHERE nth = 1""",
+        FROM {deliveries} d WHERE message_id IS NOT NULL) AS numbered WHERE nth = 1""",
     "replies": """SELECT COALESCE(m.dag_id, t.dag_id) AS dag_id, COALESCE(m.run_id, t.run_id) AS run_id,
         COALESCE(m.task_id, t.task_id) AS task_id, i.number, COALESCE(i.number_key_id, '') AS key_id,
         CASE WHEN m.message_id IS NULL THEN 0 ELSE 1 END AS by_id
@@ -178,7 +206,7 @@ PARTS: Mapping[str, str] = {
     FROM listed GROUP BY number, key_id""",
     "arrivals": """SELECT {day:submitted_at} AS day, dag_id,
         CASE WHEN {seconds:{left} -> state_at} < 0 THEN 0 ELSE {seconds:{left} -> state_at} END AS late
-    FROM {deliveries} WHERE state = 'delivered'""",
+    FROM {deliveries} d WHERE state = 'delivered'""",
     "ranked_arrivals": """SELECT day, dag_id, late,
         ROW_NUMBER() OVER (PARTITION BY day, dag_id ORDER BY late) AS nth,
         COUNT(*) OVER (PARTITION BY day, dag_id) AS total
@@ -215,7 +243,30 @@ VIEWS = (
         select="""SELECT {day:submitted_at} AS day, dag_id, COUNT(*) AS accepted,
     {delivered} AS delivered, {failed} AS failed, COUNT(*) - {delivered} - {failed} AS still_open,
     ROUND({delivered} * 1.0 / COUNT(*), 4) AS rate
-FROM {deliveries} WHERE state IN ({taken}) GROUP BY {day:submitted_at}, dag_id""",
+FROM {deliveries} d WHERE state IN ({taken}) GROUP BY {day:submitted_at}, dag_id""",
+    ),
+    View(
+        "declined_by_day",
+        "How many texts were declined, and why? A text that is sent again counts once.",
+        columns={
+            **_DAY,
+            "texts": "texts, except cancelled ones and declined ones that may be sent again",
+            "declined": "texts that were declined for good",
+            "opted_out": "of these, because of an opt-out",
+            "do_not_contact": "because of an industry-wide do-not-contact list",
+            "bad_number": "because of the number",
+            "other_reasons": "for another reason",
+            "declined_rate": "declined / texts",
+            "opted_out_rate": "opted_out / texts",
+        },
+        parts=(),
+        select="""SELECT {day:submitted_at} AS day, dag_id, COUNT(*) AS texts, {declined} AS declined,
+    {opted_out} AS opted_out, {do_not_contact} AS do_not_contact, {bad_number} AS bad_number,
+    {declined} - {opted_out} - {do_not_contact} - {bad_number} AS other_reasons,
+    ROUND({declined} * 1.0 / COUNT(*), 4) AS declined_rate,
+    ROUND({opted_out} * 1.0 / COUNT(*), 4) AS opted_out_rate
+FROM {deliveries} d WHERE state <> 'cancelled' AND (reason IS NULL OR reason NOT IN ({sent_again}))
+GROUP BY {day:submitted_at}, dag_id""",
     ),
     View(
         "delivery_time_by_day",
@@ -254,7 +305,7 @@ FROM ranked_arrivals GROUP BY day, dag_id""",
     ROUND(SUM(cost), 4) AS cost, ROUND(SUM(refund), 4) AS refund, ROUND(SUM(cost - refund), 4) AS net_cost,
     {delivered} AS delivered,
     ROUND(SUM(cost - refund) * 1.0 / NULLIF({delivered}, 0), 4) AS cost_per_delivered
-FROM {deliveries} WHERE state IN ({paid}) GROUP BY {day:submitted_at}, dag_id, currency""",
+FROM {deliveries} d WHERE state IN ({paid}) GROUP BY {day:submitted_at}, dag_id, currency""",
     ),
     View(
         "replies_by_campaign",

@@ -1,4 +1,4 @@
-"""Makes the views over the tables that ``SmsToSqlOperator`` loads."""
+"""Makes the views, over the tables that ``SmsToSqlOperator`` loads, or over a ledger."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
-from airflow_provider_winsms.options import check_identifier
+from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES
+from airflow_provider_winsms.options import check_identifier, check_prefix
 from airflow_provider_winsms.sql.compiler import dialect_of, quoted
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened
-from airflow_provider_winsms.warehouse.view_queries import NEEDED_COLUMNS, VIEWS, words_for
+from airflow_provider_winsms.warehouse.view_queries import (
+    DELIVERIES_OF_LEDGER,
+    NEEDED_COLUMNS,
+    VIEWS,
+    words_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,41 +38,54 @@ _DATASETS = {
     "opt_outs": "opt_outs",
     "history": "opt_outs",
 }
+"""The datasets of loaded tables, by the words for the tables. A table of a ledger has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTables:
-    """The checked names of the tables.
+    """The checked names of the tables. Either ``deliveries`` or ``ledger_prefix`` is given.
 
     :param deliveries: the table of the dataset ``deliveries``.
     :param incoming: the table of ``incoming``; ``None``: there is none.
     :param opt_outs: the table of ``opt_outs``, whose history is beside it; ``None``: there is none.
     :param schema: their schema; ``None``: the connection's default.
-    :raises InvalidMessage: if a name is not a plain identifier.
+    :param ledger_prefix: the prefix of a ledger, whose tables take the place of ``deliveries``.
+    :raises InvalidMessage: if a name is not a plain identifier, or both or neither of the two are given.
     """
 
-    deliveries: str
+    deliveries: str | None = None
     incoming: str | None = None
     opt_outs: str | None = None
     schema: str | None = None
+    ledger_prefix: str | None = None
 
     def __post_init__(self) -> None:
-        check_identifier("deliveries", self.deliveries)
-        for parameter in ("incoming", "opt_outs", "schema"):
+        if (self.deliveries is None) is (self.ledger_prefix is None):
+            found = "Both are given." if self.deliveries is not None else "Neither is given."
+            msg = (
+                "Give either `deliveries`, the table that a load of that dataset fills, or `ledger_prefix`, "
+                f"the prefix of the ledger that the sends write. {found}"
+            )
+            raise InvalidMessage(msg)
+        for parameter in ("deliveries", "incoming", "opt_outs", "schema"):
             if getattr(self, parameter) is not None:
                 check_identifier(parameter, getattr(self, parameter))
+        if self.ledger_prefix is not None:
+            check_prefix("ledger_prefix", self.ledger_prefix)
         for name in self.names.values():
             check_identifier("the history of opt_outs", name)
 
     @property
     def names(self) -> dict[str, str]:
         """The name of each given table, by the word for it in the SQL of the views."""
-        history = None if self.opt_outs is None else self.opt_outs + HISTORY_SUFFIX
+        prefix = self.ledger_prefix
         given = {
             "deliveries": self.deliveries,
+            "messages": None if prefix is None else prefix + MESSAGES.name,
+            "batches": None if prefix is None else prefix + BATCHES.name,
             "incoming": self.incoming,
             "opt_outs": self.opt_outs,
-            "history": history,
+            "history": None if self.opt_outs is None else self.opt_outs + HISTORY_SUFFIX,
         }
         return {word: name for word, name in given.items() if name is not None}
 
@@ -94,7 +113,7 @@ class ViewSet:
     @property
     def views(self) -> tuple[View, ...]:
         """The views whose tables are given."""
-        return tuple(view for view in VIEWS if self.tables.names.keys() >= set(view.tables))
+        return tuple(view for view in VIEWS if {"deliveries", *self.tables.names} >= set(view.tables))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,12 +132,20 @@ class ViewSet:
 
     def statements(self, way: int = -1) -> Iterator[tuple[str, str]]:
         """Yield the name of a view and a statement that makes or replaces it, for every view."""
-        tables = {word: self.qualified(name) for word, name in self.tables.names.items()}
+        words = {**words_for(self._core), **self._sources}
         for view in self.views:
-            query = view.query.format(**tables, **words_for(self._core))
+            query = view.query.format(**words)
             name = self.prefix + view.name
             for statement in self._ways[way]:
                 yield name, statement.format(view=self.qualified(name), query=query)
+
+    @property
+    def _sources(self) -> dict[str, str]:
+        """What the words for tables stand for."""
+        names = {word: self.qualified(name) for word, name in self.tables.names.items()}
+        if self.tables.deliveries is None:
+            names["deliveries"] = DELIVERIES_OF_LEDGER.format(**names)
+        return names
 
     def _check_names(self) -> None:
         if not isinstance(self.prefix, str):
@@ -168,24 +195,28 @@ def _check_tables(database: Database, views: ViewSet) -> None:
 
     :raises ConfigurationError: if a table or a column is missing.
     """
-    found = {word: _columns(database, views, name) for word, name in views.tables.names.items()}
-    missing = [word for word, columns in found.items() if columns is None]
-    if missing:
+    names = views.tables.names
+    found = {word: _columns(database, views, name) for word, name in names.items()}
+    if missing := [word for word, columns in found.items() if columns is None]:
         schema = f"{views.tables.schema}." if views.tables.schema else ""
-        tables = " and ".join(f"{schema}{views.tables.names[word]} ({_DATASETS[word]})" for word in missing)
-        msg = (
-            f"There is no table {tables}, or the connection may not read it. Load it first: SmsToSqlOperator "
-            "with that `dataset` and the same `schema` creates the table."
-        )
+        tables = " and ".join(f"{schema}{names[word]} ({_DATASETS.get(word, 'ledger')})" for word in missing)
+        way_out = _LOAD_FIRST if missing[0] in _DATASETS else _SEND_FIRST
+        msg = f"There is no table {tables}, or the connection may not read it. {way_out}"
         raise ConfigurationError(msg)
     for word, columns in found.items():
         lacking = [column for column in NEEDED_COLUMNS[word] if column not in (columns or ())]
         if lacking:
-            msg = (
-                f"The table {views.tables.names[word]} lacks {', '.join(lacking)}. Load it once more: "
-                f"SmsToSqlOperator with dataset={_DATASETS[word]!r} adds what is missing."
-            )
+            way_out = _LOAD_AGAIN.format(_DATASETS[word]) if word in _DATASETS else _SEND_AGAIN
+            msg = f"The table {names[word]} lacks {', '.join(lacking)}. {way_out}"
             raise ConfigurationError(msg)
+
+
+_LOAD_FIRST = "Load it first: SmsToSqlOperator with that `dataset` and the same `schema` creates the table."
+_SEND_FIRST = (
+    "The first send with that `ledger_prefix` creates the tables of a ledger, in the default schema."
+)
+_LOAD_AGAIN = "Load it once more: SmsToSqlOperator with dataset={!r} adds what is missing."
+_SEND_AGAIN = "The next send with that ledger fails, and its error says how to add what is missing."
 
 
 def _columns(database: Database, views: ViewSet, name: str) -> set[str] | None:

@@ -14,12 +14,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.common.sql.operators.sql import SQLCheckOperator
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
-from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.view_queries import VIEWS
 from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from scripts.demo_history import COLUMNS
+from tests.ledger.batches import ledger
 from tests.support.clock import clock_of
 from tests.support.databases import CONN_ID
 from tests.support.lists import listing, row
@@ -147,7 +148,68 @@ def test_without_the_opt_outs_their_views_are_left_out(database: Database, runne
     make_tables(database, without="opt_outs")
     runner = at(database, runner)
     assert runner.run(views(opt_outs=None)).error is None
-    assert runner.result["views"] == NAMES[:4]
+    assert runner.result["views"] == NAMES[:5]
+
+
+OF_LEDGER = {"deliveries": None, "incoming": None, "opt_outs": None, "ledger_prefix": "sms_"}
+LEDGERS = [
+    "sqlite",
+    pytest.param("postgres_by_path", id="postgres"),
+    pytest.param("mariadb", marks=pytest.mark.database),
+]
+
+
+@pytest.fixture
+def of_sends(request: pytest.FixtureRequest) -> Database:
+    """A database with an empty ledger, behind the connection ``warehouse``."""
+    found: Database = request.getfixturevalue(request.param)
+    ledger(found).close()
+    return found
+
+
+each_ledger = pytest.mark.parametrize("of_sends", LEDGERS, indirect=True)
+
+
+@each_ledger
+def test_over_a_ledger_the_views_on_its_texts_are_made(of_sends: Database, runner: TaskRunner) -> None:
+    runner = at(of_sends, runner)
+    for _ in range(2):
+        assert runner.run(views(**OF_LEDGER)).error is None
+        assert runner.result == {"schema": None, "views": NAMES[:4]}
+        ledger(of_sends).close()
+    assert {name: of_sends.count(name) for name in NAMES[:4]} == dict.fromkeys(NAMES[:4], 0)
+
+
+def test_a_ledger_may_be_named_with_its_schema(postgres_by_path: Database, runner: TaskRunner) -> None:
+    ledger(postgres_by_path).close()
+    runner = at(postgres_by_path, runner)
+    assert runner.run(views(**OF_LEDGER, schema=postgres_by_path.schema)).error is None
+    assert runner.result == {"schema": postgres_by_path.schema, "views": NAMES[:4]}
+
+
+def test_a_ledger_that_is_missing_is_named_with_what_to_do(sqlite: Database, runner: TaskRunner) -> None:
+    error = at(sqlite, runner).run(views(**OF_LEDGER)).error
+    assert isinstance(error, ConfigurationError)
+    assert "There is no table sms_messages (ledger) and sms_batches (ledger)" in str(error)
+    assert "The first send with that `ledger_prefix` creates" in str(error)
+
+
+def test_a_ledger_of_an_older_version_is_refused_by_its_columns(sqlite: Database, runner: TaskRunner) -> None:
+    ledger(sqlite).close()
+    sqlite.execute("ALTER TABLE sms_messages RENAME COLUMN currency TO unit")
+    error = at(sqlite, runner).run(views(**OF_LEDGER)).error
+    assert isinstance(error, ConfigurationError)
+    assert str(error).startswith(
+        "The table sms_messages lacks currency. The next send with that ledger fails"
+    )
+
+
+@pytest.mark.parametrize("given", [{"ledger_prefix": "sms_"}, {"deliveries": None}], ids=["both", "neither"])
+def test_texts_have_one_source(sqlite: Database, runner: TaskRunner, given: dict[str, Any]) -> None:
+    later = {name: f"{{{{ {value!r} }}}}" if value else None for name, value in given.items()}
+    error = at(sqlite, runner).run(views(**{**later, "schema": "{{ 'main' }}"})).error
+    assert isinstance(error, InvalidMessage)
+    assert "Give either `deliveries`" in str(error)
 
 
 def test_each_field_is_templated(sqlite: Database, runner: TaskRunner) -> None:
@@ -239,45 +301,68 @@ def test_two_that_make_them_at_once_both_succeed(kind: str, request: pytest.Fixt
     assert answers(database) == EMPTY
 
 
-@pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+each_privacy = pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
+
+
+@each_privacy
 def test_the_views_answer_for_what_was_sent_and_loaded(
-    database: Database,
-    privacy: Any,
-    runner: TaskRunner,
-    sandbox: Sandbox,
-    tmp_path: Path,
+    database: Database, privacy: Any, runner: TaskRunner, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    sends = {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")}
+    runner = with_key(at(database, runner), ledger=sends)
+    send_and_load(runner, sandbox, privacy, "ledger")
+    load = load_of("deliveries", clock_of(sandbox), privacy=privacy, ledger_conn_id="ledger")
+    for task in (load, views()):
+        assert runner.another().run(task).error is None
+    check_answers(database)
+
+
+@each_privacy
+@each_ledger
+def test_the_views_answer_for_what_was_sent_with_a_ledger(
+    of_sends: Database, privacy: Any, runner: TaskRunner, sandbox: Sandbox
+) -> None:
+    runner = with_key(at(of_sends, runner))
+    send_and_load(runner, sandbox, privacy, CONN_ID)
+    refresh = variant(SmsRefreshStatusOperator, clock=clock_of(sandbox))
+    for task in (
+        refresh(task_id="refresh", ledger_conn_id=CONN_ID),
+        views(deliveries=None, ledger_prefix="sms_"),
+    ):
+        assert runner.another().run(task).error is None
+    check_answers(of_sends)
+
+
+def with_key(runner: TaskRunner, **more: Any) -> TaskRunner:
     gateway = {
         **runner.connections["winsms_default"],
         "extra": json.dumps({"hash_secret": "0123456789abcdef"}),
     }
-    ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")}
-    runner = replace(
-        runner, connections={"winsms_default": gateway, CONN_ID: database.connection, "ledger": ledger}
-    )
+    return replace(runner, connections={**runner.connections, "winsms_default": gateway, **more})
+
+
+def send_and_load(runner: TaskRunner, sandbox: Sandbox, privacy: Any, ledger_conn_id: str) -> None:
+    """Send to three, of whom one replies and one opts out; to these two again; and load the two lists."""
     replies, leaves, is_silent = "27825550101", "27825550102", "27825550103"
 
     def send(task_id: str, *to: str) -> None:
         operator = SmsSendOperator(
-            task_id=task_id, text="Hallo", to=to, ledger_conn_id="ledger", ledger_privacy=privacy
+            task_id=task_id, text="Hallo", to=to, ledger_conn_id=ledger_conn_id, ledger_privacy=privacy
         )
         assert runner.another().run(operator).error is None
         sandbox.advance(3600)
-
-    def load(dataset: str, **given: Any) -> None:
-        operator = load_of(dataset, clock_of(sandbox), privacy=privacy, **given)
-        assert runner.another().run(operator).error is None
 
     send("first", replies, leaves, is_silent)
     sandbox.incoming(replies, "Yes")
     sandbox.incoming(leaves, "STOP")
     sandbox.advance(3600)
     send("second", replies, leaves)
-    load("deliveries", ledger_conn_id="ledger")
-    load("incoming")
-    load("opt_outs")
-    assert runner.another().run(views()).error is None
+    for dataset in ("incoming", "opt_outs"):
+        load = load_of(dataset, clock_of(sandbox), privacy=privacy)
+        assert runner.another().run(load).error is None
 
+
+def check_answers(database: Database) -> None:
     def shown(columns: str, view: str) -> list[tuple[Any, ...]]:
         return sorted(database.execute(f"SELECT {columns} FROM {{}}sms_{view} ORDER BY 1"))  # noqa: S608 - ours
 
@@ -290,6 +375,7 @@ def test_the_views_answer_for_what_was_sent_and_loaded(
         ("second", 0, 0),
     ]
     assert shown("spells, out_now, sent, in_doubt, stopped", "opt_out_check") == [(1, 1, 0, 0, 1)]
+    assert shown("texts, declined, opted_out, other_reasons", "declined_by_day") == [(5, 1, 1, 0)]
     assert shown("SUM(accepted), SUM(delivered)", "delivery_by_day") == [(4, 4)]
 
 
@@ -341,6 +427,7 @@ def blocks() -> Iterator[str]:
 
 def test_what_the_page_shows_makes_the_views_and_checks_them(sqlite: Database, runner: TaskRunner) -> None:
     make_tables(sqlite)
+    ledger(sqlite).close()
     runner = at(sqlite, runner)
     names = {"SmsViewsOperator": SmsViewsOperator, "SQLCheckOperator": SQLCheckOperator}
     for code in blocks():
@@ -357,6 +444,6 @@ def test_the_check_that_is_shown_fails_once_somebody_was_texted(sqlite: Database
     spell = "INSERT INTO opt_outs_history (number, opted_out_at) VALUES ('1', '2026-03-01T10:00:00+00:00')"
     sqlite.execute(spell)
     runner = at(sqlite, runner)
-    create, check = (eval(code, {**globals()}) for code in blocks())  # noqa: S307 - as above
+    create, _, check = (eval(code, {**globals()}) for code in blocks())  # noqa: S307 - as above
     runner.run(create)
     assert runner.another().run(check).error is not None

@@ -1,11 +1,14 @@
-"""The figures of each view, on each database, against the same counted one by one in Python."""
+"""The figures of each view, on each database, against the same counted one by one in Python.
+
+The texts are in a loaded table, or in the tables of a ledger.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import ceil
@@ -23,6 +26,7 @@ from airflow_provider_winsms.ledger.schema import (
     ROUNDS,
     MessageState,
 )
+from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import read_instant
@@ -36,6 +40,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES = SourceTables("deliveries", "incoming", "opt_outs")
+LEDGER = SourceTables(None, "incoming", "opt_outs", ledger_prefix="sms_")
+LEDGER_COLUMNS = {
+    f"sms_{table.name}": {column.name: column.kind for column in table.columns}
+    for table in (MESSAGES, BATCHES)
+}
 START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAGS = ("bills", "offers")
@@ -51,8 +60,10 @@ TAKEN = {
     "not_found",
 }
 TRANSMITTED = {"accepted", "queued", "sent", "delivered", "failed"}
+SENT_AGAIN = {"no_credits", "account_locked", "trial_account", "not_received", "cancelled"}
 OPEN = {"unknown", "scheduled", "cancelling", "not_found"}
 NUMBERS = [f"2782555{tail:04}" for tail in range(7)]
+BY_DAY = ["delivery_by_day", "declined_by_day", "delivery_time_by_day", "cost_by_day"]
 KEY_IDS = (None, "1a2b3c4d", "5e6f7a8b")
 
 Row = dict[str, Any]
@@ -84,18 +95,32 @@ class Place:
     mark: str
     quote: str
 
+    tables: SourceTables = TABLES
+
     def named(self, *names: str) -> str:
         return ".".join(self.quote.format(name) for name in names)
 
+    @property
+    def columns(self) -> dict[str, Mapping[str, ColumnType]]:
+        """The columns of each table."""
+        if self.tables is TABLES:
+            return dict(COLUMNS)
+        return {**LEDGER_COLUMNS, **{name: COLUMNS[name] for name in COLUMNS if name != "deliveries"}}
+
     def fill(self, world: World) -> None:
-        for table, columns in COLUMNS.items():
+        rows = {
+            table: list(map(with_hash, getattr(world, table))) for table in COLUMNS if table != "deliveries"
+        }
+        texts = list(map(with_hash, world.deliveries))
+        rows |= {"deliveries": texts} if self.tables is TABLES else ledger_rows(texts)
+        for table, columns in self.columns.items():
             names = ", ".join(map(self.named, columns))
             marks = ", ".join([self.mark] * len(columns))
             statement = f"INSERT INTO {self.named(table)} ({names}) VALUES ({marks})"  # noqa: S608 - ours
-            rows = [tuple(map(self.cell, map(row.get, columns))) for row in getattr(world, table)]
-            if rows:
+            cells = [tuple(map(self.cell, map(row.get, columns))) for row in rows[table]]
+            if cells:
                 with closing(self.connection.cursor()) as cursor:
-                    cursor.executemany(statement, rows)
+                    cursor.executemany(statement, cells)
         self.connection.commit()
 
     def cell(self, value: Any) -> Any:
@@ -109,12 +134,12 @@ class Place:
                 cursor.execute(statement)
 
     def make_tables(self) -> None:
-        for table, columns in COLUMNS.items():
+        for table, columns in self.columns.items():
             kinds = ", ".join(f"{self.named(name)} {self.types[kind]}" for name, kind in columns.items())
             self.execute(f"CREATE TABLE {self.named(table)} ({kinds})")
 
     def make_views(self) -> None:
-        views = ViewSet(self.conn_type, TABLES, "sms_")
+        views = ViewSet(self.conn_type, self.tables, "sms_")
         self.execute(*(statement for _, statement in views.statements()))
         self.connection.commit()
 
@@ -126,6 +151,29 @@ class Place:
         with closing(self.connection.cursor()) as cursor:
             cursor.execute(f"SELECT {', '.join(asked)} FROM {self.named(f'sms_{view}')}")  # noqa: S608 - ours
             return [dict(zip(columns, map(plain, columns, row), strict=True)) for row in cursor.fetchall()]
+
+
+def with_hash(row: Row) -> Row:
+    """Return a row whose number has the length of a hash, if there is a key."""
+    return {**row, "number": row["number"].rjust(64, "0")} if row.get("number_key_id") else row
+
+
+def ledger_rows(texts: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of a ledger's tables with some texts, and with a recipient that was never submitted."""
+    batches: dict[tuple[Any, ...], Row] = {}
+    messages: list[Row] = []
+    for text in texts:
+        sender = {name: text[name] for name in ("dag_id", "run_id", "task_id", "map_index", "sms_conn_id")}
+        key_id = text.get("number_key_id") or "00000000"
+        batch_id = f"{text['batch_id']}/{len(batches)}"
+        batch = batches.setdefault(
+            (text["batch_id"], key_id, *sender.values()), {"batch_id": batch_id, "key_id": key_id, **sender}
+        )
+        messages.append({**text, "batch_id": batch["batch_id"]})
+    for batch in batches.values():
+        invalid = {"number": "", "state": "declined", "reason": "invalid", "submitted_at": START}
+        messages.append({"batch_id": batch["batch_id"], "round": 0, **invalid})
+    return {"sms_batches": list(batches.values()), "sms_messages": messages}
 
 
 def plain(column: str, value: Any) -> Any:
@@ -193,10 +241,15 @@ def duckdb_in_utc() -> Iterator[Place]:
         pytest.param("mariadb", marks=pytest.mark.database),
         pytest.param("duckdb_with_zones", marks=pytest.mark.database),
         pytest.param("duckdb_in_utc", marks=pytest.mark.database),
+        "ledger in sqlite",
+        "ledger in postgres",
+        pytest.param("ledger in mariadb", marks=pytest.mark.database),
     ]
 )
 def place(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.getfixturevalue(request.param)
+    source, _, kind = request.param.rpartition(" in ")
+    found: Place = request.getfixturevalue(kind)
+    found = replace(found, tables=LEDGER if source else TABLES)
     found.make_tables()
     return found
 
@@ -253,7 +306,9 @@ def some_delivery(chance: random.Random, place: int) -> Row:
         "number": chance.choice(NUMBERS),
         "number_key_id": chance.choice(KEY_IDS),
         "state": str(state),
-        "reason": one_of(chance, "opted_out", "bad_number") if state == "declined" else None,
+        "reason": one_of(chance, *map(str, RejectReason), *["opted_out"] * 9)
+        if state == "declined"
+        else None,
         "cost": Decimal(0)
         if state in {"unknown", "declined"}
         else chance.choice((Decimal("0.38"), Decimal(1))),
@@ -334,6 +389,17 @@ def delivery_by_day(world: World) -> Iterator[tuple[Any, ...]]:
     for key, rows in by_day(taken(world)).items():
         delivered, failed = count(rows, "delivered"), count(rows, "failed", "not_sent")
         yield *key, len(rows), delivered, failed, len(rows) - delivered - failed, delivered / len(rows)
+
+
+def declined_by_day(world: World) -> Iterator[tuple[Any, ...]]:
+    rows_of_texts = (
+        row for row in world.deliveries if row["state"] != "cancelled" and row["reason"] not in SENT_AGAIN
+    )
+    for key, rows in by_day(rows_of_texts).items():
+        reasons = [row["reason"] for row in rows if row["state"] == "declined"]
+        named = [reasons.count(reason) for reason in ("opted_out", "do_not_contact", "bad_number")]
+        rest = len(reasons) - sum(named)
+        yield *key, len(rows), len(reasons), *named, rest, len(reasons) / len(rows), named[0] / len(rows)
 
 
 def delivery_time_by_day(world: World) -> Iterator[tuple[Any, ...]]:
@@ -450,6 +516,7 @@ EXPECTED = {
     function.__name__: function
     for function in (
         delivery_by_day,
+        declined_by_day,
         delivery_time_by_day,
         cost_by_day,
         replies_by_campaign,
@@ -565,7 +632,7 @@ def test_numbers_hashed_with_different_keys_are_never_taken_for_one(place: Place
         replies = {row["dag_id"]: row["replies"] for row in place.rows("replies_by_campaign")}
         assert replies == {text["dag_id"]: 0, None: 1}
         assert [row["sent"] for row in place.rows("opt_out_check")] == [0]
-        place.execute(*(f"DELETE FROM {place.named(table)}" for table in COLUMNS))  # noqa: S608 - ours
+        place.execute(*(f"DELETE FROM {place.named(table)}" for table in place.columns))  # noqa: S608 - ours
         place.connection.commit()
 
 
@@ -681,14 +748,12 @@ def test_every_state_is_either_judged_or_left_aside_on_purpose() -> None:
 @pytest.mark.parametrize(
     ("tables", "views"),
     [
-        (SourceTables("d"), ["delivery_by_day", "delivery_time_by_day", "cost_by_day"]),
-        (
-            SourceTables("d", "i"),
-            ["delivery_by_day", "delivery_time_by_day", "cost_by_day", "replies_by_campaign"],
-        ),
+        (SourceTables("d"), BY_DAY),
+        (SourceTables(ledger_prefix="sms_"), BY_DAY),
+        (SourceTables("d", "i"), [*BY_DAY, "replies_by_campaign"]),
         (TABLES, [view.name for view in VIEWS]),
     ],
-    ids=["deliveries", "and incoming", "and opt-outs"],
+    ids=["deliveries", "a ledger", "and incoming", "and opt-outs"],
 )
 def test_only_views_are_made_whose_tables_there_are(tables: SourceTables, views: list[str]) -> None:
     assert [view.name for view in ViewSet("sqlite", tables, "sms_").views] == views

@@ -95,7 +95,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "dataset": ("incomming", "outgoing", None, ["incoming"]),
     "table": (*NOT_NAMES, None),
     "schema": NOT_NAMES,
-    "deliveries": (*NOT_NAMES, None),
+    "deliveries": NOT_NAMES,
     "incoming": NOT_NAMES,
     "opt_outs": NOT_NAMES,
     "view_prefix": ("1st", "a b", None, 5),
@@ -107,7 +107,11 @@ WRONG: dict[str, tuple[Any, ...]] = {
 }
 """For each parameter of an operator, values that are wrong."""
 
-WRONG_OF_A_LOAD = {**WRONG, "text": ("digest", "", None)}
+WRONG_OF: dict[type[BaseOperator], dict[str, tuple[Any, ...]]] = {
+    SmsToSqlOperator: {"text": ("digest", "", None)},
+    SmsViewsOperator: {"ledger_prefix": ("", "no;prefix", "x" * 31, 5)},
+}
+"""The same where it is another for an operator."""
 
 SPOKEN_OF = {"text", "message_ids"}
 """Parameters whose errors speak of them in their own words."""
@@ -128,7 +132,7 @@ def own_parameters(kind: type) -> set[str]:
 
 
 def wrong_values(kind: type, name: str) -> tuple[Any, ...]:
-    return (WRONG_OF_A_LOAD if kind is SmsToSqlOperator else WRONG)[name]
+    return {**WRONG, **WRONG_OF.get(kind, {})}[name]
 
 
 PARAMETERS = [(kind, name) for kind in RIGHT for name in sorted(own_parameters(kind))]
@@ -236,6 +240,8 @@ def test_default_arguments_of_a_dag_are_checked_too() -> None:
         (SmsDeliverySensor, {"message_ids": None}, "There are no message ids"),
         (SmsDeliverySensor, {"batch": "b", "ledger_conn_id": "warehouse"}, "Both `message_ids` and"),
         (SmsViewsOperator, {"opt_outs": "o" * 60}, "the history of opt_outs"),
+        (SmsViewsOperator, {"ledger_prefix": "sms_"}, "`ledger_prefix`, the prefix of the ledger that the"),
+        (SmsViewsOperator, {"deliveries": None}, "Neither is given."),
         (SmsToSqlOperator, {"dataset": "deliveries"}, "give `ledger_conn_id`"),
         (SmsToSqlOperator, {"ledger_conn_id": "warehouse"}, "'incoming' has no ledger"),
         (SmsToSqlOperator, {"include_raw": True, "privacy": "keyed_hash"}, "Leave one of them out"),
