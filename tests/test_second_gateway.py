@@ -392,48 +392,6 @@ class TestAWatcher:
 
 
 class TestWhatTheGatewayCannotDo:
-    @pytest.mark.parametrize(
-        ("lacks", "options"),
-        [
-            ("schedule", {"send_at": "2026-03-02T15:00:00Z"}),
-            ("cancel", {"cancel_on_kill": True}),
-            ("status", {"wait_for_delivery": True}),
-            ("sent_history", {"guarantee": "exactly_once"}),
-        ],
-    )
-    def test_is_refused_of_a_send_before_a_request(
-        self, box: PigeonBox, runner: TaskRunner, lacks: str, options: dict[str, Any]
-    ) -> None:
-        error = runner.run(send(box, lacks=lacks, **options)).error
-        assert isinstance(error, UnsupportedCapability)
-        assert "Pigeon" in str(error)
-        assert (box.asked, box.sign_ins) == ([], 0)
-
-    @pytest.mark.parametrize(
-        ("lacks", "kind", "options"),
-        [
-            ("cancel", SmsCancelScheduledOperator, {"message_ids": ["a"]}),
-            ("status", SmsRefreshStatusOperator, {"ledger_conn_id": CONN_ID}),
-            ("status", SmsDeliverySensor, {"message_ids": ["a"]}),
-            ("status", SmsDeliverySensor, {"message_ids": ["a"], "deferrable": True}),
-        ],
-    )
-    def test_is_refused_of_another_task_before_a_request(
-        self,
-        box: PigeonBox,
-        runner: TaskRunner,
-        sqlite: Database,
-        lacks: str,
-        kind: type[Any],
-        options: dict[str, Any],
-    ) -> None:
-        runner.connections = {**runner.connections, CONN_ID: sqlite.connection}
-        task = on(box, kind, lacks)(task_id="task", sms_conn_id="pigeon", **options)
-        error = runner.run(task).error
-        assert isinstance(error, UnsupportedCapability)
-        assert f"Pigeon does not offer {lacks}" in str(error)
-        assert (box.asked, box.sign_ins) == ([], 0)
-
     @pytest.mark.parametrize("dataset", ["opt_outs", "scheduled", "short_code"])
     def test_is_refused_by_name_before_a_request(
         self, box: PigeonBox, runner: TaskRunner, sqlite: Database, dataset: str

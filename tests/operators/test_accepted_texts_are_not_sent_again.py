@@ -44,6 +44,7 @@ def test_a_retry_resumes_at_the_first_request_without_an_outcome(
     assert not isinstance(error, AirflowFailException)
     assert runner.reported["state"] != "failed"
     assert world.asked("smsSend") == skip + 1
+    assert world.texts == once(*MANY[: 1000 * skip])
     assert world.run(to=MANY, guarantee=guarantee) is None
     assert world.asked("smsSend") == 4
     assert world.texts == once(*MANY)
@@ -89,6 +90,7 @@ def test_the_result_of_a_send_over_two_tries_is_that_of_one(world: SendWorld, ru
     to = [*MANY, "27000000005", MANY[0]]
     world.sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
     world.run(to=to)
+    assert runner.xcoms["partial_result"]["not_tried"] == 1501
     world.run(to=to)
     assert without_balance(runner.result) == {
         "batch": runner.result["batch"],

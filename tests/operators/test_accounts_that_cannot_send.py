@@ -28,6 +28,7 @@ def test_a_try_after_the_account_was_topped_up_sends_to_those_it_could_not_pay_f
     assert runner.reported["state"] != "failed"
     assert "15 accepted, 5 declined (5 x no_credits), 0 unknown, 30 not tried" in str(error)
     assert world.texts == once(*MANY[:15])
+    assert len(runner.xcoms["partial_result"]["message_ids"]) == 15
     assert isinstance(world.run(to=MANY[:50], guarantee=guarantee), OutOfCredits)
     world.sandbox.set_account(credit_balance=10_000)
     assert world.run(to=MANY[:50], guarantee=guarantee) is None

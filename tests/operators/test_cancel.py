@@ -124,11 +124,6 @@ def test_on_not_cancelled_decides_whether_the_task_fails(
     assert isinstance(runner.run(cancel(ids, on_not_cancelled=policy)).error, NotCancelled) is fails
 
 
-def test_more_than_a_thousand_ids_take_more_requests(runner: TaskRunner) -> None:
-    runner.run(cancel(list(range(1, 2502)), on_not_cancelled="ignore"))
-    assert runner.result["requests"] == 3
-
-
 @pytest.mark.parametrize(
     ("message_ids", "says"),
     [
@@ -155,44 +150,12 @@ def test_wrong_ids_are_refused_before_any_request(
     assert sandbox.requests() == []
 
 
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"message_ids": [1], "batch": "b", "ledger_conn_id": "ledger"}, "Both `message_ids` and `batch`"),
-        ({"batch": "b"}, "`batch` needs `ledger_conn_id`"),
-        ({"batch": {"accepted": 1}, "ledger_conn_id": "ledger"}, "`batch` is of type dict"),
-        ({}, "There are no message ids"),
-    ],
-)
-def test_what_is_to_be_cancelled_must_be_clear(
-    given: dict[str, Any], says: str, sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    error = runner.refusal(lambda: SmsCancelScheduledOperator(task_id="cancel", **given))
-    assert isinstance(error, InvalidMessage)
-    assert says in str(error)
-    assert sandbox.requests() == []
-
-
-def test_a_wrong_policy_is_refused_before_any_request(sandbox: Sandbox, runner: TaskRunner) -> None:
-    error = runner.refusal(lambda: cancel([1], on_not_cancelled="shrug"))
-    assert isinstance(error, InvalidMessage)
-    assert sandbox.requests() == []
-
-
 def test_a_row_that_the_gateway_repeats_counts_once(
     scheduled: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
 ) -> None:
     sandbox.add_fault("duplicated-row", operation="deleteScheduledMessages")
     runner.run(cancel(scheduled))
     assert runner.result == ALL_CANCELLED
-
-
-def test_a_send_that_had_nothing_accepted_leaves_nothing_to_cancel(
-    sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    runner.run(cancel({"message_ids": [], "accepted": 0}))
-    assert runner.result["requests"] == 0
-    assert sandbox.requests() == []
 
 
 NONE = {"batch": "b", "message_ids": [], "accepted": 0}

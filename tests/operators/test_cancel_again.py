@@ -243,14 +243,6 @@ def test_texts_that_went_out_meanwhile_are_told_apart(desk: Desk) -> None:
     assert desk.cancelled == 1
 
 
-def test_texts_that_went_out_after_a_lost_request_that_was_not_carried_out(desk: Desk) -> None:
-    sent = desk.schedule()
-    desk.unheard(sent, "reset-before-acceptance")
-    desk.sandbox.advance(4 * 3600)
-    desk.cancel(sent, on_not_cancelled="ignore")
-    assert desk.counts == (0, 0, 3, 3)
-
-
 def test_what_has_gone_out_stays_so_when_the_gateway_forgets_it(desk: Desk) -> None:
     sent = desk.schedule()
     desk.sandbox.advance(4 * 3600)

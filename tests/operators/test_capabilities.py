@@ -56,6 +56,7 @@ def without(kind: type[BaseOperator], lacks: dict[str, Any], **parameters: Any) 
         ({"list_scheduled": False}, {"cancel_on_kill": True}, "list_scheduled, and `cancel_on_kill`"),
         ({"list_scheduled": False}, EXACTLY_ONCE, '`guarantee` ("exactly_once") needs that'),
         ({"schedule": False}, EXACTLY_ONCE, "schedule, and `hold` needs it"),
+        ({"status": StatusSource.CALLBACK}, {"wait_for_delivery": True}, "status, and `wait_for_delivery`"),
     ],
 )
 def test_a_send_refuses_a_parameter_that_its_gateway_cannot_honour(
@@ -93,7 +94,6 @@ def test_a_time_is_refused_where_texts_cannot_be_scheduled(
     [
         (SmsCancelScheduledOperator, {"cancel": False}, "does not offer cancel"),
         (SmsCancelScheduledOperator, {"status": StatusSource.CALLBACK}, "does not offer status"),
-        (SmsDeliverySensor, {"status": StatusSource.CALLBACK}, "does not offer status"),
         (SmsRefreshStatusOperator, {"status": StatusSource.NONE}, "does not offer status"),
     ],
 )

@@ -105,15 +105,6 @@ def test_an_execution_timeout_cancels_as_a_kill_does(world: SendWorld) -> None:
     assert world.texts == once(*MANY[:2000])
 
 
-def test_a_kill_in_the_last_request_cancels_as_well(world: SendWorld) -> None:
-    task: dict[str, Any] = {"cancel_on_kill": True, "send_at": world.now().add(hours=1)}
-    world.after[1] = kill
-    assert isinstance(world.run(**task), SendStopped)
-    assert world.texts == once()
-    assert world.run(**task) is None
-    assert world.texts == once(ANN, BEN)
-
-
 def test_a_kill_in_a_lookup_cancels_what_was_accepted_in_the_same_request(world: SendWorld) -> None:
     task: dict[str, Any] = {"to": [ANN, BEN, CAT], "guarantee": "exactly_once", "cancel_on_kill": True}
     world.sandbox.add_fault("missing-row", operation="smsSend")

@@ -26,26 +26,6 @@ if TYPE_CHECKING:
 ANN, BEN = "27825550101", "27825550102"
 
 
-@pytest.mark.parametrize(
-    ("operator", "given", "mapped"),
-    [
-        (SmsSendOperator, {"text": "Hallo"}, {"to": [ANN, BEN]}),
-        (SmsSendBatchOperator, {}, {"messages": [[{"text": "Hallo", "to": each}] for each in (ANN, BEN)]}),
-    ],
-)
-def test_a_mapped_send_sends_what_it_is_mapped_to(
-    operator: type[BaseOperator],
-    given: dict[str, Any],
-    mapped: dict[str, Any],
-    sandbox: Sandbox,
-    runner: TaskRunner,
-) -> None:
-    with DAG("dag", schedule=None):
-        task: Any = operator.partial(task_id="send", **given).expand(**mapped)
-    assert replace(runner, map_index=1).run(task).error is None
-    assert [text["mobileNumber"] for text in sandbox.outbox()] == [BEN]
-
-
 @pytest.mark.parametrize("text", ["Hallo", lambda **_: "Hallo"], ids=["text", "function"])
 def test_an_index_that_stands_for_another_sends_nothing_by_default(
     text: Any, sandbox: Sandbox, runner: TaskRunner

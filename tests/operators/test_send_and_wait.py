@@ -13,15 +13,11 @@ from airflow.sdk import DAG
 
 from airflow_provider_winsms.exceptions import (
     DeliveryFailed,
-    InvalidMessage,
     SendStopped,
     TemplateFailed,
-    UnsupportedCapability,
 )
-from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.runtime import Clock
-from tests.support.hooks import hook_without
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -136,11 +132,6 @@ def test_a_retry_sends_nothing_again_and_waits_again(
     assert sends(sandbox) == 1
 
 
-def test_going_on_after_the_deferral_sends_nothing(sandbox: Sandbox, runner: TaskRunner) -> None:
-    run(runner, sending(deferrable=True))
-    assert sends(sandbox) == 1
-
-
 @pytest.mark.parametrize("guarantee", ["at_most_once", "exactly_once"])
 def test_a_kill_ends_a_wait_and_cancels_nothing(guarantee: str, sandbox: Sandbox, runner: TaskRunner) -> None:
     runner.retries = 1
@@ -166,36 +157,6 @@ def test_nobody_accepted_is_nothing_to_wait_for(
     assert runner.run(task).state == "success"
     assert runner.result["delivery"]["total"] == 0
     assert [request["operation"] for request in sandbox.requests()] == ["smsSend"]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"min_delivered": 2},
-        {"poll_interval": -1},
-        {"poll_interval": "soon"},
-        {"max_poll_interval": []},
-        {"delivery_timeout": None},
-        {"delivery_timeout": timedelta.max},
-    ],
-)
-def test_terms_that_make_no_sense_are_refused_before_anything_is_sent(
-    wrong: dict[str, Any], sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    error = runner.refusal(lambda: sending(**wrong))
-    assert isinstance(error, InvalidMessage)
-    assert sandbox.requests() == []
-
-
-def test_a_gateway_that_tells_no_states_is_refused_before_anything_is_sent(
-    sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    kind = variant(SmsSendOperator, hook_of=hook_without(status=StatusSource.CALLBACK))
-    error = runner.run(sending(kind=kind)).error
-    assert isinstance(error, UnsupportedCapability)
-    assert "does not offer status, and `wait_for_delivery` needs it" in str(error)
-    assert sandbox.requests() == []
-    assert runner.run(sending(kind=kind, wait_for_delivery=False)).state == "success"
 
 
 def test_a_deferral_of_very_many_texts_stores_few_bytes(sandbox: Sandbox, runner: TaskRunner) -> None:

@@ -229,18 +229,6 @@ def test_the_views_stand_beside_the_tables_in_their_schema(postgres: Database, r
     assert answers(postgres) == EMPTY
 
 
-@pytest.mark.parametrize(
-    "given", [{"incoming": "a; b"}, {"schema": "a.b"}, {"view_prefix": "9"}, {"deliveries": None}]
-)
-def test_a_name_that_is_no_plain_name_is_refused(
-    sqlite: Database, runner: TaskRunner, given: dict[str, Any]
-) -> None:
-    make_tables(sqlite)
-    error = at(sqlite, runner).refusal(lambda: views(**given))
-    assert isinstance(error, InvalidMessage)
-    assert isinstance(error, AirflowFailException)
-
-
 def test_what_the_database_refuses_is_told_without_its_words(database: Database, runner: TaskRunner) -> None:
     make_tables(database)
     database.execute("CREATE TABLE {}sms_cost_by_day (secret_27825550101 INTEGER)")

@@ -19,7 +19,6 @@ from airflow_provider_winsms.delivery.packed_ids import unpack
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     DeliveryFailed,
-    InvalidMessage,
     UnsupportedCapability,
 )
 from airflow_provider_winsms.gateways.base import StatusSource
@@ -234,27 +233,6 @@ def test_a_connection_that_cannot_be_found_for_a_moment_is_looked_for_again(
     assert event["ended"] == "timed_out"
     assert event["outcome"]["states"] == {"sent": 1}
     assert pauses[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"message_ids": []}, "no message ids"),
-        ({"message_ids": ["x"]}, "whole number"),
-        ({"min_delivered": 1.5}, "a share, a number from 0 to 1"),
-        ({"sms_conn_id": "nowhere"}, "There is no connection 'nowhere'"),
-    ],
-)
-def test_bad_input_ends_the_wait_before_any_request(
-    wrong: dict[str, Any], says: str, mode: str, sandbox: Sandbox, runner: TaskRunner
-) -> None:
-    try:
-        error = wait(runner, **{"message_ids": [1], "mode": mode, **wrong})
-    except InvalidMessage as refused:
-        error = refused
-    assert isinstance(error, (InvalidMessage, ConfigurationError))
-    assert says in str(error)
-    assert sandbox.requests() == []
 
 
 def test_a_poll_asks_for_a_thousand_ids_at_a_time(mode: str, sandbox: Sandbox, runner: TaskRunner) -> None:

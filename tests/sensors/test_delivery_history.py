@@ -86,11 +86,9 @@ def test_a_trigger_that_waits_for_a_batch_carries_no_ids(
     ("wrong", "says"),
     [
         ({"batch": "f" * 32, "ledger_conn_id": CONN_ID}, "There is no batch"),
-        ({"batch": "f" * 32}, "`batch` needs `ledger_conn_id`"),
-        ({"batch": "f" * 32, "message_ids": [1]}, "Both `message_ids` and `batch`"),
-        ({"batch": ["f" * 32], "ledger_conn_id": CONN_ID}, "`batch` is of type list"),
         ({"message_ids": [1], "ledger_conn_id": "nowhere"}, "There is no connection 'nowhere'"),
-        ({"message_ids": [1], "max_wait": -1}, "max_wait"),
+        ({"message_ids": [1], "sms_conn_id": "nowhere"}, "There is no connection 'nowhere'"),
+        ({"message_ids": ["x"]}, "whole number"),
     ],
 )
 @pytest.mark.usefixtures("ledger")

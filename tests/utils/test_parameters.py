@@ -53,7 +53,7 @@ RIGHT: dict[type[BaseOperator], dict[str, Any]] = {
 NOT_IDS = ("", 5, "my conn", f"winsms://:{'k' * 20}@host")
 NOT_NAMES = ("", "two words", "1st", "x" * 64, "a;b", 5)
 NOT_SHARES = (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1))
-NOT_DURATIONS = (-1, math.nan, math.inf, "10", True, None, timedelta(seconds=-1), 10**12)
+NOT_DURATIONS = (-1, math.nan, math.inf, "10", [], True, None, timedelta(seconds=-1), timedelta.max, 10**12)
 NOT_FLAGS = ("false", "yes", 0, 1, None)
 
 WRONG: dict[str, tuple[Any, ...]] = {
@@ -68,7 +68,16 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "on_invalid": ("Reject", "ignore", None),
     "on_changed": ("resend", "send-the-rest"),
     "guarantee": ("exactly-once", "once", None),
-    "hold": (5, "5", None, timedelta(0), timedelta(seconds=90), timedelta(days=2), timedelta(minutes=-5)),
+    "hold": (
+        5,
+        "5",
+        None,
+        timedelta(0),
+        timedelta(seconds=90),
+        timedelta(days=2),
+        timedelta(-1),
+        timedelta.max,
+    ),
     "on_clear": ("restart", None),
     "cancel_on_kill": NOT_FLAGS,
     "idempotency_key": ("", " ", "None", 5),
@@ -235,8 +244,10 @@ def test_default_arguments_of_a_dag_are_checked_too() -> None:
     [
         (SmsSendOperator, {"idempotency_key": "offer"}, "idempotency_key need `ledger_conn_id`"),
         (SmsSendOperator, {"ledger_privacy": "keyed_hash"}, "ledger_privacy need `ledger_conn_id`"),
+        (SmsSendOperator, {"ledger_text": "keep"}, "ledger_text need `ledger_conn_id`"),
         (SmsCancelScheduledOperator, {"batch": "b", "ledger_conn_id": "warehouse"}, "Both `message_ids` and"),
         (SmsCancelScheduledOperator, {"message_ids": None, "batch": "b"}, "`batch` needs `ledger_conn_id`"),
+        (SmsCancelScheduledOperator, {"message_ids": None}, "There are no message ids"),
         (SmsDeliverySensor, {"message_ids": None}, "There are no message ids"),
         (SmsDeliverySensor, {"batch": "b", "ledger_conn_id": "warehouse"}, "Both `message_ids` and"),
         (SmsViewsOperator, {"opt_outs": "o" * 60}, "the history of opt_outs"),
