@@ -1,4 +1,4 @@
-"""Any text: its septets and parts are those of the standard, and its spelling is in the alphabet."""
+"""Properties of spelling and of counting, for every text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gsm7 import segments, septets, transliterate
-from tests.test_gsm7 import ALPHABET, BASIC, EXTENDED, fewest_parts, widths
+from tests.support.gsm7_standard import ALPHABET, BASIC, EXTENDED, fewest_parts, widths
 
 gsm_texts = st.text(st.sampled_from(BASIC) | st.sampled_from(EXTENDED), max_size=400)
-
-
 plans = st.lists(st.tuples(st.sampled_from("a€"), st.integers(0, 160)), max_size=12)
 
 
