@@ -10,26 +10,34 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import gsm0338
 
 __all__ = [
     "CONCATENATED_SEGMENT",
     "SINGLE_SEGMENT",
+    "Refusal",
+    "Respelling",
+    "TextCheck",
+    "check_text",
     "composed",
     "is_carried",
+    "name_of",
     "segments",
     "segments_of",
     "septets",
+    "spell_strictly",
     "transliterate",
     "widths",
+    "with_places",
 ]
 
 SINGLE_SEGMENT = 160
@@ -53,6 +61,9 @@ _MIXED_NUMBER = re.compile(
 # Marks on one character that are ordered together: more than any language needs (UAX #15, section 13). The
 # time for it grows with the square of their number.
 _MAX_MARKS = 30
+
+# Places that an error names. The count includes all.
+_PLACES_SHOWN = 5
 
 # The combining class of strokes through a character (Unicode, table of canonical combining classes).
 _OVERLAY = 1
@@ -84,10 +95,83 @@ _PLAIN_SPELLINGS = str.maketrans(
 )
 
 
+class Respelling(NamedTuple):
+    """A character that is sent in another spelling."""
+
+    position: int
+    """Where it begins in the text as given, in code points from 1."""
+    character: str
+    """As given: a letter and its combining marks are one character."""
+    spelling: str
+    """What is sent for it. Empty for a character without width, such as a zero-width space."""
+
+
+class Refusal(NamedTuple):
+    """A character that has no spelling in the alphabet; the fields are those of ``Respelling``."""
+
+    position: int
+    character: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextCheck:
+    """What becomes of a text in the GSM 7-bit alphabet.
+
+    ``encoding="transliterate"`` sends a text without ``refused``. ``encoding="strict"`` sends a text without
+    ``refused`` and without ``respelt``.
+
+    :param septets: septets of the text as it is sent. ``None`` if it is refused.
+    :param segments: segments in which it is sent and paid. ``None`` if it is refused.
+    :param sent: the text as it is sent. ``None`` if it is refused.
+    :param respelt: the characters that are sent in another spelling, in the order of the text. To compose a
+        letter and its marks to one character, and to send CR LF as LF, is no other spelling.
+    :param refused: the characters that have no spelling, in the order of the text.
+    """
+
+    septets: int | None
+    segments: int | None
+    sent: str | None = field(repr=False)
+    respelt: tuple[Respelling, ...] = field(repr=False)
+    refused: tuple[Refusal, ...] = field(repr=False)
+
+    @property
+    def room(self) -> int | None:
+        """Septets that the segments hold. ``None`` if the text is refused."""
+        if self.segments is None:
+            return None
+        return SINGLE_SEGMENT if self.segments == 1 else CONCATENATED_SEGMENT * self.segments
+
+    @property
+    def lacking(self) -> list[Respelling | Refusal]:
+        """The characters that the alphabet lacks, in the order of the text: respelt or refused."""
+        return sorted([*self.respelt, *self.refused], key=lambda each: each.position)
+
+
+def check_text(text: str) -> TextCheck:
+    """Tell how a text is sent in the GSM 7-bit alphabet, and what is respelt or refused. Nothing is raised.
+
+    It agrees with ``transliterate``, which the operators use.
+    """
+    spelt, respelt, refused, before = [], [], [], ""
+    for position, character in _characters(text):
+        whole = composed(character)
+        spelling = whole if _is_in_alphabet(whole) else _plainly(whole, before)
+        if not _is_in_alphabet(spelling):
+            refused.append(Refusal(position, character))
+        elif spelling != whole:
+            respelt.append(Respelling(position, character, spelling))
+        spelt.append(spelling)
+        before = whole[-1]
+    if refused:
+        return TextCheck(None, None, None, tuple(respelt), tuple(refused))
+    sent = _LINE_END.sub("\n", "".join(spelt))
+    return TextCheck(septets(sent), segments(sent), sent, tuple(respelt), ())
+
+
 def septets(text: str) -> int:
     """Count the septets of a text that is in the GSM 7-bit alphabet.
 
-    :raises InvalidMessage: a character is not in the alphabet; the error names its code point.
+    :raises InvalidMessage: a character is not in the alphabet; the error names its code point and its place.
     """
     return sum(widths(text))
 
@@ -121,7 +205,7 @@ def segments_of(widths: Sequence[int], single: int, joined: int) -> int:
 
 def is_carried(text: str) -> bool:
     """Whether the alphabet has each character of a text, so that it needs no other spelling."""
-    return all(map(_fits, _LINE_END.sub("\n", composed(text))))
+    return _is_in_alphabet(composed(text))
 
 
 def transliterate(text: str) -> str:
@@ -130,12 +214,28 @@ def transliterate(text: str) -> str:
     A character of the alphabet stays as it is (``é``, ``ö``, ``€``). A character that is not in the alphabet
     and has no plain spelling (an emoji, Cyrillic) is refused, never dropped.
 
-    :raises InvalidMessage: some characters have no spelling; the error names their code points.
+    :raises InvalidMessage: some characters have no spelling; the error names their code points and places.
     """
-    whole = _MIXED_NUMBER.sub(" ", composed(text))
-    spelt = "".join(char if _fits(char) else _spell(char) for char in whole)
-    septets(spelt)
-    return _LINE_END.sub("\n", spelt)
+    whole = composed(text)
+    if not _is_in_alphabet(whole):
+        whole = _plainly(whole)
+        if not _is_in_alphabet(whole):
+            raise InvalidMessage(_not_in_alphabet(check_text(text).refused))
+    return _LINE_END.sub("\n", whole)
+
+
+def spell_strictly(text: str) -> str:
+    """Return a text as it is sent if the GSM 7-bit alphabet has each of its characters.
+
+    A letter and its marks become one character, and CR LF becomes LF.
+
+    :raises InvalidMessage: some characters are not in the alphabet; the error names their code points and
+        places.
+    """
+    whole = composed(text)
+    if not _is_in_alphabet(whole):
+        raise InvalidMessage(_not_as_it_stands(check_text(text)))
+    return _LINE_END.sub("\n", whole)
 
 
 def composed(text: str) -> str:
@@ -152,6 +252,42 @@ def composed(text: str) -> str:
     return "".join(unicodedata.normalize("NFC", chunk) for chunk in chunks)
 
 
+def _characters(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the characters of a text, each with its combining marks, and their positions from 1.
+
+    ``composed`` of the text is ``composed`` of each, joined.
+    """
+    start, marks = 0, 0
+    for index, char in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks > _MAX_MARKS:
+            marks = 1
+        elif marks or _joins(text[start:index], char):
+            continue
+        if index:
+            yield start + 1, text[start:index]
+        start = index
+    if text:
+        yield start + 1, text[start:]
+
+
+def _joins(before: str, char: str) -> bool:
+    """Whether a character without a combining class, such as a Hangul vowel, is composed with another one."""
+    if char.isascii() or not before:
+        return False
+    nfc = partial(unicodedata.normalize, "NFC")
+    return nfc(before + char) != nfc(before) + nfc(char)
+
+
+def _plainly(whole: str, before: str = "") -> str:
+    """Return a composed text in its plain spelling. A character without one stays.
+
+    :param before: the character before the text.
+    """
+    spaced = _MIXED_NUMBER.sub(" ", before + whole)[len(before) :]
+    return "".join(char if _width(char) else _spell(char) for char in spaced)
+
+
 def _spell(char: str) -> str:
     """Return the plain spelling of a character, or the character itself if there is none."""
     plain = char.translate(_PLAIN_SPELLINGS)
@@ -159,7 +295,7 @@ def _spell(char: str) -> str:
         return plain
     decomposed = unicodedata.normalize("NFKD", char)
     spelt = "".join(part.translate(_PLAIN_SPELLINGS) for part in decomposed if not _is_accent(part))
-    return spelt if all(map(_fits, spelt)) else char
+    return spelt if _is_in_alphabet(spelt) else char
 
 
 def _is_accent(char: str) -> bool:
@@ -167,8 +303,9 @@ def _is_accent(char: str) -> bool:
     return unicodedata.combining(char) > _OVERLAY
 
 
-def _fits(char: str) -> bool:
-    return _width(char) > 0
+def _is_in_alphabet(text: str) -> bool:
+    """Whether a text is in the alphabet."""
+    return all(map(_width, set(text)))
 
 
 @lru_cache(maxsize=1024)
@@ -188,18 +325,46 @@ def _codec() -> gsm0338.Codec:
 def widths(text: str) -> list[int]:
     """Return the septets of each character.
 
-    :raises InvalidMessage: a character is not in the alphabet; the error names its code point.
+    :raises InvalidMessage: a character is not in the alphabet; the error names its code point and its place.
     """
     found = [_width(char) for char in text]
     if not all(found):
-        raise InvalidMessage(_not_in_alphabet(sorted({char for char in text if not _fits(char)})))
+        lacking = [Refusal(place, char) for place, char in enumerate(text, start=1) if not _width(char)]
+        raise InvalidMessage(_not_in_alphabet(lacking))
     return found
 
 
-def _not_in_alphabet(unsupported: list[str]) -> str:
-    named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')}" for char in unsupported[:5])
-    more = f" and {len(unsupported) - 5} more" if len(unsupported) > 5 else ""  # noqa: PLR2004 - as many as are named
+def name_of(character: str) -> str:
+    """Return the code point and the Unicode name of a character.
+
+    Of a letter and its marks, it is the first one that the alphabet lacks.
+    """
+    char = next((char for char in composed(character) if not _width(char)), character[0])
+    kind = _KINDS.get(unicodedata.category(char), "(without a name)")
+    return f"U+{ord(char):04X} {unicodedata.name(char, kind)}"
+
+
+_KINDS = {"Cc": "(a control character)", "Cs": "(half of a character)"}
+"""What characters without a name are, by their category."""
+
+
+def with_places(found: Sequence[Refusal | Respelling]) -> str:
+    """Return the names of characters with their places, and how many more there are."""
+    named = ", ".join(f"{name_of(each.character)} at {each.position}" for each in found[:_PLACES_SHOWN])
+    more = len(found) - _PLACES_SHOWN
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _not_in_alphabet(refused: Sequence[Refusal]) -> str:
     return (
-        f"The text holds characters that the GSM 7-bit alphabet cannot carry: {named}{more}. "
+        f"The text holds characters that the GSM 7-bit alphabet cannot carry: {with_places(refused)}. "
         "Remove them or spell them out."
+    )
+
+
+def _not_as_it_stands(check: TextCheck) -> str:
+    way_out = "" if check.refused else ', or give encoding="transliterate", which sends plain spellings'
+    return (
+        'encoding="strict" sends a text as it stands, and the GSM 7-bit alphabet lacks '
+        f"{with_places(check.lacking)}. Replace them{way_out}. `airflow sms check` shows the plain spellings."
     )

@@ -16,7 +16,7 @@ import pytest
 
 import airflow_provider_winsms
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.gsm7 import composed, transliterate
+from airflow_provider_winsms.gsm7 import check_text, composed, spell_strictly, transliterate
 from airflow_provider_winsms.inbound.feeds import FeedRow
 from airflow_provider_winsms.inbound.filters import CHARACTERS_READ, Pattern, first_word, selection
 from airflow_provider_winsms.messages import IncomingMessage
@@ -100,6 +100,8 @@ SEARCHES = dict(searches())
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "the first word": first_word,
     "spelling in the GSM alphabet": transliterate,
+    "strict spelling in the GSM alphabet": spell_strictly,
+    "checking a text": check_text,
     "putting marks in order": composed,
     "the items of a text": lambda text: items_of_text(text, "to"),
     "a number": NumberReader("27").read,
