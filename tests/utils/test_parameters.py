@@ -53,7 +53,10 @@ RIGHT: dict[type[BaseOperator], dict[str, Any]] = {
 NOT_IDS = ("", 5, "my conn", f"winsms://:{'k' * 20}@host")
 NOT_NAMES = ("", "two words", "1st", "x" * 64, "a;b", 5)
 NOT_SHARES = (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1))
-NOT_DURATIONS = (-1, math.nan, math.inf, "10", [], True, None, timedelta(seconds=-1), timedelta.max, 10**12)
+NOT_DURATIONS: tuple[Any, ...] = (
+    *(-1, math.nan, math.inf, "10", [], True, None),
+    *(timedelta(seconds=-1), timedelta.max, 10**12),
+)
 NOT_FLAGS = ("false", "yes", 0, 1, None)
 
 WRONG: dict[str, tuple[Any, ...]] = {
