@@ -8,14 +8,11 @@ the other is still submitting.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
 from contextlib import suppress
 from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from uuid import uuid4
 
 import pendulum
 
@@ -85,11 +82,6 @@ class Log(Protocol):
 
     def exception(self, message: str, /, *values: object) -> Any:
         """Log a failure, with the error that is being handled."""
-
-
-def process_name() -> str:
-    """Return a name for this process that no other has: its host, its id, and chance."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 def check_agreement(reading: ClockReading, tolerance: timedelta) -> None:

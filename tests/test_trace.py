@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from types import CodeType, SimpleNamespace
-from typing import TYPE_CHECKING
+
+import pytest
 
 from scripts import trace
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def code(path: str, name: str) -> CodeType:
@@ -53,15 +51,27 @@ def test_step_by_step_a_special_method_is_a_part_of_its_caller() -> None:
     assert walked.calls == {(SEND, RECORD): 1}
 
 
-def test_a_send_with_a_ledger_in_tables_walks_through_the_sql_that_the_other_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def sends(monkeypatch: pytest.MonkeyPatch) -> dict[str, trace.Walks]:
+    """The walks of both sends."""
     for variable in ("AIRFLOW_CONN_WINSMS_DEFAULT", "AIRFLOW_CONN_WAREHOUSE"):
         monkeypatch.setenv(variable, "")
+    return dict(trace.walks(trace.SEND, trace.SEND_WITH_TABLES))
+
+
+def test_a_send_with_a_ledger_in_tables_walks_through_the_sql_that_the_other_does_not(
+    sends: dict[str, trace.Walks],
+) -> None:
     rooms = {
         label: {
-            Path(code.co_filename).relative_to(trace.PACKAGE).parts[0] for code in walked.whole_run.entered
+            Path(code.co_filename).relative_to(trace.PACKAGE).parts[0] for code in walks.whole_run.entered
         }
-        for label, walked in trace.walks(trace.SEND, trace.SEND_WITH_TABLES)
+        for label, walks in sends.items()
     }
     assert rooms[trace.SEND_WITH_TABLES] - rooms[trace.SEND] == {"sql"}
+
+
+def test_a_send_climbs_to_compose_and_before_and_after_its_request_leaves(
+    sends: dict[str, trace.Walks],
+) -> None:
+    assert sends[trace.SEND].step_by_step.climbs == 3

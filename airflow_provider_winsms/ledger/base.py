@@ -9,7 +9,6 @@ reach the gateway.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -17,6 +16,7 @@ from airflow_provider_winsms.messages import PHONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from pendulum import DateTime
 
@@ -207,16 +207,6 @@ class RequestRecord:
                 self.ids.pop(position, None)
                 self.costs.pop(position, None)
                 self.declined[position] = receipt.reason
-
-    @property
-    def cost(self) -> Decimal:
-        """The known cost of the accepted texts."""
-        return sum(self.costs.values(), start=Decimal(0))
-
-    @property
-    def unpriced(self) -> int:
-        """The number of accepted texts whose cost is unknown."""
-        return len(self.ids) - len(self.costs)
 
     @property
     def in_doubt(self) -> list[int]:

@@ -127,7 +127,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
             with self._cancellations() as cancellations:
                 ids = self._ids(hook, cancellations)
                 journal = _journal(context, cancellations)
-                outcome = Canceller(hook.gateway, hook.execute, journal, self.log).run(ids)
+                outcome = Canceller(hook.gateway, hook.get_conn().execute, journal, self.log).run(ids)
                 outcome.log_to(self.log)
                 outcome.raise_if_failed(self.on_not_cancelled)
                 return outcome.summary()

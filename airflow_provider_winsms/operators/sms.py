@@ -61,8 +61,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock
-    from airflow_provider_winsms.sending.attempt import SendAttempt
-    from airflow_provider_winsms.sending.batch import SendOrder
+    from airflow_provider_winsms.sending.attempt import SendAttempt, SendOrder
     from airflow_provider_winsms.sending.composer import Composer, Content, OneText, TextRows
     from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
@@ -183,10 +182,10 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         """Send, wait for delivery if asked to, and return the outcome in counts."""
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
-            self.render_sensitive_fields()
+            content = self._content(**self.render_sensitive_fields())
             hook = self.hook_of(self.sms_conn_id)
             policy = self._policy(hook)
-            sent, planned = self._send(hook, policy, context)
+            sent, planned = self._send(content, hook, policy, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._attempt = None
             if not self.wait_for_delivery:
@@ -215,12 +214,14 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 hook.gateway.require(capability, "cancel_on_kill")
         return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
 
-    def _send(self, hook: SmsHook, policy: Policy, context: Context) -> tuple[dict[str, Any], Plan]:
+    def _send(
+        self, content: Content, hook: SmsHook, policy: Policy, context: Context
+    ) -> tuple[dict[str, Any], Plan]:
         """Send what no earlier try has sent, and return the result of all tries with the plan."""
         from airflow_provider_winsms.sending.attempt import SendAttempt
         from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
 
-        task = SendTask.of(self, context)
+        task = SendTask.of(self, context, self.on_changed, self._given)
         order = self._order(task, hook, policy)
         with open_ledger(
             task,
@@ -233,7 +234,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         ) as ledger:
             attempt = self._attempt = SendAttempt(
                 order,
-                self._compose,
+                partial(self._compose, content),
                 ledger,
                 gateway=hook.gateway,
                 execute=hook.get_conn().execute,
@@ -248,7 +249,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     def _run(self, attempt: SendAttempt, context: Context) -> tuple[dict[str, Any], Plan]:
         """Run an attempt. One that fails leaves its result so far in an XCom."""
         try:
-            sent, planned = attempt.run(self.on_rejected)
+            return attempt.run(self.on_rejected)
         except NothingToSend as error:
             if self.on_empty == "skip" and not attempt.has_claims:
                 raise AirflowSkipException(str(error)) from None
@@ -259,10 +260,9 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             if (partial := attempt.partial_result()) is not None:
                 self._leave_partial_result(partial, context)
             raise
-        return sent, planned.first_round
 
     def _order(self, task: SendTask, hook: SmsHook, policy: Policy) -> SendOrder:
-        from airflow_provider_winsms.sending.batch import SendOrder
+        from airflow_provider_winsms.sending.attempt import SendOrder
 
         return SendOrder(
             key=task.key if self.idempotency_key is None else self.idempotency_key,
@@ -274,17 +274,20 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             policy=policy,
             check_numbers=self.check_numbers,
             on_invalid=self.on_invalid,
-            on_clear=self.on_clear,
-            may_change=task.may_change(self.on_changed, self._given),
+            resends=self.on_clear == "resend",
+            may_change=task.may_change,
         )
 
-    def _compose(self, composer: Composer) -> list[Message]:
-        content, fields = self._content(), " or ".join(f"`{field}`" for field in self.sensitive_fields)
+    def _compose(self, content: Content, composer: Composer) -> list[Message]:
+        fields = " or ".join(f"`{field}`" for field in self.sensitive_fields)
         return redacting_errors(lambda: content.compose(composer, self.log), fields, passing=(SmsError,))
 
     @abstractmethod
-    def _content(self) -> Content:
-        """Return what is sent, and to whom."""
+    def _content(self, **values: Any) -> Content:
+        """Return what is sent, and to whom.
+
+        :param values: of the sensitive fields.
+        """
 
     def _leave_partial_result(self, result: dict[str, Any], context: Context) -> None:
         try:
@@ -478,12 +481,10 @@ class SmsSendOperator(_SendOperator):
         self._given = (text, to, send_at, max_segments)
         self.check_when_read()
 
-    def _content(self) -> OneText:
+    def _content(self, **values: Any) -> OneText:
         from airflow_provider_winsms.sending.composer import OneText
 
-        return OneText(
-            self.sensitive_value("text"), self.sensitive_value("to"), self.send_at, self.max_segments
-        )
+        return OneText(**values, send_at=self.send_at, max_segments=self.max_segments)
 
 
 class SmsSendBatchOperator(_SendOperator):
@@ -564,7 +565,7 @@ class SmsSendBatchOperator(_SendOperator):
         self._given = (messages,)
         self.check_when_read()
 
-    def _content(self) -> TextRows:
+    def _content(self, **values: Any) -> TextRows:
         from airflow_provider_winsms.sending.composer import TextRows
 
-        return TextRows(self.sensitive_value("messages"))
+        return TextRows(**values)

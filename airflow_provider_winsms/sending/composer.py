@@ -128,8 +128,8 @@ class Composer:
         :raises UnsupportedCapability: the text has a time, and the gateway schedules none.
         """
         alphabet = self.alphabet_of(text)
-        spelled = self._text(alphabet, text)
-        at, allowed = self._time(send_at), self._segments(alphabet, spelled, max_segments)
+        spelled, needed = self._text(alphabet, text)
+        at, allowed = self._time(send_at), self._segments(alphabet, needed, max_segments)
         own = _reference(reference)
         # Last, because it collects invalid recipients one by one.
         return Message(spelled, Recipients(self._recipients(to, own, where)), at, allowed)
@@ -169,7 +169,8 @@ class Composer:
             return next((each for each in alphabets if each.carries(text)), alphabets[0])
         return alphabets[0]
 
-    def _text(self, alphabet: Alphabet, text: object) -> str:
+    def _text(self, alphabet: Alphabet, text: object) -> tuple[str, int]:
+        """Return a text as it is spelled, and how many segments it needs."""
         spelled = alphabet.spell(words_of(text))
         length, segments = sum(alphabet.widths(spelled)), alphabet.count_segments(spelled)
         if length > alphabet.units or segments > alphabet.segments:
@@ -178,14 +179,13 @@ class Composer:
                 f"at most {alphabet.units} in {alphabet.segments}. Shorten it, or send two texts."
             )
             raise InvalidMessage(msg)
-        return spelled
+        return spelled, segments
 
     @staticmethod
-    def _segments(alphabet: Alphabet, text: str, wanted: object) -> int:
-        needed, most = alphabet.count_segments(text), alphabet.segments
+    def _segments(alphabet: Alphabet, needed: int, wanted: object) -> int:
         if is_missing(wanted):
             return needed
-        allowed = _whole_number(wanted)
+        allowed, most = _whole_number(wanted), alphabet.segments
         if allowed is None or not 1 <= allowed <= most:
             msg = f"max_segments must be a whole number from 1 to {most}."
             raise InvalidMessage(msg)
@@ -400,9 +400,9 @@ class OneText:
 class TextRows:
     """A text for each row; a row maps the parameters of ``Composer.compose`` to values."""
 
-    rows: Iterable[Mapping[str, object]] = field(repr=False)
+    messages: Iterable[Mapping[str, object]] = field(repr=False)
 
     def compose(self, composer: Composer, log: Log) -> list[Message]:  # noqa: ARG002 - as of ``Content``
         """Return a message for each row."""
-        check_messages("messages", self.rows)
-        return composer.compose_rows(self.rows)
+        check_messages("messages", self.messages)
+        return composer.compose_rows(self.messages)

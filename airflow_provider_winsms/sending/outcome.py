@@ -93,7 +93,7 @@ class SendOutcome:
         :param gone: the positions that are no longer in the list. They count only if they were accepted.
         """
         self.requests += 1
-        left_out = record.resendable.keys() & gone
+        left_out = record.resendable.keys() & gone if gone else ()
         self.recipients -= len(left_out)
         self.message_ids += (record.ids[position] for position in sorted(record.ids))
         self.repeated += len(record.ids.keys() & sent_again)
@@ -102,18 +102,12 @@ class SendOutcome:
             for position, why in record.declined.items()
             if position not in sent_again and position not in left_out
         )
-        self.cost += record.cost
-        self.unpriced += record.unpriced
+        self.cost += sum(record.costs.values())
+        self.unpriced += len(record.ids) - len(record.costs)
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt
             again = f" of round {key.round}" if key.round > 1 else ""
             self.unknown_requests.append(f"{in_doubt} in request {key.request}{again}")
-
-    def reject(self, reasons: Iterable[RejectReason]) -> None:
-        """Count recipients who were rejected before they came into a request."""
-        before = self.rejected.total()
-        self.rejected.update(reasons)
-        self.recipients += self.rejected.total() - before
 
     def add_details(self, receipts: Iterable[Receipt]) -> None:
         """Keep the balance and the first declined recipients, for the log."""
@@ -145,8 +139,8 @@ class SendOutcome:
             **changes,
         }
 
-    def log_to(self, log: Log, *, is_shared: bool) -> None:
-        """Log the outcome in counts and masked numbers.
+    def logged_summary(self, log: Log, *, is_shared: bool) -> dict[str, Any]:
+        """Log the outcome in counts and masked numbers, and return its summary.
 
         :param is_shared: whether other tasks send the same batch.
         """
@@ -159,11 +153,13 @@ class SendOutcome:
             )
         if self.declined:
             log.info("Declined recipients; the first: %s.", ", ".join(self.declined))
+        summary = self.summary()
         log.info(
             "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
             "cost %(cost)s %(currency)s, balance %(balance)s, requests %(requests)d.",
-            self.summary(),
+            summary,
         )
+        return summary
 
 
 def raise_if_failed(outcome: SendOutcome, batch_id: str, on_rejected: Tolerance) -> None:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from airflow_provider_winsms.messages import Cancellation, DeliveryReport, MessageId
-    from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter
-    from airflow_provider_winsms.sending.submission import SendDependencies
+    from airflow_provider_winsms.sending.submission import ClaimedRequest, RecordWriter, SendDependencies
 
 _STATUS_DELAY = timedelta(minutes=10)  # until a text that has gone out surely has a status
 

@@ -11,31 +11,56 @@ that no request is submitted twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, IdempotencyConflict, SmsError
-from airflow_provider_winsms.ledger.base import RequestKey
-from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    GatewayUnavailable,
+    IdempotencyConflict,
+    InvalidMessage,
+    InvalidMessageId,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    SmsError,
+    UnsupportedCapability,
+)
+from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
+from airflow_provider_winsms.messages import Receipt, RejectReason, message_id_of, pluralize
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.lookups import lookup_for
 from airflow_provider_winsms.sending.outcome import SendOutcome
 from airflow_provider_winsms.sending.plan import plan_resend
+from airflow_provider_winsms.sending.policy import CLAIM_LIFETIME, DUE_MARGIN
 from airflow_provider_winsms.sending.reconciler import Reconciler
-from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter, claim_released
 from airflow_provider_winsms.sending.rollback import Rollback
-from airflow_provider_winsms.sending.submitter import Submitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Execute, Gateway
-    from airflow_provider_winsms.ledger.base import Ledger, RequestRecord, ResendPlan
-    from airflow_provider_winsms.messages import RejectReason
+    from airflow_provider_winsms.ledger.base import Ledger, ResendPlan
+    from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.runtime import Clock, Log
+    from airflow_provider_winsms.sending.lookups import Lookup
     from airflow_provider_winsms.sending.plan import Plan, Request
     from airflow_provider_winsms.sending.policy import Policy
+
+FIRST_REQUEST = RequestKey(1, 1)
+"""Requests are claimed in order. If this one was not claimed, nothing was submitted."""
+
+ROUNDS_PER_TRY = 3
+"""How often one try submits texts that did not reach the gateway."""
+
+LOST_IN_A_ROW = 2
+"""After this many lost answers in a row, nothing more is submitted."""
+
+_RECORD_PAUSES = (1, 5, 15)  # seconds before a record that failed is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +81,11 @@ class SendDependencies:
     process: str
 
 
-FIRST_REQUEST = RequestKey(1, 1)
-"""Requests are claimed in order. If this one was not claimed, nothing was submitted."""
-
-ROUNDS_PER_TRY = 3
-"""How often one try submits texts that did not reach the gateway."""
-
-LOST_IN_A_ROW = 2
-"""After this many lost answers in a row, nothing more is submitted."""
-
-
 class Submission:
     """Submits a plan, over several tries if need be.
 
     :param rounds: the plans: the first round, and the later rounds that are planned already.
+    :param rejected: why recipients came into no request.
     :param is_resumed: whether the ledger may have records of the batch.
     :param cancels_on_stop: whether ``stop`` cancels accepted texts that are not due yet.
     :param check_clocks: called once, before an ``EXACTLY_ONCE`` send submits or decides anything. An error
@@ -81,13 +97,18 @@ class Submission:
         rounds: Sequence[Plan],
         dependencies: SendDependencies,
         *,
+        rejected: Sequence[RejectReason] = (),
         is_resumed: bool = True,
         cancels_on_stop: bool = False,
         check_clocks: Callable[[], None] = lambda: None,
     ) -> None:
         first = rounds[0]
         self.outcome = SendOutcome(
-            first.recipients, first.duplicates, first.changes, currency=dependencies.gateway.currency
+            first.recipients + len(rejected),
+            first.duplicates,
+            first.changes,
+            rejected=Counter(rejected),
+            currency=dependencies.gateway.currency,
         )
         self._gateway = dependencies.gateway
         self._ledger = dependencies.ledger
@@ -258,3 +279,213 @@ class Submission:
         if self._policy.guarantee is Guarantee.EXACTLY_ONCE and self._check_clocks is not None:
             self._check_clocks()
             self._check_clocks = None
+
+
+class Submitter:
+    """Claims, submits and records one request after another.
+
+    :ivar lost_in_a_row: how many answers were lost since the last one that arrived or was found.
+    :ivar is_account_refused: whether the gateway declined a recipient for a reason that holds for all.
+    """
+
+    def __init__(
+        self, dependencies: SendDependencies, records: RecordWriter, lookup: Lookup, outcome: SendOutcome
+    ) -> None:
+        self.lost_in_a_row = 0
+        self.is_account_refused = False
+        self._records = records
+        self._lookup = lookup
+        self._outcome = outcome
+        self._gateway = dependencies.gateway
+        self._execute = dependencies.execute
+        self._ledger = dependencies.ledger
+        self._clock = dependencies.clock
+        self._policy = dependencies.policy
+        self._process = dependencies.process
+        self._log = dependencies.log
+
+    def submit(self, key: RequestKey, request: Request) -> RequestRecord:
+        """Return the record of a request: this process's, or that of a process that claimed it first.
+
+        :raises InvalidMessage: if the time of texts has passed.
+        :raises LedgerUnavailable: if the claim cannot be written. No request leaves without a claim.
+        """
+        if self.lost_in_a_row:
+            self._check_gateway_answers()
+        now = self._clock.now()
+        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
+        messages = request.messages(held)
+        _raise_if_past(messages, now)
+        due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
+        record = RequestRecord(request.size, now, self._process, held, due=due)
+        try:
+            self._ledger.claim(key, record, messages)
+        except ClaimLost:
+            claimed = self._ledger.find(key)
+            if claimed is None:
+                raise
+            return claimed
+        except LedgerUnavailable:
+            with suppress(LedgerUnavailable):
+                self._ledger.release_claim(key, record)  # it may have been written, and its answer lost
+            raise
+        self._send(key, record, messages)
+        return record
+
+    def _send(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
+        """Submit a claimed request, and record its answer. Release the claim if the request never left."""
+        is_out = False
+
+        @contextmanager
+        def before_send() -> Iterator[None]:
+            nonlocal is_out
+            self._check_claim(key, record)
+            is_out = True
+            try:
+                yield
+            except OutcomeUnknown:
+                raise
+            except SmsError:
+                is_out = False
+                raise
+
+        try:
+            receipts = self._execute(self._gateway.submit(self._lookup.outgoing(key, messages)), before_send)
+        except OutcomeUnknown as error:
+            self.lost_in_a_row += 1
+            self._log.warning("Request %d: %s", key.request, error)
+            return
+        except BaseException:  # a time-out strikes anywhere
+            if not is_out:
+                with suppress(LedgerUnavailable):
+                    self._ledger.release_claim(key, record)
+            raise
+        self._receive(key, record, receipts)
+
+    def _receive(self, key: RequestKey, record: RequestRecord, receipts: Sequence[Receipt]) -> None:
+        self.lost_in_a_row = 0
+        self.is_account_refused = any(r.reason is not None and r.reason.is_account_level for r in receipts)
+        if unpriced := sum(r.accepted and r.cost is None for r in receipts):
+            self._log.warning(
+                "Request %d: the gateway states no amount that can be read for %s.",
+                key.request,
+                pluralize(unpriced, "accepted text"),
+            )
+        self._outcome.add_details(receipts)
+        self._records.record(key, record, {p: r for p, r in enumerate(receipts) if r.is_known})
+
+    def _check_gateway_answers(self) -> None:
+        """Make a call that costs nothing, before another request could be lost like the last one."""
+        with suppress(UnsupportedCapability):
+            self._execute(self._gateway.balance())
+
+    def _check_claim(self, key: RequestKey, record: RequestRecord) -> None:
+        """Renew a claim that had to wait. Another process may have given the request up meanwhile."""
+        now = self._clock.now()
+        if now - record.claimed_at < CLAIM_LIFETIME:
+            return
+        if record.send_at is not None and now + self._policy.in_flight + DUE_MARGIN > record.send_at:
+            # It would be due before a lost answer could be looked up. A later try sets a new time.
+            msg = "The request had to wait too long: its texts are due too soon. A later try submits it."
+            raise ClaimLost(msg)
+        self._ledger.renew(key, record, now)
+        record.claimed_at = now
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRequest:
+    """A request of a plan, and its record in the ledger."""
+
+    key: RequestKey
+    request: Request
+    record: RequestRecord
+
+
+class RecordWriter:
+    """Keeps the records of claimed requests in step with the ledger.
+
+    :ivar not_received: how many texts were marked as not received.
+    """
+
+    def __init__(self, dependencies: SendDependencies) -> None:
+        self.not_received = 0
+        self._ledger = dependencies.ledger
+        self._clock = dependencies.clock
+        self._log = dependencies.log
+
+    def record(self, key: RequestKey, record: RequestRecord, receipts: Mapping[int, Receipt]) -> None:
+        """Record receipts, by position. If that fails even when repeated, log the ids.
+
+        An accepted text whose id cannot be stored stays in doubt: neither its state nor its cost can be told.
+        """
+        receipts = self._storable(key, receipts)
+        record.apply(receipts)
+        try:
+            for pause in _RECORD_PAUSES:
+                with suppress(LedgerUnavailable):
+                    self._ledger.record(key, record, receipts)
+                    return
+                self._clock.sleep(pause)
+            self._ledger.record(key, record, receipts)
+        except BaseException:  # a time-out strikes anywhere
+            self._log.exception(
+                "Request %d was answered and could not be recorded. Its ids, by position: %s",
+                key.request,
+                record.ids,
+            )
+            raise
+
+    def _storable(self, key: RequestKey, receipts: Mapping[int, Receipt]) -> dict[int, Receipt]:
+        """Return the receipts with ids in their one form, without those whose ids cannot be stored."""
+        storable = {}
+        for position, receipt in receipts.items():
+            if receipt.message_id is None:
+                storable[position] = receipt
+                continue
+            with suppress(InvalidMessageId):
+                message_id = message_id_of(str(receipt.message_id))
+                is_same = message_id == receipt.message_id
+                storable[position] = receipt if is_same else replace(receipt, message_id=message_id)
+        if lost := len(receipts) - len(storable):
+            self._log.warning(
+                "Request %d: the gateway accepted %s under an id that cannot be stored. It stays in doubt.",
+                key.request,
+                pluralize(lost, "text"),
+            )
+        return storable
+
+    def refresh(self, claimed: ClaimedRequest) -> None:
+        """Read again what another process may have written: an earlier try may still run beside a retry.
+
+        :raises ClaimLost: if the process that had claimed the request released it.
+        """
+        record, fresh = claimed.record, self._ledger.find(claimed.key)
+        if fresh is None:
+            raise claim_released(claimed.key)
+        record.ids, record.costs, record.declined = fresh.ids, fresh.costs, fresh.declined
+        record.claimed_at = fresh.claimed_at
+
+    def mark_not_received(self, claimed: ClaimedRequest, positions: Collection[int]) -> bool:
+        """Mark recipients to be sent to again, unless the owner of the claim still works on the request."""
+        recipients = [recipient for part in claimed.request.parts for recipient in part.recipients]
+        receipts = {p: Receipt.declined(RejectReason.NOT_RECEIVED, recipients[p].number) for p in positions}
+        if not self._ledger.mark_not_received(claimed.key, claimed.record, receipts):
+            return False
+        self.not_received += len(receipts)
+        claimed.record.apply(receipts)
+        return True
+
+
+def _raise_if_past(messages: Iterable[Message], now: DateTime) -> None:
+    late = sum(len(m.recipients) for m in messages if m.send_at is not None and m.send_at <= now)
+    if late:
+        msg = (
+            f"The time of {pluralize(late, 'text')} has passed before they could be submitted; the "
+            "gateway would send them at once. Neither these nor those after them were submitted."
+        )
+        raise InvalidMessage(msg)
+
+
+def claim_released(key: RequestKey) -> ClaimLost:
+    """Return the error of a request that a process claimed and then released."""
+    return ClaimLost(f"The process that had claimed request {key.request} released it. Try again.")

@@ -87,7 +87,7 @@ class ListSource:
             if self.dataset.name == OPT_OUTS.name:
                 return load_stream(lambda: self.hook.stream_opt_outs(slot), mapper, table, self.throttle)
             if self._is_queue:
-                queue = ConsumingQueue(self.hook.gateway, self.hook.execute, slot)
+                queue = ConsumingQueue(self.hook.gateway, self.hook.get_conn().execute, slot)
                 return QueueLoad(queue, mapper, table, self.throttle, self._digest).run()
             may_shrink = self.dataset.write_disposition is WriteDisposition.SNAPSHOT
             if not may_shrink:
@@ -113,9 +113,9 @@ class ListSource:
 
     def _pages(self, mapper: RowMapper, *, may_shrink: bool = False) -> PagedList[Any]:
         hook = self.hook
-        hook.get_conn()
+        execute = hook.get_conn().execute
         return PagedList(
-            pages_by_offset(hook.gateway, self.dataset.capability, hook.execute, self.throttle.slot),
+            pages_by_offset(hook.gateway, self.dataset.capability, execute, self.throttle.slot),
             mapper.chunk,
             # A list that may shrink is read with one row more per page.
             min(hook.page_size, hook.gateway.limits.page_rows - may_shrink),

@@ -22,27 +22,39 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.base import Ledger
     from airflow_provider_winsms.options import OnChanged, Privacy, StoredText
-    from airflow_provider_winsms.sending.batch import SendOrder
+    from airflow_provider_winsms.sending.attempt import SendOrder
 
 
 @dataclass(frozen=True, slots=True)
 class SendTask:
     """Where a send runs: as the task, or inside another task or its callback.
 
+    :param key: the default key of its batch. It is the same for each try, and after a clear.
     :param max_tries: of the task instance. It changes only when a person clears the task.
     :param scope: the end of the send's key. Empty if the send is the task.
     :param is_of_one_try: whether each try makes a send of its own.
+    :param may_change: whether a later try may send another list.
     """
 
     context: Context = field(repr=False)
+    key: str = field(repr=False)
     sender: Sender
     max_tries: int
-    scope: str = ""
-    is_of_one_try: bool = False
+    scope: str
+    is_of_one_try: bool
+    may_change: bool
 
     @classmethod
-    def of(cls, operator: BaseOperator, context: Context) -> SendTask:
-        """Return where an operator runs. The callback of each try is an event of its own."""
+    def of(
+        cls, operator: BaseOperator, context: Context, on_changed: OnChanged | None, given: Sequence[object]
+    ) -> SendTask:
+        """Return where an operator runs. The callback of each try is an event of its own.
+
+        By default a later try may send another list if the content is computed as the task runs. In a mapped
+        task it may not: the index may stand for other recipients by then, to whom another index has sent.
+
+        :param given: the values that the DAG file gave for the content.
+        """
         instance: Any = context["ti"]
         sender = Sender(
             dag_id=instance.dag_id,
@@ -51,30 +63,25 @@ class SendTask:
             map_index=-1 if instance.map_index is None else instance.map_index,
             owner=operator.owner,
         )
-        if getattr(instance, "task", operator) is operator:
-            return cls(context, sender, instance.max_tries)
-        scope = f"@{operator.task_id}"
-        is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
-        if is_over:
-            scope = f"{scope}@after_try_{instance.try_number}"
-        return cls(context, sender, instance.max_tries, scope, is_of_one_try=is_over)
-
-    @property
-    def key(self) -> str:
-        """The default key of its batch. It is the same for each try, and after a clear."""
-        return self.sender.key + self.scope
-
-    def may_change(self, on_changed: OnChanged | None, given: Sequence[object]) -> bool:
-        """Tell whether a later try may send another list.
-
-        By default it may if the content is computed as the task runs. In a mapped task it may not: the index
-        may stand for other recipients by then, to whom another index has sent.
-
-        :param given: the values that the DAG file gave for the content.
-        """
-        if on_changed is not None:
-            return on_changed == "send_the_rest"
-        return self.sender.map_index < 0 and is_computed(given)
+        scope, is_over = "", False
+        if getattr(instance, "task", operator) is not operator:
+            scope = f"@{operator.task_id}"
+            is_over = "exception" in context or getattr(instance, "state", "running") not in {None, "running"}
+            if is_over:
+                scope = f"{scope}@after_try_{instance.try_number}"
+        return cls(
+            context,
+            sender.key + scope,
+            sender,
+            instance.max_tries,
+            scope,
+            is_of_one_try=is_over,
+            may_change=(
+                sender.map_index < 0 and is_computed(given)
+                if on_changed is None
+                else on_changed == "send_the_rest"
+            ),
+        )
 
 
 @contextmanager

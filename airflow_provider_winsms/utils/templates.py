@@ -285,10 +285,9 @@ class SensitiveFields(TemplatedFields):
         value = getattr(self, field)
         return value.value if isinstance(value, SensitiveValue) else value
 
-    def render_sensitive_fields(self) -> None:
-        """Render all sensitive fields, so that one that fails or skips the task does so first."""
-        for field in self.sensitive_fields:
-            self.sensitive_value(field)
+    def render_sensitive_fields(self) -> dict[str, Any]:
+        """Return the values of all sensitive fields. One that fails or skips the task does so first."""
+        return {field: self.sensitive_value(field) for field in self.sensitive_fields}
 
     def _hide_sensitive_fields(
         self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]

@@ -19,7 +19,7 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
-from airflow_provider_winsms.sending.batch import BatchPlanner, SendOrder
+from airflow_provider_winsms.sending.attempt import BatchPlanner, SendOrder
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
 from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 from airflow_provider_winsms.utils.task_store import task_store_of
@@ -261,14 +261,14 @@ class Process:
             sms_conn_id="winsms_default",
             currency=GATEWAY.currency,
             policy=task.policy,
-            on_clear=task.on_clear,
+            resends=task.on_clear == "resend",
             may_change=True,
         )
         planner = BatchPlanner(
             order, lambda _: list(self.messages), ledger, gateway=GATEWAY, hashes=HASHES, now=self.now
         )
         planned = planner.open()
-        self.world.guarantees[planned.batch.id] = task.guarantee
+        self.world.guarantees[planned.id] = task.guarantee
         self._submission = Submission(
             planned.rounds,
             SendDependencies(
@@ -278,7 +278,7 @@ class Process:
                 Clock(self.now, self.sleep),
                 task.policy,
                 self,
-                planned.batch.id,
+                planned.id,
                 self.name,
             ),
             is_resumed=not planned.is_new,

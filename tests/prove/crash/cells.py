@@ -315,7 +315,7 @@ class Cell:
         rows = [row for key, row in self.api.task_state.items() if key.startswith(f"{BATCH_KEY}.")]
         records = [record_of(json.loads(row) if isinstance(row, str) else row) for row in rows]
         ids = {int(message_id) for record in records for message_id in record.ids.values()}
-        return ids, sum((record.cost for record in records), Decimal(0))
+        return ids, sum((cost for record in records for cost in record.costs.values()), Decimal(0))
 
 
 def _amount(value: Any) -> Decimal:
