@@ -240,8 +240,9 @@ class Composer:
             given = value.number if isinstance(value, Recipient) else value
             msg = f"Recipient {position}{_mask_digits(given)} {error}."
             raise InvalidMessage(msg) from None
-        own = _reference(read.reference, f" of recipient {position}")
-        return Recipient(read.number, own or reference, read.kind)
+        if read.reference is not None:
+            reference = _reference(read.reference, f" of recipient {position}") or reference
+        return Recipient(read.number, reference, read.kind)
 
 
 def _all_rejected(row: object) -> list[Rejected]:
