@@ -41,6 +41,7 @@ _SOUTH_AFRICA = "27"
 # zeros or more there.
 _SOUTH_AFRICAN = re.compile(r"27(?!0[1-9])[0-9]{9}")
 _COMMON_SPELLING = re.compile(rf"(?:\+|00)?({_SOUTH_AFRICAN.pattern})")
+_SOUTH_AFRICAN_LINES = re.compile(rf"(?:{_SOUTH_AFRICAN.pattern}\n)*")
 _SOUTH_AFRICAN_DIGITS = 11
 _TRUNK_ZERO_KEPT = re.compile(r"270[0-9]{9}")
 
@@ -96,6 +97,10 @@ class NumberReader:
 
     def read_all(self, values: Sequence[str]) -> Sequence[str]:
         """Return a gateway's numbers as international digits. A value that is not a number stays as it is."""
+        lines = "\n".join(values) + "\n"
+        # By its length, no value has two lines.
+        if len(lines) == (_SOUTH_AFRICAN_DIGITS + 1) * len(values) and _SOUTH_AFRICAN_LINES.fullmatch(lines):
+            return values
         odd = list(filterfalse(_SOUTH_AFRICAN.fullmatch, set(values)))
         if not odd:
             return values

@@ -6,6 +6,7 @@ import email.utils
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from airflow_provider_winsms.exceptions import (
 )
 from airflow_provider_winsms.gateways.base import Problem, Response
 from airflow_provider_winsms.gateways.streaming import (
+    LONGEST_DECODED_AT_ONCE,
     MIN_READ_BYTES,
     PART_ROWS,
     DocumentError,
@@ -134,6 +136,9 @@ def whole_answer(response: requests.Response, chunks: Iterable[bytes]) -> Answer
 
 
 def _read_success(call: Call[T], answer: Answer, endpoint: Endpoint) -> T:
+    if call.read and len(answer.body) <= LONGEST_DECODED_AT_ONCE:
+        with suppress(ValueError, RecursionError):
+            return call.read(answer.body)
     try:
         # Only a 200 must have a body.
         has_body = answer.body or answer.status == HTTPStatus.OK

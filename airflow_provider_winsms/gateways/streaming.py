@@ -28,7 +28,9 @@ LONGEST_VALUE = 1024 * 1024
 MIN_READ_BYTES = 64 * 1024
 """Chunks are gathered until they are this long, and decoded together."""
 
-_LONGEST_DECODED_AT_ONCE = 512 * 1024
+LONGEST_DECODED_AT_ONCE = 512 * 1024
+"""Bytes: longer documents are decoded row by row."""
+
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _NUMBER_STARTS = "-0123456789"
 _NOT_IN_NUMBER = re.compile(r"[^-+.0-9eE]")
@@ -72,7 +74,7 @@ def parts_of(
         yield last
 
 
-def document_of(body: bytes, longest_at_once: int = _LONGEST_DECODED_AT_ONCE) -> Any:
+def document_of(body: bytes, longest_at_once: int = LONGEST_DECODED_AT_ONCE) -> Any:
     """Decode a document like ``json.loads``, a long one row by row.
 
     ``json`` blocks all other threads, and so an event loop, until it has decoded a document.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -271,7 +272,8 @@ class AsyncTransport:
 
     async def execute(self, call: Call[T]) -> T:
         """Execute a call. Retry it where that is safe. Raises the errors of ``Transport.execute``."""
-        return await self._threads.run(partial(self._transport.execute, call))
+        # ``read`` would leave it to the event loop to make the values.
+        return await self._threads.run(partial(self._transport.execute, replace(call, read=None)))
 
     def _sleep(self, seconds: float) -> None:
         """Wait for seconds, or until the transport is closed."""

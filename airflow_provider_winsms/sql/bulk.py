@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import StringIO
+from io import BytesIO
 from itertools import chain
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.sql.copy_text import copy_text
 from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.errors import TOO_LARGE, PacketTooLarge
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 _VALUE_BYTES = 40
 """The most bytes of a number or an instant in a statement, and of the punctuation between texts."""
-
-_COPY_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-"""The backslash comes first, as the other escapes contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,68 +106,18 @@ def _max_bytes(row: tuple[Any, ...]) -> int:
     )
 
 
-def _copy_in(cursor: Any, statement: str, texts: Iterable[str]) -> None:
+def _copy_in(cursor: Any, statement: str, texts: Iterable[bytes]) -> None:
     """Stream rows through psycopg 3 or 2."""
     if hasattr(cursor, "copy_expert"):
-        cursor.copy_expert(statement, StringIO("".join(texts)))
+        cursor.copy_expert(statement, BytesIO(b"".join(texts)))
     else:
         with cursor.copy(statement) as stream:
             for text in texts:
                 stream.write(text)
 
 
-def _copy_text(columns: Sequence[Sequence[Any]]) -> str:
-    """Return rows in PostgreSQL's text format."""
-    varied = list(columns)
-    ending = "\n"
-    # Constant columns at the end of all rows are encoded once, and joined between the rows.
-    while len(varied) > 1 and _is_constant(varied[-1]):
-        ending = f"\t{_copy_cell(varied.pop()[0])}{ending}"
-    rows = ending.join(map("\t".join, zip(*map(_copy_cells, varied), strict=True)))
-    return f"{rows}{ending}" if columns and columns[0] else ""
-
-
-def _is_constant(values: Sequence[Any]) -> bool:
-    return len(values) > 0 and values[0] is values[-1] and list(values).count(values[0]) == len(values)
-
-
-def _copy_cells(values: Sequence[Any]) -> Iterable[str]:
-    types = set(map(type, values))
-    if types == {int}:
-        return map(str, values)
-    if types == {str}:
-        return _copy_texts(values)
-    if types <= {int, NoneType}:
-        return ["\\N" if value is None else str(value) for value in values]
-    # Many rows share an instant or a word, which is then one object.
-    distinct = dict(zip(map(id, values), values, strict=True))
-    cells = {identity: _copy_cell(value) for identity, value in distinct.items()}
-    return map(cells.__getitem__, map(id, values))
-
-
-def _copy_texts(values: Sequence[str]) -> Sequence[str]:
-    """Escape all texts at once, which is many times faster. No text holds a NUL, as no column takes one."""
-    joined = "\0".join(values)
-    if not any(special in joined for special in _COPY_ESCAPES):
-        return values
-    escaped = _escaped(joined).split("\0")
-    return escaped if len(escaped) == len(values) else list(map(_escaped, values))
-
-
-def _copy_cell(value: Any) -> str:
-    if isinstance(value, str):
-        return _escaped(value)
-    return "\\N" if value is None else str(value)
-
-
-def _escaped(text: str) -> str:
-    for special, escape in _COPY_ESCAPES.items():
-        text = text.replace(special, escape)
-    return text
-
-
 _ENCODERS: Mapping[BulkMethod, Callable[[Sequence[Sequence[Any]]], Any]] = {
     BulkMethod.ROWS: lambda columns: list(zip(*columns, strict=True)),
-    BulkMethod.COPY: _copy_text,
+    BulkMethod.COPY: copy_text,
     BulkMethod.ARRAYS: lambda columns: list(map(list, columns)),
 }

@@ -7,13 +7,16 @@ import re
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.columns import DictionaryColumn, Times
 from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.sql.bulk import encode
+from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.sql.values import storable, utc
 from airflow_provider_winsms.warehouse.datasets import (
@@ -28,7 +31,6 @@ from airflow_provider_winsms.warehouse.datasets import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     from airflow_provider_winsms.hashing import KeyedHash
@@ -84,7 +86,9 @@ class PrivacyPolicy:
 
         :param key_ids: the id of the key that hashed each number already; ``None`` for one in plain.
         """
-        stored = [value[:_LONGEST_NUMBER] for value in _storable(values)]
+        stored = _storable(values)
+        if max(map(len, stored), default=0) > _LONGEST_NUMBER:
+            stored = [value[:_LONGEST_NUMBER] for value in stored]
         if self._hashes is None:
             return stored
         if key_ids is None:
@@ -95,7 +99,7 @@ class PrivacyPolicy:
     def texts(self, values: Sequence[str]) -> Sequence[str | None]:
         """Return texts as they may be stored."""
         if self._text == "drop":
-            return [None] * len(values)
+            return DictionaryColumn.constant(None, len(values))
         stored = _storable(values)
         if self._text == "redact_numbers":
             return [_NUMBER_LIKE.sub(_REDACTED, value) for value in stored]
@@ -111,11 +115,14 @@ class RowMapper:
         self._database = database
         self._personal = personal
         self._at = database.dialect.instant(load.at)
+        takes_any_text = database.dialect.bulk is BulkMethod.COPY
+        self._takes_iso = takes_any_text or self._at == utc(load.at).isoformat()
         self._staged_places = count(1)
         self._defaults = {ADDRESS_KIND: PHONE, CURRENCY: load.currency}
         self._by_name: dict[str, _Converter] = {"text": personal.texts, RAW.name: _as_json}
         self._by_type: dict[ColumnType, _Converter] = {
-            ColumnType.ID: _id_texts,
+            # COPY makes texts of numbers itself.
+            ColumnType.ID: _unchanged if takes_any_text else _id_texts,
             ColumnType.INSTANT: self._instants,
             ColumnType.AMOUNT: self._amounts,
             ColumnType.WORD: _words,
@@ -135,22 +142,22 @@ class RowMapper:
     def _keys(self, rows: Columns[Any]) -> Sequence[Any]:
         if self._dataset.has_history:
             return ()
-        columns = [rows.column(name) for name in self._dataset.key]
-        if len(columns) > 1:
-            return list(zip(*columns, strict=True))
-        return columns[0] if str in set(map(type, columns[0])) else array("Q", columns[0])
+        first, *others = [rows.column(name) for name in self._dataset.key]
+        if others:
+            return list(zip(first, *others, strict=True))
+        return first if str in set(map(type, first)) else array("Q", first)
 
     def _column(self, column: Column, rows: Columns[Any]) -> Sequence[Any]:
         if column.is_read:
             return self._values(column, rows)
         value = {LOAD_RUN: self._load.run_id, REMOVED: None}.get(column.name, self._at)
-        return [value] * len(rows)
+        return DictionaryColumn.constant(value, len(rows))
 
     def _values(self, column: Column, rows: Columns[Any]) -> Sequence[Any]:
         if column.name == KEY_ID:
             return self._key_ids(rows)
         if column.name in self._defaults and not rows.has(column.name):
-            return [self._defaults[column.name]] * len(rows)
+            return DictionaryColumn.constant(self._defaults[column.name], len(rows))
         values = rows.column(column.name)
         if column.name == NUMBER:
             return self._personal.numbers(values, rows.column(KEY_ID) if rows.has(KEY_ID) else None)
@@ -160,7 +167,7 @@ class RowMapper:
     def _key_ids(self, rows: Columns[Any]) -> Sequence[str | None]:
         ours = self._personal.key_id
         if not rows.has(KEY_ID):
-            return [ours] * len(rows)
+            return DictionaryColumn.constant(ours, len(rows))
         return [ours if theirs is None else theirs for theirs in rows.column(KEY_ID)]
 
     def _amounts(self, values: Sequence[Decimal | None]) -> Sequence[Any]:
@@ -168,10 +175,15 @@ class RowMapper:
         return [None if value is None else amount(value) for value in values]
 
     def _instants(self, values: Sequence[datetime | None]) -> Sequence[Any]:
+        if isinstance(values, Times):
+            instants = values.instants()
+            return instants if self._takes_iso else instants.map(self._instant_of_text)
         # Rows of the same minute share one object.
-        moments = dict(zip(map(id, values), values, strict=True))
-        known = {identity: self._instant(moment) for identity, moment in moments.items()}
-        return list(map(known.__getitem__, map(id, values)))
+        keys = list(map(id, values))
+        return DictionaryColumn(keys, dict(zip(keys, values, strict=True))).map(self._instant)
+
+    def _instant_of_text(self, text: str | None) -> Any:
+        return None if text is None else self._instant(datetime.fromisoformat(text))
 
     def _instant(self, value: datetime | None) -> Any:
         """Return the driver's value; ``None`` if UTC cannot express the time."""
@@ -210,12 +222,15 @@ def _as_number(value: Decimal) -> float | str:
 
 
 def _storable(values: Sequence[str]) -> Sequence[str]:
-    together = "".join(values)
     with suppress(UnicodeEncodeError):
-        together.encode()
-        if "\0" not in together:
+        "".join([value for value in values if not value.isascii()]).encode()
+        if not any(["\0" in value for value in values]):  # noqa: C419 - a list is made faster
             return values
     return list(map(storable, values))
+
+
+def _unchanged(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
 def _id_texts(values: Sequence[MessageId | None]) -> Sequence[str | None]:
@@ -223,5 +238,5 @@ def _id_texts(values: Sequence[MessageId | None]) -> Sequence[str | None]:
 
 
 def _words(values: Sequence[str | None]) -> Sequence[str | None]:
-    known = {value: storable(value)[:_LONGEST_WORD] or None if value else None for value in set(values)}
-    return [known[value] for value in values]
+    words = {value: storable(value)[:_LONGEST_WORD] or None if value else None for value in set(values)}
+    return DictionaryColumn(values, words)

@@ -85,11 +85,12 @@ class IdSet:
 
     def add(self, ids: Sequence[MessageId]) -> None:
         """Add the ids of one page, in any order."""
-        numbers = sorted(each for each in ids if not isinstance(each, str))
+        if not isinstance(ids, array):
+            self._texts.update(each for each in ids if isinstance(each, str))
+            ids = [each for each in ids if not isinstance(each, str)]
+        numbers = sorted(ids)
         if numbers:
             self._pages.append(_EncodedIds.of(numbers))
-        if len(numbers) < len(ids):
-            self._texts.update(each for each in ids if isinstance(each, str))
 
     @property
     def low(self) -> int | None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_winsms.gateways.base import Call, ListReading, Response
 from airflow_provider_winsms.gateways.lists import Block
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
-from airflow_provider_winsms.gateways.winsms.parsing import parse_time
+from airflow_provider_winsms.gateways.winsms.times import parse_time
 from airflow_provider_winsms.messages import Columns, IncomingMessage, Page, ScheduledMessage
 from tests.support.hooks import PromptHook
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,20 +30,22 @@ from airflow_provider_winsms.gateways.base import (
 from airflow_provider_winsms.gateways.json_numbers import ID_END
 from airflow_provider_winsms.gateways.winsms.parsing import (
     ERROR_TEXTS,
-    SECONDS_PER_MINUTE,
     IdAnswer,
     answers_of,
     balance_of,
     cancellation_of,
-    first_unambiguous_minute,
     is_refusal,
     is_transfer_successful,
     list_of,
     rows_of,
-    stated_time,
     sub_account_of,
 )
 from airflow_provider_winsms.gateways.winsms.rows import PagedOperation, RowReader
+from airflow_provider_winsms.gateways.winsms.times import (
+    SECONDS_PER_MINUTE,
+    first_unambiguous_minute,
+    stated_time,
+)
 from airflow_provider_winsms.messages import amount_text
 
 if TYPE_CHECKING:
@@ -206,11 +209,11 @@ class WinSMSGateway(Gateway):
 
     def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /sms/incoming``."""
-        return _page_call(_INCOMING, self._rows.incoming, offset, limit)
+        return self._received_call(_INCOMING, offset, limit)
 
     def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /shortcode/incoming``."""
-        return _page_call(_SHORT_CODE, self._rows.incoming, offset, limit)
+        return self._received_call(_SHORT_CODE, offset, limit)
 
     def opt_outs(self) -> Call[Columns[OptOut]]:
         """``GET /sms/incoming/optout``: always the whole list, as the operation has no pages."""
@@ -256,6 +259,10 @@ class WinSMSGateway(Gateway):
     def message_ids(self, values: Iterable[object]) -> tuple[MessageId, ...]:
         """Return integers: WinSMS refuses a whole request for one id that is not an integer."""
         return tuple(dict.fromkeys(_message_id(value) for value in values))
+
+    def _received_call(self, paged: PagedOperation, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
+        call = _page_call(paged, self._rows.incoming, offset, limit)
+        return replace(call, read=lambda body: self._rows.usual_page(body, paged.key, offset, limit))
 
     def _ids_call(
         self,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
 from http import HTTPStatus
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-import pendulum
-from pendulum import DateTime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, ID_END, amount, price, whole_number
 from airflow_provider_winsms.gateways.pauses import with_pauses
+from airflow_provider_winsms.gateways.winsms.times import is_time_stamp
 from airflow_provider_winsms.messages import (
     Answers,
     Balance,
@@ -57,89 +52,14 @@ DELIVERY_STATES = {
 }
 """The values of ``statusErrorCode`` where ``statusDelivered`` is false. ``BADDEST`` is only in an example."""
 
-_TIME_STAMP = re.compile(r"[0-9]{17}")
-_WIRE_TIME_DIGITS = 12
-SECONDS_PER_MINUTE = 60
-_MINUTES_PER_HOUR = 60
-_FIFTY_NINE_MINUTES = timedelta(minutes=59)
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 _MOST_SINGLE_ROWS = 10
 """If more rows than this are all unreadable, the answer is malformed, and not single rows of it."""
 
 
-def parse_time(digits: str, time_zone: str) -> DateTime | None:
-    """Read twelve digits, a minute on the clock of a zone; ``None`` if they are not a time."""
-    if len(digits) != _WIRE_TIME_DIGITS or not digits.isdecimal():
-        return None
-    hour, minute = _hour(digits[:10], time_zone), int(digits[10:])
-    if hour is None or minute >= _MINUTES_PER_HOUR:
-        return None
-    if hour.has_constant_offset:
-        begin = hour.begin
-        zone = begin.tzinfo
-        return DateTime(begin.year, begin.month, begin.day, begin.hour, minute, tzinfo=zone, fold=begin.fold)
-    return parse_minute(digits, time_zone)
-
-
-class _Hour(NamedTuple):
-    """An hour on a clock.
-
-    :param has_constant_offset: whether all its minutes have the same offset from UTC.
-    """
-
-    begin: DateTime
-    has_constant_offset: bool
-
-
-@lru_cache(maxsize=4096)
-def _hour(digits: str, time_zone: str) -> _Hour | None:
-    """Read an hour. It is cached: many texts have the same hour, and reading one is slow."""
-    begin, end = parse_minute(f"{digits}00", time_zone), parse_minute(f"{digits}59", time_zone)
-    if begin is None or end is None:
-        return None
-    return _Hour(begin, end - begin == _FIFTY_NINE_MINUTES and begin.hour == int(digits[8:]))
-
-
-def parse_minute(digits: str, time_zone: str) -> DateTime | None:
-    """Read twelve digits as a minute; ``None`` if the calendar lacks it."""
-    year, month, day, hour, minute = int(digits[:4]), *(int(digits[i : i + 2]) for i in (4, 6, 8, 10))
-    try:
-        time = pendulum.datetime(year, month, day, hour, minute, tz=time_zone)
-        # A placeholder for no time, such as the first minute of year 1, may not exist in UTC.
-        time.in_timezone("UTC")
-    except (ValueError, OverflowError):
-        return None
-    return time
-
-
-def stated_time(document: Any, time_zone: str) -> DateTime | None:
-    """Read ``timeStamp``. Its zone is not documented; it is read in the zone of the other times."""
-    digits = str(document.get("timeStamp")) if isinstance(document, dict) else ""
-    if not _TIME_STAMP.fullmatch(digits):
-        return None
-    minute = parse_minute(digits[:_WIRE_TIME_DIGITS], time_zone)
-    milliseconds = int(digits[_WIRE_TIME_DIGITS:])
-    return minute and minute.add(microseconds=milliseconds * 1000)
-
-
-def is_time_stamp(value: object) -> bool:
-    """Whether a value is a time stamp of an answer."""
-    return isinstance(value, str) and _TIME_STAMP.fullmatch(value) is not None
-
-
 def is_text(value: object) -> bool:
     """Whether a value is a text that is not blank."""
     return isinstance(value, str) and bool(value.strip())
-
-
-@lru_cache(maxsize=4096)
-def first_unambiguous_minute(seconds: int, time_zone: str) -> int:
-    """Return the first minute, from the given one on, that is written like no other."""
-    minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
-    while minute.replace(fold=0).utcoffset() != minute.replace(fold=1).utcoffset():
-        seconds += SECONDS_PER_MINUTE
-        minute = pendulum.from_timestamp(seconds).in_timezone(time_zone)
-    return seconds
 
 
 def list_of(answer: Any, key: str) -> list[Any]:
@@ -268,12 +188,11 @@ def checked_receipts(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
     return checked
 
 
-def count_of(answer: Row, key: str, default: int | None) -> int:
+def count_of(value: Any, default: int | None) -> int:
     """Read a whole number that may be missing.
 
     :raises ValueError: it is unreadable, or it is missing and there is no default.
     """
-    value = answer.get(key)
     return whole_number(default if value is None else value)
 
 
@@ -306,7 +225,11 @@ def text_of(value: Any) -> str:
 
 def text_column(rows: Sequence[Row], key: str) -> list[str]:
     """Return one field of rows as texts."""
-    values: list[Any] = [row.get(key) for row in rows]
+    return texts_of([row.get(key) for row in rows])
+
+
+def texts_of(values: list[Any]) -> list[str]:
+    """Return values as texts."""
     return values if set(map(type, values)) <= {str} else list(map(text_of, values))
 
 

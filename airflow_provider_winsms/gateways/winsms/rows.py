@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, amount, whole_number
+from airflow_provider_winsms.columns import LazyColumn, Times
+from airflow_provider_winsms.gateways.json_numbers import BALANCE_END, amount, decode, whole_number
+from airflow_provider_winsms.gateways.winsms.pages import decoded, decoder_of
 from airflow_provider_winsms.gateways.winsms.parsing import (
     DELIVERY_STATES,
     REJECT_REASONS,
@@ -21,13 +23,14 @@ from airflow_provider_winsms.gateways.winsms.parsing import (
     id_of,
     list_of,
     optional_id_column,
-    parse_time,
     price_of,
     recipient_rows,
     text_column,
     text_of,
+    texts_of,
     unknown_receipt,
 )
+from airflow_provider_winsms.gateways.winsms.times import parse_instant, parse_time
 from airflow_provider_winsms.messages import (
     Columns,
     DeliveryReport,
@@ -75,10 +78,22 @@ class PagedOperation(NamedTuple):
             rows = list(compress(listed, is_readable))
             unreadable = tuple(index for index, is_one in enumerate(is_readable) if not is_one)
             check_some_are_readable(len(unreadable), len(listed))
-        start = count_of(answer, "resultsOffset", offset)
-        # A full page of a list of unknown length may be the last one or not.
-        end = None if len(listed) >= limit else start + len(listed)
-        return Page(read(rows), start, count_of(answer, "resultsTotalAvailable", end), unreadable)
+        stated = answer.get("resultsOffset"), answer.get("resultsTotalAvailable")
+        return _page(read(rows), stated, unreadable, offset, limit)
+
+
+def _page(
+    rows: Columns[T], stated: tuple[Any, Any], unreadable: tuple[int, ...], offset: int, limit: int
+) -> Page[T]:
+    """Return a page.
+
+    :param stated: its offset and total, as the answer states them, if it does.
+    :raises ValueError: the total is unknown.
+    """
+    start, length = count_of(stated[0], offset), len(rows) + len(unreadable)
+    # A full page of a list of unknown length may be the last one or not.
+    end = None if length >= limit else start + length
+    return Page(rows, start, count_of(stated[1], end), unreadable)
 
 
 class RowReader:
@@ -132,7 +147,7 @@ class RowReader:
             code=code,
             cost=price_of(row),
             balance=amount(row.get("newCreditBalance"), BALANCE_END),
-            send_at=self._time(row.get("scheduledTime")),
+            send_at=self._time(str(row.get("scheduledTime") or "")),
             reference=recipient.reference,
             raw=row,
         )
@@ -147,7 +162,7 @@ class RowReader:
             state=state,
             code=code,
             cost=price_of(row),
-            time=self._time(row.get("statusTime")),
+            time=self._time(str(row.get("statusTime") or "")),
             number=text_of(row.get("mobileNumber")),
             raw=row,
         )
@@ -159,7 +174,7 @@ class RowReader:
             ScheduledMessage,
             {
                 "message_id": id_column(rows, "apiMessageId"),
-                "number": self._numbers(rows),
+                "number": self._numbers(text_column(rows, "mobileNumber")),
                 "submitted_at": self._times(submitted),
                 "send_at": self._times(due),
                 "refund": [price_of(row) for row in rows],
@@ -176,7 +191,7 @@ class RowReader:
             IncomingMessage,
             {
                 "message_id": id_column(rows, "incomingApiMessageId"),
-                "number": self._numbers(rows),
+                "number": self._numbers(text_column(rows, "mobileNumber")),
                 "received_at": self._times(received),
                 "text": text_column(rows, "messageText"),
                 "in_reply_to": optional_id_column(rows, "outgoingApiMessageId"),
@@ -184,6 +199,29 @@ class RowReader:
                 "received_at_wire": received,
             },
         )
+
+    def usual_page(self, body: bytes, key: str, offset: int, limit: int) -> Page[IncomingMessage]:
+        """Read a page of incoming texts as ``incoming`` does, faster, from the bytes of its answer.
+
+        :param key: of the rows.
+        :raises ValueError: it is not of the usual shape.
+        """
+        page = decoded(decoder_of(key), body)
+        rows = page.rows
+        received = texts_of([row.received_at for row in rows])
+        columns = Columns(
+            IncomingMessage,
+            {
+                "message_id": [row.message_id for row in rows],
+                "number": self._numbers(texts_of([row.number for row in rows])),
+                "received_at": Times(received, self._time, self._instant),
+                "text": texts_of([row.text for row in rows]),
+                "in_reply_to": [row.in_reply_to for row in rows],
+                "raw": LazyColumn(lambda: list_of(decode(body), key)),
+                "received_at_wire": received,
+            },
+        )
+        return _page(columns, (page.offset, page.total), (), offset, limit)
 
     def opt_outs(self, listed: Sequence[Any]) -> Columns[OptOut]:
         """Read opt-outs, even with unreadable ids: a number that opted out must not be texted."""
@@ -193,7 +231,7 @@ class RowReader:
         return Columns(
             OptOut,
             {
-                "number": self._numbers(rows),
+                "number": self._numbers(text_column(rows, "mobileNumber")),
                 "opted_out_at": self._times(received),
                 "text": text_column(rows, "messageText"),
                 "message_id": optional_id_column(rows, "incomingApiMessageId"),
@@ -203,14 +241,15 @@ class RowReader:
             unreadable=len(listed) - len(rows),
         )
 
-    def _numbers(self, rows: Sequence[Row]) -> Sequence[str]:
-        return NumberReader(self._country_code).read_all(text_column(rows, "mobileNumber"))
+    def _numbers(self, values: Sequence[str]) -> Sequence[str]:
+        return NumberReader(self._country_code).read_all(values)
 
-    def _time(self, value: Any) -> DateTime | None:
-        return parse_time(str(value or ""), self._time_zone)
+    def _time(self, digits: str) -> DateTime | None:
+        return parse_time(digits, self._time_zone)
+
+    def _instant(self, digits: str) -> str | None:
+        return parse_instant(digits, self._time_zone)
 
     def _times(self, values: Sequence[str]) -> list[DateTime | None]:
         """Read times, each distinct minute once: many rows have the same, and reading one is slow."""
-        zone = self._time_zone
-        known = {value: parse_time(value, zone) for value in set(values)}
-        return [known[value] for value in values]
+        return list(Times(values, self._time, self._instant))
