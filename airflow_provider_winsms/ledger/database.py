@@ -22,6 +22,7 @@ from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
 from airflow_provider_winsms.sql.bulk import insert
 from airflow_provider_winsms.sql.connection import Database
+from airflow_provider_winsms.sql.tables import table_of
 from airflow_provider_winsms.sql.values import read_instant
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ class LedgerDatabase:
 
     def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows. Their values have the order of the table's columns."""
-        name = self._words[table.name]
-        insert(self._database, f"insert into the {table.name}", name, table.column_names, rows)
+        target = table_of((self._prefix + table.name,), table.columns)
+        insert(self._database, f"insert into the {table.name}", target, table.column_names, rows)
 
     def placeholders(self, count: int) -> str:
         """Return so many placeholders, with commas between them."""

@@ -7,12 +7,17 @@ from io import BytesIO
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam, func, select
+
+from airflow_provider_winsms.sql.compiler import compiled
 from airflow_provider_winsms.sql.copy_text import copy_text
 from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.errors import TOO_LARGE, PacketTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Table
 
     from airflow_provider_winsms.sql.connection import Database
 
@@ -34,39 +39,48 @@ def encode(columns: Sequence[Sequence[Any]], method: BulkMethod) -> EncodedRows:
 
 
 def insert(
-    database: Database, step: str, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    database: Database, step: str, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Insert rows by the database's fastest path.
 
     :param step: names its purpose, for the error.
-    :param table: its quoted name.
-    :param names: the names of the columns.
+    :param names: the columns that the rows have, in the order of the table.
     """
     encoded = encode(list(zip(*rows, strict=True)), database.dialect.bulk)
     insert_encoded(database, step, table, names, [encoded])
 
 
 def insert_encoded(
-    database: Database, step: str, table: str, names: Sequence[str], encoded: Sequence[EncodedRows]
+    database: Database, step: str, table: Table, names: Sequence[str], encoded: Sequence[EncodedRows]
 ) -> None:
     """Insert encoded rows, in one statement if the database has one for that; otherwise as ``insert``."""
     filled = [rows.content for rows in encoded if rows.length]
-    listed = ", ".join(map(database.quoted, names))
+    statement = _insertion(database, table, names)
 
     def write(cursor: Any) -> None:
         if database.dialect.bulk is BulkMethod.COPY:
-            _copy_in(cursor, f"COPY {table} ({listed}) FROM STDIN", filled)
+            _copy_in(cursor, statement, filled)
         elif database.dialect.bulk is BulkMethod.ARRAYS:
-            arrays = ", ".join([f"unnest({database.placeholder})"] * len(names))
             for columns in filled:
-                cursor.execute(f"INSERT INTO {table} ({listed}) SELECT {arrays}", columns)
+                cursor.execute(statement, columns)
         else:
-            statement = f"INSERT INTO {table} ({listed}) VALUES ({database.placeholders(len(names))})"  # noqa: S608 - quoted names
             for rows in _statements(statement, list(chain.from_iterable(filled)), database.max_packet):
                 cursor.executemany(statement, rows)
 
     if filled:
         database.run(step, write)
+
+
+def _insertion(database: Database, table: Table, names: Sequence[str]) -> str:
+    """Return the statement that inserts rows, without values."""
+    if database.dialect.bulk is BulkMethod.COPY:
+        name = database.core.identifier_preparer.format_table(table)
+        return f"COPY {name} ({', '.join(map(database.quoted, names))}) FROM STDIN"
+    values: dict[str, Any] = {name: bindparam(name, None) for name in names}
+    if database.dialect.bulk is BulkMethod.ARRAYS:
+        arrays = select(*map(func.unnest, values.values()))
+        return compiled(table.insert().from_select(names, arrays), database.core)[0]
+    return compiled(table.insert().values(values), database.core)[0]
 
 
 def _statements(

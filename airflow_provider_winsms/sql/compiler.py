@@ -8,7 +8,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoSuchModuleError
-from sqlalchemy.sql.compiler import IdentifierPreparer
+from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
 
 if TYPE_CHECKING:
@@ -70,12 +70,19 @@ def compiled(statement: CompilerElement, dialect: Dialect) -> tuple[str, tuple[A
     The values of parameters are the driver's: nothing converts them.
     """
     found = statement.compile(dialect=dialect, compile_kwargs=_COMPILE)
-    names = getattr(found, "positiontup", None) or ()
-    return str(found), tuple(found.params[name] for name in names)
+    if not isinstance(found, SQLCompiler):
+        return str(found), ()
+    names, values = found.positiontup or (), found.construct_params(escape_names=False)
+    return str(found), tuple(values[name] for name in names)
 
 
 _COMPILE: Mapping[str, Any] = {"render_postcompile": True}
 """A list of values is as many parameters."""
+
+
+def updates_from_tables(dialect: Dialect) -> bool:
+    """Whether UPDATE reads other tables too, as far as SQLAlchemy knows the database."""
+    return dialect.statement_compiler.update_from_clause is not SQLCompiler.update_from_clause
 
 
 def name_of(name: str) -> quoted_name:

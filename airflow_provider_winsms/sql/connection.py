@@ -10,11 +10,13 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from sqlalchemy import select, text
+
 from airflow_provider_winsms.exceptions import ConfigurationError, SmsError
 from airflow_provider_winsms.sql.compiler import compiled, dialect_of, quoted
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
-from airflow_provider_winsms.sql.names import how_to_install, index_name, missing_module
+from airflow_provider_winsms.sql.names import how_to_install, missing_module
 from airflow_provider_winsms.sql.types import type_names
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from sqlalchemy import Table
 
     from airflow_provider_winsms.sql.compiler import Statement
 
@@ -133,18 +136,6 @@ class Database:
         """Return names quoted for a statement, with dots between them."""
         return quoted(self.core, *names)
 
-    def index(self, table: Sequence[str], columns: Sequence[str]) -> str:
-        """Return the statement that creates an index, or its clause inside CREATE TABLE.
-
-        :param table: the table's schema, if there is one, and its name.
-        """
-        return self.dialect.index.format(
-            name=self.quoted(index_name(table[-1], columns)),
-            schema="".join(f"{self.quoted(schema)}." for schema in table[:-1]),
-            table=self.quoted(table[-1]),
-            columns=", ".join(map(self.quoted, columns)),
-        )
-
     def placeholders(self, count: int) -> str:
         """Return so many placeholders, with commas between them."""
         return ", ".join([self.placeholder] * count)
@@ -181,11 +172,16 @@ class Database:
             return statement, tuple(parameters)
         return compiled(statement, self.core)
 
-    def columns(self, step: str, table: str) -> set[str]:
-        """Return the names of the columns of a table or a view, given by its quoted name."""
+    def columns(self, step: str, table: Table | str) -> set[str]:
+        """Return the names of the columns of a table or a view.
+
+        :param table: the table, or its quoted name.
+        """
+        source = text(table) if isinstance(table, str) else table
+        query, _ = compiled(select(text("*")).select_from(source).where(text("1 = 0")), self.core)
 
         def read(cursor: Any) -> set[str]:
-            cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")  # noqa: S608 - a quoted name
+            cursor.execute(query)
             names = {column[0] for column in cursor.description}
             cursor.fetchall()
             return names

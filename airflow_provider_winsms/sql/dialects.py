@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _REPLACE_VIEW = ("CREATE OR REPLACE VIEW {view} AS {query}",)
 _RECREATE_VIEW = ("DROP VIEW IF EXISTS {view}", "CREATE VIEW {view} AS {query}")
-_UPDATE_FROM = "UPDATE {target} SET {values} FROM {other} WHERE {match} AND ({condition})"
 
 
 class BulkMethod(StrEnum):
@@ -52,20 +51,13 @@ class Dialect:
     :param long_lock: the query that such a transaction needs too if it is long. It returns 1, and lasts for
         the connection.
     :param bulk: the way in which many rows are inserted at once.
-    :param options: the end of CREATE TABLE, after the columns.
-    :param temporary: the beginning of the statement that creates a table for the length of a connection;
-        empty if none is known.
+    :param has_temporary_tables: whether ``CREATE TEMPORARY TABLE`` creates a table for the length of a
+        connection.
     :param keeps_temporary_in_memory: whether such a table takes memory of this process.
-    :param empty: the statement that deletes all rows of such a table.
-    :param update: the statement that updates rows of ``{target}`` from the rows of ``{other}`` that
-        ``{match}``, if ``{condition}``; empty if values can only be looked up one by one.
-    :param joins_to_update: whether that statement is a join, so that columns of ``{values}`` need their
-        table's name.
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` skips existing rows.
     :param no_spill: the statement that keeps a transaction from blocking readers before its commit. It takes
         memory.
-    :param index: the statement that creates an index; empty if none is created. ``{schema}`` is the table's
-        schema with a dot after it, if there is one.
+    :param has_indexes: whether tables get indexes besides that of their key.
     :param has_indexes_inside: whether the statement that creates a table or its columns creates the index.
     :param column_types: the query for the names and types of the columns of a table: ``{table}`` is its
         quoted name, ``{name}`` its plain one, ``{schema}`` its schema as a literal or NULL; empty if none is
@@ -73,7 +65,6 @@ class Dialect:
     :param change_type: the statement that changes the type of a column; empty if there is none. ``{null}``
         says whether it may be null.
     :param has_cursors: whether a connection has cursors; otherwise it serves as one.
-    :param readable: the expression that selects an instant so that ``read_instant`` can read it.
     :param views: the ways to create or replace ``{view}``, each with its statements. A later way is for a
         view that an earlier one cannot replace. Empty if the figures of views are not tested in the database.
     """
@@ -90,20 +81,15 @@ class Dialect:
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     bulk: BulkMethod = BulkMethod.ROWS
-    options: str = ""
-    temporary: str = "CREATE TEMPORARY TABLE"
+    has_temporary_tables: bool = True
     keeps_temporary_in_memory: bool = False
-    empty: str = "DELETE FROM {table}"
-    update: str = _UPDATE_FROM
-    joins_to_update: bool = False
     skips_conflicts: bool = False
     no_spill: str = ""
-    index: str = "CREATE INDEX {name} ON {schema}{table} ({columns})"
+    has_indexes: bool = True
     has_indexes_inside: bool = False
     column_types: str = ""
     change_type: str = ""
     has_cursors: bool = True
-    readable: str = "{column}"
     views: tuple[tuple[str, ...], ...] = ()
 
 
@@ -144,8 +130,6 @@ DIALECTS = {
             "set_config('idle_in_transaction_session_timeout', '30min', true)) AS setting"
         ),
         bulk=BulkMethod.COPY,
-        empty="TRUNCATE TABLE {table}",
-        index="CREATE INDEX IF NOT EXISTS {name} ON {schema}{table} ({columns})",
         column_types=(
             "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_catalog.pg_attribute "
             "WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped"
@@ -174,14 +158,7 @@ DIALECTS = {
         lock=("BEGIN IMMEDIATE",),
         keeps_temporary_in_memory=True,
         no_spill="PRAGMA cache_spill = OFF",
-        # The name of an index takes the schema; the name of its table must have none.
-        index="CREATE INDEX IF NOT EXISTS {schema}{name} ON {table} ({columns})",
         column_types="SELECT name, type FROM pragma_table_info('{name}', {schema})",
-        # The default would scan the whole table, and look each row up among the staged ones.
-        update=(
-            "UPDATE {target} SET {values} FROM {other} WHERE {match} AND {target}.rowid IN "
-            "(SELECT {target}.rowid FROM {other} CROSS JOIN {target} ON {match} WHERE {condition})"
-        ),
         skips_conflicts=True,
         views=(_RECREATE_VIEW,),
     ),
@@ -217,11 +194,6 @@ DIALECTS = {
             "FROM DUAL WHERE @@GLOBAL.log_bin = 1 AND @@GLOBAL.sync_binlog <> 1"
         ),
         packet="SELECT @@SESSION.max_allowed_packet AS bytes",
-        # Transactions, all of Unicode, and case-sensitive texts, independently of the server's defaults.
-        options=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        update="UPDATE {target} INNER JOIN {other} ON {match} SET {values} WHERE {condition}",
-        joins_to_update=True,
-        index="INDEX {name} ({columns})",
         column_types=(
             "SELECT column_name AS name, column_type AS type FROM information_schema.columns "
             "WHERE table_schema = COALESCE({schema}, DATABASE()) AND table_name = '{name}'"
@@ -241,22 +213,17 @@ DIALECTS = {
         bulk=BulkMethod.ARRAYS,
         skips_conflicts=True,
         # With an index, DuckDB 1.4 refuses to update a row twice in a transaction: it deletes and inserts it.
-        index="",
+        has_indexes=False,
         column_types=(
             "SELECT column_name AS name, data_type AS type FROM information_schema.columns "
             "WHERE table_schema = COALESCE({schema}, current_schema()) AND table_name = '{name}'"
         ),
         # Its cursors are separate connections, in separate transactions.
         has_cursors=False,
-        # An instant would else need a package that DuckDB does not install.
-        readable="CAST({column} AS VARCHAR)",
         views=(_REPLACE_VIEW,),
     ),
 }
 """By the connection's type. MariaDB's is ``mysql``."""
 
-STANDARD = Dialect(
-    temporary="",
-    update="",
-)
+STANDARD = Dialect(has_temporary_tables=False)
 """The dialect of every other database."""

@@ -1,4 +1,4 @@
-"""The calculations with instants that databases spell differently, as functions of SQLAlchemy.
+"""The expressions that databases spell differently, as functions of SQLAlchemy.
 
 An instant is a column of the kind ``INSTANT``. The spellings for Microsoft SQL Server, Oracle, Redshift and
 Snowflake are compiled in tests, and not run.
@@ -82,6 +82,20 @@ class _WholeDaysIn(_Calculation):
     }
 
 
+class _Readable(_Calculation):
+    name = "readable"
+    spellings: ClassVar[Mapping[str, str]] = {
+        "": "{}",
+        # An instant would else need a package that DuckDB does not install.
+        "duckdb": "CAST({} AS VARCHAR)",
+    }
+
+
+class _Unindexed(_Calculation):
+    name = "unindexed"
+    spellings: ClassVar[Mapping[str, str]] = {"": "{}", "sqlite": "+{}"}
+
+
 def day_of(instant: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the day of an instant, in UTC."""
     return _DayOf(instant)
@@ -95,3 +109,13 @@ def seconds_between(start: ColumnElement[Any], end: ColumnElement[Any]) -> Colum
 def whole_days_in(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the whole days in seconds, which are no less than 0."""
     return _WholeDaysIn(seconds)
+
+
+def readable(instant: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return an instant, selected so that ``read_instant`` can read it."""
+    return _Readable(instant)
+
+
+def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column by which SQLite looks up no rows. It reads its table, and looks up the other one."""
+    return _Unindexed(column)

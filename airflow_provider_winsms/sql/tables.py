@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import Column, Index, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import Column, Index, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint, delete
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateIndex, CreateTable, DDLElement
 
 from airflow_provider_winsms.sql.compiler import name_of
+from airflow_provider_winsms.sql.dialects import STANDARD
 from airflow_provider_winsms.sql.names import index_name
 from airflow_provider_winsms.sql.types import TYPES
 
@@ -79,9 +80,46 @@ class InlineIndex(ColumnCollectionConstraint):
 
 
 @compiles(InlineIndex)
-def _inline_index(index: InlineIndex, compiler: DDLCompiler, **_: Any) -> str:
+def _inline_index(index: InlineIndex | Index, compiler: DDLCompiler, **_: Any) -> str:
     name = compiler.preparer.quote(name_of(str(index.name)))
     return f"INDEX {name} ({', '.join(map(compiler.preparer.format_column, index.columns))})"
+
+
+class AddColumn(DDLElement):
+    """Adds a column, which may be null, to its table.
+
+    :param indexes: those that are added by the same statement.
+    """
+
+    def __init__(self, column: Column[Any], indexes: Iterable[Index]) -> None:
+        self.column = column
+        self.indexes = indexes
+
+
+@compiles(AddColumn)
+def _add_column(addition: AddColumn, compiler: DDLCompiler, **_: Any) -> str:
+    column, preparer = addition.column, compiler.preparer
+    name, declared = preparer.format_column(column), column.type.compile(dialect=compiler.dialect)
+    parts = [f"{name} {declared}", *(_inline_index(index, compiler) for index in addition.indexes)]
+    return f"ALTER TABLE {preparer.format_table(column.table)} {', '.join(f'ADD {part}' for part in parts)}"
+
+
+class DeleteAll(DDLElement):
+    """Deletes all rows of a temporary table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+
+@compiles(DeleteAll)
+def _delete(deletion: DeleteAll, compiler: DDLCompiler, **_: Any) -> str:
+    return str(compiler.sql_compiler.process(delete(deletion.table)))
+
+
+@compiles(DeleteAll, "postgresql")
+def _truncate(deletion: DeleteAll, compiler: DDLCompiler, **_: Any) -> str:
+    # Deleted rows would stay until the end of the transaction.
+    return f"TRUNCATE TABLE {compiler.preparer.format_table(deletion.table)}"
 
 
 def creation(table: Table, indexes: Iterable[Sequence[str]], dialect: Dialect) -> Iterator[DDLElement]:
@@ -89,12 +127,33 @@ def creation(table: Table, indexes: Iterable[Sequence[str]], dialect: Dialect) -
 
     :param indexes: the columns of each index.
     """
-    named = [(name_of(index_name(table.name, names)), [table.c[name] for name in names]) for names in indexes]
-    if dialect.has_indexes_inside:
-        for name, columns in named:
-            table.append_constraint(InlineIndex(*columns, name=name))
-        named = []
+    inside, after = _indexes(table, indexes, dialect)
+    if inside:
+        table = table.to_metadata(MetaData())
+        for index in inside:
+            table.append_constraint(
+                InlineIndex(*(table.c[each.name] for each in index.columns), name=index.name)
+            )
     yield CreateTable(table, if_not_exists=True)
-    if dialect.index:
-        for name, columns in named:
-            yield CreateIndex(Index(name, *columns), if_not_exists=True)
+    yield from after
+
+
+def addition(column: Column[Any], indexes: Iterable[Sequence[str]], dialect: Dialect) -> Iterator[DDLElement]:
+    """Yield the statements that add a column to its table, and indexes of it."""
+    inside, after = _indexes(column.table, indexes, dialect)
+    yield AddColumn(column, inside)
+    yield from after
+
+
+def _indexes(
+    table: Table, indexes: Iterable[Sequence[str]], dialect: Dialect
+) -> tuple[list[Index], list[CreateIndex]]:
+    """Return the indexes that the statement for their columns creates, and the statements for the others."""
+    found = [
+        Index(name_of(index_name(table.name, names)), *(table.c[name] for name in names))
+        for names in (indexes if dialect.has_indexes else ())
+    ]
+    if dialect.has_indexes_inside:
+        return found, []
+    # Standard SQL has no indexes; many databases have this statement, and refuse the clause.
+    return [], [CreateIndex(index, if_not_exists=dialect is not STANDARD) for index in found]

@@ -12,11 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
-from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES, LATEST_COMMIT, Delivery
-from airflow_provider_winsms.ledger.schema import state_list
-from airflow_provider_winsms.messages import Columns, message_id_of, pluralize
+from airflow_provider_winsms.ledger.deliveries import LATEST_COMMIT, Delivery
+from airflow_provider_winsms.messages import Columns, pluralize
 from airflow_provider_winsms.options import STATUS_RETENTION
-from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.reader import IdSet
 
 if TYPE_CHECKING:
@@ -35,15 +33,6 @@ if TYPE_CHECKING:
 MAY_CHANGE_FOR = STATUS_RETENTION + timedelta(days=3)
 """How long after it was due the state of a text may still change."""
 
-_LATEST = "SELECT {latest} FROM {table} WHERE {sms_conn_id} = {p}"
-_OPEN_IDS = (
-    "SELECT {message_id} FROM {table} WHERE {sms_conn_id} = {p} AND {message_id} IS NOT NULL "
-    "AND {state} IN (CHANGING) AND COALESCE({send_at}, {submitted_at}) >= {p}"
-).replace("CHANGING", state_list(CHANGING_STATES))
-_WITHOUT_ID = (
-    "SELECT {batch_id}, {round}, {request}, {position} FROM {table} "
-    "WHERE {sms_conn_id} = {p} AND {message_id} IS NULL AND {state} IN (CHANGING)"
-).replace("CHANGING", state_list(CHANGING_STATES))
 _STREAM_ATTEMPTS = 3
 _MOST_READINGS = 5
 """How often a list of numbered pages that may shrink is read, at most."""
@@ -360,11 +349,13 @@ class LedgerLoad:
 
     def run(self, *, is_whole: bool) -> LoadOutcome:
         """Read the texts that are new or may have changed; or all of them."""
-        since = None if is_whole else self._latest()
+        stored = self._table.stored
+        since = None if is_whole else stored.latest_submission(self._sms_conn_id)
         without_id: set[tuple[Any, ...]] = set()
         if since is not None:
-            self._add_pages(self._reader.deliveries_of(self._sms_conn_id, self._open_ids()))
-            without_id = self._without_id()
+            changing = stored.changing_ids(self._sms_conn_id, self._now - MAY_CHANGE_FOR)
+            self._add_pages(self._reader.deliveries_of(self._sms_conn_id, changing))
+            without_id = stored.changing_without_id(self._sms_conn_id)
             requests = sorted({key[:3] for key in without_id})
             self._add_pages(self._reader.deliveries_in(self._sms_conn_id, requests), without_id)
             since -= LATEST_COMMIT
@@ -383,15 +374,3 @@ class LedgerLoad:
             self._table.add(self._mapper.chunk(rows))
             if unresolved:
                 unresolved.difference_update(row[:4] for row in page)
-
-    def _latest(self) -> datetime | None:
-        ((latest,),) = self._table.stored.select(_LATEST, self._sms_conn_id, latest="MAX({submitted_at})")
-        return None if latest is None else read_instant(latest)
-
-    def _open_ids(self) -> list[MessageId]:
-        found = self._table.stored.select(_OPEN_IDS, self._sms_conn_id, self._now - MAY_CHANGE_FOR)
-        return [message_id_of(row[0]) for row in found]
-
-    def _without_id(self) -> set[tuple[Any, ...]]:
-        """Return the keys of texts whose outcome is unknown to the table."""
-        return set(self._table.stored.select(_WITHOUT_ID, self._sms_conn_id))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import case, delete, func, null, select, update
+
 from airflow_provider_winsms.warehouse.datasets import FIRST_SEEN, LOAD_RUN, LOADED, REMOVED
 from airflow_provider_winsms.warehouse.relations import STAGED_PLACE
 from airflow_provider_winsms.warehouse.stored import IDS_AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Select, Update
 
     from airflow_provider_winsms.warehouse.relations import Relations
     from airflow_provider_winsms.warehouse.transaction import LoadTransaction
@@ -32,104 +36,85 @@ class ValidityPeriods:
         self._transaction = transaction
         self._relations = relations
         self._history = relations.history
+        self._staging = relations.staging
+        self._is_open = relations.history.c[REMOVED].is_(None)
         self._at = at
-        self._run_id = run_id
+        self._written = {LOADED: at, LOAD_RUN: run_id}
 
     def keep_oldest(self) -> None:
         """Keep the oldest of several staged rows for one number: the number has been out since then."""
         if not self._transaction.scalar(self._count_duplicated_keys()):
             return
+        place = self._staging.c[STAGED_PLACE.name]
         places = iter([row[0] for row in self._transaction.rows(self._duplicates())])
         while some := list(islice(places, IDS_AT_ONCE)):
-            self._transaction.execute(self._unstage(some))
+            self._transaction.execute(delete(self._staging).where(place.in_(some)))
 
     def merge(self) -> None:
         """Close the periods that ended, update the open ones, and open a period for each new one."""
-        execute, at, run_id = self._transaction.execute, self._at, self._run_id
-        execute(self._close(), at, run_id, at)
-        execute(self._relations.mark_seen(self._history), at)
-        execute(self._update_open(), at, run_id)
-        if self._relations.dialect.keeps_temporary_in_memory:
-            execute(self._mark_open())
-            execute(self._open_unmarked())
-            execute(self._unmark())
+        execute, relations = self._transaction.execute, self._relations
+        execute(self._close())
+        execute(relations.mark_seen(self._history, self._at))
+        execute(self._update_open())
+        if relations.dialect.keeps_temporary_in_memory:
+            self._open_in_steps()
         else:
-            execute(self._open())
+            has_open_period = relations.has_row(self._history, self._is_open)
+            execute(relations.insert(self._history, self._staging, ~has_open_period))
 
-    def _close(self) -> str:
-        """Close the validity periods of numbers that are listed with another ``PERIOD_ID``.
+    def _close(self) -> Update:
+        """Close the validity periods of numbers that are listed with another ``PERIOD_ID``."""
+        is_another = self._relations.differs(self._history, PERIOD_ID)
+        return (
+            update(self._history)
+            .values({REMOVED: self._at, **self._written})
+            .where(self._is_open, self._relations.is_staged(self._history, is_another))
+        )
 
-        Takes the beginning of the load, its run, and the beginning again.
-        """
+    def _update_open(self) -> Update:
+        """Update open validity periods from the list."""
         relations, history = self._relations, self._history
-        q, p = relations.quoted, relations.placeholder
-        differs = relations.differs(history, PERIOD_ID)
-        return (
-            f"UPDATE {history} SET {q(REMOVED)} = {p}, {q(LOAD_RUN)} = {p}, "  # noqa: S608 - quoted names
-            f"{q(LOADED)} = {p} WHERE {q(REMOVED)} IS NULL AND EXISTS (SELECT 1 FROM {relations.staging} "
-            f"WHERE {relations.match(history)} AND ({differs}))"
-        )
-
-    def _update_open(self) -> str:
-        """Update open validity periods from the list. Takes the beginning of the load, and its run."""
-        relations, history, p = self._relations, self._history, self._relations.placeholder
         names = [name for name in relations.data_columns if name not in PERIOD_ID]
-        values = {LOADED: p, LOAD_RUN: p, **{name: relations.staged(history, name) for name in names}}
-        values |= relations.no_older_raw(history)
-        is_open = f"{history}.{relations.quoted(REMOVED)} IS NULL"
-        return relations.update(history, values, f"{is_open} AND ({relations.differs(history, names)})")
+        values = {**self._written, **{name: relations.staged(history, name) for name in names}}
+        return relations.update(history, values, self._is_open & relations.differs(history, names))
 
-    def _open(self) -> str:
-        """Open a validity period for each number without an open one."""
-        match = f"{self._relations.match(self._history)} AND {self._relations.quoted(REMOVED)} IS NULL"
-        open_period = f"SELECT 1 FROM {self._history} WHERE {match}"  # noqa: S608 - quoted names
-        return f"{self._relations.insert_staged(self._history)} WHERE NOT EXISTS ({open_period})"
+    def _open_in_steps(self) -> None:
+        """Open a validity period for each number without an open one.
 
-    def _mark_open(self) -> str:
-        """Mark the staged rows whose numbers have an open validity period."""
-        removed, first = self._relations.quoted(REMOVED), self._relations.quoted(FIRST_SEEN)
-        match = f"{self._relations.match(self._history)} AND {self._history}.{removed} IS NULL"
-        return (
-            f"UPDATE {self._relations.staging} SET {removed} = "  # noqa: S608 - quoted names
-            f"(SELECT MAX({self._history}.{first}) FROM {self._history} WHERE {match})"
-        )
-
-    def _open_unmarked(self) -> str:
-        """Open a validity period for each row without a mark.
-
-        So the statement does not read the history that it writes. Otherwise the database would gather all new
-        rows first, in memory that may be this process's.
+        Numbers with one are marked first, so that no statement reads the history that it writes. Otherwise
+        the database would gather all new rows first, in memory that may be this process's.
         """
-        unmarked = f"{self._relations.quoted(REMOVED)} IS NULL"
-        return f"{self._relations.insert_staged(self._history)} WHERE {unmarked}"
+        execute, staging, history = self._transaction.execute, self._staging, self._history
+        open_since = select(func.max(history.c[FIRST_SEEN])).where(
+            self._relations.match(history), self._is_open
+        )
+        execute(update(staging).values({REMOVED: open_since.scalar_subquery()}))
+        execute(self._relations.insert(history, staging, staging.c[REMOVED].is_(None)))
+        execute(update(staging).values({REMOVED: null()}))
 
-    def _unmark(self) -> str:
-        """Remove the marks."""
-        return f"UPDATE {self._relations.staging} SET {self._relations.quoted(REMOVED)} = NULL"  # noqa: S608 - quoted names
-
-    def _count_duplicated_keys(self) -> str:
+    def _count_duplicated_keys(self) -> Select[Any]:
         """Count the keys that are staged more than once."""
-        key = self._relations.quoted(self._relations.dataset.key[0])
-        twice = f"SELECT {key} FROM {self._relations.staging} GROUP BY {key} HAVING COUNT(*) > 1"  # noqa: S608 - quoted names
-        return f"SELECT COUNT(*) FROM ({twice}) AS twice"  # noqa: S608 - quoted names
+        key = self._staging.c[self._relations.dataset.key[0]]
+        duplicated = select(key).group_by(key).having(func.count() > 1)
+        return select(func.count()).select_from(duplicated.subquery())
 
-    def _duplicates(self) -> str:
+    def _duplicates(self) -> Select[Any]:
         """Find the places of staged rows whose key has an older staged row.
 
         Unknown times and ids come last. No document promises an order of the list, so it decides nothing.
         """
-        q = self._relations.quoted
-        key, place = q(self._relations.dataset.key[0]), q(STAGED_PLACE)
-        opted_out_at, message_id = map(q, PERIOD_ID)
+        staged, key = self._staging.c, self._relations.dataset.key[0]
+        opted_out_at, message_id = (staged[name] for name in PERIOD_ID)
+        place = staged[STAGED_PLACE.name]
         # A whole number is lower than a longer one.
-        orders = opted_out_at, f"LENGTH({message_id})", message_id, q("text")
-        ages = ", ".join(f"CASE WHEN {each} IS NULL THEN 1 ELSE 0 END, {each}" for each in orders)
-        rank = f"ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {ages}, {place}) AS age"
-        ranked = f"SELECT {place}, {rank} FROM {self._relations.staging}"  # noqa: S608 - quoted names
-        return f"SELECT {place} FROM ({ranked}) AS ranked WHERE age > 1"  # noqa: S608 - quoted names
+        values = opted_out_at, func.char_length(message_id), message_id, staged["text"]
+        ages = [part for value in values for part in _nulls_last(value)]
+        age = func.row_number().over(partition_by=staged[key], order_by=[*ages, place])
+        ranked = select(place, age.label("age")).subquery()
+        return select(ranked.c[STAGED_PLACE.name]).where(ranked.c.age > 1)
 
-    def _unstage(self, places: Iterable[int]) -> str:
-        """Delete staged rows by their places."""
-        listed = ", ".join(map(str, places))
-        place = self._relations.quoted(STAGED_PLACE)
-        return f"DELETE FROM {self._relations.staging} WHERE {place} IN ({listed})"  # noqa: S608 - quoted names
+
+def _nulls_last(value: ColumnElement[Any]) -> Iterator[ColumnElement[Any]]:
+    """Yield the order by a value with nulls at the end."""
+    yield case((value.is_(None), 1), else_=0)
+    yield value

@@ -1,17 +1,37 @@
-"""The names of the tables of one load, and the clauses in SQL that compare their rows."""
+"""The tables of one load, and the statements that compare and copy their rows."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, exists, func, null, or_, select, update
+
+# Its clause for conflicts is that of SQLite and DuckDB too.
+from sqlalchemy.dialects.postgresql import insert
 
 from airflow_provider_winsms.options import check_identifier
-from airflow_provider_winsms.warehouse.datasets import LAST_SEEN, RAW, REMOVED
+from airflow_provider_winsms.sql.compiler import updates_from_tables
+from airflow_provider_winsms.sql.functions import unindexed
+from airflow_provider_winsms.sql.tables import column_of, table_of
+from airflow_provider_winsms.sql.types import ColumnType
+from airflow_provider_winsms.warehouse.datasets import (
+    FIRST_SEEN,
+    LAST_SEEN,
+    RAW,
+    REMOVED,
+    Column,
+    WriteDisposition,
+)
 from airflow_provider_winsms.warehouse.views import HISTORY_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import ColumnElement, Table, Update
+    from sqlalchemy.dialects.postgresql import Insert
 
     from airflow_provider_winsms.sql.connection import Database
     from airflow_provider_winsms.warehouse.datasets import Dataset
@@ -51,44 +71,58 @@ class TableName:
         return ".".join(self.parts)
 
 
-STAGED_PLACE = "staged_place"
-"""A column of the staging table: the ordinal of the row."""
+STAGED_PLACE = Column("staged_place", ColumnType.COUNT, "the ordinal of the row")
+"""A column of the staging table."""
 
 
 class Relations:
-    """The target table of a load, its staging table, and its history, by their quoted names.
+    """The target table of a load, its staging table, and its history.
 
     Each statement follows the staged rows, or reads a table once. Nulls are equal to nulls.
 
     :ivar has_unique_key: whether the target refuses a second row with the same key.
-    :ivar with_older_raw: the tables with raw rows of earlier loads, if this load stores none. A changed row
-        loses its raw row, which may show data that this load must hide.
     """
 
     def __init__(self, database: Database, dataset: Dataset, name: TableName) -> None:
-        self._database = database
         self.dialect = database.dialect
-        self.types = database.types
         self.dataset = dataset
-        self.parts = name.parts
-        self.target = database.quoted(*name.parts)
-        is_temporary = bool(self.dialect.temporary)
-        self.staging = database.quoted(
-            *((f"sms_staging_{uuid.uuid4().hex}",) if is_temporary else name.staging.parts)
-        )
-        self.history = database.quoted(*name.history.parts) if dataset.has_history else ""
+        self.target = table_of(name.parts, dataset.columns, dataset.key)
+        self.staging = self._staging_table(name)
         self.has_unique_key = False
-        self.with_older_raw: set[str] = set()
+        self._name = name
+        self._updates_from_tables = updates_from_tables(database.core)
+
+    @cached_property
+    def history(self) -> Table:
+        """The history, of a dataset that has one."""
+        key = (*self.dataset.key, FIRST_SEEN)
+        return table_of(self._name.history.parts, self.dataset.columns, key)
 
     @property
-    def placeholder(self) -> str:
-        """The placeholder of a parameter."""
-        return self._database.placeholder
+    def stages_in_transaction(self) -> bool:
+        """Whether the load's transaction makes the staging table, and drops it.
+
+        The staging table of a load with a history takes all rows. So it is a table of the database, if a
+        temporary one would take memory of this process.
+        """
+        return self.dataset.has_history and self.dialect.keeps_temporary_in_memory
+
+    def _staging_table(self, name: TableName) -> Table:
+        """Return the staging table, with an index if the merge looks up rows in it."""
+        dataset, is_own = self.dataset, self.dialect.has_temporary_tables
+        places = (STAGED_PLACE,) if dataset.has_history else ()
+        has_key = dataset.write_disposition is not WriteDisposition.APPEND or not is_own
+        return table_of(
+            (f"sms_staging_{uuid.uuid4().hex}",) if is_own else name.staging.parts,
+            [replace(column, is_required=False) for column in (*dataset.columns, *places)],
+            (*dataset.key, *(place.name for place in places)) if has_key else (),
+            prefixes=("TEMPORARY",) if is_own and not self.stages_in_transaction else (),
+        )
 
     @property
     def staged_names(self) -> tuple[str, ...]:
         """The columns of the staging table."""
-        places = (STAGED_PLACE,) if self.dataset.has_history else ()
+        places = (STAGED_PLACE.name,) if self.dataset.has_history else ()
         return (*self.dataset.column_names, *places)
 
     @property
@@ -97,77 +131,68 @@ class Relations:
         columns = self.dataset.columns
         return tuple(c.name for c in columns if c.is_read and c.name not in self.dataset.key)
 
-    def quoted(self, name: str) -> str:
-        """Return the quoted name of a column."""
-        return self._database.quoted(name)
+    def declare_raw(self, table: Table) -> None:
+        """Declare the column for raw rows in a table of earlier loads, while this load stores none."""
+        table.append_column(column_of(RAW, is_required=False))
 
-    def listed(self, names: Iterable[str]) -> str:
-        """Return quoted names with commas between them."""
-        return ", ".join(map(self.quoted, names))
-
-    def index(self, name: str) -> str:
-        """Return the index of a column of the target, as its dialect declares it."""
-        return self._database.index(self.parts, [name])
-
-    def match(self, table: str) -> str:
+    def match(self, table: Table) -> ColumnElement[bool]:
         """Return the condition that a row of a table and a staged row have the same key."""
-        return " AND ".join(
-            f"{table}.{self.quoted(name)} = {self.staging}.{self.quoted(name)}" for name in self.dataset.key
-        )
+        return and_(*(table.c[name] == self.staging.c[name] for name in self.dataset.key))
 
-    def differs(self, table: str, names: Iterable[str]) -> str:
+    def differs(self, table: Table, names: Iterable[str]) -> ColumnElement[bool]:
         """Return the condition that a row of a table differs from a staged row in one of some columns."""
+        return or_(*(_differ(table.c[name], self.staging.c[name]) for name in names))
 
-        def differs(name: str) -> str:
-            ours, theirs = f"{table}.{self.quoted(name)}", f"{self.staging}.{self.quoted(name)}"
-            return (
-                f"{ours} <> {theirs} OR ({ours} IS NULL AND {theirs} IS NOT NULL) "
-                f"OR ({ours} IS NOT NULL AND {theirs} IS NULL)"
-            )
+    def is_staged(self, table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Return the condition that a row of a table has a staged row, which meets conditions."""
+        return exists().select_from(self.staging).where(self.match(table), *conditions)
 
-        return " OR ".join(map(differs, names))
+    def has_row(self, table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Return the condition that a staged row has a row in a table, which meets conditions."""
+        return exists().select_from(table).where(self.match(table), *conditions)
 
-    def staged(self, table: str, name: str) -> str:
+    def staged(self, table: Table, name: str) -> ColumnElement[Any]:
         """Return the staged value of a column of an updated row."""
-        value = f"{self.staging}.{self.quoted(name)}"
-        if self.dialect.update:
+        value = self.staging.c[name]
+        if self._updates_from_tables:
             return value
-        return f"(SELECT MAX({value}) FROM {self.staging} WHERE {self.match(table)})"  # noqa: S608 - quoted names
+        return select(func.max(value)).where(self.match(table)).scalar_subquery()
 
-    def no_older_raw(self, table: str) -> dict[str, str]:
-        """Return the value that takes the raw row of an earlier load from a changed row."""
-        return {RAW.name: "NULL"} if table in self.with_older_raw else {}
+    def update(self, table: Table, values: Mapping[str, Any], condition: ColumnElement[bool]) -> Update:
+        """Update the rows of a table that are staged and meet a condition.
 
-    def insert_staged(self, table: str) -> str:
-        """Insert the staged rows into a table. A condition may follow."""
-        names = self.listed(self.dataset.column_names)
-        return f"INSERT INTO {table} ({names}) SELECT {names} FROM {self.staging}"  # noqa: S608 - quoted names
+        A changed row loses the raw row of an earlier load, which may show data that this load must hide.
+        """
+        names, key = self.dataset.column_names, self.dataset.key
+        older_raw = {RAW.name: null()} if RAW.name in table.c and RAW.name not in names else {}
+        statement = update(table).values({**values, **older_raw})
+        if not self._updates_from_tables:
+            return statement.where(self.is_staged(table, condition))
+        match = (table.c[name] == unindexed(self.staging.c[name]) for name in key)
+        return statement.where(*match, condition)
 
-    def update(self, table: str, values: Mapping[str, str], condition: str) -> str:
-        """Update the rows of a table that are staged and meet a condition."""
-        match, columns = self.match(table), dict(zip(values, map(self.quoted, values), strict=True))
-        if self.dialect.joins_to_update:
-            columns = {name: f"{table}.{column}" for name, column in columns.items()}
-        listed = ", ".join(f"{columns[name]} = {value}" for name, value in values.items())
-        if not self.dialect.update:
-            staged = f"SELECT 1 FROM {self.staging} WHERE {match} AND ({condition})"  # noqa: S608 - quoted names
-            return f"UPDATE {table} SET {listed} WHERE EXISTS ({staged})"  # noqa: S608 - quoted names
-        return self.dialect.update.format(
-            target=table, other=self.staging, match=match, values=listed, condition=condition
+    def insert(self, table: Table, source: Table, *conditions: ColumnElement[bool]) -> Insert:
+        """Insert the rows of one of the tables that meet conditions into another one."""
+        names = self.dataset.column_names
+        return insert(table).from_select(
+            names, select(*(source.c[name] for name in names)).where(*conditions)
         )
 
-    def mark_seen(self, table: str) -> str:
-        """Mark rows as listed. Takes the beginning of the load."""
-        return (
-            f"UPDATE {table} SET {self.quoted(LAST_SEEN)} = {self.placeholder} "  # noqa: S608 - quoted names
-            f"WHERE {self.quoted(REMOVED)} IS NULL "
-            f"AND EXISTS (SELECT 1 FROM {self.staging} WHERE {self.match(table)})"
-        )
+    def insert_unless_there(self, source: Table, condition: ColumnElement[bool]) -> Insert:
+        """Insert rows into the target, as ``insert`` does, and skip those whose key is there."""
+        key = [self.target.c[name] for name in self.dataset.key]
+        return self.insert(self.target, source, condition).on_conflict_do_nothing(index_elements=key)
 
-    def empty_staging(self) -> str:
-        """Delete all staged rows."""
-        return self.dialect.empty.format(table=self.staging)
+    def mark_seen(self, table: Table, at: Any) -> Update:
+        """Mark staged rows as listed.
 
-    def on_conflict(self) -> str:
-        """Return the clause that skips rows whose key is there."""
-        return f"ON CONFLICT ({self.listed(self.dataset.key)}) DO NOTHING"
+        :param at: the beginning of the load, as the driver takes it.
+        """
+        is_listed = table.c[REMOVED].is_(None)
+        return update(table).values({LAST_SEEN: at}).where(is_listed, self.is_staged(table))
+
+
+def _differ(ours: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that two values differ. Few databases have IS DISTINCT FROM."""
+    one_is_null = (ours.is_(None), theirs.is_not(None)), (ours.is_not(None), theirs.is_(None))
+    return or_(ours != theirs, *(and_(*each) for each in one_is_null))

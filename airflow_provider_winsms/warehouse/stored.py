@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func, or_, select
+
+from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES
 from airflow_provider_winsms.messages import message_id_of
+from airflow_provider_winsms.sql.functions import readable
+from airflow_provider_winsms.sql.values import read_instant
 from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, REMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
 
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.warehouse.relations import Relations
@@ -20,25 +27,14 @@ IDS_AT_ONCE = 1000
 """How many ids one statement lists."""
 
 
-class _Names(dict[str, str]):
-    """Words of a query. A word that is not given is the quoted name of a column."""
-
-    def __init__(self, quoted: Callable[[str], str], **words: str) -> None:
-        super().__init__(words)
-        self._quoted = quoted
-
-    def __missing__(self, name: str) -> str:
-        return self._quoted(name)
-
-
 class StoredRows:
     """The rows of the target table. Every method raises ``LoadFailed``."""
 
     def __init__(self, transaction: LoadTransaction, relations: Relations) -> None:
         self._transaction = transaction
-        self._relations = relations
         self._target = relations.target
-        self._key = relations.quoted(relations.dataset.key[0])
+        self._key = relations.target.c[relations.dataset.key[0]]
+        self._length = func.char_length(self._key)
 
     def is_empty(self) -> bool:
         """Tell whether the table has no row."""
@@ -49,11 +45,10 @@ class StoredRows:
 
         Of whole numbers the longest is the highest. Of other texts it may be any.
         """
-        key = self._key
-        query = f"SELECT MAX({key}) AS greatest, MAX(LENGTH({key})) AS longest FROM {self._target}"  # noqa: S608 - quoted names
+        query = select(func.max(self._key), func.max(self._length))
         ((greatest, longest),) = self._transaction.rows(query)
         if greatest is not None and len(greatest) < longest:
-            greatest = self._greatest(f" WHERE LENGTH({key}) = {longest}")
+            greatest = self._greatest(self._length == longest)
         return None if greatest is None else message_id_of(greatest)
 
     def has_between(self, numbers: Collection[int]) -> bool:
@@ -62,76 +57,77 @@ class StoredRows:
         ``False`` proves that it has none. It looks at ranges of texts, which an index finds.
         """
         ranges = _texts_of_one_length(min(numbers), max(numbers))
-        return any(self._greatest(f" WHERE {self._between(*each)}") is not None for each in ranges)
+        return any(self._greatest(self._key.between(*each)) is not None for each in ranges)
 
     def count_all(self) -> int:
         """Count the rows."""
-        return self._transaction.scalar(f"SELECT COUNT(*) FROM {self._target}") or 0  # noqa: S608 - a quoted name
+        return self._count()
 
     def count(self, low: int, high: int) -> int:
         """Count the rows from one whole number to another. An index finds the texts of one length."""
-        counted = 0
-        for first, last in _texts_of_one_length(low, high):
-            condition = f"{self._between(first, last)} AND LENGTH({self._key}) = {len(first)}"
-            query = f"SELECT COUNT(*) FROM {self._target} WHERE {condition}"  # noqa: S608 - quoted names and numbers
-            counted += self._transaction.scalar(query) or 0
-        return counted
+        ranges = _texts_of_one_length(low, high)
+        return sum(self._count(self._key.between(*each), self._length == len(each[0])) for each in ranges)
 
     def count_missing(self, ids: Iterable[MessageId]) -> int:
         """Count the ids that the table does not have. Each is given once."""
-        ids, missing = iter(ids), 0
-        while some := list(islice(ids, IDS_AT_ONCE)):
-            missing += len(some) - self._count_among(some)
+        ids, missing, found = iter(ids), 0, func.count(self._key.distinct())
+        while some := list(map(str, islice(ids, IDS_AT_ONCE))):
+            among = select(found).where(self._key.in_(some))
+            missing += len(some) - (self._transaction.scalar(among) or 0)
         return missing
 
     def has_hashes(self) -> bool:
         """Whether a number in the table is hashed."""
-        query = f"SELECT MAX({self._relations.quoted(KEY_ID)}) FROM {self._target}"  # noqa: S608 - quoted names
-        return self._transaction.rows(query)[0][0] is not None
+        return self._transaction.rows(select(func.max(self._target.c[KEY_ID])))[0][0] is not None
 
     def has_newer(self, at: Any) -> bool:
         """Whether a load that began after a moment saw or missed a row.
 
         :param at: the moment, as the driver takes it.
         """
-        q, p = self._relations.quoted, self._relations.placeholder
-        later = f"{q(LAST_SEEN)} > {p} OR {q(REMOVED)} > {p}"
-        query = f"SELECT COUNT(*) FROM {self._target} WHERE {later}"  # noqa: S608 - quoted names
-        return bool(self._transaction.scalar(query, at, at))
+        return self._count(or_(self._target.c[LAST_SEEN] > at, self._target.c[REMOVED] > at)) > 0
 
-    def select(self, query: str, *parameters: Any, **moments: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query.
+    def latest_submission(self, sms_conn_id: str) -> datetime | None:
+        """Return when the last text left through a connection of a gateway."""
+        latest = readable(func.max(self._target.c.submitted_at))
+        ((found,),) = self._transaction.rows(select(latest).where(self._is_sent_with(sms_conn_id)))
+        return None if found is None else read_instant(found)
 
-        :param query: ``{table}`` stands for the table, ``{p}`` for a parameter, and any other name for a
-            column.
-        :param parameters: a moment among them may have any time zone.
-        :param moments: expressions for moments; ``read_instant`` reads their values.
+    def changing_ids(self, sms_conn_id: str, due_since: datetime) -> list[MessageId]:
+        """Return the ids of texts whose states may still change.
+
+        :param due_since: the moment since which they were due.
         """
-        instant = self._relations.dialect.instant
-        values = [instant(value) if isinstance(value, datetime) else value for value in parameters]
-        return self._transaction.rows(self._named(query, moments), *values)
+        row, since = self._target.c, self._transaction.dialect.instant(due_since)
+        is_late = func.coalesce(row.send_at, row.submitted_at) >= since
+        query = select(row.message_id).where(
+            self._is_changing(sms_conn_id), row.message_id.is_not(None), is_late
+        )
+        return [message_id_of(message_id) for (message_id,) in self._transaction.rows(query)]
 
-    def _named(self, query: str, moments: Mapping[str, str]) -> str:
-        quoted, words = self._relations.quoted, {"table": self._target, "p": self._relations.placeholder}
-        names = _Names(quoted, **words)
-        readable = {
-            name: self._relations.dialect.readable.format(column=moment.format_map(names))
-            for name, moment in moments.items()
-        }
-        return query.format_map(_Names(quoted, **words, **readable))
+    def changing_without_id(self, sms_conn_id: str) -> set[tuple[Any, ...]]:
+        """Return the keys of texts whose outcome is unknown to the table."""
+        row = self._target.c
+        query = select(*self._target.primary_key).where(
+            self._is_changing(sms_conn_id), row.message_id.is_(None)
+        )
+        return set(self._transaction.rows(query))
 
-    def _greatest(self, where: str = "") -> str | None:
+    def _is_sent_with(self, sms_conn_id: str) -> ColumnElement[bool]:
+        return self._target.c.sms_conn_id == sms_conn_id
+
+    def _is_changing(self, sms_conn_id: str) -> ColumnElement[bool]:
+        is_open = self._target.c.state.in_([str(state) for state in CHANGING_STATES])
+        return self._is_sent_with(sms_conn_id) & is_open
+
+    def _count(self, *conditions: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(self._target).where(*conditions)
+        return self._transaction.scalar(query) or 0
+
+    def _greatest(self, *conditions: ColumnElement[bool]) -> str | None:
         """Return the last id in the order of texts."""
-        ((found,),) = self._transaction.rows(f"SELECT MAX({self._key}) FROM {self._target}{where}")  # noqa: S608 - quoted names and numbers
+        ((found,),) = self._transaction.rows(select(func.max(self._key)).where(*conditions))
         return None if found is None else str(found)
-
-    def _between(self, low: str, high: str) -> str:
-        return f"{self._key} >= '{low}' AND {self._key} <= '{high}'"
-
-    def _count_among(self, ids: Sequence[MessageId]) -> int:
-        listed = ", ".join([self._relations.placeholder] * len(ids))
-        query = f"SELECT COUNT(DISTINCT {self._key}) FROM {self._target} WHERE {self._key} IN ({listed})"  # noqa: S608 - quoted names
-        return self._transaction.scalar(query, *map(str, ids)) or 0
 
 
 def _texts_of_one_length(low: int, high: int) -> Iterator[tuple[str, str]]:

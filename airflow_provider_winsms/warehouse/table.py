@@ -14,9 +14,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.schema import DropTable
+
 from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
 from airflow_provider_winsms.sql.bulk import insert_encoded
 from airflow_provider_winsms.sql.connection import Database
+from airflow_provider_winsms.sql.tables import DeleteAll
 from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES, WriteDisposition
 from airflow_provider_winsms.warehouse.mapping import RowMapper
 from airflow_provider_winsms.warehouse.merge import Merge, MergeCounts
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from sqlalchemy import Table
 
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.datasets import Dataset, LoadRun, LoadSizes
@@ -96,7 +100,6 @@ class TargetTable:
         self._rows_pending = 0
         self._keys: set[Any] = set()
         self._deleted: list[tuple[Any, ...]] = []
-        self._stages_inside = dataset.has_history and database.dialect.keeps_temporary_in_memory
         self._inserts_directly = dataset.write_disposition is WriteDisposition.APPEND
 
     def prepare(self) -> None:
@@ -105,10 +108,10 @@ class TargetTable:
         :raises ConfigurationError: if there is a table that lacks its key, or holds hashed numbers and is to
             get plain ones.
         """
-        schema = TableSchema(self._transaction, self._relations, self._name)
+        schema = TableSchema(self._transaction, self._relations)
         schema.ensure()
         self._refuse_plain_among_hashes()
-        if self._stages_inside:
+        if self._relations.stages_in_transaction:
             self._begin()
         schema.create_staging()
 
@@ -120,7 +123,7 @@ class TargetTable:
     def restart(self) -> None:
         """Forget all added rows, so that the list can be read again."""
         self._forget_pending()
-        self._transaction.execute(self._relations.empty_staging())
+        self._transaction.execute(DeleteAll(self._relations.staging))
         self._transaction.commit_if_short()
 
     def delete(self, keys: Iterable[tuple[Any, ...]]) -> None:
@@ -161,8 +164,8 @@ class TargetTable:
             self._merge.delete(self._deleted)
             if is_whole and self._dataset.write_disposition is WriteDisposition.SNAPSHOT:
                 self._merge.mark_removed()
-            if self._stages_inside:
-                self._transaction.execute(f"DROP TABLE {self._relations.staging}")
+            if self._relations.stages_in_transaction:
+                self._transaction.execute(DropTable(self._relations.staging))
             self._transaction.commit()
             self._forget_pending()
             self._committed = replace(self._merge.counts)
@@ -182,7 +185,7 @@ class TargetTable:
 
     def _stage(self) -> None:
         """Stage rows for a merge that needs all rows at once."""
-        if not self._database.dialect.temporary:
+        if not self._database.dialect.has_temporary_tables:
             self._begin()
         self._insert(self._relations.staging, self._relations.staged_names)
         self._transaction.commit_if_short()
@@ -221,7 +224,7 @@ class TargetTable:
             return self.stored.is_empty()
         return not self.stored.has_between(self._keys)
 
-    def _insert(self, table: str, names: Sequence[str]) -> None:
+    def _insert(self, table: Table, names: Sequence[str]) -> None:
         packs = [chunk.encoded for chunk in self._pending]
         insert_encoded(self._database, "put rows into the table", table, names, packs)
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.exceptions import LoadFailed
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+    from airflow_provider_winsms.sql.compiler import Statement
     from airflow_provider_winsms.sql.connection import Database
     from airflow_provider_winsms.warehouse.relations import TableName
 
@@ -52,22 +55,22 @@ class LoadTransaction:
         if not self.is_open:
             self.database.commit()
 
-    def scalar(self, query: str, *parameters: Any) -> int | None:
+    def scalar(self, query: Statement) -> int | None:
         """Return the one number that a query finds."""
-        ((value,),) = self.rows(query, *parameters)
+        ((value,),) = self.rows(query)
         return None if value is None else int(value)
 
-    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    def rows(self, query: Statement) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        found = self.database.rows("read the table", query, parameters)
+        found = self.database.rows("read the table", query)
         self.commit_if_short()
         return found
 
-    def execute(self, statement: str, *parameters: Any) -> int:
+    def execute(self, statement: Statement) -> int:
         """Run a statement of the merge, and return how many rows it changed."""
-        return self.database.execute("merge the rows into the table", statement, parameters)
+        return self.database.execute("merge the rows into the table", statement)
 
-    def run_alone(self, step: str, *statements: str) -> None:
+    def run_alone(self, step: str, *statements: Statement) -> None:
         """Run statements in a transaction of their own."""
         try:
             if len(statements) > 1:
@@ -79,7 +82,7 @@ class LoadTransaction:
             self.database.rollback()
             raise
 
-    def columns(self, table: str) -> set[str] | None:
+    def columns(self, table: Table) -> set[str] | None:
         """Return the columns of a table; ``None`` if it is not there."""
         try:
             found = self.database.columns("read the columns of the table", table)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import Column, MetaData, Table
 
 from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
@@ -148,5 +149,6 @@ def test_an_empty_text_stays_empty_in_each_mode_of_mariadb(
     seen_at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     with closing(Connected(mariadb.hook(), _as_it_is)) as connected:
         row = ("", connected.dialect.instant(seen_at))
-        connected.transact(lambda: insert(connected, "write", "`notes`", ["text", "seen_at"], [row]))
+        notes = Table("notes", MetaData(), Column("text"), Column("seen_at"))
+        connected.transact(lambda: insert(connected, "write", notes, ["text", "seen_at"], [row]))
     assert mariadb.execute("SELECT text, seen_at FROM {}notes") == [("", seen_at.replace(tzinfo=None))]

@@ -9,7 +9,6 @@ import pytest
 
 from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.ledger.schema import LEDGER_VIEWS, TABLES
-from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
@@ -28,14 +27,13 @@ OLD = {ColumnType.ID: "BIGINT", ColumnType.AMOUNT: "NUMERIC(12, 1)"}
 
 def create_old(database: Database, table: str, columns: Iterable[Any], key: Iterable[str]) -> None:
     """Create a table as an older version did: whole numbers for ids, tenths for amounts."""
-    options = DIALECTS[database.connection["conn_type"]].options
     types, quote = {**database.types, **OLD}, database.quote.format
     listed = [
         f"{quote(each.name)} {types[each.kind]} {'NOT NULL' if each.is_required else 'NULL'}"
         for each in columns
     ]
     listed.append(f"PRIMARY KEY ({', '.join(map(quote, key))})")
-    database.execute(f"CREATE TABLE {database.named(table)} ({', '.join(listed)}){options}")
+    database.execute(f"CREATE TABLE {database.named(table)} ({', '.join(listed)}){database.table_options}")
 
 
 def mend(database: Database, error: ConfigurationError) -> bool:

@@ -73,6 +73,12 @@ class Database:
         return types_of(self.connection["conn_type"])
 
     @property
+    def table_options(self) -> str:
+        """The end of a statement that creates a table as loads create theirs."""
+        is_mysql = self.connection["conn_type"] == "mysql"
+        return " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if is_mysql else ""
+
+    @property
     def environment(self) -> dict[str, str]:
         return {f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(self.connection)}
 

@@ -17,7 +17,6 @@ from airflow_provider_winsms.ledger.database import LedgerDatabase
 from airflow_provider_winsms.ledger.unresolved import UnresolvedRequests
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import LoadSizes
@@ -149,10 +148,9 @@ def test_a_text_that_gets_another_state_keeps_what_refers_to_it(
     load(database, refresh=False)
     table, noted = database.named("texts"), database.named("noted")
     key = "batch_id, round, request, position"
-    options = DIALECTS["mysql"].options if database.kind == "mariadb" else ""
     database.execute(
         f"CREATE TABLE {noted} (batch_id VARCHAR(64), round INTEGER, request INTEGER, position INTEGER, "
-        f"FOREIGN KEY ({key}) REFERENCES {table} ({key}) {on_delete}){options}"
+        f"FOREIGN KEY ({key}) REFERENCES {table} ({key}) {on_delete}){database.table_options}"
     )
     database.execute(f"INSERT INTO {noted} SELECT {key} FROM {table}")  # noqa: S608 - a test's own names
     sandbox.advance(3600)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.support.lists import row, waiting
 from tests.transfers.loads import run, stored
@@ -55,11 +54,10 @@ def refer(database: Database, dataset: str, on_delete: str = "", table: str = "r
     kinds = {column.name: database.types[column.kind] for column in DATASETS[dataset].columns}
     columns = ", ".join(f"{name} {kinds[name]}" for name in key)
     listed = ", ".join(key)
-    options = DIALECTS["mysql"].options if database.kind == "mariadb" else ""
     noted, loaded = database.named("noted"), database.named(table)
     database.execute(
         f"CREATE TABLE {noted} ({columns}, "
-        f"FOREIGN KEY ({listed}) REFERENCES {loaded} ({listed}) {on_delete}){options}"
+        f"FOREIGN KEY ({listed}) REFERENCES {loaded} ({listed}) {on_delete}){database.table_options}"
     )
     database.execute(f"INSERT INTO {noted} ({listed}) SELECT {listed} FROM {loaded}")  # noqa: S608 - our own names
 
