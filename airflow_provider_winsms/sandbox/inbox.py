@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,14 +24,37 @@ _STOP = re.compile(
     r"\s*(?:(?:stop|end|cancel|unsubscribe|quit)\s*\Z|stop send|opt.out)", re.IGNORECASE | re.DOTALL
 )
 
-_PAGE = {
-    "incoming": "id, number, received, text, outgoing",
-    "shortcode": "id, number, received, text",
-}
 _NAMES = ("incomingApiMessageId", "mobileNumber", "receiveTime", "messageText", "outgoingApiMessageId")
 
-_LAST_TEXT_TO = """SELECT id FROM messages WHERE number = ? AND send_at <= ? AND NOT cancelled AND NOT waiting
-    ORDER BY send_at DESC, id DESC LIMIT 1"""
+_INSERT_INCOMING = """INSERT INTO incoming (id, number, text, received, outgoing) VALUES (?, ?, ?, ?, (
+    SELECT id FROM messages WHERE number = ? AND send_at <= ? AND NOT cancelled AND NOT waiting
+    ORDER BY send_at DESC, id DESC LIMIT 1))"""
+
+
+class _ListQueries(NamedTuple):
+    """The queries of one list: for a page and for the number of rows.
+
+    Rows are never deleted, so positions are offsets, and every page costs the same.
+    """
+
+    page: str
+    total: str
+
+
+_LISTS = {
+    "incoming": _ListQueries(
+        """SELECT id, number, received, text, outgoing FROM incoming
+        WHERE position > ? ORDER BY position LIMIT ?""",
+        "SELECT max(position) FROM incoming",
+    ),
+    "shortcode": _ListQueries(
+        "SELECT id, number, received, text FROM shortcode WHERE position > ? ORDER BY position LIMIT ?",
+        "SELECT max(position) FROM shortcode",
+    ),
+}
+
+_OPTED_OUT = "SELECT number FROM optouts WHERE number IN (SELECT value FROM json_each(?))"
+_NOT_TO_CONTACT = "SELECT number FROM do_not_contact WHERE number IN (SELECT value FROM json_each(?))"
 
 
 def is_stop(text: str) -> bool:
@@ -61,8 +84,7 @@ class Inbox:
         rows = list(zip(ids, arrivals, strict=True))
         self._opt_out_all((message_id, *arrival) for message_id, arrival in rows if is_stop(arrival[1]))
         self._db.executemany(
-            f"""INSERT INTO incoming (id, number, text, received, outgoing)
-            VALUES (?, ?, ?, ?, ({_LAST_TEXT_TO}))""",  # noqa: S608 - our own statement
+            _INSERT_INCOMING,
             (
                 (message_id, number, text, time, number, time)
                 for message_id, (number, text, time) in rows
@@ -91,14 +113,10 @@ class Inbox:
 
     def page(self, table: str, offset: int, limit: int) -> tuple[list[Row], int]:
         """Return a page, oldest first, and the total number of rows."""
-        # Rows are never deleted, so that positions are offsets, and every page costs the same.
-        found = self._db.execute(
-            f"SELECT {_PAGE[table]} FROM {table} WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608
-            (min(offset, 2**62), limit),
-        )
+        queries = _LISTS[table]
+        found = self._db.execute(queries.page, (min(offset, 2**62), limit))
         rows = [dict(zip(_NAMES, row, strict=False)) for row in found]
-        total = self._db.execute(f"SELECT max(position) FROM {table}").fetchone()[0]  # noqa: S608
-        return rows, total or 0
+        return rows, self._db.execute(queries.total).fetchone()[0] or 0
 
     def opt_outs(self) -> list[Row]:
         """Return every opt-out, in the order of arrival."""
@@ -107,7 +125,7 @@ class Inbox:
 
     def opted_out(self, numbers: Iterable[str]) -> set[str]:
         """Return the numbers among these that have opted out."""
-        return self._listed_in("optouts", numbers)
+        return self._listed(_OPTED_OUT, numbers)
 
     def opt_out(self, number: str, now: float) -> None:
         """Opt a number out by hand, as a person does in the Client Zone."""
@@ -119,7 +137,7 @@ class Inbox:
 
     def do_not_contact(self, numbers: Iterable[str]) -> set[str]:
         """Return the numbers among these that are on the do-not-contact list."""
-        return self._listed_in("do_not_contact", numbers)
+        return self._listed(_NOT_TO_CONTACT, numbers)
 
     def add_do_not_contact(self, number: str) -> None:
         """Put a number on the do-not-contact list."""
@@ -134,9 +152,5 @@ class Inbox:
             "INSERT OR IGNORE INTO optouts (id, number, text, received) VALUES (?, ?, ?, ?)", rows
         )
 
-    def _listed_in(self, table: str, numbers: Iterable[str]) -> set[str]:
-        found = self._db.execute(
-            f"SELECT number FROM {table} WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (json.dumps(list(numbers)),),
-        )
-        return {number for (number,) in found}
+    def _listed(self, query: str, numbers: Iterable[str]) -> set[str]:
+        return {number for (number,) in self._db.execute(query, (json.dumps(list(numbers)),))}

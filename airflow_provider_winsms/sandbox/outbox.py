@@ -33,8 +33,13 @@ RETENTION = 90 * 86_400
 
 _FIRST_ID = 1_000_001
 
-_TEXT_COLUMNS = """id, number, submitted, send_at, sent_at, final_at, outcome, cost, scheduled, waiting,
-    cancelled, message, client_id"""
+_TEXTS = "SELECT * FROM messages ORDER BY id"
+_TEXTS_BY_ID = "SELECT * FROM messages WHERE id IN (SELECT value FROM json_each(?))"
+
+_OLDEST_FIRST = """SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
+    ORDER BY id LIMIT ? OFFSET ?"""
+_NEWEST_FIRST = """SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
+    ORDER BY id DESC LIMIT ? OFFSET ?"""
 
 MAX_SEPTETS = 918
 """The length of the longest text (REST document, ``TOOLONG``)."""
@@ -58,10 +63,12 @@ class SendRequest(NamedTuple):
 
 
 class AcceptedText(NamedTuple):
-    """A text to one recipient that was accepted."""
+    """A text to one recipient that was accepted: a row of the table ``messages``."""
 
     id: int
     number: str
+    message: str
+    client_id: str | None
     submitted: float
     send_at: float
     sent_at: float | None
@@ -71,8 +78,6 @@ class AcceptedText(NamedTuple):
     scheduled: int
     waiting: int
     cancelled: int
-    message: str
-    client_id: str | None
 
     def __repr__(self) -> str:
         """Show no number and no text."""
@@ -177,12 +182,8 @@ class Outbox:
 
     def scheduled(self, offset: int, limit: int) -> tuple[list[Row], int]:
         """Return a page of scheduled texts in the order of their ids, and their total number."""
-        order = "DESC" if self.newest_first else "ASC"
-        found = self._db.execute(
-            f"""SELECT id, number, submitted, send_at, cost FROM messages WHERE waiting
-            ORDER BY id {order} LIMIT ? OFFSET ?""",  # noqa: S608 - one of two words
-            (limit, min(offset, 2**62)),
-        )
+        query = _NEWEST_FIRST if self.newest_first else _OLDEST_FIRST
+        found = self._db.execute(query, (limit, min(offset, 2**62)))
         names = ("apiMessageId", "mobileNumber", "submitTime", "scheduledSendTime", "creditCost")
         rows = [dict(zip(names, row, strict=True)) for row in found]
         return rows, self._db.execute("SELECT count(*) FROM messages WHERE waiting").fetchone()[0]
@@ -206,15 +207,11 @@ class Outbox:
 
     def texts(self, now: float) -> list[Row]:
         """Return every text, cancelled ones too."""
-        found = self._db.execute(f"SELECT {_TEXT_COLUMNS} FROM messages ORDER BY id")  # noqa: S608 - our own columns
-        return [_outbox_row(AcceptedText(*row), now) for row in found]
+        return [_outbox_row(AcceptedText(*row), now) for row in self._db.execute(_TEXTS)]
 
     def _texts_by_id(self, ids: Sequence[int]) -> dict[int, AcceptedText]:
         known = json.dumps([message_id for message_id in ids if 0 < message_id < 2**63])
-        found = self._db.execute(
-            f"SELECT {_TEXT_COLUMNS} FROM messages WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (known,),
-        )
+        found = self._db.execute(_TEXTS_BY_ID, (known,))
         return {row[0]: AcceptedText(*row) for row in found}
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+YES = "27000000020"
 COMMAND = [sys.executable, "-m", "airflow_provider_winsms.sandbox"]
 
 
@@ -162,13 +163,13 @@ def test_a_send_of_many_is_logged_with_its_recipients(api: Api) -> None:
 
 
 def test_a_reset_forgets_everything_but_the_time(api: Api) -> None:
-    api.send(PHONE, AT_ONCE)
+    api.box.advance(60)
+    api.send(PHONE, AT_ONCE, YES)
     api.box.incoming(PHONE, "STOP")
     api.box.shortcode(PHONE, "Hello")
     api.box.add_fault("500-before-acceptance")
     api.box.set_account(locked=True, trial_number=PHONE, transactional=True)
     api.box.add_dnc(OTHER)
-    api.box.advance(60)
     assert api.control("POST", "/reset").json() == {}
     assert (api.box.outbox(), api.box.requests(), api.box.faults()) == ([], [], [])
     assert api.box.account() == {
@@ -178,8 +179,10 @@ def test_a_reset_forgets_everything_but_the_time(api: Api) -> None:
         "transactional": False,
     }
     assert all(row["accepted"] for row in api.send(PHONE, OTHER))
-    assert api.get("/sms/incoming")["resultsTotalAvailable"] == 0
     assert api.box.now() == NOW + timedelta(seconds=60)
+    api.box.advance(60)
+    for path in ("/sms/incoming", "/shortcode/incoming"):
+        assert api.get(path)["resultsTotalAvailable"] == 0
 
 
 def test_a_state_file_survives_a_restart_the_clock_included(tmp_path: Path) -> None:
