@@ -19,8 +19,21 @@ from airflow_provider_winsms.ledger.base import (
     positions_in,
     spans_of,
 )
-from airflow_provider_winsms.ledger.database import read_moment, transaction
+from airflow_provider_winsms.ledger.database import read_moment, request_of, transaction
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, ROUNDS, MessageState
+from airflow_provider_winsms.ledger.statements import (
+    DELETE_MESSAGES,
+    FIND_GAPS,
+    FIND_LATER_REQUESTS,
+    FIND_REQUESTS_IN_USE,
+    RAISE_REVISION,
+    READ_BATCH,
+    READ_LATEST_BATCH,
+    READ_REVISION,
+    READ_ROUNDS,
+    REVISE_BATCH,
+    SUPERSEDE_BATCHES,
+)
 from airflow_provider_winsms.messages import PHONE
 
 if TYPE_CHECKING:
@@ -29,29 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.ledger.message_rows import MessageRows
-
-_BATCH = (
-    "SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id, "
-    "recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision, "
-    "currency FROM {batches} WHERE "
-)
-
-_IN_USE = (
-    "SELECT 1 AS found FROM {batches} b INNER JOIN {requests} r ON r.batch_id = b.batch_id "
-    "WHERE b.key_digest = {p} AND b.generation = {p} AND NOT (b.max_tries <> {p} AND b.dag_id = {p} "
-    "AND b.run_id = {p} AND b.task_id = {p} AND b.map_index = {p}) LIMIT 1"
-)
-"""Requests of the batch that another one supersedes, unless its task was cleared: that sends all again."""
-
-_LATER_REQUESTS = (
-    "SELECT 1 AS found FROM {batches} b WHERE b.batch_id = {p} AND (b.revision <> {p} OR EXISTS "
-    "(SELECT 1 FROM {requests} r WHERE r.batch_id = b.batch_id AND r.round = {p} AND r.request > {p}))"
-)
-"""Whether later requests depend on the plan of one request. Then another plan must not reuse its key."""
-
-_GAPS = (
-    "SELECT round FROM {requests} WHERE batch_id = {p} GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1"
-)
+    from airflow_provider_winsms.ledger.statements import LedgerStatement
 
 
 class _InUse(Exception):  # noqa: N818 - it never leaves this module
@@ -70,19 +61,17 @@ class OpenBatch:
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened, in its last generation."""
-        return self._opened(
-            self._stored("key_digest = {p} ORDER BY generation DESC LIMIT 1", _digest(self._key))
-        )
+        return self._opened(self._stored(READ_LATEST_BATCH, {"key_digest": _digest(self._key)}))
 
     def open(self, batch: Batch) -> Batch:
         """Write a batch, or return the existing one of its key and generation."""
-        found = self._stored("batch_id = {p}", batch.id)
+        found = self._stored(READ_BATCH, {"batch_id": batch.id})
         if found is None:
             try:
                 self._write(batch)
             except LedgerUnavailable:
                 # Another process may have written it first.
-                found = self._stored("batch_id = {p}", batch.id)
+                found = self._stored(READ_BATCH, {"batch_id": batch.id})
                 if found is None:
                     raise
             except _InUse:
@@ -99,20 +88,21 @@ class OpenBatch:
     def revise(self, digest: BatchDigest) -> None:
         """Replace the digest of the open batch, as it sends another list from now on."""
         self.lock()
-        statement = (
-            "UPDATE {batches} SET texts_digest = {p}, numbers_digest = {p}, recipients = {p}, "
-            "requests = {p}, duplicates = {p} WHERE batch_id = {p}"
+        self._database.execute(
+            REVISE_BATCH,
+            batch_id=self.id,
+            texts_digest=digest.texts,
+            numbers_digest=digest.numbers,
+            recipients=digest.recipients,
+            request_count=digest.requests,
+            duplicates=digest.duplicates,
         )
-        digests = digest.texts, digest.numbers
-        counts = digest.recipients, digest.requests, digest.duplicates
-        self._database.execute("revise the batch", statement, *digests, *counts, self.id)
 
     @transaction
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Write the recipients that are in no request of the open batch."""
         self.lock()
-        statement = "DELETE FROM {messages} WHERE {here}"
-        before = self._database.execute("reject recipients", statement, self.id, *NOT_SUBMITTED)
+        before = self._database.execute(DELETE_MESSAGES, **self.request(NOT_SUBMITTED))
         now, nothing = self._database.now(), self._database.amount(Decimal(0))
         first, hidden = (self.id, *NOT_SUBMITTED), ("", PHONE, "", MessageState.DECLINED.value)
         amounts = nothing, nothing, self.currency
@@ -155,18 +145,17 @@ class OpenBatch:
         if revision != self._revision:
             raise _superseded()
 
+    def request(self, key: RequestKey) -> dict[str, Any]:
+        """Return the parameters of a statement that identify a request of the open batch."""
+        return request_of(self.id, key)
+
     def has_later_requests(self, key: RequestKey) -> bool:
         """Tell whether later requests depend on the plan of one, so that no other plan may reuse its key."""
-        return bool(
-            self._database.read("look for other plans", _LATER_REQUESTS, self.id, self._revision, *key)
-        )
+        found = self._database.read(FIND_LATER_REQUESTS, revision=self._revision, **self.request(key))
+        return bool(found)
 
     def _plans(self) -> list[ResendPlan]:
-        query = (
-            "SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = {p} "
-            "ORDER BY round, of_round, of_request"
-        )
-        rows = self._database.read("read the rounds", query, self.id)
+        rows = self._database.read(READ_ROUNDS, batch_id=self.id)
         return [
             {
                 RequestKey(of_round, of_request): positions_in(spans)
@@ -184,20 +173,15 @@ class OpenBatch:
         return batch
 
     @transaction
-    def _stored(self, wanted: str, parameter: str) -> Batch | None:
-        rows = self._database.read("read the batch", _BATCH + wanted, parameter)
+    def _stored(self, query: LedgerStatement, values: dict[str, str]) -> Batch | None:
+        rows = self._database.read(query, **values)
         return _batch(rows[0]) if rows else None
 
     @transaction
     def _write(self, batch: Batch) -> None:
-        supersede = (
-            "UPDATE {batches} SET superseded_at = {p} "
-            "WHERE key_digest = {p} AND generation < {p} AND superseded_at IS NULL"
-        )
-        now, key = self._database.now(), _digest(batch.key)
-        self._database.execute("supersede a batch", supersede, now, key, batch.generation)
-        before = (key, batch.generation - 1, batch.max_tries)
-        if self._database.read("look for requests", _IN_USE, *before, *_identity(batch)):
+        now, key = self._database.now(), {"key_digest": _digest(batch.key)}
+        self._database.execute(SUPERSEDE_BATCHES, now=now, generation=batch.generation, **key)
+        if self._database.read(FIND_REQUESTS_IN_USE, **key, **_predecessor(batch)):
             raise _InUse
         row = _values(batch, now, self._database)
         self._database.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
@@ -206,17 +190,15 @@ class OpenBatch:
     def _raise_revision(self) -> int:
         if not self._database.lock(self.id):
             raise _superseded()
-        if self._database.read("look for gaps", _GAPS, self.id):
+        if self._database.read(FIND_GAPS, batch_id=self.id):
             msg = (
                 "The list has changed since an earlier try, and its claims have a gap, as a claim "
                 "before others was released. Nothing more was sent. Give the list of the earlier try, clear "
                 'the task with on_clear="resend" to send to everybody in the list, or start a new DAG run.'
             )
             raise IdempotencyConflict(msg)
-        statement = "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = {p}"
-        self._database.execute("take the batch over", statement, self.id)
-        query = "SELECT revision FROM {batches} WHERE batch_id = {p}"
-        return int(self._database.read("read the revision", query, self.id)[0][0])
+        self._database.execute(RAISE_REVISION, batch_id=self.id)
+        return int(self._database.read(READ_REVISION, batch_id=self.id)[0][0])
 
 
 def _superseded() -> ClaimLost:
@@ -226,9 +208,16 @@ def _superseded() -> ClaimLost:
     )
 
 
-def _identity(batch: Batch) -> tuple[str, str, str, int]:
-    sender = batch.sender
-    return sender.dag_id, sender.run_id, sender.task_id, sender.map_index
+def _predecessor(batch: Batch) -> dict[str, Any]:
+    """Return the parameters that find the batch that another one supersedes, and its task."""
+    return {
+        "generation": batch.generation - 1,
+        "max_tries": batch.max_tries,
+        "dag_id": batch.sender.dag_id,
+        "run_id": batch.sender.run_id,
+        "task_id": batch.sender.task_id,
+        "map_index": batch.sender.map_index,
+    }
 
 
 def _digest(key: str) -> str:

@@ -7,14 +7,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.ledger.database import id_text, transaction
+from airflow_provider_winsms.ledger.database import chunks, id_text, transaction
 from airflow_provider_winsms.ledger.message_rows import MessageRows
-from airflow_provider_winsms.ledger.schema import (
-    ACCEPTED_STATES,
-    CANCELLABLE,
-    REPORTED_FROM,
-    MessageState,
-    state_list,
+from airflow_provider_winsms.ledger.schema import ACCEPTED_STATES, REPORTED_FROM, MessageState
+from airflow_provider_winsms.ledger.statements import (
+    CANCEL_MESSAGES,
+    MARK_MESSAGES_CANCELLING,
+    MARK_MESSAGES_NOT_CANCELLED,
+    READ_BATCH,
+    READ_BATCH_IDS,
+    READ_MESSAGE_IDS,
+    READ_STATES,
+    REPORT_MESSAGES_NOT_CANCELLED,
 )
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.sql.values import read_amount
@@ -24,11 +28,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.messages import DeliveryState, MessageId
-
-_WAITING = state_list(CANCELLABLE)
-_ACCEPTED_STATE = (
-    f"CASE WHEN send_at IS NULL THEN '{MessageState.ACCEPTED}' ELSE '{MessageState.SCHEDULED}' END"
-)
 
 
 class Cancellations:
@@ -48,39 +47,28 @@ class Cancellations:
         :param with_cancelled: whether cancelled texts are included.
         :raises InvalidMessage: if there is no such batch.
         """
-        batch = "SELECT batch_id FROM {batches} WHERE batch_id = {p}"
-        if not self._database.read("look for the batch", batch, batch_id):
+        if not self._database.read(READ_BATCH, batch_id=batch_id):
             msg = f"There is no batch {batch_id!r} in the ledger."
             raise InvalidMessage(msg)
-        query = (
-            "SELECT message_id FROM {messages} WHERE batch_id = {p} AND state IN ({states}) "
-            "ORDER BY round, request, position"
-        )
-        states = state_list((*ACCEPTED_STATES, *((MessageState.CANCELLED,) if with_cancelled else ())))
-        rows = self._database.read("read message ids", query, batch_id, states=states)
+        states = (*ACCEPTED_STATES, *((MessageState.CANCELLED,) if with_cancelled else ()))
+        rows = self._database.read(READ_MESSAGE_IDS, batch_id=batch_id, states=list(map(str, states)))
         return [message_id_of(row[0]) for row in rows]
 
     @transaction
     def states(self, message_ids: Collection[MessageId]) -> dict[MessageId, tuple[MessageState, Decimal]]:
         """Return the state and the cost of each text that is in the tables."""
-        query = "SELECT message_id, state, cost FROM {messages} WHERE message_id IN ({ids})"
         return {
             message_id_of(message_id): (MessageState(state), read_amount(cost))
-            for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids)))
-            for message_id, state, cost in self._database.read("read states", query, *chunk, ids=ids)
+            for chunk in chunks(list(map(id_text, message_ids)))
+            for message_id, state, cost in self._database.read(READ_STATES, message_ids=chunk)
         }
 
     @transaction
     def mark_cancelling(self, message_ids: Collection[MessageId]) -> None:
         """Write that texts are about to be cancelled, as far as they still wait at the gateway."""
-        # It locks the rows of messages alone, as it changes no count.
-        statement = (
-            "UPDATE {messages} SET state = 'cancelling', state_at = {p} "
-            "WHERE message_id IN ({ids}) AND state IN ({waiting})"
-        )
         now = self._database.now()
-        for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids))):
-            self._database.execute("mark messages", statement, now, *chunk, ids=ids, waiting=_WAITING)
+        for chunk in chunks(list(map(id_text, message_ids))):
+            self._database.execute(MARK_MESSAGES_CANCELLING, now=now, message_ids=chunk)
 
     def record_cancelled(self, refunds: Mapping[MessageId, Decimal]) -> None:
         """Write that texts were cancelled, with the refund of each."""
@@ -93,24 +81,22 @@ class Cancellations:
         of_state = defaultdict(list)
         for message_id, state in states.items():
             of_state[state].append(id_text(message_id))
-        statement = (
-            "UPDATE {messages} SET state = {state}, state_at = {p} "
-            "WHERE message_id IN ({ids}) AND state = 'cancelling'"
-        )
         now = self._database.now()
         for state, ids in of_state.items():
-            word = f"'{state}'" if state in REPORTED_FROM else _ACCEPTED_STATE
-            for chunk, listed in self._database.in_chunks(ids):
-                self._database.execute("mark messages", statement, now, *chunk, ids=listed, state=word)
+            for chunk in chunks(ids):
+                values = {"now": now, "message_ids": chunk}
+                if state in REPORTED_FROM:
+                    self._database.execute(REPORT_MESSAGES_NOT_CANCELLED, state=state.value, **values)
+                else:
+                    self._database.execute(MARK_MESSAGES_NOT_CANCELLED, **values)
 
     @transaction
     def _batches_of(self, ids: Sequence[str]) -> list[str]:
-        query = "SELECT DISTINCT batch_id FROM {messages} WHERE message_id IN ({ids})"
         return sorted(
             {
                 row[0]
-                for chunk, listed in self._database.in_chunks(ids)
-                for row in self._database.read("look for batches", query, *chunk, ids=listed)
+                for chunk in chunks(ids)
+                for row in self._database.read(READ_BATCH_IDS, message_ids=chunk)
             }
         )
 
@@ -128,12 +114,10 @@ class Cancellations:
 
     def _cancel(self, batch_id: str, refund: Decimal, ids: Sequence[str]) -> int:
         """Mark texts of a batch as cancelled, and return the number of texts that changed."""
-        statement = (
-            "UPDATE {messages} SET state = 'cancelled', refund = {p}, state_at = {p} "
-            "WHERE batch_id = {p} AND message_id IN ({ids}) AND state IN ({waiting}, 'cancelling')"
-        )
-        values = self._database.amount(refund), self._database.now(), batch_id
+        given, now = self._database.amount(refund), self._database.now()
         return sum(
-            self._database.execute("mark messages", statement, *values, *chunk, ids=listed, waiting=_WAITING)
-            for chunk, listed in self._database.in_chunks(ids)
+            self._database.execute(
+                CANCEL_MESSAGES, refund=given, now=now, batch_id=batch_id, message_ids=chunk
+            )
+            for chunk in chunks(ids)
         )

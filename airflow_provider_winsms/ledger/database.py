@@ -1,37 +1,33 @@
-"""The database of a ledger: its tables over one connection, and transactions on them.
-
-Lock order: each transaction that changes a count first locks the row of its batch, by writing it, and then
-the rows of requests and of messages. A transaction on several batches locks them in the order of their ids.
-So the counts of a batch always agree with its rows, and no two such transactions wait for each other in a
-circle.
-"""
+"""The database of a ledger: its tables over one connection, and transactions on them."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import pendulum
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
+from airflow_provider_winsms.ledger.statements import LOCK_BATCH, LOCK_BATCH_IN_FORCE, READ_CLOCK
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
 from airflow_provider_winsms.sql.bulk import insert
 from airflow_provider_winsms.sql.connection import Database
-from airflow_provider_winsms.sql.tables import table_of
 from airflow_provider_winsms.sql.values import read_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from pendulum import DateTime
 
+    from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.ledger.schema import LedgerTable
+    from airflow_provider_winsms.ledger.statements import LedgerStatement
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.sql.errors import Refusal
 
@@ -97,13 +93,10 @@ class LedgerDatabase:
         self._prefix = prefix
         self._database = Database(hook, self._refused, is_durable=True)
         schema = Schema(self._database, hook.conn_type, prefix)
-        self._epoch = schema.epoch
-        self.placeholder = placeholder = self._database.placeholder
-        self._words = {
-            "p": placeholder,
-            "here": f"batch_id = {placeholder} AND round = {placeholder} AND request = {placeholder}",
-            **{table.name: schema.name(table) for table in TABLES},
-        }
+        self._names = {"epoch": schema.epoch, **{table.name: schema.name(table) for table in TABLES}}
+        self._tables = schema.tables
+        names, core = self._names, self._database.core
+        self._compiled = lru_cache(maxsize=128)(lambda each: each.clause(names).compile(dialect=core))
         self.attempts = self._database.attempts
         self.amount = self._database.dialect.amount
         """Returns an amount as a parameter of the driver."""
@@ -131,10 +124,10 @@ class LedgerDatabase:
     @transaction
     def read_clock(self) -> ClockReading | None:
         """Return a reading of the server's clock; ``None`` if there is no server."""
-        if not self._epoch:
+        if not self._names["epoch"]:
             return None
         asked_at = datetime.now(UTC)
-        ((seconds,),) = self.read("read the clock", "SELECT {epoch}", epoch=self._epoch)
+        ((seconds,),) = self.read(READ_CLOCK)
         shown = datetime.fromtimestamp(int(seconds), UTC)
         clock = "the clock of the ledger's database"
         return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))
@@ -143,43 +136,34 @@ class LedgerDatabase:
         """Return an instant as a parameter of the driver."""
         return None if moment is None else self._database.dialect.instant(moment)
 
-    def execute(self, step: str, statement: str, *parameters: Any, **words: str) -> int:
-        """Run a statement, and return the number of rows that it changed.
+    def execute(self, statement: LedgerStatement, **values: Any) -> int:
+        """Run a statement with values for its parameters, and return the number of rows that it changed."""
+        return self._database.execute(statement.step, *self._ready(statement, values))
 
-        Words in braces are filled in: the names of the tables, ``{p}`` for a parameter, and ``{here}`` for
-        the condition on one request, which has three parameters: the batch id and the request key.
-        """
-        return self._database.execute(step, statement.format(**self._words, **words), parameters)
-
-    def read(self, step: str, statement: str, *parameters: Any, **words: str) -> list[tuple[Any, ...]]:
-        """Run a query, with words in braces as in ``execute``, and return its rows."""
-        return self._database.rows(step, statement.format(**self._words, **words), parameters)
+    def read(self, statement: LedgerStatement, **values: Any) -> list[tuple[Any, ...]]:
+        """Run a query with values for its parameters, and return its rows."""
+        return self._database.rows(statement.step, *self._ready(statement, values))
 
     def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows. Their values have the order of the table's columns."""
-        target = table_of((self._prefix + table.name,), table.columns)
+        target = self._tables[table.name]
         insert(self._database, f"insert into the {table.name}", target, table.column_names, rows)
-
-    def placeholders(self, count: int) -> str:
-        """Return so many placeholders, with commas between them."""
-        return self._database.placeholders(count)
-
-    def in_chunks(self, values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
-        """Yield chunks of values for one statement each, with their placeholders."""
-        for chunk in chunks(values):
-            yield chunk, self._database.placeholders(len(chunk))
 
     def lock(self, batch_id: str, revision: int | None = None) -> bool:
         """Lock the batch until the transaction ends, and tell whether it is in force.
 
         :param revision: the only revision that is in force; ``None``: each one is.
         """
-        any_batch = "UPDATE {batches} SET updated_at = {p} WHERE batch_id = {p}"
-        in_force = f"{any_batch} AND superseded_at IS NULL AND revision = COALESCE({{p}}, revision)"
-        is_in_force = self.execute("lock the batch", in_force, self.now(), batch_id, revision) > 0
+        values = {"batch_id": batch_id, "revision": revision}
+        is_in_force = self.execute(LOCK_BATCH_IN_FORCE, now=self.now(), **values) > 0
         if not is_in_force:
-            self.execute("lock the batch", any_batch, self.now(), batch_id)
+            self.execute(LOCK_BATCH, now=self.now(), batch_id=batch_id)
         return is_in_force
+
+    def _ready(self, statement: LedgerStatement, values: dict[str, Any]) -> tuple[str, Sequence[Any]]:
+        """Return the text of a statement for the driver, and its parameters in their order."""
+        found = self._compiled(statement).construct_expanded_state(values)
+        return found.statement, found.positional_parameters
 
     def _check_durability(self) -> None:
         dialect = self._database.dialect
@@ -219,6 +203,11 @@ def id_text(message_id: MessageId) -> str:
     return text
 
 
+def request_of(batch_id: str, key: RequestKey) -> dict[str, Any]:
+    """Return the parameters of a statement that identify a request."""
+    return {"batch_id": batch_id, "round": key.round, "request": key.request}
+
+
 def read_moment(value: Any) -> DateTime:
     """Return the instant of a value that a driver read."""
     return pendulum.instance(read_instant(value))
@@ -227,8 +216,3 @@ def read_moment(value: Any) -> DateTime:
 def chunks(values: Sequence[T], size: int = _AT_ONCE) -> Iterator[Sequence[T]]:
     """Split a sequence into chunks for one statement each."""
     return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def int_list(values: Iterable[int]) -> str:
-    """Return integers as SQL. Drivers handle a literal faster than parameters."""
-    return ", ".join([str(int(value)) for value in values])

@@ -8,22 +8,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.ledger.database import id_text, transaction
+from airflow_provider_winsms.ledger.database import chunks, id_text, transaction
 from airflow_provider_winsms.ledger.schema import OPEN_STATES, MessageState
+from airflow_provider_winsms.ledger.statements import (
+    READ_DELIVERIES,
+    READ_DELIVERIES_OF_IDS,
+    READ_NEXT_REQUESTS,
+    READ_SENDERS,
+    READ_SIZES,
+)
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.sql.values import read_amount, read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     from airflow_provider_winsms.ledger.database import LedgerDatabase
+    from airflow_provider_winsms.ledger.statements import LedgerStatement
     from airflow_provider_winsms.messages import MessageId
 
 CHANGING_STATES = (MessageState.UNKNOWN, *OPEN_STATES)
@@ -105,6 +113,9 @@ class BatchRequestKey(NamedTuple):
 
 _BEFORE_ALL = BatchRequestKey("", 0, 0)
 
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class DeliverySizes:
@@ -182,8 +193,7 @@ class DeliveryReader:
         """
         ids = map(id_text, message_ids)
         while part := list(islice(ids, self._at_once.page_parts)):
-            wanted = f"m.message_id IN ({self._database.placeholders(len(part))})"
-            if page := self._deliveries(sms_conn_id, wanted, part):
+            if page := self._deliveries_of(sms_conn_id, part):
                 yield page
 
     def deliveries_in(
@@ -203,81 +213,66 @@ class DeliveryReader:
         self, sms_conn_id: str, since: datetime | None, until: datetime | None, after: BatchRequestKey
     ) -> list[tuple[BatchRequestKey, int]]:
         """Return the next requests after one, with the number of messages of the connection in each."""
-        # With the first condition every planner uses the primary key. The connection is compared outside of
-        # the subquery: a planner that expects few rows of it would sort the whole table for each page.
-        query = (
-            "SELECT w.batch_id, w.round, w.request, w.recipients, b.sms_conn_id FROM ("
-            "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE r.batch_id >= {p} "
-            "AND (r.batch_id > {p} OR r.round > {p} OR (r.round = {p} AND r.request > {p})){between} "
-            "ORDER BY r.batch_id, r.round, r.request LIMIT {limit}"
-            ") w LEFT JOIN {batches} b ON b.batch_id = w.batch_id ORDER BY w.batch_id, w.round, w.request"
+        rows = self._database.read(
+            READ_NEXT_REQUESTS,
+            **after._asdict(),
+            since=self._database.instant(since or _EARLIEST),
+            until=self._database.instant(until or _LATEST),
+            limit=self._at_once.requests,
         )
-        key = after.batch_id, after.batch_id, after.round, after.round, after.request
-        between, instants = self._between(since, until)
-        words = {"between": between, "limit": str(self._at_once.requests)}
-        rows = self._database.read("look for requests to load", query, *key, *instants, **words)
         return [(BatchRequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
-
-    def _between(self, since: datetime | None, until: datetime | None) -> tuple[str, list[Any]]:
-        """Return a condition on the time of submission or answer, with its parameters."""
-        p, condition, instants = self._database.placeholder, "", []
-        if since is not None:
-            condition = f" AND (r.claimed_at >= {p} OR r.answered_at >= {p} OR r.answered_at IS NULL)"
-            instants = [since, since]
-        if until is not None:
-            condition += f" AND r.claimed_at <= {p}"
-            instants.append(until)
-        return condition, list(map(self._database.instant, instants))
 
     @transaction
     def _sizes(self, requests: Sequence[BatchRequestKey]) -> list[tuple[BatchRequestKey, int]]:
-        query = "SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r WHERE {wanted}"
-        wanted, values = self._wanted("r", requests)
-        rows = self._database.read("look for requests to load", query, *values, wanted=wanted)
+        rows = self._read(READ_SIZES, requests)
         return sorted((BatchRequestKey(*row[:3]), row[3]) for row in rows)
 
     def _deliveries_in(
         self, sms_conn_id: str, requests: Iterable[tuple[BatchRequestKey, int]]
     ) -> Iterator[list[Delivery]]:
         for part in self._at_once.pages(requests):
-            wanted, values = self._wanted("m", part)
-            if page := self._deliveries(sms_conn_id, wanted, values):
+            if page := self._page(sms_conn_id, part):
                 yield page
 
-    def _wanted(self, table: str, requests: Iterable[BatchRequestKey]) -> tuple[str, list[str]]:
-        """Return a condition on requests, with its parameters. Most are the first of their batches."""
-        batches = defaultdict(list)
-        for batch_id, round_, request in requests:
-            batches[round_, request].append(batch_id)
-        alternatives = [
-            f"({table}.round = {int(round_)} AND {table}.request = {int(request)} "
-            f"AND {table}.batch_id IN ({', '.join([self._database.placeholder] * len(ids))}))"
-            for (round_, request), ids in batches.items()
-        ]
-        return " OR ".join(alternatives), [batch_id for ids in batches.values() for batch_id in ids]
+    @transaction
+    def _page(self, sms_conn_id: str, requests: Sequence[BatchRequestKey]) -> list[Delivery]:
+        return self._with_senders(sms_conn_id, self._read(READ_DELIVERIES, requests))
 
     @transaction
-    def _deliveries(self, sms_conn_id: str, wanted: str, values: Sequence[str] = ()) -> list[Delivery]:
-        # A planner could begin a join with the batches, so they are read by their own statement.
-        query = (
-            "SELECT m.batch_id, m.round, m.request, m.position, m.message_id, m.number, m.address_kind, "
-            "m.state, m.reason, m.cost, m.refund, m.currency, m.submitted_at, m.send_at, m.state_at, "
-            "m.reference FROM {messages} m WHERE {wanted} ORDER BY m.batch_id, m.round, m.request, m.position"
-        )
-        rows = self._database.read("read messages to load", query, *values, wanted=wanted)
+    def _deliveries_of(self, sms_conn_id: str, ids: Sequence[str]) -> list[Delivery]:
+        rows = self._database.read(READ_DELIVERIES_OF_IDS, message_ids=ids)
+        return self._with_senders(sms_conn_id, rows)
+
+    def _read(self, query: LedgerStatement, requests: Iterable[BatchRequestKey]) -> list[tuple[Any, ...]]:
+        """Return the rows of some requests. Batches with the same requests are read at once."""
+        return [
+            row
+            for (round_, numbers), batch_ids in _alike(requests).items()
+            for row in self._database.read(query, batch_ids=batch_ids, round=round_, requests=numbers)
+        ]
+
+    def _with_senders(self, sms_conn_id: str, rows: Sequence[tuple[Any, ...]]) -> list[Delivery]:
         senders = self._senders(sms_conn_id, sorted({row[0] for row in rows}))
-        return [_delivery(row, sms_conn_id, senders[row[0]]) for row in rows if row[0] in senders]
+        known = sorted((row for row in rows if row[0] in senders), key=itemgetter(slice(4)))
+        return [_delivery(row, sms_conn_id, senders[row[0]]) for row in known]
 
     def _senders(self, sms_conn_id: str, batch_ids: Sequence[str]) -> dict[str, _BatchSender]:
-        query = (
-            "SELECT batch_id, dag_id, run_id, task_id, map_index, key_id FROM {batches} "
-            "WHERE batch_id IN ({ids}) AND sms_conn_id = {p}"
-        )
         return {
             row[0]: _BatchSender(*row[1:])
-            for chunk, ids in self._database.in_chunks(batch_ids)
-            for row in self._database.read("read the batches to load", query, *chunk, sms_conn_id, ids=ids)
+            for chunk in chunks(batch_ids)
+            for row in self._database.read(READ_SENDERS, batch_ids=chunk, sms_conn_id=sms_conn_id)
         }
+
+
+def _alike(requests: Iterable[BatchRequestKey]) -> dict[tuple[int, tuple[int, ...]], list[str]]:
+    """Return the batches that have the same requests of a round, by the round and these requests."""
+    numbers = defaultdict[tuple[str, int], list[int]](list)
+    for batch_id, round_, request in requests:
+        numbers[batch_id, round_].append(request)
+    batches = defaultdict[tuple[int, tuple[int, ...]], list[str]](list)
+    for (batch_id, round_), found in numbers.items():
+        batches[round_, tuple(sorted(found))].append(batch_id)
+    return batches
 
 
 # The texts of a request have much in common.

@@ -6,8 +6,19 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_winsms.ledger.database import chunks, id_text, int_list, read_moment
+from airflow_provider_winsms.ledger.database import chunks, id_text, read_moment, request_of
 from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.ledger.statements import (
+    ACCEPT_MESSAGES,
+    ADD_TO_COUNTS,
+    DECLINE_MESSAGES,
+    MARK_REQUEST_ANSWERED,
+    MARK_REQUEST_ANSWERED_AND_NOT_CANCELLING,
+    READ_MESSAGES,
+    READ_SENT_MESSAGES,
+    UPDATE_MESSAGES,
+    with_message_ids,
+)
 from airflow_provider_winsms.messages import RejectReason, message_id_of
 from airflow_provider_winsms.sql.values import read_amount
 
@@ -20,11 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.messages import MessageId, Receipt
 
-_CHOICES_AT_ONCE = 1000
-"""The number of cases in one statement."""
-
-_CHOICES_IN_A_ROW = 32
-"""The number of cases that it tries one after the other."""
+_ROWS_AT_ONCE = 1000
+"""The number of rows that one statement writes."""
 
 
 class MessageRow(NamedTuple):
@@ -98,25 +106,15 @@ class MessageRows:
 
     def of_request(self, batch_id: str, key: RequestKey) -> list[MessageRow]:
         """Return the rows of a request, in order."""
-        query = (
-            "SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, "
-            "message_id, cost, refund FROM {messages} WHERE {here} ORDER BY position"
-        )
-        return list(map(_row, self._database.read("read the messages of a request", query, batch_id, *key)))
+        return list(map(_row, self._database.read(READ_MESSAGES, **request_of(batch_id, key))))
 
     def mark_answered(self, batch_id: str, key: RequestKey, *, ends_cancelling: bool = False) -> None:
         """Write that the outcome of a request was recorded.
 
         :param ends_cancelling: whether this ends its cancellation.
         """
-        self._database.execute(
-            "record the outcome of a request",
-            "UPDATE {requests} SET answered_at = {p}, cancelling_at = {cancelling_at} WHERE {here}",
-            self._database.now(),
-            batch_id,
-            *key,
-            cancelling_at="NULL" if ends_cancelling else "cancelling_at",
-        )
+        statement = MARK_REQUEST_ANSWERED_AND_NOT_CANCELLING if ends_cancelling else MARK_REQUEST_ANSWERED
+        self._database.execute(statement, now=self._database.now(), **request_of(batch_id, key))
 
     def settle(self, batch_id: str, key: RequestKey, receipts: Mapping[int, Receipt]) -> int:
         """Write the first outcome of rows in doubt, without reading them; return their number.
@@ -128,43 +126,28 @@ class MessageRows:
             alike[receipt.reason, _or_zero(receipt.cost)].append((position, receipt.message_id))
         counts, cost, now = Counter[str](), Decimal(0), self._database.now()
         for (reason, price), rows in alike.items():
-            for chunk in chunks(rows, _CHOICES_AT_ONCE):
-                settled = self._settle_alike(batch_id, key, reason, price, now=now, ids=dict(chunk))
+            for chunk in chunks(rows, _ROWS_AT_ONCE):
+                values = {"now": now, **request_of(batch_id, key)}
+                if reason is None:
+                    settled = self._accept(dict(chunk), price, values)
+                    cost += settled * price
+                else:
+                    settled = self._decline([position for position, _ in chunk], reason, values)
                 counts["declined" if reason else "accepted"] += settled
-                cost += 0 if reason else settled * price
         settled = counts.total()
         counts["unknown"] = -settled
         self.change_counts(batch_id, counts, cost)
         return settled
 
-    def _settle_alike(
-        self,
-        batch_id: str,
-        key: RequestKey,
-        reason: RejectReason | None,
-        price: Decimal,
-        *,
-        now: Any,
-        ids: Mapping[int, MessageId | None],
-    ) -> int:
-        taken = "CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END"
-        statement = (
-            "UPDATE {messages} SET state = {state}, reason = {p}, cost = {p}, state_at = {p}, "
-            "message_id = {ids} WHERE {here} AND state = 'unknown' AND position IN ({positions})"
-        )
-        chosen, values = self._chosen({} if reason else ids)
+    def _accept(self, ids: Mapping[int, MessageId | None], price: Decimal, values: Mapping[str, Any]) -> int:
+        statement, message_ids = with_message_ids(ACCEPT_MESSAGES, _id_texts(ids))
+        cost = self._database.amount(price)
+        return self._database.execute(statement, cost=cost, positions=list(ids), **message_ids, **values)
+
+    def _decline(self, positions: Sequence[int], reason: RejectReason, values: Mapping[str, Any]) -> int:
+        nothing = self._database.amount(Decimal(0))
         return self._database.execute(
-            "write the outcome of a request",
-            statement,
-            None if reason is None else reason.value,
-            self._database.amount(Decimal(0) if reason else price),
-            now,
-            *values,
-            batch_id,
-            *key,
-            state="'declined'" if reason else taken,
-            ids=chosen,
-            positions=int_list(ids),
+            DECLINE_MESSAGES, reason=reason.value, cost=nothing, positions=positions, **values
         )
 
     def update(
@@ -181,32 +164,26 @@ class MessageRows:
             alike[row.state, row.reason, row.cost, row.refund].append(row)
         now = self._database.now()
         for rows in alike.values():
-            for chunk in chunks(rows, _CHOICES_AT_ONCE):
+            for chunk in chunks(rows, _ROWS_AT_ONCE):
                 self._update_alike(batch_id, key, chunk, now)
         if changes:
             self._count(batch_id, [row for row, _ in changes], [row for _, row in changes])
 
     def _update_alike(self, batch_id: str, key: RequestKey, rows: Sequence[MessageRow], now: Any) -> None:
-        statement = (
-            "UPDATE {messages} SET state = {p}, reason = {p}, cost = {p}, refund = {p}, state_at = {p}, "
-            "message_id = {ids} WHERE {here} AND position IN ({positions})"
-        )
         first = rows[0]
-        reason = None if first.reason is None else first.reason.value
-        amounts = self._database.amount(first.cost), self._database.amount(first.refund)
-        chosen, values = self._chosen({row.position: row.message_id for row in rows})
+        statement, message_ids = with_message_ids(
+            UPDATE_MESSAGES, _id_texts({row.position: row.message_id for row in rows})
+        )
         self._database.execute(
-            "write the outcome of a request",
             statement,
-            first.state.value,
-            reason,
-            *amounts,
-            now,
-            *values,
-            batch_id,
-            *key,
-            ids=chosen,
-            positions=int_list(row.position for row in rows),
+            state=first.state.value,
+            reason=None if first.reason is None else first.reason.value,
+            cost=self._database.amount(first.cost),
+            refund=self._database.amount(first.refund),
+            now=now,
+            positions=[row.position for row in rows],
+            **message_ids,
+            **request_of(batch_id, key),
         )
 
     def _count(self, batch_id: str, old: Iterable[MessageRow], new: Iterable[MessageRow]) -> None:
@@ -223,47 +200,33 @@ class MessageRows:
         self, batch_id: str, counts: Counter[str], cost: Decimal = Decimal(0), refund: Decimal = Decimal(0)
     ) -> None:
         """Add to the counts of a batch."""
-        # SQLite adds floats, and sums of tenths are not exact. So they are rounded.
-        statement = (
-            "UPDATE {batches} SET accepted = accepted + {p}, declined = declined + {p}, "
-            "unknown = unknown + {p}, cancelled = cancelled + {p}, cost = ROUND(cost + {p}, 4), "
-            "refunded = ROUND(refunded + {p}, 4), updated_at = {p} WHERE batch_id = {p}"
-        )
-        differences = (counts[name] for name in ("accepted", "declined", "unknown", "cancelled"))
-        amounts = self._database.amount(cost), self._database.amount(refund)
         self._database.execute(
-            "count the messages", statement, *differences, *amounts, self._database.now(), batch_id
+            ADD_TO_COUNTS,
+            batch_id=batch_id,
+            now=self._database.now(),
+            **{name: counts[name] for name in ("accepted", "declined", "unknown", "cancelled")},
+            cost=self._database.amount(cost),
+            refunded=self._database.amount(refund),
         )
 
     def sent_as(self, message_ids: Iterable[MessageId], sms_conn_id: str) -> list[SentMessage]:
         """Return the texts of any batch that were sent through a connection and have some ids."""
-        query = (
-            "SELECT m.message_id, m.number, m.send_at, b.key_id FROM {messages} m "
-            "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-            "WHERE m.message_id IN ({ids}) AND b.sms_conn_id = {p}"
-        )
         return [
             SentMessage(
                 message_id_of(message_id), number, None if send_at is None else read_moment(send_at), key_id
             )
-            for chunk, ids in self._database.in_chunks(list(map(id_text, message_ids)))
+            for chunk in chunks(list(map(id_text, message_ids)))
             for message_id, number, send_at, key_id in self._database.read(
-                "look message ids up", query, *chunk, sms_conn_id, ids=ids
+                READ_SENT_MESSAGES, message_ids=chunk, sms_conn_id=sms_conn_id
             )
         ]
 
-    def _chosen(self, ids: Mapping[int, MessageId | None]) -> tuple[str, list[str | None]]:
-        """Return an expression for the message id of each position, with its parameters."""
-        if set(ids.values()) <= {None}:
-            return "NULL", []
-        case = f"WHEN {{}} THEN {self._database.placeholder}"
-        runs = [
-            f"WHEN position <= {run[-1]} THEN CASE position {' '.join(map(case.format, run))} END"
-            for run in chunks(sorted(ids), _CHOICES_IN_A_ROW)
-        ]
-        known = (ids[position] for position in sorted(ids))
-        values = [None if message_id is None else id_text(message_id) for message_id in known]
-        return f"CASE {' '.join(runs)} END", values
+
+def _id_texts(ids: Mapping[int, MessageId | None]) -> dict[int, str | None]:
+    """Return the id of each position as the tables hold it."""
+    return {
+        position: None if message_id is None else id_text(message_id) for position, message_id in ids.items()
+    }
 
 
 def _or_zero(amount: Decimal | None) -> Decimal:

@@ -7,7 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.ledger.database import chunks, id_text, transaction
-from airflow_provider_winsms.ledger.schema import OPEN_STATES, REPORTED_FROM, state_list
+from airflow_provider_winsms.ledger.schema import REPORTED_FROM
+from airflow_provider_winsms.ledger.statements import (
+    READ_END_OF_WINDOW,
+    READ_OPEN_MESSAGES,
+    REPORT_MESSAGES,
+    with_times,
+)
 from airflow_provider_winsms.messages import DeliveryState, message_id_of
 
 if TYPE_CHECKING:
@@ -25,10 +31,11 @@ nightly refresh comes too early for a text, the next one still asks for it."""
 _REPORTS_AT_ONCE = 10_000
 """The number of reports in one transaction."""
 
+_BEFORE_ALL = ""
+"""It comes before all ids, as none is empty."""
+
 _TIMES_AT_ONCE = 250
 """The number of delivery times in one statement, which tries them one after the other."""
-
-_OPEN = state_list(OPEN_STATES)
 
 
 class OpenMessage(NamedTuple):
@@ -64,12 +71,15 @@ class DeliveryReports:
         :param since: the earliest due time.
         :param after: only ids that follow it in this order; ``None``: all.
         """
-        long_ago = now - NOT_FOUND_MAY_PASS
-        instants = since, since, now, long_ago, long_ago
-        values = *map(self._database.instant, instants), sms_conn_id
-        behind = None if after is None else id_text(after)
+        values = {
+            "sms_conn_id": sms_conn_id,
+            "since": self._database.instant(since),
+            "now": self._database.instant(now),
+            "long_ago": self._database.instant(now - NOT_FOUND_MAY_PASS),
+        }
+        behind = _BEFORE_ALL if after is None else id_text(after)
         while (last := self._end_of_window(behind)) is not None:
-            yield from self._open_in_window(behind, last, values)
+            yield from self._open_in_window({"after": behind, "last": last, **values})
             behind = last
 
     def record_reports(self, reports: Iterable[DeliveryReport]) -> int:
@@ -88,40 +98,14 @@ class DeliveryReports:
         return changed + self._write(waiting)
 
     @transaction
-    def _end_of_window(self, after: str | None) -> str | None:
-        # The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could
-        # read the whole table for each window.
-        query = (
-            "SELECT MAX(w.message_id) AS last_id FROM (SELECT message_id FROM {messages} "
-            "WHERE message_id {behind} ORDER BY message_id LIMIT {limit}) w"
-        )
-        behind, values = self._behind(after)
-        words = {"behind": behind, "limit": str(self._window)}
-        last: str | None = self._database.read("look for open messages", query, *values, **words)[0][0]
+    def _end_of_window(self, after: str) -> str | None:
+        last: str | None = self._database.read(READ_END_OF_WINDOW, after=after, limit=self._window)[0][0]
         return last
 
     @transaction
-    def _open_in_window(self, after: str | None, last: str, values: Sequence[Any]) -> list[OpenMessage]:
-        # No planner makes a join of a subquery for one value. A join could begin with all messages of a
-        # connection.
-        query = (
-            "SELECT m.message_id, CASE WHEN m.submitted_at < {p} THEN 1 ELSE 0 END AS may_be_forgotten "
-            "FROM {messages} m WHERE m.message_id {behind} AND m.message_id <= {p} "
-            "AND m.state IN ({open}) AND COALESCE(m.send_at, m.submitted_at) >= {p} "
-            "AND COALESCE(m.send_at, m.submitted_at) <= {p} "
-            "AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= {p} OR m.state_at >= {p}) "
-            "AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = {p} "
-            "ORDER BY m.message_id"
-        )
-        behind, ids = self._behind(after)
-        first, *others = values
-        parameters = first, *ids, last, *others
-        rows = self._database.read("read open messages", query, *parameters, behind=behind, open=_OPEN)
+    def _open_in_window(self, values: Mapping[str, Any]) -> list[OpenMessage]:
+        rows = self._database.read(READ_OPEN_MESSAGES, **values)
         return [OpenMessage(message_id_of(message_id), bool(is_old)) for message_id, is_old in rows]
-
-    def _behind(self, after: str | None) -> tuple[str, list[str]]:
-        """Return the condition that an id follows another one, with its parameters."""
-        return ("IS NOT NULL", []) if after is None else (f"> {self._database.placeholder}", [after])
 
     @transaction
     def _write(self, reports: Sequence[DeliveryReport]) -> int:
@@ -141,21 +125,10 @@ class DeliveryReports:
         return changed
 
     def _write_states(self, state: DeliveryState, times: Mapping[str, Any]) -> int:
-        before, changed = state_list(REPORTED_FROM[state]), 0
-        case = f"WHEN {self._database.placeholder} THEN {self._database.placeholder}"
-        statement = (
-            "UPDATE {messages} SET state = {p}, state_at = CASE message_id {cases} END "
-            "WHERE message_id IN ({ids}) AND state IN ({before})"
-        )
+        changed, states = 0, list(map(str, REPORTED_FROM[state]))
         for chunk in chunks(sorted(times), _TIMES_AT_ONCE):
+            statement, cases = with_times(REPORT_MESSAGES, {each: times[each] for each in chunk})
             changed += self._database.execute(
-                "write delivery states",
-                statement,
-                state.value,
-                *(value for message_id in chunk for value in (message_id, times[message_id])),
-                *chunk,
-                ids=self._database.placeholders(len(chunk)),
-                before=before,
-                cases=" ".join([case] * len(chunk)),
+                statement, state=state.value, states=states, message_ids=chunk, **cases
             )
         return changed

@@ -15,7 +15,17 @@ from airflow_provider_winsms.exceptions import ClaimLost, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import RequestRecord
 from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.ledger.message_rows import MessageRow, MessageRows
-from airflow_provider_winsms.ledger.schema import CANCELLABLE, MESSAGES, REQUESTS, MessageState, state_list
+from airflow_provider_winsms.ledger.schema import MESSAGES, REQUESTS, MessageState
+from airflow_provider_winsms.ledger.statements import (
+    DELETE_MESSAGES,
+    DELETE_REQUEST,
+    MARK_REQUEST_CANCELLING,
+    MARK_REQUEST_MESSAGES_CANCELLING,
+    READ_CLAIM,
+    READ_REQUEST,
+    RENEW_MESSAGES,
+    RENEW_REQUEST,
+)
 from airflow_provider_winsms.messages import Receipt, RejectReason
 
 if TYPE_CHECKING:
@@ -53,12 +63,7 @@ class Claims:
     @transaction
     def find(self, key: RequestKey) -> RequestRecord | None:
         """Return the record of a request."""
-        query = (
-            "SELECT b.revision, r.recipients, r.claimed_at, r.process, r.send_at, r.cancelling_at "
-            "FROM {requests} r INNER JOIN {batches} b ON b.batch_id = r.batch_id "
-            "WHERE r.batch_id = {p} AND r.round = {p} AND r.request = {p}"
-        )
-        found = self._database.read("read a request", query, self._batch.id, *key)
+        found = self._database.read(READ_REQUEST, **self._batch.request(key))
         if not found:
             return None
         revision, size, claimed_at, process, send_at, cancelling_at = found[0]
@@ -113,11 +118,8 @@ class Claims:
             msg = f"Request {key.request} was marked as not received by another process."
             raise ClaimLost(msg)
         renewed_at = self._database.instant(claimed_at)
-        for statement in (
-            "UPDATE {requests} SET claimed_at = {p} WHERE {here}",
-            "UPDATE {messages} SET submitted_at = {p} WHERE {here}",
-        ):
-            self._database.execute("renew a claim", statement, renewed_at, self._batch.id, *key)
+        for statement in (RENEW_REQUEST, RENEW_MESSAGES):
+            self._database.execute(statement, claimed_at=renewed_at, **self._batch.request(key))
 
     @transaction
     def release_claim(self, key: RequestKey, record: RequestRecord) -> None:
@@ -132,14 +134,13 @@ class Claims:
             self._messages.settle(self._batch.id, key, {row.position: _NOT_RECEIVED for row in rows})
             self._messages.mark_answered(self._batch.id, key)
             return
-        for statement in ("DELETE FROM {messages} WHERE {here}", "DELETE FROM {requests} WHERE {here}"):
-            self._database.execute("delete a claim", statement, self._batch.id, *key)
+        for statement in (DELETE_REQUEST, DELETE_MESSAGES):
+            self._database.execute(statement, **self._batch.request(key))
         self._messages.change_counts(self._batch.id, Counter({"unknown": -len(rows)}))
 
     def claimant(self, key: RequestKey) -> tuple[str, DateTime] | None:
         """Return the process that has a claim, and its time. It is a part of the caller's transaction."""
-        query = "SELECT process, claimed_at FROM {requests} WHERE {here}"
-        found = self._database.read("read a request", query, self._batch.id, *key)
+        found = self._database.read(READ_CLAIM, **self._batch.request(key))
         return (found[0][0], read_moment(found[0][1])) if found else None
 
     def _rows(
@@ -198,14 +199,8 @@ class Outcomes:
         """Write that the accepted texts of a request are about to be cancelled."""
         self._database.lock(self._batch.id)
         now = self._database.instant(record.cancelling_at)
-        mark = "UPDATE {requests} SET cancelling_at = {p} WHERE {here}"
-        move = (
-            "UPDATE {messages} SET state = 'cancelling', state_at = {p} WHERE {here} AND state IN ({waiting})"
-        )
-        self._database.execute("mark a request", mark, now, self._batch.id, *key)
-        self._database.execute(
-            "mark messages", move, now, self._batch.id, *key, waiting=state_list(CANCELLABLE)
-        )
+        for statement in (MARK_REQUEST_CANCELLING, MARK_REQUEST_MESSAGES_CANCELLING):
+            self._database.execute(statement, now=now, **self._batch.request(key))
 
     def _settle_in_doubt(self, key: RequestKey, receipts: Mapping[int, Receipt]) -> bool:
         """Settle recipients in doubt, and tell whether that is all. It is all after a first answer."""
@@ -240,9 +235,8 @@ class Outcomes:
         self._messages.mark_answered(self._batch.id, key)
 
     def _is_being_cancelled(self, key: RequestKey) -> bool:
-        query = "SELECT cancelling_at FROM {requests} WHERE {here}"
-        found = self._database.read("read a request", query, self._batch.id, *key)
-        return bool(found) and found[0][0] is not None
+        found = self._database.read(READ_CLAIM, **self._batch.request(key))
+        return bool(found) and found[0][2] is not None
 
 
 def _add_row(record: RequestRecord, row: MessageRow) -> None:

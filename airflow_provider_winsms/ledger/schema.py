@@ -443,6 +443,11 @@ class Schema:
         self._database = database
         self._dialect = _DIALECTS[conn_type]
         self._prefix = prefix
+        self.tables = {
+            table.name: table_of((prefix + table.name,), table.columns, table.key, table.unique)
+            for table in TABLES
+        }
+        """By their names without the prefix."""
 
     @property
     def epoch(self) -> str:
@@ -496,8 +501,7 @@ class Schema:
 
     def _statements(self) -> Iterator[Statement]:
         for table in TABLES:
-            declared = table_of((self._prefix + table.name,), table.columns, table.key, table.unique)
-            yield from creation(declared, table.indexes, self._database.dialect)
+            yield from creation(self.tables[table.name], table.indexes, self._database.dialect)
         for view in LEDGER_VIEWS:
             yield self._view(view)
 

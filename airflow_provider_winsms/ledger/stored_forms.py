@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest, short_hash_of_address
-from airflow_provider_winsms.ledger.database import read_moment, transaction
+from airflow_provider_winsms.ledger.database import chunks, read_moment, transaction
+from airflow_provider_winsms.ledger.statements import FIND_CONFLICTS, FIND_OTHER_FORMS, READ_RECIPIENTS
 from airflow_provider_winsms.messages import instants_of
 from airflow_provider_winsms.phone import is_plain
 from airflow_provider_winsms.sql.values import storable
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
 
 _HASH_DIGITS = 64
 _HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
-
-_CONFLICTS = (
-    "SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-    "WHERE m.number IN ({numbers}) AND m.send_at >= {p} AND m.send_at < {p} AND ("
-    "(m.state = 'unknown' AND NOT (m.batch_id = {p} AND m.round = {p} AND m.request = {p})) "
-    "OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> {p}))"
-)
-_OTHER_FORMS = (
-    "SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-    "WHERE m.send_at >= {p} AND m.send_at < {p} AND m.batch_id <> {p} "
-    "AND (m.state = 'unknown' OR m.reason = 'not_received') "
-    "AND (LENGTH(m.number) BETWEEN {p} AND {p} OR b.key_id <> COALESCE(NULLIF({p}, ''), b.key_id)) LIMIT 1"
-)
 
 
 class StoredForms:
@@ -77,11 +65,11 @@ class StoredForms:
         return not is_comparable or text.number == self._hashes.of(number)
 
     @property
-    def others(self) -> tuple[int, int, str]:
-        """Return the parameters of ``_OTHER_FORMS``, which finds numbers that cannot be compared."""
+    def others(self) -> dict[str, int | str]:
+        """Return the parameters of ``FIND_OTHER_FORMS``, which finds numbers that cannot be compared."""
         is_hashed = self._options.privacy == "keyed_hash"
         least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
-        return least, most, self._hashes.key_id if is_hashed else ""
+        return {"least": least, "most": most, "key_id": self._hashes.key_id if is_hashed else ""}
 
 
 class StoredTexts:
@@ -98,14 +86,7 @@ class StoredTexts:
     @transaction
     def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
         """Return the recipients of a claimed request."""
-        query = (
-            "SELECT m.number, m.address_kind, m.text, "
-            "CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own "
-            "FROM {messages} m INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round "
-            "AND r.request = m.request WHERE m.batch_id = {p} AND m.round = {p} AND m.request = {p} "
-            "ORDER BY m.position"
-        )
-        rows = self._database.read("read the recipients of a request", query, self._batch.id, *key)
+        rows = self._database.read(READ_RECIPIENTS, **self._batch.request(key))
         texts = {text: self._forms.short_hash_of_stored(text) for text in {row[2] for row in rows}}
         return [
             RecipientDigest(
@@ -133,24 +114,17 @@ class StoredTexts:
     def conflicts(self, key: RequestKey, send_at: DateTime, numbers: Collection[str]) -> set[str]:
         """Return the numbers that another request in doubt has a text for in that minute."""
         minute = send_at.replace(second=0, microsecond=0)
-        between = self._database.instant(minute), self._database.instant(minute + timedelta(minutes=1))
-        if self._database.read(
-            "look for conflicts", _OTHER_FORMS, *between, self._batch.id, *self._forms.others
-        ):
+        later = minute + timedelta(minutes=1)
+        between = {"minute": self._database.instant(minute), "next_minute": self._database.instant(later)}
+        others = {"batch_id": self._batch.id, **self._forms.others}
+        if self._database.read(FIND_OTHER_FORMS, **between, **others):
             return set(numbers)
         plain = {self._forms.number(number): number for number in numbers}
         return {
             plain.get(row[0], row[0])
-            for chunk, placeholders in self._database.in_chunks(list(plain))
+            for chunk in chunks(list(plain))
             for row in self._database.read(
-                "look for conflicts",
-                _CONFLICTS,
-                *chunk,
-                *between,
-                self._batch.id,
-                *key,
-                self._batch.id,
-                numbers=placeholders,
+                FIND_CONFLICTS, numbers=chunk, **between, **self._batch.request(key)
             )
         }
 

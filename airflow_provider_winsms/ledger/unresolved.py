@@ -11,6 +11,7 @@ from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.database import read_moment, transaction
 from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.schema import MessageState
+from airflow_provider_winsms.ledger.statements import READ_CONNECTION, READ_UNRESOLVED_REQUESTS
 from airflow_provider_winsms.messages import RejectReason, message_id_of, pluralize
 
 if TYPE_CHECKING:
@@ -54,18 +55,7 @@ class UnresolvedRequests:
     @transaction
     def unresolved(self) -> list[UnresolvedRequest]:
         """Return the requests with recipients in doubt, of batches that are in force, oldest first."""
-        query = (
-            "SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
-            "COUNT(*) AS recipients, r.claimed_at, r.send_at "
-            "FROM {messages} m "
-            "INNER JOIN {requests} r "
-            "ON r.batch_id = m.batch_id AND r.round = m.round AND r.request = m.request "
-            "INNER JOIN {batches} b ON b.batch_id = m.batch_id "
-            "WHERE m.state = 'unknown' AND b.unknown > 0 AND b.superseded_at IS NULL "
-            "GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, "
-            "r.claimed_at, r.send_at ORDER BY r.claimed_at, b.batch_id, r.round, r.request"
-        )
-        return list(map(_unresolved_request, self._database.read("read the requests in doubt", query)))
+        return list(map(_unresolved_request, self._database.read(READ_UNRESOLVED_REQUESTS)))
 
     @transaction
     def resolve(self, batch_id: str, key: RequestKey, accepted: Sequence[MessageId] | None) -> None:
@@ -96,8 +86,7 @@ class UnresolvedRequests:
         if len(accepted) != in_doubt:
             msg = f"{pluralize(in_doubt, 'recipient')} in doubt, and {pluralize(len(accepted), 'id')} given."
             raise InvalidMessage(msg)
-        query = "SELECT sms_conn_id FROM {batches} WHERE batch_id = {p}"
-        ((sms_conn_id,),) = self._database.read("read the batch", query, batch_id)
+        ((sms_conn_id,),) = self._database.read(READ_CONNECTION, batch_id=batch_id)
         others = {text.message_id for text in self._messages.sent_as(accepted, sms_conn_id)}
         taken = len(accepted) - len(set(accepted)) + len(others)
         if taken:

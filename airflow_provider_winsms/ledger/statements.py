@@ -1,0 +1,533 @@
+"""The statements of the ledger, as named text. Those that lock rows come first, in lock order.
+
+Lock order: each transaction that changes a count first locks the row of its batch, by writing it, and then
+the rows of requests, of messages and of rounds. A transaction on several batches locks them in the order of
+their ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each
+other in a circle. A transaction that changes no count may lock rows of messages alone.
+
+New rows come by ``LedgerDatabase.insert``. They are locked until their transaction ends: a second row of the
+same key waits, and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Integer, bindparam, text
+from sqlalchemy.types import UserDefinedType
+
+from airflow_provider_winsms.ledger.schema import CANCELLABLE, OPEN_STATES, state_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sqlalchemy import Dialect, TextClause
+
+
+class LedgerStatement(NamedTuple):
+    """One statement.
+
+    :param step: its purpose, for an error.
+    :param sql: its text. ``:name`` is a parameter; ``{name}`` is a table, or one of ``_WORDS``.
+    """
+
+    step: str
+    sql: str
+
+    def clause(self, names: Mapping[str, str]) -> TextClause:
+        """Return the statement as SQLAlchemy compiles it.
+
+        :param names: the quoted names of the tables, and further words.
+        """
+        sql = self.sql.format(**_WORDS, **names)
+        lists = _PARAMETERS.keys() & set(_PARAMETER.findall(sql))
+        return text(sql).bindparams(*map(_PARAMETERS.__getitem__, lists))
+
+
+class _Integers(UserDefinedType[Any]):
+    """Whole numbers as text. Drivers handle it faster than parameters, and a planner knows the values."""
+
+    cache_ok = True
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Iterable[int]], str]:  # noqa: ARG002 - all alike
+        return lambda values: ", ".join([str(int(value)) for value in values])
+
+
+_PARAMETERS = {
+    **{name: bindparam(name, expanding=True) for name in ("batch_ids", "message_ids", "numbers", "states")},
+    **{name: bindparam(name, type_=_Integers(), literal_execute=True) for name in ("positions", "requests")},
+    "limit": bindparam("limit", type_=Integer(), literal_execute=True),
+}
+"""The parameters that are lists, or text of the statement."""
+
+_PARAMETER = re.compile(r":(\w+)")
+
+_WORDS = {
+    "here": "batch_id = :batch_id AND round = :round AND request = :request",
+    "accepted_state": "CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END",
+    "cancellable": state_list(CANCELLABLE),
+    "open": state_list(OPEN_STATES),
+}
+"""Parts of statements."""
+
+
+# Locks on batches.
+
+LOCK_BATCH = LedgerStatement(
+    "lock the batch",
+    "UPDATE {batches} SET updated_at = :now WHERE batch_id = :batch_id",
+)
+
+LOCK_BATCH_IN_FORCE = LedgerStatement(
+    "lock the batch",
+    """
+    UPDATE {batches} SET updated_at = :now
+    WHERE batch_id = :batch_id AND superseded_at IS NULL AND revision = COALESCE(:revision, revision)
+    """,
+)
+
+SUPERSEDE_BATCHES = LedgerStatement(
+    "supersede a batch",
+    """
+    UPDATE {batches} SET superseded_at = :now
+    WHERE key_digest = :key_digest AND generation < :generation AND superseded_at IS NULL
+    """,
+)
+
+REVISE_BATCH = LedgerStatement(
+    "revise the batch",
+    """
+    UPDATE {batches} SET texts_digest = :texts_digest, numbers_digest = :numbers_digest,
+        recipients = :recipients, requests = :request_count, duplicates = :duplicates
+    WHERE batch_id = :batch_id
+    """,
+)
+
+RAISE_REVISION = LedgerStatement(
+    "take the batch over",
+    "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = :batch_id",
+)
+
+# SQLite adds floats, and sums of tenths are not exact. So they are rounded.
+ADD_TO_COUNTS = LedgerStatement(
+    "count the messages",
+    """
+    UPDATE {batches} SET accepted = accepted + :accepted, declined = declined + :declined,
+        unknown = unknown + :unknown, cancelled = cancelled + :cancelled,
+        cost = ROUND(cost + :cost, 4), refunded = ROUND(refunded + :refunded, 4), updated_at = :now
+    WHERE batch_id = :batch_id
+    """,
+)
+
+
+# Locks on requests.
+
+RENEW_REQUEST = LedgerStatement(
+    "renew a claim",
+    "UPDATE {requests} SET claimed_at = :claimed_at WHERE {here}",
+)
+
+MARK_REQUEST_CANCELLING = LedgerStatement(
+    "mark a request",
+    "UPDATE {requests} SET cancelling_at = :now WHERE {here}",
+)
+
+MARK_REQUEST_ANSWERED = LedgerStatement(
+    "record the outcome of a request",
+    "UPDATE {requests} SET answered_at = :now WHERE {here}",
+)
+
+MARK_REQUEST_ANSWERED_AND_NOT_CANCELLING = LedgerStatement(
+    "record the outcome of a request",
+    "UPDATE {requests} SET answered_at = :now, cancelling_at = NULL WHERE {here}",
+)
+
+DELETE_REQUEST = LedgerStatement(
+    "delete a claim",
+    "DELETE FROM {requests} WHERE {here}",
+)
+
+
+# Locks on messages, below that of their batch.
+
+RENEW_MESSAGES = LedgerStatement(
+    "renew a claim",
+    "UPDATE {messages} SET submitted_at = :claimed_at WHERE {here}",
+)
+
+ACCEPT_MESSAGES = LedgerStatement(
+    "write the outcome of a request",
+    """
+    UPDATE {messages} SET state = {accepted_state}, reason = NULL, cost = :cost, state_at = :now,
+        message_id = {message_id}
+    WHERE {here} AND state = 'unknown' AND position IN (:positions)
+    """,
+)
+
+DECLINE_MESSAGES = LedgerStatement(
+    "write the outcome of a request",
+    """
+    UPDATE {messages} SET state = 'declined', reason = :reason, cost = :cost, state_at = :now,
+        message_id = NULL
+    WHERE {here} AND state = 'unknown' AND position IN (:positions)
+    """,
+)
+
+UPDATE_MESSAGES = LedgerStatement(
+    "write the outcome of a request",
+    """
+    UPDATE {messages} SET state = :state, reason = :reason, cost = :cost, refund = :refund, state_at = :now,
+        message_id = {message_id}
+    WHERE {here} AND position IN (:positions)
+    """,
+)
+
+MARK_REQUEST_MESSAGES_CANCELLING = LedgerStatement(
+    "mark messages",
+    "UPDATE {messages} SET state = 'cancelling', state_at = :now WHERE {here} AND state IN ({cancellable})",
+)
+
+CANCEL_MESSAGES = LedgerStatement(
+    "mark messages",
+    """
+    UPDATE {messages} SET state = 'cancelled', refund = :refund, state_at = :now
+    WHERE batch_id = :batch_id AND message_id IN :message_ids AND state IN ({cancellable}, 'cancelling')
+    """,
+)
+
+DELETE_MESSAGES = LedgerStatement(
+    "delete messages",
+    "DELETE FROM {messages} WHERE {here}",
+)
+
+
+# Locks on messages alone: they change no count.
+
+MARK_MESSAGES_CANCELLING = LedgerStatement(
+    "mark messages",
+    """
+    UPDATE {messages} SET state = 'cancelling', state_at = :now
+    WHERE message_id IN :message_ids AND state IN ({cancellable})
+    """,
+)
+
+MARK_MESSAGES_NOT_CANCELLED = LedgerStatement(
+    "mark messages",
+    """
+    UPDATE {messages} SET state = {accepted_state}, state_at = :now
+    WHERE message_id IN :message_ids AND state = 'cancelling'
+    """,
+)
+
+REPORT_MESSAGES_NOT_CANCELLED = LedgerStatement(
+    "mark messages",
+    """
+    UPDATE {messages} SET state = :state, state_at = :now
+    WHERE message_id IN :message_ids AND state = 'cancelling'
+    """,
+)
+
+REPORT_MESSAGES = LedgerStatement(
+    "write delivery states",
+    """
+    UPDATE {messages} SET state = :state, state_at = {state_at}
+    WHERE message_id IN :message_ids AND state IN :states
+    """,
+)
+
+
+# Reads of batches.
+
+READ_CLOCK = LedgerStatement("read the clock", "SELECT {epoch} AS seconds")
+
+_READ_BATCH = """
+    SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id,
+        recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision,
+        currency
+    FROM {batches}
+    """
+
+READ_BATCH = LedgerStatement("read the batch", _READ_BATCH + "WHERE batch_id = :batch_id")
+
+READ_LATEST_BATCH = LedgerStatement(
+    "read the batch", _READ_BATCH + "WHERE key_digest = :key_digest ORDER BY generation DESC LIMIT 1"
+)
+
+READ_REVISION = LedgerStatement(
+    "read the revision", "SELECT revision FROM {batches} WHERE batch_id = :batch_id"
+)
+
+READ_CONNECTION = LedgerStatement(
+    "read the batch", "SELECT sms_conn_id FROM {batches} WHERE batch_id = :batch_id"
+)
+
+READ_SENDERS = LedgerStatement(
+    "read the batches to load",
+    """
+    SELECT batch_id, dag_id, run_id, task_id, map_index, key_id FROM {batches}
+    WHERE batch_id IN :batch_ids AND sms_conn_id = :sms_conn_id
+    """,
+)
+
+FIND_REQUESTS_IN_USE = LedgerStatement(
+    "look for requests",
+    """
+    SELECT 1 AS found FROM {batches} b INNER JOIN {requests} r ON r.batch_id = b.batch_id
+    WHERE b.key_digest = :key_digest AND b.generation = :generation AND NOT (b.max_tries <> :max_tries
+        AND b.dag_id = :dag_id AND b.run_id = :run_id AND b.task_id = :task_id AND b.map_index = :map_index)
+    LIMIT 1
+    """,
+)
+"""Requests of the batch that another one supersedes, unless its task was cleared: that sends all again."""
+
+FIND_LATER_REQUESTS = LedgerStatement(
+    "look for other plans",
+    """
+    SELECT 1 AS found FROM {batches} b
+    WHERE b.batch_id = :batch_id AND (b.revision <> :revision OR EXISTS (
+        SELECT 1 FROM {requests} r
+        WHERE r.batch_id = b.batch_id AND r.round = :round AND r.request > :request))
+    """,
+)
+"""Whether later requests depend on the plan of one request. Then another plan must not reuse its key."""
+
+
+# Reads of requests.
+
+FIND_GAPS = LedgerStatement(
+    "look for gaps",
+    """
+    SELECT round FROM {requests} WHERE batch_id = :batch_id
+    GROUP BY round HAVING MAX(request) > COUNT(*) LIMIT 1
+    """,
+)
+
+READ_REQUEST = LedgerStatement(
+    "read a request",
+    """
+    SELECT b.revision, r.recipients, r.claimed_at, r.process, r.send_at, r.cancelling_at
+    FROM {requests} r INNER JOIN {batches} b ON b.batch_id = r.batch_id
+    WHERE r.batch_id = :batch_id AND r.round = :round AND r.request = :request
+    """,
+)
+
+READ_CLAIM = LedgerStatement(
+    "read a request", "SELECT process, claimed_at, cancelling_at FROM {requests} WHERE {here}"
+)
+
+READ_UNRESOLVED_REQUESTS = LedgerStatement(
+    "read the requests in doubt",
+    """
+    SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request,
+        COUNT(*) AS recipients, r.claimed_at, r.send_at
+    FROM {messages} m
+    INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round AND r.request = m.request
+    INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.state = 'unknown' AND b.unknown > 0 AND b.superseded_at IS NULL
+    GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, r.claimed_at,
+        r.send_at
+    ORDER BY r.claimed_at, b.batch_id, r.round, r.request
+    """,
+)
+
+# With the first condition every planner uses the primary key. The connection is compared outside of the
+# subquery: a planner that expects few rows of it would sort the whole table for each page.
+READ_NEXT_REQUESTS = LedgerStatement(
+    "look for requests to load",
+    """
+    SELECT w.batch_id, w.round, w.request, w.recipients, b.sms_conn_id FROM (
+        SELECT r.batch_id, r.round, r.request, r.recipients FROM {requests} r
+        WHERE r.batch_id >= :batch_id
+            AND (r.batch_id > :batch_id OR r.round > :round OR (r.round = :round AND r.request > :request))
+            AND (r.claimed_at >= :since OR r.answered_at >= :since OR r.answered_at IS NULL)
+            AND r.claimed_at <= :until
+        ORDER BY r.batch_id, r.round, r.request LIMIT :limit
+    ) w LEFT JOIN {batches} b ON b.batch_id = w.batch_id ORDER BY w.batch_id, w.round, w.request
+    """,
+)
+
+READ_SIZES = LedgerStatement(
+    "look for requests to load",
+    """
+    SELECT batch_id, round, request, recipients FROM {requests}
+    WHERE batch_id IN :batch_ids AND round = :round AND request IN (:requests)
+    """,
+)
+
+
+# Reads of messages.
+
+READ_MESSAGES = LedgerStatement(
+    "read the messages of a request",
+    """
+    SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, message_id, cost,
+        refund
+    FROM {messages} WHERE {here} ORDER BY position
+    """,
+)
+
+READ_RECIPIENTS = LedgerStatement(
+    "read the recipients of a request",
+    """
+    SELECT m.number, m.address_kind, m.text,
+        CASE WHEN m.send_at = r.send_at THEN NULL ELSE m.send_at END AS own
+    FROM {messages} m
+    INNER JOIN {requests} r ON r.batch_id = m.batch_id AND r.round = m.round AND r.request = m.request
+    WHERE m.batch_id = :batch_id AND m.round = :round AND m.request = :request
+    ORDER BY m.position
+    """,
+)
+
+READ_SENT_MESSAGES = LedgerStatement(
+    "look message ids up",
+    """
+    SELECT m.message_id, m.number, m.send_at, b.key_id
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.message_id IN :message_ids AND b.sms_conn_id = :sms_conn_id
+    """,
+)
+
+READ_MESSAGE_IDS = LedgerStatement(
+    "read message ids",
+    """
+    SELECT message_id FROM {messages} WHERE batch_id = :batch_id AND state IN :states
+    ORDER BY round, request, position
+    """,
+)
+
+READ_STATES = LedgerStatement(
+    "read states", "SELECT message_id, state, cost FROM {messages} WHERE message_id IN :message_ids"
+)
+
+READ_BATCH_IDS = LedgerStatement(
+    "look for batches", "SELECT DISTINCT batch_id FROM {messages} WHERE message_id IN :message_ids"
+)
+
+FIND_CONFLICTS = LedgerStatement(
+    "look for conflicts",
+    """
+    SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.number IN :numbers AND m.send_at >= :minute AND m.send_at < :next_minute AND (
+        (m.state = 'unknown'
+            AND NOT (m.batch_id = :batch_id AND m.round = :round AND m.request = :request))
+        OR (m.reason = 'not_received' AND b.guarantee = 'at_least_once' AND m.batch_id <> :batch_id))
+    """,
+)
+
+FIND_OTHER_FORMS = LedgerStatement(
+    "look for conflicts",
+    """
+    SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.send_at >= :minute AND m.send_at < :next_minute AND m.batch_id <> :batch_id
+        AND (m.state = 'unknown' OR m.reason = 'not_received')
+        AND (LENGTH(m.number) BETWEEN :least AND :most
+            OR b.key_id <> COALESCE(NULLIF(:key_id, ''), b.key_id))
+    LIMIT 1
+    """,
+)
+"""Numbers whose stored form cannot be compared with those of a try."""
+
+# The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could read the
+# whole table for each window.
+READ_END_OF_WINDOW = LedgerStatement(
+    "look for open messages",
+    """
+    SELECT MAX(w.message_id) AS last_id FROM (
+        SELECT message_id FROM {messages} WHERE message_id > :after ORDER BY message_id LIMIT :limit) w
+    """,
+)
+
+# No planner makes a join of a subquery for one value. A join could begin with all messages of a connection.
+READ_OPEN_MESSAGES = LedgerStatement(
+    "read open messages",
+    """
+    SELECT m.message_id, CASE WHEN m.submitted_at < :since THEN 1 ELSE 0 END AS may_be_forgotten
+    FROM {messages} m WHERE m.message_id > :after AND m.message_id <= :last AND m.state IN ({open})
+        AND COALESCE(m.send_at, m.submitted_at) >= :since AND COALESCE(m.send_at, m.submitted_at) <= :now
+        AND (m.state <> 'not_found' OR COALESCE(m.send_at, m.submitted_at) >= :long_ago
+            OR m.state_at >= :long_ago)
+        AND (SELECT b.sms_conn_id FROM {batches} b WHERE b.batch_id = m.batch_id) = :sms_conn_id
+    ORDER BY m.message_id
+    """,
+)
+
+# A planner could begin a join with the batches, so they are read by their own statement.
+_READ_DELIVERIES = """
+    SELECT batch_id, round, request, position, message_id, number, address_kind, state, reason, cost, refund,
+        currency, submitted_at, send_at, state_at, reference
+    FROM {messages}
+    """
+
+READ_DELIVERIES = LedgerStatement(
+    "read messages to load",
+    _READ_DELIVERIES + "WHERE batch_id IN :batch_ids AND round = :round AND request IN (:requests)",
+)
+
+READ_DELIVERIES_OF_IDS = LedgerStatement(
+    "read messages to load", _READ_DELIVERIES + "WHERE message_id IN :message_ids"
+)
+
+
+# Reads of rounds.
+
+READ_ROUNDS = LedgerStatement(
+    "read the rounds",
+    """
+    SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = :batch_id
+    ORDER BY round, of_round, of_request
+    """,
+)
+
+
+_RUN = 32
+"""The positions whose message ids a statement tries one after the other."""
+
+
+def with_message_ids(
+    statement: LedgerStatement, message_ids: Mapping[int, str | None]
+) -> tuple[LedgerStatement, dict[str, str | None]]:
+    """Return a statement that gives each position its message id, and the parameters with these ids.
+
+    The statement has parameters for whole runs of positions, so that many requests share one text.
+    """
+    runs = tuple(sorted({position // _RUN for position in message_ids}))
+    parameters = {f"message_id_{place}": message_ids.get(place) for run in runs for place in _positions(run)}
+    return _by_position(statement, runs), parameters
+
+
+@lru_cache(maxsize=64)
+def _by_position(statement: LedgerStatement, runs: tuple[int, ...]) -> LedgerStatement:
+    cases = [
+        f"WHEN position <= {_positions(run)[-1]} THEN CASE position "
+        f"{' '.join(f'WHEN {place} THEN :message_id_{place}' for place in _positions(run))} END"
+        for run in runs
+    ]
+    return _with_word(statement, "message_id", f"CASE {' '.join(cases)} END")
+
+
+def _positions(run: int) -> range:
+    return range(run * _RUN, (run + 1) * _RUN)
+
+
+def with_times(
+    statement: LedgerStatement, times: Mapping[str, Any]
+) -> tuple[LedgerStatement, dict[str, Any]]:
+    """Return a statement that gives each message id its time, and the parameters with both."""
+    parameters = {
+        name: value
+        for index, (message_id, time) in enumerate(times.items())
+        for name, value in ((f"message_id_{index}", message_id), (f"state_at_{index}", time))
+    }
+    return _by_message_id(statement, len(times)), parameters
+
+
+@lru_cache(maxsize=16)
+def _by_message_id(statement: LedgerStatement, count: int) -> LedgerStatement:
+    cases = " ".join(f"WHEN :message_id_{index} THEN :state_at_{index}" for index in range(count))
+    return _with_word(statement, "state_at", f"CASE message_id {cases} END")
+
+
+def _with_word(statement: LedgerStatement, word: str, sql: str) -> LedgerStatement:
+    return statement._replace(sql=statement.sql.replace(f"{{{word}}}", sql))
