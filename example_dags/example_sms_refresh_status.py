@@ -2,8 +2,8 @@
 
 A send with `ledger_conn_id` writes the accepted texts into tables of your warehouse. The gateway learns later
 whether a text arrived, and forgets it after 90 days. The first task asks about every text without a final
-state, a thousand per request, and writes the answers into the same tables. The second task reads a view on
-them. Both return counts, neither numbers nor texts.
+state, a thousand per request, and writes the answers into the same tables. The second task makes
+views over them, and the third reads one. They return counts and names, neither numbers nor texts.
 
 The retry of a night that failed continues where it stopped. A night may be left out, because the next one
 asks about its texts, too.
@@ -20,6 +20,7 @@ from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import DAG
 
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator
+from airflow_provider_winsms.operators.views import SmsViewsOperator
 
 with DAG(
     dag_id="example_sms_refresh_status",
@@ -32,10 +33,11 @@ with DAG(
     doc_md=__doc__,
 ) as dag:
     refresh = SmsRefreshStatusOperator(task_id="refresh_status", ledger_conn_id="warehouse")
+    make_views = SmsViewsOperator(task_id="make_views", sql_conn_id="warehouse", ledger_prefix="sms_")
     delivery_rate = SQLExecuteQueryOperator(
         task_id="delivery_rate",
         conn_id="warehouse",
-        sql="SELECT dag_id, SUM(accepted) AS accepted, SUM(delivered) AS delivered FROM sms_delivery_rate "
+        sql="SELECT dag_id, SUM(accepted) AS accepted, SUM(delivered) AS delivered FROM sms_delivery_by_day "
         "GROUP BY dag_id ORDER BY dag_id",
     )
-    refresh >> delivery_rate
+    refresh >> make_views >> delivery_rate

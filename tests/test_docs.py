@@ -164,7 +164,7 @@ def test_the_refresh_that_is_shown_notes_deliveries(
     refresh = eval(code, {"SmsRefreshStatusOperator": SmsRefreshStatusOperator})  # noqa: S307 - as above
     assert runner.run(refresh).error is None
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
-        assert database.execute("SELECT delivered, rate FROM sms_delivery_rate").fetchall() == [(1, 1.0)]
+        assert database.execute("SELECT state FROM sms_messages").fetchall() == [("delivered",)]
 
 
 def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:

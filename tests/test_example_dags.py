@@ -117,7 +117,7 @@ def test_refreshing_the_states_of_texts(
         "requests": 1,
     }
     assert len(tasks["delivery_rate"]) == 1
-    assert store.rows("SELECT accepted, delivered, rate FROM sms_delivery_rate") == [(2, 1, 0.5)]
+    assert store.rows("SELECT accepted, delivered, rate FROM sms_delivery_by_day") == [(2, 1, 0.5)]
     assert results(airflow, "example_sms_refresh_status")["refresh_status"]["checked"] == 0
 
 

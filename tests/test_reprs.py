@@ -43,7 +43,6 @@ PLAIN = {
     *(
         "Endpoint.name",
         "LedgerTable.name",
-        "LedgerView.name",
         "View.name",
         "Column.name",
         "LedgerColumn.name",
@@ -81,7 +80,7 @@ PLAIN = {
     ),
     *("ListedRecipient.message", "ListedRecipient.recipient"),
     # SQL, the name of a list in an answer, and a choice of what is stored.
-    *("LedgerView.texts", "Call.rows", "Operation.rows", "SqlOptions.text"),
+    *("Call.rows", "Operation.rows", "SqlOptions.text"),
     # Names that Airflow gave, and values of the task state store, which hold digests and ids.
     *("Batch.key", "ClaimedRequest.key", "_StoredRow.key", "_StoredRow.value"),
     # Offsets and limits; masked numbers; a number that the sandbox's own page lists.

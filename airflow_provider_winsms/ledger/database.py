@@ -11,7 +11,7 @@ import pendulum
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
-from airflow_provider_winsms.ledger.statements import LOCK_BATCH, LOCK_BATCH_IN_FORCE, READ_CLOCK
+from airflow_provider_winsms.ledger.statements import LOCK_BATCH, LOCK_BATCH_IN_FORCE
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
@@ -42,7 +42,7 @@ _AT_ONCE = 500
 
 _RIGHTS = (
     "The connection's user needs SELECT, INSERT, UPDATE and DELETE on the tables, and, if they are missing, "
-    "the right to create tables and views."
+    "the right to create tables."
 )
 _SAFE = "What is in the ledger stands; a repeat is safe."
 
@@ -92,10 +92,9 @@ class LedgerDatabase:
         check_kind(hook.conn_type)
         self._prefix = prefix
         self._database = Database(hook, self._refused, is_durable=True)
-        schema = Schema(self._database, hook.conn_type, prefix)
-        self._names = {"epoch": schema.epoch, **{table.name: schema.name(table) for table in TABLES}}
+        schema = Schema(self._database, prefix)
         self._tables = schema.tables
-        names, core = self._names, self._database.core
+        names, core = {table.name: schema.name(table) for table in TABLES}, self._database.core
         self._compiled = lru_cache(maxsize=128)(lambda each: each.clause(names).compile(dialect=core))
         self.attempts = self._database.attempts
         self.amount = self._database.dialect.amount
@@ -124,10 +123,11 @@ class LedgerDatabase:
     @transaction
     def read_clock(self) -> ClockReading | None:
         """Return a reading of the server's clock; ``None`` if there is no server."""
-        if not self._names["epoch"]:
+        query = self._database.dialect.clock
+        if not query:
             return None
         asked_at = datetime.now(UTC)
-        ((seconds,),) = self.read(READ_CLOCK)
+        ((seconds,),) = self._database.rows("read the clock", query)
         shown = datetime.fromtimestamp(int(seconds), UTC)
         clock = "the clock of the ledger's database"
         return ClockReading(clock, shown, asked_at, datetime.now(UTC), timedelta(seconds=1))

@@ -1,6 +1,6 @@
-"""The tables of the ledger, and the views over them, as data.
+"""The tables of the ledger, as data.
 
-The name of each table and view begins with a prefix, by default ``sms_``. One transaction creates them all
+The name of each table begins with a prefix, by default ``sms_``. One transaction creates them all
 when they are first needed. A published column is neither renamed nor dropped; new columns may be added.
 
 An instant is a ``TIMESTAMP WITH TIME ZONE`` in PostgreSQL, a ``DATETIME(6)`` in UTC in MySQL and MariaDB, and
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
-from airflow_provider_winsms.messages import DeliveryState, RejectReason
+from airflow_provider_winsms.messages import DeliveryState
 from airflow_provider_winsms.sql.column_types import check_types
 from airflow_provider_winsms.sql.tables import creation, table_of
 from airflow_provider_winsms.sql.types import ColumnType
@@ -137,30 +137,6 @@ class LedgerTable:
     def column_names(self) -> tuple[str, ...]:
         """The names of its columns, in their order."""
         return tuple(column.name for column in self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerView:
-    """One view; each has a row for each day (in UTC) and DAG.
-
-    :param columns: the meaning of each column after ``day`` and ``dag_id``.
-    :param figures: the columns as SQL; ``{late}`` stands for the seconds from the due time of a text to
-        ``state_at``.
-    :param texts: the condition on the texts that the view counts.
-    :param groups: further columns of the texts that make rows of their own.
-    """
-
-    name: str
-    meaning: str
-    columns: Mapping[str, str]
-    figures: str
-    texts: str
-    groups: str = ""
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        """The names of its columns, in their order."""
-        return ("day", "dag_id", *self.columns)
 
 
 _CURRENCY = LedgerColumn(
@@ -316,102 +292,8 @@ ROUNDS = LedgerTable(
 
 TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS)
 
-_TAKEN = f"m.state IN ({state_list(ACCEPTED_STATES)})"
-_SENT_AGAIN = ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later)
-_DELIVERED = "SUM(CASE WHEN m.state = 'delivered' THEN 1 ELSE 0 END)"
-_OPTED_OUT = "SUM(CASE WHEN m.reason = 'opted_out' THEN 1 ELSE 0 END)"
-
-LEDGER_VIEWS = (
-    LedgerView(
-        "delivery_rate",
-        "How many of the accepted texts arrived.",
-        columns={
-            "accepted": "texts that the gateway accepted and that were not cancelled",
-            "delivered": "texts that arrived, as far as reports were read",
-            "rate": "delivered / accepted",
-        },
-        figures=f"COUNT(*) AS accepted, {_DELIVERED} AS delivered, {_DELIVERED} * 1.0 / COUNT(*) AS rate",
-        texts=_TAKEN,
-    ),
-    LedgerView(
-        "time_to_deliver",
-        "How long texts took to arrive, counted from their `send_at` or, without one, from their submission.",
-        columns={
-            "delivered": "texts that arrived",
-            "avg_seconds": "the mean of their times",
-            "max_seconds": "the longest of their times",
-        },
-        figures="COUNT(*) AS delivered, AVG({late}) AS avg_seconds, MAX({late}) AS max_seconds",
-        texts="m.state = 'delivered'",
-    ),
-    LedgerView(
-        "cost_per_delivered",
-        "The cost of one delivered text, where the cost of undelivered texts is included.",
-        columns={
-            "currency": "the unit of the amounts, which makes a row of its own for each",
-            "cost": "the price of the texts that the gateway accepted and that were not cancelled",
-            "delivered": "texts that arrived, as far as reports were read",
-            "cost_per_delivered": "cost / delivered; null if none arrived",
-        },
-        figures=f"m.currency AS currency, ROUND(SUM(m.cost), 4) AS cost, {_DELIVERED} AS delivered,"
-        f" ROUND(SUM(m.cost) * 1.0 / NULLIF({_DELIVERED}, 0), 4) AS cost_per_delivered",
-        texts=_TAKEN,
-        groups=", m.currency",
-    ),
-    LedgerView(
-        "opt_out_rate",
-        "How many recipients had opted out. A recipient that is sent to again counts once.",
-        columns={
-            "recipients": "texts, except cancelled ones and declined ones that a later round sends",
-            "opted_out": "texts that were declined because of an opt-out",
-            "rate": "opted_out / recipients",
-        },
-        figures=f"COUNT(*) AS recipients, {_OPTED_OUT} AS opted_out, {_OPTED_OUT} * 1.0 / COUNT(*) AS rate",
-        texts=f"m.state <> 'cancelled' AND (m.reason IS NULL OR m.reason NOT IN ({_SENT_AGAIN}))",
-    ),
-)
-
-_VIEW = """{create} {view} AS SELECT {day} AS day, b.dag_id AS dag_id, {figures}
-    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
-    WHERE {texts} GROUP BY {day}, b.dag_id{groups}"""
-
-
-@dataclass(frozen=True, slots=True)
-class _SchemaDialect:
-    """The SQL of one kind of database.
-
-    :param day: the day of an instant in UTC.
-    :param seconds: the seconds between two instants.
-    :param create_view: creates a view that may exist already.
-    :param epoch: the time of the server's clock, in seconds since 1970; empty if there is no server.
-    """
-
-    day: str
-    seconds: str
-    create_view: str
-    epoch: str = ""
-
-
-_DIALECTS = {
-    "postgres": _SchemaDialect(
-        day="CAST({instant} AT TIME ZONE 'UTC' AS DATE)",
-        seconds="EXTRACT(EPOCH FROM ({end} - {start}))",
-        create_view="CREATE OR REPLACE VIEW",
-        epoch="FLOOR(EXTRACT(EPOCH FROM clock_timestamp()))",
-    ),
-    "sqlite": _SchemaDialect(
-        day="DATE({instant})",
-        seconds="((JULIANDAY({end}) - JULIANDAY({start})) * 86400)",
-        create_view="CREATE VIEW IF NOT EXISTS",
-    ),
-    "mysql": _SchemaDialect(
-        day="DATE({instant})",
-        seconds="(TIMESTAMPDIFF(MICROSECOND, {start}, {end}) / 1000000)",
-        create_view="CREATE OR REPLACE VIEW",
-        epoch="UNIX_TIMESTAMP()",
-    ),
-}
-"""By the type of the connection: the databases whose keys and locks provably let only one process claim."""
+_KINDS = ("postgres", "mysql", "sqlite")
+"""The types of connections to databases whose keys and locks provably let only one process claim."""
 
 
 def check_kind(conn_type: str) -> None:
@@ -419,7 +301,7 @@ def check_kind(conn_type: str) -> None:
 
     :raises ConfigurationError: if it cannot.
     """
-    if conn_type not in _DIALECTS:
+    if conn_type not in _KINDS:
         msg = (
             "A ledger is kept in PostgreSQL, MySQL, MariaDB or SQLite, whose locks let only one process "
             f"claim a request; the connection has the type {conn_type!r}."
@@ -434,14 +316,10 @@ _ANOTHER_PREFIX = (
 
 
 class Schema:
-    """The tables and views under one prefix, in one database.
+    """The tables under one prefix, in one database."""
 
-    :param conn_type: the type of its connection.
-    """
-
-    def __init__(self, database: Database, conn_type: str, prefix: str) -> None:
+    def __init__(self, database: Database, prefix: str) -> None:
         self._database = database
-        self._dialect = _DIALECTS[conn_type]
         self._prefix = prefix
         self.tables = {
             table.name: table_of((prefix + table.name,), table.columns, table.key, table.unique)
@@ -449,39 +327,34 @@ class Schema:
         }
         """By their names without the prefix."""
 
-    @property
-    def epoch(self) -> str:
-        """The SQL of the server's clock, in whole seconds since 1970; empty if there is no server."""
-        return self._dialect.epoch
-
-    def name(self, part: LedgerTable | LedgerView) -> str:
-        """Return the quoted name of a table or a view."""
-        return self._database.quoted(self._prefix + part.name)
+    def name(self, table: LedgerTable) -> str:
+        """Return the quoted name of a table."""
+        return self._database.quoted(self._prefix + table.name)
 
     def prepare(self) -> bool:
-        """Create the missing tables and views, and tell whether tables were missing.
+        """Create the missing tables, and tell whether tables were missing.
 
         :raises ConfigurationError: if a table lacks columns, or has types that cannot hold their values.
         """
         is_new = not all(map(self._exists, TABLES))
-        if is_new or not all(map(self._exists, LEDGER_VIEWS)):
+        if is_new:
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
         return is_new
 
-    def _exists(self, part: LedgerTable | LedgerView) -> bool:
+    def _exists(self, table: LedgerTable) -> bool:
         try:
-            self._columns(part)
+            self._columns(table)
         except LedgerUnavailable:
             if not self._database.is_open:
                 raise
             return False
         return True
 
-    def _columns(self, part: LedgerTable | LedgerView) -> set[str]:
-        step = f"read the columns of {self._prefix}{part.name}"
-        return self._database.transact(lambda: self._database.columns(step, self.name(part)))
+    def _columns(self, table: LedgerTable) -> set[str]:
+        step = f"read the columns of {self._prefix}{table.name}"
+        return self._database.transact(lambda: self._database.columns(step, self.name(table)))
 
     def _check(self, table: LedgerTable, found: set[str]) -> None:
         missing = [name for name in table.column_names if name not in found]
@@ -497,23 +370,8 @@ class Schema:
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")
         for statement in self._statements():
-            self._database.execute("create the tables and views", statement)
+            self._database.execute("create the tables", statement)
 
     def _statements(self) -> Iterator[Statement]:
         for table in TABLES:
             yield from creation(self.tables[table.name], table.indexes, self._database.dialect)
-        for view in LEDGER_VIEWS:
-            yield self._view(view)
-
-    def _view(self, view: LedgerView) -> str:
-        late = self._dialect.seconds.format(start="COALESCE(m.send_at, m.submitted_at)", end="m.state_at")
-        return _VIEW.format(
-            create=self._dialect.create_view,
-            view=self.name(view),
-            day=self._dialect.day.format(instant="m.submitted_at"),
-            figures=view.figures.format(late=late),
-            messages=self.name(MESSAGES),
-            batches=self.name(BATCHES),
-            texts=view.texts,
-            groups=view.groups,
-        )

@@ -46,6 +46,8 @@ class Dialect:
     :param volatile: the query that finds a row if the whole database ends with its connection.
     :param packet: the query for the most bytes of a statement, where the driver puts rows into one.
     :param encoding: the query for the encoding of the database.
+    :param clock: the query for the time of the server's clock, in whole seconds since 1970; empty if there is
+        no server.
     :param lock: the statements that begin a transaction of which only one runs at a time. ``{lock_name}`` is
         a literal.
     :param long_lock: the query that such a transaction needs too if it is long. It returns 1, and lasts for
@@ -78,6 +80,7 @@ class Dialect:
     volatile: str = ""
     packet: str = ""
     encoding: str = ""
+    clock: str = ""
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     bulk: BulkMethod = BulkMethod.ROWS
@@ -122,6 +125,7 @@ DIALECTS = {
         ),
         lossy="SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'fsync' AND setting = 'off'",
         encoding="SELECT current_setting('server_encoding') AS encoding",
+        clock="SELECT FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS seconds",
         # Needs no privilege, unlike LOCK TABLE, and is released with the transaction.
         lock=("SELECT pg_advisory_xact_lock(hashtext({lock_name}))",),
         # Two pages of a gateway may be minutes apart.
@@ -194,6 +198,7 @@ DIALECTS = {
             "FROM DUAL WHERE @@GLOBAL.log_bin = 1 AND @@GLOBAL.sync_binlog <> 1"
         ),
         packet="SELECT @@SESSION.max_allowed_packet AS bytes",
+        clock="SELECT UNIX_TIMESTAMP() AS seconds",
         column_types=(
             "SELECT column_name AS name, column_type AS type FROM information_schema.columns "
             "WHERE table_schema = COALESCE({schema}, DATABASE()) AND table_name = '{name}'"

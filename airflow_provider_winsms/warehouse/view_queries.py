@@ -250,7 +250,7 @@ FROM {deliveries} d WHERE state IN ({taken}) GROUP BY {day:submitted_at}, dag_id
         "How many texts were declined, and why? A text that is sent again counts once.",
         columns={
             **_DAY,
-            "texts": "texts, except cancelled ones and declined ones that may be sent again",
+            "texts": "submitted texts, except cancelled ones and declined ones that may be sent again",
             "declined": "texts that were declined for good",
             "opted_out": "of these, because of an opt-out",
             "do_not_contact": "because of an industry-wide do-not-contact list",

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.ledger.schema import LEDGER_VIEWS, TABLES, MessageState
+from airflow_provider_winsms.ledger.schema import TABLES, MessageState
 from airflow_provider_winsms.warehouse.datasets import DATASETS, RAW
 from airflow_provider_winsms.warehouse.table import WITHOUT_TRANSACTIONS
 from scripts.docs.markdown import grid, names, paragraph
@@ -15,7 +15,7 @@ from scripts.docs.markdown import grid, names, paragraph
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_winsms.ledger.schema import LedgerTable, LedgerView
+    from airflow_provider_winsms.ledger.schema import LedgerTable
     from airflow_provider_winsms.warehouse.datasets import Dataset
 
 
@@ -24,7 +24,6 @@ def blocks() -> dict[str, str]:
     return {
         **{f"ledger-table-{table.name}": _table(table) for table in TABLES},
         "ledger-states": grid(("state", "meaning"), _states()),
-        **{f"ledger-view-{view.name}": _view(view) for view in LEDGER_VIEWS},
         **{f"dataset-{dataset.name}": _dataset(dataset) for dataset in DATASETS.values()},
         "connections-without-transactions": paragraph(names(sorted(WITHOUT_TRANSACTIONS))),
     }
@@ -50,12 +49,6 @@ def _states() -> Iterator[tuple[str, str]]:
         match before, node:
             case ast.Assign(targets=[ast.Name(name)]), ast.Expr(ast.Constant(str(meaning))):
                 yield f"`{MessageState[name]}`", meaning.replace("``", "`")
-
-
-def _view(view: LedgerView) -> str:
-    rows = [("`day`", "the day, in UTC, that the text was submitted"), ("`dag_id`", "the DAG that sent it")]
-    rows += [(f"`{name}`", meaning) for name, meaning in view.columns.items()]
-    return f"{paragraph(view.meaning)}\n\n{grid(('column', 'meaning'), rows)}"
 
 
 def _dataset(dataset: Dataset) -> str:

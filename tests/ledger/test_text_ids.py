@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, id_order, message_id_of
+from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from tests.ledger.batches import FIRST, accepted, batch, messages, record
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def test_amounts_have_four_places_and_a_currency(
         (Decimal("0.0825"), "credits", "phone")
     }
     assert history.record_reports(DeliveryReport(each, DeliveryState.DELIVERED) for each in (1, 2)) == 2
-    view = "SELECT currency, cost, delivered, cost_per_delivered FROM {}sms_cost_per_delivered"
+    create_views(database.hook(), SourceTables(ledger_prefix="sms_"), "sms_")
+    view = "SELECT currency, cost, delivered, cost_per_delivered FROM {}sms_cost_by_day"
     ((currency, cost, delivered, rate),) = database.execute(view)
     assert (currency, Decimal(str(cost)), int(delivered)) == ("credits", Decimal("0.165"), 2)
     assert Decimal(str(rate)) == Decimal("0.0825")

@@ -29,6 +29,7 @@ from airflow_provider_winsms.exceptions import (
     SendStopped,
 )
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
+from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from tests.gateways.stub import Stub, answer
 from tests.ledger.conftest import database, postgres
 from tests.support.databases import CONN_ID
@@ -294,9 +295,10 @@ def test_the_views_are_right_afterwards(database: Database, night: Night) -> Non
     night.at(database)
     night.send([DELIVERED, FAILED, NEVER_SENT, STAYS_SENT])
     night.refreshed()
-    (rate,) = database.execute("SELECT accepted, delivered, rate FROM {}sms_delivery_rate")
+    create_views(database.hook(), SourceTables(ledger_prefix="sms_"), "sms_")
+    (rate,) = database.execute("SELECT accepted, delivered, rate FROM {}sms_delivery_by_day")
     assert tuple(map(float, rate)) == (4, 1, 0.25)
-    (cost,) = database.execute("SELECT cost, delivered, cost_per_delivered FROM {}sms_cost_per_delivered")
+    (cost,) = database.execute("SELECT cost, delivered, cost_per_delivered FROM {}sms_cost_by_day")
     assert tuple(map(float, cost)) == (4, 1, 4)
 
 

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, InvalidMessage
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from tests.support import databases
 from tests.support.databases import CONN_ID
 
@@ -119,7 +120,8 @@ def test_the_views_on_delivery_know_what_the_wait_saw(
 ) -> None:
     result = sent(runner, DELIVERED, STAYS_SENT, ledger_conn_id=CONN_ID)
     wait(waiter, mode, message_ids=result, ledger_conn_id=CONN_ID, timeout=1)
-    assert ledger.execute("SELECT accepted, delivered, rate FROM {}sms_delivery_rate") == [(2, 1, 0.5)]
+    create_views(ledger.hook(), SourceTables(ledger_prefix="sms_"), "sms_")
+    assert ledger.execute("SELECT accepted, delivered, rate FROM {}sms_delivery_by_day") == [(2, 1, 0.5)]
 
 
 def test_a_prefix_names_the_tables(

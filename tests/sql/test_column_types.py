@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import ConfigurationError
-from airflow_provider_winsms.ledger.schema import LEDGER_VIEWS, TABLES
+from airflow_provider_winsms.ledger.schema import TABLES
 from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
@@ -81,8 +81,6 @@ def test_a_ledger(kind: str, request: pytest.FixtureRequest) -> None:
         ) as caught:
             ledger(database).close()
         assert "Give another prefix" in str(caught.value)
-        for view in LEDGER_VIEWS:
-            database.execute(f"DROP VIEW {{}}sms_{view.name}")
         if not mend(database, caught.value):
             assert kind == "sqlite"
             return
