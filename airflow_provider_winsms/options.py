@@ -58,6 +58,9 @@ ExposableField = Literal["number", "text"]
 CheckNumbers = Literal["possible", "valid", "off"]
 """What a number must be in the number plan of its country; ``"off"`` checks nothing."""
 
+Encoding = Literal["transliterate", "strict"]
+"""How a text is sent whose characters the gateway's alphabet lacks: in a plain spelling, or not at all."""
+
 
 class Guarantee(StrEnum):
     """How often a text may go out if an answer is lost or a worker dies."""

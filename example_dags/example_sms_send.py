@@ -25,6 +25,8 @@ with DAG(
         task_id="tell_ann",
         text="Hi Ann, the nightly load of {{ dag_run.run_after | ds }} is done.",
         to="+27 00 000 0101",
+        # Refuse a text that would be spelt otherwise, such as one with curly quotes.
+        encoding="strict",
         # A retry sends nothing twice: it continues where the previous try stopped.
         retries=2,
     )

@@ -302,6 +302,7 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "send-declined": lambda runner, _: runner.run(send(to=[BAD_NUMBER])),
     "send-no-number": lambda runner, _: runner.run(send(to=[NUMBER + "99999", NUMBER])),
     "send-bad-text": lambda runner, _: runner.run(send(text=lambda **_: TEXT + "\U0001f600")),
+    "send-strict": lambda runner, _: runner.run(send(text=f"“{TEXT}”", encoding="strict")),
     "send-long-text": lambda runner, _: runner.run(send(text=TEXT * 40)),
     "send-bad-template": lambda runner, _: runner.run(send(text=TEXT + " {% if %}")),
     "send-undefined": lambda runner, _: runner.run(send(text=TEXT + " {{ nobody.name }}")),

@@ -19,16 +19,11 @@ _UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 def refuse_unsendable(text: str) -> None:
     """Refuse characters that no alphabet has: halves of characters, and controls but for tabs and line ends.
 
-    :raises InvalidMessage: the text holds one; the error names its code point.
+    :raises InvalidMessage: the text holds one; the error names its code point and its place.
     """
-    if found := sorted(set(_UNSENDABLE.findall(text))):
-        named = ", ".join(f"U+{ord(char):04X} ({_kind_of(char)})" for char in found[:5])
-        msg = f"The text holds characters that cannot be sent: {named}. Remove them."
+    if found := [gsm7.Refusal(each.start() + 1, each[0]) for each in _UNSENDABLE.finditer(text)]:
+        msg = f"The text holds characters that cannot be sent: {gsm7.with_places(found)}. Remove them."
         raise InvalidMessage(msg)
-
-
-def _kind_of(char: str) -> str:
-    return "half of a character" if char >= "\ud800" else "a control character"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,13 @@ class Alphabet:
         """
         raise NotImplementedError
 
+    def spell_strictly(self, text: str) -> str:
+        """Return a text in this alphabet, if it has each of its characters. No other spelling is taken.
+
+        :raises InvalidMessage: it has not; the error names the characters and their places.
+        """
+        raise NotImplementedError
+
     def widths(self, text: str) -> Sequence[int]:
         """Return the units of each character of a text that is spelled in the alphabet."""
         raise NotImplementedError
@@ -90,6 +92,10 @@ class Gsm7(Alphabet):
         """Return the text in a plain spelling."""
         return gsm7.transliterate(text)
 
+    def spell_strictly(self, text: str) -> str:
+        """Return the text, with each letter and its marks as one character, and LF for CR LF."""
+        return gsm7.spell_strictly(text)
+
     def widths(self, text: str) -> Sequence[int]:
         """Return the septets of each character."""
         return gsm7.widths(text)
@@ -112,6 +118,10 @@ class Ucs2(Alphabet):
         """Return the text, with each letter and its marks as one character where there is one."""
         refuse_unsendable(text)
         return gsm7.composed(text)
+
+    def spell_strictly(self, text: str) -> str:
+        """Return what ``spell`` returns: each character that can be sent is in the alphabet."""
+        return self.spell(text)
 
     def widths(self, text: str) -> Sequence[int]:
         """Return the code units of each character."""

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.hooks.connections import ConnectionKind, connection_named, hook_for
-from airflow_provider_winsms.options import CheckNumbers, check_choice, check_conn_id
+from airflow_provider_winsms.options import CheckNumbers, Encoding, check_choice, check_conn_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -122,26 +122,37 @@ class SmsHook(BaseHook):
         """Execute a call of the gateway, as ``Transport.execute`` does."""
         return self.get_conn().execute(call, before_send)
 
-    def send(self, message: Message, *, check_numbers: CheckNumbers = "possible") -> tuple[Receipt, ...]:
+    def send(
+        self,
+        message: Message,
+        *,
+        check_numbers: CheckNumbers = "possible",
+        encoding: Encoding = "transliterate",
+    ) -> tuple[Receipt, ...]:
         """Send one text to as many recipients as fit into one request.
 
         This is one submission without a ledger: a caller that repeats it sends again.
 
         :param check_numbers: as in ``SmsSendOperator``.
+        :param encoding: as in ``SmsSendOperator``.
         :returns: one receipt per recipient, in their order.
         :raises InvalidMessage: the text cannot be sent, does not fit into one request, or names a recipient
             twice.
         :raises OutcomeUnknown: the answer was lost.
         """
-        (checked,) = self._one_request([message], check_numbers)
+        (checked,) = self._one_request([message], check_numbers, encoding)
         return self.execute(self.gateway.send(checked))
 
     def send_batch(
-        self, messages: Sequence[Message], *, check_numbers: CheckNumbers = "possible"
+        self,
+        messages: Sequence[Message],
+        *,
+        check_numbers: CheckNumbers = "possible",
+        encoding: Encoding = "transliterate",
     ) -> tuple[Receipt, ...]:
         """Send different texts in one request. Parameters, result and errors are those of ``send``."""
         self.gateway.require("batch")
-        return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers)))
+        return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers, encoding)))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask for the delivery states of as many ids as fit into one request."""
@@ -220,12 +231,15 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return offset, rows
 
-    def _one_request(self, messages: Sequence[Message], check_numbers: CheckNumbers) -> tuple[Message, ...]:
+    def _one_request(
+        self, messages: Sequence[Message], check_numbers: CheckNumbers, encoding: Encoding
+    ) -> tuple[Message, ...]:
         from airflow_provider_winsms.sending.composer import Composer
         from airflow_provider_winsms.sending.plan import plan
 
         check_choice("check_numbers", check_numbers, CheckNumbers)
-        composer = Composer(self.gateway, pendulum.now, check_numbers)
+        check_choice("encoding", encoding, Encoding)
+        composer = Composer(self.gateway, pendulum.now, check_numbers, encoding)
         planned = plan(map(composer.check, messages), self.gateway)
         if planned.duplicates or len(planned.requests) != 1:
             msg = (

@@ -21,6 +21,7 @@ from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.options import (
     PARTIAL_RESULT_KEY,
     CheckNumbers,
+    Encoding,
     Guarantee,
     OnChanged,
     OnClear,
@@ -44,7 +45,7 @@ from airflow_provider_winsms.sending.content import (
     check_max_segments,
     check_messages,
     check_send_at,
-    check_text,
+    check_sendable,
     check_to,
 )
 from airflow_provider_winsms.sending.policy import check_hold, policy_of
@@ -85,6 +86,7 @@ GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
 _CHECKS: Mapping[str, Check] = {
     "sms_conn_id": check_conn_id,
     "check_numbers": partial(check_choice, choices=CheckNumbers),
+    "encoding": partial(check_choice, choices=Encoding),
     "on_rejected": partial(check_choice, choices=Tolerance),
     "on_invalid": partial(check_choice, choices=OnInvalid),
     "on_empty": partial(check_choice, choices=OnEmpty),
@@ -130,6 +132,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         *,
         sms_conn_id: str,
         check_numbers: CheckNumbers,
+        encoding: Encoding,
         on_rejected: Tolerance,
         on_invalid: OnInvalid,
         on_empty: OnEmpty,
@@ -155,6 +158,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.sms_conn_id = sms_conn_id
         self.check_numbers = check_numbers
+        self.encoding = encoding
         self.on_rejected = on_rejected
         self.on_invalid = on_invalid
         self.on_empty = on_empty
@@ -273,6 +277,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             currency=hook.gateway.currency,
             policy=policy,
             check_numbers=self.check_numbers,
+            encoding=self.encoding,
             on_invalid=self.on_invalid,
             resends=self.on_clear == "resend",
             may_change=task.may_change,
@@ -336,8 +341,8 @@ class SmsSendOperator(_SendOperator):
     fails leaves its result so far in the XCom ``partial_result``.
 
     :param text: the text, within the alphabets and the length that the gateway sends: for WinSMS, 918 septets
-        of the GSM 7-bit alphabet. Curly quotes, dashes and accents that this alphabet lacks are replaced by
-        plain ones. Other characters are refused when the task starts. (templated; sensitive)
+        of the GSM 7-bit alphabet. ``encoding`` decides about characters that this alphabet lacks. (templated;
+        sensitive)
     :param to: a number, several numbers in one string with commas, or a list of numbers of any length. Give
         international digits, or national ones that begin with 0. A number that occurs twice gets one text.
         A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sensitive)
@@ -348,6 +353,10 @@ class SmsSendOperator(_SendOperator):
     :param check_numbers: how each number is checked against the number plan of its country before anything
         is sent: ``"possible"`` (by length; with the country code 27, 11 digits), ``"valid"`` (in a range in
         use) or ``"off"`` (10 to 15 digits, or 7 to 15 after a plus).
+    :param encoding: what happens to characters that the gateway's alphabet lacks. ``"transliterate"``: curly
+        quotes, dashes and accents are replaced by plain ones, and a text with characters that have no plain
+        spelling (an emoji) is refused when the task starts. ``"strict"``: a text with any such character is
+        refused. The error names the characters and their places. ``gsm7.check_text`` tells it beforehand.
     :param on_rejected: when recipients that the gateway declines fail the task: ``"fail_if_all"``, ``"fail"``
         (one is enough) or ``"ignore"``. A locked, trial or empty account always fails the task. A retry after
         an empty account sends only to recipients whom the balance did not cover.
@@ -412,7 +421,7 @@ class SmsSendOperator(_SendOperator):
     sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **_CHECKS,
-        "text": check_text,
+        "text": check_sendable,
         "to": check_to,
         "send_at": optional(check_send_at),
         "max_segments": optional(check_max_segments),
@@ -427,6 +436,7 @@ class SmsSendOperator(_SendOperator):
         max_segments: Templated[int | str | None] = None,
         sms_conn_id: str = "winsms_default",
         check_numbers: CheckNumbers = "possible",
+        encoding: Encoding = "transliterate",
         on_rejected: Tolerance = "fail_if_all",
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
@@ -452,6 +462,7 @@ class SmsSendOperator(_SendOperator):
         super().__init__(
             sms_conn_id=sms_conn_id,
             check_numbers=check_numbers,
+            encoding=encoding,
             on_rejected=on_rejected,
             on_invalid=on_invalid,
             on_empty=on_empty,
@@ -514,6 +525,7 @@ class SmsSendBatchOperator(_SendOperator):
         messages: Templated[Iterable[Mapping[str, Any]]],
         sms_conn_id: str = "winsms_default",
         check_numbers: CheckNumbers = "possible",
+        encoding: Encoding = "transliterate",
         on_rejected: Tolerance = "fail_if_all",
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
@@ -539,6 +551,7 @@ class SmsSendBatchOperator(_SendOperator):
         super().__init__(
             sms_conn_id=sms_conn_id,
             check_numbers=check_numbers,
+            encoding=encoding,
             on_rejected=on_rejected,
             on_invalid=on_invalid,
             on_empty=on_empty,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.ledger.base import BatchDigest, Ledger, Sender
     from airflow_provider_winsms.messages import Message
-    from airflow_provider_winsms.options import CheckNumbers, OnInvalid, Tolerance
+    from airflow_provider_winsms.options import CheckNumbers, Encoding, OnInvalid, Tolerance
     from airflow_provider_winsms.runtime import Clock, ClockReading, Log
     from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
@@ -54,6 +54,7 @@ class SendOrder:
     currency: str
     policy: Policy
     check_numbers: CheckNumbers = "possible"
+    encoding: Encoding = "transliterate"
     on_invalid: OnInvalid = "fail"
     resends: bool = False
     may_change: bool = False
@@ -218,7 +219,7 @@ class BatchPlanner:
         """Return the messages; a resumed batch compares their times with the time when it was opened."""
         order = self._order
         rejects = self._rejects if order.on_invalid == "reject" else None
-        return self._compose(Composer(self._gateway, now, order.check_numbers, rejects))
+        return self._compose(Composer(self._gateway, now, order.check_numbers, order.encoding, rejects))
 
 
 class SendAttempt:

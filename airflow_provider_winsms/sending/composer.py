@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.gateways.alphabets import Alphabet
     from airflow_provider_winsms.gateways.base import Gateway
-    from airflow_provider_winsms.options import CheckNumbers
+    from airflow_provider_winsms.options import CheckNumbers, Encoding
     from airflow_provider_winsms.runtime import Log
 
     Now = Callable[[], pendulum.DateTime]
@@ -94,6 +94,7 @@ class Composer:
 
     :param now: returns the present. A scheduled time must be later.
     :param check_numbers: how strictly numbers are checked against the number plan.
+    :param encoding: whether a text may be sent in a plain spelling.
     :param rejects: collects recipients who cannot be sent to, and the rest is composed. ``None``: the whole
         list is refused.
     """
@@ -101,6 +102,7 @@ class Composer:
     gateway: Gateway
     now: Now
     check_numbers: CheckNumbers = "possible"
+    encoding: Encoding = "transliterate"
     rejects: RejectedRecipients | None = None
 
     def compose(
@@ -166,12 +168,15 @@ class Composer:
         """Return the gateway's alphabet that a text is sent in."""
         alphabets = self.gateway.capabilities.alphabets
         if len(alphabets) > 1 and isinstance(text, str):
-            return next((each for each in alphabets if each.carries(text)), alphabets[0])
+            # The widest is the last. Its error names only characters that no alphabet has.
+            otherwise = alphabets[-1 if self.encoding == "strict" else 0]
+            return next((each for each in alphabets if each.carries(text)), otherwise)
         return alphabets[0]
 
     def _text(self, alphabet: Alphabet, text: object) -> tuple[str, int]:
         """Return a text as it is spelled, and how many segments it needs."""
-        spelled = alphabet.spell(words_of(text))
+        spell = alphabet.spell_strictly if self.encoding == "strict" else alphabet.spell
+        spelled = spell(words_of(text))
         length, segments = sum(alphabet.widths(spelled)), alphabet.count_segments(spelled)
         if length > alphabet.units or segments > alphabet.segments:
             msg = (

@@ -17,7 +17,7 @@ _SEGMENTS = re.compile(r"\s*\+?0*[1-9][0-9]{0,2}(\.0*)?\s*")
 """A number of segments, as a template or a data frame may write it. A gateway allows up to some number."""
 
 
-def check_text(_: str, text: object) -> None:
+def check_sendable(_: str, text: object) -> None:
     """Check that a text has words, and no character that no gateway sends. The alphabet is the gateway's.
 
     :raises InvalidMessage: it has not.

@@ -224,3 +224,20 @@ def test_the_hook_asks_of_numbers_what_it_is_told_to(
         getattr(hook, method)(given, check_numbers=check)
     assert sandbox.requests() == []
     assert [receipt.accepted for receipt in getattr(hook, method)(given, check_numbers="off")] == [True]
+
+
+@pytest.mark.parametrize("method", ["send", "send_batch"])
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [("strict", "RIGHT SINGLE QUOTATION MARK at 3"), ("gsm7", "encoding must be one of")],
+)
+def test_the_hook_spells_texts_only_if_it_may(
+    hook: WinSMSHook, sandbox: Sandbox, method: str, encoding: str, says: str
+) -> None:
+    message = Message("It’s done", (ANN,))
+    given = message if method == "send" else [message]
+    with pytest.raises(InvalidMessage, match=says):
+        getattr(hook, method)(given, encoding=encoding)
+    assert sandbox.requests() == []
+    assert [receipt.accepted for receipt in getattr(hook, method)(given)] == [True]
+    assert [text["message"] for text in sandbox.outbox()] == ["It's done"]

@@ -128,6 +128,45 @@ def test_a_text_is_spelt_in_the_alphabet_that_the_gateway_sends(sandbox: Sandbox
     assert sandbox.outbox()[0]["message"] == 'More "wereld" - 2 €'
 
 
+def test_a_strict_text_goes_out_as_it_stands(sandbox: Sandbox, runner: TaskRunner) -> None:
+    assert runner.run(send(text="Caf\u00e9 cafe\u0301 €5\r\n[x]", to=ANN, encoding="strict")).error is None
+    assert sandbox.outbox()[0]["message"] == "Café café €5\n[x]"
+
+
+@pytest.mark.parametrize("text", ["It’s {{ 1 + 1 }} “o’clock”", lambda **_: "It’s 2 “o’clock”"])
+def test_a_strict_text_that_would_be_spelt_otherwise_is_refused_with_each_character_and_its_place(
+    text: Any, sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    runner.retries = 3
+    error = runner.run(send(text=text, encoding="strict")).error
+    assert isinstance(error, AirflowFailException)
+    quote = "RIGHT SINGLE QUOTATION MARK"
+    named = f"U+2019 {quote} at 3, U+201C LEFT DOUBLE QUOTATION MARK at 8, U+2019 {quote} at 10, U+201D"
+    assert named in str(error)
+    assert "clock" not in str(error)
+    assert sandbox.requests() == []
+
+
+def test_a_strict_text_in_a_dag_file_is_refused_only_when_its_gateway_is_known(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    task = send(text="see you \U0001f600", encoding="strict")
+    assert "U+1F600 GRINNING FACE at 9. Replace them. `airflow sms check`" in str(runner.run(task).error)
+    assert sandbox.requests() == []
+
+
+def test_a_retry_that_is_strict_resumes_the_batch_of_a_try_that_was_not(
+    sandbox: Sandbox, runner: TaskRunner
+) -> None:
+    sandbox.set_account(credit_balance=2000)
+    text = {"text": "Café", "to": [f"2782{place:07d}" for place in range(1001)]}
+    sandbox.add_fault("429-too-many-requests", operation="smsSend", skip=1, retry_after=3600)
+    runner.retries = 3
+    assert isinstance(runner.run(send(**text)).error, GatewayUnavailable)
+    assert runner.run(send(**text, encoding="strict")).error is None
+    assert len(numbers(sandbox)) == len(set(numbers(sandbox))) == 1001
+
+
 def test_a_scheduled_text_is_rounded_up_to_the_minute(sandbox: Sandbox, runner: TaskRunner) -> None:
     when = pendulum.now("Africa/Johannesburg").add(hours=3).set(minute=14, second=30)
     runner.run(send(send_at=when.in_timezone("UTC").isoformat()))

@@ -75,6 +75,22 @@ def test_by_default_nobody_is_sent_to(
     assert numbers(sandbox) == []
 
 
+def test_of_strict_rows_only_those_with_another_spelling_are_left_out(
+    sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": "It’s secret", "to": "27825550103"}, {"text": "Cafe\u0301", "to": ANN}, GOOD[1]]
+    assert runner.run(send(rows, encoding="strict")).error is None
+    assert sorted((row["mobileNumber"], row["message"]) for row in sandbox.outbox()) == [
+        (ANN, "Café"),
+        (BEN, "Hallo"),
+    ]
+    assert (runner.result["accepted"], runner.result["rejected"]) == (2, {"invalid": 1})
+    said = capsys.readouterr().out
+    assert "Message 1: " in said
+    assert "U+2019 RIGHT SINGLE QUOTATION MARK at 3" in said
+    assert "secret" not in said
+
+
 def test_one_text_goes_to_the_numbers_that_are_valid(sandbox: Sandbox, runner: TaskRunner) -> None:
     task = SmsSendOperator(task_id="send", text="Hallo", to=[ANN, "oops", BEN, "12"], on_invalid="reject")
     assert runner.run(task).error is None
