@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from airflow.cli.cli_parser import get_parser
 
 from airflow_provider_winsms.gateways.winsms.connection import FIELDS
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
@@ -110,10 +111,19 @@ def test_the_sandbox_starts_as_shown() -> None:
     assert process.returncode == 0
 
 
+def test_the_check_of_a_text_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = (line for line in SHELL_LINES if line.startswith("airflow "))
+    arguments = get_parser().parse_args(words(line)[1:])
+    arguments.func(arguments)
+    printed = [row.rstrip() for row in capsys.readouterr().out.rstrip().splitlines()]
+    assert blocks("text") == ["".join(f"{row}\n" for row in printed)]
+
+
 @pytest.mark.parametrize("line", SHELL_LINES)
 def test_every_command_is_one_that_a_test_runs(line: str) -> None:
     # test_provider.py installs the wheel; the tests above run the others.
-    assert line.startswith(("make ", "pip install .", "export AIRFLOW_CONN", "curl ", SANDBOX))
+    known = ("make ", "pip install .", "export AIRFLOW_CONN", "curl ", "airflow sms check ", SANDBOX)
+    assert line.startswith(known)
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", README))))

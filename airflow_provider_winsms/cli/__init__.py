@@ -1,1 +1,1 @@
-"""The commands of ``airflow sms``, with which people resolve unknown outcomes."""
+"""The commands of ``airflow sms``, with which people check texts and resolve unknown outcomes."""

@@ -9,11 +9,11 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
 from airflow_provider_winsms.cli.instances import is_active, state_of
+from airflow_provider_winsms.cli.terminal import console, print_line, printable, printable_row
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import RequestKey
@@ -48,21 +48,20 @@ class History(Protocol):
 def unresolved(args: Namespace) -> None:
     """List requests whose outcome is unknown, and the commands that resolve them."""
     with _exit_on_error(), _history(args) as history:
-        rows = [_printable_row(_row(request, args)) for request in history.unresolved()]
+        rows = [printable_row(_row(request, args)) for request in history.unresolved()]
         _warn_of_unreadable(history)
     hints = [(row["if_not_accepted"], row["if_accepted"]) for row in rows]
     if args.output == "table":
         rows = [{name: value for name, value in row.items() if not name.startswith("if_")} for row in rows]
-    # With markup, the console would read brackets in a name as a style.
-    AirflowConsole(markup=False, emoji=False).print_as(rows, args.output)
+    console().print_as(rows, args.output)
     if args.output == "table" and hints:
-        _print("")
-        _print(
+        print_line()
+        print_line(
             "Ask the gateway whether it accepted the texts, run one of the two commands, and clear the task:"
         )
         for not_accepted, accepted in hints:
-            _print(f"  {not_accepted}")
-            _print(f"  {accepted}")
+            print_line(f"  {not_accepted}")
+            print_line(f"  {accepted}")
 
 
 @action_cli  # type: ignore[untyped-decorator] # it writes to Airflow's audit log
@@ -80,11 +79,11 @@ def resolve(args: Namespace) -> None:
                 f"--accepted has {pluralize(len(accepted), 'id')}. Give one id for each recipient, in order."
             )
             raise InvalidMessage(msg)
-        _print(_announcement(request, is_accepted=accepted is not None))
+        print_line(_announcement(request, is_accepted=accepted is not None))
         if not args.yes and not _is_confirmed():
             sys.exit("Nothing was recorded.")
         history.resolve(args.batch_id, key, accepted)
-        _print(f"Recorded. Now clear {_task_name(request)}.")
+        print_line(f"Recorded. Now clear {_task_name(request)}.")
 
 
 @contextmanager
@@ -92,7 +91,7 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except SmsError as error:
-        sys.exit(_printable(str(error)))
+        sys.exit(printable(str(error)))
 
 
 @contextmanager
@@ -238,16 +237,3 @@ def _request_name(key: RequestKey) -> str:
 def _task_name(request: UnresolvedRequest) -> str:
     index = "" if request.map_index < 0 else f"[{request.map_index}]"
     return f"the task {request.dag_id}.{request.task_id}{index} of the run {request.run_id}"
-
-
-def _print(words: str) -> None:
-    sys.stdout.write(f"{_printable(words)}\n")
-
-
-def _printable_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _printable(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _printable(text: str) -> str:
-    """Escape characters that control a terminal or begin a line: a row could hide itself with them."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

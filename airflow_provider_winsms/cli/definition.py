@@ -16,6 +16,17 @@ from airflow.cli.cli_config import (
 
 _COMMANDS = "airflow_provider_winsms.cli.commands"
 
+_TEXT = Arg(
+    ("text",),
+    help="The text. With - it is read from the standard input, and stays out of the shell's history.",
+    metavar="TEXT",
+)
+_STRICT = Arg(
+    ("--strict",),
+    help='Refuse other spellings too, as encoding="strict" does.',
+    action="store_true",
+)
+
 _LEDGER_CONN_ID = Arg(
     ("--ledger-conn-id",),
     help="The task's ledger_conn_id, if it has one. Default: Airflow's task state store.",
@@ -55,6 +66,17 @@ _NOT_ACCEPTED = Arg(
 
 def get_sms_cli_commands() -> list[CLICommand]:
     """Return the commands."""
+    check = ActionCommand(
+        name="check",
+        help="Show the septets and segments of a text, and the characters that are respelt or refused",
+        description=(
+            "Show how a text is sent in the GSM 7-bit alphabet: its septets and segments, and each character "
+            "that is respelt or refused, with its position. No gateway is asked, and nothing is stored. The "
+            "exit status is 1 if the text is refused."
+        ),
+        func=lazy_load_command("airflow_provider_winsms.cli.linter.check"),
+        args=(_TEXT, _STRICT, ARG_OUTPUT, ARG_VERBOSE),
+    )
     unresolved = ActionCommand(
         name="unresolved",
         help="List requests whose outcome is unknown, with the commands that resolve them",
@@ -80,6 +102,8 @@ def get_sms_cli_commands() -> list[CLICommand]:
     )
     return [
         GroupCommand(
-            name="sms", help="Resolve SMS whose outcome is unknown", subcommands=(unresolved, resolve)
+            name="sms",
+            help="Check texts, and resolve SMS whose outcome is unknown",
+            subcommands=(check, unresolved, resolve),
         )
     ]

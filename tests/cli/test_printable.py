@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.cli import commands
+from airflow_provider_winsms.cli import commands, linter
+from airflow_provider_winsms.cli.terminal import printable
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
 from tests.support import databases
 from tests.support.databases import CONN_ID
@@ -82,9 +84,22 @@ def test_brackets_in_a_name_are_no_markup(
         assert part in found
 
 
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+@pytest.mark.parametrize("signs", [*SIGNS.values(), MARKUP], ids=[*SIGNS.keys(), "markup"])
+def test_a_text_is_checked_without_signs_that_steer_a_terminal(
+    signs: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        linter.check(Namespace(text=f"caf\u00e9 {signs}", output=output, strict=False, verbose=False))
+    found = capsys.readouterr().out
+    assert [line for line in found.split("\n") if not line.isprintable()] == []
+    assert "All is well." not in [line.strip() for line in found.split("\n")]
+    assert signs != MARKUP or all(part in found for part in ("[bold]", "[link=", ":boom:"))
+
+
 @pytest.mark.parametrize("signs", SIGNS.values(), ids=SIGNS.keys())
 def test_what_is_written_out_is_plain_to_read(signs: str) -> None:
-    words = commands._printable(f"caf\u00e9 {signs}")
+    words = printable(f"caf\u00e9 {signs}")
     assert words.startswith("caf\u00e9 ")
     assert words.isprintable()
     words.encode()
