@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Rejected, ResendPlan
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.ledger.message_rows import MessageRows
-    from airflow_provider_winsms.ledger.statements import LedgerStatement
+    from airflow_provider_winsms.sql.statements import NamedStatement
 
 
 class _InUse(Exception):  # noqa: N818 - it never leaves this module
@@ -173,7 +173,7 @@ class OpenBatch:
         return batch
 
     @transaction
-    def _stored(self, query: LedgerStatement, values: dict[str, str]) -> Batch | None:
+    def _stored(self, query: NamedStatement, values: dict[str, str]) -> Batch | None:
         rows = self._database.read(query, **values)
         return _batch(rows[0]) if rows else None
 

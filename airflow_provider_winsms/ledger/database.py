@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 import pendulum
 
 from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.ledger.schema import TABLES, Schema, check_kind
-from airflow_provider_winsms.ledger.statements import LOCK_BATCH, LOCK_BATCH_IN_FORCE
+from airflow_provider_winsms.ledger.statements import LISTS, LOCK_BATCH, LOCK_BATCH_IN_FORCE, WORDS
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.options import check_prefix
 from airflow_provider_winsms.runtime import ClockReading
 from airflow_provider_winsms.sql.bulk import insert
 from airflow_provider_winsms.sql.connection import Database
+from airflow_provider_winsms.sql.statements import StatementCompiler
 from airflow_provider_winsms.sql.values import read_instant
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.ledger.schema import LedgerTable
-    from airflow_provider_winsms.ledger.statements import LedgerStatement
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.sql.errors import Refusal
+    from airflow_provider_winsms.sql.statements import NamedStatement
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -94,8 +95,8 @@ class LedgerDatabase:
         self._database = Database(hook, self._refused, is_durable=True)
         schema = Schema(self._database, prefix)
         self._tables = schema.tables
-        names, core = {table.name: schema.name(table) for table in TABLES}, self._database.core
-        self._compiled = lru_cache(maxsize=128)(lambda each: each.clause(names).compile(dialect=core))
+        names = {table.name: schema.name(table) for table in TABLES}
+        self._ready = StatementCompiler(self._database.core, {**WORDS, **names}, LISTS).ready
         self.attempts = self._database.attempts
         self.amount = self._database.dialect.amount
         """Returns an amount as a parameter of the driver."""
@@ -136,11 +137,11 @@ class LedgerDatabase:
         """Return an instant as a parameter of the driver."""
         return None if moment is None else self._database.dialect.instant(moment)
 
-    def execute(self, statement: LedgerStatement, **values: Any) -> int:
+    def execute(self, statement: NamedStatement, **values: Any) -> int:
         """Run a statement with values for its parameters, and return the number of rows that it changed."""
         return self._database.execute(statement.step, *self._ready(statement, values))
 
-    def read(self, statement: LedgerStatement, **values: Any) -> list[tuple[Any, ...]]:
+    def read(self, statement: NamedStatement, **values: Any) -> list[tuple[Any, ...]]:
         """Run a query with values for its parameters, and return its rows."""
         return self._database.rows(statement.step, *self._ready(statement, values))
 
@@ -159,11 +160,6 @@ class LedgerDatabase:
         if not is_in_force:
             self.execute(LOCK_BATCH, now=self.now(), batch_id=batch_id)
         return is_in_force
-
-    def _ready(self, statement: LedgerStatement, values: dict[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Return the text of a statement for the driver, and its parameters in their order."""
-        found = self._compiled(statement).construct_expanded_state(values)
-        return found.statement, found.positional_parameters
 
     def _check_durability(self) -> None:
         dialect = self._database.dialect

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from airflow_provider_winsms.ledger.database import LedgerDatabase
-    from airflow_provider_winsms.ledger.statements import LedgerStatement
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.sql.statements import NamedStatement
 
 CHANGING_STATES = (MessageState.UNKNOWN, *OPEN_STATES)
 """The states of a text that may change without a trace in its request: by a report, by a cancellation, or as
@@ -218,7 +218,7 @@ class DeliveryReader:
             **after._asdict(),
             since=self._database.instant(since or _EARLIEST),
             until=self._database.instant(until or _LATEST),
-            limit=self._at_once.requests,
+            limit=[self._at_once.requests],
         )
         return [(BatchRequestKey(*row[:3]), row[3] if row[4] == sms_conn_id else 0) for row in rows]
 
@@ -243,7 +243,7 @@ class DeliveryReader:
         rows = self._database.read(READ_DELIVERIES_OF_IDS, message_ids=ids)
         return self._with_senders(sms_conn_id, rows)
 
-    def _read(self, query: LedgerStatement, requests: Iterable[BatchRequestKey]) -> list[tuple[Any, ...]]:
+    def _read(self, query: NamedStatement, requests: Iterable[BatchRequestKey]) -> list[tuple[Any, ...]]:
         """Return the rows of some requests. Batches with the same requests are read at once."""
         return [
             row

@@ -99,7 +99,7 @@ class DeliveryReports:
 
     @transaction
     def _end_of_window(self, after: str) -> str | None:
-        last: str | None = self._database.read(READ_END_OF_WINDOW, after=after, limit=self._window)[0][0]
+        last: str | None = self._database.read(READ_END_OF_WINDOW, after=after, limit=[self._window])[0][0]
         return last
 
     @transaction

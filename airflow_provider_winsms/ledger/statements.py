@@ -11,76 +11,37 @@ same key waits, and is refused.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from sqlalchemy import Integer, bindparam, text
-from sqlalchemy.types import UserDefinedType
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.ledger.schema import CANCELLABLE, OPEN_STATES, state_list
+from airflow_provider_winsms.sql.statements import NamedStatement, integer_list, value_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from sqlalchemy import Dialect, TextClause
-
-
-class LedgerStatement(NamedTuple):
-    """One statement.
-
-    :param step: its purpose, for an error.
-    :param sql: its text. ``:name`` is a parameter; ``{name}`` is a table, or one of ``_WORDS``.
-    """
-
-    step: str
-    sql: str
-
-    def clause(self, names: Mapping[str, str]) -> TextClause:
-        """Return the statement as SQLAlchemy compiles it.
-
-        :param names: the quoted names of the tables, and further words.
-        """
-        sql = self.sql.format(**_WORDS, **names)
-        lists = _PARAMETERS.keys() & set(_PARAMETER.findall(sql))
-        return text(sql).bindparams(*map(_PARAMETERS.__getitem__, lists))
-
-
-class _Integers(UserDefinedType[Any]):
-    """Whole numbers as text. Drivers handle it faster than parameters, and a planner knows the values."""
-
-    cache_ok = True
-
-    def literal_processor(self, dialect: Dialect) -> Callable[[Iterable[int]], str]:  # noqa: ARG002 - all alike
-        return lambda values: ", ".join([str(int(value)) for value in values])
-
-
-_PARAMETERS = {
-    **{name: bindparam(name, expanding=True) for name in ("batch_ids", "message_ids", "numbers", "states")},
-    **{name: bindparam(name, type_=_Integers(), literal_execute=True) for name in ("positions", "requests")},
-    "limit": bindparam("limit", type_=Integer(), literal_execute=True),
-}
-"""The parameters that are lists, or text of the statement."""
-
-_PARAMETER = re.compile(r":(\w+)")
-
-_WORDS = {
+WORDS = {
     "here": "batch_id = :batch_id AND round = :round AND request = :request",
     "accepted_state": "CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END",
     "cancellable": state_list(CANCELLABLE),
     "open": state_list(OPEN_STATES),
 }
-"""Parts of statements."""
+"""The words in the statements. The names of the tables are further ones."""
+
+LISTS = (
+    *map(value_list, ("batch_ids", "message_ids", "numbers", "states")),
+    *map(integer_list, ("limit", "positions", "requests")),
+)
+"""The parameters that are lists."""
 
 
 # Locks on batches.
 
-LOCK_BATCH = LedgerStatement(
-    "lock the batch",
-    "UPDATE {batches} SET updated_at = :now WHERE batch_id = :batch_id",
+LOCK_BATCH = NamedStatement(
+    "lock the batch", "UPDATE {batches} SET updated_at = :now WHERE batch_id = :batch_id"
 )
 
-LOCK_BATCH_IN_FORCE = LedgerStatement(
+LOCK_BATCH_IN_FORCE = NamedStatement(
     "lock the batch",
     """
     UPDATE {batches} SET updated_at = :now
@@ -88,7 +49,7 @@ LOCK_BATCH_IN_FORCE = LedgerStatement(
     """,
 )
 
-SUPERSEDE_BATCHES = LedgerStatement(
+SUPERSEDE_BATCHES = NamedStatement(
     "supersede a batch",
     """
     UPDATE {batches} SET superseded_at = :now
@@ -96,7 +57,7 @@ SUPERSEDE_BATCHES = LedgerStatement(
     """,
 )
 
-REVISE_BATCH = LedgerStatement(
+REVISE_BATCH = NamedStatement(
     "revise the batch",
     """
     UPDATE {batches} SET texts_digest = :texts_digest, numbers_digest = :numbers_digest,
@@ -105,13 +66,12 @@ REVISE_BATCH = LedgerStatement(
     """,
 )
 
-RAISE_REVISION = LedgerStatement(
-    "take the batch over",
-    "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = :batch_id",
+RAISE_REVISION = NamedStatement(
+    "take the batch over", "UPDATE {batches} SET revision = revision + 1 WHERE batch_id = :batch_id"
 )
 
 # SQLite adds floats, and sums of tenths are not exact. So they are rounded.
-ADD_TO_COUNTS = LedgerStatement(
+ADD_TO_COUNTS = NamedStatement(
     "count the messages",
     """
     UPDATE {batches} SET accepted = accepted + :accepted, declined = declined + :declined,
@@ -124,40 +84,31 @@ ADD_TO_COUNTS = LedgerStatement(
 
 # Locks on requests.
 
-RENEW_REQUEST = LedgerStatement(
-    "renew a claim",
-    "UPDATE {requests} SET claimed_at = :claimed_at WHERE {here}",
+RENEW_REQUEST = NamedStatement("renew a claim", "UPDATE {requests} SET claimed_at = :claimed_at WHERE {here}")
+
+MARK_REQUEST_CANCELLING = NamedStatement(
+    "mark a request", "UPDATE {requests} SET cancelling_at = :now WHERE {here}"
 )
 
-MARK_REQUEST_CANCELLING = LedgerStatement(
-    "mark a request",
-    "UPDATE {requests} SET cancelling_at = :now WHERE {here}",
+MARK_REQUEST_ANSWERED = NamedStatement(
+    "record the outcome of a request", "UPDATE {requests} SET answered_at = :now WHERE {here}"
 )
 
-MARK_REQUEST_ANSWERED = LedgerStatement(
-    "record the outcome of a request",
-    "UPDATE {requests} SET answered_at = :now WHERE {here}",
-)
-
-MARK_REQUEST_ANSWERED_AND_NOT_CANCELLING = LedgerStatement(
+MARK_REQUEST_ANSWERED_AND_NOT_CANCELLING = NamedStatement(
     "record the outcome of a request",
     "UPDATE {requests} SET answered_at = :now, cancelling_at = NULL WHERE {here}",
 )
 
-DELETE_REQUEST = LedgerStatement(
-    "delete a claim",
-    "DELETE FROM {requests} WHERE {here}",
-)
+DELETE_REQUEST = NamedStatement("delete a claim", "DELETE FROM {requests} WHERE {here}")
 
 
 # Locks on messages, below that of their batch.
 
-RENEW_MESSAGES = LedgerStatement(
-    "renew a claim",
-    "UPDATE {messages} SET submitted_at = :claimed_at WHERE {here}",
+RENEW_MESSAGES = NamedStatement(
+    "renew a claim", "UPDATE {messages} SET submitted_at = :claimed_at WHERE {here}"
 )
 
-ACCEPT_MESSAGES = LedgerStatement(
+ACCEPT_MESSAGES = NamedStatement(
     "write the outcome of a request",
     """
     UPDATE {messages} SET state = {accepted_state}, reason = NULL, cost = :cost, state_at = :now,
@@ -166,7 +117,7 @@ ACCEPT_MESSAGES = LedgerStatement(
     """,
 )
 
-DECLINE_MESSAGES = LedgerStatement(
+DECLINE_MESSAGES = NamedStatement(
     "write the outcome of a request",
     """
     UPDATE {messages} SET state = 'declined', reason = :reason, cost = :cost, state_at = :now,
@@ -175,7 +126,7 @@ DECLINE_MESSAGES = LedgerStatement(
     """,
 )
 
-UPDATE_MESSAGES = LedgerStatement(
+UPDATE_MESSAGES = NamedStatement(
     "write the outcome of a request",
     """
     UPDATE {messages} SET state = :state, reason = :reason, cost = :cost, refund = :refund, state_at = :now,
@@ -184,12 +135,12 @@ UPDATE_MESSAGES = LedgerStatement(
     """,
 )
 
-MARK_REQUEST_MESSAGES_CANCELLING = LedgerStatement(
+MARK_REQUEST_MESSAGES_CANCELLING = NamedStatement(
     "mark messages",
     "UPDATE {messages} SET state = 'cancelling', state_at = :now WHERE {here} AND state IN ({cancellable})",
 )
 
-CANCEL_MESSAGES = LedgerStatement(
+CANCEL_MESSAGES = NamedStatement(
     "mark messages",
     """
     UPDATE {messages} SET state = 'cancelled', refund = :refund, state_at = :now
@@ -197,15 +148,12 @@ CANCEL_MESSAGES = LedgerStatement(
     """,
 )
 
-DELETE_MESSAGES = LedgerStatement(
-    "delete messages",
-    "DELETE FROM {messages} WHERE {here}",
-)
+DELETE_MESSAGES = NamedStatement("delete messages", "DELETE FROM {messages} WHERE {here}")
 
 
 # Locks on messages alone: they change no count.
 
-MARK_MESSAGES_CANCELLING = LedgerStatement(
+MARK_MESSAGES_CANCELLING = NamedStatement(
     "mark messages",
     """
     UPDATE {messages} SET state = 'cancelling', state_at = :now
@@ -213,7 +161,7 @@ MARK_MESSAGES_CANCELLING = LedgerStatement(
     """,
 )
 
-MARK_MESSAGES_NOT_CANCELLED = LedgerStatement(
+MARK_MESSAGES_NOT_CANCELLED = NamedStatement(
     "mark messages",
     """
     UPDATE {messages} SET state = {accepted_state}, state_at = :now
@@ -221,7 +169,7 @@ MARK_MESSAGES_NOT_CANCELLED = LedgerStatement(
     """,
 )
 
-REPORT_MESSAGES_NOT_CANCELLED = LedgerStatement(
+REPORT_MESSAGES_NOT_CANCELLED = NamedStatement(
     "mark messages",
     """
     UPDATE {messages} SET state = :state, state_at = :now
@@ -229,7 +177,7 @@ REPORT_MESSAGES_NOT_CANCELLED = LedgerStatement(
     """,
 )
 
-REPORT_MESSAGES = LedgerStatement(
+REPORT_MESSAGES = NamedStatement(
     "write delivery states",
     """
     UPDATE {messages} SET state = :state, state_at = {state_at}
@@ -240,7 +188,7 @@ REPORT_MESSAGES = LedgerStatement(
 
 # Reads of batches.
 
-READ_CLOCK = LedgerStatement("read the clock", "SELECT {epoch} AS seconds")
+READ_CLOCK = NamedStatement("read the clock", "SELECT {epoch} AS seconds")
 
 _READ_BATCH = """
     SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id,
@@ -249,21 +197,21 @@ _READ_BATCH = """
     FROM {batches}
     """
 
-READ_BATCH = LedgerStatement("read the batch", _READ_BATCH + "WHERE batch_id = :batch_id")
+READ_BATCH = NamedStatement("read the batch", _READ_BATCH + "WHERE batch_id = :batch_id")
 
-READ_LATEST_BATCH = LedgerStatement(
+READ_LATEST_BATCH = NamedStatement(
     "read the batch", _READ_BATCH + "WHERE key_digest = :key_digest ORDER BY generation DESC LIMIT 1"
 )
 
-READ_REVISION = LedgerStatement(
+READ_REVISION = NamedStatement(
     "read the revision", "SELECT revision FROM {batches} WHERE batch_id = :batch_id"
 )
 
-READ_CONNECTION = LedgerStatement(
+READ_CONNECTION = NamedStatement(
     "read the batch", "SELECT sms_conn_id FROM {batches} WHERE batch_id = :batch_id"
 )
 
-READ_SENDERS = LedgerStatement(
+READ_SENDERS = NamedStatement(
     "read the batches to load",
     """
     SELECT batch_id, dag_id, run_id, task_id, map_index, key_id FROM {batches}
@@ -271,7 +219,7 @@ READ_SENDERS = LedgerStatement(
     """,
 )
 
-FIND_REQUESTS_IN_USE = LedgerStatement(
+FIND_REQUESTS_IN_USE = NamedStatement(
     "look for requests",
     """
     SELECT 1 AS found FROM {batches} b INNER JOIN {requests} r ON r.batch_id = b.batch_id
@@ -282,7 +230,7 @@ FIND_REQUESTS_IN_USE = LedgerStatement(
 )
 """Requests of the batch that another one supersedes, unless its task was cleared: that sends all again."""
 
-FIND_LATER_REQUESTS = LedgerStatement(
+FIND_LATER_REQUESTS = NamedStatement(
     "look for other plans",
     """
     SELECT 1 AS found FROM {batches} b
@@ -296,7 +244,7 @@ FIND_LATER_REQUESTS = LedgerStatement(
 
 # Reads of requests.
 
-FIND_GAPS = LedgerStatement(
+FIND_GAPS = NamedStatement(
     "look for gaps",
     """
     SELECT round FROM {requests} WHERE batch_id = :batch_id
@@ -304,7 +252,7 @@ FIND_GAPS = LedgerStatement(
     """,
 )
 
-READ_REQUEST = LedgerStatement(
+READ_REQUEST = NamedStatement(
     "read a request",
     """
     SELECT b.revision, r.recipients, r.claimed_at, r.process, r.send_at, r.cancelling_at
@@ -313,11 +261,11 @@ READ_REQUEST = LedgerStatement(
     """,
 )
 
-READ_CLAIM = LedgerStatement(
+READ_CLAIM = NamedStatement(
     "read a request", "SELECT process, claimed_at, cancelling_at FROM {requests} WHERE {here}"
 )
 
-READ_UNRESOLVED_REQUESTS = LedgerStatement(
+READ_UNRESOLVED_REQUESTS = NamedStatement(
     "read the requests in doubt",
     """
     SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request,
@@ -334,7 +282,7 @@ READ_UNRESOLVED_REQUESTS = LedgerStatement(
 
 # With the first condition every planner uses the primary key. The connection is compared outside of the
 # subquery: a planner that expects few rows of it would sort the whole table for each page.
-READ_NEXT_REQUESTS = LedgerStatement(
+READ_NEXT_REQUESTS = NamedStatement(
     "look for requests to load",
     """
     SELECT w.batch_id, w.round, w.request, w.recipients, b.sms_conn_id FROM (
@@ -348,7 +296,7 @@ READ_NEXT_REQUESTS = LedgerStatement(
     """,
 )
 
-READ_SIZES = LedgerStatement(
+READ_SIZES = NamedStatement(
     "look for requests to load",
     """
     SELECT batch_id, round, request, recipients FROM {requests}
@@ -359,7 +307,7 @@ READ_SIZES = LedgerStatement(
 
 # Reads of messages.
 
-READ_MESSAGES = LedgerStatement(
+READ_MESSAGES = NamedStatement(
     "read the messages of a request",
     """
     SELECT position, CASE WHEN send_at IS NULL THEN 0 ELSE 1 END AS is_held, state, reason, message_id, cost,
@@ -368,7 +316,7 @@ READ_MESSAGES = LedgerStatement(
     """,
 )
 
-READ_RECIPIENTS = LedgerStatement(
+READ_RECIPIENTS = NamedStatement(
     "read the recipients of a request",
     """
     SELECT m.number, m.address_kind, m.text,
@@ -380,7 +328,7 @@ READ_RECIPIENTS = LedgerStatement(
     """,
 )
 
-READ_SENT_MESSAGES = LedgerStatement(
+READ_SENT_MESSAGES = NamedStatement(
     "look message ids up",
     """
     SELECT m.message_id, m.number, m.send_at, b.key_id
@@ -389,7 +337,7 @@ READ_SENT_MESSAGES = LedgerStatement(
     """,
 )
 
-READ_MESSAGE_IDS = LedgerStatement(
+READ_MESSAGE_IDS = NamedStatement(
     "read message ids",
     """
     SELECT message_id FROM {messages} WHERE batch_id = :batch_id AND state IN :states
@@ -397,15 +345,15 @@ READ_MESSAGE_IDS = LedgerStatement(
     """,
 )
 
-READ_STATES = LedgerStatement(
+READ_STATES = NamedStatement(
     "read states", "SELECT message_id, state, cost FROM {messages} WHERE message_id IN :message_ids"
 )
 
-READ_BATCH_IDS = LedgerStatement(
+READ_BATCH_IDS = NamedStatement(
     "look for batches", "SELECT DISTINCT batch_id FROM {messages} WHERE message_id IN :message_ids"
 )
 
-FIND_CONFLICTS = LedgerStatement(
+FIND_CONFLICTS = NamedStatement(
     "look for conflicts",
     """
     SELECT m.number FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
@@ -416,7 +364,7 @@ FIND_CONFLICTS = LedgerStatement(
     """,
 )
 
-FIND_OTHER_FORMS = LedgerStatement(
+FIND_OTHER_FORMS = NamedStatement(
     "look for conflicts",
     """
     SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
@@ -431,7 +379,7 @@ FIND_OTHER_FORMS = LedgerStatement(
 
 # The window is of all messages, not only of open ones. Otherwise, if few are open, a planner could read the
 # whole table for each window.
-READ_END_OF_WINDOW = LedgerStatement(
+READ_END_OF_WINDOW = NamedStatement(
     "look for open messages",
     """
     SELECT MAX(w.message_id) AS last_id FROM (
@@ -440,7 +388,7 @@ READ_END_OF_WINDOW = LedgerStatement(
 )
 
 # No planner makes a join of a subquery for one value. A join could begin with all messages of a connection.
-READ_OPEN_MESSAGES = LedgerStatement(
+READ_OPEN_MESSAGES = NamedStatement(
     "read open messages",
     """
     SELECT m.message_id, CASE WHEN m.submitted_at < :since THEN 1 ELSE 0 END AS may_be_forgotten
@@ -460,19 +408,19 @@ _READ_DELIVERIES = """
     FROM {messages}
     """
 
-READ_DELIVERIES = LedgerStatement(
+READ_DELIVERIES = NamedStatement(
     "read messages to load",
     _READ_DELIVERIES + "WHERE batch_id IN :batch_ids AND round = :round AND request IN (:requests)",
 )
 
-READ_DELIVERIES_OF_IDS = LedgerStatement(
+READ_DELIVERIES_OF_IDS = NamedStatement(
     "read messages to load", _READ_DELIVERIES + "WHERE message_id IN :message_ids"
 )
 
 
 # Reads of rounds.
 
-READ_ROUNDS = LedgerStatement(
+READ_ROUNDS = NamedStatement(
     "read the rounds",
     """
     SELECT round, of_round, of_request, positions FROM {rounds} WHERE batch_id = :batch_id
@@ -486,8 +434,8 @@ _RUN = 32
 
 
 def with_message_ids(
-    statement: LedgerStatement, message_ids: Mapping[int, str | None]
-) -> tuple[LedgerStatement, dict[str, str | None]]:
+    statement: NamedStatement, message_ids: Mapping[int, str | None]
+) -> tuple[NamedStatement, dict[str, str | None]]:
     """Return a statement that gives each position its message id, and the parameters with these ids.
 
     The statement has parameters for whole runs of positions, so that many requests share one text.
@@ -498,22 +446,20 @@ def with_message_ids(
 
 
 @lru_cache(maxsize=64)
-def _by_position(statement: LedgerStatement, runs: tuple[int, ...]) -> LedgerStatement:
+def _by_position(statement: NamedStatement, runs: tuple[int, ...]) -> NamedStatement:
     cases = [
         f"WHEN position <= {_positions(run)[-1]} THEN CASE position "
         f"{' '.join(f'WHEN {place} THEN :message_id_{place}' for place in _positions(run))} END"
         for run in runs
     ]
-    return _with_word(statement, "message_id", f"CASE {' '.join(cases)} END")
+    return statement.with_word("message_id", f"CASE {' '.join(cases)} END")
 
 
 def _positions(run: int) -> range:
     return range(run * _RUN, (run + 1) * _RUN)
 
 
-def with_times(
-    statement: LedgerStatement, times: Mapping[str, Any]
-) -> tuple[LedgerStatement, dict[str, Any]]:
+def with_times(statement: NamedStatement, times: Mapping[str, Any]) -> tuple[NamedStatement, dict[str, Any]]:
     """Return a statement that gives each message id its time, and the parameters with both."""
     parameters = {
         name: value
@@ -524,10 +470,6 @@ def with_times(
 
 
 @lru_cache(maxsize=16)
-def _by_message_id(statement: LedgerStatement, count: int) -> LedgerStatement:
+def _by_message_id(statement: NamedStatement, count: int) -> NamedStatement:
     cases = " ".join(f"WHEN :message_id_{index} THEN :state_at_{index}" for index in range(count))
-    return _with_word(statement, "state_at", f"CASE message_id {cases} END")
-
-
-def _with_word(statement: LedgerStatement, word: str, sql: str) -> LedgerStatement:
-    return statement._replace(sql=statement.sql.replace(f"{{{word}}}", sql))
+    return statement.with_word("state_at", f"CASE message_id {cases} END")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_winsms.exceptions import ConfigurationError
-from airflow_provider_winsms.ledger.statements import LedgerStatement
+from airflow_provider_winsms.sql.statements import NamedStatement
 from tests.ledger.batches import FIRST, batch, ledger, messages, record
 from tests.ledger.test_connection_defaults import default_of_the_database
 
@@ -77,7 +77,7 @@ def test_a_claim_is_on_disk_whatever_the_default_of_the_role(postgres: Database)
         postgres.execute(f'ALTER ROLE "{role}" RESET synchronous_commit')
 
 
-SYNCHRONOUS = LedgerStatement("read a setting", "PRAGMA synchronous")
+SYNCHRONOUS = NamedStatement("read a setting", "PRAGMA synchronous")
 
 
 def test_sqlite_syncs_the_directory_of_its_journal_too(sqlite: Database) -> None:

@@ -14,8 +14,8 @@ from airflow_provider_winsms.ledger import statements
 from airflow_provider_winsms.ledger.base import BatchDigest, Rejected, RequestKey
 from airflow_provider_winsms.ledger.schema import TABLES
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
-from airflow_provider_winsms.ledger.statements import LedgerStatement
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
+from airflow_provider_winsms.sql.statements import NamedStatement
 from tests.ledger.batches import (
     FIRST,
     HASHES,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LOCK_ORDER = [table.name for table in TABLES]
 STATEMENTS = {
-    name: statement for name, statement in vars(statements).items() if isinstance(statement, LedgerStatement)
+    name: statement for name, statement in vars(statements).items() if isinstance(statement, NamedStatement)
 }
 WRITE = re.compile(r"\s*(?:UPDATE|DELETE FROM|INSERT INTO) [{\"](?:sms_)?(\w+)[}\"]")
 
