@@ -59,7 +59,7 @@ class Dialect:
     :param skips_conflicts: whether ``ON CONFLICT (...) DO NOTHING`` skips existing rows.
     :param no_spill: the statement that keeps a transaction from blocking readers before its commit. It takes
         memory.
-    :param has_indexes: whether tables get indexes besides that of their key.
+    :param has_indexes: whether a loaded table gets indexes besides that of its key.
     :param has_indexes_inside: whether the statement that creates a table or its columns creates the index.
     :param column_types: the query for the names and types of the columns of a table: ``{table}`` is its
         quoted name, ``{name}`` its plain one, ``{schema}`` its schema as a literal or NULL; empty if none is

@@ -150,8 +150,7 @@ def _indexes(
 ) -> tuple[list[Index], list[CreateIndex]]:
     """Return the indexes that the statement for their columns creates, and the statements for the others."""
     found = [
-        Index(name_of(index_name(table.name, names)), *(table.c[name] for name in names))
-        for names in (indexes if dialect.has_indexes else ())
+        Index(name_of(index_name(table.name, names)), *(table.c[name] for name in names)) for names in indexes
     ]
     if dialect.has_indexes_inside:
         return found, []

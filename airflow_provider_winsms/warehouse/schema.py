@@ -146,8 +146,8 @@ class TableSchema:
 
         :param statements: takes the columns of each index.
         """
-        is_target = table is self._relations.target
-        indexes = [[column.name] for column in columns if column.is_indexed and is_target]
+        has_indexes = table is self._relations.target and self._dialect.has_indexes
+        indexes = [[column.name] for column in columns if column.is_indexed and has_indexes]
         return [list(statements(each, self._dialect)) for each in ([indexes, []] if indexes else [[]])]
 
     def _run_unless_done(
