@@ -329,7 +329,7 @@ class Schema:
 
     def name(self, table: LedgerTable) -> str:
         """Return the quoted name of a table."""
-        return self._database.quoted(self._prefix + table.name)
+        return self._database.quoted(self.tables[table.name])
 
     def prepare(self) -> bool:
         """Create the missing tables, and tell whether tables were missing.
@@ -354,7 +354,7 @@ class Schema:
 
     def _columns(self, table: LedgerTable) -> set[str]:
         step = f"read the columns of {self._prefix}{table.name}"
-        return self._database.transact(lambda: self._database.columns(step, self.name(table)))
+        return self._database.transact(lambda: self._database.columns(step, self.tables[table.name]))
 
     def _check(self, table: LedgerTable, found: set[str]) -> None:
         missing = [name for name in table.column_names if name not in found]
@@ -364,8 +364,8 @@ class Schema:
                 f"Add them. Or: {_ANOTHER_PREFIX}"
             )
             raise ConfigurationError(msg)
-        name = (self._prefix + table.name,)
-        self._database.transact(lambda: check_types(self._database, name, table.columns, _ANOTHER_PREFIX))
+        created = self.tables[table.name]
+        self._database.transact(lambda: check_types(self._database, created, table.columns, _ANOTHER_PREFIX))
 
     def _create(self) -> None:
         self._database.lock(f"{self._prefix}schema")

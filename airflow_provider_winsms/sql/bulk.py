@@ -74,8 +74,8 @@ def insert_encoded(
 def _insertion(database: Database, table: Table, names: Sequence[str]) -> str:
     """Return the statement that inserts rows, without values."""
     if database.dialect.bulk is BulkMethod.COPY:
-        name = database.core.identifier_preparer.format_table(table)
-        return f"COPY {name} ({', '.join(map(database.quoted, names))}) FROM STDIN"
+        columns = ", ".join(database.quoted(table.c[name]) for name in names)
+        return f"COPY {database.quoted(table)} ({columns}) FROM STDIN"
     values: dict[str, Any] = {name: bindparam(name, None) for name in names}
     if database.dialect.bulk is BulkMethod.ARRAYS:
         arrays = select(*map(func.unnest, values.values()))

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Table
+
     from airflow_provider_winsms.sql.connection import Database
-    from airflow_provider_winsms.sql.types import ColumnType
-
-
-class TypedColumn(Protocol):
-    """A column that a table should have."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def kind(self) -> ColumnType:
-        """The kind of its values."""
-
-    @property
-    def is_required(self) -> bool:
-        """Whether each row has a value."""
+    from airflow_provider_winsms.sql.tables import ColumnDefinition
 
 
 def check_types(
-    database: Database, table: Sequence[str], columns: Sequence[TypedColumn], otherwise: str
+    database: Database, table: Table, columns: Sequence[ColumnDefinition], otherwise: str
 ) -> None:
     """Refuse a table of an older version, if the database tells the types of its columns.
 
-    :param table: its schema, if there is one, and its name.
     :param columns: those that the table should have.
     :param otherwise: what a person can do instead of changing the types; a sentence.
     :raises ConfigurationError: if the type of a column cannot hold its values. The error shows the statements
@@ -43,16 +28,16 @@ def check_types(
     dialect = database.dialect
     if not dialect.column_types:
         return
-    schema = f"'{table[0]}'" if len(table) > 1 else "NULL"
-    query = dialect.column_types.format(table=database.quoted(*table), name=table[-1], schema=schema)
+    schema = f"'{table.schema}'" if table.schema else "NULL"
+    query = dialect.column_types.format(table=database.quoted(table), name=table.name, schema=schema)
     found = dict(database.rows("read the types of the columns", query))
     wrong = [each for each in columns if each.name in found and not each.kind.fits(found[each.name])]
     if not wrong:
         return
     statements = "; ".join(
         dialect.change_type.format(
-            table=database.quoted(*table),
-            column=database.quoted(column.name),
+            table=database.quoted(table),
+            column=database.quoted(table.c[column.name]),
             type=database.types[column.kind],
             null="NOT NULL" if column.is_required else "NULL",
         )
@@ -61,7 +46,7 @@ def check_types(
     change = f" Drop the views that read it, and run {statements}. Or:" if dialect.change_type else ""
     listed = ", ".join(f"{column.name} ({found[column.name]})" for column in wrong)
     msg = (
-        f"The table {'.'.join(table)} has types of an older version, which cannot hold the values of "
+        f"The table {table.fullname} has types of an older version, which cannot hold the values of "
         f"{listed}.{change} {otherwise}"
     )
     raise ConfigurationError(msg)

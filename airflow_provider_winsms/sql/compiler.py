@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Table
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine.default import DefaultDialect
@@ -14,7 +15,7 @@ from sqlalchemy.sql.elements import quoted_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Dialect
+    from sqlalchemy import Column, Dialect
     from sqlalchemy.sql.elements import CompilerElement
 
     Statement = str | CompilerElement
@@ -90,6 +91,7 @@ def name_of(name: str) -> quoted_name:
     return quoted_name(name, quote=True)
 
 
-def quoted(dialect: Dialect, *names: str) -> str:
-    """Return names quoted for a statement, with dots between them."""
-    return ".".join(map(dialect.identifier_preparer.quote, map(name_of, names)))
+def quoted(part: Table | Column[Any], dialect: Dialect) -> str:
+    """Return the quoted name of a table, with its schema, or of a column."""
+    preparer = dialect.identifier_preparer
+    return preparer.format_table(part) if isinstance(part, Table) else preparer.format_column(part)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from sqlalchemy import Table
+    from sqlalchemy import Column, Table
 
     from airflow_provider_winsms.sql.compiler import Statement
 
@@ -94,7 +94,6 @@ class Database:
         """The bytes that a statement may have; 0 if the database does not tell."""
         self._encoding = ""
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
-        self.placeholder: str = hook.placeholder
         self.core = dialect_of(hook.conn_type, hook.placeholder, hook.escape_word_format)
         """SQLAlchemy's dialect."""
         self.types = type_names(self.core)
@@ -132,13 +131,9 @@ class Database:
         with suppress(Exception):
             connection.close()
 
-    def quoted(self, *names: str) -> str:
-        """Return names quoted for a statement, with dots between them."""
-        return quoted(self.core, *names)
-
-    def placeholders(self, count: int) -> str:
-        """Return so many placeholders, with commas between them."""
-        return ", ".join([self.placeholder] * count)
+    def quoted(self, part: Table | Column[Any]) -> str:
+        """Return the quoted name of a table, with its schema, or of a column."""
+        return quoted(part, self.core)
 
     def execute(self, step: str, statement: Statement, parameters: Sequence[Any] = ()) -> int:
         """Run a statement, and return how many rows it changed.
@@ -172,13 +167,9 @@ class Database:
             return statement, tuple(parameters)
         return compiled(statement, self.core)
 
-    def columns(self, step: str, table: Table | str) -> set[str]:
-        """Return the names of the columns of a table or a view.
-
-        :param table: the table, or its quoted name.
-        """
-        source = text(table) if isinstance(table, str) else table
-        query, _ = compiled(select(text("*")).select_from(source).where(text("1 = 0")), self.core)
+    def columns(self, step: str, table: Table) -> set[str]:
+        """Return the names of the columns that a table or a view has in the database."""
+        query, _ = compiled(select(text("*")).select_from(table).where(text("1 = 0")), self.core)
 
         def read(cursor: Any) -> set[str]:
             cursor.execute(query)

@@ -71,9 +71,8 @@ class TableSchema:
             )
             raise ConfigurationError(msg)
         self._refuse_foreign_table(table, found)
-        name = [part for part in (table.schema, table.name) if part]
         otherwise = "Give the name of another table."
-        check_types(self._transaction.database, name, self._dataset.columns, otherwise)
+        check_types(self._transaction.database, table, self._dataset.columns, otherwise)
         self._transaction.commit_if_short()
         if RAW.name in found.difference(self._dataset.column_names):
             self._relations.declare_raw(table)

@@ -14,6 +14,7 @@ from airflow_provider_winsms.sql.compiler import dialect_of, quoted
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened
+from airflow_provider_winsms.sql.tables import table_of
 from airflow_provider_winsms.warehouse.view_queries import (
     DELIVERIES_OF_LEDGER,
     NEEDED_COLUMNS,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from sqlalchemy import Table
 
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.view_queries import View
@@ -125,10 +127,14 @@ class ViewSet:
         """The ways to make a view; a later one is for views that the first cannot replace."""
         return range(len(self._ways))
 
-    def qualified(self, name: str) -> str:
-        """Return the quoted name of a table or a view, with its schema."""
+    def table(self, name: str) -> Table:
+        """Return a table or a view, without its columns."""
         schema = () if self.tables.schema is None else (self.tables.schema,)
-        return quoted(self._core, *schema, name)
+        return table_of((*schema, name), ())
+
+    def _qualified(self, name: str) -> str:
+        """Return the quoted name of a table or a view, with its schema."""
+        return quoted(self.table(name), self._core)
 
     def statements(self, way: int = -1) -> Iterator[tuple[str, str]]:
         """Yield the name of a view and a statement that makes or replaces it, for every view."""
@@ -137,12 +143,12 @@ class ViewSet:
             query = view.query.format(**words)
             name = self.prefix + view.name
             for statement in self._ways[way]:
-                yield name, statement.format(view=self.qualified(name), query=query)
+                yield name, statement.format(view=self._qualified(name), query=query)
 
     @property
     def _sources(self) -> dict[str, str]:
         """What the words for tables stand for."""
-        names = {word: self.qualified(name) for word, name in self.tables.names.items()}
+        names = {word: self._qualified(name) for word, name in self.tables.names.items()}
         if self.tables.deliveries is None:
             names["deliveries"] = DELIVERIES_OF_LEDGER.format(**names)
         return names
@@ -222,7 +228,7 @@ _SEND_AGAIN = "The next send with that ledger fails, and its error says how to a
 def _columns(database: Database, views: ViewSet, name: str) -> set[str] | None:
     step = f"read the columns of {name}"
     try:
-        return database.transact(lambda: database.columns(step, views.qualified(name)))
+        return database.transact(lambda: database.columns(step, views.table(name)))
     except _DatabaseLost:
         raise
     except LoadFailed:
