@@ -47,9 +47,9 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
     The texts come from a table that a load fills (``deliveries``), or from the tables that the sends write
     themselves (``ledger_prefix``). Give one of the two. The figures are the same.
 
-    Run the operator once after the first load, and again after each upgrade of this package. It replaces
-    existing views, so the task can be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite and
-    DuckDB are tested. Any other database is refused, because it may count days and times differently.
+    Run the operator once after the first load or send, and again after each upgrade of this package. It
+    replaces existing views, so the task can be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite
+    and DuckDB are tested. Any other database is refused, because it may count days and times differently.
 
     Returns ``{"schema": ..., "views": [...]}``, the names of the views.
 

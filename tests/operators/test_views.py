@@ -180,6 +180,15 @@ def test_over_a_ledger_the_views_on_its_texts_are_made(of_sends: Database, runne
     assert {name: of_sends.count(name) for name in NAMES[:4]} == dict.fromkeys(NAMES[:4], 0)
 
 
+@each_ledger
+def test_the_source_of_the_texts_may_change(of_sends: Database, runner: TaskRunner) -> None:
+    make_tables(of_sends)
+    runner = at(of_sends, runner)
+    for source in ({}, {"deliveries": None, "ledger_prefix": "sms_"}, {}):
+        assert runner.run(views(**source)).error is None
+        assert answers(of_sends) == EMPTY
+
+
 def test_a_ledger_may_be_named_with_its_schema(postgres_by_path: Database, runner: TaskRunner) -> None:
     ledger(postgres_by_path).close()
     runner = at(postgres_by_path, runner)
