@@ -66,6 +66,12 @@ class Carrier:
             results.append(outcome)
         return results
 
+    def failure(self, base_url: str, call: Call[Any], **options: Any) -> SmsError:
+        """Carry out one call, which must fail, and return its error."""
+        (error,) = self.outcomes(base_url, call, **options)
+        assert isinstance(error, SmsError)
+        return error
+
     def outcomes(
         self,
         base_url: str,

@@ -3,11 +3,18 @@ from __future__ import annotations
 import pytest
 
 from tests.gateways.carriers import CALLERS, Carrier
+from tests.gateways.certificates import Identity, self_signed
 
 
 @pytest.fixture(params=CALLERS)
 def carrier(request: pytest.FixtureRequest) -> Carrier:
     return Carrier(request.param)
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """The identity of a server on this machine."""
+    return self_signed(tmp_path_factory.mktemp("certificates"), "127.0.0.1")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     OutcomeUnknown,
     OutOfCredits,
-    SessionExpired,
     SmsError,
 )
 from airflow_provider_winsms.gateways.auth import ApiKey, Bearer, SignIn, Token
@@ -202,41 +201,17 @@ def test_a_session_that_the_gateway_ended_is_opened_again_once(time: Time, call:
         return nullcontext()
 
     over = problem("over")
-    with (
-        Stub(app(), user(), over, app("A2"), user("U2"), OK) as stub,
-        transport(stub, time) as carrying,
-    ):
+    with Stub(app(), user(), over, app("A2"), user("U2"), OK) as stub, transport(stub, time) as carrying:
         assert carrying.execute(call, before_send) == 7
     assert paths(stub) == ["token", "login", "texts"] * 2
     assert stub.requests[-1].headers["x-session"] == "U2"
     assert entered == ["sent", "sent"]
 
 
-def test_a_session_that_ends_at_once_is_an_error_of_the_connection(time: Time) -> None:
-    over = problem("over")
-    script = (app(), user(), over, app("A2"), user("U2"), over)
-    with Stub(*script) as stub, transport(stub, time) as carrying:
-        error = error_of(carrying, SEND)
-    assert type(error) is SessionExpired
-    assert isinstance(error, ConfigurationError)
-    assert "Check the four secrets of the connection 'two_tokens'" in str(error)
-    assert paths(stub) == ["token", "login", "texts"] * 2
-
-
 def test_a_send_is_not_repeated_if_the_gateway_does_not_say_that_the_session_is_over(time: Time) -> None:
     with Stub(app(), user(), answer(401, {"what": "no"})) as stub, transport(stub, time) as carrying:
         assert type(error_of(carrying, SEND)) is OutcomeUnknown
     assert paths(stub) == ["token", "login", "texts"]
-
-
-def test_a_refused_login_is_not_repeated(time: Time) -> None:
-    with Stub(app(), problem("wrong", 401)) as stub:
-        for _ in range(3):
-            with transport(stub, time) as carrying:
-                error = error_of(carrying, SEND)
-                assert type(error) is ConfigurationError
-                assert "The login was refused" in str(error)
-    assert paths(stub) == ["token", "login"]
 
 
 def test_a_login_that_is_lost_leaves_the_send_unsent_and_may_be_tried_again(time: Time) -> None:

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
 from tests.gateways.calls import ANN, BALANCE, SEND, TEXT
 from tests.gateways.carriers import KEY, Carrier
-from tests.gateways.certificates import self_signed
+from tests.gateways.certificates import Identity, self_signed
 from tests.gateways.stub import NO_ANSWER, RESET, Reply, Stub, answer, refusal
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def test_a_refused_connection(carrier: Carrier) -> None:
     stub = Stub()
-    assert_named(errors_at(carrier, f"http://127.0.0.1:{stub.port}"), stub, "Connection refused")
+    assert_not_reached(errors_at(carrier, f"http://127.0.0.1:{stub.port}"), stub, "Connection refused")
     stub.stop()
 
 
@@ -29,10 +29,11 @@ def test_a_name_that_is_not_resolved(carrier: Carrier) -> None:
         assert "the host name could not be resolved" in str(error)
 
 
-def test_a_certificate_that_nobody_vouches_for(carrier: Carrier, tmp_path: Path) -> None:
-    with Stub(tls=self_signed(tmp_path, "127.0.0.1").server) as stub:
+def test_a_certificate_that_nobody_vouches_for(carrier: Carrier, identity: Identity) -> None:
+    with Stub(tls=identity.server) as stub:
         errors = errors_at(carrier, f"https://127.0.0.1:{stub.port}")
-    assert_named(errors, stub, "its certificate is not trusted: self-signed certificate. REQUESTS_CA_BUNDLE")
+    words = "its certificate is not trusted: self-signed certificate. REQUESTS_CA_BUNDLE"
+    assert_not_reached(errors, stub, words)
 
 
 def test_a_certificate_of_another_host(
@@ -42,14 +43,15 @@ def test_a_certificate_of_another_host(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(identity.certificate))
     with Stub(tls=identity.server) as stub:
         errors = errors_at(carrier, f"https://127.0.0.1:{stub.port}")
-    assert_named(errors, stub, "its certificate is not trusted", "127.0.0.1")
+    assert_not_reached(errors, stub, "its certificate is not trusted", "127.0.0.1")
 
 
 def test_a_file_of_authorities_that_is_not_there(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     with Stub() as stub:
         errors = errors_at(carrier, f"https://127.0.0.1:{stub.port}")
-    assert_named(errors, stub, "the file of trusted certificates that REQUESTS_CA_BUNDLE names is not there")
+    words = "the file of trusted certificates that REQUESTS_CA_BUNDLE names is not there"
+    assert_not_reached(errors, stub, words)
 
 
 def test_a_connection_that_does_not_come_about_in_time(carrier: Carrier) -> None:
@@ -115,6 +117,13 @@ def errors_at(carrier: Carrier, address: str, **options: Any) -> list[SmsError]:
         assert isinstance(error, GatewayUnavailable | OutcomeUnknown)
         assert not any(secret in str(error) for secret in (KEY, "user", ANN, TEXT))
     return errors
+
+
+def assert_not_reached(errors: list[SmsError], stub: Stub, *words: str) -> None:
+    """Such a send is unavailable, and not unknown."""
+    assert_named(errors, stub, *words)
+    assert [type(error) for error in errors] == [GatewayUnavailable] * 2
+    assert stub.requests == []
 
 
 def assert_named(errors: list[SmsError], stub: Stub, *words: str) -> None:

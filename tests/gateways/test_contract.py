@@ -16,6 +16,7 @@ from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     GatewayUnavailable,
     OutcomeUnknown,
+    SessionExpired,
     SmsError,
     UnsupportedCapability,
 )
@@ -33,7 +34,6 @@ from tests.gateways.under_test import ARGUMENTS, METHODS, REFUSED, GatewayUnderT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provider_winsms.gateways.base import Call
     from tests.gateways.carriers import Carrier
     from tests.gateways.under_test import Operation
 
@@ -106,12 +106,6 @@ each_operation = pytest.mark.parametrize(("target", "method"), operations())
 each_that_costs = pytest.mark.parametrize(("target", "method"), operations(once_only=True))
 each_that_costs_nothing = pytest.mark.parametrize(("target", "method"), operations(once_only=False))
 each_gateway = targets()
-
-
-def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) -> SmsError:
-    (error,) = carrier.outcomes(stub.base_url, call, **options)
-    assert isinstance(error, SmsError)
-    return error
 
 
 def test_every_gateway_of_the_package_is_under_test_and_so_is_one_unlike_them() -> None:
@@ -412,13 +406,14 @@ def test_planned_requests_stay_within_the_limits_on_the_wire(
 def test_no_number_text_or_secret_is_in_an_error_a_repr_an_address_or_a_log(
     carrier: Carrier, target: GatewayUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", "airflow_provider_winsms")
+    caplog.set_level("DEBUG")
     hidden = [*target.personal, *target.secrets]
     echo = f"You sent: {' '.join(hidden)}"
     replies = [
-        *(target.refusal(status, echo) for status in (400, 401, 404, 405, 422, 500)),
+        *(target.refusal(status, echo) for status in (302, 400, 401, 404, 405, 422, 429, 500)),
         *(answer(status, {"title": echo, "message": echo, echo: echo}) for status in (200, 202, 400, 500)),
         answer(502, body=echo.encode()),
+        *(NO_ANSWER, RESET),
     ]
     shown: list[Any] = []
     operations = [*target.operations.items(), *target.examples(target.wire_ids[0]).items()]
@@ -426,11 +421,15 @@ def test_no_number_text_or_secret_is_in_an_error_a_repr_an_address_or_a_log(
         with target.stub(*replies, operation.reply) as stub:
             shown += target.outcomes(carrier, stub, *[operation.call] * (len(replies) + 1), attempts=1)
         shown += [operation.call, *(request.target for request in (*stub.requests, *stub.logins))]
-    words = "\n".join([*map(str, shown), *map(repr, shown), caplog.text])
+    errors = [each for each in shown if isinstance(each, SmsError)]
+    assert all(error.__suppress_context__ or error.__context__ is None for error in errors)
+    assert "127.0.0.1" in caplog.text
+    written = [*map(str, shown), *map(repr, shown), *(str(vars(error)) for error in errors), caplog.text]
+    words = "\n".join(written).lower()
     rows = [
         repr(list(_rows(each))) for each in shown if hasattr(each, "__iter__") and not isinstance(each, str)
     ]
-    assert not [secret for secret in hidden if secret in words or secret in "".join(rows)]
+    assert not [secret for secret in hidden if secret.lower() in words or secret in "".join(rows)]
     assert MARK not in words
 
 
@@ -456,7 +455,9 @@ def test_a_session_that_stays_over_is_renewed_no_second_time(
         mine = {"api_key": f"password-over-{method}-{carrier.caller}"}
         with target.stub(target.session_over) as stub:
             (error,) = target.outcomes(carrier, stub, operation.call, **mine)
+        assert type(error) is SessionExpired, method
         assert isinstance(error, ConfigurationError), method
+        assert f"Check {target.gateway.credential_words} of the connection" in str(error), method
         assert (len(stub.logins), len(stub.requests)) == (2, 2), method
 
 
@@ -465,9 +466,11 @@ def test_a_login_that_was_refused_is_not_repeated(carrier: Carrier, target: Gate
     assert target.refused_login
     refused = replace(target, logins=dict.fromkeys(target.logins, target.refused_login))
     calls = [operation.call for operation in target.operations.values()]
+    mine = {"api_key": f"password-refused-{carrier.caller}"}
     with refused.stub() as stub:
-        errors = refused.outcomes(carrier, stub, *calls, api_key=f"password-refused-{carrier.caller}")
+        errors = [error for _ in range(2) for error in refused.outcomes(carrier, stub, *calls, **mine)]
     assert {type(error) for error in errors} == {ConfigurationError}
+    assert all("The login was refused" in str(error) for error in errors)
     assert (len(stub.logins), len(stub.requests)) == (1, 0)
 
 
@@ -509,7 +512,7 @@ def test_a_wait_the_gateway_asks_for_is_kept(
 @pytest.mark.parametrize("given", ["61", "86400", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_longer_wait_is_left_to_the_caller_and_is_a_number_of_seconds(carrier: Carrier, given: str) -> None:
     with Stub(answer(503, {}, headers={"Retry-After": given})) as stub:
-        error = failure_of(carrier, stub, BALANCE)
+        error = carrier.failure(stub.base_url, BALANCE)
     assert isinstance(error, GatewayUnavailable)
     assert error.retry_after is not None
     assert LONGEST_WAIT < error.retry_after <= 86400
@@ -527,7 +530,7 @@ def test_waits_grow_and_stay_within_their_bounds(carrier: Carrier) -> None:
 
 def test_one_attempt_is_one_request(carrier: Carrier) -> None:
     with Stub(answer(503, {})) as stub:
-        failure_of(carrier, stub, BALANCE, attempts=1)
+        carrier.failure(stub.base_url, BALANCE, attempts=1)
     assert len(stub.requests) == 1
     assert carrier.time.waits == []
 
@@ -536,7 +539,7 @@ def test_one_attempt_is_one_request(carrier: Carrier) -> None:
 def test_errors_cross_processes_whole(carrier: Carrier, status: int) -> None:
     busy = answer(status, {"errorMessage": "No."}, headers={"Retry-After": "61"})
     with Stub(busy) as stub:
-        error = failure_of(carrier, stub, SEND)
+        error = carrier.failure(stub.base_url, SEND)
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - made in this test
         assert type(twin) is type(error)
         assert (str(twin), vars(twin)) == (str(error), vars(error))
@@ -569,8 +572,7 @@ def test_whether_it_was_carried_out_or_not_a_send_without_an_answer_is_unknown(
 
 
 @pytest.mark.parametrize(
-    ("fault", "known"),
-    [("duplicated-row", [True, True, True]), ("missing-row", [True, False, True])],
+    ("fault", "known"), [("duplicated-row", [True, True, True]), ("missing-row", [True, False, True])]
 )
 def test_a_row_too_many_or_too_few_leaves_the_receipts_of_the_others(
     carrier: Carrier, fault: str, known: list[bool]

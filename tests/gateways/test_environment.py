@@ -8,18 +8,13 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from tests.gateways.calls import BALANCE
-from tests.gateways.certificates import Identity, self_signed
 from tests.gateways.stub import Stub, answer
 
 if TYPE_CHECKING:
     from tests.gateways.carriers import Carrier
+    from tests.gateways.certificates import Identity
 
 CREDITS = answer(200, {"creditBalance": 5})
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return self_signed(tmp_path_factory.mktemp("certificates"), "127.0.0.1")
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])

@@ -36,12 +36,20 @@ def test_no_error_shows_what_the_gateway_quotes(operation: str, quoted: str, sta
         assert quoted not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "known", "behind"),
+    [
+        (401, "The 'AUTHORIZATION' header was not found", ". Set it for 27 44 444 4444."),
+        (422, "There is an error in the 'recipients' array", f": 'Your code is 4711' to {ANN}"),
+        (422, "Invalid JSON payload received", f": 'Your code is 4711' to {ANN}"),
+        (422, "Request POST data is", f": 'Your code is 4711' to {ANN}"),
+    ],
+)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_words_that_the_gateway_documents_are_shown_and_nothing_behind_them(
-    carrier: Carrier, operation: str
+    carrier: Carrier, operation: str, status: int, known: str, behind: str
 ) -> None:
-    words = "The 'AUTHORIZATION' header was not found. Set it for 27 44 444 4444."
-    with Stub(refusal(401, words)) as stub:
+    with Stub(refusal(status, known + behind)) as stub:
         (error,) = carrier.outcomes(stub.base_url, OPERATIONS[operation].call)
-    assert "(The 'AUTHORIZATION' header was not found)" in str(error)
-    assert "27 44" not in str(error)
+    assert f"({known})" in str(error)
+    assert not any(hidden in str(error) for hidden in ("27 44", "4711", ANN))

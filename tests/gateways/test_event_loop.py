@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
+from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.pauses import exclusive_reading
 from airflow_provider_winsms.gateways.streaming import document_of
@@ -92,13 +92,6 @@ async def test_no_more_calls_are_on_their_way_than_the_connection_allows() -> No
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-
-
-async def test_an_error_comes_as_it_comes_to_a_task() -> None:
-    with Stub(refusal(503)) as stub:
-        async with AsyncTransport(at(stub), attempts=1) as transport:
-            with pytest.raises(GatewayUnavailable, match="HTTP 503"):
-                await transport.execute(BALANCE)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SmsError
+from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown
 from tests.gateways.calls import BALANCE, SEND, SENT
 from tests.gateways.carriers import GATEWAY, Carrier, Time
 from tests.gateways.stub import Reply, Stub, answer, closing
@@ -84,7 +84,7 @@ def test_an_answer_without_end_is_left_at_its_deadline(carrier: Carrier, name: s
     begin, endless = ENDLESS[name]
     stream = endless()
     with Stub(Reply(begin, streams=stream)) as stub:
-        error = failure_of(carrier, stub, SEND, read_timeout=60.0)
+        error = carrier.failure(stub.base_url, SEND, read_timeout=60.0)
         assert not stream.was_heard_out
     assert type(error) is OutcomeUnknown
     assert "its answer took longer than 600 seconds" in str(error)
@@ -95,7 +95,7 @@ def test_a_question_whose_answer_has_no_end_may_be_asked_again(carrier: Carrier)
     carrier.time = Time(tick=SECONDS_OF_A_LOOK)
     stream = Endless(b"HTTP/1.1 100 Continue\r\n\r\n")
     with Stub(Reply(streams=stream)) as stub:
-        error = failure_of(carrier, stub, BALANCE, attempts=2, read_timeout=60.0)
+        error = carrier.failure(stub.base_url, BALANCE, attempts=2, read_timeout=60.0)
         assert not stream.was_heard_out
     assert type(error) is GatewayUnavailable
     assert "its answer took longer than 600 seconds" in str(error)
@@ -106,7 +106,7 @@ def test_an_answer_without_end_is_left_at_its_length_however_fast_it_comes(carri
     interim = b"HTTP/1.1 100 Continue\r\nX-A: %s\r\n\r\n" % (b"a" * 60_000)
     stream = Endless(interim)
     with Stub(Reply(streams=stream)) as stub:
-        error = failure_of(carrier, stub, replace(SEND, max_answer_bytes=1000))
+        error = carrier.failure(stub.base_url, replace(SEND, max_answer_bytes=1000))
         assert not stream.was_heard_out
     assert type(error) is OutcomeUnknown
     assert "its answer is longer than 1056576 bytes on the wire" in str(error)
@@ -165,7 +165,6 @@ UNUSABLE: dict[str, tuple[Reply, str]] = {
     "Zstandard": (packed(b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00{}", "zstd"), "not asked for"),
     "gzip cut off": (packed(gzip.compress(WHOLE)[:-1], "gzip"), "breaks off"),
     "gzip with a wrong checksum": (packed(gzip.compress(WHOLE)[:-8] + bytes(8), "gzip"), "unpacked"),
-    "gzip that is none": (packed(WHOLE, "gzip"), "unpacked"),
     "nothing, packed": (packed(b"", "gzip"), "breaks off"),
     "deflate without its head": (packed(ZLIB_WITHOUT_ITS_HEAD, "deflate"), "unpacked"),
     "a length too long": (
@@ -176,9 +175,6 @@ UNUSABLE: dict[str, tuple[Reply, str]] = {
     "two lengths": (answer(200, body=WHOLE, headers={"Content-Length": "9, 10"}), "InvalidHeader"),
     "a line without end": (Reply(HEAD + b"X-A: " + b"a" * 70_000), "the connection broke"),
     "headers without end": (Reply(HEAD + b"X-A: a\r\n" * 200), "the connection broke"),
-    "a chunk that is none": (Reply(CHUNKED + b"zz\r\n"), "the connection broke"),
-    "a chunk cut off": (Reply(CHUNKED + b"ff\r\n{", closes=True), "the connection broke"),
-    "no HTTP": (Reply(WHOLE, closes=True), "the connection broke"),
     "no HTTP 1": (Reply(b"HTTP/2 200\r\n\r\n" + WHOLE, closes=True), "the connection broke"),
     "no status": (Reply(b"HTTP/1.1 xx OK\r\n\r\n", closes=True), "the connection broke"),
     "a status of four digits": (Reply(b"HTTP/1.1 2000 OK\r\n\r\n", closes=True), "the connection broke"),
@@ -191,9 +187,7 @@ UNUSABLE: dict[str, tuple[Reply, str]] = {
     "NaN": (document(b'{"recipients": NaN, "creditBalance": "NaN"}'), "shape"),
     "Infinity": (document(b"-Infinity"), "shape"),
     "half a surrogate": (document(b'{"recipients": "\\ud800", "creditBalance": "\\ud800"}'), "shape"),
-    "a byte that is no text": (document(b'{"a": "\xff"}'), "whole JSON"),
     "the same key twice": (document(WHOLE[:-1] + b', "recipients": 1, "creditBalance": {}}'), "shape"),
-    "nothing": (document(b""), "whole JSON"),
 }
 
 
@@ -209,7 +203,7 @@ def test_an_answer_that_cannot_be_used_ends_the_call(carrier: Carrier, name: str
         calls.append((BALANCE, GatewayUnavailable))
     for call, kind in calls:
         with Stub(reply) as stub:
-            error = failure_of(carrier, stub, call, attempts=1, read_timeout=5.0)
+            error = carrier.failure(stub.base_url, call, attempts=1, read_timeout=5.0)
         assert (type(error), len(stub.requests)) == (kind, 1)
         assert words in str(error)
 
@@ -219,7 +213,7 @@ def test_what_is_packed_twice_is_not_unpacked_even_once(carrier: Carrier) -> Non
     with Stub(bomb) as stub:
         tracemalloc.start()
         try:
-            error = failure_of(carrier, stub, SEND)
+            error = carrier.failure(stub.base_url, SEND)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -230,7 +224,7 @@ def test_what_is_packed_twice_is_not_unpacked_even_once(carrier: Carrier) -> Non
 def test_an_answer_about_ids_is_as_long_as_they_are_many(carrier: Carrier) -> None:
     call = GATEWAY.delivery_reports([2316])
     with Stub(document(b'{"messageStatuses": [%s 1]}' % (b"[]," * 50_000))) as stub:
-        error = failure_of(carrier, stub, call, attempts=1)
+        error = carrier.failure(stub.base_url, call, attempts=1)
     assert "its answer is longer than 67584 bytes" in str(error)
 
 
@@ -255,9 +249,3 @@ def test_an_answer_that_is_only_unusual_is_read(carrier: Carrier, name: str) -> 
     with Stub(USABLE[name]) as stub:
         for receipts in carrier.execute(stub.base_url, SEND, SEND):
             assert [receipt.message_id for receipt in receipts] == [2316]
-
-
-def failure_of(carrier: Carrier, stub: Stub, call: Call[Any], **options: Any) -> SmsError:
-    (error,) = carrier.outcomes(stub.base_url, call, **options)
-    assert isinstance(error, SmsError)
-    return error

@@ -102,9 +102,7 @@ def test_an_answer_that_is_not_the_documented_refusal_leaves_it_unknown(
     submitted: list[int] = []
     with Stub(*replies.values()) as stub:
         outcomes = carrier.outcomes(
-            stub.base_url,
-            *[call] * len(replies),
-            between=lambda: submitted.append(len(stub.requests)),
+            stub.base_url, *[call] * len(replies), between=lambda: submitted.append(len(stub.requests))
         )
     verdicts = {name: type(outcome) for name, outcome in zip(replies, outcomes, strict=True)}
     assert verdicts == dict.fromkeys(replies, OutcomeUnknown)

@@ -59,10 +59,7 @@ def test_a_request_is_never_longer_than_it_is_said_to_be(batch: list[Message]) -
         assert len(GATEWAY.send(message).body or b"") <= alone
 
 
-@given(
-    st.floats(0.01, 1000),
-    st.lists(st.floats(0, 5), min_size=2, max_size=50),
-)
+@given(st.floats(0.01, 1000), st.lists(st.floats(0, 5), min_size=2, max_size=50))
 def test_however_requests_come_the_rate_is_kept(rate: float, pauses: list[float]) -> None:
     time = Time()
     pace = RateLimiter(rate, time.clock)

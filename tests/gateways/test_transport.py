@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import logging
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,43 +25,21 @@ from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.gateways.calls import ANN, BALANCE, SEND, SENT, TEXT
 from tests.gateways.carriers import GATEWAY, KEY, Carrier, Time
-from tests.gateways.certificates import Identity, self_signed
-from tests.gateways.stub import NO_ANSWER, RESET, RESET_BEFORE_BODY, Reply, Stub, answer, closing, refusal
+from tests.gateways.stub import NO_ANSWER, RESET, RESET_BEFORE_BODY, Reply, Stub, answer, closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_winsms.gateways.auth import Authentication
-    from airflow_provider_winsms.gateways.base import Call
+    from tests.gateways.certificates import Identity
 
 ACCEPTED = answer(200, SENT)
 CREDITS = answer(200, {"creditBalance": 5})
 
 
-def failure_of(carrier: Carrier, base_url: str, call: Call[Any], **options: Any) -> SmsError:
-    (error,) = carrier.outcomes(base_url, call, **options)
-    assert isinstance(error, SmsError)
-    return error
-
-
-@pytest.fixture(scope="module")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
-    folder = tmp_path_factory.mktemp("certificates")
-    return {host: self_signed(folder, host) for host in ("127.0.0.1", "elsewhere.example")}
-
-
 class TestWhatNeverLeft:
     """A send that provably never left is tried again, and is unavailable at last: never unknown."""
-
-    def test_a_refused_connection(self, carrier: Carrier) -> None:
-        stub = Stub()
-        errors = carrier.outcomes(stub.base_url, SEND, BALANCE)
-        stub.stop()
-        assert [type(error) for error in errors] == [GatewayUnavailable] * 2
-        assert all("could not be reached" in str(error) for error in errors)
-        assert len(carrier.time.slept) == 2 * (ATTEMPTS - 1)
-        assert stub.requests == []
 
     def test_a_gateway_that_comes_up_in_time_gets_the_send_once(self, carrier: Carrier) -> None:
         stub = Stub(ACCEPTED)
@@ -83,63 +60,34 @@ class TestWhatNeverLeft:
 
         # The resolver is the one thing here that no socket of ours can stand in for.
         monkeypatch.setattr(socket, "getaddrinfo", unknown)
-        error = failure_of(carrier, "https://gateway.invalid/api/rest/v1", SEND)
+        error = carrier.failure("https://gateway.invalid/api/rest/v1", SEND)
         assert type(error) is GatewayUnavailable
         assert len(asked) == ATTEMPTS
 
-    def test_a_certificate_that_nobody_vouches_for(
-        self, carrier: Carrier, identities: dict[str, Identity]
-    ) -> None:
-        with Stub(ACCEPTED, tls=identities["127.0.0.1"].server) as stub:
-            errors = carrier.outcomes(stub.base_url, SEND, BALANCE)
-        assert [type(error) for error in errors] == [GatewayUnavailable] * 2
-        assert stub.requests == []
-
-    def test_a_certificate_of_another_host(
-        self, carrier: Carrier, identities: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        trust(monkeypatch, identities["elsewhere.example"])
-        with Stub(ACCEPTED, tls=identities["elsewhere.example"].server) as stub:
-            error = failure_of(carrier, stub.base_url, SEND)
-        assert type(error) is GatewayUnavailable
-        assert stub.requests == []
-
     def test_a_server_that_does_not_speak_tls(self, carrier: Carrier) -> None:
         with handshaking(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
-            error = failure_of(carrier, f"https://127.0.0.1:{port}", SEND)
+            error = carrier.failure(f"https://127.0.0.1:{port}", SEND)
         assert type(error) is GatewayUnavailable
 
     @pytest.mark.parametrize("ending", [socket.SHUT_RDWR, socket.SHUT_WR])
     def test_a_handshake_that_breaks_off(self, carrier: Carrier, ending: int) -> None:
         with handshaking(lambda connection: connection.shutdown(ending)) as port:
-            error = failure_of(carrier, f"https://127.0.0.1:{port}", SEND)
+            error = carrier.failure(f"https://127.0.0.1:{port}", SEND)
         assert type(error) is GatewayUnavailable
 
     def test_a_handshake_that_hangs(self, carrier: Carrier) -> None:
         with handshaking(lambda _: None) as port:
-            error = failure_of(
-                carrier,
-                f"https://127.0.0.1:{port}",
-                SEND,
-                attempts=1,
-                connect_timeout=0.05,
-                read_timeout=0.05,
+            error = carrier.failure(
+                f"https://127.0.0.1:{port}", SEND, attempts=1, connect_timeout=0.05, read_timeout=0.05
             )
         assert type(error) is GatewayUnavailable
-
-    def test_trusted_certificates_that_are_not_where_they_should_be(
-        self, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem")
-        errors = carrier.outcomes("https://127.0.0.1:1", SEND, BALANCE)
-        assert [type(error) for error in errors] == [GatewayUnavailable] * 2
 
     def test_a_proxy_that_does_not_let_it_through(
         self, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with Stub(answer(403, body=b"<html>No.</html>")) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-            error = failure_of(carrier, "https://gateway.example/api/rest/v1", SEND)
+            error = carrier.failure("https://gateway.example/api/rest/v1", SEND)
         assert type(error) is GatewayUnavailable
         assert [request.method for request in proxy.requests] == ["CONNECT"] * ATTEMPTS
         assert KEY not in str([request.headers for request in proxy.requests])
@@ -161,7 +109,7 @@ class TestWhatNeverLeft:
 
     def test_a_key_that_no_header_can_carry_is_to_be_mended_and_not_shown(self, carrier: Carrier) -> None:
         with Stub(ACCEPTED) as stub:
-            error = failure_of(carrier, stub.base_url, SEND, api_key="sec\r\nret: x")
+            error = carrier.failure(stub.base_url, SEND, api_key="sec\r\nret: x")
         assert type(error) is ConfigurationError
         assert "sec" not in str(error)
         assert stub.requests == []
@@ -209,7 +157,7 @@ class TestWhatMayHaveArrived:
         self, carrier: Carrier, ending: Reply
     ) -> None:
         with Stub(ending) as stub:
-            error = failure_of(carrier, stub.base_url, SEND)
+            error = carrier.failure(stub.base_url, SEND)
         assert type(error) is OutcomeUnknown
         assert stub.connections == 1
 
@@ -218,25 +166,25 @@ class TestWhatMayHaveArrived:
         self, carrier: Carrier, wire: bytes
     ) -> None:
         with Stub(Reply(wire)) as stub:
-            error = failure_of(carrier, stub.base_url, SEND, read_timeout=0.05)
+            error = carrier.failure(stub.base_url, SEND, read_timeout=0.05)
         assert type(error) is OutcomeUnknown
         assert len(stub.requests) == 1
 
     def test_tls_that_breaks_after_the_handshake_leaves_a_send_unknown(
-        self, carrier: Carrier, identities: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
+        self, carrier: Carrier, identity: Identity, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        trust(monkeypatch, identities["127.0.0.1"])
+        trust(monkeypatch, identity)
         garbage = Reply(beneath=b"\x17\x03\x03\x00\x20" + b"?" * 32, closes=True)
-        with Stub(garbage, tls=identities["127.0.0.1"].server) as stub:
-            error = failure_of(carrier, stub.base_url, SEND)
+        with Stub(garbage, tls=identity.server) as stub:
+            error = carrier.failure(stub.base_url, SEND)
         assert type(error) is OutcomeUnknown
         assert len(stub.requests) == 1
 
     def test_a_trusted_certificate_lets_it_through(
-        self, carrier: Carrier, identities: dict[str, Identity], monkeypatch: pytest.MonkeyPatch
+        self, carrier: Carrier, identity: Identity, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        trust(monkeypatch, identities["127.0.0.1"])
-        with Stub(ACCEPTED, tls=identities["127.0.0.1"].server) as stub:
+        trust(monkeypatch, identity)
+        with Stub(ACCEPTED, tls=identity.server) as stub:
             ((receipt,),) = carrier.execute(stub.base_url, SEND)
         assert receipt.message_id == 2316
 
@@ -259,7 +207,7 @@ class TestBounds:
 
         head = f"HTTP/1.1 {status} Said\r\nLocation: /elsewhere\r\n{framing}\r\n\r\n"
         with Stub(Reply(head.encode(), streams=more)) as stub:
-            error = failure_of(carrier, stub.base_url, replace(SEND, max_answer_bytes=1_000_000))
+            error = carrier.failure(stub.base_url, replace(SEND, max_answer_bytes=1_000_000))
         assert type(error) is OutcomeUnknown
         assert "longer than 1000000 bytes" in str(error)
         # What lies in the buffers of two sockets was sent, and not read.
@@ -268,7 +216,7 @@ class TestBounds:
     def test_what_unpacks_beyond_the_bound_is_not_unpacked_to_its_end(self, carrier: Carrier) -> None:
         packed = gzip.compress(bytes(50_000_000))
         with Stub(answer(200, body=packed, headers={"Content-Encoding": "gzip"})) as stub:
-            error = failure_of(carrier, stub.base_url, replace(SEND, max_answer_bytes=100_000))
+            error = carrier.failure(stub.base_url, replace(SEND, max_answer_bytes=100_000))
         assert "longer than 100000 bytes" in str(error)
 
     def test_a_packed_answer_is_unpacked(self, carrier: Carrier) -> None:
@@ -281,7 +229,7 @@ class TestBounds:
         size = len(json.dumps(SENT))
         with Stub(ACCEPTED) as stub:
             carrier.execute(stub.base_url, replace(SEND, max_answer_bytes=size))
-            error = failure_of(carrier, stub.base_url, replace(SEND, max_answer_bytes=size - 1))
+            error = carrier.failure(stub.base_url, replace(SEND, max_answer_bytes=size - 1))
         assert type(error) is OutcomeUnknown
 
     @pytest.mark.parametrize("framing", ["Content-Length: 9999", "Transfer-Encoding: chunked"])
@@ -303,7 +251,7 @@ class TestBounds:
         carrier.time = Dripping(tick=59.0)
         head = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n"
         with Stub(Reply(head.encode(), streams=next_byte)) as stub:
-            error = failure_of(carrier, stub.base_url, SEND, read_timeout=60.0)
+            error = carrier.failure(stub.base_url, SEND, read_timeout=60.0)
             looks.release(100)
         assert type(error) is OutcomeUnknown
         assert "its answer took longer than 600 seconds" in str(error)
@@ -331,18 +279,14 @@ class TestRedirects:
 
 class TestSecrets:
     def test_the_key_of_the_connection_wins_over_netrc(
-        self,
-        carrier: Carrier,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        identities: dict[str, Identity],
+        self, carrier: Carrier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: Identity
     ) -> None:
         netrc = tmp_path / "netrc"
         netrc.write_text("machine 127.0.0.1 login someone password else\n")
         netrc.chmod(0o600)
         monkeypatch.setenv("NETRC", str(netrc))
-        trust(monkeypatch, identities["127.0.0.1"])
-        for tls in (None, identities["127.0.0.1"].server):
+        trust(monkeypatch, identity)
+        for tls in (None, identity.server):
             with Stub(ACCEPTED, tls=tls) as stub:
                 carrier.execute(stub.base_url, SEND)
             assert stub.requests[0].headers["authorization"] == KEY
@@ -369,41 +313,6 @@ class TestSecrets:
         with Transport(where) as transport:
             shown = repr([where, transport, vars(transport), AsyncTransport(where), SEND])
         assert_silent(shown)
-
-    def test_no_log_line_and_no_error_holds_the_key_a_number_or_a_text(
-        self, carrier: Carrier, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.DEBUG)
-        quoting = {"errorMessage": f"{KEY} may not send {TEXT!r} to {ANN}"}
-        statuses = (200, 302, 400, 401, 404, 422, 429, 500)
-        replies = [answer(status, quoting) for status in statuses]
-        replies += [refusal(status, quoting["errorMessage"]) for status in statuses]
-        with Stub(*replies, NO_ANSWER, RESET, ACCEPTED) as stub:
-            outcomes = carrier.outcomes(stub.base_url, *[SEND] * (len(replies) + 3), attempts=1)
-        errors = [outcome for outcome in outcomes if isinstance(outcome, SmsError)]
-        assert len(errors) == len(replies) + 2
-        assert "127.0.0.1" in caplog.text
-        assert_silent(caplog.text)
-        for error in errors:
-            assert_silent(f"{error!r} {error} {vars(error)}")
-            assert error.__suppress_context__ or error.__context__ is None
-
-    @pytest.mark.parametrize(
-        "known",
-        [
-            "There is an error in the 'recipients' array",
-            "Invalid JSON payload received",
-            "Request POST data is",
-        ],
-    )
-    def test_behind_words_that_are_documented_nothing_more_of_a_send_is_shown(
-        self, carrier: Carrier, known: str
-    ) -> None:
-        with Stub(refusal(422, f"{known}: 'Your code is 4711' to {ANN}")) as stub:
-            error = failure_of(carrier, stub.base_url, SEND)
-        assert type(error) is InvalidMessage
-        assert f"({known})" in str(error)
-        assert "4711" not in str(error)
 
     @pytest.mark.parametrize(
         "document", [{"errorMessage": {"a": 1}}, {"errorMessage": None}, [1], "no", 5, None]
@@ -503,7 +412,7 @@ class TestPace:
     def test_attempts_keep_it_too(self, carrier: Carrier) -> None:
         busy = answer(503, {}, headers={"Retry-After": "10"})
         with Stub(busy) as stub:
-            failure_of(carrier, stub.base_url, BALANCE, requests_per_second=0.05)
+            carrier.failure(stub.base_url, BALANCE, requests_per_second=0.05)
         assert carrier.time.slept == [10.0] * 6
 
     def test_without_a_rate_nobody_waits(self, carrier: Carrier) -> None:

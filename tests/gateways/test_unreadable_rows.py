@@ -108,9 +108,7 @@ def test_two_statuses_that_contradict_each_other_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [*map(deleted, BAD_IDS), *(deleted(BAD, deleted=flag) for flag in BAD_FLAGS), *NO_ROWS],
-    ids=repr,
+    "bad", [*map(deleted, BAD_IDS), *(deleted(BAD, deleted=flag) for flag in BAD_FLAGS), *NO_ROWS], ids=repr
 )
 def test_a_cancellation_that_cannot_be_read_is_no_answer_and_the_others_are(bad: Any) -> None:
     answers = cancellations(deleted(2316), bad, deleted(2318))
