@@ -53,10 +53,6 @@ def test_parts_at_their_borders(text: str, parts: int) -> None:
     assert fewest_parts(text) == parts
 
 
-def test_the_longest_text_is_918_septets() -> None:
-    assert septets("a" * 918) == septets("€" * 459) == 918
-
-
 @pytest.mark.parametrize(
     ("text", "spelt"),
     [

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import Columns, IncomingMessage, OptOut, Recipient, ScheduledMessage
+
+if TYPE_CHECKING:
+    from airflow_provider_winsms.gateways.base import Call
+
+GATEWAY = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
 
 
 @pytest.fixture
@@ -38,32 +44,23 @@ def test_they_know_their_names(rows: Columns[Recipient]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "key", "kind"),
+    ("call", "key", "kind"),
     [
-        ("incoming", "incomingMessages", IncomingMessage),
-        ("short_code", "shortcodeMessages", IncomingMessage),
-        ("scheduled", "scheduledMessages", ScheduledMessage),
+        (GATEWAY.incoming(0, 10), "incomingMessages", IncomingMessage),
+        (GATEWAY.short_code(0, 10), "shortcodeMessages", IncomingMessage),
+        (GATEWAY.scheduled(0, 10), "scheduledMessages", ScheduledMessage),
+        (GATEWAY.opt_outs(), "incomingOptoutMessages", OptOut),
     ],
 )
 def test_a_gateways_columns_are_the_fields_of_its_rows_in_their_order(
-    path: str, key: str, kind: type
+    call: Call[Any], key: str, kind: type
 ) -> None:
-    gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-    row = {"incomingApiMessageId": 1, "apiMessageId": 1}
-    page = getattr(gateway, path)(0, 10).parse(Response({key: [row]}))
-    assert all(page.rows.has(field.name) for field in fields(kind))
-    assert [getattr(page.rows[0], field.name) for field in fields(kind)] == [
-        page.rows.column(field.name)[0] for field in fields(kind)
-    ]
-
-
-def test_so_are_those_of_opt_outs() -> None:
-    gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
-    row = {"mobileNumber": "27", "receiveTime": "x"}
-    rows = gateway.opt_outs().parse(Response({"incomingOptoutMessages": [row]}))
-    assert [getattr(rows[0], field.name) for field in fields(OptOut)] == [
-        rows.column(field.name)[0] for field in fields(OptOut)
-    ]
+    row = {"incomingApiMessageId": 1, "apiMessageId": 1, "mobileNumber": "27", "receiveTime": "x"}
+    read = call.parse(Response({key: [row]}))
+    rows = getattr(read, "rows", read)
+    names = [field.name for field in fields(kind)]
+    assert all(map(rows.has, names))
+    assert [getattr(rows[0], name) for name in names] == [rows.column(name)[0] for name in names]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +72,8 @@ def test_so_are_those_of_opt_outs() -> None:
     ],
 )
 def test_listed_numbers_are_international_digits_and_what_is_none_stays(path: str, key: str) -> None:
-    gateway = WinSMSGateway(time_zone="Africa/Johannesburg", country_code="27")
     listed = ["+27825550101", "082 555 0101", 27825550101, "27825550101", "Vodacom", None]
     rows = [{"incomingApiMessageId": 1, "apiMessageId": 1, "mobileNumber": number} for number in listed]
-    page = getattr(gateway, path)(0, 10).parse(Response({key: rows}))
+    page = getattr(GATEWAY, path)(0, 10).parse(Response({key: rows}))
     assert list(page.rows.column("number")) == ["27825550101"] * 4 + ["Vodacom", ""]
     assert [row["mobileNumber"] for row in page.rows.column("raw")] == listed

@@ -17,78 +17,40 @@ import airflow_provider_winsms
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.sandbox.plan import MagicNumber
 
-PERSONAL = {
-    *("number", "numbers", "digits", "phone", "phones", "mobile", "msisdn", "to", "recipient", "recipients"),
-    *(
-        "text",
-        "texts",
-        "message",
-        "messages",
-        "body",
-        "content",
-        "digest",
-        "digests",
-        "value",
-        "values",
-        "reference",
-    ),
-    *("raw", "rows", "row", "headers", "query", "client_id", "name", "display_name", "answer", "keys"),
-    *("api_key", "hash_secret", "secret", "password", "token", "key"),
-    *("chunks", "first", "shown_duplicates", "reply", "path"),
+PERSONAL_BY_KIND = {
+    "number": "number numbers digits phone phones mobile msisdn to recipient recipients",
+    "text": "text texts message messages body content digest digests value values reference",
+    "either": """
+        raw rows row headers query client_id name display_name answer keys chunks first shown_duplicates
+        reply path""",
+    "key": "api_key hash_secret secret password token key",
 }
+PERSONAL = set(" ".join(PERSONAL_BY_KIND.values()).split())
 """Names of fields that may hold a number, a text or a key."""
 
-PLAIN = {
-    # What a gateway, a table, a view, a list, a field of a template, an operation or a fault is called.
-    *(
-        "Endpoint.name",
-        "LedgerTable.name",
-        "View.name",
-        "Column.name",
-        "LedgerColumn.name",
-    ),
-    *(
-        "Alphabet.name",
-        "Gsm7.name",
-        "Ucs2.name",
-        "Dataset.name",
-        "WatchedList.name",
-        "Operation.name",
-        "Fault.name",
-    ),
-    # Names of columns, and paths of the API.
-    *(
-        "LedgerTable.key",
-        "Dataset.key",
-        "Call.path",
-        "Operation.path",
-        "Control.path",
-        "PagedOperation.path",
-        "PagedOperation.key",
-    ),
-    # Digests, and a hash or an id.
-    *("BatchDigest.texts", "BatchDigest.numbers", "FeedRow.key"),
-    # Counts.
-    *("BatchDigest.recipients", "UnresolvedRequest.recipients", "Plan.recipients", "Limits.recipients"),
-    "Limits.messages",
-    *(
-        "SendOutcome.recipients",
-        "_RequestBuilder.recipients",
-        "UnresolvedRequest.key",
-        "ClaimedRequest.key",
-        "ArmedFault.rows",
-    ),
-    *("ListedRecipient.message", "ListedRecipient.recipient"),
-    # SQL, the name of a list in an answer, and a choice of what is stored.
-    *("Call.rows", "Operation.rows", "SqlOptions.text"),
-    # Names that Airflow gave, and values of the task state store, which hold digests and ids.
-    *("Batch.key", "ClaimedRequest.key", "_StoredRow.key", "_StoredRow.value"),
-    # Offsets and limits; masked numbers; a number that the sandbox's own page lists.
-    *("Call.query", "Duplicates.first", "Plan.shown_duplicates", "MagicNumber.number", "MagicNumber.reply"),
-    # Objects that hide what is personal in them.
-    *("Envelope.row", "Page.rows", "Block.rows", "PageRange.chunks", "Batch.digest"),
-    *("ListedRecipient.digest", "ResentRecipient.digest", "_Claim.digests"),
+PLAIN_BY_KIND = {
+    "what a gateway, a table, a view, a list, a field of a template, an operation or a fault is called": """
+        Endpoint.name LedgerTable.name View.name Column.name LedgerColumn.name Alphabet.name
+        Gsm7.name Ucs2.name Dataset.name WatchedList.name Operation.name Fault.name""",
+    "names of columns, and paths of the API": """
+        LedgerTable.key Dataset.key Call.path Operation.path Control.path PagedOperation.path
+        PagedOperation.key""",
+    "digests, and a hash or an id": "BatchDigest.texts BatchDigest.numbers FeedRow.key",
+    "counts": """
+        BatchDigest.recipients UnresolvedRequest.recipients Plan.recipients Limits.recipients Limits.messages
+        SendOutcome.recipients _RequestBuilder.recipients UnresolvedRequest.key ClaimedRequest.key
+        ArmedFault.rows ListedRecipient.message ListedRecipient.recipient""",
+    "SQL, the name of a list in an answer, and a choice of what is stored": """
+        Call.rows Operation.rows SqlOptions.text""",
+    "names that Airflow gave, and values of the task state store, which hold digests and ids": """
+        Batch.key ClaimedRequest.key _StoredRow.key _StoredRow.value""",
+    "offsets and limits; masked numbers; a number that the sandbox's own page lists": """
+        Call.query Duplicates.first Plan.shown_duplicates MagicNumber.number MagicNumber.reply""",
+    "objects that hide what is personal in them": """
+        Envelope.row Page.rows Block.rows PageRange.chunks Batch.digest ListedRecipient.digest
+        ResentRecipient.digest _Claim.digests""",
 }
+PLAIN = set(" ".join(PLAIN_BY_KIND.values()).split())
 """Fields of such a name that hold nothing of the kind, and may be shown."""
 
 

@@ -206,11 +206,7 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(home: Home, in_doubt: str
         ("--request", "1", "--accepted", "1", "2,", "3"): "Put spaces between ids",
         ("--request", "1", "--accepted", "1", "2", "ID_3"): "in place of ID_1",
         ("--request", "1", "--accepted", "1", "2", "3" * 65): "A message id has 1 to 64 characters",
-        (
-            "--request",
-            "2",
-            "--not-accepted",
-        ): "Requests in doubt: --request 1 --round 1",
+        ("--request", "2", "--not-accepted"): "Requests in doubt: --request 1 --round 1",
         ("--request", "0", "--not-accepted"): "invalid positive int value",
         ("--request", "1", "--not-accepted", "--ledger-conn-id", "nobody"): "There is no connection 'nobody'",
     }

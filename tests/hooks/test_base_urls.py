@@ -69,6 +69,9 @@ def test_a_uri_leads_to_its_host_port_and_path(
         ({"host": "https://host", "schema": "/other/v2/"}, "https://host/other/v2"),
         ({"host": "https://host/other/v2", "schema": "other/v2"}, "https://host/other/v2"),
         ({"host": "host/other/v2"}, "https://host/other/v2"),
+        ({"host": " https://host "}, "https://host/api/rest/v1"),
+        ({"host": "host", "port": 8443}, "https://host:8443/api/rest/v1"),
+        ({"host": "http://localhost:8025"}, "http://localhost:8025/api/rest/v1"),
         ({"host": "host:8443/other/v2"}, "https://host:8443/other/v2"),
         ({"host": "HTTPS://Host/V2"}, "https://host/V2"),
         ({"host": "2001:db8::7", "port": 8443}, "https://[2001:db8::7]:8443/api/rest/v1"),
@@ -86,6 +89,7 @@ def test_fields_lead_to_their_host_port_and_path(
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
+        ({"host": f"https://user:{KEY}@host"}, "malformed host"),
         ({"host": f"https://:{KEY}@host"}, "malformed host"),
         ({"host": f"https://{KEY}@host"}, "malformed host"),
         ({"host": f"{KEY}@127.0.0.1"}, "malformed host"),
@@ -102,12 +106,19 @@ def test_fields_lead_to_their_host_port_and_path(
         ({"host": "https://host:"}, "malformed host"),
         ({"host": "https://host:0"}, "malformed host"),
         ({"host": "https://host:99999"}, "malformed host"),
+        ({"host": "https://host:notaport"}, "malformed host"),
+        ({"host": "https://"}, "malformed host"),
+        ({"host": "https://[::1"}, "malformed host"),
         ({"host": "https://a..b"}, "malformed host"),
         ({"host": "https:///other/v2"}, "malformed host"),
         ({"host": "://host"}, "malformed host"),
         ({"host": "://"}, "malformed host"),
         ({"host": "[::1]:8025"}, "write http://"),
         ({"host": "::1"}, "write http://"),
+        ({"host": "127.0.0.1:8025"}, "write http://127.0.0.1:8025"),
+        ({"host": "http://www.winsms.co.za/api/rest/v1"}, "not https"),
+        ({"host": "http://127.0.0.1.example.com"}, "not https"),
+        ({"host": "ftp://127.0.0.1"}, "not https"),
         ({"host": "http://2001:db8::7"}, "not https"),
         ({"host": "https://host", "port": 99_999}, "a port that is none"),
         ({"host": "https://host", "port": -1}, "a port that is none"),
@@ -131,8 +142,7 @@ def test_what_is_no_base_url_is_refused_without_showing_a_key(
 
 
 @pytest.mark.parametrize(
-    "connection",
-    ["{bad", "winsms://a://b://c", "winsms://:k@host:notaport", '{"port": "x"}'],
+    "connection", ["{bad", "winsms://a://b://c", "winsms://:k@host:notaport", '{"port": "x"}']
 )
 def test_a_connection_that_airflow_cannot_read_is_told_from_one_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, connection: str

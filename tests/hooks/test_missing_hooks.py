@@ -121,9 +121,7 @@ class LazyHook(DbApiHook):
         raise AssertionError
 
 
-def test_a_driver_that_is_missing_when_it_connects_is_named_for_good(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_driver_that_is_missing_when_it_connects_is_named_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "mysql"}))
     database = Database(LazyHook("warehouse"), lambda _: LoadFailed("refused"))
     with pytest.raises(ConfigurationError) as caught:

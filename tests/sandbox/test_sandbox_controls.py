@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from datetime import timedelta
@@ -218,22 +217,12 @@ def test_the_time_of_a_running_clock_never_goes_back_over_a_restart(tmp_path: Pa
         assert timedelta(0) <= box.now() - before < timedelta(seconds=60)
 
 
-def test_a_file_that_is_no_state_or_in_use_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "notes.txt"
-    other.write_text("not a database, but a text that is long enough to be read as a header of one")
-    with pytest.raises(ValueError, match="cannot be used"):
-        Sandbox(state=other)
+def test_a_state_file_in_no_folder_or_in_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be used"):
         Sandbox(state=tmp_path / "no" / "such" / "folder.db")
     shared = tmp_path / "shared.db"
     with Sandbox(state=shared), pytest.raises(ValueError, match="locked"):
         Sandbox(state=shared)
-    newer = tmp_path / "newer.db"
-    database = sqlite3.connect(newer)
-    database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(ValueError, match="another version"):
-        Sandbox(state=newer)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])  # noqa: S104 - refused

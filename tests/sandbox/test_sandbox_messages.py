@@ -72,12 +72,7 @@ def test_a_declining_magic_number_is_declined_and_free(api: Api, number: str, co
 
 def test_the_magic_numbers_reach_every_documented_accept_error() -> None:
     documented = {
-        "INSUFFICIENT CREDITS",
-        "ACCOUNTLOCKED",
-        "TRIALNOT2SELF",
-        "TOOLONG",
-        "BADDEST",
-        "OPTEDOUT",
+        *("INSUFFICIENT CREDITS", "ACCOUNTLOCKED", "TRIALNOT2SELF", "TOOLONG", "BADDEST", "OPTEDOUT"),
         "WASPADNC",
     }
     assert {code for _, code in DECLINING} == documented | {"QUOTAREACHED"}

@@ -23,74 +23,28 @@ RESET = "/_sandbox/reset"
 SECRET = "The code is 4711"  # noqa: S105 - a text
 
 HERE = [
-    "127.0.0.1",
-    "127.0.0.1:{port}",
-    "127.0.0.1:80",
-    "127.0.0.1:",
-    "127.1.2.3",
-    "localhost",
-    "LocalHost:1",
-    "localhost.:{port}",
-    "[::1]:{port}",
-    "[::1]",
-    "[0:0:0:0:0:0:0:1]",
-    "[::ffff:127.0.0.1]:{port}",
-    " localhost ",
+    *("127.0.0.1", "127.0.0.1:{port}", "127.0.0.1:80", "127.0.0.1:", "127.1.2.3", "localhost"),
+    *("LocalHost:1", "localhost.:{port}", "[::1]:{port}", "[::1]", "[0:0:0:0:0:0:0:1]"),
+    *("[::ffff:127.0.0.1]:{port}", " localhost "),
 ]
 ELSEWHERE = [
-    "evil.example",
-    "evil.example:{port}",
-    "EVIL.EXAMPLE.:{port}",
-    "localhost.evil.example:{port}",
-    "127.0.0.1.evil.example",
-    "127.0.0.1.nip.example",
-    "evil.localhost.example",
-    "localhost@evil.example",
-    "evil.example@localhost",
-    "localhost,evil.example",
-    "localhost evil.example",
-    "localhost/evil.example",
-    "localhost:{port}:evil.example",
-    "localhost..",
-    "local host",
-    "notlocalhost",
-    "0.0.0.0:{port}",
-    "[::]:{port}",
-    "[::ffff:192.0.2.1]",
-    "[2001:db8::1]:{port}",
-    "[::1",
-    "::1",
-    "192.0.2.1:{port}",
-    "169.254.169.254",
-    "2130706433",
-    "0x7f.0.0.1",
-    "xn--lcalhost-54a",
-    ":{port}",
-    ".",
-    "",
+    *("evil.example", "evil.example:{port}", "EVIL.EXAMPLE.:{port}", "localhost.evil.example:{port}"),
+    *("127.0.0.1.evil.example", "127.0.0.1.nip.example", "evil.localhost.example"),
+    *("localhost@evil.example", "evil.example@localhost", "localhost,evil.example"),
+    *("localhost evil.example", "localhost/evil.example", "localhost:{port}:evil.example", "localhost.."),
+    *("local host", "notlocalhost", "0.0.0.0:{port}", "[::]:{port}", "[::ffff:192.0.2.1]"),
+    *("[2001:db8::1]:{port}", "[::1", "::1", "192.0.2.1:{port}", "169.254.169.254", "2130706433"),
+    *("0x7f.0.0.1", "xn--lcalhost-54a", ":{port}", ".", ""),
 ]
 PAGES_HERE = [
-    "http://127.0.0.1:8080",
-    "http://localhost:3000",
-    "https://localhost",
-    "http://[::1]:9",
+    *("http://127.0.0.1:8080", "http://localhost:3000", "https://localhost", "http://[::1]:9"),
     "HTTP://LOCALHOST.",
 ]
 PAGES_ELSEWHERE = [
-    "http://evil.example",
-    "http://evil.example:{port}",
-    "https://localhost.evil.example",
-    "http://127.0.0.1.evil.example:{port}",
-    "http://localhost@evil.example",
-    "http://evil.example#@localhost",
-    "null",
-    "",
-    "file://",
-    "file://localhost",
-    "chrome-extension://abcdefgh",
-    "localhost:{port}",
-    "http://[::1",
-    "http://0.0.0.0:{port}",
+    *("http://evil.example", "http://evil.example:{port}", "https://localhost.evil.example"),
+    *("http://127.0.0.1.evil.example:{port}", "http://localhost@evil.example"),
+    *("http://evil.example#@localhost", "null", "", "file://", "file://localhost"),
+    *("chrome-extension://abcdefgh", "localhost:{port}", "http://[::1", "http://0.0.0.0:{port}"),
     "http://192.0.2.1",
 ]
 
@@ -231,14 +185,14 @@ def test_a_state_of_a_killed_sandbox_that_others_could_read_is_closed_to_them(tm
         assert modes(copy) == {"winsms.db": 0o600, "winsms.db-wal": 0o600}
 
 
-def test_a_file_that_is_not_taken_as_a_state_keeps_its_mode_and_content(tmp_path: Path) -> None:
+def test_a_file_that_is_no_state_is_refused_and_keeps_its_mode_and_content(tmp_path: Path) -> None:
     other, newer = tmp_path / "notes.txt", tmp_path / "newer.db"
     other.write_text("not a database, but a text that is long enough to be read as a header of one")
     with closing(sqlite3.connect(newer)) as database:
         database.execute("PRAGMA user_version = 99")
-    for file in (other, newer):
+    for file, says in ((other, "cannot be used"), (newer, "another version")):
         file.chmod(0o644)
         before = file.read_bytes()
-        with pytest.raises(ValueError, match="state file"):
+        with pytest.raises(ValueError, match=says):
             Sandbox(state=file)
         assert (file.read_bytes(), modes(tmp_path)[file.name]) == (before, 0o644)
