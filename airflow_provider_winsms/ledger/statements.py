@@ -188,8 +188,6 @@ REPORT_MESSAGES = NamedStatement(
 
 # Reads of batches.
 
-READ_CLOCK = NamedStatement("read the clock", "SELECT {epoch} AS seconds")
-
 _READ_BATCH = """
     SELECT batch_key, dag_id, run_id, task_id, map_index, owner, texts_digest, numbers_digest, key_id,
         recipients, requests, duplicates, sms_conn_id, guarantee, max_tries, opened_at, generation, revision,
