@@ -13,6 +13,7 @@ from airflow_provider_winsms.sql.compiler import compiled
 from airflow_provider_winsms.sql.copy_text import copy_text
 from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.errors import TOO_LARGE, PacketTooLarge
+from airflow_provider_winsms.sql.value_rows import value_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def insert(
 def insert_encoded(
     database: Database, step: str, table: Table, names: Sequence[str], encoded: Sequence[EncodedRows]
 ) -> None:
-    """Insert encoded rows, in one statement if the database has one for that; otherwise as ``insert``."""
+    """Insert encoded rows by the path that they are encoded for."""
     filled = [rows.content for rows in encoded if rows.length]
     statement = _insertion(database, table, names)
 
@@ -63,6 +64,9 @@ def insert_encoded(
         elif database.dialect.bulk is BulkMethod.ARRAYS:
             for columns in filled:
                 cursor.execute(statement, columns)
+        elif database.dialect.bulk is BulkMethod.VALUES:
+            for places, values in chain.from_iterable(filled):
+                cursor.executemany(f"{statement} {places}", values)
         else:
             for rows in _statements(statement, list(chain.from_iterable(filled)), database.max_packet):
                 cursor.executemany(statement, rows)
@@ -73,9 +77,11 @@ def insert_encoded(
 
 def _insertion(database: Database, table: Table, names: Sequence[str]) -> str:
     """Return the statement that inserts rows, without values."""
+    columns = ", ".join(database.quoted(table.c[name]) for name in names)
     if database.dialect.bulk is BulkMethod.COPY:
-        columns = ", ".join(database.quoted(table.c[name]) for name in names)
         return f"COPY {database.quoted(table)} ({columns}) FROM STDIN"
+    if database.dialect.bulk is BulkMethod.VALUES:
+        return f"INSERT INTO {database.quoted(table)} ({columns}) VALUES"
     values: dict[str, Any] = {name: bindparam(name, None) for name in names}
     if database.dialect.bulk is BulkMethod.ARRAYS:
         arrays = select(*map(func.unnest, values.values()))
@@ -133,5 +139,6 @@ def _copy_in(cursor: Any, statement: str, texts: Iterable[bytes]) -> None:
 _ENCODERS: Mapping[BulkMethod, Callable[[Sequence[Sequence[Any]]], Any]] = {
     BulkMethod.ROWS: lambda columns: list(zip(*columns, strict=True)),
     BulkMethod.COPY: copy_text,
+    BulkMethod.VALUES: value_rows,
     BulkMethod.ARRAYS: lambda columns: list(map(list, columns)),
 }

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NULL = "\\N"
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-"""The backslash comes first, as the other escapes contain it."""
 
 
 def copy_text(columns: Sequence[Sequence[Any]]) -> bytes:
@@ -67,7 +65,8 @@ def _is_constant(column: Sequence[str]) -> bool:
 
 def _cells(values: Sequence[Any]) -> Sequence[str]:
     if isinstance(values, DictionaryColumn):
-        return values.map(_cell)
+        cells = _cells(list(values.values.values()))
+        return DictionaryColumn(values.keys, dict(zip(values.values, cells, strict=True)))
     types = set(map(type, values))
     if types == {int}:
         return list(map(str, values))
@@ -90,6 +89,5 @@ def _cell(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    for special, escape in _ESCAPES.items():
-        text = text.replace(special, escape)
-    return text
+    # The backslash comes first, as the other escapes contain it.
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

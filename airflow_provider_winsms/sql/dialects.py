@@ -26,6 +26,9 @@ class BulkMethod(StrEnum):
     COPY = "copy"
     """``COPY ... FROM STDIN``, in PostgreSQL's text format."""
 
+    VALUES = "values"
+    """Statements with many rows each, with numbered placeholders."""
+
     ARRAYS = "arrays"
     """One array for each column; ``unnest`` makes rows of them."""
 
@@ -160,6 +163,7 @@ DIALECTS = {
         ),
         volatile="SELECT name FROM pragma_database_list WHERE name = 'main' AND COALESCE(file, '') = ''",
         lock=("BEGIN IMMEDIATE",),
+        bulk=BulkMethod.VALUES,
         keeps_temporary_in_memory=True,
         no_spill="PRAGMA cache_spill = OFF",
         column_types="SELECT name, type FROM pragma_table_info('{name}', {schema})",
