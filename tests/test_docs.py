@@ -133,7 +133,7 @@ def test_every_example_is_one_that_a_test_runs(found: tuple[str, str, str]) -> N
 def test_each_send_that_is_shown_sends(
     page: str, code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     namespace: dict[str, Any] = {"SmsSendOperator": SmsSendOperator, "customers": ["27825550101"]}
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page
@@ -141,7 +141,7 @@ def test_each_send_that_is_shown_sends(
 
 
 def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:
-    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     send = SmsSendOperator(task_id="send", text="Hallo", to="27000000010")
     runner.run(send)
     sandbox.advance(3600)
@@ -157,7 +157,7 @@ def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tm
 def test_the_refresh_that_is_shown_notes_deliveries(
     sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     runner.run(SmsSendOperator(task_id="send", text="Hallo", to="27000000010", ledger_conn_id="warehouse"))
     sandbox.advance(3600)
     (code,) = (code for _, code in blocks("python") if code.startswith("SmsRefreshStatusOperator("))
@@ -168,7 +168,7 @@ def test_the_refresh_that_is_shown_notes_deliveries(
 
 
 def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:
-    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     sandbox.add_fault("missing-row", operation="smsSend")
     messages = [{"text": "Hallo", "to": ["27825550101", "27825550102", "27000000005"]}]
     runner.run(SmsSendBatchOperator(task_id="send", messages=messages, ledger_conn_id="warehouse"))
@@ -177,18 +177,6 @@ def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, 
         for _, query in blocks("sql"):
             days = {"yesterday": day.replace(day=1), "today": day.replace(year=day.year + 1)}
             assert database.execute(query.format(**days)).fetchall(), query
-
-
-@pytest.mark.parametrize(
-    ("page", "path"),
-    [
-        (name, path.partition("#")[0])
-        for name, page in PAGES.items()
-        for path in re.findall(r"\]\((?!https?:)([^)]+)\)", page)
-    ],
-)
-def test_each_file_that_is_linked_to_exists(page: str, path: str) -> None:
-    assert (ROOT / "docs" / path).exists(), page
 
 
 def test_the_guarantees_are_those_that_there_are() -> None:
@@ -200,7 +188,7 @@ def test_the_guarantees_are_those_that_there_are() -> None:
 def test_each_load_that_is_shown_loads(
     code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    runner.connections = {**runner.connections, "warehouse": warehouse(tmp_path)}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     sandbox.incoming("27825550101", "Yes")
     send = SmsSendOperator(task_id="send", text="Hallo", to="27825550101", ledger_conn_id="warehouse")
     assert runner.another().run(send).error is None
@@ -222,7 +210,3 @@ def test_each_command_that_is_shown_is_one_of_the_command_line(line: str) -> Non
 def test_the_changes_that_are_shown_have_the_keys_of_changes() -> None:
     (shown,) = (code for _, code in blocks("python") if code.startswith("{"))
     assert list(ast.literal_eval(shown)) == [field.name for field in dataclasses.fields(ListChanges)]
-
-
-def warehouse(folder: Path) -> dict[str, Any]:
-    return {"conn_type": "sqlite", "host": str(folder / "warehouse.db"), "extra": json.dumps({})}

@@ -103,19 +103,14 @@ def everything_written(
 
 def _send_and_wait(runner: TaskRunner, **kwargs: Any) -> None:
     runner.run(send())
-    sensor = wait(runner.result, timeout=0.2, **kwargs)
-    if runner.run(sensor).state == "deferred":
-        runner.resume(sensor, runner.fire())
+    runner.run_to_its_end(wait(runner.result, timeout=0.2, **kwargs))
 
 
 def _send_that_waits(**kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
     def scenario(runner: TaskRunner, sandbox: Sandbox) -> None:
         sandbox.add_fault("429-too-many-requests", operation="smsStatus", retry_after=1)
         task = send(wait_for_delivery=True, delivery_timeout=0.2, **kwargs)
-        result = runner.run(task)
-        if result.state == "deferred":
-            result = runner.resume(task, runner.fire())
-        assert isinstance(result.error, DeliveryFailed)
+        assert isinstance(runner.run_to_its_end(task).error, DeliveryFailed)
 
     return scenario
 
@@ -272,8 +267,7 @@ def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
         sandbox.incoming(NUMBER, REPLY)
         sandbox.incoming(STOPPER, "STOP")
         sandbox.shortcode(NUMBER, REPLY)
-        gateway = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": HASH_KEY})}
-        runner.connections = {**runner.connections, "winsms_default": gateway}
+        runner.set_extra(hash_secret=HASH_KEY)
         runner.run(send(send_at=pendulum.now("UTC").add(hours=3)))
         assert runner.run(load(dataset)).error is None
         hidden = load(dataset, table="hashed", privacy="keyed_hash", text="redact_numbers")
@@ -366,8 +360,7 @@ def test_no_key_number_or_text_comes_out(
     everything_written: Callable[[], str],
     tmp_path: Path,
 ) -> None:
-    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
-    runner.connections = {**runner.connections, "warehouse": warehouse}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     scenario(runner, sandbox)
     written = everything_written()
     assert "task" in written

@@ -62,8 +62,7 @@ def test_the_first_dag_sends_and_waits(runner: TaskRunner, sandbox: Sandbox) -> 
 
 def test_the_send_that_is_shown_sends(runner: TaskRunner, sandbox: Sandbox, tmp_path: Path) -> None:
     _, code = blocks("python")
-    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
-    runner.connections = {**runner.connections, "warehouse": warehouse}
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
     send = eval(code, {"SmsSendOperator": SmsSendOperator, "customers": ["27825550101"]})  # noqa: S307 - as above
     assert runner.run(send).error is None
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]

@@ -232,10 +232,7 @@ class TestAWait:
             poke_interval=0.02,
             timeout=5,
         )
-        result = runner.run(sensor)
-        if result.state == "deferred":
-            result = runner.resume(sensor, runner.fire())
-        assert result.error is None
+        assert runner.run_to_its_end(sensor).error is None
         assert runner.result == {
             "total": 3,
             "delivered": 3,

@@ -33,28 +33,6 @@ async def due(queue: DueQueue, size: int = 4) -> list[list[MessageId]]:
 
 
 @in_virtual_time
-async def test_ids_of_several_waits_share_requests_and_each_comes_once() -> None:
-    queue, _ = await queue_of(subscription([1, 2, 3]), subscription([3, 4, 5, 6]))
-    assert await due(queue) == []
-    await until(FIRST_AT)
-    assert await due(queue) == [[1, 2, 3, 4], [5, 6]]
-    assert await due(queue) == [], "They are due again after the pause."
-    await until(FIRST_AT + 60)
-    assert await due(queue, 10) == [[1, 2, 3, 4, 5, 6]]
-
-
-@in_virtual_time
-async def test_a_wait_that_fails_in_its_middle_goes_on_from_there() -> None:
-    queue, _ = await queue_of(subscription(range(10), pause=600.0))
-    await until(FIRST_AT)
-    requests = await queue.requests(4)
-    assert next(requests) == [0, 1, 2, 3]
-    requests.close()
-    assert await due(queue) == [[4, 5, 6, 7], [8, 9]]
-    assert await due(queue) == []
-
-
-@in_virtual_time
 async def test_a_wait_whose_last_id_has_left_is_not_asked_for_again_after_a_failure() -> None:
     queue, _ = await queue_of(subscription(range(4), pause=600.0), subscription(range(4, 8), pause=600.0))
     await until(FIRST_AT)
@@ -98,19 +76,6 @@ async def test_ids_without_an_answer_that_are_known_meanwhile_are_left_out() -> 
     one.record([DeliveryReport(2, DeliveryState.DELIVERED)], now())
     subscriptions.remove(gone)
     assert await due(queue) == [[0, 1, 3]]
-
-
-@in_virtual_time
-async def test_a_second_failure_loses_no_id() -> None:
-    queue, _ = await queue_of(subscription(range(20), pause=600.0), subscription([30, 31], pause=600.0))
-    await until(FIRST_AT)
-    asked: list[MessageId] = []
-    requests = await queue.requests(3)
-    while ids := next(requests, None):
-        asked += ids
-        requests.close()
-        requests = await queue.requests(3)
-    assert asked == [*range(20), 30, 31]
 
 
 @in_virtual_time

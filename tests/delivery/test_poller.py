@@ -128,7 +128,7 @@ async def test_an_unreadable_status_leaves_its_own_wait_open_and_is_named_once(
     assert {place for place, one in enumerate(waits) if not one.tracker.is_settled} == set(spoilt)
     named = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
     assert len(named) == 1
-    assert "7, 50, 120" in named[0]
+    assert "status of 3 texts cannot be read: 7, 50, 120. Their states stay unchanged." in named[0]
     late = subscription([300], first_at=now())
     there.states[300] = DELIVERED
     tasks += start_waits(there, late)
@@ -654,8 +654,7 @@ async def test_after_a_failure_no_further_request_leaves() -> None:
     def fail(request: Asked) -> None:
         if request.at == FIRST_AT + 1:
             there.fails = lambda _: None
-            msg = "away"
-            raise GatewayUnavailable(msg)
+            unavailable("away")(request)
 
     there.fails = fail
     tasks = start_waits(there, subscription(range(40), pause=600.0))
@@ -672,10 +671,9 @@ def test_what_was_answered_is_not_asked_again_and_what_was_not_stays_due(waits: 
     async def run() -> None:
         there = MemoryGateway(latency=lambda: 1.0)
 
-        def fail(_: Asked) -> None:
+        def fail(request: Asked) -> None:
             if len(there.requests) % 9 == 7:
-                msg = "away"
-                raise GatewayUnavailable(msg)
+                unavailable("away")(request)
 
         there.fails = fail
         size = 200 // waits
@@ -697,8 +695,7 @@ async def test_what_the_gateway_cannot_answer_is_not_in_the_way_of_the_rest() ->
 
     def fail(request: Asked) -> None:
         if 0 in request.ids:
-            msg = "no usable answer"
-            raise GatewayUnavailable(msg)
+            unavailable("no usable answer")(request)
 
     there.fails = fail
     deliver(there, range(100))
@@ -758,18 +755,21 @@ async def test_a_connection_that_is_not_there_ends_every_wait_at_once() -> None:
     assert now() == FIRST_AT
 
 
+def refused_without_the_new_key(there: MemoryGateway) -> Callable[[Asked], None]:
+    def fail(request: Asked) -> None:
+        if there.transports[-1].endpoint.api_key != "new key":
+            refusal(request)
+
+    return fail
+
+
 @in_virtual_time
 async def test_a_key_that_was_changed_is_picked_up_and_nobody_notices() -> None:
     there = MemoryGateway()
 
-    def fail(_: Asked) -> None:
-        if there.transports[-1].endpoint.api_key != "new key":
-            msg = "The key is wrong."
-            raise ConfigurationError(msg)
-
     tasks = start_waits(there, *(subscription(range(at, at + 10)) for at in range(0, 50, 10)))
     await until(FIRST_AT + 1)
-    there.fails, there.key = fail, "new key"
+    there.fails, there.key = refused_without_the_new_key(there), "new key"
     asked = len(there.requests)
     deliver(there, range(50))
     await asyncio.gather(*tasks)
@@ -792,14 +792,9 @@ async def test_a_changed_key_that_cannot_be_read_for_now_is_picked_up_later() ->
 
     there = Rotating(states={1: DELIVERED})
 
-    def fail(_: Asked) -> None:
-        if there.transports[-1].endpoint.api_key != "new key":
-            msg = "The key is wrong."
-            raise ConfigurationError(msg)
-
     one = start_waits(there, subscription([1], first_at=FIRST_AT + 60), subscription([2]))
     await until(FIRST_AT + 1)
-    there.fails, there.key = fail, "cannot be read"
+    there.fails, there.key = refused_without_the_new_key(there), "cannot be read"
     await one[0]
     assert there.opened == 2
     assert not one[1].done()
@@ -825,13 +820,13 @@ async def test_an_id_that_the_gateway_refuses_a_request_for_ends_its_own_waits_a
 @in_virtual_time
 async def test_news_are_written_before_they_count_and_nothing_is_written_twice() -> None:
     there, books = MemoryGateway(states={1: FAILED}), Books()
-    one = subscription([1, 2], ledger=BOOK, needs=0.0)
-    (task,) = start_waits(there, one, books=books)
+    one, other = (subscription([1, 2], ledger=BOOK, needs=0.0) for _ in range(2))
+    tasks = start_waits(there, one, other, books=books)
     await until(FIRST_AT + 0.05)
     assert list(one.tracker.open_ids()) == [1, 2]
     await until(FIRST_AT + 200)
     deliver(there, [2])
-    await task
+    await asyncio.gather(*tasks)
     assert books.written == [(BOOK, 1, "failed"), (BOOK, 2, "sent"), (BOOK, 2, "delivered")]
 
 
@@ -950,11 +945,13 @@ async def test_a_ledger_that_hangs_does_not_keep_the_others_waiting() -> None:
             await asyncio.sleep(1e9)
 
     there = MemoryGateway(states={0: DELIVERED})
-    tasks = start_waits(there, subscription([0], ledger=BOOK), subscription([1]), books=Hanging())
+    held = subscription([0], ledger=BOOK)
+    tasks = start_waits(there, held, subscription([1]), books=Hanging())
     await until(FIRST_AT + 1)
     deliver(there, [1])
     await tasks[1]
     assert now() <= FIRST_AT + 60 + LEDGER_WRITE_TIMEOUT + TICK
+    assert held.trouble == "The ledger behind 'book' could not be written (TimeoutError)."
     await cancel(tasks[0])
 
 
@@ -1003,10 +1000,9 @@ async def test_an_unforeseen_error_ends_all_and_who_comes_next_has_a_working_pol
 async def test_who_is_cancelled_and_told_an_error_at_once_leaves_no_complaint() -> None:
     there = MemoryGateway(fails=unavailable("away"))
 
-    def fail(_: Asked) -> None:
+    def fail(request: Asked) -> None:
         tasks[0].cancel()
-        msg = "The key is wrong."
-        raise ConfigurationError(msg)
+        refusal(request)
 
     there.fails = fail
     tasks = start_waits(there, subscription([1]), subscription([2]))

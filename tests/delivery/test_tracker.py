@@ -165,21 +165,6 @@ def test_an_outcome_survives_the_event_that_carries_it() -> None:
 # When to ask again
 
 
-def questions(schedule: Schedule, until: float) -> list[float]:
-    """Return the ages at which a text is asked for, the first of them its shortest pause."""
-    ages = [schedule.shortest]
-    while (age := ages[-1] + schedule.pause(schedule.begins_at + ages[-1])) < until:
-        ages.append(age)
-    return ages
-
-
-def test_a_text_of_a_day_was_asked_for_about_90_times() -> None:
-    ages = questions(Schedule(NOW, 10.0, 3600.0), DAY)
-    assert ages[:3] == [10.0, 20.0, 30.0]
-    assert 80 <= len(ages) <= 100
-    assert len(questions(Schedule(NOW, 10.0, 3600.0), 2 * DAY)) - len(ages) == pytest.approx(24, abs=1)
-
-
 def test_texts_that_are_due_to_leave_later_are_asked_for_at_the_shortest_pause() -> None:
     assert Schedule(NOW + DAY, 10.0, 3600.0).pause(NOW) == 10.0
 

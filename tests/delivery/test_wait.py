@@ -18,12 +18,7 @@ from airflow_provider_winsms.ledger.base import LedgerAddress
 SECRET = "k" * 20
 
 TIMES = (
-    "begins_at",
-    "shortest_pause",
-    "longest_pause",
-    "first_at",
-    "end_at",
-    "grace_until",
+    *("begins_at", "shortest_pause", "longest_pause", "first_at", "end_at", "grace_until"),
     "not_found_holds",
 )
 

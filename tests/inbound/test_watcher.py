@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 import pytest
 
-from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable
+from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.gateways.base import ListReading
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
@@ -154,12 +154,6 @@ class TestBackingOff:
     def test_is_longer_after_more_failures_up_to_a_bound(self, failures: int) -> None:
         seconds = [poll_pause(30.0, failures) for _ in range(100)]
         assert all(30 <= each <= min(LONGEST_POLL_PAUSE, 30 * 2.0 ** min(failures, 16)) for each in seconds)
-
-    def test_is_as_long_as_the_gateway_asks(self) -> None:
-        assert poll_pause(30.0, 1, GatewayUnavailable("later", retry_after=7200)) == 7200
-
-    def test_is_never_shorter_than_the_poll_interval(self) -> None:
-        assert poll_pause(3600.0, 5) >= 3600
 
     def test_an_unforeseen_error_is_logged_by_type_and_place_as_its_text_may_quote_a_row(self) -> None:
         try:

@@ -21,16 +21,13 @@ from airflow_provider_winsms.inbound.feeds import (
     POLLS_PER_DEEP_READ,
     Bounds,
     FeedConnection,
-    FeedRow,
-    ReadScope,
-    TailReader,
     lists_within,
 )
 from airflow_provider_winsms.inbound.filters import first_word, selection
 from airflow_provider_winsms.inbound.subscriber import Subscriber, Subscribers
 from airflow_provider_winsms.inbound.watcher import JOIN_WINDOW, Watcher
 from airflow_provider_winsms.messages import IncomingMessage, Page
-from tests.inbound.test_watcher import InMemoryStore, nothing_seen, row
+from tests.inbound.test_watcher import InMemoryStore, row
 from tests.support.lists import page_range
 
 if TYPE_CHECKING:
@@ -225,33 +222,3 @@ def test_a_cursor_forgets_no_row_that_it_has_and_takes_in_none_that_is_held(
     cursor.compact(DEFAULT_BOUNDS.row_watermark, held - seen)
     assert all(cursor.has(row(each)) for each in seen)
     assert not any(cursor.has(row(each)) for each in held - seen)
-
-
-@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 20), st.booleans())
-def test_every_new_row_is_found_in_any_size_of_page_and_either_order(
-    before: int, arrived: int, page_size: int, newest_first: bool
-) -> None:
-    ids = list(range(1, before + arrived + 1))
-    listed = ids[:before]
-
-    async def execute(call: Call[Any]) -> Page[IncomingMessage]:
-        await asyncio.sleep(0)
-        ordered = listed[::-1] if newest_first else listed
-        offset, limit = page_range(call)
-        found = ordered[offset : offset + limit]
-        return Page(tuple(IncomingMessage(each, "1", NOON, "") for each in found), offset, len(listed))
-
-    async def read() -> tuple[list[FeedRow], list[FeedRow]]:
-        nonlocal listed
-        connection = FeedConnection(
-            WinSMSGateway(time_zone="UTC", country_code="27"), execute, page_size, KeyedHash("key")
-        )
-        reader = TailReader("incoming")
-        first = await reader.read(connection, nothing_seen())
-        listed = ids
-        scope = ReadScope(lambda new: int(new.key) > before, before, before, has_new_subscribers=False)
-        return first, await reader.read(connection, scope)
-
-    first, second = asyncio.run(read())
-    assert {each.sequence for each in first} >= set(ids[max(0, before - 2) : before])
-    assert {each.sequence for each in second} >= set(ids[before:])

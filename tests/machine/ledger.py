@@ -69,11 +69,7 @@ class Claim:
     def record(self) -> RequestRecord:
         """Return what is known, as a copy."""
         found = RequestRecord(
-            len(self.rows),
-            self.claimed_at,
-            self.owner,
-            self.send_at,
-            cancelling_at=self.cancelling_at,
+            len(self.rows), self.claimed_at, self.owner, self.send_at, cancelling_at=self.cancelling_at
         )
         for position, row in enumerate(self.rows):
             if row.reason is not None:

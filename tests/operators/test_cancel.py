@@ -109,17 +109,10 @@ def test_ids_may_be_given_in_any_usual_way(shape: Any, scheduled: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("policy", "ids", "fails"),
-    [
-        ("ignore", [999_999], False),
-        ("fail", [999_999], True),
-        ("fail_if_all", [999_999], True),
-    ],
+    [("ignore", [999_999], False), ("fail", [999_999], True), ("fail_if_all", [999_999], True)],
 )
 def test_on_not_cancelled_decides_whether_the_task_fails(
-    policy: str,
-    ids: list[int],
-    fails: bool,
-    runner: TaskRunner,
+    policy: str, ids: list[int], fails: bool, runner: TaskRunner
 ) -> None:
     assert isinstance(runner.run(cancel(ids, on_not_cancelled=policy)).error, NotCancelled) is fails
 

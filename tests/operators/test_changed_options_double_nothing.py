@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +60,8 @@ def test_another_guarantee_cuts_the_requests_of_a_batch_as_the_first_did(
 
 def test_another_connection_in_the_next_try_doubles_nothing(world: SendWorld, runner: TaskRunner) -> None:
     """Another account does not list what the first one scheduled."""
-    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
+    runner.set_extra(hash_secret="x" * 40)
+    keyed = runner.connections["winsms_default"]
     with Sandbox(api_key="another", speed=0, now=world.sandbox.now()) as elsewhere:
         other = {**keyed, "host": elsewhere.base_url, "password": "another"}
         runner.connections = {"winsms_default": keyed, "other": other}

@@ -84,18 +84,7 @@ class Whole:
 
 NA, NAT = NAType(), NaTType(1, 1, 1)
 MISSING = [None, NA, NAT, math.nan, Decimal("NaN"), Decimal("sNaN")]
-NOT_WHOLE = [
-    2.5,
-    "inf",
-    Decimal("1e999999"),
-    "2.5",
-    "nan",
-    True,
-    0.0,
-    7.0,
-    Whole("2.5"),
-    b"2",
-]
+NOT_WHOLE = [2.5, "inf", Decimal("1e999999"), "2.5", "nan", True, 0.0, 7.0, Whole("2.5"), b"2"]
 
 
 @pytest.mark.parametrize("missing", MISSING, ids=repr)

@@ -50,10 +50,7 @@ class SmsSendFileOperator(SmsSendOperator):
 def dag(request: pytest.FixtureRequest, tmp_path: Any) -> DAG:
     (tmp_path / "secret.txt").write_text("The file's words")
     return DAG(
-        "dag",
-        schedule=None,
-        template_searchpath=str(tmp_path),
-        render_template_as_native_obj=request.param,
+        "dag", schedule=None, template_searchpath=str(tmp_path), render_template_as_native_obj=request.param
     )
 
 
@@ -110,18 +107,12 @@ WAYS: dict[str, tuple[Callable[[str], Any], Callable[[Any], Any]]] = {
             messages=result.zip(result).map(lambda pair: [{"text": pair[0], "to": ANN}])
         ),
     ),
-    "expand of a task group": (
-        lambda text: [text],
-        lambda result: in_group(group.expand(text=result)),
-    ),
+    "expand of a task group": (lambda text: [text], lambda result: in_group(group.expand(text=result))),
     "expand_kwargs of a task group": (
         lambda text: [{"text": text}],
         lambda result: in_group(group.expand_kwargs(result)),
     ),
-    "a partial result": (
-        lambda text: text,
-        lambda result: partial_send(text=result).expand(to=[ANN]),
-    ),
+    "a partial result": (lambda text: text, lambda result: partial_send(text=result).expand(to=[ANN])),
     "a partial row": (
         lambda text: text,
         lambda result: partial_batch(messages=[{"text": result, "to": ANN}]).expand(
@@ -168,8 +159,7 @@ def test_a_reference_that_is_data_is_kept_as_it_is(
     dag: DAG, sandbox: Sandbox, runner: TaskRunner, tmp_path: Any
 ) -> None:
     row = {"text": "Hi", "to": ANN, "reference": MARKED[0]}
-    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
-    runner.connections = {**runner.connections, "warehouse": warehouse}
+    runner.add_database("warehouse", tmp_path / "ledger.db")
     with dag:
         read = EmptyOperator(task_id="read")
         mapped = partial_batch(ledger_conn_id="warehouse").expand_kwargs(read.output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,8 +58,7 @@ def test_ids_that_the_ledger_has_from_elsewhere_hide_no_text(
 def test_a_number_that_another_task_keeps_as_a_hash_may_be_the_same(
     runner: TaskRunner, world: SendWorld, tmp_path: Path
 ) -> None:
-    keyed = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
-    runner.connections = {"winsms_default": keyed}
+    runner.set_extra(hash_secret="x" * 40)
     attack = Attack(runner, world, tmp_path)
     attack.options.update(to=[ANN], cancel_on_kill=False, guarantee="exactly_once")
     attack.options["send_at"] = world.now().add(hours=5)

@@ -11,7 +11,7 @@ from airflow_provider_winsms.exceptions import OutcomeUnknown
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from tests.support.hooks import PromptHook
+from tests.support.hooks import hook_of_gateway
 from tests.support.send_world import ANN, BEN, CAT, once
 from tests.support.variants import variant
 
@@ -39,11 +39,7 @@ def with_id_of_ben(message_id: str, read: Callable[[str], Any]) -> type[SmsSendO
             call = super().send(message)
             return replace(call, parse=lambda response: tuple(map(renamed, call.parse(response))))
 
-    class TextIdsHook(PromptHook):
-        def make_gateway(self, *, time_zone: str, country_code: str) -> TextIds:
-            return TextIds(time_zone=time_zone, country_code=country_code)
-
-    return variant(SmsSendOperator, hook_of=staticmethod(TextIdsHook))
+    return variant(SmsSendOperator, hook_of=staticmethod(hook_of_gateway(TextIds)))
 
 
 @pytest.fixture(params=["store", "tables"])
@@ -51,8 +47,7 @@ def options(request: pytest.FixtureRequest, runner: TaskRunner, tmp_path: Path) 
     """The options of a send, with each ledger."""
     options = {"task_id": "send", "text": "Hallo", "to": [ANN, BEN, CAT]}
     if request.param == "tables":
-        tables = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
-        runner.connections = {**runner.connections, "tables": tables}
+        runner.add_database("tables", tmp_path / "ledger.db")
         options["ledger_conn_id"] = "tables"
     return options
 

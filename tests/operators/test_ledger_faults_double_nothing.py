@@ -55,10 +55,7 @@ def test_a_record_that_fails_is_written_again(world: SendWorld, runner: TaskRunn
 
 @pytest.mark.parametrize("guarantee", ["at_most_once", "exactly_once"])
 def test_an_answer_that_cannot_be_recorded_is_logged_and_never_sent_again(
-    guarantee: str,
-    world: SendWorld,
-    runner: TaskRunner,
-    capsys: pytest.CaptureFixture[str],
+    guarantee: str, world: SendWorld, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with broken_store(runner, when=r'PUT /store.*"ids":'):
         assert isinstance(world.run(guarantee=guarantee), LedgerUnavailable)

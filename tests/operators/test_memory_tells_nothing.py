@@ -58,8 +58,7 @@ def test_another_key_makes_other_digests(world: SendWorld, runner: TaskRunner) -
     world.run()
     first = runner.task_state["sms_send"]["digest"]
     runner.task_state.clear()
-    other = {**runner.connections["winsms_default"], "extra": json.dumps({"hash_secret": "x" * 40})}
-    runner.connections = {"winsms_default": other}
+    runner.set_extra(hash_secret="x" * 40)
     world.run()
     second = runner.task_state["sms_send"]["digest"]
     assert (

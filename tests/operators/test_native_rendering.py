@@ -25,22 +25,8 @@ if TYPE_CHECKING:
 
 ANN, BEN = "27825550101", "27825550102"
 TEXTS = [
-    "123456",
-    "012345",
-    "1_000",
-    "1.50",
-    "1e5",
-    "0x1F",
-    "None",
-    "True",
-    "'Quoted'",
-    '"Quoted"',
-    "(1, 2)",
-    "[1, 2]",
-    "('A', 'B')",
-    "1, 2",
-    "12 # 34",
-    "  1",
+    *("123456", "012345", "1_000", "1.50", "1e5", "0x1F", "None", "True", "'Quoted'", '"Quoted"', "(1, 2)"),
+    *("[1, 2]", "('A', 'B')", "1, 2", "12 # 34", "  1"),
 ]
 
 
@@ -158,11 +144,7 @@ def test_a_template_may_still_give_a_list(
 def test_a_key_of_digits_names_the_same_batch_under_both_ways_of_rendering(
     sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    runner.connections = {
-        **runner.connections,
-        "777": {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")},
-    }
-
+    runner.add_database("777", tmp_path / "ledger.db")
     for is_native in (False, True):
         task = SmsSendOperator(
             task_id="send",

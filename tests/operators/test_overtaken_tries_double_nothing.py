@@ -36,11 +36,7 @@ class LatestTryAlone:
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("slept", [0, 20, 40, 3600])
 def test_a_try_that_wakes_up_after_its_successor_doubles_nothing(
-    slept: int,
-    number: int,
-    guarantee: str,
-    world: SendWorld,
-    runner: TaskRunner,
+    slept: int, number: int, guarantee: str, world: SendWorld, runner: TaskRunner
 ) -> None:
     runner.stand_in = LatestTryAlone()
     task: dict[str, Any] = {"to": MANY[:30], "guarantee": guarantee}

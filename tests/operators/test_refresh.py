@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -133,15 +132,9 @@ def test_each_state_has_its_fate(database: Database, night: Night) -> None:
     ids = night.send(EVERY_FATE)
     (later,) = night.send(DELIVERED, send_at=night.in_hours(3))
     assert task.run(refresh()).error is None
-    assert task.result == {
-        "checked": 7,
-        "states": {"queued": 1, "sent": 1, "delivered": 1, "failed": 1, "not_sent": 2, "unknown": 1},
-        "changed": 6,
-        "still_open": 3,
-        "refused": 0,
-        "unreadable": 0,
-        "requests": 1,
-    }
+    found = {"queued": 1, "sent": 1, "delivered": 1, "failed": 1, "not_sent": 2, "unknown": 1}
+    counts = {"checked": 7, "states": found, "changed": 6, "still_open": 3, "requests": 1}
+    assert task.result == NOTHING | counts
     fates = ["delivered", "failed", "not_sent", "sent", "queued", "accepted", "not_sent"]
     assert states(database) == {**dict(zip(ids, fates, strict=True)), later: "scheduled"}
 
@@ -153,16 +146,8 @@ def test_a_second_run_asks_only_for_what_is_open_and_changes_nothing(
     night.send(EVERY_FATE)
     night.refreshed()
     before = states(database)
-    again = night.refreshed()
-    assert again == {
-        "checked": 3,
-        "states": {"queued": 1, "sent": 1, "unknown": 1},
-        "changed": 0,
-        "still_open": 3,
-        "refused": 0,
-        "unreadable": 0,
-        "requests": 1,
-    }
+    found = {"queued": 1, "sent": 1, "unknown": 1}
+    assert night.refreshed() == NOTHING | {"checked": 3, "states": found, "still_open": 3, "requests": 1}
     assert night.asked == [7, 3]
     assert states(database) == before
 
@@ -302,11 +287,14 @@ def test_the_views_are_right_afterwards(database: Database, night: Night) -> Non
     assert tuple(map(float, cost)) == (4, 1, 4)
 
 
-def test_2500_open_texts_take_three_requests(database: Database, night: Night) -> None:
+def test_2500_open_texts_take_three_requests(
+    database: Database, night: Night, capsys: pytest.CaptureFixture[str]
+) -> None:
     night.at(database)
     night.send(many(2500))
     night.sandbox.advance(DAY)
     result = night.refreshed()
+    assert "Asked about 2500 texts in 3 requests: 2500 changed" in capsys.readouterr().out
     assert (result["checked"], result["requests"], result["changed"]) == (2500, 3, 2500)
     assert sorted(night.asked) == [500, 1000, 1000]
     fates = Counter(text["status"].lower() for text in night.sandbox.outbox())
@@ -509,15 +497,8 @@ def test_an_id_that_the_gateway_refuses_holds_up_no_other(sqlite: Database, nigh
         task = night.behind(stub)
         assert task.run(refresh()).error is None
         assert [request.document for request in stub.requests] == [[bad, *good], [bad], good]
-    assert task.result == {
-        "checked": 3,
-        "states": {"delivered": 2},
-        "changed": 2,
-        "still_open": 1,
-        "refused": 1,
-        "unreadable": 0,
-        "requests": 3,
-    }
+    counts = {"checked": 3, "changed": 2, "still_open": 1, "refused": 1, "requests": 3}
+    assert task.result == NOTHING | counts | {"states": {"delivered": 2}}
     assert list(states(sqlite).values()) == ["accepted", "delivered", "delivered"]
 
 
@@ -587,9 +568,6 @@ def test_a_wrong_key_fails_the_task_at_once(sqlite: Database, night: Night) -> N
     ("given", "kind", "says"),
     [
         ({"max_age": timedelta(days=90)}, InvalidMessage, "at most 89 days"),
-        ({"max_age": timedelta(0)}, InvalidMessage, "above 0"),
-        ({"max_age": 89}, InvalidMessage, "must be a timedelta"),
-        ({"ledger_prefix": "no;prefix"}, InvalidMessage, "ledger_prefix"),
         ({"ledger_conn_id": "nowhere"}, ConfigurationError, "'nowhere'"),
         ({"ledger_conn_id": "winsms_default"}, ConfigurationError, "SQL database"),
         ({"sms_conn_id": "nowhere"}, ConfigurationError, "'nowhere'"),
@@ -621,29 +599,6 @@ def test_connections_may_be_templates(sqlite: Database, night: Night) -> None:
     )
     assert task.run(operator).error is None
     assert task.result == NOTHING
-
-
-def test_no_number_and_no_text_comes_out(
-    sqlite: Database,
-    night: Night,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    task = night.at(sqlite, max_concurrent_requests=1)
-    night.send(["27825559871", FAILED, STAYS_SENT, *many(1200)])
-    night.sandbox.advance(DAY)
-    capfd.readouterr()
-    caplog.clear()
-    caplog.set_level(logging.DEBUG)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
-    first = task.run(refresh()).error
-    assert task.run(refresh()).error is None
-    printed = capfd.readouterr()
-    written = [printed.out, printed.err, caplog.text, *task.requests, str(task.xcoms), str(first)]
-    found = "\n".join(written)
-    assert "Asked about 1203 texts in 2 requests: 1203 changed" in found
-    secrets = ("27825559871", FAILED, STAYS_SENT, "2782000", "Xylophone", night.sandbox.api_key)
-    assert [secret for secret in secrets if secret in found] == []
 
 
 @pytest.mark.database

@@ -75,50 +75,36 @@ def test_the_result_has_ids_counts_and_amounts_and_no_more(sandbox: Sandbox, run
     assert re.fullmatch("[0-9a-f]{32}", runner.result["batch"])
 
 
-@pytest.mark.parametrize(
-    ("to", "expected"),
-    [
-        (ANN, [ANN]),
-        (f"{ANN}, {BEN}", [ANN, BEN]),
-        (f"{ANN};{BEN}\n{CAT}", [ANN, BEN, CAT]),
-        (["+27 82 555 0101", "(082) 555-0102", "0027825550103"], [ANN, BEN, CAT]),
-        (["+27 (0)82 555 0101", "00 27 (0) 82 555 0102"], [ANN, BEN]),
-        (["+290 12345"], ["29012345"]),
-        (f"['{ANN}', '{BEN}']", [ANN, BEN]),
-        ([int(ANN)], [ANN]),
-        ([float(ANN), f"{BEN}.0", "825550103.0"], [ANN, BEN, CAT]),
-        ([Decimal(ANN), Decimal(f"{BEN}.00")], [ANN, BEN]),
-        (Decimal(ANN), [ANN]),
-        (["+27 082 555 0101", "270825550102", "27 (0)82 555 0103"], [ANN, BEN, CAT]),
-        ([f"\u202a{ANN}\u202c", f"\ufeff{BEN}", "27\u00a082\u200b555\u00ad0103"], [ANN, BEN, CAT]),
-        ([ANN, "0825550101", "+27825550101"], [ANN]),
-        ("{{ [1, 2] | length }}7825550101", [ANN]),
-        (lambda **_: [ANN, BEN], [ANN, BEN]),
-        ((number for number in (ANN, BEN)), [ANN, BEN]),
-    ],
-    ids=[
-        "one",
-        "commas",
-        "lines",
-        "spellings",
-        "trunk-zero",
-        "short",
-        "list-text",
-        "integer",
-        "floats",
-        "decimals",
-        "decimal",
-        "country-code-and-trunk-zero",
-        "invisible-signs",
-        "same-number",
-        "template",
-        "callable",
-        "generator",
-    ],
-)
-def test_recipients_may_be_given_in_any_usual_way(
-    to: Any, expected: list[str], sandbox: Sandbox, runner: TaskRunner
-) -> None:
+RECIPIENTS: dict[str, tuple[Any, list[str]]] = {
+    "one": (ANN, [ANN]),
+    "commas": (f"{ANN}, {BEN}", [ANN, BEN]),
+    "lines": (f"{ANN};{BEN}\n{CAT}", [ANN, BEN, CAT]),
+    "spellings": (["+27 82 555 0101", "(082) 555-0102", "0027825550103"], [ANN, BEN, CAT]),
+    "trunk-zero": (["+27 (0)82 555 0101", "00 27 (0) 82 555 0102"], [ANN, BEN]),
+    "short": (["+290 12345"], ["29012345"]),
+    "list-text": (f"['{ANN}', '{BEN}']", [ANN, BEN]),
+    "integer": ([int(ANN)], [ANN]),
+    "floats": ([float(ANN), f"{BEN}.0", "825550103.0"], [ANN, BEN, CAT]),
+    "decimals": ([Decimal(ANN), Decimal(f"{BEN}.00")], [ANN, BEN]),
+    "decimal": (Decimal(ANN), [ANN]),
+    "country-code-and-trunk-zero": (
+        ["+27 082 555 0101", "270825550102", "27 (0)82 555 0103"],
+        [ANN, BEN, CAT],
+    ),
+    "invisible-signs": (
+        [f"\u202a{ANN}\u202c", f"\ufeff{BEN}", "27\u00a082\u200b555\u00ad0103"],
+        [ANN, BEN, CAT],
+    ),
+    "same-number": ([ANN, "0825550101", "+27825550101"], [ANN]),
+    "template": ("{{ [1, 2] | length }}7825550101", [ANN]),
+    "callable": (lambda **_: [ANN, BEN], [ANN, BEN]),
+    "generator": ((number for number in (ANN, BEN)), [ANN, BEN]),
+}
+
+
+@pytest.mark.parametrize("way", RECIPIENTS)
+def test_recipients_may_be_given_in_any_usual_way(way: str, sandbox: Sandbox, runner: TaskRunner) -> None:
+    to, expected = RECIPIENTS[way]
     runner.run(send(to=to))
     assert numbers(sandbox) == expected
 
@@ -347,10 +333,7 @@ def test_all_invalid_recipients_of_a_list_are_counted(sandbox: Sandbox, runner: 
     ],
 )
 def test_on_rejected_decides_whether_declined_recipients_fail_the_task(
-    policy: str,
-    to: list[str],
-    fails: bool,
-    runner: TaskRunner,
+    policy: str, to: list[str], fails: bool, runner: TaskRunner
 ) -> None:
     result = runner.run(send(to=to, on_rejected=policy))
     assert isinstance(result.error, SendRejected) is fails

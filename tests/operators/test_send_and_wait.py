@@ -11,11 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG
 
-from airflow_provider_winsms.exceptions import (
-    DeliveryFailed,
-    SendStopped,
-    TemplateFailed,
-)
+from airflow_provider_winsms.exceptions import DeliveryFailed, SendStopped, TemplateFailed
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.runtime import Clock
 from tests.support.variants import variant
@@ -44,18 +40,12 @@ def sending(
     return kind(task_id="send", text=text, to=to, **kwargs)
 
 
-def run(runner: TaskRunner, task: Any) -> Any:
-    """Run a try to its end, over a deferral if there is one."""
-    result = runner.run(task)
-    return runner.resume(task, runner.fire()) if result.state == "deferred" else result
-
-
 def sends(sandbox: Sandbox) -> int:
     return sum(request["operation"].startswith("smsSend") for request in sandbox.requests())
 
 
 def test_what_it_returns_has_the_delivery_beside_what_was_sent(deferrable: bool, runner: TaskRunner) -> None:
-    assert run(runner, sending(deferrable=deferrable)).state == "success"
+    assert runner.run_to_its_end(sending(deferrable=deferrable)).state == "success"
     assert runner.result["accepted"] == 1
     assert len(runner.result["message_ids"]) == 1
     assert runner.result["delivery"] == ARRIVED
@@ -71,7 +61,7 @@ def test_a_batch_waits_too(deferrable: bool, runner: TaskRunner) -> None:
         min_delivered=0.5,
         poll_interval=1,
     )
-    assert run(runner, task).state == "success"
+    assert runner.run_to_its_end(task).state == "success"
     assert runner.result["delivery"]["states"] == {"delivered": 1, "failed": 1}
 
 
@@ -84,7 +74,7 @@ def test_without_being_asked_it_does_not_wait(sandbox: Sandbox, runner: TaskRunn
 def test_too_few_that_arrive_fail_it_for_good_and_leave_what_was_sent(
     deferrable: bool, runner: TaskRunner
 ) -> None:
-    error = run(runner, sending([DELIVERED, FAILED], deferrable=deferrable)).error
+    error = runner.run_to_its_end(sending([DELIVERED, FAILED], deferrable=deferrable)).error
     assert isinstance(error, DeliveryFailed)
     assert isinstance(error, AirflowFailException)
     assert "1 of 2 texts delivered, 2 needed (1 delivered, 1 failed)" in str(error)
@@ -92,7 +82,7 @@ def test_too_few_that_arrive_fail_it_for_good_and_leave_what_was_sent(
 
 
 def test_the_end_counts_from_when_the_texts_are_due(deferrable: bool, runner: TaskRunner) -> None:
-    error = run(runner, sending(STAYS_SENT, deferrable=deferrable, delivery_timeout=2)).error
+    error = runner.run_to_its_end(sending(STAYS_SENT, deferrable=deferrable, delivery_timeout=2)).error
     assert isinstance(error, DeliveryFailed)
     assert "Not settled within 2 seconds of when they were due" in str(error)
 
@@ -125,9 +115,9 @@ def test_a_retry_sends_nothing_again_and_waits_again(
         # The triggerer, or the worker that resumes, is gone for good.
         assert runner.run(task).state == "deferred"
     else:
-        assert run(runner, sending(deferrable=False, delivery_timeout=0.1)).error is not None
+        assert runner.run_to_its_end(sending(deferrable=False, delivery_timeout=0.1)).error is not None
     sandbox.clear_faults()
-    assert run(runner, task).state == "success"
+    assert runner.run_to_its_end(task).state == "success"
     assert runner.result["delivery"] == ARRIVED
     assert sends(sandbox) == 1
 
@@ -143,7 +133,7 @@ def test_a_kill_ends_a_wait_and_cancels_nothing(guarantee: str, sandbox: Sandbox
     killed = sending(**terms, deferrable=False, kind=variant(SmsSendOperator, clock=clock))
     assert isinstance(runner.run(killed).error, SendStopped)
     signal.signal(signal.SIGTERM, handler)
-    assert run(runner, sending(**terms, deferrable=False)).state == "success"
+    assert runner.run_to_its_end(sending(**terms, deferrable=False)).state == "success"
     signal.signal(signal.SIGTERM, handler)
     assert runner.result["delivery"] == ARRIVED
     assert [request["operation"] for request in sandbox.requests()].count("deleteScheduledMessages") == 0
@@ -206,7 +196,7 @@ def test_a_task_that_resumes_calls_no_function_of_its_fields_again(
 ) -> None:
     value, task_of = FIELDS[field]
     function = GivesOnce(value, error)
-    assert run(runner, task_of(function)).state == "success"
+    assert runner.run_to_its_end(task_of(function)).state == "success"
     assert runner.result["delivery"] == ARRIVED
     assert function.calls == 1
 
@@ -216,12 +206,12 @@ def test_a_task_that_resumes_renders_no_template_again(runner: TaskRunner) -> No
     runner.connections = {**runner.connections, "another": runner.connections["winsms_default"]}
     dag = DAG("dag", schedule=None, user_defined_macros={"given": given, "another": GivesOnce("another")})
     task = sending(["{{ given() }}"], sms_conn_id="{{ another() }}", deferrable=True, dag=dag)
-    assert run(runner, task).state == "success"
+    assert runner.run_to_its_end(task).state == "success"
     assert given.calls == 1
 
 
 def test_the_view_of_rendered_fields_stays_as_it_was_when_a_task_resumes(runner: TaskRunner) -> None:
-    run(runner, sending(GivesOnce(DELIVERED), send_at=GivesOnce(None), deferrable=True))
+    runner.run_to_its_end(sending(GivesOnce(DELIVERED), send_at=GivesOnce(None), deferrable=True))
     assert runner.rendered["to"] == "(not shown)"
     assert runner.rendered["send_at"] is None
 

@@ -22,6 +22,7 @@ from tests.support import databases
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.databases import CONN_ID
 from tests.support.hooks import narrow_hook
+from tests.support.send_world import GUARANTEES, die
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["postgres"]
 
 ANN, BEN, CAT, DAN, EVE, FAY = EVERYBODY = [f"2782555010{place}" for place in range(6)]
-GUARANTEES = ["at_most_once", "exactly_once", "at_least_once"]
 RETRIES = 9
+HASHED = {"hash_secret": "seeded-hash-key-5d1e"}
 
 
 class Send(SmsSendOperator):
@@ -66,8 +67,7 @@ def ledger(
     database.let_tasks_find_it(monkeypatch)
     if request.param != "hashed":
         return {"ledger_conn_id": CONN_ID}
-    gateway = runner.connections["winsms_default"]
-    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_secret": "seeded-hash-key-5d1e"}'}}
+    runner.set_extra(**HASHED)
     return {"ledger_conn_id": CONN_ID, "ledger_privacy": "keyed_hash", "ledger_text": "keep"}
 
 
@@ -85,14 +85,6 @@ def send_batch(*rows: tuple[str, str], **kwargs: Any) -> SmsSendBatchOperator:
 def refuse_after(sandbox: Sandbox, requests: int, operation: str = "smsSend") -> None:
     """Let a try submit some requests, and end."""
     sandbox.add_fault("429-too-many-requests", operation=operation, skip=requests, times=1, retry_after=3600)
-
-
-class WorkerDied(BaseException):
-    """Ends a try like the death of its process: nothing more is recorded."""
-
-
-def die(_: float) -> None:
-    raise WorkerDied
 
 
 def texts(sandbox: Sandbox) -> Counter[tuple[str, str]]:
@@ -287,8 +279,7 @@ def test_a_ledger_that_is_to_keep_another_form_knows_whom_it_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sqlite.let_tasks_find_it(monkeypatch)
-    gateway = runner.connections["winsms_default"]
-    runner.connections = {"winsms_default": {**gateway, "extra": '{"hash_secret": "seeded-hash-key-5d1e"}'}}
+    runner.set_extra(**HASHED)
     refuse_after(sandbox, 1)
     runner.run(send([ANN, BEN, CAT], ledger_conn_id=CONN_ID, **before))
     for to in ([DAN, CAT, ANN, BEN], [ANN, BEN, CAT, DAN]):
@@ -299,14 +290,11 @@ def test_a_ledger_that_is_to_keep_another_form_knows_whom_it_has(
 
 @pytest.mark.parametrize("fault", ["lost-after-acceptance", "reset-before-acceptance"])
 def test_a_lost_answer_is_looked_up_although_the_list_has_changed(
-    fault: str,
-    sandbox: Sandbox,
-    runner: TaskRunner,
-    ledger: dict[str, Any],
+    fault: str, sandbox: Sandbox, runner: TaskRunner, ledger: dict[str, Any]
 ) -> None:
     sandbox.add_fault(fault, operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    dying = variant(Send, clock=Send.clock._replace(sleep=die))
+    dying = variant(Send, clock=Send.clock._replace(sleep=lambda _: die()))
     runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     assert len(numbers(sandbox)) == (2 if fault == "lost-after-acceptance" else 0)
     assert runner.run(send([DAN, CAT, BEN, ANN], guarantee="exactly_once", **ledger)).error is None
@@ -318,7 +306,7 @@ def test_who_is_gone_and_in_doubt_stays_unknown(
 ) -> None:
     sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     sandbox.add_fault("429-too-many-requests", operation="getScheduledMessages", times=1, retry_after=3600)
-    dying = variant(Send, clock=Send.clock._replace(sleep=die))
+    dying = variant(Send, clock=Send.clock._replace(sleep=lambda _: die()))
     runner.run(send([ANN, BEN, CAT], kind=dying, guarantee="exactly_once", **ledger))
     sandbox.advance(120)
     error = runner.run(send([CAT, BEN], guarantee="exactly_once", **ledger)).error
@@ -381,11 +369,7 @@ def test_a_text_that_changes_back_is_not_sent_beside_the_one_that_was(
 
 
 def test_a_list_that_an_earlier_try_begins_to_send_meanwhile_is_left_to_a_later_try(
-    sandbox: Sandbox,
-    runner: TaskRunner,
-    sqlite: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    sandbox: Sandbox, runner: TaskRunner, sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The earlier try writes to tables of its own, which are copied as the later one is about to begin."""
     earlier = databases.sqlite(tmp_path / "earlier.db")

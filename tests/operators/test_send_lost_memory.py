@@ -71,10 +71,7 @@ ALWAYS = range(1, 1000)
 LIES = [
     pytest.param(beginning, reads, id=f"{beginning or 'every key'} {reads.start}-{reads.stop - 1}")
     for beginning in (EVERY, "sms_send", "sms_send.1.1.000001", "sms_send.1.1.000002", "sms_claims")
-    for reads in (
-        ALWAYS,
-        *(range(first, first + length) for first in (1, 2, 3, 4) for length in (1, 5)),
-    )
+    for reads in (ALWAYS, *(range(first, first + length) for first in (1, 2, 3, 4) for length in (1, 5)))
 ]
 
 

@@ -25,8 +25,7 @@ def ledger(request: pytest.FixtureRequest, runner: TaskRunner, tmp_path: Path) -
     """The arguments of a send for either ledger."""
     if request.param == "the task state store":
         return {}
-    connection = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
-    runner.connections = {**runner.connections, "book": connection}
+    runner.add_database("book", tmp_path / "ledger.db")
     return {"ledger_conn_id": "book"}
 
 

@@ -110,9 +110,7 @@ def test_a_busy_list_in_order_is_whole_at_once(act: str, leaving: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows",
-    [[ROW], [ROW, ROW], []],
-    ids=["one row where two are said to be", "a row twice", "no row"],
+    "rows", [[ROW], [ROW, ROW], []], ids=["one row where two are said to be", "a row twice", "no row"]
 )
 def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]) -> None:
     answer = {"scheduledMessages": rows, "resultsTotalAvailable": 2}
@@ -122,14 +120,12 @@ def test_fewer_rows_than_the_total_says_are_not_whole(rows: list[dict[str, Any]]
 # Which recipients a row may belong to.
 
 
-def fate_of(
-    *rows: dict[str, Any], expected: dict[int, ExpectedText] | None = None, claimed: DateTime = CLAIMED
-) -> str:
-    """Return what a reading proves of the first recipient."""
+def fate_of(*rows: dict[str, Any]) -> str:
+    """Return what a reading proves of the only recipient."""
     answer = {"scheduledMessages": list(rows), "resultsTotalAvailable": len(rows)}
     listed, is_complete = read_scheduled(lambda call, *_: call.parse(Response(answer)), SMALL)
-    expected = expected or {0: ExpectedText(ANN, DUE)}
-    found = RowMatcher(expected.values(), claimed).match(listed)
+    expected = {0: ExpectedText(ANN, DUE)}
+    found = RowMatcher(expected.values(), CLAIMED).match(listed)
     result = reconcile(expected, found, is_complete=is_complete, still_open=expected, conflicts=())
     return "accepted" if 0 in result.adopted else "absent" if 0 in result.absent else "in doubt"
 

@@ -16,11 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_winsms.delivery.packed_ids import unpack
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    DeliveryFailed,
-    UnsupportedCapability,
-)
+from airflow_provider_winsms.exceptions import ConfigurationError, DeliveryFailed, UnsupportedCapability
 from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
@@ -56,11 +52,7 @@ def wait(runner: TaskRunner, message_ids: Any, mode: str, **kwargs: Any) -> Base
     sensor = SmsDeliverySensor(
         task_id="wait", message_ids=message_ids, deferrable=mode == "deferrable", **kwargs
     )
-    result = runner.run(sensor)
-    if result.state == "deferred":
-        result = runner.resume(sensor, runner.fire())
-    error: BaseException | None = result.error
-    return error
+    return runner.run_to_its_end(sensor).error
 
 
 def test_it_ends_when_every_text_is_delivered(mode: str, runner: TaskRunner) -> None:
@@ -267,18 +259,8 @@ def test_the_trigger_carries_ids_and_absolute_times_and_no_secret(runner: TaskRu
     assert unpack(kwargs["wait"]["source"]["message_ids"]) == ids
     assert kwargs["wait"]["end_at"] > 1_700_000_000
     assert set(kwargs["wait"]) == {
-        "sms_conn_id",
-        "source",
-        "min_delivered",
-        "begins_at",
-        "shortest_pause",
-        "longest_pause",
-        "first_at",
-        "end_at",
-        "grace_until",
-        "ledger",
-        "not_found_holds",
-        "currency",
+        *("sms_conn_id", "source", "min_delivered", "begins_at", "shortest_pause", "longest_pause"),
+        *("first_at", "end_at", "grace_until", "ledger", "not_found_holds", "currency"),
     }
 
 

@@ -8,6 +8,7 @@ from airflow_provider_winsms.gateways.transport import Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
+from tests.support.variants import variant
 
 
 class PromptHook(WinSMSHook):
@@ -25,29 +26,23 @@ def prompt_hook(conn_id: str) -> SmsHook:
     return PromptHook(conn_id) if type(found) is WinSMSHook else found
 
 
+def hook_of_gateway(kind: type[WinSMSGateway]) -> type[WinSMSHook]:
+    """Return a hook of this gateway. An operator finds its hook through ``hook_of``."""
+
+    class Hook(PromptHook):
+        def make_gateway(self, *, time_zone: str, country_code: str) -> WinSMSGateway:
+            return kind(time_zone=time_zone, country_code=country_code)
+
+    return Hook
+
+
 def hook_without(**capabilities: object) -> type[WinSMSHook]:
     """Return a hook whose gateway has these capabilities in place of its own."""
     replaced = replace(WinSMSGateway.capabilities, **capabilities)  # type: ignore[arg-type] # as they are given
-
-    class LesserGateway(WinSMSGateway):
-        capabilities = replaced
-
-    class LesserHook(PromptHook):
-        def make_gateway(self, *, time_zone: str, country_code: str) -> LesserGateway:
-            return LesserGateway(time_zone=time_zone, country_code=country_code)
-
-    return LesserHook
+    return hook_of_gateway(variant(WinSMSGateway, capabilities=replaced))
 
 
 def narrow_hook(**limits: int) -> type[WinSMSHook]:
-    """Return a hook whose gateway has these limits. An operator finds its hook through ``hook_of``."""
+    """Return a hook whose gateway has these limits."""
     narrowed = replace(WinSMSGateway.limits, **limits)  # type: ignore[arg-type] # the counts among them
-
-    class NarrowGateway(WinSMSGateway):
-        limits = narrowed
-
-    class NarrowHook(PromptHook):
-        def make_gateway(self, *, time_zone: str, country_code: str) -> NarrowGateway:
-            return NarrowGateway(time_zone=time_zone, country_code=country_code)
-
-    return NarrowHook
+    return hook_of_gateway(variant(WinSMSGateway, limits=narrowed))

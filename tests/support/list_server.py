@@ -15,7 +15,7 @@ from airflow_provider_winsms.gateways.lists import Block
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.gateways.winsms.times import parse_time
 from airflow_provider_winsms.messages import Columns, IncomingMessage, Page, ScheduledMessage
-from tests.support.hooks import PromptHook
+from tests.support.hooks import hook_of_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,11 +191,4 @@ def _scheduled(ids: Sequence[int]) -> Columns[ScheduledMessage]:
     return Columns(ScheduledMessage, columns)
 
 
-class NumberedHook(PromptHook):
-    def make_gateway(self, *, time_zone: str, country_code: str) -> NumberedGateway:
-        return NumberedGateway(time_zone=time_zone, country_code=country_code)
-
-
-class QueueHook(PromptHook):
-    def make_gateway(self, *, time_zone: str, country_code: str) -> QueueGateway:
-        return QueueGateway(time_zone=time_zone, country_code=country_code)
+NumberedHook, QueueHook = hook_of_gateway(NumberedGateway), hook_of_gateway(QueueGateway)

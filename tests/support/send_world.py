@@ -231,8 +231,7 @@ class Attack:
         self.runner, self.world = runner, world
         self.options: dict[str, Any] = {"to": MANY[:11], "cancel_on_kill": True}
         if tables is not None:
-            warehouse = {"conn_type": "sqlite", "host": str(tables / "ledger.db")}
-            runner.connections = {**runner.connections, "tables": warehouse}
+            runner.add_database("tables", tables / "ledger.db")
             self.options["ledger_conn_id"] = "tables"
 
     def run(self, **kwargs: Any) -> BaseException | None:

@@ -22,6 +22,7 @@ from tests.support.variants import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from airflow.sdk import BaseOperator
     from airflow.sdk.definitions.mappedoperator import MappedOperator
@@ -94,6 +95,21 @@ class TaskRunner:
         kwargs = {**(self.reported.get("next_kwargs") or {}), "event": event}
         self._resume = {"next_method": self.reported["next_method"], "next_kwargs": kwargs}
         return self._run(task)
+
+    def run_to_its_end(self, task: BaseOperator) -> TaskRunResult:
+        """Run the next try of the task, and over its deferral if there is one."""
+        result = self.run(task)
+        return self.resume(task, self.fire()) if result.state == "deferred" else result
+
+    def set_extra(self, **extra: Any) -> None:
+        """Give the connection ``winsms_default`` extras, and those alone."""
+        gateway = {**self.connections["winsms_default"], "extra": json.dumps(extra)}
+        self.connections = {**self.connections, "winsms_default": gateway}
+
+    def add_database(self, name: str, file: Path) -> None:
+        """Let a connection of this name lead to a SQLite database."""
+        database = {"conn_type": "sqlite", "host": str(file)}
+        self.connections = {**self.connections, name: database}
 
     @property
     def result(self) -> Any:

@@ -60,13 +60,12 @@ def subscription(
     first_at: float = FIRST_AT,
     lasts: float = 3600.0,
     pause: float = 60.0,
-    longest: float = 3600.0,
     begins_at: float = BEGINNING,
     needs: float = 1.0,
     ledger: LedgerAddress | None = None,
 ) -> Subscription:
     tracker = DeliveryTracker(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
-    return Subscription(tracker, Schedule(begins_at, pause, longest), first_at, now() + lasts, ledger)
+    return Subscription(tracker, Schedule(begins_at, pause, 3600.0), first_at, now() + lasts, ledger)
 
 
 def start_waits(

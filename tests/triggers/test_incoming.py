@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import re
@@ -942,13 +943,14 @@ class TestAStoreThatDoesNotFindWhatItHas:
         assert watching.keys() == [str(new)]
 
 
+SECRET = "k" * 20
 BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"dataset": "outgoing"}, "dataset must be one of incoming, short_code, opt_outs; got 'outgoing'."),
     ({"dataset": ["incoming"]}, "dataset must be one of"),
     ({"keywords": "YES"}, "keywords must be a list of words"),
     ({"keywords": []}, "keywords must be a list of words"),
     ({"keywords": ["yes please"]}, "'yes please' is none"),
-    ({"keywords": ["YES", 1]}, "keywords must be a list of words"),
+    *(({"keywords": keywords}, "keywords must be a list of words") for keywords in (["YES", 1], [5])),
     ({"pattern": "("}, "pattern is not a regular expression that RE2 can search for: missing ): ("),
     ({"pattern": 5}, "pattern is not a regular expression: it is of type int"),
     ({"pattern": "\ud800"}, "pattern is not a regular expression"),
@@ -958,19 +960,32 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
         for pattern in (r"yes(?=!)", r"yes(?!!)", r"(?<=ja)nee", r"(?<!ja)nee", r"(.)\1", r"(?P<a>b)(?P=a)")
     ),
     ({"poll_interval": 0}, "poll_interval must be a number of seconds, 1 or more; got 0."),
-    ({"poll_interval": float("nan")}, "poll_interval must be a number of seconds"),
-    ({"poll_interval": "30"}, "poll_interval must be a number of seconds"),
+    *(
+        ({"poll_interval": seconds}, "poll_interval must be a number of seconds")
+        for seconds in (0.5, float("nan"), float("inf"), "30", True)
+    ),
     ({"exposed_fields": ["raw"]}, "exposed_fields must be a list of 'number' and 'text'"),
     ({"exposed_fields": "text"}, "exposed_fields must be a list of 'number' and 'text'"),
     ({"exposed_fields": None}, "exposed_fields must be a list of 'number' and 'text'"),
-    ({"sms_conn_id": ""}, "sms_conn_id must be the id of a connection"),
-    ({"sms_conn_id": None}, "sms_conn_id must be the id of a connection"),
-    ({"senders_variable": ["2782"]}, "senders_variable must be the name of a Variable"),
+    *(
+        ({"sms_conn_id": conn_id}, "sms_conn_id must be the id of a connection")
+        for conn_id in ("", 5, None, "my conn", f"winsms://:{SECRET}@host")
+    ),
+    *(
+        ({"senders_variable": name}, "senders_variable must be the name of a Variable")
+        for name in (["2782"], "", 5)
+    ),
 ]
 
 
 class TestBadArguments:
-    @pytest.mark.parametrize(("arguments", "said"), BAD_ARGUMENTS)
+    def test_there_are_some_for_each_argument(self) -> None:
+        named = {name for arguments, _ in BAD_ARGUMENTS for name in arguments}
+        assert named == set(inspect.signature(SmsIncomingTrigger).parameters)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"), [*BAD_ARGUMENTS, ({"poll_interval": timedelta(seconds=30)}, "poll_interval")]
+    )
     def test_they_are_an_import_error_of_the_dag_file(self, arguments: dict[str, Any], said: str) -> None:
         watcher = AssetWatcher(name="wrong", trigger=SmsIncomingTrigger(**arguments))
         with DAG("on_reply", schedule=[Asset("replies", watchers=[watcher])]) as dag:
@@ -979,6 +994,7 @@ class TestBadArguments:
             DagSerialization.to_dict(dag)
         assert isinstance(raised.value.__cause__, InvalidMessage)
         assert said in str(raised.value.__cause__)
+        assert SECRET not in str(raised.value.__cause__)
 
     @pytest.mark.parametrize(("arguments", "said"), BAD_ARGUMENTS)
     async def test_stored_ones_are_told_in_the_log_now_and_then_and_ask_nothing(

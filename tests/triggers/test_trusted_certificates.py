@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import pytest
 
 DELIVERED = answer(
-    200,
-    {"messageStatuses": [{"apiMessageId": 2316, "statusDelivered": True, "statusTime": 202601011200}]},
+    200, {"messageStatuses": [{"apiMessageId": 2316, "statusDelivered": True, "statusTime": 202601011200}]}
 )
 
 

@@ -30,7 +30,6 @@ from airflow_provider_winsms.operators.sms import (
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.triggers.sms import SmsIncomingTrigger
 from scripts.public_modules import public_modules
 
 if TYPE_CHECKING:
@@ -367,30 +366,6 @@ def test_what_a_mapped_task_gets_is_refused_for_good_before_anything_is_asked() 
     with pytest.raises(InvalidMessage, match="Task 'many': min_delivered must be a share") as caught:
         mapped.unmap({"min_delivered": 95})
     assert isinstance(caught.value, AirflowFailException)
-
-
-WATCHERS: dict[str, tuple[Any, ...]] = {
-    "sms_conn_id": (*NOT_IDS, None),
-    "dataset": ("incomming", "scheduled", None),
-    "keywords": ("YES", [], [5], ["two words"]),
-    "pattern": ("(", 5),
-    "senders_variable": ("", 5),
-    "poll_interval": (0, 0.5, math.nan, math.inf, "30", True, timedelta(seconds=30)),
-    "exposed_fields": ("text", ["texts"], None),
-}
-
-
-def test_a_watcher_with_a_wrong_argument_is_made_but_not_stored() -> None:
-    """A constructor that raises would end the triggerer."""
-    assert SmsIncomingTrigger().serialize()
-    assert set(inspect.signature(SmsIncomingTrigger).parameters) == WATCHERS.keys()
-    for name, values in WATCHERS.items():
-        for value in values:
-            trigger = SmsIncomingTrigger(**{name: value})
-            with pytest.raises(InvalidMessage) as caught:
-                trigger.serialize()
-            assert name in str(caught.value), value
-            assert "k" * 20 not in str(caught.value)
 
 
 @pytest.mark.parametrize(

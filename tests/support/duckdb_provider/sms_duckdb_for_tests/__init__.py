@@ -11,6 +11,6 @@ def provider_info() -> dict[str, Any]:
         "name": "DuckDB for tests",
         "description": "DuckDB.",
         "connection-types": [
-            {"connection-type": "duckdb", "hook-class-name": "sms_duckdb_for_tests.hook.DuckDBHook"},
+            {"connection-type": "duckdb", "hook-class-name": "sms_duckdb_for_tests.hook.DuckDBHook"}
         ],
     }

@@ -11,6 +11,6 @@ def provider_info() -> dict[str, Any]:
         "name": "MySQL for tests",
         "description": "MySQL and MariaDB, over mysql-connector-python.",
         "connection-types": [
-            {"connection-type": "mysql", "hook-class-name": "sms_mysql_for_tests.hook.MySqlHook"},
+            {"connection-type": "mysql", "hook-class-name": "sms_mysql_for_tests.hook.MySqlHook"}
         ],
     }

@@ -8,11 +8,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COLLATIONS = {
-    "utf8mb4": "utf8mb4_general_ci",
-    "utf8": "utf8_general_ci",
-    "latin1": "latin1_swedish_ci",
-}
+_COLLATIONS = {"utf8mb4": "utf8mb4_general_ci", "utf8": "utf8_general_ci", "latin1": "latin1_swedish_ci"}
 """The driver's own default is none that MariaDB knows."""
 
 

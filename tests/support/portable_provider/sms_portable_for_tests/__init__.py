@@ -11,6 +11,6 @@ def provider_info() -> dict[str, Any]:
         "name": "Portable for tests",
         "description": "Any database that has a hook.",
         "connection-types": [
-            {"connection-type": "portable", "hook-class-name": "sms_portable_for_tests.hook.PortableHook"},
+            {"connection-type": "portable", "hook-class-name": "sms_portable_for_tests.hook.PortableHook"}
         ],
     }
