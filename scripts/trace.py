@@ -18,13 +18,16 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,13 +51,6 @@ if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
 PACKAGE = Path(airflow_provider_winsms.__file__).parent
-LAYERS = (
-    {"exceptions", "gsm7", "hashing", "messages", "options", "phone", "runtime"},
-    {"gateways", "sql"},
-    {"ledger"},
-    {"delivery", "inbound", "sending", "warehouse"},
-    {"hooks", "triggers", "utils"},
-)
 SEND = "a send, task store"
 SEND_WITH_TABLES = "a send, tables"
 WAIT = "a deferred wait"
@@ -220,8 +216,21 @@ def _is_ours(code: CodeType) -> bool:
 
 
 def _layer(code: CodeType) -> int:
-    room = Path(code.co_filename).relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return next((height for height, rooms in enumerate(LAYERS) if room in rooms), len(LAYERS))
+    """Return the height of a function's layer; 0 is the lowest."""
+    return _heights()[Path(code.co_filename).relative_to(PACKAGE).parts[0].removesuffix(".py")]
+
+
+@cache
+def _heights() -> dict[str, int]:
+    """Return the heights of the layers that the import law declares, by their modules."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    laws = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (law["layers"] for law in laws if law["type"] == "layers")
+    return {
+        module: height
+        for height, layer in enumerate(reversed(layers))
+        for module in re.split(r"\s*[:|]\s*", layer)
+    }
 
 
 if __name__ == "__main__":
