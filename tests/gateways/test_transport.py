@@ -18,6 +18,7 @@ from airflow_provider_winsms.exceptions import (
     OutcomeUnknown,
     SmsError,
 )
+from airflow_provider_winsms.gateways.base import Response
 from airflow_provider_winsms.gateways.endpoint import Endpoint
 from airflow_provider_winsms.gateways.transport import ATTEMPTS, AsyncTransport, RateLimiter, Transport
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
@@ -434,3 +435,18 @@ def no_thread_is_left_behind() -> Iterator[None]:
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("is_usual", [True, False])
+def test_a_task_reads_a_usual_answer_fast_and_an_event_loop_leaves_nothing_to_be_read(
+    carrier: Carrier, *, is_usual: bool
+) -> None:
+    def read(body: bytes) -> Any:
+        if is_usual:
+            return body.decode()
+        raise ValueError
+
+    with Stub(CREDITS) as stub:
+        (result,) = carrier.execute(stub.base_url, replace(BALANCE, read=read))
+    parsed = BALANCE.parse(Response({"creditBalance": 5}))
+    assert result == ('{"creditBalance": 5}' if is_usual and carrier.caller == "task" else parsed)

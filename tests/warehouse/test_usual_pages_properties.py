@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -20,7 +22,7 @@ from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.gateways.winsms.times import parse_instant, parse_time
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Columns, IncomingMessage, Page
-from airflow_provider_winsms.sql.dialects import DIALECTS
+from airflow_provider_winsms.sql.dialects import DIALECTS, BulkMethod
 from airflow_provider_winsms.sql.values import utc
 from airflow_provider_winsms.warehouse.datasets import INCOMING, LoadRun
 from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy, RowMapper
@@ -28,6 +30,7 @@ from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy, RowMapper
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call
     from airflow_provider_winsms.options import LoadedText, Privacy
+    from airflow_provider_winsms.sql.value_rows import Statements
 
 ZONES = [
     "Africa/Johannesburg",
@@ -247,10 +250,23 @@ def chunks(page: Page[IncomingMessage] | str) -> list[Any]:
             dataset = INCOMING if text != "keep" or privacy != "none" else INCOMING.with_raw()
             assert isinstance(page.rows, Columns)
             chunk = RowMapper(dataset, LOAD, database, PrivacyPolicy(privacy, text, HASHES)).chunk(page.rows)
+            content = chunk.encoded.content
+            if dialect.bulk is BulkMethod.VALUES:
+                content = in_sqlite(len(dataset.columns), content)
             # PostgreSQL takes either separator of a date and a time.
-            content = DATE_AND_TIME.sub(r"\1 ", repr(chunk.encoded.content))
+            content = DATE_AND_TIME.sub(r"\1 ", repr(content))
             found.append((kind, chunk.encoded.length, content, list(chunk.keys)))
     return found
+
+
+def in_sqlite(width: int, statements: Statements) -> list[Any]:
+    """Return the rows that statements insert. A value may be shared by them or not."""
+    names = ", ".join(f"c{index}" for index in range(width))
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute(f"CREATE TABLE t ({names})")
+        for places, values in statements:
+            database.executemany(f"INSERT INTO t VALUES {places}", values)  # noqa: S608 - ours
+        return database.execute("SELECT * FROM t ORDER BY rowid").fetchall()
 
 
 @pytest.mark.parametrize("kind", KEYS)

@@ -55,4 +55,8 @@ def decoded(decoder: msgspec.json.Decoder[UsualPage], body: bytes) -> UsualPage:
     # msgspec passes over what it does not need, whatever bytes stand between the quotes.
     if not body.isascii():
         body.decode()
-    return decoder.decode(body)
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError:
+        msg = "not of the usual shape"
+        raise ValueError(msg) from None
