@@ -1,9 +1,10 @@
 """The statements of the ledger, as named text. Those that lock rows come first, in lock order.
 
-Lock order: each transaction that changes a count first locks the row of its batch, by writing it, and then
-the rows of requests, of messages and of rounds. A transaction on several batches locks them in the order of
-their ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each
-other in a circle. A transaction that changes no count may lock rows of messages alone.
+Lock order: batches, requests, messages, rounds. Each transaction that changes a count first locks the row of
+its batch, by writing it. While it has this lock, no other such transaction writes rows of the batch, so it
+may write them more than once. A transaction on several batches locks them in the order of their ids. So the
+counts of a batch always agree with its rows, and no two such transactions wait for each other in a circle.
+A transaction that changes no count may lock rows of messages alone.
 
 New rows come by ``LedgerDatabase.insert``. They are locked until their transaction ends: a second row of the
 same key waits, and is refused.
