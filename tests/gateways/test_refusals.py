@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, OutcomeUnknown, SmsError
+from airflow_provider_winsms.exceptions import ConfigurationError, OutcomeUnknown
 from tests.gateways.calls import BALANCE, ONCE_ONLY, OPERATIONS, SEND, SENT
 from tests.gateways.stub import Reply, Stub, answer, cut, refusal, refusal_document
+from tests.gateways.winsms_under_test import UNDER_TEST
 
 if TYPE_CHECKING:
     from tests.gateways.carriers import Carrier
 
-VERDICTS: dict[int, type[SmsError]] = {
-    400: InvalidMessage,
-    401: ConfigurationError,
-    404: ConfigurationError,
-    405: ConfigurationError,
-    413: InvalidMessage,
-    415: InvalidMessage,
-    422: InvalidMessage,
-}
+VERDICTS = UNDER_TEST.documented
 """What a documented refusal means."""
 
 UNDOCUMENTED = [300, 301, 302, 304, 305, 307, 308, 399, 402, 403, 406, 407, 409, 410, 411, 418, 426, 431, 451]

@@ -115,8 +115,7 @@ class TestOneEventPerMessage:
     ) -> None:
         await triggerer.watch("replies", keywords=["No", "Yes"])
         message_id = gateway.incoming(NUMBER, TEXT)
-        for _ in range(3):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=3)
         (event,) = triggerer.stored
         assert event.payload == {
             "dataset": "incoming",
@@ -144,8 +143,7 @@ class TestOneEventPerMessage:
         await triggerer.watch("replies")
         rows += [row(31), bad, row(32)]
         listed.rows = rows[::-1] if newest_first else list(rows)
-        for _ in range(3):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=3)
         assert sorted(triggerer.keys()) == ["31", "32"]
         said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
         assert len(said) == 1
@@ -270,8 +268,7 @@ class TestSharing:
         await triggerer.watch("long", pattern=r"\w{12}")
         ids = gateway.add_incoming([(NUMBER, "Yes!"), (NUMBER, "no, Quetzalcoatl"), (NUMBER, "Perhaps")])
         before = asked(gateway)
-        await triggerer.poll_and_store()
-        await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         assert asked(gateway) - before == 2
         fired = {event.watcher: event.payload["message_id"] for event in triggerer.stored}
         assert fired == {"yes": ids[0], "no": ids[1], "long": ids[1]}
@@ -450,6 +447,10 @@ def leaving(rows: list[dict[str, Any]], place: int) -> dict[str, list[dict[str, 
     }
 
 
+def in_order(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda each: each["incomingApiMessageId"])
+
+
 class TestALateMessage:
     """Its id is lower than those of others that fired, or it stands among them."""
 
@@ -468,8 +469,7 @@ class TestALateMessage:
         late = row(rows[place]["incomingApiMessageId"] - 1)
         listed = [*rows[:place], late, *rows[place:], row(6000)]
         large_pages.rows = [each for each in listed if each not in gone][::step]
-        for _ in range(3):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=3)
         assert triggerer.keys() == [str(late["incomingApiMessageId"]), "6000"]
 
     async def test_is_found_by_one_request_at_each_poll(
@@ -481,9 +481,7 @@ class TestALateMessage:
         assert large_pages.requests == 2
         for late in range(1, 12):
             # One comes among the newest 500, and the oldest leaves, so that the total stays.
-            large_pages.rows = sorted(
-                [*large_pages.rows[1:], row(4999 - 80 * late)], key=lambda each: each["incomingApiMessageId"]
-            )
+            large_pages.rows = in_order(*large_pages.rows[1:], row(4999 - 80 * late))
             await triggerer.poll_and_store()
             assert large_pages.requests == 2 + late
         assert triggerer.keys() == [str(4999 - 80 * late) for late in range(1, 12)]
@@ -493,9 +491,8 @@ class TestALateMessage:
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
         await triggerer.watch("replies")
-        listed.rows = sorted([*listed.rows[1:], row(2601)], key=lambda each: each["incomingApiMessageId"])
-        for _ in range(POLLS_PER_DEEP_READ):
-            await triggerer.poll_and_store()
+        listed.rows = in_order(*listed.rows[1:], row(2601))
+        await triggerer.poll_and_store(times=POLLS_PER_DEEP_READ)
         assert triggerer.keys() == ["2601"]
 
     async def test_with_another_late_one_is_found_at_once_in_small_pages_if_the_total_shows_it(
@@ -503,9 +500,7 @@ class TestALateMessage:
     ) -> None:
         listed.rows = [row(number) for number in range(2000, 3600, 2)]
         await triggerer.watch("replies")
-        listed.rows = sorted(
-            [*listed.rows[1:], row(2601), row(3701)], key=lambda each: each["incomingApiMessageId"]
-        )[1:]
+        listed.rows = in_order(*listed.rows[1:], row(2601), row(3701))[1:]
         await triggerer.poll_and_store()
         assert triggerer.keys() == ["2601", "3701"]
 
@@ -518,8 +513,7 @@ class TestALateMessage:
         large_pages.rows = [row(number) for number in range(2000, 2040, 2)][::step]
         await triggerer.watch("replies")
         large_pages.rows = [row(1999), *large_pages.rows[::step]][::step]
-        for _ in range(2):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         triggerer = await restarted(triggerer)
         await triggerer.watch("replies")
         assert triggerer.fired == []
@@ -549,12 +543,9 @@ class TestALateMessage:
         large_pages.rows = [row(number) for number in range(2000, 5000, 2)]
         await triggerer.watch("replies")
         triggerer = await restarted(triggerer)
-        large_pages.rows = sorted(
-            [*large_pages.rows[2:], row(4101), row(5001)], key=lambda each: each["incomingApiMessageId"]
-        )
+        large_pages.rows = in_order(*large_pages.rows[2:], row(4101), row(5001))
         await triggerer.watch("replies")
-        for _ in range(2):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         assert triggerer.keys() == ["4101", "5001"]
 
 
@@ -618,6 +609,12 @@ class TestABacklog:
         await until(lambda: watching.fired)
 
 
+def hours_ago(hours: int) -> dict[str, Any]:
+    """Return an opt-out that came in so long ago, with as many for its id."""
+    time = datetime.now(UTC) - timedelta(hours=hours)
+    return row(hours, receiveTime=time.strftime("%Y%m%d%H%M"))
+
+
 class TestOptOuts:
     async def test_each_fires_once_also_one_made_by_hand(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -626,8 +623,7 @@ class TestOptOuts:
         await triggerer.watch("gone", dataset="opt_outs")
         stop = gateway.incoming(NUMBER, "STOP")
         gateway.opt_out(OTHER)
-        for _ in range(2):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         first, second = (event.payload for event in triggerer.stored)
         assert {first["message_id"], second["message_id"]} == {stop, None}
         assert first["event_key"] != second["event_key"]
@@ -638,17 +634,11 @@ class TestOptOuts:
     async def test_one_of_the_last_day_that_is_listed_late_fires_also_if_the_watcher_has_just_begun(
         self, listed: Lists, triggerer: Triggerer
     ) -> None:
-        def minutes_ago(minutes: int) -> dict[str, Any]:
-            time = datetime.now(UTC) - timedelta(minutes=minutes)
-            return row(minutes, receiveTime=time.strftime("%Y%m%d%H%M"))
-
-        newest = minutes_ago(60)
-        listed.opt_outs = [newest, minutes_ago(180)]
+        listed.opt_outs = [hours_ago(1), hours_ago(3)]
         await triggerer.watch("gone", dataset="opt_outs")
-        listed.opt_outs = [newest, minutes_ago(240), minutes_ago(3000)]
-        for _ in range(2):
-            await triggerer.poll_and_store()
-        assert [event.payload["message_id"] for event in triggerer.stored] == [240]
+        listed.opt_outs = [listed.opt_outs[0], hours_ago(4), hours_ago(50)]
+        await triggerer.poll_and_store(times=2)
+        assert [event.payload["message_id"] for event in triggerer.stored] == [4]
 
     async def test_a_number_that_opts_out_again_fires_again(
         self, gateway: Sandbox, triggerer: Triggerer
@@ -669,8 +659,7 @@ class TestOptOuts:
         await triggerer.watch("gone", dataset="opt_outs")
         kept = []
         for hours in (96, 73, 24):
-            time = datetime.now(UTC) - timedelta(hours=hours)
-            listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
+            listed.opt_outs.append(hours_ago(hours))
             await triggerer.poll_and_store()
             kept.append(len(triggerer.stores["gone"].cursor()["seen"]))
         await triggerer.poll_and_store()
@@ -682,13 +671,11 @@ class TestOptOuts:
     ) -> None:
         await triggerer.watch("gone", dataset="opt_outs")
         for hours in (96, 24):
-            time = datetime.now(UTC) - timedelta(hours=hours)
-            listed.opt_outs.append(row(hours, receiveTime=time.strftime("%Y%m%d%H%M")))
+            listed.opt_outs.append(hours_ago(hours))
             await triggerer.poll_and_store()
         listed.box.api_key = "another"
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", listed.connection)
-        for _ in range(2):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         assert [event.payload["message_id"] for event in triggerer.stored] == [96, 24, 24]
         assert len(set(triggerer.keys())) == 3
 
@@ -702,8 +689,7 @@ class TestOptOuts:
             row(1, receiveTime="290001010000"),
             row(2, number=OTHER, receiveTime=now),
         ]
-        await triggerer.poll_and_store()
-        await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=2)
         assert sorted(str(event.payload["message_id"]) for event in triggerer.stored) == ["1", "2", "None"]
 
 
@@ -761,8 +747,7 @@ class TestFilters:
         assert "The Variable 'staff' (senders_variable)" in caplog.text
         assert "Ann" not in caplog.text
         monkeypatch.setenv("AIRFLOW_VAR_STAFF", NUMBER)
-        for _ in range(4):
-            await triggerer.poll_and_store()
+        await triggerer.poll_and_store(times=4)
         assert triggerer.keys("staff") == [str(message_id)]
 
 
@@ -784,12 +769,10 @@ class TestPersonalData:
         gateway.incoming(NUMBER, TEXT)
         gateway.incoming(OTHER, "Stop")
         gateway.add_fault("429-too-many-requests", retry_after=3600, times=2)
-        for _ in range(3):
-            await triggerer.poll_and_store(2)
+        await triggerer.poll_and_store(2, times=3)
         triggerer.stores["replies"].is_broken = True
         gateway.incoming(NUMBER, TEXT)
-        for _ in range(2):
-            await triggerer.poll_and_store(2)
+        await triggerer.poll_and_store(2, times=2)
         assert len(triggerer.stored) == 3
         written = [
             caplog.text,
@@ -883,8 +866,7 @@ class TestErrors:
         watching.stores["replies"].is_broken = True
         await watching.watch("replies")
         watching.stores["replies"].is_broken = False
-        for _ in range(2):
-            await watching.poll_and_store()
+        await watching.poll_and_store(times=2)
         assert watching.keys() == [str(message_id)]
 
     async def test_a_cursor_that_is_none_is_not_overwritten(
@@ -936,8 +918,7 @@ class TestAStoreThatDoesNotFindWhatItHas:
         assert watching.stored == []
         assert f"has {key}-begun, but not its cursor" in caplog.text
         del rows[f"{key}-begun"]
-        for _ in range(20):
-            await watching.poll_and_store()
+        await watching.poll_and_store(times=20)
         new = gateway.incoming(NUMBER, "NO")
         await watching.poll_and_store()
         assert watching.keys() == [str(new)]

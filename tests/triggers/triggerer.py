@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.shared_stream import SharedStreamManager
@@ -258,13 +259,20 @@ class Triggerer:
         await until(lambda: len(self.time.pauses) >= before + polls)
         await settled()
 
-    async def poll_and_store(self, polls: int = 1) -> None:
-        """Have the next poll of each list made, all its events stored, and the cursors written."""
-        before = len(self.time.pauses)
-        self.time.turn()
-        await self.store_until(lambda: len(self.time.pauses) >= before + polls)
-        self.store()
-        await settled()
+    async def poll_and_store(self, polls: int = 1, *, times: int = 1) -> None:
+        """Have the next polls of each list made, all their events stored, and the cursors written.
+
+        :param polls: how many lists there are.
+        """
+        for _ in range(times):
+            before = len(self.time.pauses)
+            self.time.turn()
+            await self.store_until(partial(self._has_paused, before + polls))
+            self.store()
+            await settled()
+
+    def _has_paused(self, often: int) -> bool:
+        return len(self.time.pauses) >= often
 
     async def store_until(self, condition: Callable[[], object]) -> None:
         """Store events as they come, and tell their watchers."""
