@@ -251,13 +251,12 @@ class Life:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(world=WORLDS)
-def test_however_they_come_and_go_each_gets_its_outcome_and_nobody_else_is_asked_for(world: World) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        life = Life(world)
-        for tick in await life.run():
-            tick.check()
-        assert life.there.most_on_their_way <= 2
-        assert nothing_is_left(life.there)
-
-    run()
+@in_virtual_time
+async def test_however_they_come_and_go_each_gets_its_outcome_and_nobody_else_is_asked_for(
+    world: World,
+) -> None:
+    life = Life(world)
+    for tick in await life.run():
+        tick.check()
+    assert life.there.most_on_their_way <= 2
+    assert nothing_is_left(life.there)

@@ -75,17 +75,14 @@ async def test_a_wait_is_due_at_its_time_and_at_the_last_tick_before_its_end() -
 
 
 @pytest.mark.parametrize("is_due_again", [False, True])
-def test_a_stopped_wait_asks_for_the_rest_at_once_and_for_all_when_it_is_due_again(
+@in_virtual_time
+async def test_a_stopped_wait_asks_for_the_rest_at_once_and_for_all_when_it_is_due_again(
     is_due_again: bool,
 ) -> None:
-    @in_virtual_time
-    async def run() -> None:
-        one = subscription(range(5))
-        one.due_at = FIRST_AT
-        one.take_ids(FIRST_AT)
-        one.interrupted_after = 2
-        assert one.asks_at < FIRST_AT
-        assert list(one.take_ids(FIRST_AT + 60 * is_due_again)) == ([*range(5)] if is_due_again else [3, 4])
-        assert one.asks_at == FIRST_AT + 60 * (1 + is_due_again)
-
-    run()
+    one = subscription(range(5))
+    one.due_at = FIRST_AT
+    one.take_ids(FIRST_AT)
+    one.interrupted_after = 2
+    assert one.asks_at < FIRST_AT
+    assert list(one.take_ids(FIRST_AT + 60 * is_due_again)) == ([*range(5)] if is_due_again else [3, 4])
+    assert one.asks_at == FIRST_AT + 60 * (1 + is_due_again)

@@ -47,6 +47,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual.turns
 
 
+GUEST = "a guest"
+"""The name of a task that may be there as its test ends: it is cancelled, and has to clear up."""
+
+
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Run a test on a loop of its own, at whose end nothing may be left over."""
 
@@ -54,6 +58,9 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
     def run(*args: Any, **kwargs: Any) -> None:
         async def main() -> None:
             await test(*args, **kwargs)
+            for task in asyncio.all_tasks():
+                if task.get_name() == GUEST:
+                    task.cancel()
             await asyncio.sleep(1)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, f"Still running: {left}"

@@ -13,7 +13,7 @@ from airflow_provider_winsms.delivery.subscriptions import Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.ledger.base import LedgerAddress
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
-from tests.support.virtual_time import BEGINNING
+from tests.support.virtual_time import BEGINNING, GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,7 +72,8 @@ def start_waits(
     there: MemoryGateway, *subscriptions: Subscription, books: Books | None = None
 ) -> list[asyncio.Task[None]]:
     dependencies = poller_dependencies(there, books)
-    return [asyncio.create_task(Poller.of("winsms_default", dependencies).wait(one)) for one in subscriptions]
+    poll = Poller.of("winsms_default", dependencies)
+    return [asyncio.create_task(poll.wait(one), name=GUEST) for one in subscriptions]
 
 
 async def until(instant: float) -> None:
@@ -83,6 +84,11 @@ async def cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def waited_for(there: MemoryGateway) -> list[MessageId]:
+    """Return the ids that somebody waits for."""
+    return [*Poller.of("winsms_default", poller_dependencies(there))._subscriptions._owners]
 
 
 def nothing_is_left(there: MemoryGateway) -> bool:
