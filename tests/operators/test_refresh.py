@@ -71,6 +71,19 @@ class Night:
         self.runner.connections = {**self.runner.connections, **connections}
         return self.runner.another()
 
+    def a_day_after(self, database: Database, to: Any, **extra: Any) -> TaskRunner:
+        """Return a task instance whose ledger has one text to each number, all of yesterday."""
+        task = self.at(database, **extra)
+        self.send(to)
+        self.sandbox.advance(DAY)
+        return task
+
+    def turn_away(self, *, after: int, times: int = 1) -> None:
+        """Have requests turned away for longer than a task waits, after so many."""
+        self.sandbox.add_fault(
+            "429-too-many-requests", operation=STATUS, skip=after, times=times, retry_after=3600
+        )
+
     def behind(self, stub: Stub) -> TaskRunner:
         """Return a task instance whose gateway says what a test tells it to."""
         gateway = {"conn_type": "winsms", "host": stub.base_url, "password": "key"}
@@ -290,9 +303,7 @@ def test_the_views_are_right_afterwards(database: Database, night: Night) -> Non
 def test_2500_open_texts_take_three_requests(
     database: Database, night: Night, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    night.at(database)
-    night.send(many(2500))
-    night.sandbox.advance(DAY)
+    night.a_day_after(database, many(2500))
     result = night.refreshed()
     assert "Asked about 2500 texts in 3 requests: 2500 changed" in capsys.readouterr().out
     assert (result["checked"], result["requests"], result["changed"]) == (2500, 3, 2500)
@@ -303,10 +314,8 @@ def test_2500_open_texts_take_three_requests(
 
 
 def test_a_retry_goes_on_at_the_page_that_failed(database: Database, night: Night) -> None:
-    task = night.at(database, max_concurrent_requests=1)
-    night.send(many(2500))
-    night.sandbox.advance(DAY)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, times=99, retry_after=3600)
+    task = night.a_day_after(database, many(2500), max_concurrent_requests=1)
+    night.turn_away(after=1, times=99)
     error = task.run(refresh()).error
     assert isinstance(error, GatewayUnavailable)
     assert not isinstance(error, AirflowFailException)
@@ -325,10 +334,8 @@ def test_a_retry_goes_on_at_the_page_that_failed(database: Database, night: Nigh
 def test_with_several_requests_on_their_way_nothing_is_lost_when_one_fails(
     sqlite: Database, night: Night
 ) -> None:
-    task = night.at(sqlite)
-    night.send(many(6500))
-    night.sandbox.advance(DAY)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=2, retry_after=3600)
+    task = night.a_day_after(sqlite, many(6500))
+    night.turn_away(after=2)
     assert isinstance(task.run(refresh()).error, GatewayUnavailable)
     assert task.run(refresh()).error is None
     assert (task.result["checked"], task.result["changed"]) == (6500, 6500)
@@ -336,10 +343,8 @@ def test_with_several_requests_on_their_way_nothing_is_lost_when_one_fails(
 
 
 def test_a_task_that_is_cleared_starts_again(sqlite: Database, night: Night) -> None:
-    task = night.at(sqlite, max_concurrent_requests=1)
-    night.send([STAYS_SENT, *many(1500)])
-    night.sandbox.advance(DAY)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+    task = night.a_day_after(sqlite, [STAYS_SENT, *many(1500)], max_concurrent_requests=1)
+    night.turn_away(after=1)
     task.run(refresh())
     task.clear()
     assert task.run(refresh()).error is None
@@ -352,7 +357,7 @@ def test_a_place_in_another_ledger_does_not_count(sqlite: Database, night: Night
     night.send(many(1500))
     night.send([DELIVERED], sms_conn_id="winsms_other")
     night.sandbox.advance(DAY)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+    night.turn_away(after=1)
     task.run(refresh(sms_conn_id="winsms_default"))
     assert task.run(refresh(sms_conn_id="winsms_other")).error is None
     assert task.result["checked"] == 1
@@ -361,10 +366,8 @@ def test_a_place_in_another_ledger_does_not_count(sqlite: Database, night: Night
 def test_without_a_task_state_store_a_retry_starts_again_with_what_is_open(
     sqlite: Database, night: Night
 ) -> None:
-    task = night.at(sqlite, max_concurrent_requests=1)
-    night.send(many(1500))
-    night.sandbox.advance(DAY)
-    night.sandbox.add_fault("429-too-many-requests", operation=STATUS, skip=1, retry_after=3600)
+    task = night.a_day_after(sqlite, many(1500), max_concurrent_requests=1)
+    night.turn_away(after=1)
 
     def run() -> Any:
         return task.run(refresh(pre_execute=lambda context: context.pop("task_state_store"))).error
@@ -376,9 +379,7 @@ def test_without_a_task_state_store_a_retry_starts_again_with_what_is_open(
 
 
 def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(sqlite: Database, night: Night) -> None:
-    task = night.at(sqlite, max_concurrent_requests=1)
-    night.send(many(2500))
-    night.sandbox.advance(DAY)
+    task = night.a_day_after(sqlite, many(2500), max_concurrent_requests=1)
     night.sandbox.add_fault("latency", operation=STATUS, seconds=1)
 
     def kill() -> None:
@@ -405,9 +406,7 @@ def test_a_kill_stops_it_after_the_page_at_hand_and_a_retry_goes_on(sqlite: Data
 @pytest.mark.crash
 def test_a_process_that_is_killed_loses_nothing(sqlite: Database, night: Night) -> None:
     """Nor does its task state store survive here: a retry asks for what is not written yet."""
-    night.at(sqlite, max_concurrent_requests=1)
-    night.send(many(3500))
-    night.sandbox.advance(DAY)
+    night.a_day_after(sqlite, many(3500), max_concurrent_requests=1)
     night.sandbox.add_fault("latency", operation=STATUS, skip=2, seconds=60)
     script = (
         "import json, sys\n"
@@ -429,9 +428,7 @@ def test_a_process_that_is_killed_loses_nothing(sqlite: Database, night: Night) 
 
 @pytest.mark.alone
 def test_an_execution_timeout_ends_it_at_once_and_a_retry_goes_on(sqlite: Database, night: Night) -> None:
-    task = night.at(sqlite, max_concurrent_requests=1)
-    night.send(many(1500))
-    night.sandbox.advance(DAY)
+    task = night.a_day_after(sqlite, many(1500), max_concurrent_requests=1)
     night.sandbox.add_fault("latency", operation=STATUS, skip=1, seconds=60)
     began = time.monotonic()
     error = task.run(refresh(execution_timeout=timedelta(seconds=3))).error
@@ -457,9 +454,7 @@ def test_requests_overlap(sqlite: Database, night: Night) -> None:
     [("missing-row", 1), ("duplicated-row", 0), ("reordered-rows", 0), ("truncated-json", 0)],
 )
 def test_an_odd_answer_does_no_harm(sqlite: Database, night: Night, fault: str, open_texts: int) -> None:
-    night.at(sqlite)
-    night.send([DELIVERED, *many(2)])
-    night.sandbox.advance(DAY)
+    night.a_day_after(sqlite, [DELIVERED, *many(2)])
     night.sandbox.add_fault(fault, operation=STATUS)
     result = night.refreshed()
     assert (result["checked"], result["still_open"]) == (3, open_texts)
