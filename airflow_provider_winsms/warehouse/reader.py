@@ -105,13 +105,15 @@ class IdSet:
     def each(self) -> Iterator[MessageId]:
         """Yield each id once: numbers in ascending order, then texts in some order that equal sets share."""
         pages = sorted(self._pages, key=attrgetter("low"))
-        ascend = all(before.high < after.low for before, after in pairwise(pages))
         ids = map(_EncodedIds.ids, pages)
-        merged = chain.from_iterable(ids) if ascend else heapq.merge(*ids)
+        merged = chain.from_iterable(ids) if _ascend(pages) else heapq.merge(*ids)
         return chain((each for each, _ in groupby(merged)), sorted(self._texts))
 
     def count(self) -> int:
         """Count the ids, each once."""
+        pages = sorted(self._pages, key=attrgetter("low"))
+        if _ascend(pages):
+            return sum(page.distinct for page in pages) + len(self._texts)
         return sum(1 for _ in self.each())
 
     def equals(self, other: IdSet) -> bool:
@@ -132,8 +134,17 @@ class _EncodedIds(NamedTuple):
         width = next(code for code in "BHLQ" if longest < 1 << 8 * array(code).itemsize)
         return cls(ids[0], ids[-1], array(width, deltas))
 
+    @property
+    def distinct(self) -> int:
+        return 1 + len(self.deltas) - self.deltas.count(0)
+
     def ids(self) -> Iterator[int]:
         return accumulate(self.deltas, initial=self.low)
+
+
+def _ascend(pages: Sequence[_EncodedIds]) -> bool:
+    """Whether each id of a page is lower than all of the next page."""
+    return all(before.high < after.low for before, after in pairwise(pages))
 
 
 class PageRange(NamedTuple):
