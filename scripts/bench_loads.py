@@ -1,7 +1,7 @@
-"""The speed of loads, beside other ways to load and beside the practical limit.
+"""The speed of loads, beside other ways to load and beside one that is written by hand.
 
 ``python -m scripts.bench_loads`` measures everything, ``--only PART`` one part, and ``--quick`` only ours and
-the limit. Each load is a process of its own, and its rows are checked afterwards.
+that by hand. Each load is a process of its own, and its rows are checked afterwards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from scripts import bench_loads_targets
+from scripts import bench_loads_cpu, bench_loads_targets
 from scripts.bench_loads_targets import Run, Target
 from scripts.bench_loads_ways import DLT, IN_TURN, INSERT_ROWS, OURS, OVERLAPPED, PREPARED, Figures
 
@@ -27,7 +27,7 @@ ROUNDS = 3
 FEW, MANY, MOST = 100_000, 500_000, 1_000_000
 NOTE = (
     "Bare: written by hand with requests, json and the driver, into a table like ours. Overlapped: threads "
-    "fetch and parse before COPY and merge need the rows (SQLite: executemany); this is the practical limit. "
+    "fetch and parse before COPY and merge need the rows (SQLite: executemany). "
     "Prepared: only COPY and merge, of rows fetched and formatted before. insert_rows: the hook's, with its "
     "defaults, in a loop. dlt: rest_api, merge, through CSV files, its fastest. CPU: seconds of the client. "
     "MB: resident memory above the start."
@@ -63,7 +63,7 @@ def tables(parts: Sequence[str] = ()) -> Iterator[Shown]:
 
 
 def quick(rows: int, rounds: int, kind: str = "postgres") -> Iterator[Shown]:
-    """Yield a table of ours beside the limit."""
+    """Yield a table of ours beside the way by hand."""
     with bench_loads_targets.opened(kind) as target:
         yield _compared(target, rows, (), rounds)
 
@@ -182,11 +182,17 @@ def _again() -> Iterator[Shown]:
     )
 
 
+def _cpu() -> Iterator[Shown]:
+    rows = [(part, f"{taken:.3f}") for part, taken in bench_loads_cpu.seconds(FEW)]
+    yield Shown(f"CPU of the client by part, for {FEW:,} rows without requests", ("", "CPU s"), rows)
+
+
 PARTS: dict[str, Callable[[], Iterator[Shown]]] = {
     "postgres": _into_postgres,
     "sqlite": _into_sqlite,
     "latency": partial(_at_latency, whole=False),
     _LONG: partial(_at_latency, whole=True),
+    "cpu": _cpu,
     "memory": _memory,
     "again": _again,
 }
@@ -197,7 +203,9 @@ def main() -> None:
     """Measure the given parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, default=[], help="may be given repeatedly")
-    parser.add_argument("--quick", action="store_true", help="only ours beside the limit, without latency")
+    parser.add_argument(
+        "--quick", action="store_true", help="only ours beside the way by hand, without latency"
+    )
     parser.add_argument("--into", choices=("postgres", "sqlite"), default="postgres", help="for --quick")
     parser.add_argument("--rows", type=int, default=MANY, help="for --quick")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="for --quick")

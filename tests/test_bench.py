@@ -10,7 +10,8 @@ import requests
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
-from scripts import bench_loads_targets, bench_waits
+from airflow_provider_winsms.sql.dialects import DIALECTS
+from scripts import bench_loads_cpu, bench_loads_targets, bench_waits
 from scripts.bench_loads_targets import Run
 from scripts.bench_loads_ways import IN_TURN, INSERT_ROWS, OURS, OVERLAPPED, PREPARED
 from scripts.bench_sends import execute, gateway_variable, number
@@ -52,6 +53,12 @@ def test_every_way_to_load_that_is_measured_loads_what_is_listed(kind: str) -> N
         figures, asked = target.measured_again(2500, 10)
         assert figures.seconds > 0
         assert asked <= 3
+
+
+def test_each_part_of_the_client_is_measured() -> None:
+    parts = dict(bench_loads_cpu.seconds(2000))
+    assert {f"map and encode rows: {kind}" for kind in DIALECTS} < parts.keys()
+    assert all(taken > 0 for taken in parts.values())
 
 
 def test_the_measured_list_is_the_same_however_it_is_cut() -> None:
