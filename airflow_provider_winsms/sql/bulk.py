@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select
 
+from airflow_provider_winsms.columns import DictionaryColumn
 from airflow_provider_winsms.sql.compiler import compiled
 from airflow_provider_winsms.sql.copy_text import copy_text
 from airflow_provider_winsms.sql.dialects import BulkMethod
@@ -47,8 +48,14 @@ def insert(
     :param step: names its purpose, for the error.
     :param names: the columns that the rows have, in the order of the table.
     """
-    encoded = encode(list(zip(*rows, strict=True)), database.dialect.bulk)
-    insert_encoded(database, step, table, names, [encoded])
+    columns = [_with_constant(column) for column in zip(*rows, strict=True)]
+    insert_encoded(database, step, table, names, [encode(columns, database.dialect.bulk)])
+
+
+def _with_constant(column: Sequence[Any]) -> Sequence[Any]:
+    """Return a column whose value is encoded once if all rows share it."""
+    is_constant = column[0] is column[-1] and column.count(column[0]) == len(column)
+    return DictionaryColumn.constant(column[0], len(column)) if is_constant else column
 
 
 def insert_encoded(
