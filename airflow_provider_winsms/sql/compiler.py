@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.mssql.base import MSDialect
+from sqlalchemy.dialects.mysql.base import MySQLDialect
+from sqlalchemy.dialects.oracle.base import OracleDialect
 from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
 
@@ -20,12 +22,6 @@ if TYPE_CHECKING:
 
     Statement = str | CompilerElement
 
-_NAMES = {
-    "postgres": "postgresql",
-    **{name: name for name in ("mssql", "mysql", "oracle", "redshift", "snowflake", "sqlite")},
-}
-"""SQLAlchemy's names of databases, by the types of their connections."""
-
 _PARAMETER_STYLES = {"?": "qmark", "%s": "format"}
 """SQLAlchemy's names, by the placeholder of the hook."""
 
@@ -36,6 +32,31 @@ class DuckDb(PGDialect):
     name = "duckdb"
 
 
+class Redshift(PGDialect):
+    """Amazon Redshift, whose SQL comes from PostgreSQL."""
+
+    name = "redshift"
+
+
+class Snowflake(PGDialect):
+    """Snowflake, whose names, types and updates are spelt as in PostgreSQL."""
+
+    name = "snowflake"
+
+
+_DIALECTS: Mapping[str, type[DefaultDialect]] = {
+    "duckdb": DuckDb,
+    "mssql": MSDialect,
+    "mysql": MySQLDialect,
+    "oracle": OracleDialect,
+    "postgres": PGDialect,
+    "redshift": Redshift,
+    "snowflake": Snowflake,
+    "sqlite": SQLiteDialect,
+}
+"""By the type of the connection. None is that of a driver, which would add casts for its own parameters."""
+
+
 def dialect_of(conn_type: str, placeholder: str = "%s", quote: str = '"{}"') -> Dialect:
     """Return SQLAlchemy's dialect for the database of a connection; that of standard SQL if it knows none.
 
@@ -43,26 +64,14 @@ def dialect_of(conn_type: str, placeholder: str = "%s", quote: str = '"{}"') -> 
     :param quote: the hook's format of a quoted name, for a database that SQLAlchemy does not know.
     """
     style: Any = _PARAMETER_STYLES.get(placeholder, "numeric" if placeholder.startswith(":") else "format")
-    known = _known(conn_type)
-    if known is not None:
-        return known(paramstyle=style)
+    # Its hook says `%s`, which its driver does not take.
+    style = "numeric" if conn_type == "oracle" else style
+    if conn_type in _DIALECTS:
+        return _DIALECTS[conn_type](paramstyle=style)
     dialect = DefaultDialect(paramstyle=style)
     opening, _, closing = quote.partition("{}")
     dialect.identifier_preparer = IdentifierPreparer(dialect, opening, closing)
     return dialect
-
-
-def _known(conn_type: str) -> type[DefaultDialect] | None:
-    if conn_type == "duckdb":
-        return DuckDb
-    if conn_type == "postgres":
-        # That of a driver would add casts for its own parameters.
-        return PGDialect
-    try:
-        found: type[DefaultDialect] = registry.load(_NAMES[conn_type])
-    except (KeyError, ImportError, NoSuchModuleError):
-        return None
-    return found
 
 
 def compiled(statement: CompilerElement, dialect: Dialect) -> tuple[str, tuple[Any, ...]]:

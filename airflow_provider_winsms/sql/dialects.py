@@ -56,6 +56,7 @@ class Dialect:
     :param long_lock: the query that such a transaction needs too if it is long. It returns 1, and lasts for
         the connection.
     :param bulk: the way in which many rows are inserted at once.
+    :param has_if_not_exists: whether ``CREATE TABLE IF NOT EXISTS`` skips a table that is there.
     :param has_temporary_tables: whether ``CREATE TEMPORARY TABLE`` creates a table for the length of a
         connection.
     :param keeps_temporary_in_memory: whether such a table takes memory of this process.
@@ -87,6 +88,7 @@ class Dialect:
     lock: tuple[str, ...] = ()
     long_lock: str = ""
     bulk: BulkMethod = BulkMethod.ROWS
+    has_if_not_exists: bool = True
     has_temporary_tables: bool = True
     keeps_temporary_in_memory: bool = False
     skips_conflicts: bool = False
@@ -231,8 +233,18 @@ DIALECTS = {
         has_cursors=False,
         views=(_REPLACE_VIEW,),
     ),
+    # The statements for the following databases are compiled in tests, and not run.
+    "oracle": Dialect(
+        # Its driver drops the zone of an instant, and the database puts that of the session in its place.
+        opening=("ALTER SESSION SET TIME_ZONE = '+00:00'",),
+        # Oracle 23ai has it. Its temporary tables are permanent; only their rows are temporary.
+        has_if_not_exists=False,
+        has_temporary_tables=False,
+    ),
+    "redshift": Dialect(has_temporary_tables=False, has_indexes=False),
+    "snowflake": Dialect(has_temporary_tables=False, has_indexes=False),
 }
 """By the connection's type. MariaDB's is ``mysql``."""
 
-STANDARD = Dialect(has_temporary_tables=False)
+STANDARD = Dialect(has_if_not_exists=False, has_temporary_tables=False)
 """The dialect of every other database."""

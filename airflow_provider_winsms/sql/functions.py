@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.functions import FunctionElement, char_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,11 @@ class _Readable(_Calculation):
 class _Unindexed(_Calculation):
     name = "unindexed"
     spellings: ClassVar[Mapping[str, str]] = {"": "{}", "sqlite": "+{}"}
+
+
+@compiles(char_length, "snowflake")
+def _length(function: char_length, compiler: SQLCompiler, **options: Any) -> str:
+    return f"LENGTH{compiler.function_argspec(function, **options)}"
 
 
 def day_of(instant: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -9,7 +9,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateIndex, CreateTable, DDLElement
 
 from airflow_provider_winsms.sql.compiler import name_of
-from airflow_provider_winsms.sql.dialects import STANDARD
 from airflow_provider_winsms.sql.names import index_name
 from airflow_provider_winsms.sql.types import TYPES
 
@@ -123,7 +122,7 @@ def _truncate(deletion: DeleteAll, compiler: DDLCompiler, **_: Any) -> str:
 
 
 def creation(table: Table, indexes: Iterable[Sequence[str]], dialect: Dialect) -> Iterator[DDLElement]:
-    """Yield the statements that create a table, unless it exists, and its indexes.
+    """Yield the statements that create a table and its indexes, unless they exist, if the database can tell.
 
     :param indexes: the columns of each index.
     """
@@ -134,7 +133,7 @@ def creation(table: Table, indexes: Iterable[Sequence[str]], dialect: Dialect) -
             table.append_constraint(
                 InlineIndex(*(table.c[each.name] for each in index.columns), name=index.name)
             )
-    yield CreateTable(table, if_not_exists=True)
+    yield CreateTable(table, if_not_exists=dialect.has_if_not_exists)
     yield from after
 
 
@@ -155,4 +154,4 @@ def _indexes(
     if dialect.has_indexes_inside:
         return found, []
     # Standard SQL has no indexes; many databases have this statement, and refuse the clause.
-    return [], [CreateIndex(index, if_not_exists=dialect is not STANDARD) for index in found]
+    return [], [CreateIndex(index, if_not_exists=dialect.has_if_not_exists) for index in found]

@@ -86,13 +86,15 @@ TYPES: Mapping[ColumnType, TypeEngine[Any]] = {
     .with_variant(mysql.LONGTEXT(), "mysql")
     .with_variant(mssql.NVARCHAR(None), "mssql")
     # Oracle compares no CLOB.
-    .with_variant(oracle.NVARCHAR2(2000), "oracle"),
+    .with_variant(oracle.NVARCHAR2(2000), "oracle")
+    # Redshift counts bytes. Its TEXT has 256 of them.
+    .with_variant(String(65535), "redshift"),
     ColumnType.INSTANT: _Instant()
     .with_variant(mysql.DATETIME(fsp=6), "mysql")
     # SQLite has no type for time; its functions take ISO 8601, which sorts as text.
     .with_variant(Text(), "sqlite")
     .with_variant(mssql.DATETIMEOFFSET(), "mssql"),  # type: ignore[no-untyped-call] # SQLAlchemy has no type for it
-    ColumnType.NAME: _text(Unicode(250)),
+    ColumnType.NAME: _text(Unicode(250)).with_variant(String(1000), "redshift"),
     ColumnType.WORD: _text(String(64)),
 }
 """By the kind of their values."""
