@@ -177,26 +177,6 @@ class TestOneEventPerMessage:
 
 
 class TestRestarts:
-    async def test_an_event_that_was_not_stored_fires_again(
-        self, gateway: Sandbox, watching: Triggerer
-    ) -> None:
-        message_id = gateway.incoming(NUMBER, "YES")
-        await watching.poll()
-        assert len(watching.fired) == 1
-        again = await restarted(watching)
-        await again.watch("replies")
-        again.store()
-        assert again.keys() == [str(message_id)]
-
-    async def test_what_a_cursor_has_never_fires_again(self, gateway: Sandbox, watching: Triggerer) -> None:
-        gateway.incoming(NUMBER, "YES")
-        await watching.poll_and_store()
-        for _ in range(2):
-            watching = await restarted(watching)
-            await watching.watch("replies")
-            await watching.poll_and_store()
-            assert watching.keys() == []
-
     async def test_what_comes_while_the_triggerer_is_down_fires_when_it_is_back(
         self, gateway: Sandbox, triggerer: Triggerer
     ) -> None:
@@ -238,16 +218,6 @@ class TestRestarts:
         triggerer.start("cut off")
         await triggerer.poll_and_store()
         assert sorted(event.watcher for event in triggerer.stored) == ["cut off", "stays"]
-
-    async def test_a_paused_watcher_goes_on_where_it_stopped(
-        self, gateway: Sandbox, watching: Triggerer
-    ) -> None:
-        await watching.stop("replies")
-        message_id = gateway.incoming(NUMBER, "meanwhile")
-        watching.start("replies")
-        await watching.begun(2)
-        watching.store()
-        assert watching.keys() == [str(message_id)]
 
     async def test_a_watcher_with_other_arguments_begins_again(
         self, gateway: Sandbox, triggerer: Triggerer
