@@ -64,7 +64,9 @@ def test_a_send_with_a_ledger_in_tables_walks_through_the_sql_that_the_other_doe
 ) -> None:
     rooms = {
         label: {
-            Path(code.co_filename).relative_to(trace.PACKAGE).parts[0] for code in walks.whole_run.entered
+            room
+            for code in walks.whole_run.entered
+            for room in Path(code.co_filename).relative_to(trace.PACKAGE).parts[:-1]
         }
         for label, walks in sends.items()
     }

@@ -104,7 +104,7 @@ class View:
     @property
     def query(self) -> str:
         """The whole query, with the words in it."""
-        parts = ",\n".join(f"{name} AS ({PARTS[name]})" for name in self.parts)
+        parts = ",\n".join(f"{name}$ AS ({PARTS[name]})" for name in self.parts)
         return f"WITH {parts}\n{self.select}" if parts else self.select
 
     @property
@@ -165,12 +165,12 @@ PARTS: Mapping[str, str] = {
     "replies": """SELECT COALESCE(m.dag_id, t.dag_id) AS dag_id, COALESCE(m.run_id, t.run_id) AS run_id,
         COALESCE(m.task_id, t.task_id) AS task_id, i.number, COALESCE(i.number_key_id, '') AS key_id,
         CASE WHEN m.message_id IS NULL THEN 0 ELSE 1 END AS by_id
-    FROM {incoming} i LEFT JOIN ids m ON m.message_id = i.in_reply_to
-    LEFT JOIN texts t ON m.message_id IS NULL AND t.number = i.number
+    FROM {incoming} i LEFT JOIN ids$ m ON m.message_id = i.in_reply_to
+    LEFT JOIN texts$ t ON m.message_id IS NULL AND t.number = i.number
         AND t.key_id = COALESCE(i.number_key_id, '') AND {last_before:i.received_at}""",
     "counted_replies": """SELECT dag_id, run_id, task_id, by_id,
         ROW_NUMBER() OVER (PARTITION BY dag_id, run_id, task_id, number, key_id ORDER BY by_id) AS nth
-    FROM replies""",
+    FROM replies$""",
     # A number that was on the list before the history began has a row in the table only.
     "listed": """SELECT number, {key} AS key_id, opted_out_at, first_seen_at, last_seen_at, removed_at
         FROM {history}
@@ -182,15 +182,15 @@ PARTS: Mapping[str, str] = {
         COALESCE(opted_out_at, first_seen_at) AS began,
         LEAD(COALESCE(opted_out_at, first_seen_at)) OVER (PARTITION BY number, key_id
             ORDER BY COALESCE(opted_out_at, first_seen_at), first_seen_at) AS next_began
-    FROM listed""",
+    FROM listed$""",
     # A load that missed a number once makes two validity periods of one opt-out.
     "asked": """SELECT number, key_id, MIN(opted_out_at) AS opted_out_at,
         MAX(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS is_out
-    FROM listed GROUP BY number, key_id, COALESCE(opted_out_at, first_seen_at)""",
+    FROM listed$ GROUP BY number, key_id, COALESCE(opted_out_at, first_seen_at)""",
     "late_texts": """SELECT d.dag_id, d.state, d.reason, {seconds:s.began -> {left}} AS since,
         CASE WHEN s.removed_at IS NULL OR {seconds:s.last_seen_at -> {left}} <= 0 THEN 1 ELSE 0 END
             AS was_listed
-    FROM {deliveries} d INNER JOIN periods s ON s.number = d.number
+    FROM {deliveries} d INNER JOIN periods$ s ON s.number = d.number
         AND s.key_id = COALESCE(d.number_key_id, '') AND {seconds:s.began -> {left}} >= 60
         AND (s.next_began IS NULL OR {seconds:s.next_began -> {left}} < 60)
         AND (s.removed_at IS NULL OR {seconds:s.removed_at -> {left}} < 0)""",
@@ -200,19 +200,22 @@ PARTS: Mapping[str, str] = {
             THEN 1 ELSE 0 END AS in_doubt,
         CASE WHEN state = 'not_sent' OR (state = 'declined' AND reason = 'opted_out') THEN 1 ELSE 0 END
             AS stopped
-    FROM late_texts""",
+    FROM late_texts$""",
     "per_number": """SELECT COUNT(*) AS spells,
         SUM(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS open_periods
-    FROM listed GROUP BY number, key_id""",
+    FROM listed$ GROUP BY number, key_id""",
     "arrivals": """SELECT {day:submitted_at} AS day, dag_id,
         CASE WHEN {seconds:{left} -> state_at} < 0 THEN 0 ELSE {seconds:{left} -> state_at} END AS late
     FROM {deliveries} d WHERE state = 'delivered'""",
     "ranked_arrivals": """SELECT day, dag_id, late,
         ROW_NUMBER() OVER (PARTITION BY day, dag_id ORDER BY late) AS nth,
         COUNT(*) OVER (PARTITION BY day, dag_id) AS total
-    FROM arrivals""",
+    FROM arrivals$""",
 }
-"""Subqueries that views share. Each reads tables and earlier subqueries."""
+"""Subqueries that views share. Each reads tables and earlier subqueries.
+
+In the SQL a dollar sign ends their names. No name of a table may have one.
+"""
 
 _DAY = {
     "day": "the day, in UTC, that the text was submitted",
@@ -285,7 +288,7 @@ GROUP BY {day:submitted_at}, dag_id""",
     ROUND(MIN(CASE WHEN nth * 100 >= total * 50 THEN late END), 1) AS median_seconds,
     ROUND(MIN(CASE WHEN nth * 100 >= total * 95 THEN late END), 1) AS p95_seconds,
     ROUND(MAX(late), 1) AS max_seconds
-FROM ranked_arrivals GROUP BY day, dag_id""",
+FROM ranked_arrivals$ GROUP BY day, dag_id""",
     ),
     View(
         "cost_by_day",
@@ -324,9 +327,9 @@ FROM {deliveries} d WHERE state IN ({paid}) GROUP BY {day:submitted_at}, dag_id,
     ROUND(SUM(replier) * 1.0 / NULLIF(SUM(recipient), 0), 4) AS reply_rate
 FROM (
     SELECT dag_id, run_id, task_id, left_at, 1 AS text, CASE WHEN nth = 1 THEN 1 ELSE 0 END AS recipient,
-        0 AS reply, 0 AS by_id, 0 AS replier FROM texts
+        0 AS reply, 0 AS by_id, 0 AS replier FROM texts$
     UNION ALL SELECT dag_id, run_id, task_id, NULL, 0, 0, 1, by_id, CASE WHEN nth = 1 THEN 1 ELSE 0 END
-        FROM counted_replies) AS events
+        FROM counted_replies$) AS events
 GROUP BY dag_id, run_id, task_id""",
     ),
     View(
@@ -345,9 +348,9 @@ GROUP BY dag_id, run_id, task_id""",
     ROUND(SUM(opt_out) * 1.0 / NULLIF(SUM(recipient), 0), 4) AS opt_out_rate
 FROM (
     SELECT dag_id, run_id, task_id, left_at, 1 AS text, CASE WHEN nth = 1 THEN 1 ELSE 0 END AS recipient,
-        0 AS opt_out, 0 AS is_out FROM texts
+        0 AS opt_out, 0 AS is_out FROM texts$
     UNION ALL SELECT t.dag_id, t.run_id, t.task_id, NULL, 0, 0, 1, a.is_out
-        FROM asked a LEFT JOIN texts t ON t.number = a.number AND t.key_id = a.key_id
+        FROM asked$ a LEFT JOIN texts$ t ON t.number = a.number AND t.key_id = a.key_id
         AND {last_before:a.opted_out_at}) AS events
 GROUP BY dag_id, run_id, task_id""",
     ),
@@ -365,7 +368,7 @@ GROUP BY dag_id, run_id, task_id""",
         parts=("listed", "periods", "late_texts", "judged"),
         select="""SELECT {days:since} AS days_since, dag_id, SUM(sent) AS sent, SUM(in_doubt) AS in_doubt,
     SUM(stopped) AS stopped
-FROM judged WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id""",
+FROM judged$ WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id""",
     ),
     View(
         "opt_out_check",
@@ -383,9 +386,9 @@ FROM judged WHERE sent + in_doubt + stopped > 0 GROUP BY {days:since}, dag_id"""
         select="""SELECT n.numbers, n.spells, n.out_now, n.again, l.sent, l.in_doubt, l.stopped
 FROM (SELECT COUNT(*) AS numbers, COALESCE(SUM(spells), 0) AS spells,
         COALESCE(SUM(CASE WHEN open_periods > 0 THEN 1 ELSE 0 END), 0) AS out_now,
-        COALESCE(SUM(CASE WHEN spells > 1 THEN 1 ELSE 0 END), 0) AS again FROM per_number) AS n
+        COALESCE(SUM(CASE WHEN spells > 1 THEN 1 ELSE 0 END), 0) AS again FROM per_number$) AS n
     CROSS JOIN (SELECT COALESCE(SUM(sent), 0) AS sent, COALESCE(SUM(in_doubt), 0) AS in_doubt,
-        COALESCE(SUM(stopped), 0) AS stopped FROM judged) AS l""",
+        COALESCE(SUM(stopped), 0) AS stopped FROM judged$) AS l""",
     ),
 )
 """Every view, in the order of the documentation page."""

@@ -17,7 +17,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 from airflow_provider_winsms.operators.sms import SmsRefreshStatusOperator, SmsSendOperator
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
-from airflow_provider_winsms.warehouse.view_queries import VIEWS
+from airflow_provider_winsms.warehouse.view_queries import PARTS, VIEWS
 from airflow_provider_winsms.warehouse.views import SourceTables, create_views
 from scripts.demo_history import COLUMNS
 from tests.ledger.batches import ledger
@@ -85,6 +85,18 @@ def test_the_views_are_made_and_named(database: Database, runner: TaskRunner) ->
     runner = at(database, runner)
     assert runner.run(views()).error is None
     assert runner.result == {"schema": None, "views": NAMES}
+    assert answers(database) == EMPTY
+
+
+@pytest.mark.parametrize("names", [[*PARTS][start : start + 3] for start in range(0, len(PARTS), 3)])
+def test_tables_may_have_the_names_of_the_parts_of_a_query(
+    database: Database, runner: TaskRunner, names: list[str]
+) -> None:
+    make_tables(database)
+    given = dict(zip(ALL_TABLES, names, strict=True))
+    for table, name in {**given, "opt_outs_history": f"{given['opt_outs']}_history"}.items():
+        database.execute(f"ALTER TABLE {{}}{table} RENAME TO {name}")
+    assert at(database, runner).run(views(**given)).error is None
     assert answers(database) == EMPTY
 
 
