@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from airflow_provider_winsms.sql.names import index_name
 from airflow_provider_winsms.warehouse.datasets import DATASETS
@@ -138,14 +136,6 @@ def test_two_tables_whose_names_begin_alike_have_an_index_each(indexing: Databas
         prepare(indexing, table=table)
     names = {indexes(indexing, table)[0][0] for table in tables}
     assert len(names) == 2
-
-
-@given(st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,62}\Z"), st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,62}\Z"))
-def test_names_of_indexes_are_short_enough_and_differ_as_their_tables_do(table: str, other: str) -> None:
-    name = index_name(table, ["reference"])
-    assert len(name) <= 63
-    assert name.endswith("_reference")
-    assert (name == index_name(other, ["reference"])) == (table == other)
 
 
 def test_the_index_may_be_in_a_named_schema_or_in_none(sqlite: Database) -> None:

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.prove.crash.sample import cell_of, pairs, sampled
 
@@ -13,7 +11,6 @@ if TYPE_CHECKING:
     from tests.prove.crash.sample import Cell
 
 PROMISES = Path(__file__).resolve().parents[3] / "docs" / "promises.md"
-CELLS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3), min_size=1)
 
 
 @pytest.fixture
@@ -38,11 +35,3 @@ def test_what_is_said_of_its_size_is_so(matrix: list[Cell]) -> None:
     assert f"{len(matrix):,} cases" in words
     assert "a sample of some 150" in words
     assert 130 <= len(sampled(matrix)) <= 170
-
-
-@given(st.lists(CELLS))
-def test_so_they_do_in_a_sample_of_any_cells_and_none_is_in_it_twice(cells: list[Cell]) -> None:
-    places = sampled(cells)
-    assert pairs(cells[place] for place in places) == pairs(cells)
-    assert len(places) == len(set(places)) <= len(cells)
-    assert places == sampled(cells)
