@@ -52,10 +52,13 @@ _ESCAPE = "\x1b"
 # The lookbehind tries a run of carriage returns once. From each of them, a long run would take minutes.
 _LINE_END = re.compile(r"(?<!\r)\r+\n")
 
-# Fractions, and raised, lowered and circled digits, right after a digit: one and a half is 1 1/2, not 11/2,
-# and a price with raised cents is not a hundred times as high.
-_MIXED_NUMBER = re.compile(
-    r"(?<=[0-9])(?=[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u215f\u2189\u2460-\u2473])"
+_FRACTIONS = frozenset("\u00bc\u00bd\u00be\u2189").union(map(chr, range(0x2150, 0x2160)))
+
+# Fractions, and raised, lowered and circled digits. After a digit they are spelt with a blank before: one and
+# a half is 1 1/2, not 11/2, and a price with raised cents is not a hundred times as high.
+_NUMERALS = _FRACTIONS.union(
+    "\u00b2\u00b3\u00b9",
+    *(map(chr, block) for block in (range(0x2070, 0x207A), range(0x2080, 0x208A), range(0x2460, 0x2474))),
 )
 
 # Marks on one character that are ordered together: more than any language needs (UAX #15, section 13). The
@@ -161,7 +164,7 @@ def check_text(text: str) -> TextCheck:
         elif spelling != whole:
             respelt.append(Respelling(position, character, spelling))
         spelt.append(spelling)
-        before = whole[-1]
+        before = next(filter(_plain, reversed(whole)), before)
     if refused:
         return TextCheck(None, None, None, tuple(respelt), tuple(refused))
     sent = _LINE_END.sub("\n", "".join(spelt))
@@ -282,10 +285,25 @@ def _joins(before: str, char: str) -> bool:
 def _plainly(whole: str, before: str = "") -> str:
     """Return a composed text in its plain spelling. A character without one stays.
 
-    :param before: the character before the text.
+    :param before: the last character before the text whose spelling is not empty.
     """
-    spaced = _MIXED_NUMBER.sub(" ", before + whole)[len(before) :]
-    return "".join(char if _width(char) else _spell(char) for char in spaced)
+    spelt = []
+    for char in whole:
+        plain = _plain(char)
+        spelt.append(f" {plain}" if _is_apart(before, char) else plain)
+        before = char if plain else before
+    return "".join(spelt)
+
+
+def _is_apart(before: str, char: str) -> bool:
+    """Whether a character needs a blank before it, so that two numbers do not become one."""
+    if char not in _NUMERALS or not _plain(before)[-1:].isdigit():
+        return False
+    return before not in _NUMERALS or not _FRACTIONS.isdisjoint((before, char))
+
+
+def _plain(char: str) -> str:
+    return char if _width(char) else _spell(char)
 
 
 def _spell(char: str) -> str:

@@ -65,6 +65,9 @@ def test_parts_at_their_borders(text: str, parts: int) -> None:
         ("one\r\ntwo\r\r\nthree\n", "one\ntwo\nthree\n"),
         ("½ price", "1/2 price"),
         ("1½ hours", "1 1/2 hours"),
+        ("1\u200b½ and 1\u0301½", "1 1/2 and 1 1/2"),
+        ("R19\u00ad⁹⁹, 10²³, 10⁻³, ½² and ²½", "R19 99, 10 23, 10-3, 1/2 2 and 2 1/2"),
+        ("①②, 1①", "12, 1 1"),
         ("R19⁹⁹ for 5 m²", "R19 99 for 5 m2"),
         ("see 12①", "see 12 1"),
         ("ﬁne №5 ｆｕｌｌ", "fine No5 full"),
@@ -152,7 +155,7 @@ def test_a_strict_text_is_refused_with_the_names_and_places_of_what_the_alphabet
         ("It’s", [(3, "’", "'")], []),
         ("cafe\u0301 e\u0302, x\u0301", [(7, "e\u0302", "e"), (11, "x\u0301", "x")], []),
         ("1½ and ½", [(2, "½", " 1/2"), (8, "½", "1/2")], []),
-        ("½²", [(1, "½", "1/2"), (2, "²", "2")], []),
+        ("½²", [(1, "½", "1/2"), (2, "²", " 2")], []),
         ("a\r\n\tb\r\u200b\n", [(4, "\t", " "), (7, "\u200b", "")], []),
         ("\u0301a", [(1, "\u0301", "")], []),
         (
@@ -181,7 +184,7 @@ def test_a_check_names_each_character_that_is_respelt_or_refused_with_its_place(
 
 @pytest.mark.parametrize(
     ("text", "septets", "segments", "room"),
-    [("", 0, 1, 160), ("“€”", 4, 1, 160), ("½" * 53 + "a", 160, 1, 160), ("½" * 54, 162, 2, 306)],
+    [("", 0, 1, 160), ("“€”", 4, 1, 160), ("…" * 53 + "a", 160, 1, 160), ("…" * 54, 162, 2, 306)],
 )
 def test_a_check_counts_what_is_sent(text: str, septets: int, segments: int, room: int) -> None:
     check = check_text(text)
