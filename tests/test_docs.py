@@ -9,6 +9,7 @@ import re
 import shlex
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,10 +173,10 @@ def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, 
     sandbox.add_fault("missing-row", operation="smsSend")
     messages = [{"text": "Hallo", "to": ["27825550101", "27825550102", "27000000005"]}]
     runner.run(SmsSendBatchOperator(task_id="send", messages=messages, ledger_conn_id="warehouse"))
-    day = sandbox.now().date()
+    today, day = sandbox.now().date(), timedelta(days=1)
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
         for _, query in blocks("sql"):
-            days = {"yesterday": day.replace(day=1), "today": day.replace(year=day.year + 1)}
+            days = {"yesterday": today - 2 * day, "today": today + 2 * day}
             assert database.execute(query.format(**days)).fetchall(), query
 
 
