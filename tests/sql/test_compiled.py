@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def loads(
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
     sandbox.add_incoming([(ANN, "YES"), (BEN, "STOP")])
     sandbox.shortcode(ANN, "WIN")
-    send(runner, ANN, send_at=str(sandbox.now().replace(year=sandbox.now().year + 1)))
+    send(runner, ANN, send_at=str(sandbox.now() + timedelta(days=365)))
 
     def load(conn_type: str) -> Recorded:
         found = database(conn_type)
