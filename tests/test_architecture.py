@@ -61,6 +61,18 @@ def test_every_folder_stands_in_a_layer() -> None:
     assert not missing
 
 
+def test_no_class_is_longer_than_200_lines_and_no_function_longer_than_40() -> None:
+    """The constructors of send operators list all parameters, and the provider's data are a form."""
+    long = [
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= (200 if isinstance(node, ast.ClassDef) else 40)
+    ]
+    assert sorted(long) == ["__init__", "__init__", "__init__", "get_provider_info"]
+
+
 def test_properties_are_in_files_that_end_in_properties() -> None:
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if not path.stem.endswith("_properties")]
     mixed = {str(path.relative_to(ROOT / "tests")) for path in files if has_properties(path.read_text())}

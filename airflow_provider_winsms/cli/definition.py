@@ -64,46 +64,48 @@ _NOT_ACCEPTED = Arg(
 )
 
 
+_CHECK = ActionCommand(
+    name="check",
+    help="Show the septets and segments of a text, and the characters that are respelt or refused",
+    description=(
+        "Show how a text is sent in the GSM 7-bit alphabet: its septets and segments, and each character "
+        "that is respelt or refused, with its position. No gateway is asked, and nothing is stored. The "
+        "exit status is 1 if the text is refused."
+    ),
+    func=lazy_load_command("airflow_provider_winsms.cli.linter.check"),
+    args=(_TEXT, _STRICT, ARG_OUTPUT, ARG_VERBOSE),
+)
+_UNRESOLVED = ActionCommand(
+    name="unresolved",
+    help="List requests whose outcome is unknown, with the commands that resolve them",
+    func=lazy_load_command(f"{_COMMANDS}.unresolved"),
+    args=(_LEDGER_CONN_ID, _LEDGER_PREFIX, ARG_OUTPUT, ARG_VERBOSE),
+)
+_RESOLVE = ActionCommand(
+    name="resolve",
+    help="Record whether the gateway accepted the texts of one request",
+    description="First ask the gateway whether it accepted them. Then give --accepted or --not-accepted.",
+    func=lazy_load_command(f"{_COMMANDS}.resolve"),
+    args=(
+        _BATCH_ID,
+        _REQUEST,
+        _ROUND,
+        _ACCEPTED,
+        _NOT_ACCEPTED,
+        _LEDGER_CONN_ID,
+        _LEDGER_PREFIX,
+        ARG_YES,
+        ARG_VERBOSE,
+    ),
+)
+
+
 def get_sms_cli_commands() -> list[CLICommand]:
     """Return the commands."""
-    check = ActionCommand(
-        name="check",
-        help="Show the septets and segments of a text, and the characters that are respelt or refused",
-        description=(
-            "Show how a text is sent in the GSM 7-bit alphabet: its septets and segments, and each character "
-            "that is respelt or refused, with its position. No gateway is asked, and nothing is stored. The "
-            "exit status is 1 if the text is refused."
-        ),
-        func=lazy_load_command("airflow_provider_winsms.cli.linter.check"),
-        args=(_TEXT, _STRICT, ARG_OUTPUT, ARG_VERBOSE),
-    )
-    unresolved = ActionCommand(
-        name="unresolved",
-        help="List requests whose outcome is unknown, with the commands that resolve them",
-        func=lazy_load_command(f"{_COMMANDS}.unresolved"),
-        args=(_LEDGER_CONN_ID, _LEDGER_PREFIX, ARG_OUTPUT, ARG_VERBOSE),
-    )
-    resolve = ActionCommand(
-        name="resolve",
-        help="Record whether the gateway accepted the texts of one request",
-        description="First ask the gateway whether it accepted them. Then give --accepted or --not-accepted.",
-        func=lazy_load_command(f"{_COMMANDS}.resolve"),
-        args=(
-            _BATCH_ID,
-            _REQUEST,
-            _ROUND,
-            _ACCEPTED,
-            _NOT_ACCEPTED,
-            _LEDGER_CONN_ID,
-            _LEDGER_PREFIX,
-            ARG_YES,
-            ARG_VERBOSE,
-        ),
-    )
     return [
         GroupCommand(
             name="sms",
             help="Check texts, and resolve SMS whose outcome is unknown",
-            subcommands=(check, unresolved, resolve),
+            subcommands=(_CHECK, _UNRESOLVED, _RESOLVE),
         )
     ]

@@ -140,7 +140,7 @@ class SmsHook(BaseHook):
             twice.
         :raises OutcomeUnknown: the answer was lost.
         """
-        (checked,) = self._one_request([message], check_numbers, encoding)
+        (checked,) = _one_request(self.gateway, [message], check_numbers, encoding)
         return self.execute(self.gateway.send(checked))
 
     def send_batch(
@@ -152,7 +152,8 @@ class SmsHook(BaseHook):
     ) -> tuple[Receipt, ...]:
         """Send different texts in one request. Parameters, result and errors are those of ``send``."""
         self.gateway.require("batch")
-        return self.execute(self.gateway.send_batch(self._one_request(messages, check_numbers, encoding)))
+        checked = _one_request(self.gateway, messages, check_numbers, encoding)
+        return self.execute(self.gateway.send_batch(checked))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
         """Ask for the delivery states of as many ids as fit into one request."""
@@ -231,23 +232,24 @@ class SmsHook(BaseHook):
             raise InvalidMessage(msg)
         return offset, rows
 
-    def _one_request(
-        self, messages: Sequence[Message], check_numbers: CheckNumbers, encoding: Encoding
-    ) -> tuple[Message, ...]:
-        from airflow_provider_winsms.sending.composer import Composer
-        from airflow_provider_winsms.sending.plan import plan
 
-        check_choice("check_numbers", check_numbers, CheckNumbers)
-        check_choice("encoding", encoding, Encoding)
-        composer = Composer(self.gateway, pendulum.now, check_numbers, encoding)
-        planned = plan(map(composer.check, messages), self.gateway)
-        if planned.duplicates or len(planned.requests) != 1:
-            msg = (
-                f"This does not make one request: it would take {len(planned.requests)}, and names "
-                f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
-            )
-            raise InvalidMessage(msg)
-        return planned.requests[0].messages()
+def _one_request(
+    gateway: Gateway, messages: Sequence[Message], check_numbers: CheckNumbers, encoding: Encoding
+) -> tuple[Message, ...]:
+    from airflow_provider_winsms.sending.composer import Composer
+    from airflow_provider_winsms.sending.plan import plan
+
+    check_choice("check_numbers", check_numbers, CheckNumbers)
+    check_choice("encoding", encoding, Encoding)
+    composer = Composer(gateway, pendulum.now, check_numbers, encoding)
+    planned = plan(map(composer.check, messages), gateway)
+    if planned.duplicates or len(planned.requests) != 1:
+        msg = (
+            f"This does not make one request: it would take {len(planned.requests)}, and names "
+            f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
+        )
+        raise InvalidMessage(msg)
+    return planned.requests[0].messages()
 
 
 def _check_fits(values: Sequence[object], most: int, things: str) -> None:

@@ -48,7 +48,7 @@ from airflow_provider_winsms.sending.content import (
     check_sendable,
     check_to,
 )
-from airflow_provider_winsms.sending.policy import check_hold, policy_of
+from airflow_provider_winsms.sending.policy import check_hold, policy_of, require_cancelling
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.templates import SensitiveFields, redacting_errors
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.outcome import DeliveryEvent
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.options import Check
-    from airflow_provider_winsms.runtime import Clock
+    from airflow_provider_winsms.runtime import Clock, Log
     from airflow_provider_winsms.sending.attempt import SendAttempt, SendOrder
     from airflow_provider_winsms.sending.composer import Composer, Content, OneText, TextRows
     from airflow_provider_winsms.sending.plan import Plan
@@ -212,10 +212,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         if self.wait_for_delivery:
             hook.gateway.require("status", "wait_for_delivery")
         if self.cancel_on_kill:
-            # These tell what a request to cancel did whose answer was lost.
-            needs_list = not hook.gateway.capabilities.states_cancellations
-            for capability in ("cancel", *["list_scheduled"] * needs_list, "status"):
-                hook.gateway.require(capability, "cancel_on_kill")
+            require_cancelling(hook.gateway, "cancel_on_kill")
         return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
 
     def _send(
@@ -262,7 +259,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             if isinstance(error, AirflowTaskTimeout):
                 attempt.stop()
             if (partial := attempt.partial_result()) is not None:
-                self._leave_partial_result(partial, context)
+                _leave_partial_result(partial, context, self.log)
             raise
 
     def _order(self, task: SendTask, hook: SmsHook, policy: Policy) -> SendOrder:
@@ -294,15 +291,6 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         :param values: of the sensitive fields.
         """
 
-    def _leave_partial_result(self, result: dict[str, Any], context: Context) -> None:
-        try:
-            context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=result)
-        # The error that ended the send is the one to raise.
-        except Exception:
-            self.log.exception(
-                "The XCom %s could not be written. The ledger has all of it.", PARTIAL_RESULT_KEY
-            )
-
     def _delivery(self) -> SendWait:
         from airflow_provider_winsms.utils.delivery_wait import SendWait, ledger_address
 
@@ -318,6 +306,14 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             timeout=seconds("delivery_timeout", self.delivery_timeout),
             is_killed=lambda: self._is_killed,
         )
+
+
+def _leave_partial_result(result: dict[str, Any], context: Context, log: Log) -> None:
+    try:
+        context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=result)
+    # The error that ended the send is the one to raise.
+    except Exception:
+        log.exception("The XCom %s could not be written. The ledger has all of it.", PARTIAL_RESULT_KEY)
 
 
 class SmsSendOperator(_SendOperator):

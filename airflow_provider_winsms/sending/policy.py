@@ -114,6 +114,16 @@ def policy_of(guarantee: Guarantee, hold: timedelta, gateway: Gateway, endpoint:
     return policy
 
 
+def require_cancelling(gateway: Gateway, parameter: str) -> None:
+    """Check that a gateway cancels, and tells what a request to cancel did whose answer was lost.
+
+    :raises UnsupportedCapability: it does not.
+    """
+    needs_list = not gateway.capabilities.states_cancellations
+    for capability in ("cancel", *["list_scheduled"] * needs_list, "status"):
+        gateway.require(capability, parameter)
+
+
 def check_clocks(gateway: ClockReading | None, ledger: ClockReading | None) -> None:
     """Compare the clocks that a held send relies on with this machine's. A clock that cannot be read passes.
 

@@ -209,11 +209,11 @@ class WinSMSGateway(Gateway):
 
     def incoming(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /sms/incoming``."""
-        return self._received_call(_INCOMING, offset, limit)
+        return _received_call(_INCOMING, self._rows, offset, limit)
 
     def short_code(self, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
         """``GET /shortcode/incoming``."""
-        return self._received_call(_SHORT_CODE, offset, limit)
+        return _received_call(_SHORT_CODE, self._rows, offset, limit)
 
     def opt_outs(self) -> Call[Columns[OptOut]]:
         """``GET /sms/incoming/optout``: always the whole list, as the operation has no pages."""
@@ -260,10 +260,6 @@ class WinSMSGateway(Gateway):
         """Return integers: WinSMS refuses a whole request for one id that is not an integer."""
         return tuple(dict.fromkeys(_message_id(value) for value in values))
 
-    def _received_call(self, paged: PagedOperation, offset: int, limit: int) -> Call[Page[IncomingMessage]]:
-        call = _page_call(paged, self._rows.incoming, offset, limit)
-        return replace(call, read=lambda body: self._rows.usual_page(body, paged.key, offset, limit))
-
     def _ids_call(
         self,
         operation: str,
@@ -306,6 +302,13 @@ def _page_call(
         query={"offset": offset, "limit": limit},
         is_repeatable=True,
     )
+
+
+def _received_call(
+    paged: PagedOperation, rows: RowReader, offset: int, limit: int
+) -> Call[Page[IncomingMessage]]:
+    call = _page_call(paged, rows.incoming, offset, limit)
+    return replace(call, read=lambda body: rows.usual_page(body, paged.key, offset, limit))
 
 
 def _balance_call(parse: Callable[[Any], T]) -> Call[T]:
