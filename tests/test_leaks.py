@@ -123,7 +123,7 @@ def _history(runner: TaskRunner, sandbox: Sandbox) -> None:
         None,
         batch=runner.result["batch"],
         ledger_conn_id="warehouse",
-        timeout=0.5,
+        timeout=2,
         min_delivered=0.5,
         deferrable=True,
     )
