@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.sql.types import type_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +35,12 @@ def check_types(
     wrong = [each for each in columns if each.name in found and not each.kind.fits(found[each.name])]
     if not wrong:
         return
+    types = type_names(database.core)
     statements = "; ".join(
         dialect.change_type.format(
             table=database.quoted(table),
             column=database.quoted(table.c[column.name]),
-            type=database.types[column.kind],
+            type=types[column.kind],
             null="NOT NULL" if column.is_required else "NULL",
         )
         for column in wrong

@@ -17,7 +17,6 @@ from airflow_provider_winsms.sql.compiler import compiled, dialect_of, quoted
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened, Refusal, codes_of
 from airflow_provider_winsms.sql.names import how_to_install, missing_module
-from airflow_provider_winsms.sql.types import type_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +95,6 @@ class Database:
         self.dialect = DIALECTS.get(hook.conn_type, STANDARD)
         self.core = dialect_of(hook.conn_type, hook.placeholder, hook.escape_word_format)
         """SQLAlchemy's dialect."""
-        self.types = type_names(self.core)
 
     @property
     def is_open(self) -> bool:
