@@ -77,16 +77,13 @@ class CheckedParameters(_Operator):
             self.check_together(known)
 
     def check_when_rendered(self) -> None:
-        """Refuse wrong values of template fields. Others were checked when the operator was made.
-
-        Sensitive fields are checked later.
+        """Refuse wrong values after rendering. Sensitive fields are checked later.
 
         :raises InvalidMessage: naming the parameter.
         """
         known = [name for name in self.parameter_checks if name not in self.sensitive_fields]
         for name in known:
-            if name in self.template_fields:
-                self._check(name, getattr(self, name))
+            self._check(name, getattr(self, name))
         self.check_together(known)
 
     def check_together(self, known: Collection[str]) -> None:

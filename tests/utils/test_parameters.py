@@ -436,3 +436,13 @@ def test_a_type_checker_finds_typos(tmp_path: Path) -> None:
     wrong = set(map(int, re.findall(r"typos\.py:(\d+): error:.*\[(?:arg-type|list-item)\]", found.stdout)))
     first = imports.count("\n") + 2
     assert wrong == set(range(first, first + len(lines))), found.stdout
+
+
+def test_a_value_that_a_policy_set_after_the_dag_was_read_is_refused_when_the_task_starts(
+    runner: TaskRunner, sandbox: Sandbox
+) -> None:
+    task = SmsSendOperator(task_id="send", text="Hello", to="27825550101")
+    task.guarantee = "exactly-once"  # type: ignore[assignment] # as an Airflow cluster policy may
+    error = runner.run(task).error
+    assert "guarantee must be one of" in str(error)
+    assert not sandbox.outbox()
