@@ -10,6 +10,7 @@
     │   ├── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
     │   └── InvalidMessageId    fix the message id: no table can hold it
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
+    ├── RefusedByRule           fix the DAG, the list or the rule: a rule of the sender refuses the send
     ├── SendRejected            the gateway declined recipients that the task needs
     ├── NotCancelled            scheduled texts that the task must cancel were not cancelled
     ├── GatewayUnavailable      wait; safe to retry
@@ -98,6 +99,10 @@ class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its s
     """The DAG's function for a template field raised an error. Nothing was sent."""
 
     is_permanent = False
+
+
+class RefusedByRule(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """A rule of the sender refuses the send. Nothing more was submitted."""
 
 
 class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -129,6 +129,15 @@ class RejectReason(StrEnum):
     OTHER = "other"
     """A reason that this version does not know. ``Receipt.code`` holds the gateway's word for it."""
 
+    NOT_ALLOWED = "not_allowed"
+    """Not submitted: a rule of the sender does not allow this recipient."""
+
+    OUTSIDE_HOURS = "outside_hours"
+    """Not submitted: the sending hours were over."""
+
+    TEXTED_RECENTLY = "texted_recently"
+    """Not submitted: the recipient has had as many texts as the sender allows."""
+
     INVALID = "invalid"
     """Not submitted: no gateway can take the text, the time, the segments or the recipient."""
 

@@ -52,7 +52,7 @@ def test_public_modules_keep_their_names(module: str) -> None:
 
 
 def test_few_modules_lie_in_the_root() -> None:
-    assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= 9
+    assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= 10
 
 
 def test_every_folder_stands_in_a_layer() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.cli.cli_parser import get_parser
 
+from airflow_provider_winsms import rules
 from airflow_provider_winsms.operators.sms import (
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
@@ -55,6 +56,7 @@ GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_it
 EXAMPLES = [
     # language, beginning, the test that runs it
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
+    ("python", "from dataclasses", "rules/test_rules.py::test_the_rule_that_is_shown_takes_out_and_refuses"),
     ("python", "SmsDeliverySensor(", "test_docs.py::test_the_sensor_that_is_shown_waits"),
     ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),
     ("python", "SmsToSqlOperator(", "test_docs.py::test_each_load_that_is_shown_loads"),
@@ -132,10 +134,20 @@ def test_every_example_is_one_that_a_test_runs(found: tuple[str, str, str]) -> N
     ("page", "code"), [found for found in blocks("python") if found[1].startswith("SmsSend")]
 )
 def test_each_send_that_is_shown_sends(
-    page: str, code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
+    page: str,
+    code: str,
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_STAGING_PHONES", '["082 555 0101"]')
     runner.add_database("warehouse", tmp_path / "warehouse.db")
-    namespace: dict[str, Any] = {"SmsSendOperator": SmsSendOperator, "customers": ["27825550101"]}
+    namespace: dict[str, Any] = {
+        **vars(rules),
+        "SmsSendOperator": SmsSendOperator,
+        "customers": ["27825550101"],
+    }
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]

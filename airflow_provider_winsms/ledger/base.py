@@ -50,7 +50,7 @@ ResendPlan: TypeAlias = "Mapping[RequestKey, Sequence[int]]"
 
 
 class Rejected(NamedTuple):
-    """A recipient that is not submitted, because it is invalid.
+    """A recipient that is not submitted, because it is invalid, or because a rule took it out.
 
     :param reference: the sender's own name for the text.
     """
@@ -137,6 +137,8 @@ class Batch:
     :param max_tries: of the task instance. It changes only when a person clears the task.
     :param currency: of its amounts: the gateway's.
     :param revision: counts how often a later try took the batch over with another list.
+    :param decisions: what the sender's rules decided about each recipient, as text; empty without rules. A
+        later try follows it.
     """
 
     key: str
@@ -149,6 +151,7 @@ class Batch:
     currency: str
     generation: int = 1
     revision: int = 0
+    decisions: str = field(default="", repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -238,6 +241,14 @@ def positions_in(spans: str) -> list[int]:
     """Return positions from their text, for example ``0-4,7``."""
     pairs = (span.partition("-") for span in spans.split(",") if span)
     return [position for first, _, last in pairs for position in range(int(first), int(last or first) + 1)]
+
+
+_PART = 48_000  # characters
+
+
+def parts_of(text: str) -> list[str]:
+    """Return a long text in parts that every store can keep."""
+    return [text[start : start + _PART] for start in range(0, len(text), _PART)]
 
 
 class Ledger(Protocol):

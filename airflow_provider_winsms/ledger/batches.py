@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from hashlib import sha256
 from itertools import groupby
@@ -16,11 +17,12 @@ from airflow_provider_winsms.ledger.base import (
     BatchDigest,
     RequestKey,
     Sender,
+    parts_of,
     positions_in,
     spans_of,
 )
 from airflow_provider_winsms.ledger.database import read_moment, request_of, transaction
-from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, ROUNDS, MessageState
+from airflow_provider_winsms.ledger.schema import BATCHES, DECISIONS, MESSAGES, ROUNDS, MessageState
 from airflow_provider_winsms.ledger.statements import (
     DELETE_MESSAGES,
     FIND_GAPS,
@@ -28,6 +30,7 @@ from airflow_provider_winsms.ledger.statements import (
     FIND_REQUESTS_IN_USE,
     RAISE_REVISION,
     READ_BATCH,
+    READ_DECISIONS,
     READ_LATEST_BATCH,
     READ_REVISION,
     READ_ROUNDS,
@@ -175,7 +178,11 @@ class OpenBatch:
     @transaction
     def _stored(self, query: NamedStatement, values: dict[str, str]) -> Batch | None:
         rows = self._database.read(query, **values)
-        return _batch(rows[0]) if rows else None
+        if not rows:
+            return None
+        batch = _batch(rows[0])
+        parts = self._database.read(READ_DECISIONS, batch_id=batch.id)
+        return replace(batch, decisions="".join(content for (content,) in parts))
 
     @transaction
     def _write(self, batch: Batch) -> None:
@@ -185,6 +192,8 @@ class OpenBatch:
             raise _InUse
         row = _values(batch, now, self._database)
         self._database.insert(BATCHES, [tuple(row[name] for name in BATCHES.column_names)])
+        parts = enumerate(parts_of(batch.decisions))
+        self._database.insert(DECISIONS, [(batch.id, part, content) for part, content in parts])
 
     @transaction
     def _raise_revision(self) -> int:

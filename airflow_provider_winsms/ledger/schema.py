@@ -233,7 +233,7 @@ MESSAGES = LedgerTable(
         LedgerColumn(
             "round",
             ColumnType.COUNT,
-            "the round of the request; 0 for invalid recipients, which are in no request",
+            "the round of the request; 0 for recipients in no request: invalid, or taken out by a rule",
         ),
         LedgerColumn("request", ColumnType.COUNT, "the request"),
         LedgerColumn("position", ColumnType.COUNT, "the position in the request, from 0"),
@@ -290,7 +290,25 @@ ROUNDS = LedgerTable(
     key=("batch_id", "round", "of_round", "of_request"),
 )
 
-TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS)
+DECISIONS = LedgerTable(
+    "decisions",
+    "What the rules of a batch decided about its recipients, in parts. A later try follows it.",
+    columns=(
+        LedgerColumn("batch_id", ColumnType.WORD, "the batch"),
+        LedgerColumn("part", ColumnType.COUNT, "the index of the part, from 0"),
+        LedgerColumn(
+            "content",
+            ColumnType.TEXT,
+            "a part of JSON: outcomes in the order of the list, without numbers and texts",
+        ),
+    ),
+    key=("batch_id", "part"),
+)
+
+TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS)
+
+_ADDED_LATER = frozenset({DECISIONS})
+"""Tables that a ledger of an earlier version lacks, although it has recorded sends."""
 
 _KINDS = ("postgres", "mysql", "sqlite")
 """The types of connections to databases whose keys and locks provably let only one process claim."""
@@ -332,16 +350,16 @@ class Schema:
         return self._database.quoted(self.tables[table.name])
 
     def prepare(self) -> bool:
-        """Create the missing tables, and tell whether tables were missing.
+        """Create the missing tables, and tell whether tables that record sends were missing.
 
         :raises ConfigurationError: if a table lacks columns, or has types that cannot hold their values.
         """
-        is_new = not all(map(self._exists, TABLES))
-        if is_new:
+        missing = [table for table in TABLES if not self._exists(table)]
+        if missing:
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
-        return is_new
+        return bool(set(missing) - _ADDED_LATER)
 
     def _exists(self, table: LedgerTable) -> bool:
         try:

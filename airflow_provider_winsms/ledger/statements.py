@@ -427,6 +427,12 @@ READ_ROUNDS = NamedStatement(
     """,
 )
 
+# Reads of decisions.
+
+READ_DECISIONS = NamedStatement(
+    "read the decisions", "SELECT content FROM {decisions} WHERE batch_id = :batch_id ORDER BY part"
+)
+
 
 _RUN = 32
 """The positions whose message ids a statement tries one after the other."""

@@ -33,6 +33,7 @@ from airflow_provider_winsms.ledger.base import (
     RequestKey,
     RequestRecord,
     Sender,
+    parts_of,
     positions_in,
     short_hash_of_address,
     spans_of,
@@ -54,6 +55,9 @@ BATCH_KEY = "sms_send"
 ROUND_KEY = "sms_round"
 """The key of a resend plan, which adds the generation and the round."""
 
+DECISIONS_KEY = "sms_rules"
+"""The key of a part of the rules' decisions, which adds the generation and the part."""
+
 END_OF_NAME = ":"
 """The separator between the name of a send within a task and its keys."""
 
@@ -66,6 +70,10 @@ _OTHER_VERSION = (
     "all recipients, also to those to whom the earlier try has sent."
 )
 _NO_STORE = "Before Airflow 3.3 a task has no memory of its own: give `ledger_conn_id`."
+_DECISIONS_GONE = (
+    "Airflow's task state store lacks decisions of this batch's rules. Nothing was sent. If the store failed "
+    'for a moment, a retry goes on. Otherwise clear the task with on_clear="resend", or start a new DAG run.'
+)
 _FORGOTTEN = (
     "`[state_store] clear_on_success` wiped what a try that succeeded had sent. Start a new DAG run, clear "
     'with on_clear="resend", or give `ledger_conn_id`.'
@@ -199,7 +207,7 @@ class TaskStateLedger:
         except (KeyError, TypeError, ValueError):
             raise ConfigurationError(_OTHER_VERSION) from None
         self._opened(batch)
-        return batch
+        return replace(batch, decisions=_read_decisions(self._store, batch)) if batch.decisions else batch
 
     def _opened(self, batch: Batch) -> None:
         self._generation, self._sms_conn_id = batch.generation, batch.sms_conn_id
@@ -210,7 +218,9 @@ class TaskStateLedger:
     def open(self, batch: Batch) -> Batch:
         """Write the batch. No other process can have written it: the store belongs to this task instance."""
         self._opened(batch)
-        self._store.set(BATCH_KEY, row_of_batch(batch))
+        # The row comes last: it says how many parts of decisions there are.
+        written = replace(batch, decisions=_write_decisions(self._store, batch))
+        self._store.set(BATCH_KEY, row_of_batch(written))
         return batch
 
     def take_over(self) -> None:
@@ -340,6 +350,23 @@ class TaskStateLedger:
             return
         if this_try.was_cleared and this_try.is_wiped_on_success and not self._may_resend:
             raise OutcomeUnknown(_NO_MEMORY + _FORGOTTEN)
+
+
+def _write_decisions(store: TaskStore, batch: Batch) -> str:
+    """Store the decisions of a batch in parts, and return the number of parts; empty for none."""
+    parts = parts_of(batch.decisions)
+    for part, content in enumerate(parts):
+        store.set(f"{DECISIONS_KEY}.{batch.generation}.{part}", content)
+    return str(len(parts) or "")
+
+
+def _read_decisions(store: TaskStore, batch: Batch) -> str:
+    """Return the stored decisions of a batch, whose row has the number of their parts."""
+    parts = range(int(batch.decisions))
+    found = [store.get(f"{DECISIONS_KEY}.{batch.generation}.{part}") for part in parts]
+    if None in found:
+        raise LedgerUnavailable(_DECISIONS_GONE)
+    return "".join(found)
 
 
 class StoredRequests:

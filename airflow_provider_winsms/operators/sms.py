@@ -44,6 +44,7 @@ from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.sending.content import (
     check_max_segments,
     check_messages,
+    check_rules,
     check_send_at,
     check_sendable,
     check_to,
@@ -62,10 +63,10 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.options import Check
     from airflow_provider_winsms.runtime import Clock, Log
-    from airflow_provider_winsms.sending.attempt import SendAttempt, SendOrder
+    from airflow_provider_winsms.sending.attempt import SendAttempt, SendOrder, Sent
     from airflow_provider_winsms.sending.composer import Composer, Content, OneText, TextRows
-    from airflow_provider_winsms.sending.plan import Plan
     from airflow_provider_winsms.sending.policy import Policy
+    from airflow_provider_winsms.sending.rules.base import Rule
     from airflow_provider_winsms.utils.delivery_wait import SendWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.send_task import SendTask
@@ -90,6 +91,7 @@ _CHECKS: Mapping[str, Check] = {
     "on_rejected": partial(check_choice, choices=Tolerance),
     "on_invalid": partial(check_choice, choices=OnInvalid),
     "on_empty": partial(check_choice, choices=OnEmpty),
+    "rules": check_rules,
     "guarantee": partial(check_choice, choices=Guarantee),
     "hold": check_hold,
     "on_clear": partial(check_choice, choices=OnClear),
@@ -136,6 +138,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         on_rejected: Tolerance,
         on_invalid: OnInvalid,
         on_empty: OnEmpty,
+        rules: Sequence[Rule],
         guarantee: GuaranteeName | Guarantee,
         hold: timedelta,
         on_clear: OnClear,
@@ -162,6 +165,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         self.on_rejected = on_rejected
         self.on_invalid = on_invalid
         self.on_empty = on_empty
+        self.rules = rules
         self.guarantee = guarantee
         self.hold = hold
         self.on_clear = on_clear
@@ -189,12 +193,12 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             content = self._content(**self.render_sensitive_fields())
             hook = self.hook_of(self.sms_conn_id)
             policy = self._policy(hook)
-            sent, planned = self._send(content, hook, policy, context)
+            sent = self._send(content, hook, policy, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._attempt = None
             if not self.wait_for_delivery:
-                return sent
-            return self._delivery().run(hook, sent, planned, context, hold=policy.held_for)
+                return sent.result
+            return self._delivery().run(hook, sent, context)
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:
         """Return the result of the send and the delivery that the trigger found, or fail."""
@@ -215,11 +219,11 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             require_cancelling(hook.gateway, "cancel_on_kill")
         return policy_of(Guarantee(self.guarantee), self.hold, hook.gateway, hook.endpoint)
 
-    def _send(
-        self, content: Content, hook: SmsHook, policy: Policy, context: Context
-    ) -> tuple[dict[str, Any], Plan]:
-        """Send what no earlier try has sent, and return the result of all tries with the plan."""
+    def _send(self, content: Content, hook: SmsHook, policy: Policy, context: Context) -> Sent:
+        """Send what no earlier try has sent, and return what all tries have sent."""
         from airflow_provider_winsms.sending.attempt import SendAttempt
+        from airflow_provider_winsms.sending.rules.rule_set import RuleSet
+        from airflow_provider_winsms.utils.rule_context import TaskRuleContext
         from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
 
         task = SendTask.of(self, context, self.on_changed, self._given)
@@ -243,11 +247,12 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 read_gateway_clock=hook.read_clock,
                 clock=self.clock,
                 log=self.log,
+                rules=RuleSet(self.rules, TaskRuleContext(hook, order, self.clock, self.log), hook.hashes),
                 cancels_on_stop=self.cancel_on_kill,
             )
             return self._run(attempt, context)
 
-    def _run(self, attempt: SendAttempt, context: Context) -> tuple[dict[str, Any], Plan]:
+    def _run(self, attempt: SendAttempt, context: Context) -> Sent:
         """Run an attempt. One that fails leaves its result so far in an XCom."""
         try:
             return attempt.run(self.on_rejected)
@@ -362,6 +367,10 @@ class SmsSendOperator(_SendOperator):
         applies to them. A ledger in tables has a row for each, with its reference.
     :param on_empty: what happens if there is no recipient, or no message: ``"fail"`` or ``"skip"``. A task
         that has submitted something before fails, unless ``on_changed`` lets it send the rest.
+    :param rules: decide who gets a text, and when: objects of ``airflow_provider_winsms.rules``, or your own.
+        They are applied in their order, once: a later try follows what they decided. Recipients whom they
+        take out are counted as rejected, each with a reason; ``on_rejected`` does not apply to them. If none
+        is left, ``on_empty`` decides.
     :param guarantee: what happens to recipients whose answer was lost. ``"at_most_once"``: they are never
         sent to again. The task fails for good, and its error counts them. Texts with a ``send_at`` count
         as accepted if the gateway lists them. ``"exactly_once"``: texts without ``send_at`` are scheduled
@@ -436,6 +445,7 @@ class SmsSendOperator(_SendOperator):
         on_rejected: Tolerance = "fail_if_all",
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
+        rules: Sequence[Rule] = (),
         guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -462,6 +472,7 @@ class SmsSendOperator(_SendOperator):
             on_rejected=on_rejected,
             on_invalid=on_invalid,
             on_empty=on_empty,
+            rules=rules,
             guarantee=guarantee,
             hold=hold,
             on_clear=on_clear,
@@ -525,6 +536,7 @@ class SmsSendBatchOperator(_SendOperator):
         on_rejected: Tolerance = "fail_if_all",
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
+        rules: Sequence[Rule] = (),
         guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -551,6 +563,7 @@ class SmsSendBatchOperator(_SendOperator):
             on_rejected=on_rejected,
             on_invalid=on_invalid,
             on_empty=on_empty,
+            rules=rules,
             guarantee=guarantee,
             hold=hold,
             on_clear=on_clear,

@@ -73,3 +73,22 @@ def check_messages(name: str, messages: object) -> None:
     if isinstance(messages, (str, Mapping)) or not hasattr(messages, "__iter__"):
         msg = f"`{name}` must be a list of {{'text': ..., 'to': ...}}."
         raise InvalidMessage(msg)
+
+
+def check_rules(name: str, rules: object) -> None:
+    """Check that a parameter holds rules.
+
+    :raises InvalidMessage: it does not.
+    """
+    given = rules if isinstance(rules, (list, tuple)) else [rules]
+    wrong = [type(rule).__name__ for rule in given if given is not rules or not _is_rule(rule)]
+    if wrong:
+        msg = (
+            f"`{name}` must be a list of rules, such as [OptOuts()]. Each has a method apply(draft, "
+            f"context). Not one: {', '.join(wrong)}."
+        )
+        raise InvalidMessage(msg)
+
+
+def _is_rule(rule: object) -> bool:
+    return not isinstance(rule, type) and callable(getattr(rule, "apply", None))

@@ -18,13 +18,15 @@ from airflow_provider_winsms.messages import Receipt, RejectReason, amount_text,
 from airflow_provider_winsms.options import PARTIAL_RESULT_KEY, exceeds_tolerance
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
+
+    from pendulum import DateTime
 
     from airflow_provider_winsms.ledger.base import RequestKey, RequestRecord
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.options import Tolerance
     from airflow_provider_winsms.runtime import Log
-    from airflow_provider_winsms.sending.plan import ListChanges
+    from airflow_provider_winsms.sending.plan import ListChanges, Plan
 
 DECLINED_SHOWN = 20
 """How many declined recipients an outcome lists. The counts include all."""
@@ -51,14 +53,36 @@ class SendOutcome:
     currency: str = ""
     """Of the cost and the balance."""
     requests: int = 0
+    held_until: set[DateTime | None] = field(default_factory=set)
+    """Until when the gateway holds the texts without a time of their own. ``None``: they left at once."""
     repeated: int = 0
     """How many accepted texts went to recipients who are sent to again."""
     accepted_before: int = 0
     """How many accepted texts belong to requests that this try found in the ledger."""
+    taken_out: int = 0
+    """How many of the rejected recipients were taken out by rules of the sender."""
     declined: list[str] = field(default_factory=list)
     """The first declined recipients, masked, with the reason. For logs."""
     unknown_requests: list[str] = field(default_factory=list)
     """The requests with recipients whose outcome is unknown. For errors."""
+
+    @classmethod
+    def before(
+        cls, plan: Plan, rejected: Sequence[RejectReason], taken_out: Sequence[RejectReason], currency: str
+    ) -> SendOutcome:
+        """Return the outcome of a send before its first request.
+
+        :param rejected: why invalid recipients came into no request.
+        :param taken_out: why rules let recipients come into no request.
+        """
+        return cls(
+            plan.recipients + len(rejected) + len(taken_out),
+            plan.duplicates,
+            plan.changes,
+            rejected=Counter((*rejected, *taken_out)),
+            taken_out=len(taken_out),
+            currency=currency,
+        )
 
     @property
     def accepted(self) -> int:
@@ -93,6 +117,7 @@ class SendOutcome:
         :param gone: the positions that are no longer in the list. They count only if they were accepted.
         """
         self.requests += 1
+        self.held_until.add(record.send_at)
         left_out = record.resendable.keys() & gone if gone else ()
         self.recipients -= len(left_out)
         self.message_ids += (record.ids[position] for position in sorted(record.ids))
@@ -179,7 +204,7 @@ def raise_if_failed(outcome: SendOutcome, batch_id: str, on_rejected: Tolerance)
         raise _account_error(outcome, so_far)
     if outcome.unknown:
         raise OutcomeUnknown(_unknown_message(outcome, batch_id, so_far))
-    if outcome.rejected and exceeds_tolerance(on_rejected, outcome.accepted):
+    if outcome.rejected.total() > outcome.taken_out and exceeds_tolerance(on_rejected, outcome.accepted):
         msg = f"The gateway declined recipients ({so_far})."
         raise SendRejected(msg, outcome.reasons)
 

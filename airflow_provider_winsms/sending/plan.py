@@ -72,6 +72,11 @@ class Request:
         """The number of recipients."""
         return sum(part.end - part.start for part in self.parts)
 
+    @property
+    def has_untimed(self) -> bool:
+        """Whether it has a text without a time of its own."""
+        return any(part.message.send_at is None for part in self.parts)
+
     def messages(self, held_until: DateTime | None = None) -> tuple[Message, ...]:
         """Return the messages of the request.
 
@@ -150,9 +155,23 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
 
     :param is_held: whether messages without a time will get one.
     """
-    unique, duplicates = without_duplicates(messages)
-    recipients = sum(len(message.recipients) for message in unique)
-    requests = split_into_requests(unique, gateway, is_held=is_held)
+    return plan_unique(*without_duplicates(messages), gateway, is_held=is_held)
+
+
+def plan_unique(
+    messages: Sequence[Message],
+    duplicates: Duplicates,
+    gateway: Gateway,
+    *,
+    is_held: bool = False,
+    most_recipients: int | None = None,
+) -> Plan:
+    """Return the plan of messages that hold no duplicates any more.
+
+    :param most_recipients: in one request; ``None``: as many as the gateway takes.
+    """
+    recipients = sum(len(message.recipients) for message in messages)
+    requests = split_into_requests(messages, gateway, is_held=is_held, most_recipients=most_recipients)
     return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
 
 
@@ -162,10 +181,13 @@ def has_room_for_times(planned: Plan) -> bool:
     return planned.is_held or most <= _UNTIMED_MESSAGES
 
 
-def plan_resend(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway) -> Plan:
+def plan_resend(
+    rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gateway, *, most_recipients: int | None = None
+) -> Plan:
     """Return the plan of the round that sends again to recipients of earlier rounds.
 
     :param rounds: the plans of all earlier rounds.
+    :param most_recipients: in one request; ``None``: as many as the gateway takes.
     """
     first = rounds[0]
     messages = (
@@ -174,7 +196,9 @@ def plan_resend(rounds: Sequence[Plan], resend_plan: ResendPlan, gateway: Gatewa
         for message in rounds[key.round - 1].requests[key.request - 1].messages_to(positions)
     )
     recipients = sum(map(len, resend_plan.values()))
-    requests = split_into_requests(merge_equal(messages), gateway, is_held=first.is_held)
+    requests = split_into_requests(
+        merge_equal(messages), gateway, is_held=first.is_held, most_recipients=most_recipients
+    )
     return Plan(tuple(requests), recipients, 0, first.is_held)
 
 
@@ -258,14 +282,19 @@ class _RequestBuilder:
         return Request(tuple(self.parts))
 
 
-def split_into_requests(messages: Iterable[Message], gateway: Gateway, *, is_held: bool) -> Iterator[Request]:
+def split_into_requests(
+    messages: Iterable[Message], gateway: Gateway, *, is_held: bool, most_recipients: int | None = None
+) -> Iterator[Request]:
     """Yield as few requests as the gateway's limits allow, in the order of the messages.
 
     Without ``Capabilities.batch``, each text has requests of its own.
 
     :param is_held: whether messages without a time need room for one.
+    :param most_recipients: in one request; ``None``: as many as the gateway takes.
     """
     limits = gateway.limits if gateway.capabilities.batch else replace(gateway.limits, messages=1)
+    if most_recipients is not None:
+        limits = replace(limits, recipients=min(limits.recipients, most_recipients))
     request = _RequestBuilder(limits)
     has_references = gateway.capabilities.finds_references
     for message in messages:

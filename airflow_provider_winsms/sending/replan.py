@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
@@ -24,16 +25,16 @@ from airflow_provider_winsms.sending.plan import (
     Request,
     merge_equal,
     split_into_requests,
-    without_duplicates,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.ledger.base import Ledger, RequestRecord, ResendPlan
+    from airflow_provider_winsms.sending.plan import Duplicates
 
 Slot: TypeAlias = "tuple[RequestKey, int]"
 """A position in a claimed request."""
@@ -68,18 +69,30 @@ Candidate = TypeVar("Candidate", ListedRecipient, ResentRecipient)
 """A recipient who may be the one in a slot."""
 
 
-def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_held: bool) -> list[Plan]:
+def replan(
+    messages: Sequence[Message],
+    gateway: Gateway,
+    ledger: Ledger,
+    *,
+    duplicates: Duplicates,
+    is_held: bool,
+    allowed: Callable[[list[Message]], list[Message]] = lambda rest: rest,
+    most_recipients: int | None = None,
+) -> list[Plan]:
     """Return the rounds that send the rest of a list. An earlier try has claimed a part of it.
 
+    :param messages: the current list, without duplicates.
     :param ledger: has the batch open, and has taken it over.
     :param is_held: whether messages without a time will get one.
+    :param allowed: returns what rules leave of the messages that no try has claimed.
+    :param most_recipients: in one new request; ``None``: as many as the gateway takes.
     :returns: a plan for each round in the ledger, and at least one. The first has the ``changes``.
     :raises IdempotencyConflict: if the ledger has not kept whom a claimed request holds.
     """
-    unique, duplicates = without_duplicates(messages)
     claims = _Claims(ledger)
-    current = _CurrentList(claims, unique, ledger)
-    rest = list(split_into_requests(current.rest(), gateway, is_held=is_held))
+    current = _CurrentList(claims, messages, ledger)
+    split = partial(split_into_requests, gateway=gateway, is_held=is_held, most_recipients=most_recipients)
+    rest = list(split(allowed(list(current.rest()))))
     requests = (*(current.request(key) for key in claims.keys_of(1)), *rest)
     first = Plan(
         requests,
@@ -91,7 +104,7 @@ def replan(messages: Iterable[Message], gateway: Gateway, ledger: Ledger, *, is_
     )
     rounds = [first]
     for round_, resend_plan in enumerate(claims.resend_plans, start=2):
-        left = split_into_requests(merge_equal(claims.left(rounds, resend_plan)), gateway, is_held=is_held)
+        left = split(merge_equal(claims.left(rounds, resend_plan)))
         requests = (*(current.request(key) for key in claims.keys_of(round_)), *left)
         rounds.append(Plan(requests, sum(request.size for request in requests), 0, is_held))
     return rounds

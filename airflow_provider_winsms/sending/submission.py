@@ -11,9 +11,8 @@ that no request is submitted twice.
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ from airflow_provider_winsms.sending.plan import plan_resend
 from airflow_provider_winsms.sending.policy import CLAIM_LIFETIME, DUE_MARGIN
 from airflow_provider_winsms.sending.reconciler import Reconciler
 from airflow_provider_winsms.sending.rollback import Rollback
+from airflow_provider_winsms.sending.rules.rule_set import Dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -69,6 +69,7 @@ class SendDependencies:
 
     :param batch_id: the batch that the ledger has open.
     :param process: identifies this process among all that may send the batch.
+    :param dispatch: decides when a request may go out.
     """
 
     gateway: Gateway
@@ -79,13 +80,15 @@ class SendDependencies:
     log: Log
     batch_id: str
     process: str
+    dispatch: Dispatch = field(default_factory=Dispatch)
 
 
 class Submission:
     """Submits a plan, over several tries if need be.
 
     :param rounds: the plans: the first round, and the later rounds that are planned already.
-    :param rejected: why recipients came into no request.
+    :param rejected: why invalid recipients came into no request.
+    :param taken_out: why rules let recipients come into no request.
     :param is_resumed: whether the ledger may have records of the batch.
     :param cancels_on_stop: whether ``stop`` cancels accepted texts that are not due yet.
     :param check_clocks: called once, before an ``EXACTLY_ONCE`` send submits or decides anything. An error
@@ -98,21 +101,16 @@ class Submission:
         dependencies: SendDependencies,
         *,
         rejected: Sequence[RejectReason] = (),
+        taken_out: Sequence[RejectReason] = (),
         is_resumed: bool = True,
         cancels_on_stop: bool = False,
         check_clocks: Callable[[], None] = lambda: None,
     ) -> None:
-        first = rounds[0]
-        self.outcome = SendOutcome(
-            first.recipients + len(rejected),
-            first.duplicates,
-            first.changes,
-            rejected=Counter(rejected),
-            currency=dependencies.gateway.currency,
-        )
+        self.outcome = SendOutcome.before(rounds[0], rejected, taken_out, dependencies.gateway.currency)
         self._gateway = dependencies.gateway
         self._ledger = dependencies.ledger
         self._policy = dependencies.policy
+        self._dispatch = dependencies.dispatch
         self._log = dependencies.log
         self._is_resumed = is_resumed
         self._check_clocks: Callable[[], None] | None = check_clocks
@@ -172,7 +170,9 @@ class Submission:
                 if not resend_plan:
                     return
                 if round_ > len(self._rounds):
-                    self._rounds.append(plan_resend(self._rounds, resend_plan, self._gateway))
+                    most = self._dispatch.most_recipients
+                    again = plan_resend(self._rounds, resend_plan, self._gateway, most_recipients=most)
+                    self._rounds.append(again)
             before = self._records.not_received
             self._run_round(round_)
             if self._is_halted:
@@ -301,6 +301,7 @@ class Submitter:
         self._ledger = dependencies.ledger
         self._clock = dependencies.clock
         self._policy = dependencies.policy
+        self._dispatch = dependencies.dispatch
         self._process = dependencies.process
         self._log = dependencies.log
 
@@ -313,7 +314,7 @@ class Submitter:
         if self.lost_in_a_row:
             self._check_gateway_answers()
         now = self._clock.now()
-        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
+        held = self._held_until(now, request)
         messages = request.messages(held)
         _raise_if_past(messages, now)
         due = frozenset(m.send_at.in_timezone("UTC") for m in messages if m.send_at is not None)
@@ -331,6 +332,21 @@ class Submitter:
             raise
         self._send(key, record, messages)
         return record
+
+    def _held_until(self, now: DateTime, request: Request) -> DateTime | None:
+        """Return the time of the texts without one; ``None``: at once.
+
+        :raises SmsError: if a rule lets the texts go out at no time.
+        """
+        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
+        if not self._dispatch or not request.has_untimed:
+            return held
+        at = held or now
+        allowed = self._dispatch.time_of(at, request.size)
+        if allowed <= at:
+            return held
+        self._gateway.require("schedule", "rules")
+        return self._gateway.first_possible_time(allowed)
 
     def _send(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Submit a claimed request, and record its answer. Release the claim if the request never left."""

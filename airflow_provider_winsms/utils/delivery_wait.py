@@ -20,7 +20,6 @@ from airflow_provider_winsms.utils.batches import ledger_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.runtime import Clock, Log
-    from airflow_provider_winsms.sending.plan import Plan
+    from airflow_provider_winsms.sending.attempt import Sent
 
 WAITING_FOR_KEY = "waiting_for"
 """The XCom key for the ids of a sensor that defers with many ids."""
@@ -183,24 +182,21 @@ class SendWait:
     timeout: float
     is_killed: Callable[[], bool]
 
-    def run(
-        self, hook: SmsHook, sent: dict[str, Any], planned: Plan, context: Context, *, hold: timedelta
-    ) -> dict[str, Any]:
+    def run(self, hook: SmsHook, sent: Sent, context: Context) -> dict[str, Any]:
         """Leave the result of the send in an XCom, wait, and return the result with the delivery.
 
-        :param hold: how far ahead texts without a time are scheduled.
         :raises DeliveryFailed: if too few texts arrived.
         :raises SendStopped: if the task is killed.
         """
-        context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent)
-        ids = sent["message_ids"]
+        context["ti"].xcom_push(key=PARTIAL_RESULT_KEY, value=sent.result)
+        ids = sent.result["message_ids"]
         source = id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY))
-        wait = self._wait(planned, source, hook.gateway.currency, hold)
+        wait = self._wait(sent, source, hook.gateway.currency)
         worker_wait = WorkerWait(wait, ids, hook, self._now, self.task.log)
         if self.deferrable and not worker_wait.is_settled:
             self.task.log.info("Sent; waiting for delivery in the triggerer.")
             defer(self.task, wait, self._now())
-        return self._with_delivery(sent, worker_wait.run(self._sleep))
+        return self._with_delivery(sent.result, worker_wait.run(self._sleep))
 
     def resume(self, event: DeliveryEvent, context: Context) -> dict[str, Any]:
         """Return the result of the send with the delivery that the trigger found.
@@ -214,10 +210,11 @@ class SendWait:
             self.task.log.warning("The XCom %s with the result of the send is gone.", PARTIAL_RESULT_KEY)
         return self._with_delivery(sent or {}, result)
 
-    def _wait(self, planned: Plan, source: IdSource, currency: str, hold: timedelta) -> DeliveryWait:
+    def _wait(self, sent: Sent, source: IdSource, currency: str) -> DeliveryWait:
         now = self.clock.now()
-        held = now + hold
-        times = {part.message.send_at or held for request in planned.requests for part in request.parts}
+        own = {part.message.send_at for request in sent.plan.requests for part in request.parts}
+        # A text without a time of its own leaves when its request does.
+        times = {time or now for time in (own - {None}) | (set(sent.held_until) if None in own else set())}
         first_due = max(now, min(times, default=now)).timestamp()
         last_due = max((now, *times)).timestamp()
         return DeliveryWait(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.exceptions import ConfigurationError, LedgerUnavailable
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.messages import ScheduledMessage
@@ -82,4 +83,21 @@ def test_the_record_of_another_version_is_refused_in_words(store: Lying, name: s
 def test_a_record_with_a_fact_of_a_later_version_is_refused_in_words(store: Lying) -> None:
     store.rows["sms_send"]["later"] = 1
     with pytest.raises(ConfigurationError, match=r"another version .* Nothing was sent"):
+        ledger(store).latest()
+
+
+@pytest.mark.parametrize("decisions", ["", "{}", "0123456789" * 20_000], ids=["none", "short", "long"])
+def test_decisions_read_back_as_they_were_written(decisions: str) -> None:
+    store = Lying()
+    ledger(store).open(replace(batch(), decisions=decisions))
+    found = ledger(store).latest()
+    assert found is not None
+    assert found.decisions == decisions
+
+
+def test_a_batch_whose_decisions_are_gone_is_not_sent() -> None:
+    store = Lying()
+    ledger(store).open(replace(batch(), decisions="{}"))
+    store.lies = {"sms_rules.1.0"}
+    with pytest.raises(LedgerUnavailable, match="decisions"):
         ledger(store).latest()

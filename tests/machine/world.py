@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import cycle
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pendulum
 
@@ -19,8 +19,10 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.ledger.base import Batch, BatchDigest, RequestKey, Sender, positions_in
 from airflow_provider_winsms.ledger.witness import CLAIMS_KEY, Witness, WitnessedLedger
 from airflow_provider_winsms.runtime import Clock, ClockReading, check_agreement
-from airflow_provider_winsms.sending.attempt import BatchPlanner, SendOrder
+from airflow_provider_winsms.sending.attempt import SendOrder
+from airflow_provider_winsms.sending.batch_planner import BatchPlanner
 from airflow_provider_winsms.sending.policy import GATEWAY_CLOCK_TOLERANCE, LEDGER_CLOCK_TOLERANCE, Policy
+from airflow_provider_winsms.sending.rules.rule_set import RuleSet
 from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 from airflow_provider_winsms.utils.task_store import task_store_of
 from tests.machine.gateway import Post, SmallGateway, decimals, minute, new_account, read
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.options import Guarantee, OnClear
     from airflow_provider_winsms.sending.outcome import SendOutcome
+    from airflow_provider_winsms.sending.rules.base import RuleContext
     from tests.machine.gateway import Account
     from tests.machine.ledger import Lost
 
@@ -265,7 +268,13 @@ class Process:
             may_change=True,
         )
         planner = BatchPlanner(
-            order, lambda _: list(self.messages), ledger, gateway=GATEWAY, hashes=HASHES, now=self.now
+            order,
+            lambda _: list(self.messages),
+            ledger,
+            gateway=GATEWAY,
+            hashes=HASHES,
+            now=self.now,
+            rules=RuleSet((), cast("RuleContext", None), HASHES),
         )
         planned = planner.open()
         self.world.guarantees[planned.id] = task.guarantee

@@ -132,10 +132,8 @@ def elsewhere(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def all_dropped(database: Database, _: pytest.MonkeyPatch) -> None:
-    for kind, names in (("VIEW", database.tables()), ("TABLE", database.tables())):
-        for name in names:
-            if (name in {"sms_batches", "sms_requests", "sms_messages", "sms_rounds"}) == (kind == "TABLE"):
-                database.execute(f"DROP {kind} {{}}{name}")
+    for name in database.tables():
+        database.execute(f"DROP TABLE {{}}{name}")
 
 
 def deleted(*tables: str) -> Loss:

@@ -15,7 +15,7 @@ from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
 from airflow_provider_winsms.phone import InvalidPhoneNumber, NumberPlan, NumberReader
 from airflow_provider_winsms.sending.composer import Composer
-from airflow_provider_winsms.sending.plan import ListChanges, plan
+from airflow_provider_winsms.sending.plan import Duplicates, ListChanges, plan
 from airflow_provider_winsms.sending.replan import replan
 from tests.ledger.test_address_digests import claimed_digests, ledger_of_a_task
 
@@ -105,7 +105,7 @@ def test_the_rest_of_a_list_tells_two_devices_with_equal_digits_apart() -> None:
     ledger = ledger_of_a_task()
     claimed_digests(ledger, Message("Hi", [Recipient(ESN, kind="ESN")]))
     listed = Message("Hi", [Recipient(ESN, kind="MEID"), Recipient(ESN, kind="ESN")])
-    (first,) = replan([listed], gateway, ledger, is_held=False)
+    (first,) = replan([listed], gateway, ledger, duplicates=Duplicates(), is_held=False)
     assert first.changes == ListChanges(kept=1, added=1, gone=0, changed=0)
     rest = [recipient for part in first.requests[1].parts for recipient in part.recipients]
     assert rest == [Recipient(ESN, kind="MEID")]

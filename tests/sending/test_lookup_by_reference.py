@@ -16,7 +16,7 @@ from airflow_provider_winsms.ledger.base import Batch, RequestKey, Sender
 from airflow_provider_winsms.messages import Message, Recipient
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.runtime import Clock
-from airflow_provider_winsms.sending.attempt import open_batch
+from airflow_provider_winsms.sending.batch_planner import open_batch
 from airflow_provider_winsms.sending.plan import plan
 from airflow_provider_winsms.sending.policy import Policy
 from airflow_provider_winsms.sending.sent_history import HISTORY_DELAY, REFERENCE_LENGTH, reference_of

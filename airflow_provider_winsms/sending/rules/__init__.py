@@ -1,0 +1,1 @@
+"""Rules that take out recipients, move times or refuse a send."""

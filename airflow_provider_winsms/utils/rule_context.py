@@ -1,0 +1,105 @@
+"""What the rules of a send may ask, answered by Airflow and by the gateway's hook."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Variable, conf
+
+from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.hooks.connections import sql_hook
+from airflow_provider_winsms.phone import InvalidPhoneNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from decimal import Decimal
+
+    from pendulum import DateTime
+
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.ledger.base import Sender
+    from airflow_provider_winsms.runtime import Clock, Log
+    from airflow_provider_winsms.sending.attempt import SendOrder
+
+_SECTION = "winsms"
+_ROWS_AT_ONCE = 10_000
+_NOTHING = object()
+
+
+class TaskRuleContext:
+    """The ``RuleContext`` of a task that sends."""
+
+    def __init__(
+        self, hook: SmsHook, order: SendOrder, clock: Clock, log: Log, *, is_dry_run: bool = False
+    ) -> None:
+        self.log = log
+        self.is_dry_run = is_dry_run
+        self.sms_conn_id = order.sms_conn_id
+        self.batch_key = order.key
+        self.sender: Sender = order.sender
+        self.gateway: Gateway = hook.gateway
+        self._hook = hook
+        self._policy = order.policy
+        self._clock = clock
+        self._opted_out: frozenset[str] | None = None
+
+    @property
+    def now(self) -> DateTime:
+        """The present, in UTC."""
+        return self._clock.now().in_timezone("UTC")
+
+    @property
+    def leaves_at(self) -> DateTime:
+        """When a text without a time goes out, if it is submitted now."""
+        if not self._policy.is_held:
+            return self.now
+        return self.gateway.first_possible_time(self.now + self._policy.hold)
+
+    def opted_out(self) -> frozenset[str]:
+        """Return the numbers on the gateway's opt-out list, which is read once."""
+        self.gateway.require("opt_outs", "rules")
+        if self._opted_out is None:
+            numbers = (number for page in self._hook.stream_opt_outs() for number in page.column("number"))
+            self._opted_out = frozenset(self.address(number) or number for number in numbers)
+        return self._opted_out
+
+    def balance(self) -> Decimal | None:
+        """Return the credits of the account."""
+        self.gateway.require("balance", "rules")
+        return self._hook.get_balance().credits
+
+    def address(self, number: object) -> str | None:
+        """Return a number as it stands in an ``Entry``; ``None`` if it is none."""
+        try:
+            return self.gateway.address(number, "off").address
+        except InvalidPhoneNumber:
+            return None
+
+    def rows(self, conn_id: str, sql: str) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a query."""
+        with closing(sql_hook(conn_id).get_conn()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(sql)
+            while some := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield from some
+
+    def variable(self, key: str) -> Any:
+        """Return an Airflow variable; its JSON value, if it is JSON.
+
+        :raises ConfigurationError: if there is none.
+        """
+        value = Variable.get(key, default=_NOTHING)
+        if value is _NOTHING:
+            msg = f"There is no Airflow variable {key!r}, which a rule of this send reads. Nothing was sent."
+            raise ConfigurationError(msg)
+        try:
+            return json.loads(value)
+        except (TypeError, ValueError):
+            return value
+
+    def option(self, key: str) -> str | None:
+        """Return an option of the section of this provider in Airflow's configuration."""
+        value: str | None = conf.get(_SECTION, key, fallback=None)
+        return value
