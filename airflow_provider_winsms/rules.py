@@ -10,5 +10,6 @@ from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sending.rules.base import Draft, Entry, Rule, RuleContext
 from airflow_provider_winsms.sending.rules.only_to import OnlyTo
 from airflow_provider_winsms.sending.rules.opt_outs import OptOuts
+from airflow_provider_winsms.sending.rules.sending_hours import SendingHours
 
-__all__ = ["Draft", "Entry", "OnlyTo", "OptOuts", "RejectReason", "Rule", "RuleContext"]
+__all__ = ["Draft", "Entry", "OnlyTo", "OptOuts", "RejectReason", "Rule", "RuleContext", "SendingHours"]

@@ -56,6 +56,7 @@ GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_it
 EXAMPLES = [
     # language, beginning, the test that runs it
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
+    ("python", "SendingHours(", "rules/test_sending_hours.py::test_the_hours_that_are_shown_are_obeyed"),
     ("python", "from dataclasses", "rules/test_rules.py::test_the_rule_that_is_shown_takes_out_and_refuses"),
     ("python", "SmsDeliverySensor(", "test_docs.py::test_the_sensor_that_is_shown_waits"),
     ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),

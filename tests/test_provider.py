@@ -82,7 +82,7 @@ def test_the_list_of_gateways_is_the_list_of_their_folders() -> None:
 HEAVY = {
     *("requests", "urllib3", "httpx", "aiohttp", "tenacity", "jsonschema", "msgspec"),
     *("sqlalchemy", "sqlite3", "psycopg", "psycopg2", "duckdb", "pandas"),
-    *("phonenumbers", "re2", "difflib"),
+    *("holidays", "phonenumbers", "re2", "difflib"),
 }
 """Clients, drivers and tables that only a running task or trigger needs."""
 

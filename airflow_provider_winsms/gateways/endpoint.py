@@ -30,6 +30,7 @@ class Endpoint:
     :param requests_per_second: the rate limit; ``None`` for none.
     :param max_concurrent_requests: the most requests for delivery states, or for pages of a list, that are in
         flight at a time.
+    :param only_numbers: the only addresses that may be texted through it; ``None``: all.
     :param hash_secret: the key that hashes numbers and texts where they may not be stored, or ``None``.
     """
 
@@ -43,6 +44,7 @@ class Endpoint:
     requests_per_second: float | None = None
     max_concurrent_requests: int = 4
     hash_secret: str | None = field(default=None, repr=False)
+    only_numbers: frozenset[str] | None = field(default=None, repr=False)
     login: str = field(default="", repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 

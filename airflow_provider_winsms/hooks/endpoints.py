@@ -12,13 +12,16 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import pendulum
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.options import items_of_text
+from airflow_provider_winsms.phone import InvalidPhoneNumber
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.hooks.sms import SmsHook
 
@@ -128,6 +131,7 @@ _OF_EVERY_GATEWAY = (
     "requests_per_second",
     "max_concurrent_requests",
     "hash_secret",
+    "only_numbers",
 )
 """The extras that are settings of an endpoint. The others belong to the gateway."""
 
@@ -199,6 +203,7 @@ def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
         settings["time_zone"] = _time_zone(settings["time_zone"], where)
     gateway = hook.make_gateway(**settings)
     common.setdefault("page_size", gateway.limits.page_rows)
+    common["only_numbers"] = _only_numbers(common.get("only_numbers"), gateway, where)
     return Endpoint(
         name=str(connection.conn_id),
         gateway=gateway,
@@ -208,6 +213,17 @@ def endpoint_of(connection: Connection, hook: SmsHook) -> Endpoint:
         secrets={name: secret for name, secret in secrets.items() if secret is not None},
         **common,
     )
+
+
+def _only_numbers(given: str | None, gateway: Gateway, where: str) -> frozenset[str] | None:
+    """Read the only numbers that may be texted. They are not shown."""
+    if given is None:
+        return None
+    try:
+        return frozenset(gateway.address(each).address for each in items_of_text(given, "only_numbers"))
+    except (InvalidMessage, InvalidPhoneNumber):
+        msg = f"{where} has a wrong extra 'only_numbers': it must be phone numbers with commas between them."
+        raise ConfigurationError(msg) from None
 
 
 def _login(connection: Connection, where: str) -> str:

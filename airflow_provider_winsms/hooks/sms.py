@@ -140,7 +140,7 @@ class SmsHook(BaseHook):
             twice.
         :raises OutcomeUnknown: the answer was lost.
         """
-        (checked,) = _one_request(self.gateway, [message], check_numbers, encoding)
+        (checked,) = _one_request(self.endpoint, [message], check_numbers, encoding)
         return self.execute(self.gateway.send(checked))
 
     def send_batch(
@@ -152,7 +152,7 @@ class SmsHook(BaseHook):
     ) -> tuple[Receipt, ...]:
         """Send different texts in one request. Parameters, result and errors are those of ``send``."""
         self.gateway.require("batch")
-        checked = _one_request(self.gateway, messages, check_numbers, encoding)
+        checked = _one_request(self.endpoint, messages, check_numbers, encoding)
         return self.execute(self.gateway.send_batch(checked))
 
     def get_delivery_reports(self, message_ids: Sequence[MessageId]) -> tuple[DeliveryReport, ...]:
@@ -234,22 +234,32 @@ class SmsHook(BaseHook):
 
 
 def _one_request(
-    gateway: Gateway, messages: Sequence[Message], check_numbers: CheckNumbers, encoding: Encoding
+    endpoint: Endpoint, messages: Sequence[Message], check_numbers: CheckNumbers, encoding: Encoding
 ) -> tuple[Message, ...]:
     from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.plan import plan
 
     check_choice("check_numbers", check_numbers, CheckNumbers)
     check_choice("encoding", encoding, Encoding)
-    composer = Composer(gateway, pendulum.now, check_numbers, encoding)
-    planned = plan(map(composer.check, messages), gateway)
+    composer = Composer(endpoint.gateway, pendulum.now, check_numbers, encoding)
+    planned = plan(map(composer.check, messages), endpoint.gateway)
     if planned.duplicates or len(planned.requests) != 1:
         msg = (
             f"This does not make one request: it would take {len(planned.requests)}, and names "
             f"{planned.duplicates} recipients twice. SmsSendOperator takes lists of any length."
         )
         raise InvalidMessage(msg)
-    return planned.requests[0].messages()
+    checked = planned.requests[0].messages()
+    only = endpoint.only_numbers
+    if only is not None and any(
+        each.address not in only for message in checked for each in message.recipients
+    ):
+        msg = (
+            f"The connection {endpoint.name!r} texts only its `only_numbers`, and a recipient is not one of "
+            "them. Nothing was sent."
+        )
+        raise InvalidMessage(msg)
+    return checked
 
 
 def _check_fits(values: Sequence[object], most: int, things: str) -> None:

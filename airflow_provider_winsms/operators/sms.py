@@ -222,8 +222,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     def _send(self, content: Content, hook: SmsHook, policy: Policy, context: Context) -> Sent:
         """Send what no earlier try has sent, and return what all tries have sent."""
         from airflow_provider_winsms.sending.attempt import SendAttempt
-        from airflow_provider_winsms.sending.rules.rule_set import RuleSet
-        from airflow_provider_winsms.utils.rule_context import TaskRuleContext
+        from airflow_provider_winsms.utils.rule_context import TaskRuleContext, rules_of
         from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
 
         task = SendTask.of(self, context, self.on_changed, self._given)
@@ -247,7 +246,7 @@ class _SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 read_gateway_clock=hook.read_clock,
                 clock=self.clock,
                 log=self.log,
-                rules=RuleSet(self.rules, TaskRuleContext(hook, order, self.clock, self.log), hook.hashes),
+                rules=rules_of(self.rules, TaskRuleContext(hook, order, self.clock, self.log), hook),
                 cancels_on_stop=self.cancel_on_kill,
             )
             return self._run(attempt, context)

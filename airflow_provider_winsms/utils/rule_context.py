@@ -11,6 +11,8 @@ from airflow.providers.common.compat.sdk import Variable, conf
 from airflow_provider_winsms.exceptions import ConfigurationError
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.phone import InvalidPhoneNumber
+from airflow_provider_winsms.sending.rules.only_to import OnlyTo
+from airflow_provider_winsms.sending.rules.rule_set import RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,10 +25,18 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Sender
     from airflow_provider_winsms.runtime import Clock, Log
     from airflow_provider_winsms.sending.attempt import SendOrder
+    from airflow_provider_winsms.sending.rules.base import Rule, RuleContext
 
 _SECTION = "winsms"
 _ROWS_AT_ONCE = 10_000
 _NOTHING = object()
+
+
+def rules_of(rules: Sequence[Rule], context: RuleContext, hook: SmsHook) -> RuleSet:
+    """Return the rules of a task, behind the one that its connection may have."""
+    only = hook.endpoint.only_numbers
+    of_connection = () if only is None else (OnlyTo(sorted(only)),)
+    return RuleSet((*of_connection, *rules), context, hook.hashes)
 
 
 class TaskRuleContext:

@@ -56,6 +56,12 @@ FIELDS: dict[str, dict[str, Any]] = {
         "states or pages of a list.",
         "schema": {"type": ["integer", "null"], "default": 4, "minimum": 1, "maximum": 32},
     },
+    "only_numbers": {
+        "label": "Only to these numbers",
+        "description": "Numbers with commas between them. Nobody else gets a text through this connection, "
+        "whatever a DAG says. Empty: no limit.",
+        "schema": {"type": ["string", "null"], "default": None},
+    },
     "hash_secret": {
         "label": "Hash secret",
         "description": "The secret key for stored hashes of numbers and texts. Keep it: with another secret "
