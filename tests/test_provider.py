@@ -102,7 +102,9 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.sending.content",
     "airflow_provider_winsms.sending.policy",
     "airflow_provider_winsms.utils.templates",
+    "airflow_provider_winsms.sensors.shared_poll",
     "airflow_provider_winsms.triggers.incoming",
+    "airflow_provider_winsms.triggers.shared_poll",
 }
 """The modules of this package that the public ones load: parameters and their checks, no work."""
 

@@ -14,7 +14,7 @@ from airflow_provider_winsms.delivery.subscriptions import drain
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-    from airflow_provider_winsms.delivery.subscriptions import Subscription, Subscriptions
+    from airflow_provider_winsms.delivery.subscriptions import AnySubscription, Subscriptions
     from airflow_provider_winsms.messages import MessageId
 
 
@@ -32,7 +32,7 @@ class DueQueue:
         self._wake = asyncio.Event()
         self._wakes_at = math.inf
 
-    def put(self, subscription: Subscription) -> None:
+    def put(self, subscription: AnySubscription) -> None:
         """Put in a wait that has just been added. It may shorten the sleep."""
         subscription.due_at = subscription.first_at
         if (wakes_at := self._wake_time(subscription)) < self._wakes_at:
@@ -71,8 +71,13 @@ class DueQueue:
         self._wakes_at = min(self._wakes_at, first)
         return self._wakes_at
 
-    def _wake_time(self, subscription: Subscription) -> float:
+    def _wake_time(self, subscription: AnySubscription) -> float:
         return min(max(subscription.asks_at, self._not_before), subscription.end_at)
+
+    async def has_due(self) -> bool:
+        """Whether the time of a wait has come. Unlike its ids, a wait is not due early if its end is near."""
+        now = self._now()
+        return any([each.due_at <= now async for each in self._subscriptions.active()])
 
     async def requests(self, size: int) -> Generator[Sequence[MessageId]]:
         """Return the ids that are due, in requests of a size. Each is cut when it is taken.
@@ -83,13 +88,13 @@ class DueQueue:
         due = deque([each async for each in self._subscriptions.active() if _has_ids(each, now)])
         return self._requests(due, now, size)
 
-    def _requests(self, due: deque[Subscription], now: float, size: int) -> Generator[Sequence[MessageId]]:
+    def _requests(self, due: deque[AnySubscription], now: float, size: int) -> Generator[Sequence[MessageId]]:
         ids = self._due_ids(due, now)
         with closing(ids):
             while request := list(islice(ids, size)):
                 yield request
 
-    def _due_ids(self, due: deque[Subscription], now: float) -> Generator[MessageId]:
+    def _due_ids(self, due: deque[AnySubscription], now: float) -> Generator[MessageId]:
         """Yield the ids that are due, each once.
 
         Ids that got no answer before come last: an id that the gateway cannot answer must not block the
@@ -109,7 +114,7 @@ class DueQueue:
             self.put_back(rest)
 
     def _ids_of(
-        self, due: deque[Subscription], now: float, unanswered: dict[MessageId, None]
+        self, due: deque[AnySubscription], now: float, unanswered: dict[MessageId, None]
     ) -> Generator[MessageId]:
         """Yield the ids of waits, and remove them from those without an answer."""
         seen: set[MessageId] = set()
@@ -132,7 +137,7 @@ class DueQueue:
                         subscription.interrupted_after = message_id
                     raise
 
-    def _must_stop(self, subscription: Subscription) -> bool:
+    def _must_stop(self, subscription: AnySubscription) -> bool:
         """Whether no more of the ids of a wait may leave."""
         return (
             subscription.ended.done()
@@ -148,5 +153,5 @@ class DueQueue:
         )
 
 
-def _has_ids(subscription: Subscription, now: float) -> bool:
+def _has_ids(subscription: AnySubscription, now: float) -> bool:
     return subscription.is_due(now) or subscription.interrupted_after is not None

@@ -96,24 +96,35 @@ IDS_SHOWN = 10
 """How many ids of undelivered texts the log shows. The counts cover all texts."""
 
 
-class DeliveryEvent(TypedDict, total=False):
-    """The result of the wait, or the permanent error that ended it."""
+class WaitEvent(TypedDict, total=False):
+    """How a wait ended, with the error of the last question, or the permanent error that ended it."""
 
     ended: Literal["settled", "timed_out", "refused"]
-    outcome: dict[str, Any]
     trouble: str
     error_type: str
     error: str
+
+
+class DeliveryEvent(WaitEvent, total=False):
+    """The result of a wait for delivery, or the permanent error that ended it."""
+
+    outcome: dict[str, Any]
 
 
 REFUSALS = (ConfigurationError, InvalidMessage, UnsupportedCapability)
 """The errors that end a wait at once. The trigger raises any other error with its traceback."""
 
 
-def refusal(error: SmsError) -> DeliveryEvent:
+def refusal(error: SmsError) -> WaitEvent:
     """Return the event for one of ``REFUSALS``. An error of a derived type resumes as that one."""
     kind = next(kind for kind in REFUSALS if isinstance(error, kind))
     return {"ended": "refused", "error_type": kind.__name__, "error": str(error)}
+
+
+def raise_if_refused(event: WaitEvent) -> None:
+    """Raise the permanent error that an event carries, if it carries one."""
+    if event["ended"] == "refused":
+        raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +153,7 @@ class WaitResult:
 
         :raises SmsError: the permanent error that ended the wait.
         """
-        if event["ended"] == "refused":
-            raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
+        raise_if_refused(event)
         outcome = DeliveryOutcome.from_json(event["outcome"])
         return cls(outcome, event["ended"] == "timed_out", event.get("trouble", ""))
 

@@ -1,8 +1,8 @@
-"""The poller: one loop that asks a gateway about the texts of all waits on one event loop.
+"""The poller: one loop that asks a gateway for all waits on one event loop.
 
 It knows neither Airflow nor HTTP. Each wait subscribes to the poller of its connection. The loop begins with
-the first subscription and ends with the last. At each tick it takes the ids that are due from its queue, asks
-for them in as few requests as the gateway's limit allows, and puts each answer into its sink as it comes.
+the first subscription and ends with the last. At each tick its questions ask for everything that is due, in
+as few requests as possible, and hand each answer to the waits that it concerns.
 
 Airflow 3.3 could drive such a loop too (shared streams). It would put every answer into the queue of every
 trigger: ten thousand triggers and a thousand answers are ten million wake-ups at a tick. Here an answer
@@ -18,31 +18,33 @@ import time
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from airflow_provider_winsms.delivery.due_queue import DueQueue
-from airflow_provider_winsms.delivery.report_sink import ReportSink
 from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscriptions
-from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
-    GatewayUnavailable,
-    InvalidMessage,
-    SmsError,
-)
+from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, SmsError
 from airflow_provider_winsms.gateways.backoff import back_off
 from airflow_provider_winsms.messages import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Hashable
 
-    from airflow_provider_winsms.delivery.subscriptions import Subscription
+    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.gateways.transport import AsyncTransport
-    from airflow_provider_winsms.ledger.base import LedgerAddress
-    from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 FINAL_ANSWER_GRACE = 30.0
 """Seconds after its end for which a wait accepts the answer to its last question."""
+
+
+class Questions(Protocol):
+    """Ask a gateway for the waits of one poll, and hand them the answers."""
+
+    async def ask_due(self, transport: AsyncTransport) -> None:
+        """Ask for everything that is due.
+
+        :raises SmsError: the first permanent error, or else the first temporary one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,14 @@ class PollerDependencies:
     """The functions that a poller calls but cannot import, and seams for tests.
 
     :param open_transport: reads the connection and returns a transport that is not open yet.
-    :param write: writes reports into a ledger. Raises ``LedgerUnavailable`` if it cannot for now.
+    :param questions: makes the questions of a poll, from its waits and its queue.
     :param log: takes messages that concern more than one wait.
     :param now: seconds since the epoch.
     :param chance: a random number from 0 to 1.
     """
 
     open_transport: Callable[[], Awaitable[AsyncTransport]]
-    write: Callable[[LedgerAddress, Sequence[DeliveryReport]], Awaitable[None]]
+    questions: Callable[[Subscriptions, DueQueue], Questions]
     log: Any
     now: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
@@ -76,7 +78,7 @@ class Poller:
         self._connection = _Connection(dependencies.open_transport)
         self._subscriptions = Subscriptions()
         self._queue = DueQueue(self._subscriptions, self._now)
-        self._sink = ReportSink(self._subscriptions, dependencies.write, self._log, self._now)
+        self._questions = dependencies.questions(self._subscriptions, self._queue)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._trouble = ""
@@ -89,8 +91,8 @@ class Poller:
             pollers[key] = cls(key, dependencies)
         return pollers[key]
 
-    async def wait(self, subscription: Subscription) -> None:
-        """Wait until the texts are settled or the end is reached.
+    async def wait(self, subscription: AnySubscription) -> None:
+        """Wait until the wait is settled or its end is reached.
 
         :raises SmsError: a permanent one, as it comes.
         """
@@ -136,10 +138,10 @@ class Poller:
             await self._connection.close()
 
     async def _tick(self) -> None:
-        """Ask for the texts that are due, unless a back-off is on. Then end the waits that are over."""
+        """Ask for everything that is due, unless a back-off is on. Then end the waits that are over."""
         if not self._queue.is_paused:
             try:
-                await self._ask_due()
+                await self._questions.ask_due(await self._connection.open())
                 self._failures, self._trouble = 0, ""
                 self._queue.pause(await self._tick_interval())
             except GatewayUnavailable as error:
@@ -162,7 +164,7 @@ class Poller:
             first = min([each.end_at async for each in self._subscriptions.active()], default=math.inf)
             await asyncio.sleep(min(TICK, max(0.0, first + FINAL_ANSWER_GRACE - self._now())))
 
-    def _is_past_grace(self, subscription: Subscription) -> bool:
+    def _is_past_grace(self, subscription: AnySubscription) -> bool:
         return subscription.end_at + FINAL_ANSWER_GRACE <= self._now()
 
     async def _tick_interval(self) -> float:
@@ -188,56 +190,6 @@ class Poller:
         except SmsError:
             pass
         await self._end_all(error)
-
-    async def _ask_due(self) -> None:
-        """Ask for the texts that are due, with several requests at a time. After a failure no more leave.
-
-        :raises SmsError: the first permanent one, or else the first temporary one.
-        """
-        transport = await self._connection.open()
-        requests = await self._queue.requests(transport.endpoint.gateway.limits.status_ids)
-        failures: list[tuple[Exception, Sequence[MessageId]]] = []
-        async with asyncio.TaskGroup() as group:
-            for _ in range(transport.endpoint.max_concurrent_requests):
-                group.create_task(self._execute(requests, transport, failures))
-        requests.close()
-        for _, ids in failures:
-            self._queue.put_back(ids)
-        if failures:
-            errors = (error for error, _ in failures)
-            raise min(errors, key=lambda error: isinstance(error, GatewayUnavailable))
-
-    async def _execute(
-        self,
-        requests: Iterator[Sequence[MessageId]],
-        transport: AsyncTransport,
-        failures: list[tuple[Exception, Sequence[MessageId]]],
-    ) -> None:
-        """Execute requests one after the other, until none is left or one has failed."""
-        for ids in requests:
-            try:
-                await self._ask(transport, ids)
-            # `_ask_due` raises them.
-            except Exception as error:  # noqa: BLE001
-                failures.append((error, ids))
-            if failures:
-                return
-
-    async def _ask(self, transport: AsyncTransport, ids: Sequence[MessageId]) -> None:
-        """Ask for some ids. If the gateway refuses one of them, end only the waits that hold it."""
-        try:
-            reports = await transport.execute(transport.endpoint.gateway.delivery_reports(ids))
-        except InvalidMessage as error:
-            waits = {each for message_id in ids for each in self._subscriptions.of(message_id)}
-            if len(waits) <= 1 or len(ids) == 1:
-                for each in waits:
-                    each.end(error)
-                return
-            middle = len(ids) // 2
-            await self._ask(transport, ids[:middle])
-            await self._ask(transport, ids[middle:])
-        else:
-            await self._sink.put(reports)
 
 
 class _Connection:

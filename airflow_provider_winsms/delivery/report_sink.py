@@ -14,7 +14,7 @@ from airflow_provider_winsms.messages import pluralize
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from airflow_provider_winsms.delivery.subscriptions import Subscription, Subscriptions
+    from airflow_provider_winsms.delivery.subscriptions import AnySubscription, Subscriptions
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import Answers, DeliveryReport
 
@@ -51,14 +51,14 @@ class ReportSink:
     async def put(self, reports: Answers[DeliveryReport]) -> None:
         """Write reports, and hand them on. Waits whose ledger could not be written get none."""
         self._unreadable.name(reports.unreadable, self._log)
-        answers: defaultdict[Subscription, list[DeliveryReport]] = defaultdict(list)
+        answers: defaultdict[AnySubscription, list[DeliveryReport]] = defaultdict(list)
         for report in reports:
             for subscription in self._subscriptions.of(report.message_id):
                 answers[subscription].append(report)
         await self._write_changes(answers)
         await self._hand_on(answers)
 
-    async def _hand_on(self, answers: dict[Subscription, list[DeliveryReport]]) -> None:
+    async def _hand_on(self, answers: dict[AnySubscription, list[DeliveryReport]]) -> None:
         now = self._now()
         handed_on = 0
         for subscription in drain(deque(answers)):
@@ -69,9 +69,9 @@ class ReportSink:
                 handed_on = 0
                 await asyncio.sleep(0)
 
-    async def _write_changes(self, answers: dict[Subscription, list[DeliveryReport]]) -> None:
+    async def _write_changes(self, answers: dict[AnySubscription, list[DeliveryReport]]) -> None:
         """Write changed states into the ledgers, and drop answers that could not be written."""
-        subscriptions: defaultdict[LedgerAddress, list[Subscription]] = defaultdict(list)
+        subscriptions: defaultdict[LedgerAddress, list[AnySubscription]] = defaultdict(list)
         for subscription in answers:
             if subscription.ledger is not None:
                 subscriptions[subscription.ledger].append(subscription)
@@ -100,7 +100,9 @@ class ReportSink:
             return LedgerUnavailable(msg)
         return None
 
-    async def _hold_back(self, ledger: LedgerAddress, lost: Sequence[Subscription], error: SmsError) -> None:
+    async def _hold_back(
+        self, ledger: LedgerAddress, lost: Sequence[AnySubscription], error: SmsError
+    ) -> None:
         """Hold back the waits of a ledger that could not be written, or end them if it never can be.
 
         :param lost: the waits whose answers were dropped.

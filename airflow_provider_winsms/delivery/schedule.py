@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHORTEST_PAUSE = 1.0
 """The shortest pause in seconds. Without one, a pause of 0 would ask without rest."""
@@ -31,3 +31,7 @@ class Schedule:
     def pause(self, now: float) -> float:
         """Return the seconds until the next question."""
         return max(self.shortest, min(self.longest, SHARE_OF_AGE * (now - self.begins_at)))
+
+    def without_rush(self) -> Schedule:
+        """Return the schedule of a shared poll: its pauses are no shorter than ``SHORTEST_PAUSE``."""
+        return replace(self, shortest=max(self.shortest, SHORTEST_PAUSE))

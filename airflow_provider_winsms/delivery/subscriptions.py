@@ -7,15 +7,14 @@ import math
 from collections import deque
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Sequence
 
     from airflow_provider_winsms.delivery.schedule import Schedule
-    from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.ledger.base import LedgerAddress
-    from airflow_provider_winsms.messages import DeliveryReport, MessageId
+    from airflow_provider_winsms.messages import MessageId
 
 TICK = 5.0
 """The shortest time between two ticks in seconds. A wait with a shorter pause shortens it."""
@@ -29,17 +28,41 @@ _IDS_PER_TURN = 10_000
 _SUBSCRIPTIONS_PER_TURN = 2000
 
 
+class Tracker(Protocol):
+    """Keeps the answers to a wait, and tells whether they settle it."""
+
+    @property
+    def message_ids(self) -> Sequence[MessageId]:
+        """The ids of its texts. A wait for something else has none."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether waiting longer changes nothing."""
+
+    def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:
+        """Iterate over the ids that are still open, in their order, from the one after an id on."""
+
+    def is_open(self, message_id: MessageId) -> bool:
+        """Whether it is an id that is still open."""
+
+    def record(self, answers: Iterable[Any], now: float, /) -> None:
+        """Record what the gateway answered."""
+
+
+T = TypeVar("T", bound=Tracker)
+
+
 @dataclass(slots=True, eq=False)
-class Subscription:
+class Subscription(Generic[T]):
     """One wait that takes part in a shared poll. Instants are in seconds since the epoch.
 
-    :param tracker: the texts and their states.
-    :param first_at: when its texts may be asked for first.
+    :param tracker: what it waits for, and the answers.
+    :param first_at: when it may be asked for first.
     :param end_at: when it ends at the latest.
     :param ledger: the ledger that reports are written into before they count.
     """
 
-    tracker: DeliveryTracker
+    tracker: T
     schedule: Schedule
     first_at: float
     end_at: float
@@ -50,7 +73,7 @@ class Subscription:
     is_held: bool = field(init=False, default=False)
     """Whether no request asks for its texts until they are due: their ledger could not be written."""
     trouble: str = field(init=False, default="")
-    """The error of the last question about its texts, or an empty string."""
+    """The error of the last question for it, or an empty string."""
     ended: asyncio.Future[None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,11 +94,15 @@ class Subscription:
         after, self.interrupted_after = self.interrupted_after, None
         if self.is_due(now):
             after = None
-            self.due_at = min(now + self.schedule.pause(now), self.end_at)
+            self.schedule_next(now)
         elif after is None:
             return iter(())
         self.is_held = False
         return self.tracker.open_ids(after)
+
+    def schedule_next(self, now: float) -> None:
+        """Set when it is due again: after the pause of its schedule, at the latest at the end."""
+        self.due_at = min(now + self.schedule.pause(now), self.end_at)
 
     def hold(self, until: float, why: str) -> None:
         """Set when its texts are due again, and stop the requests for them that have not left."""
@@ -84,10 +111,10 @@ class Subscription:
         self.is_held = True
         self.trouble = why
 
-    def record(self, reports: Iterable[DeliveryReport], now: float) -> None:
-        """Record an answer, and end the wait if it is settled."""
+    def record(self, answers: Iterable[Any], now: float) -> None:
+        """Record answers, and end the wait if they settle it."""
         self.trouble = ""
-        self.tracker.record(reports, now)
+        self.tracker.record(answers, now)
         if self.tracker.is_settled:
             self.end()
 
@@ -97,21 +124,24 @@ class Subscription:
             self.ended.set_result(None) if error is None else self.ended.set_exception(error)
 
 
+AnySubscription: TypeAlias = Subscription[Any]
+
+
 class Subscriptions:
     """The waits of one poll. Where it goes through many waits or ids, other tasks run in between."""
 
     def __init__(self) -> None:
-        self._present: dict[Subscription, None] = {}
-        self._owners: dict[MessageId, Subscription | frozenset[Subscription]] = {}
+        self._present: dict[AnySubscription, None] = {}
+        self._owners: dict[MessageId, AnySubscription | frozenset[AnySubscription]] = {}
         self._ledgers_being_held: set[LedgerAddress] = set()
 
     def __len__(self) -> int:
         return len(self._present)
 
-    async def add(self, subscription: Subscription) -> None:
+    async def add(self, subscription: AnySubscription) -> None:
         """Add a wait, and then note it as an owner of its ids."""
         self._present[subscription] = None
-        joint: dict[Subscription | frozenset[Subscription], frozenset[Subscription]] = {}
+        joint: dict[AnySubscription | frozenset[AnySubscription], frozenset[AnySubscription]] = {}
         for count, message_id in enumerate(subscription.tracker.message_ids, start=1):
             owner = self._owners.setdefault(message_id, subscription)
             if owner is not subscription:
@@ -121,7 +151,7 @@ class Subscriptions:
             if count % _IDS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: AnySubscription) -> None:
         """Remove a wait. Nothing is handed to it from now on."""
         subscription.ended.cancel()
         if not subscription.ended.cancelled():
@@ -129,7 +159,7 @@ class Subscriptions:
             subscription.ended.exception()
         del self._present[subscription]
 
-    async def release_ids(self, subscription: Subscription) -> None:
+    async def release_ids(self, subscription: AnySubscription) -> None:
         """Forget one that was removed as an owner of its ids."""
         chunks = self._released(subscription)
         try:
@@ -139,9 +169,9 @@ class Subscriptions:
             # Cancelled in between, it removes the rest at once.
             deque(chunks, maxlen=0)
 
-    def _released(self, subscription: Subscription) -> Iterator[None]:
+    def _released(self, subscription: AnySubscription) -> Iterator[None]:
         owners = self._owners
-        without: dict[Subscription | frozenset[Subscription], frozenset[Subscription]] = {}
+        without: dict[AnySubscription | frozenset[AnySubscription], frozenset[AnySubscription]] = {}
         for count, message_id in enumerate(subscription.tracker.message_ids, start=1):
             owner = owners.get(message_id)
             if owner is subscription:
@@ -156,16 +186,16 @@ class Subscriptions:
             if count % _IDS_PER_TURN == 0:
                 yield
 
-    def of(self, message_id: MessageId) -> list[Subscription]:
+    def of(self, message_id: MessageId) -> list[AnySubscription]:
         """Return the waits of an id, without those that were removed and whose ids are being released."""
         owners = _as_subscriptions(self._owners.get(message_id, ()))
         return [subscription for subscription in owners if subscription in self._present]
 
-    def is_only_owner(self, subscription: Subscription, message_id: MessageId) -> bool:
+    def is_only_owner(self, subscription: AnySubscription, message_id: MessageId) -> bool:
         """Whether no other wait holds an id."""
         return self._owners.get(message_id) is subscription
 
-    async def active(self) -> AsyncGenerator[Subscription, None]:
+    async def active(self) -> AsyncGenerator[AnySubscription, None]:
         """Yield the waits that have not ended. A wait is removed a moment after it has ended."""
         for count, subscription in enumerate(drain(deque(self._present)), start=1):
             if not subscription.ended.done():
@@ -174,7 +204,7 @@ class Subscriptions:
                 await asyncio.sleep(0)
 
     async def end_where(
-        self, is_meant: Callable[[Subscription], bool], error: Exception | None = None, trouble: str = ""
+        self, is_meant: Callable[[AnySubscription], bool], error: Exception | None = None, trouble: str = ""
     ) -> None:
         """End waits one after the other: each wakes a task that computes an outcome.
 
@@ -189,7 +219,9 @@ class Subscriptions:
                     subscription.end(None if error is None else error.with_traceback(trace))
                     await asyncio.sleep(0)
 
-    async def hold(self, ledger: LedgerAddress, lost: Container[Subscription], until: float, why: str) -> int:
+    async def hold(
+        self, ledger: LedgerAddress, lost: Container[AnySubscription], until: float, why: str
+    ) -> int:
         """Hold back the waits of a ledger, and return how many there are.
 
         :param lost: the waits that did not get an answer. They ask again then, the others when they are due.
@@ -207,16 +239,16 @@ class Subscriptions:
             self._ledgers_being_held.discard(ledger)
         return count
 
-    def is_being_held(self, subscription: Subscription) -> bool:
+    def is_being_held(self, subscription: AnySubscription) -> bool:
         """Whether ``hold`` is going through the waits of its ledger."""
         return subscription.ledger in self._ledgers_being_held
 
 
-def drain(subscriptions: deque[Subscription]) -> Iterator[Subscription]:
+def drain(subscriptions: deque[AnySubscription]) -> Iterator[AnySubscription]:
     """Yield and remove each. A container of many ended waits would free them all in one blocking step."""
     while subscriptions:
         yield subscriptions.popleft()
 
 
-def _as_subscriptions(owner: Subscription | Iterable[Subscription]) -> Iterable[Subscription]:
+def _as_subscriptions(owner: AnySubscription | Iterable[AnySubscription]) -> Iterable[AnySubscription]:
     return (owner,) if isinstance(owner, Subscription) else owner

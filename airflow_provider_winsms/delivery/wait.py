@@ -90,8 +90,7 @@ class DeliveryWait:
 
     def deferral_timeout(self, now: float) -> timedelta:
         """Return how long Airflow waits for the trigger."""
-        # A pendulum.Duration does not pass from a task to its supervisor (Airflow 3.3.2).
-        return timedelta(seconds=max(0.0, self.end_at - now)) + _BACKSTOP
+        return deferral_timeout(self.end_at, now)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that the database keeps while a task is deferred."""
@@ -103,21 +102,39 @@ class DeliveryWait:
 
         :raises InvalidMessage: naming a fact that is missing or wrong.
         """
-        names = [field.name for field in fields(cls)]
-        given = value if isinstance(value, Mapping) else {}
-        if missing := [name for name in names if name not in given]:
-            msg = f"The wait for delivery lacks {', '.join(missing)}."
-            raise InvalidMessage(msg)
-        if len(given) > len(names):
-            msg = f"The wait for delivery may hold only {', '.join(names)}."
-            raise InvalidMessage(msg)
-        for name in names:
-            _CHECKS.get(name, check_number)(name, given[name])
+        given = checked_fields(cls, value, _CHECKS, "The wait for delivery")
         ledger = None if given["ledger"] is None else LedgerAddress(*given["ledger"])
         if ledger is None and "batch" in given["source"]:
             msg = "The source of the wait for delivery is a batch, which needs a ledger."
             raise InvalidMessage(msg)
         return cls(**{**given, "ledger": ledger})
+
+
+def deferral_timeout(end_at: float, now: float) -> timedelta:
+    """Return how long Airflow waits for the trigger of a wait with this end."""
+    # A pendulum.Duration does not pass from a task to its supervisor (Airflow 3.3.2).
+    return timedelta(seconds=max(0.0, end_at - now)) + _BACKSTOP
+
+
+def checked_fields(kind: type, value: object, checks: Mapping[str, Check], subject: str) -> Mapping[str, Any]:
+    """Return the fields of a stored wait.
+
+    :param kind: the dataclass of the wait.
+    :param checks: of its fields. A field without one is a number, 0 or more.
+    :param subject: names the wait in errors.
+    :raises InvalidMessage: naming a field that is missing or wrong.
+    """
+    names = [field.name for field in fields(kind)]
+    given = value if isinstance(value, Mapping) else {}
+    if missing := [name for name in names if name not in given]:
+        msg = f"{subject} lacks {', '.join(missing)}."
+        raise InvalidMessage(msg)
+    if len(given) > len(names):
+        msg = f"{subject} may hold only {', '.join(names)}."
+        raise InvalidMessage(msg)
+    for name in names:
+        checks.get(name, check_number)(name, given[name])
+    return given
 
 
 def id_source(message_ids: Collection[MessageId], xcom: dict[str, Any]) -> IdSource:
@@ -150,7 +167,11 @@ def _check_ledger(name: str, ledger: object) -> None:
     raise InvalidMessage(msg)
 
 
-def _check_currency(name: str, currency: object) -> None:
+def check_currency(name: str, currency: object) -> None:
+    """Check that a parameter is a text.
+
+    :raises InvalidMessage: it is not.
+    """
     if not isinstance(currency, str):
         msg = f"{name} must be a text."
         raise InvalidMessage(msg)
@@ -161,6 +182,6 @@ _CHECKS: Mapping[str, Check] = {
     "source": _check_source,
     "min_delivered": check_share,
     "ledger": _check_ledger,
-    "currency": _check_currency,
+    "currency": check_currency,
 }
 """The checks of facts that are no times. Times are numbers, 0 or more."""

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
+from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
 
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
@@ -26,6 +20,7 @@ from airflow_provider_winsms.options import (
     optional,
     seconds,
 )
+from airflow_provider_winsms.sensors.shared_poll import SharedPollSensor
 from airflow_provider_winsms.utils.batches import (
     check_batch_id,
     check_ids_or_batch,
@@ -45,12 +40,12 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.wait import IdSource
     from airflow_provider_winsms.messages import MessageId, MessageIds
     from airflow_provider_winsms.options import Check
-    from airflow_provider_winsms.utils.delivery_wait import WorkerWait
+    from airflow_provider_winsms.utils.delivery_wait import DeliveryWorkerWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
 
-class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
+class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, BaseSensorOperator):
     """Wait until texts have arrived, or it is clear that too few will.
 
     Ends when every text is delivered or failed for good, or as soon as ``min_delivered`` can no longer be
@@ -132,30 +127,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         self.not_found_grace = not_found_grace
         self.deferrable = deferrable
         self.sms_conn_id = sms_conn_id
-
-        self._began_at: float | None = None
-        self._wait: WorkerWait | None = None
         self.check_when_read()
-
-    def execute(self, context: Context) -> dict[str, Any] | None:
-        """Look once. Then wait in the triggerer, or here."""
-        # It starts before Airflow's own timeout, which would end the wait without a result.
-        self._began_at, self._wait = time.time(), None
-        if self.deferrable:
-            return self._look_and_defer(context)
-        result: dict[str, Any] | None = super().execute(context)
-        return result
-
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Ask once for the states of the texts."""
-        with permanent_errors_fail_at_once():
-            if self._wait is None:
-                self._wait = self._start_wait(context)
-            wait = self._wait
-            wait.look()
-            if wait.is_over:
-                return PokeReturnValue(is_done=True, xcom_value=self._judge(wait.result))
-        return False
 
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the counts of the trigger's event, or raise its error."""
@@ -164,13 +136,12 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         with permanent_errors_fail_at_once():
             return self._judge(WaitResult.from_event(event))
 
-    def _start_wait(self, context: Context) -> WorkerWait:
+    def _start_wait(self, context: Context) -> DeliveryWorkerWait:
         from airflow_provider_winsms.delivery.wait import DeliveryWait
         from airflow_provider_winsms.ledger.reports import NOT_FOUND_MAY_PASS
-        from airflow_provider_winsms.utils.delivery_wait import WorkerWait, ledger_address
+        from airflow_provider_winsms.utils.delivery_wait import DeliveryWorkerWait, ledger_address
 
-        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-        began_at = first.timestamp() if isinstance(first, datetime) else self._began_at or time.time()
+        began_at = self._start_time(context)
         self.check_when_rendered()
         hook = self.hook_of(self.sms_conn_id)
         hook.gateway.require("status")
@@ -192,7 +163,7 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             not_found_holds=0.0 if forgets else grace,
             currency=hook.gateway.currency,
         )
-        return WorkerWait(wait, ids, hook, time.time, self.log)
+        return DeliveryWorkerWait(wait, ids, hook, time.time, self.log)
 
     def _texts(self, hook: SmsHook, context: Context) -> tuple[Sequence[MessageId], IdSource]:
         """Return the ids of the texts, and where a trigger finds them."""
@@ -204,17 +175,6 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
             return ids, id_source(ids, xcom_of(context, WAITING_FOR_KEY))
         batch = cast("str", self.batch).strip()
         return ids_of_batch(cast("str", self.ledger_conn_id), self.ledger_prefix, batch), {"batch": batch}
-
-    def _look_and_defer(self, context: Context) -> dict[str, Any] | None:
-        """Look once. Skip the task as Airflow does around a poke and after a resume."""
-        try:
-            found = self.poke(context)
-        except AirflowException as error:
-            if self.soft_fail or self.never_fail:
-                msg = "Skipping, as soft_fail or never_fail is set."
-                raise AirflowSkipException(msg) from error
-            raise
-        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer(context)
 
     def _judge(self, result: WaitResult) -> dict[str, Any]:
         limit = f"{self.timeout:g} seconds"
@@ -229,16 +189,9 @@ class SmsDeliverySensor(CheckedParameters, TemplatedFields, BaseSensorOperator):
         from airflow_provider_winsms.delivery.packed_ids import pack
         from airflow_provider_winsms.utils.delivery_wait import WAITING_FOR_KEY, defer
 
-        waiting = cast("WorkerWait", self._wait)
+        waiting = cast("DeliveryWorkerWait", self._wait)
         if "xcom" in waiting.wait.source:
             packed = pack(waiting.message_ids)
             context["ti"].xcom_push(key=WAITING_FOR_KEY, value={"message_ids": packed})
         self.log.info("Delivery: %s; waiting in the triggerer.", waiting.result.outcome.summary())
         defer(self, waiting.wait, time.time())
-
-    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Return the seconds until the next poke. Airflow's own pause does not grow with age."""
-        if self.exponential_backoff or self._wait is None:
-            own: float = super()._get_next_poke_interval(*args, **kwargs)
-            return own
-        return self._wait.pause()

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
-    GatewayUnavailable,
     InvalidMessage,
     LedgerUnavailable,
     SmsError,
 )
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
+from airflow_provider_winsms.triggers.shared_poll import SharedPollTrigger, log
 from airflow_provider_winsms.utils.batches import ids_of_batch, ledger_at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_winsms.delivery.outcome import DeliveryEvent
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.delivery.wait import DeliveryWait
-    from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
@@ -42,31 +36,15 @@ _SHORTEST_RETRY_PAUSE = 5.0
 _ledger_threads = ThreadPoolExecutor(4, "sms-ledger")
 """Threads only for ledgers: a database that hangs must not block the threads that all triggers share."""
 
-_log = logging.getLogger(__name__)
 
-
-class SmsDeliveryTrigger(BaseTrigger):
-    """Waits until the texts are settled or the end is reached.
+class SmsDeliveryTrigger(SharedPollTrigger):
+    """Waits until the texts are settled or the end is reached, and fires one ``DeliveryEvent``.
 
     All such triggers of one connection in a triggerer share one poll.
 
     :param wait: the wait, or its JSON object from the database. A wrong one is refused when it is stored or
         run.
     """
-
-    first_poll_after: ClassVar[float] = 10.0
-    """Seconds between deferring and the first poll, and so the first event; a seam for tests.
-
-    A trigger that fires 2 to 5 seconds after its task deferred can fail the task on Airflow 3.3: the
-    executor reports the end of the first run late, when the task is queued again (apache/airflow #66374,
-    #67287, #71580). The task asked once before it deferred, so nothing is missed.
-    """
-
-    look_again_after: ClassVar[Sequence[float]] = (2.0, 8.0)
-    """Seconds between looks at a connection that is not found; a seam for tests."""
-
-    pause: ClassVar[Callable[..., Awaitable[None]]] = staticmethod(asyncio.sleep)
-    """Waits for seconds; a seam for tests."""
 
     def __init__(self, wait: DeliveryWait | Mapping[str, Any]) -> None:
         from airflow_provider_winsms.delivery.wait import DeliveryWait
@@ -84,33 +62,19 @@ class SmsDeliveryTrigger(BaseTrigger):
         wait = DeliveryWait.from_json(self.wait)
         return "airflow_provider_winsms.triggers.sms.SmsDeliveryTrigger", {"wait": wait.to_json()}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire one ``DeliveryEvent``. Any other error is raised with its traceback."""
-        from airflow_provider_winsms.delivery.outcome import REFUSALS, refusal
+    async def _event(self, not_before: float) -> DeliveryEvent:
+        from airflow_provider_winsms.delivery.outcome import WaitResult
+        from airflow_provider_winsms.delivery.status_questions import StatusQuestions
+        from airflow_provider_winsms.delivery.subscriptions import Subscription
         from airflow_provider_winsms.delivery.wait import DeliveryWait
 
-        not_before = time.time() + self.first_poll_after
-        try:
-            event = await self._event(DeliveryWait.from_json(self.wait), not_before)
-        except REFUSALS as error:
-            event = refusal(error)
-        await self.pause(max(0.0, not_before - time.time()))
-        yield TriggerEvent(event)
-
-    async def _event(self, wait: DeliveryWait, not_before: float) -> DeliveryEvent:
-        from airflow_provider_winsms.delivery.outcome import WaitResult
-        from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
-        from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
-        from airflow_provider_winsms.delivery.subscriptions import Subscription
-
+        wait = DeliveryWait.from_json(self.wait)
         tracker = await self._tracker(wait)
-        schedule = replace(wait.schedule, shortest=max(wait.shortest_pause, SHORTEST_PAUSE))
-        first_at = max(wait.first_at, not_before)
+        schedule, first_at = wait.schedule.without_rush(), max(wait.first_at, not_before)
         subscription = Subscription(tracker, schedule, first_at, wait.end_at, wait.ledger)
         if not tracker.is_settled:
-            open_transport = partial(_open_transport, wait.sms_conn_id, self.pause, self.look_again_after)
-            dependencies = PollerDependencies(open_transport, _write, _log)
-            await Poller.of(wait.sms_conn_id, dependencies).wait(subscription)
+            questions = partial(StatusQuestions, write=_write, log=log)
+            await self._wait_in_poll(wait.sms_conn_id, subscription, questions, "status")
         return WaitResult(tracker.outcome(), not tracker.is_settled, subscription.trouble).to_event()
 
     async def _tracker(self, wait: DeliveryWait) -> DeliveryTracker:
@@ -162,29 +126,6 @@ def _read_xcom(reference: Mapping[str, Any]) -> Sequence[MessageId]:
         raise InvalidMessage(msg)
     ids = value.get("message_ids") if isinstance(value, dict) else None
     return unpack(ids) if isinstance(ids, str) else checked_ids(ids)
-
-
-async def _open_transport(
-    sms_conn_id: str, sleep: Callable[[float], Awaitable[None]], pauses: Sequence[float]
-) -> AsyncTransport:
-    """Open a transport. Look its connection up several times: Airflow may miss it for a moment."""
-    for pause in pauses:
-        with suppress(SmsError):
-            return await _transport(sms_conn_id)
-        await sleep(pause)
-    return await _transport(sms_conn_id)
-
-
-async def _transport(sms_conn_id: str) -> AsyncTransport:
-    from airflow_provider_winsms.hooks.async_hooks import async_hook
-
-    try:
-        return (await async_hook(sms_conn_id)).get_async_conn()
-    except SmsError:
-        raise
-    except Exception as error:
-        msg = f"The connection {sms_conn_id!r} could not be read ({type(error).__name__})."
-        raise GatewayUnavailable(msg) from error
 
 
 async def _write(ledger: LedgerAddress, reports: Sequence[DeliveryReport]) -> None:

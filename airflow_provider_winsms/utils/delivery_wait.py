@@ -12,11 +12,11 @@ from airflow_provider_winsms.delivery.outcome import WaitResult
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
-from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, SendStopped
-from airflow_provider_winsms.gateways.backoff import back_off
+from airflow_provider_winsms.exceptions import SendStopped
 from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
 from airflow_provider_winsms.utils.batches import ledger_at
+from airflow_provider_winsms.utils.worker_wait import WorkerWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,8 +34,8 @@ WAITING_FOR_KEY = "waiting_for"
 """The XCom key for the ids of a sensor that defers with many ids."""
 
 
-class WorkerWait:
-    """The wait of one try on its worker.
+class DeliveryWorkerWait(WorkerWait[DeliveryWait]):
+    """The wait for delivery of one try on its worker.
 
     :param now: returns seconds since the epoch.
     """
@@ -48,15 +48,9 @@ class WorkerWait:
         now: Callable[[], float],
         log: Log,
     ) -> None:
-        self.wait = wait
+        super().__init__(wait, hook, now, log)
         self._tracker = wait.tracker(message_ids)
-        self._hook = hook
-        self._now = now
-        self._log = log
-        self._failures = 0
         self._unreadable = UnreadableIds()
-        self._not_before = wait.first_at
-        self._trouble = ""
 
     @property
     def message_ids(self) -> Sequence[MessageId]:
@@ -67,11 +61,6 @@ class WorkerWait:
     def is_settled(self) -> bool:
         """Whether waiting longer changes nothing."""
         return self._tracker.is_settled
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is settled, or its end is reached."""
-        return self.is_settled or self._now() >= self.wait.end_at
 
     @property
     def result(self) -> WaitResult:
@@ -88,33 +77,6 @@ class WorkerWait:
             sleep(self.pause())
             self.look()
         return self.result
-
-    def pause(self) -> float:
-        """Return the seconds until the next look."""
-        now = self._now()
-        next_at = max(now + self.wait.schedule.pause(now), self._not_before)
-        return max(0.0, min(next_at, self.wait.end_at) - now)
-
-    def look(self) -> None:
-        """Ask for the open texts, unless a back-off is on.
-
-        :raises SmsError: a permanent one, as it comes.
-        """
-        if self._now() < self._not_before:
-            return
-        try:
-            self._look()
-        except (GatewayUnavailable, LedgerUnavailable) as error:
-            if error.is_permanent:
-                raise
-            self._failures += 1
-            self._trouble = str(error)
-            retry_after = error.retry_after if isinstance(error, GatewayUnavailable) else None
-            pause = back_off(max(self.wait.shortest_pause, SHORTEST_PAUSE), self._failures, retry_after)
-            self._log.warning("%s Asking again in %.0f seconds.", error, pause)
-            self._not_before = self._now() + pause
-        else:
-            self._failures, self._trouble = 0, ""
 
     def _look(self) -> None:
         from airflow_provider_winsms.ledger.reports import DeliveryReports
@@ -192,7 +154,7 @@ class SendWait:
         ids = sent.result["message_ids"]
         source = id_source(ids, xcom_of(context, PARTIAL_RESULT_KEY))
         wait = self._wait(sent, source, hook.gateway.currency)
-        worker_wait = WorkerWait(wait, ids, hook, self._now, self.task.log)
+        worker_wait = DeliveryWorkerWait(wait, ids, hook, self._now, self.task.log)
         if self.deferrable and not worker_wait.is_settled:
             self.task.log.info("Sent; waiting for delivery in the triggerer.")
             defer(self.task, wait, self._now())

@@ -15,11 +15,11 @@ from tests.support.waits import BOOK, FIRST_AT, OTHER_BOOK, now, subscription, u
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provider_winsms.delivery.subscriptions import Subscription
+    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.messages import MessageId
 
 
-async def queue_of(*waits: Subscription) -> tuple[DueQueue, Subscriptions]:
+async def queue_of(*waits: AnySubscription) -> tuple[DueQueue, Subscriptions]:
     subscriptions = Subscriptions()
     queue = DueQueue(subscriptions, now)
     for one in waits:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller, PollerDependencies
+from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller
 from airflow_provider_winsms.delivery.report_sink import LEDGER_RETRY_DELAY, LEDGER_WRITE_TIMEOUT
 from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
@@ -37,6 +37,7 @@ from tests.support.waits import (
     Books,
     cancel,
     deliver,
+    dependencies_of,
     nothing_is_left,
     now,
     poller_dependencies,
@@ -207,7 +208,7 @@ async def test_a_clock_that_lags_behind_the_loops_makes_no_empty_tick() -> None:
     def slow() -> float:
         return BEGINNING + (now() - BEGINNING) * 0.999
 
-    dependencies = PollerDependencies(there.open_transport, Books().write, LOG, now=slow, chance=lambda: 0.0)
+    dependencies = dependencies_of(there.open_transport, clock=slow)
     task = asyncio.create_task(Poller.of("winsms_default", dependencies).wait(subscription([1], lasts=9e9)))
     await until(BEGINNING + 5000)
     ages = [(at - BEGINNING) * 0.999 for at in there.times]
@@ -455,7 +456,7 @@ class CountedIds(DeliveryTracker):
 OTHER = 200_000
 
 
-def many_ids(ids: Iterable[MessageId]) -> tuple[Subscription, CountedIds]:
+def many_ids(ids: Iterable[MessageId]) -> tuple[Subscription[DeliveryTracker], CountedIds]:
     tracker = CountedIds(ids, min_delivered=1.0, grace_until=BEGINNING, not_found_holds=120.0)
     one = subscription([0])
     one.tracker = tracker
@@ -526,7 +527,7 @@ class CountedWait(DeliveryTracker):
 async def test_waits_that_end_at_once_are_not_freed_in_one_go(are_delivered: bool) -> None:
     """Of a hundred thousand, it would block the event loop for a tenth of a second."""
 
-    def counted(place: int) -> Subscription:
+    def counted(place: int) -> Subscription[DeliveryTracker]:
         one = subscription([place], lasts=50.0)
         one.tracker = CountedWait([place], min_delivered=1.0, grace_until=0.0, not_found_holds=0.0)
         return one
@@ -611,7 +612,7 @@ async def test_a_connection_that_cannot_be_read_for_now_is_waited_for() -> None:
             raise GatewayUnavailable(msg)
         return await there.open_transport()
 
-    dependencies = PollerDependencies(open_transport, Books().write, LOG, now=now)
+    dependencies = dependencies_of(open_transport)
     one = subscription([1])
     await Poller.of("winsms_default", dependencies).wait(one)
     assert one.tracker.is_settled
@@ -705,7 +706,7 @@ async def test_a_connection_that_is_not_there_ends_every_wait_at_once() -> None:
         msg = "There is no connection 'winsms_default'."
         raise ConfigurationError(msg)
 
-    dependencies = PollerDependencies(open_transport, Books().write, LOG, now=now)
+    dependencies = dependencies_of(open_transport)
     polls = [Poller.of("winsms_default", dependencies).wait(subscription([place])) for place in range(3)]
     results = await asyncio.gather(*polls, return_exceptions=True)
     assert [type(result) for result in results] == [ConfigurationError] * 3
@@ -837,7 +838,7 @@ async def test_a_ledger_that_cannot_be_written_is_not_tried_for_each_of_its_text
     assert len(books.written) == 400
 
 
-class CountedHold(Subscription):
+class CountedHold(Subscription[DeliveryTracker]):
     """Counts how many are held back."""
 
     held: ClassVar[ByTurn]

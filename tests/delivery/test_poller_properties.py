@@ -30,6 +30,7 @@ from tests.support.waits import (
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.subscriptions import Subscription
+    from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
     from tests.support.memory_gateway import Asked
@@ -149,9 +150,9 @@ class ObservedPoll(Poller):
 
     there: MemoryGateway
     ticks: list[Tick]
-    came: list[Subscription]
+    came: list[Subscription[DeliveryTracker]]
 
-    async def wait(self, subscription: Subscription) -> None:
+    async def wait(self, subscription: Subscription[DeliveryTracker]) -> None:
         self.came.append(subscription)
         await super().wait(subscription)
 
@@ -169,7 +170,7 @@ class ObservedPoll(Poller):
         tick.all_stayed = not self.came and not any(one.ended.done() for one in present)
         self.ticks.append(tick)
 
-    def _due(self, present: list[Subscription]) -> set[MessageId]:
+    def _due(self, present: list[Subscription[DeliveryTracker]]) -> set[MessageId]:
         if self._queue.is_paused:
             return set()
         due = {each for one in present for each in copy(one).take_ids(now())}
@@ -221,7 +222,7 @@ class Life:
             return
         self._judge(plan, one)
 
-    def _judge(self, plan: Plan, one: Subscription) -> None:
+    def _judge(self, plan: Plan, one: Subscription[DeliveryTracker]) -> None:
         found = set(plan.ids) - set(one.tracker.open_ids())
         outcome = one.tracker.outcome()
         assert found <= self._world.final_by(now(), plan.ids)
@@ -240,7 +241,7 @@ class Life:
             }
             assert found <= written
 
-    def _must_be_known(self, plan: Plan, one: Subscription) -> set[MessageId]:
+    def _must_be_known(self, plan: Plan, one: Subscription[DeliveryTracker]) -> set[MessageId]:
         """Return the ids that a last question found out about, where nothing was in its way."""
         if self._world.gateway_is_away or self._world.ledger_is_away:
             return set()

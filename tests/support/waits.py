@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
 from airflow_provider_winsms.delivery.schedule import Schedule
+from airflow_provider_winsms.delivery.status_questions import StatusQuestions
 from airflow_provider_winsms.delivery.subscriptions import Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.ledger.base import LedgerAddress
@@ -16,8 +18,9 @@ from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING, GUEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
 
 LOG = logging.getLogger(__name__)
@@ -50,8 +53,18 @@ def now() -> float:
 def poller_dependencies(
     there: MemoryGateway, books: Books | None = None, chance: float = 0.0
 ) -> PollerDependencies:
-    write = (books or Books()).write
-    return PollerDependencies(there.open_transport, write, LOG, now=now, chance=lambda: chance)
+    return dependencies_of(there.open_transport, books, chance=chance)
+
+
+def dependencies_of(
+    open_transport: Callable[[], Awaitable[Any]],
+    books: Books | None = None,
+    *,
+    clock: Callable[[], float] = now,
+    chance: float = 0.0,
+) -> PollerDependencies:
+    questions = partial(StatusQuestions, write=(books or Books()).write, log=LOG, now=clock)
+    return PollerDependencies(open_transport, questions, LOG, now=clock, chance=lambda: chance)
 
 
 def subscription(
@@ -63,13 +76,13 @@ def subscription(
     begins_at: float = BEGINNING,
     needs: float = 1.0,
     ledger: LedgerAddress | None = None,
-) -> Subscription:
+) -> Subscription[DeliveryTracker]:
     tracker = DeliveryTracker(ids, min_delivered=needs, grace_until=BEGINNING, not_found_holds=120.0)
     return Subscription(tracker, Schedule(begins_at, pause, 3600.0), first_at, now() + lasts, ledger)
 
 
 def start_waits(
-    there: MemoryGateway, *subscriptions: Subscription, books: Books | None = None
+    there: MemoryGateway, *subscriptions: AnySubscription, books: Books | None = None
 ) -> list[asyncio.Task[None]]:
     dependencies = poller_dependencies(there, books)
     poll = Poller.of("winsms_default", dependencies)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.triggers.sms import _open_transport
+from airflow_provider_winsms.triggers.shared_poll import open_transport
 from tests.gateways.certificates import self_signed
 from tests.gateways.stub import Stub, answer
 
@@ -30,7 +30,7 @@ async def test_a_poll_needs_no_more_than_requests_ca_bundle(
     with Stub(DELIVERED, tls=identity.server) as stub:
         connection = {"conn_type": "winsms", "host": stub.base_url, "password": "key-for-tests"}
         monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(connection))
-        async with await _open_transport("winsms_default", asyncio.sleep, ()) as transport:
+        async with await open_transport("winsms_default", asyncio.sleep, ()) as transport:
             (report,) = await transport.execute(transport.endpoint.gateway.delivery_reports([2316]))
     assert report.message_id == 2316
     assert len(stub.requests) == 1
