@@ -17,6 +17,7 @@
     ├── OutcomeUnknown          a person decides; a repeat could text people again
     ├── IdempotencyConflict     fix the DAG: the same key stands for other texts or recipients
     ├── OutOfCredits            top the account up; a retry sends to the recipients that it did not cover
+    ├── BalanceTooLow           top the account up, then clear the task; carries the balance
     ├── SendStopped             the task is being killed; a retry resumes the send
     ├── ClocksDiffer            set the clock that is wrong; a retry resumes the send
     ├── ClaimLost               another process may send this; a retry finds its result
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
     from airflow_provider_winsms.messages import DeliveryReport
 
@@ -152,6 +154,19 @@ class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its sib
     """The balance did not cover all recipients. A retry sends to the recipients that it did not cover."""
 
     is_permanent = False
+
+
+class BalanceTooLow(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
+    """The account has less than the task needs. Nothing was sent.
+
+    :param balance: the balance, or ``None`` if the gateway states no readable one.
+    :param least: the least balance that the task needs.
+    """
+
+    def __init__(self, message: str, balance: Decimal | None, least: Decimal) -> None:
+        super().__init__(message)
+        self.balance = balance
+        self.least = least
 
 
 class SendStopped(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -31,6 +31,9 @@ OnEmpty = Literal["fail", "skip"]
 OnChanged = Literal["refuse", "send_the_rest"]
 """What a retry does if its list differs from the list of an earlier try that has sent."""
 
+OnLow = Literal["fail", "warn"]
+"""What a check of the balance does if it is too low: fail the task, or log a warning."""
+
 Tolerance = Literal["fail_if_all", "fail", "ignore"]
 """When declined items fail the task: if all are declined, if any is, or never."""
 
@@ -99,6 +102,9 @@ _LONGEST_PREFIX = 30
 
 _SEPARATORS = re.compile(r"[,;\n]+")
 
+_MOST_AMOUNT_DIGITS = 18
+_DECIMAL = re.compile(rf"[0-9]{{1,{_MOST_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MOST_AMOUNT_DIGITS}}})?", re.ASCII)
+
 _MOST_CHARACTERS_SHOWN = 60
 _LEAST_HIDDEN_DIGITS = 7
 
@@ -157,6 +163,31 @@ def check_number(name: str, number: object) -> None:
 
 def _is_number(value: object, most: float) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 <= value <= most
+
+
+def decimal_amount(name: str, value: object) -> Decimal:
+    """Return an amount exactly as it is written. A float counts as its shortest text: 188.6 is 188.6.
+
+    :param value: a number, or decimal text such as ``"188.6"``.
+    :raises InvalidMessage: it is neither, negative, or has more than 18 digits before or after the point.
+    """
+    text = value.strip() if isinstance(value, str) else _plain_decimal(value)
+    if not _DECIMAL.fullmatch(text):
+        msg = (
+            f'{name} must be an amount, 0 or more: a number, or decimal text such as "188.6"; got '
+            f"{shown(value)}."
+        )
+        raise InvalidMessage(msg)
+    return Decimal(text)
+
+
+def _plain_decimal(value: object) -> str:
+    """Return a number without an exponent; empty if it is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return ""
+    amount = Decimal(value if isinstance(value, int) else str(value))
+    is_short = amount.is_finite() and abs(amount.adjusted()) <= _MOST_AMOUNT_DIGITS
+    return f"{amount:f}" if is_short else ""
 
 
 def check_conn_id(name: str, conn_id: object) -> None:

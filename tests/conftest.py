@@ -83,7 +83,7 @@ def runner(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
     Requests that an operator repeats are repeated at once.
     """
     from airflow_provider_winsms.operators import sms
-    from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+    from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
     from tests.support.clock import clock_of
     from tests.support.hooks import prompt_hook
     from tests.support.task_runner import TaskRunner
@@ -91,7 +91,8 @@ def runner(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
     sends = (sms.SmsSendOperator, sms.SmsSendBatchOperator)
     for operator in (*sends, sms.SmsRefreshStatusOperator):
         monkeypatch.setattr(operator, "clock", clock_of(sandbox))
-    for asks in (*sends, sms.SmsRefreshStatusOperator, sms.SmsCancelScheduledOperator, SmsDeliverySensor):
+    others = (sms.SmsRefreshStatusOperator, sms.SmsCancelScheduledOperator, sms.SmsBalanceCheckOperator)
+    for asks in (*sends, *others, SmsBalanceSensor, SmsDeliverySensor):
         monkeypatch.setattr(asks, "hook_of", staticmethod(prompt_hook))
     connection = {"conn_type": "winsms", "host": sandbox.base_url, "password": sandbox.api_key}
     return TaskRunner({"winsms_default": connection})

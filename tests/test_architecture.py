@@ -18,14 +18,19 @@ PUBLIC = {
     "hooks.sms": {"SmsHook"},
     "hooks.winsms": {"WinSMSHook"},
     "messages": {"Message", "Receipt", "Recipient"},
-    "operators.sms": {"SmsCancelScheduledOperator", "SmsSendBatchOperator", "SmsSendOperator"},
+    "operators.sms": {
+        "SmsBalanceCheckOperator",
+        "SmsCancelScheduledOperator",
+        "SmsSendBatchOperator",
+        "SmsSendOperator",
+    },
     "operators.views": {"SmsViewsOperator"},
     "queues.sms": {"SmsMessageQueueProvider"},
     "sandbox": {"Sandbox"},
-    "sensors.sms": {"SmsDeliverySensor"},
+    "sensors.sms": {"SmsBalanceSensor", "SmsDeliverySensor"},
     "transfers.sms_to_sql": {"SmsToSqlOperator"},
     "triggers.incoming": {"SmsIncomingTrigger"},
-    "triggers.sms": {"SmsDeliveryTrigger", "SmsIncomingTrigger"},
+    "triggers.sms": {"SmsBalanceTrigger", "SmsDeliveryTrigger", "SmsIncomingTrigger"},
 }
 
 

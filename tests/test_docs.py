@@ -18,13 +18,14 @@ from airflow.cli.cli_parser import get_parser
 
 from airflow_provider_winsms import rules
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.plan import ListChanges
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts.docs import excerpts, pages
 
@@ -59,6 +60,9 @@ EXAMPLES = [
     ("python", "SendingHours(", "rules/test_sending_hours.py::test_the_hours_that_are_shown_are_obeyed"),
     ("python", "from dataclasses", "rules/test_rules.py::test_the_rule_that_is_shown_takes_out_and_refuses"),
     ("python", "SmsDeliverySensor(", "test_docs.py::test_the_sensor_that_is_shown_waits"),
+    ("python", "SmsBalanceSensor(", "test_docs.py::test_the_wait_for_the_balance_that_is_shown_waits"),
+    ("python", "SmsBalanceCheckOperator(", "test_docs.py::test_the_check_of_the_balance_that_is_shown_warns"),
+    ("json", '{"balance"', "test_docs.py::test_the_wait_for_the_balance_that_is_shown_waits"),
     ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),
     ("python", "SmsToSqlOperator(", "test_docs.py::test_each_load_that_is_shown_loads"),
     ("python", '{"kept"', "test_docs.py::test_the_changes_that_are_shown_have_the_keys_of_changes"),
@@ -164,8 +168,28 @@ def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tm
     wait.message_ids = runner.result
     assert runner.run(wait).error is None
     assert runner.result["delivered"] == 1
-    ((_, shown),) = blocks("json")
+    (shown,) = (shown for _, shown in blocks("json") if shown.startswith('{"total"'))
     assert list(runner.result) == list(json.loads(shown))
+
+
+def test_the_wait_for_the_balance_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner) -> None:
+    (code,) = (code for _, code in blocks("python") if code.startswith("SmsBalanceSensor("))
+    wait = eval(code, {"SmsBalanceSensor": SmsBalanceSensor})  # noqa: S307 - as above
+    wait.params = {"credits": "1500"}
+    assert runner.run(wait).state == "deferred"
+    (shown,) = (json.loads(shown) for _, shown in blocks("json") if shown.startswith('{"balance"'))
+    sandbox.set_account(credit_balance=float(shown["balance"]))
+    wait.params = {"credits": "150.5"}
+    assert runner.run(wait).state == "success"
+    assert runner.result == shown
+
+
+def test_the_check_of_the_balance_that_is_shown_warns(sandbox: Sandbox, runner: TaskRunner) -> None:
+    (code,) = (code for _, code in blocks("python") if code.startswith("SmsBalanceCheckOperator("))
+    check = eval(code, {"SmsBalanceCheckOperator": SmsBalanceCheckOperator})  # noqa: S307 - as above
+    sandbox.set_account(credit_balance=188.6)
+    assert runner.run(check).state == "success"
+    assert f"returns `{json.dumps(runner.result)}`" in PAGES["waiting.md"]
 
 
 def test_the_refresh_that_is_shown_notes_deliveries(

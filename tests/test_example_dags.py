@@ -121,6 +121,15 @@ def test_refreshing_the_states_of_texts(
     assert results(airflow, "example_sms_refresh_status")["refresh_status"]["checked"] == 0
 
 
+def test_waiting_for_credits(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    tasks = results(airflow, "example_sms_balance")
+    assert tasks["wait_for_credits"] == {"balance": "200.0", "currency": "credits"}
+    assert tasks["send"]["accepted"] == 3
+    low = {"balance": "197.0", "least": "250.0", "is_low": True, "currency": "credits"}
+    assert tasks["check_reserve"] == low
+
+
 @pytest.mark.airflow
 def test_keeping_the_history(gateway: Sandbox, tmp_path: Path) -> None:
     """In a warehouse of its own, as ids begin anew with each test."""

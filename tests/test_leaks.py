@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_winsms.cli.commands import unresolved
 from airflow_provider_winsms.exceptions import (
+    BalanceTooLow,
     ConfigurationError,
     DeliveryFailed,
     GatewayUnavailable,
@@ -26,13 +27,14 @@ from airflow_provider_winsms.exceptions import (
     SendStopped,
 )
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
 from airflow_provider_winsms.operators.views import SmsViewsOperator
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.conftest import API_KEY
@@ -215,6 +217,17 @@ def _of(sandbox: Sandbox) -> pendulum.DateTime:
     return pendulum.from_timestamp(sandbox.now().timestamp())
 
 
+def _balances(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    """Wait for more than there is in both modes, and check the balance."""
+    for deferrable in (False, True):
+        sensor = SmsBalanceSensor(
+            task_id="wait", least=999_999, poke_interval=0.02, timeout=0.1, deferrable=deferrable
+        )
+        assert isinstance(runner.run_to_its_end(sensor).error, BalanceTooLow)
+    check = SmsBalanceCheckOperator(task_id="check", least=999_999)
+    assert isinstance(runner.run(check).error, BalanceTooLow)
+
+
 def _wrong_key(runner: TaskRunner, _sandbox: Sandbox) -> None:
     wrong = {**runner.connections["winsms_default"], "password": f"{API_KEY}-not"}
     runner.connections = {**runner.connections, "winsms_default": wrong}
@@ -323,6 +336,7 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "killed-no-cancel": _killed("429-too-many-requests"),
     "time-passed": _passed,
     "unrecorded": _unrecorded,
+    "balances": _balances,
     "wrong-key": _wrong_key,
     "malformed-connections": _malformed_connections,
     "read-only-ledger": _ledger_that_may_only_be_read,

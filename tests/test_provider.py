@@ -94,6 +94,7 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.gateways.winsms.connection",
     "airflow_provider_winsms.hooks.connections",
     "airflow_provider_winsms.utils.task_store",
+    "airflow_provider_winsms.operators.balance",
     "airflow_provider_winsms.operators.cancel",
     "airflow_provider_winsms.operators.refresh",
     "airflow_provider_winsms.utils.parameters",
@@ -102,7 +103,9 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.sending.content",
     "airflow_provider_winsms.sending.policy",
     "airflow_provider_winsms.utils.templates",
+    "airflow_provider_winsms.sensors.balance",
     "airflow_provider_winsms.sensors.shared_poll",
+    "airflow_provider_winsms.triggers.balance",
     "airflow_provider_winsms.triggers.incoming",
     "airflow_provider_winsms.triggers.shared_poll",
 }

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_winsms.exceptions import NothingToSend, SmsError
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.operators.balance import SmsBalanceCheckOperator
 from airflow_provider_winsms.operators.cancel import SmsCancelScheduledOperator
 from airflow_provider_winsms.operators.refresh import SmsRefreshStatusOperator
 from airflow_provider_winsms.options import (
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.utils.templates import Templated
 
 __all__ = [
+    "SmsBalanceCheckOperator",
     "SmsCancelScheduledOperator",
     "SmsRefreshStatusOperator",
     "SmsSendBatchOperator",

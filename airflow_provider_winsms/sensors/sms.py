@@ -1,4 +1,4 @@
-"""The sensor that waits until texts have arrived."""
+"""The sensor that waits until texts have arrived. The module also exports the sensor of the balance."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_provider_winsms.options import (
     optional,
     seconds,
 )
+from airflow_provider_winsms.sensors.balance import SmsBalanceSensor
 from airflow_provider_winsms.sensors.shared_poll import SharedPollSensor
 from airflow_provider_winsms.utils.batches import (
     check_batch_id,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.utils.delivery_wait import DeliveryWorkerWait
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
+
+__all__ = ["SmsBalanceSensor", "SmsDeliverySensor"]
 
 
 class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, BaseSensorOperator):

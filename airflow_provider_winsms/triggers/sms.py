@@ -14,6 +14,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     SmsError,
 )
+from airflow_provider_winsms.triggers.balance import SmsBalanceTrigger
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.triggers.shared_poll import SharedPollTrigger, log
 from airflow_provider_winsms.utils.batches import ids_of_batch, ledger_at
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["SmsDeliveryTrigger", "SmsIncomingTrigger"]
+__all__ = ["SmsBalanceTrigger", "SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
 _SHORTEST_RETRY_PAUSE = 5.0
 

@@ -11,12 +11,13 @@ import pytest
 from airflow_provider_winsms.exceptions import UnsupportedCapability
 from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from tests.support.databases import CONN_ID
 from tests.support.hooks import hook_without
 from tests.support.variants import variant
@@ -36,6 +37,8 @@ RIGHT: dict[type[BaseOperator], dict[str, Any]] = {
     SmsCancelScheduledOperator: {"message_ids": [1]},
     SmsDeliverySensor: {"message_ids": [1], "timeout": 10},
     SmsRefreshStatusOperator: {"ledger_conn_id": CONN_ID},
+    SmsBalanceSensor: {"least": 5},
+    SmsBalanceCheckOperator: {"least": 5},
 }
 AT_LATER = {"messages": [{"text": "Hi", "to": ANN, "send_at": LATER}]}
 EXACTLY_ONCE = {"guarantee": "exactly_once"}
@@ -95,6 +98,8 @@ def test_a_time_is_refused_where_texts_cannot_be_scheduled(
         (SmsCancelScheduledOperator, {"cancel": False}, "does not offer cancel"),
         (SmsCancelScheduledOperator, {"status": StatusSource.CALLBACK}, "does not offer status"),
         (SmsRefreshStatusOperator, {"status": StatusSource.NONE}, "does not offer status"),
+        (SmsBalanceSensor, {"balance": False}, "does not offer balance, and `least` needs it"),
+        (SmsBalanceCheckOperator, {"balance": False}, "does not offer balance, and `least` needs it"),
     ],
 )
 def test_other_tasks_refuse_a_gateway_that_cannot_do_their_work(

@@ -10,13 +10,14 @@ from airflow.sdk import DAG, task, task_group
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
 from airflow_provider_winsms.operators.views import SmsViewsOperator
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from tests.conftest import API_KEY
 
@@ -170,6 +171,8 @@ def test_a_reference_that_is_data_is_kept_as_it_is(
 
 
 OPERATORS = [
+    SmsBalanceCheckOperator,
+    SmsBalanceSensor,
     SmsCancelScheduledOperator,
     SmsDeliverySensor,
     SmsRefreshStatusOperator,

@@ -10,13 +10,14 @@ from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
 from airflow_provider_winsms.operators.views import SmsViewsOperator
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def test_an_index_that_stands_for_another_sends_nothing_by_default(
 @pytest.mark.parametrize(
     ("operator", "field"),
     [
+        (SmsBalanceCheckOperator, "sms_conn_id"),
+        (SmsBalanceSensor, "sms_conn_id"),
         (SmsCancelScheduledOperator, "sms_conn_id"),
         (SmsDeliverySensor, "sms_conn_id"),
         (SmsRefreshStatusOperator, "sms_conn_id"),

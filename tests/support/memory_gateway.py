@@ -51,6 +51,7 @@ class MemoryGateway:
 
     :param states: wire rows by id; an id that is not in it is on its way.
     :param latency: seconds until an answer comes.
+    :param credits: what it states as the balance.
     :param closing: seconds that it takes to close a transport.
     :param fails: is given a request before its answer, and may raise.
     :param transports: those that were opened and are not closed.
@@ -64,6 +65,7 @@ class MemoryGateway:
     key: str = "key"
     max_concurrent_requests: int = 4
     refused: set[MessageId] = field(default_factory=set)
+    credits: object = 0
     requests: list[Asked] = field(default_factory=list)
     opened: int = 0
     transports: list[MemoryTransport] = field(default_factory=list)
@@ -113,7 +115,7 @@ class MemoryTransport:
         """Answer as the gateway would, by way of the real gateway's code."""
         there = self._there
         assert self in there.transports, "It is closed."
-        request = Asked(asyncio.get_running_loop().time(), json.loads(call.body or b""))
+        request = Asked(asyncio.get_running_loop().time(), json.loads(call.body or b"[]"))
         there.requests.append(request)
         there.on_their_way += 1
         there.most_on_their_way = max(there.most_on_their_way, there.on_their_way)
@@ -128,8 +130,11 @@ class MemoryTransport:
             there.on_their_way -= 1
 
     def _answer(self, call: Call[T], request: Asked) -> T:
+        if call.operation == "getCreditBalance":
+            return self._read(call, {"creditBalance": self._there.credits})
         rows = [{"apiMessageId": each, **self._there.states.get(each, SENT)} for each in request.ids]
         request.is_answered = True
-        return read_answer(
-            call, Answer(200, {}, json.dumps({"messageStatuses": rows}).encode()), self.endpoint
-        )
+        return self._read(call, {"messageStatuses": rows})
+
+    def _read(self, call: Call[T], document: dict[str, Any]) -> T:
+        return read_answer(call, Answer(200, {}, json.dumps(document).encode()), self.endpoint)

@@ -22,13 +22,14 @@ from airflow.sdk import DAG
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
 from airflow_provider_winsms.operators.sms import (
+    SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsRefreshStatusOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
 from airflow_provider_winsms.operators.views import SmsViewsOperator
-from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
+from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from scripts.public_modules import public_modules
 
@@ -45,6 +46,8 @@ RIGHT: dict[type[BaseOperator], dict[str, Any]] = {
     SmsRefreshStatusOperator: {"ledger_conn_id": "warehouse"},
     SmsViewsOperator: {"sql_conn_id": "warehouse", "deliveries": "texts"},
     SmsDeliverySensor: {"message_ids": [1]},
+    SmsBalanceSensor: {"least": 500},
+    SmsBalanceCheckOperator: {"least": "188.6"},
     SmsToSqlOperator: {"dataset": "incoming", "sql_conn_id": "warehouse", "table": "replies"},
 }
 """Every public operator and sensor, with the least that it needs."""
@@ -55,6 +58,10 @@ NOT_SHARES = (95, 1.01, -0.1, math.nan, "0.95", True, None, timedelta(1))
 NOT_DURATIONS: tuple[Any, ...] = (
     *(-1, math.nan, math.inf, "10", [], True, None),
     *(timedelta(seconds=-1), timedelta.max, 10**12),
+)
+NOT_AMOUNTS: tuple[Any, ...] = (
+    *("", " ", "many", "-1", "1,000", "1e3", "1.", ".5", "NaN", "Infinity", "\u0665", "1" * 19),
+    *(-1, -0.5, math.inf, 1e18, 10**18, 5e-19, True, None, [], [5], b"5", timedelta(1)),
 )
 NOT_FLAGS = ("false", "yes", 0, 1, None)
 
@@ -67,6 +74,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "encoding": ("Strict", "gsm7", "", None, True),
     "on_rejected": ("never", "fail-if-all", None),
     "on_not_cancelled": ("never", None),
+    "least": NOT_AMOUNTS,
+    "on_low": ("Fail", "ignore", "", None, True),
     "on_empty": ("Skip", None),
     "on_invalid": ("Reject", "ignore", None),
     "on_changed": ("resend", "send-the-rest"),
@@ -340,6 +349,8 @@ def test_each_typo_is_an_import_error_of_its_dag_file(tmp_path: Path) -> None:
         (SmsCancelScheduledOperator, {"message_ids": "{{ params.x }}"}, "There are no message ids"),
         (SmsDeliverySensor, {"message_ids": "{{ params.x }}"}, "There are no message ids"),
         (SmsRefreshStatusOperator, {"ledger_conn_id": "{{ params.x }}"}, "ledger_conn_id must be the id"),
+        (SmsBalanceSensor, {"least": "{{ params.x }}"}, "least must be an amount, 0 or more"),
+        (SmsBalanceCheckOperator, {"least": "{{ params.x }}"}, "least must be an amount, 0 or more"),
         (SmsToSqlOperator, {"mode": "{{ params.x }}"}, "mode must be one of"),
         (SmsToSqlOperator, {"dataset": "{{ params.x }}"}, "dataset must be one of"),
         (SmsToSqlOperator, {"table": "{{ params.x }}"}, "`table` must be a plain name"),
@@ -416,6 +427,8 @@ def test_a_type_checker_finds_typos(tmp_path: Path) -> None:
         "SmsSendOperator(task_id='a', text='', to='', deferrable='false')",
         "SmsCancelScheduledOperator(task_id='a', on_not_cancelled='never')",
         "SmsRefreshStatusOperator(task_id='a', ledger_conn_id='w', max_age=89)",
+        "SmsBalanceCheckOperator(task_id='a', least=5, on_low='ignore')",
+        "SmsBalanceCheckOperator(task_id='a', least=None)",
         "SmsToSqlOperator(task_id='a', dataset='incoming', sql_conn_id='', table='', mode='append')",
         "SmsToSqlOperator(task_id='a', dataset='incoming', sql_conn_id='', table='', privacy='hash')",
         "SmsToSqlOperator(task_id='a', dataset='incoming', sql_conn_id='', table='', text='digest')",
