@@ -6,11 +6,40 @@ A plain hash of a phone number would reveal it: there are few enough numbers to 
 from __future__ import annotations
 
 import hmac
+import re
 from hashlib import sha256
+from typing import NamedTuple
 
 from airflow_provider_winsms.exceptions import ConfigurationError
 
 _KEY_ID_DIGITS = 8
+
+SHORT_HASH_DIGITS = 16
+"""The digits of a short hash. One in 40 million lists of a million numbers has two equal ones."""
+
+PSEUDONYMS = "forgotten:%"
+"""The pattern of all pseudonyms, for LIKE."""
+
+_PSEUDONYM = re.compile(rf"forgotten:([0-9a-f]{{{_KEY_ID_DIGITS}}}):([0-9a-f]{{{SHORT_HASH_DIGITS}}})")
+
+
+class Pseudonym(NamedTuple):
+    """What a table holds in place of a forgotten number.
+
+    Whoever has the key can tell whether it stands for a number that they know. No one can tell the number.
+    """
+
+    key_id: str
+    short_hash: str
+
+    def __str__(self) -> str:
+        return f"forgotten:{self.key_id}:{self.short_hash}"
+
+    @classmethod
+    def read(cls, stored: str) -> Pseudonym | None:
+        """Return the pseudonym that a table holds; ``None`` if it holds a number or its hash."""
+        found = _PSEUDONYM.fullmatch(stored)
+        return None if found is None else cls(found[1], found[2])
 
 
 class KeyedHash:
@@ -37,6 +66,19 @@ class KeyedHash:
         Each part follows its length, in 8 bytes. So the hash never equals the one of ``of`` for digits.
         """
         return self._of(b"".join(len(data).to_bytes(8) + data for data in map(_encoded, parts)))
+
+    def pseudonym(self, number: str) -> str:
+        """Return what tables hold in place of a number that was forgotten: 35 characters."""
+        return self.pseudonym_of_hash(self.of(number))
+
+    def pseudonym_of_hash(self, number_hash: str) -> str:
+        """Return the pseudonym of a number by its hash under this key."""
+        return str(Pseudonym(self.key_id, number_hash[:SHORT_HASH_DIGITS]))
+
+    @property
+    def pseudonyms(self) -> str:
+        """The pattern of the pseudonyms under this key, for LIKE."""
+        return f"forgotten:{self.key_id}:%"
 
     def _of(self, data: bytes) -> str:
         total = self._empty.copy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -12,9 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from airflow_provider_winsms.cli.instances import is_active, state_of
-from airflow_provider_winsms.cli.terminal import console, print_line, printable, printable_row
-from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
+from airflow_provider_winsms.cli.instances import is_active, look_for_connections_in_metadata, state_of
+from airflow_provider_winsms.cli.terminal import (
+    console,
+    exit_on_error,
+    is_confirmed,
+    print_line,
+    printable_row,
+)
+from airflow_provider_winsms.exceptions import InvalidMessage, UnsupportedCapability
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.messages import message_id_of, pluralize
@@ -47,7 +52,7 @@ class History(Protocol):
 @providers_configuration_loaded
 def unresolved(args: Namespace) -> None:
     """List requests whose outcome is unknown, and the commands that resolve them."""
-    with _exit_on_error(), _history(args) as history:
+    with exit_on_error(), _history(args) as history:
         rows = [printable_row(_row(request, args)) for request in history.unresolved()]
         _warn_of_unreadable(history)
     hints = [(row["if_not_accepted"], row["if_accepted"]) for row in rows]
@@ -68,7 +73,7 @@ def unresolved(args: Namespace) -> None:
 @providers_configuration_loaded
 def resolve(args: Namespace) -> None:
     """Record whether the gateway accepted the texts of one request."""
-    with _exit_on_error(), _history(args) as history:
+    with exit_on_error(), _history(args) as history:
         accepted = _accepted(args)
         key = RequestKey(args.round, args.request)
         request = _find_request(history.unresolved(), args, key)
@@ -80,18 +85,10 @@ def resolve(args: Namespace) -> None:
             )
             raise InvalidMessage(msg)
         print_line(_announcement(request, is_accepted=accepted is not None))
-        if not args.yes and not _is_confirmed():
+        if not args.yes and not is_confirmed("Record this?"):
             sys.exit("Nothing was recorded.")
         history.resolve(args.batch_id, key, accepted)
         print_line(f"Recorded. Now clear {_task_name(request)}.")
-
-
-@contextmanager
-def _exit_on_error() -> Iterator[None]:
-    try:
-        yield
-    except SmsError as error:
-        sys.exit(printable(str(error)))
 
 
 @contextmanager
@@ -103,8 +100,7 @@ def _history(args: Namespace) -> Iterator[History]:
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.ledger.unresolved import UnresolvedRequests
 
-    # Without it, Airflow does not look for connections in the metadata database. The scheduler sets it too.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    look_for_connections_in_metadata()
     with LedgerDatabase(sql_hook(args.ledger_conn_id), args.ledger_prefix) as ledger:
         yield UnresolvedRequests(ledger)
 
@@ -221,13 +217,6 @@ def _announcement(request: UnresolvedRequest, *, is_accepted: bool) -> str:
         f"{_request_name(request.key)} of the batch {request.batch_id}, {_task_name(request)}: you record "
         f"that the gateway {what} You cannot undo this."
     )
-
-
-def _is_confirmed() -> bool:
-    try:
-        return input("Record this? [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:
-        return False
 
 
 def _request_name(key: RequestKey) -> str:

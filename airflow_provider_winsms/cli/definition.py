@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import Action
+from typing import TYPE_CHECKING, Any
+
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
     ARG_VERBOSE,
@@ -14,7 +17,30 @@ from airflow.cli.cli_config import (
     positive_int,
 )
 
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
 _COMMANDS = "airflow_provider_winsms.cli.commands"
+_PERSON = "airflow_provider_winsms.cli.person"
+_DEFAULT_PREFIX = "sms_"
+
+
+class _AddLedger(Action):
+    """Adds a ledger: its connection, and the default prefix."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, _: Any = None) -> None:  # noqa: ARG002 - its signature
+        namespace.ledgers = [*(namespace.ledgers or ()), (values, _DEFAULT_PREFIX)]
+
+
+class _SetPrefix(Action):
+    """Sets the prefix of the ledger before it."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, _: Any = None) -> None:
+        if not namespace.ledgers:
+            parser.error("give each --ledger-prefix after its --ledger-conn-id")
+        *others, (conn_id, _) = namespace.ledgers
+        namespace.ledgers = [*others, (conn_id, values)]
+
 
 _TEXT = Arg(
     ("text",),
@@ -34,7 +60,7 @@ _LEDGER_CONN_ID = Arg(
 _LEDGER_PREFIX = Arg(
     ("--ledger-prefix",),
     help="The task's ledger_prefix, with which the names of the ledger's tables begin.",
-    default="sms_",
+    default=_DEFAULT_PREFIX,
 )
 _BATCH_ID = Arg(("batch_id",), help="The id of the batch, from `airflow sms unresolved`.", metavar="BATCH_ID")
 _REQUEST = Arg(
@@ -62,6 +88,53 @@ _NOT_ACCEPTED = Arg(
     help="The gateway accepted none of the texts. The task sends them after you clear it.",
     action="store_true",
 )
+
+_NUMBER = Arg(
+    ("--number",),
+    help=(
+        "The person's number, in any spelling. With - it is read from the standard input, and stays out of "
+        "the shell's history."
+    ),
+    required=True,
+)
+_LEDGERS = Arg(
+    ("--ledger-conn-id",),
+    help="The connection of a ledger to search. It may be given several times.",
+    action=_AddLedger,
+    dest="ledgers",
+    metavar="LEDGER_CONN_ID",
+)
+_PREFIXES = Arg(
+    ("--ledger-prefix",),
+    help="The prefix of the ledger named before it. Default: sms_.",
+    action=_SetPrefix,
+    dest="ledgers",
+    metavar="LEDGER_PREFIX",
+)
+_TABLES = Arg(
+    ("--table",),
+    help=(
+        "A table of SmsToSqlOperator to search. The history of opt-outs goes with their table. It may be "
+        "given several times."
+    ),
+    action="append",
+    dest="tables",
+    metavar="CONN_ID:[SCHEMA.]TABLE",
+)
+_SMS_CONN_IDS = Arg(
+    ("--sms-conn-id",),
+    help=(
+        "The connection of the gateway, with the country code and the key of hashed numbers. It may be given "
+        "several times, for several keys. Default: winsms_default."
+    ),
+    action="append",
+    dest="sms_conn_ids",
+    metavar="SMS_CONN_ID",
+)
+_UNMASKED = Arg(
+    ("--unmasked",), help="Show the number, texts and references as they are.", action="store_true"
+)
+_WHERE = (_LEDGERS, _PREFIXES, _TABLES, _SMS_CONN_IDS)
 
 
 _CHECK = ActionCommand(
@@ -98,6 +171,26 @@ _RESOLVE = ActionCommand(
         ARG_VERBOSE,
     ),
 )
+_SHOW = ActionCommand(
+    name="show",
+    help="List all that ledgers and tables hold on one person",
+    description=(
+        "List all that the named ledgers and tables hold on one person. Number, texts and references are "
+        "masked. No number is shown but the one that is typed. --output json or yaml lists every column."
+    ),
+    func=lazy_load_command(f"{_PERSON}.show"),
+    args=(_NUMBER, *_WHERE, _UNMASKED, ARG_OUTPUT, ARG_VERBOSE),
+)
+_FORGET = ActionCommand(
+    name="forget",
+    help="Take one person's number and texts out of ledgers and tables",
+    description=(
+        "Take the number, the texts and the references of one person out of the named ledgers and tables, "
+        "each in one transaction. Counts, costs, states and message ids stay, and so does an opt-out."
+    ),
+    func=lazy_load_command(f"{_PERSON}.forget"),
+    args=(_NUMBER, *_WHERE, ARG_YES, ARG_VERBOSE),
+)
 
 
 def get_sms_cli_commands() -> list[CLICommand]:
@@ -105,7 +198,7 @@ def get_sms_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="sms",
-            help="Check texts, and resolve SMS whose outcome is unknown",
-            subcommands=(_CHECK, _UNRESOLVED, _RESOLVE),
+            help="Check texts, resolve SMS whose outcome is unknown, and show or forget a person",
+            subcommands=(_CHECK, _UNRESOLVED, _RESOLVE, _SHOW, _FORGET),
         )
     ]

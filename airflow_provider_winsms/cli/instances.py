@@ -1,7 +1,8 @@
-"""The states of the tasks that send batches, from the metadata database."""
+"""The metadata database: its connections, and the states of the tasks that send batches."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from airflow.models.taskinstance import TaskInstance
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
 
 _ACTIVE_STATES = ("scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule")
+
+
+def look_for_connections_in_metadata() -> None:
+    """Let this process look for connections in the metadata database, as the scheduler does."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def state_of(request: UnresolvedRequest, session: Session | None = None) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.utils.cli import suppress_logs_and_warning
 
-from airflow_provider_winsms.cli.terminal import console, print_line, printable_row
+from airflow_provider_winsms.cli.terminal import console, print_line, printable_row, typed_input
 from airflow_provider_winsms.gsm7 import check_text, name_of
 from airflow_provider_winsms.messages import pluralize
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from airflow_provider_winsms.gsm7 import Refusal, Respelling, TextCheck
-
-_STANDARD_INPUT = 0
 
 
 @suppress_logs_and_warning
@@ -35,20 +33,10 @@ def check(args: Namespace) -> None:
 
 
 def _text_of(args: Namespace) -> str:
-    text = _typed_text() if args.text == "-" else args.text
+    text = typed_input() if args.text == "-" else args.text
     if not text.strip():
         sys.exit("The text is empty. Give the words to send.")
     return str(text)
-
-
-def _typed_text() -> str:
-    """Return the standard input without the line end at its end, which ``echo`` and editors add."""
-    with open(_STANDARD_INPUT, newline="", closefd=False) as typed:
-        try:
-            text = typed.read()
-        except UnicodeDecodeError:
-            sys.exit(f"The standard input is not text in {typed.encoding}.")
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _record(found: TextCheck) -> dict[str, Any]:

@@ -38,9 +38,6 @@ class RequestKey(NamedTuple):
     request: int
 
 
-SHORT_HASH_DIGITS = 16
-"""The digits of a short hash. One in 40 million lists of a million numbers has two equal ones."""
-
 NOT_SUBMITTED = RequestKey(0, 1)
 """The key, in tables, of recipients that are in no request."""
 

@@ -76,19 +76,20 @@ def transaction(method: Callable[Concatenate[Owner, P], T]) -> Callable[Concaten
 
 
 class LedgerDatabase:
-    """The ledger under one prefix, over one connection. Missing tables are created.
+    """The ledger under one prefix, over one connection. Missing tables are created, unless they must exist.
 
     It holds the connection until it is closed. Only the thread that creates it may use it, because of
     SQLite's connections. A warning names each setting of the server that may lose commits.
 
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
     :param prefix: the beginning of the tables' names.
+    :param must_exist: whether missing tables are an error.
     :raises InvalidMessage: if the prefix cannot begin a name.
-    :raises ConfigurationError: if the database cannot keep a ledger, or a table lacks columns.
+    :raises ConfigurationError: if the database cannot keep a ledger, or a table is missing or lacks columns.
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
 
-    def __init__(self, hook: DbApiHook, prefix: str = "sms_") -> None:
+    def __init__(self, hook: DbApiHook, prefix: str = "sms_", *, must_exist: bool = False) -> None:
         check_prefix("ledger_prefix", prefix)
         check_kind(hook.conn_type)
         self._prefix = prefix
@@ -102,7 +103,7 @@ class LedgerDatabase:
         """Returns an amount as a parameter of the driver."""
         try:
             self._check_durability()
-            self.is_new = schema.prepare()
+            self.is_new = schema.prepare(must_exist=must_exist)
         except BaseException:
             self.close()
             raise

@@ -349,17 +349,26 @@ class Schema:
         """Return the quoted name of a table."""
         return self._database.quoted(self.tables[table.name])
 
-    def prepare(self) -> bool:
+    def prepare(self, *, must_exist: bool = False) -> bool:
         """Create the missing tables, and tell whether tables that record sends were missing.
 
-        :raises ConfigurationError: if a table lacks columns, or has types that cannot hold their values.
+        :param must_exist: whether missing tables that record sends are an error.
+        :raises ConfigurationError: if a table is missing and must exist, lacks columns, or has types that
+            cannot hold their values.
         """
         missing = [table for table in TABLES if not self._exists(table)]
+        is_new = bool(set(missing) - _ADDED_LATER)
+        if is_new and must_exist:
+            names = ", ".join(self._prefix + table.name for table in TABLES)
+            msg = (
+                f"There is no ledger with the prefix {self._prefix!r}. Not all of its tables exist: {names}."
+            )
+            raise ConfigurationError(msg)
         if missing:
             self._database.transact(self._create)
         for table in TABLES:
             self._check(table, self._columns(table))
-        return bool(set(missing) - _ADDED_LATER)
+        return is_new
 
     def _exists(self, table: LedgerTable) -> bool:
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.ledger.schema import CANCELLABLE, OPEN_STATES, state_list
+from airflow_provider_winsms.ledger.schema import CANCELLABLE, MESSAGES, OPEN_STATES, state_list
 from airflow_provider_winsms.sql.statements import NamedStatement, integer_list, value_list
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ WORDS = {
     "here": "batch_id = :batch_id AND round = :round AND request = :request",
     "accepted_state": "CASE WHEN send_at IS NULL THEN 'accepted' ELSE 'scheduled' END",
     "cancellable": state_list(CANCELLABLE),
+    "message_columns": ", ".join(f"m.{name}" for name in MESSAGES.column_names),
     "open": state_list(OPEN_STATES),
 }
 """The words in the statements. The names of the tables are further ones."""
 
 LISTS = (
-    *map(value_list, ("batch_ids", "message_ids", "numbers", "states")),
+    *map(value_list, ("batch_ids", "key_ids", "message_ids", "numbers", "states")),
     *map(integer_list, ("limit", "positions", "requests")),
 )
 """The parameters that are lists."""
@@ -186,6 +187,14 @@ REPORT_MESSAGES = NamedStatement(
     """,
 )
 
+FORGET_MESSAGE = NamedStatement(
+    "forget a number",
+    """
+    UPDATE {messages} SET number = :number, text = :text, reference = NULL
+    WHERE {here} AND position = :position
+    """,
+)
+
 
 # Reads of batches.
 
@@ -209,6 +218,16 @@ READ_REVISION = NamedStatement(
 READ_CONNECTION = NamedStatement(
     "read the batch", "SELECT sms_conn_id FROM {batches} WHERE batch_id = :batch_id"
 )
+
+FIND_OTHER_KEYS = NamedStatement(
+    "look for hashed numbers",
+    """
+    SELECT DISTINCT b.key_id FROM {batches} b WHERE b.key_id NOT IN :key_ids AND EXISTS (
+        SELECT 1 FROM {messages} m WHERE m.batch_id = b.batch_id AND LENGTH(m.number) = 64)
+    ORDER BY b.key_id
+    """,
+)
+"""The keys, except some, under which numbers are hashed."""
 
 READ_SENDERS = NamedStatement(
     "read the batches to load",
@@ -368,8 +387,8 @@ FIND_OTHER_FORMS = NamedStatement(
     """
     SELECT 1 AS found FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
     WHERE m.send_at >= :minute AND m.send_at < :next_minute AND m.batch_id <> :batch_id
-        AND (m.state = 'unknown' OR m.reason = 'not_received')
-        AND (LENGTH(m.number) BETWEEN :least AND :most
+        AND (m.state = 'unknown' OR m.reason = 'not_received') AND m.number NOT LIKE :comparable
+        AND (LENGTH(m.number) BETWEEN :least AND :most OR m.number LIKE :forgotten
             OR b.key_id <> COALESCE(NULLIF(:key_id, ''), b.key_id))
     LIMIT 1
     """,
@@ -414,6 +433,15 @@ READ_DELIVERIES = NamedStatement(
 
 READ_DELIVERIES_OF_IDS = NamedStatement(
     "read messages to load", _READ_DELIVERIES + "WHERE message_id IN :message_ids"
+)
+
+READ_MESSAGES_TO = NamedStatement(
+    "look for a number",
+    """
+    SELECT {message_columns}, b.dag_id, b.run_id, b.task_id, b.map_index, b.sms_conn_id, b.key_id
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.number IN :numbers ORDER BY m.submitted_at, m.batch_id, m.round, m.request, m.position
+    """,
 )
 
 

@@ -7,7 +7,8 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.ledger.base import SHORT_HASH_DIGITS, RecipientDigest, short_hash_of_address
+from airflow_provider_winsms.hashing import PSEUDONYMS, SHORT_HASH_DIGITS, Pseudonym
+from airflow_provider_winsms.ledger.base import RecipientDigest, short_hash_of_address
 from airflow_provider_winsms.ledger.database import chunks, read_moment, transaction
 from airflow_provider_winsms.ledger.statements import FIND_CONFLICTS, FIND_OTHER_FORMS, READ_RECIPIENTS
 from airflow_provider_winsms.messages import instants_of
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 _HASH_DIGITS = 64
 _HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
+
+
+def is_hash(stored: str) -> bool:
+    """Tell whether a number or a text is stored as its keyed hash."""
+    return _HASH.fullmatch(stored) is not None
 
 
 class StoredForms:
@@ -53,12 +59,26 @@ class StoredForms:
         """Return a short hash of a number or a text."""
         return self._hashes.of(part)[:SHORT_HASH_DIGITS]
 
+    def of(self, number: str) -> tuple[str, str]:
+        """Return a number as it is stored, and as it is stored once it is forgotten."""
+        return self.number(number), self._hashes.pseudonym(number)
+
     def short_hash_of_stored(self, stored: str) -> str:
-        """Return the same hash of a number or a text that is stored in plain, or as its hash."""
-        return stored[:SHORT_HASH_DIGITS] if _HASH.fullmatch(stored) else self.short_hash(stored)
+        """Return the same hash of a number or a text that is stored in plain, as its hash, or forgotten."""
+        if pseudonym := Pseudonym.read(stored):
+            return pseudonym.short_hash
+        return stored[:SHORT_HASH_DIGITS] if is_hash(stored) else self.short_hash(stored)
+
+    def is_under_another_key(self, number: str) -> bool:
+        """Tell whether a stored number is forgotten, and cannot be compared with the numbers of a try."""
+        pseudonym = Pseudonym.read(number)
+        return pseudonym is not None and pseudonym.key_id != self._hashes.key_id
 
     def may_be_same(self, number: str, text: SentMessage) -> bool:
         """Tell whether a stored text may be to a number, as far as both can be compared."""
+        if Pseudonym.read(text.number):
+            is_comparable = is_plain(number) and not self.is_under_another_key(text.number)
+            return not is_comparable or text.number == self._hashes.pseudonym(number)
         if len(text.number) != _HASH_DIGITS:
             return not is_plain(number) or text.number == number
         is_comparable = is_plain(number) and text.key_id == self._hashes.key_id
@@ -69,7 +89,9 @@ class StoredForms:
         """Return the parameters of ``FIND_OTHER_FORMS``, which finds numbers that cannot be compared."""
         is_hashed = self._options.privacy == "keyed_hash"
         least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
-        return {"least": least, "most": most, "key_id": self._hashes.key_id if is_hashed else ""}
+        key_id = self._hashes.key_id if is_hashed else ""
+        forgotten = {"forgotten": PSEUDONYMS, "comparable": self._hashes.pseudonyms}
+        return {"least": least, "most": most, "key_id": key_id, **forgotten}
 
 
 class StoredTexts:
@@ -84,9 +106,11 @@ class StoredTexts:
         self._forms = forms
 
     @transaction
-    def recipient_digests(self, key: RequestKey) -> list[RecipientDigest]:
-        """Return the recipients of a claimed request."""
+    def recipient_digests(self, key: RequestKey) -> list[RecipientDigest] | None:
+        """Return the recipients of a claimed request; ``None`` if one was forgotten under another key."""
         rows = self._database.read(READ_RECIPIENTS, **self._batch.request(key))
+        if any(self._forms.is_under_another_key(row[0]) for row in rows):
+            return None
         texts = {text: self._forms.short_hash_of_stored(text) for text in {row[2] for row in rows}}
         return [
             RecipientDigest(
@@ -119,7 +143,7 @@ class StoredTexts:
         others = {"batch_id": self._batch.id, **self._forms.others}
         if self._database.read(FIND_OTHER_FORMS, **between, **others):
             return set(numbers)
-        plain = {self._forms.number(number): number for number in numbers}
+        plain = {form: number for number in numbers for form in self._forms.of(number)}
         return {
             plain.get(row[0], row[0])
             for chunk in chunks(list(plain))

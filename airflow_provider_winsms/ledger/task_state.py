@@ -25,8 +25,8 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     OutcomeUnknown,
 )
+from airflow_provider_winsms.hashing import SHORT_HASH_DIGITS
 from airflow_provider_winsms.ledger.base import (
-    SHORT_HASH_DIGITS,
     Batch,
     BatchDigest,
     RecipientDigest,

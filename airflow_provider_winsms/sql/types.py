@@ -10,7 +10,7 @@ from sqlalchemy import Integer, Numeric, String, Text, Unicode
 from sqlalchemy.dialects import mssql, mysql, oracle
 from sqlalchemy.types import UserDefinedType
 
-from airflow_provider_winsms.sql.values import AMOUNT_PLACES
+from airflow_provider_winsms.sql.values import AMOUNT_PLACES, read_amount, read_instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,3 +103,12 @@ TYPES: Mapping[ColumnType, TypeEngine[Any]] = {
 def type_names(dialect: Dialect) -> dict[ColumnType, str]:
     """Return the names of the types in a database."""
     return {kind: str(declared.compile(dialect=dialect)) for kind, declared in TYPES.items()}
+
+
+def read_plain(kind: ColumnType, value: Any) -> Any:
+    """Return a value that a driver read, with an instant as ISO 8601 in UTC, and an amount as its digits."""
+    if value is None:
+        return None
+    if kind is ColumnType.INSTANT:
+        return read_instant(value).isoformat()
+    return str(read_amount(value)) if kind is ColumnType.AMOUNT else value

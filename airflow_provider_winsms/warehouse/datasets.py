@@ -38,6 +38,7 @@ class Column:
     :param wire: its source: the field of WinSMS's answer, or the column of the ledger.
     :param is_read: whether it has a source; otherwise the load sets it.
     :param is_indexed: whether it has an index, because readers look up rows by it.
+    :param is_personal: whether it may say something about a person, and is emptied when they are forgotten.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Column:
     is_required: bool = False
     is_read: bool = True
     is_indexed: bool = False
+    is_personal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ class Dataset:
     def column_names(self) -> tuple[str, ...]:
         """The names of all columns, in their order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def personal_columns(self) -> tuple[str, ...]:
+        """The names of the columns that are emptied when a person is forgotten."""
+        return (KEY_ID, *(column.name for column in self.columns if column.is_personal))
 
     @property
     def is_from_ledger(self) -> bool:
@@ -132,7 +139,7 @@ NUMBER, KEY_ID = "number", "number_key_id"
 
 ADDRESS_KIND, CURRENCY = "address_kind", "currency"
 
-RAW = Column("raw", ColumnType.TEXT, "the whole row as JSON, with `include_raw=True`")
+RAW = Column("raw", ColumnType.TEXT, "the whole row as JSON, with `include_raw=True`", is_personal=True)
 
 _NUMBER = (
     Column(
@@ -195,7 +202,7 @@ _RECEIVED = (
     _message_id("incomingApiMessageId"),
     *_NUMBER,
     *_moment("received_at", "when it came in", "receiveTime"),
-    Column("text", ColumnType.TEXT, "its text; null if texts are dropped", "messageText"),
+    Column("text", ColumnType.TEXT, "its text; null if texts are dropped", "messageText", is_personal=True),
 )
 
 INCOMING = Dataset(
@@ -243,6 +250,7 @@ OPT_OUTS = Dataset(
             ColumnType.TEXT,
             "the text of the opt-out, or the remark on an entry made by hand; null if texts are dropped",
             "messageText",
+            is_personal=True,
         ),
         Column(
             "message_id",
@@ -354,6 +362,7 @@ DELIVERIES = Dataset(
             "the sender's own name for the text",
             "sms_messages.reference",
             is_indexed=True,
+            is_personal=True,
         ),
         *_LOADED,
     ),

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.columns import DictionaryColumn, Times
+from airflow_provider_winsms.hashing import Pseudonym
 from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
 from airflow_provider_winsms.sql.bulk import encode
@@ -66,7 +67,8 @@ class PrivacyPolicy:
     """The treatment of personal data in a load.
 
     :param privacy: ``"keyed_hash"`` replaces numbers by keyed hashes.
-    :param hashes: makes the hashes, for ``"keyed_hash"``.
+    :param hashes: makes the hashes, for ``"keyed_hash"``, and the pseudonyms of forgotten numbers.
+    :ivar forgotten: the pseudonyms that take the place of their numbers, if the numbers are the table's key.
     :raises InvalidMessage: if a value is not a choice.
     """
 
@@ -74,12 +76,19 @@ class PrivacyPolicy:
         check_choice("privacy", privacy, Privacy)
         check_choice("text", text, LoadedText)
         self._text = text
+        self._any_hashes = hashes
         self._hashes = hashes if privacy == "keyed_hash" else None
+        self.forgotten: frozenset[str] = frozenset()
 
     @property
     def key_id(self) -> str | None:
         """The id of the key that hashes the numbers; ``None`` if they are not hashed."""
         return self._hashes.key_id if self._hashes else None
+
+    @property
+    def pseudonyms(self) -> str:
+        """The pattern of the pseudonyms that can be recognised, for LIKE; empty if none can."""
+        return self._any_hashes.pseudonyms if self._any_hashes else ""
 
     def numbers(self, values: Sequence[str], key_ids: Sequence[str | None] | None) -> Sequence[str]:
         """Return numbers as they may be stored.
@@ -89,12 +98,22 @@ class PrivacyPolicy:
         stored = _storable(values)
         if max(map(len, stored), default=0) > _LONGEST_NUMBER:
             stored = [value[:_LONGEST_NUMBER] for value in stored]
+        if self.forgotten:
+            stored = list(map(self._unless_forgotten, stored))
         if self._hashes is None:
             return stored
-        if key_ids is None:
+        if key_ids is None and not self.forgotten:
             return list(map(self._hashes.of, stored))
-        pairs = zip(stored, key_ids, strict=True)
-        return [self._hashes.of(value) if key_id is None else value for value, key_id in pairs]
+        pairs = zip(stored, key_ids or [None] * len(stored), strict=True)
+        return [
+            value if key_id or Pseudonym.read(value) else self._hashes.of(value) for value, key_id in pairs
+        ]
+
+    def _unless_forgotten(self, number: str) -> str:
+        if self._any_hashes is None:
+            return number
+        pseudonym = self._any_hashes.pseudonym(number)
+        return pseudonym if pseudonym in self.forgotten else number
 
     def texts(self, values: Sequence[str]) -> Sequence[str | None]:
         """Return texts as they may be stored."""
@@ -102,8 +121,16 @@ class PrivacyPolicy:
             return DictionaryColumn.constant(None, len(values))
         stored = _storable(values)
         if self._text == "redact_numbers":
-            return [_NUMBER_LIKE.sub(_REDACTED, value) for value in stored]
+            return list(map(redact_numbers, stored))
         return stored
+
+
+def redact_numbers(text: str, *, is_kept: Callable[[str], bool] = lambda _: False) -> str:
+    """Replace seven or more digits, with few signs between them, by ``[number]``.
+
+    :param is_kept: tells which of these stay.
+    """
+    return _NUMBER_LIKE.sub(lambda found: found[0] if is_kept(found[0]) else _REDACTED, text)
 
 
 class RowMapper:
@@ -134,10 +161,26 @@ class RowMapper:
         if len(set(keys)) < len(keys):
             rows = rows.take(list({key: index for index, key in enumerate(keys)}.values()))
             keys = self._keys(rows)
-        columns = [self._column(column, rows) for column in self._dataset.columns]
+        columns = self._without_forgotten([self._column(column, rows) for column in self._dataset.columns])
         if self._dataset.has_history:
             columns.append([next(self._staged_places) for _ in range(len(rows))])
         return Chunk(encode(columns, self._database.dialect.bulk), keys)
+
+    def _without_forgotten(self, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Empty the personal columns of rows whose numbers are forgotten."""
+        names = self._dataset.column_names
+        if NUMBER not in names or not (self._personal.forgotten or self._dataset.is_from_ledger):
+            return columns
+        forgotten = [Pseudonym.read(number) is not None for number in columns[names.index(NUMBER)]]
+        if not any(forgotten):
+            return columns
+        personal = self._dataset.personal_columns
+        return [
+            [None if hides else value for value, hides in zip(column, forgotten, strict=True)]
+            if name in personal
+            else column
+            for name, column in zip(names, columns, strict=True)
+        ]
 
     def _keys(self, rows: Columns[Any]) -> Sequence[Any]:
         if self._dataset.has_history:

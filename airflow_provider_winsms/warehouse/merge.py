@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, true, update
+from sqlalchemy import and_, delete, func, or_, true, update
 
+from airflow_provider_winsms.hashing import PSEUDONYMS
 from airflow_provider_winsms.sql.tables import DeleteAll
 from airflow_provider_winsms.warehouse.datasets import (
     FIRST_SEEN,
@@ -23,7 +24,7 @@ from airflow_provider_winsms.warehouse.periods import ValidityPeriods
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Table, Update
+    from sqlalchemy import ColumnElement, Table, Update
     from sqlalchemy.dialects.postgresql import Insert
 
     from airflow_provider_winsms.warehouse.datasets import LoadRun
@@ -47,10 +48,16 @@ class Merge:
     """Merges staged rows, and counts what it changed. Every method raises ``LoadFailed``.
 
     :param key_id: the id of the key that hashes the numbers; ``None`` if they are not hashed.
+    :param pseudonyms: the pattern, for LIKE, of the forgotten numbers that the load recognises.
     """
 
     def __init__(
-        self, transaction: LoadTransaction, relations: Relations, load: LoadRun, key_id: str | None
+        self,
+        transaction: LoadTransaction,
+        relations: Relations,
+        load: LoadRun,
+        key_id: str | None,
+        pseudonyms: str = "",
     ) -> None:
         self._transaction = transaction
         self._relations = relations
@@ -59,6 +66,7 @@ class Merge:
         self._run_id = load.run_id
         self._at = relations.dialect.instant(load.at)
         self._key_id = key_id
+        self._pseudonyms = pseudonyms
         self.counts = MergeCounts()
 
     def run(self) -> None:
@@ -109,12 +117,18 @@ class Merge:
     def _mark_removed(self, table: Table) -> Update:
         """Mark rows that were not listed.
 
-        If hashed numbers are the key, numbers under another key may be listed: their hashes differ.
+        If hashed numbers are the key, numbers under another key may be listed: their hashes differ. So do the
+        pseudonyms of forgotten numbers.
         """
         last_seen = table.c[LAST_SEEN]
-        same_key = [table.c[KEY_ID] == self._key_id] if NUMBER in self._dataset.key else []
+        same_key = [self._has_same_key(table)] if NUMBER in self._dataset.key else []
         return (
             update(table)
             .values({REMOVED: self._at, LOAD_RUN: self._run_id, LOADED: self._at})
             .where(table.c[REMOVED].is_(None), or_(last_seen < self._at, last_seen.is_(None)), *same_key)
         )
+
+    def _has_same_key(self, table: Table) -> ColumnElement[bool]:
+        number = table.c[NUMBER]
+        is_alike = and_(table.c[KEY_ID] == self._key_id, number.not_like(PSEUDONYMS))
+        return or_(is_alike, number.like(self._pseudonyms))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, null, or_, select, update
+from sqlalchemy import and_, case, exists, func, not_, null, or_, select, update
 
 # Its clause for conflicts is that of SQLite and DuckDB too.
 from sqlalchemy.dialects.postgresql import insert
 
+from airflow_provider_winsms.hashing import PSEUDONYMS
 from airflow_provider_winsms.options import check_identifier
 from airflow_provider_winsms.sql.compiler import updates_from_tables
 from airflow_provider_winsms.sql.functions import unindexed
@@ -20,6 +21,7 @@ from airflow_provider_winsms.sql.types import ColumnType
 from airflow_provider_winsms.warehouse.datasets import (
     FIRST_SEEN,
     LAST_SEEN,
+    NUMBER,
     RAW,
     REMOVED,
     Column,
@@ -140,8 +142,27 @@ class Relations:
         return and_(*(table.c[name] == self.staging.c[name] for name in self.dataset.key))
 
     def differs(self, table: Table, names: Iterable[str]) -> ColumnElement[bool]:
-        """Return the condition that a row of a table differs from a staged row in one of some columns."""
-        return or_(*(_differ(table.c[name], self.staging.c[name]) for name in names))
+        """Return the condition that a row of a table differs from a staged row in one of some columns.
+
+        The personal columns of a forgotten row do not count.
+        """
+        return or_(*(self._differs(table, name) for name in names))
+
+    def _differs(self, table: Table, name: str) -> ColumnElement[bool]:
+        differ = _differ(table.c[name], self.staging.c[name])
+        if name not in self._kept_once_forgotten:
+            return differ
+        return and_(differ, not_(_is_forgotten(table.c[NUMBER], self.staging.c[NUMBER])))
+
+    @property
+    def _kept_once_forgotten(self) -> tuple[str, ...]:
+        """The columns that no load fills again in a forgotten row.
+
+        If the number is the key, forgotten rows are found by their pseudonyms, and staged without texts.
+        """
+        dataset = self.dataset
+        has_number = NUMBER in dataset.column_names and NUMBER not in dataset.key
+        return (NUMBER, *dataset.personal_columns) if has_number else ()
 
     def is_staged(self, table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
         """Return the condition that a row of a table has a staged row, which meets conditions."""
@@ -152,7 +173,13 @@ class Relations:
         return exists().select_from(table).where(self.match(table), *conditions)
 
     def staged(self, table: Table, name: str) -> ColumnElement[Any]:
-        """Return the staged value of a column of an updated row."""
+        """Return the value of a column of an updated row: the staged one, but of a forgotten row its own."""
+        value = self._staged(table, name)
+        if name not in self._kept_once_forgotten:
+            return value
+        return case((_is_forgotten(table.c[NUMBER], self._staged(table, NUMBER)), table.c[name]), else_=value)
+
+    def _staged(self, table: Table, name: str) -> ColumnElement[Any]:
         value = self.staging.c[name]
         if self._updates_from_tables:
             return value
@@ -196,3 +223,12 @@ def _differ(ours: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnEleme
     """Return the condition that two values differ. Few databases have IS DISTINCT FROM."""
     one_is_null = (ours.is_(None), theirs.is_not(None)), (ours.is_not(None), theirs.is_(None))
     return or_(ours != theirs, *(and_(*each) for each in one_is_null))
+
+
+def _is_forgotten(ours: ColumnElement[Any], theirs: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that the number of a row is forgotten, and that of its staged row is not.
+
+    A ledger that has forgotten a number hands that on to the tables that are loaded from it.
+    """
+    number, staged = func.coalesce(ours, ""), func.coalesce(theirs, "")
+    return and_(number.like(PSEUDONYMS), staged.not_like(PSEUDONYMS))

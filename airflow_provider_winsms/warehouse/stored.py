@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select
 
+from airflow_provider_winsms.hashing import PSEUDONYMS
 from airflow_provider_winsms.ledger.deliveries import CHANGING_STATES
 from airflow_provider_winsms.messages import message_id_of
 from airflow_provider_winsms.sql.functions import readable
 from airflow_provider_winsms.sql.values import read_instant
-from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, REMOVED
+from airflow_provider_winsms.warehouse.datasets import KEY_ID, LAST_SEEN, NUMBER, REMOVED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -79,6 +80,13 @@ class StoredRows:
     def has_hashes(self) -> bool:
         """Whether a number in the table is hashed."""
         return self._transaction.rows(select(func.max(self._target.c[KEY_ID])))[0][0] is not None
+
+    def forgotten(self) -> frozenset[str]:
+        """Return the pseudonyms of forgotten numbers, if the numbers are the key; an index finds them."""
+        if self._key.name != NUMBER:
+            return frozenset()
+        found = self._transaction.rows(select(self._key).where(self._key.like(PSEUDONYMS)))
+        return frozenset(number for (number,) in found)
 
     def has_newer(self, at: Any) -> bool:
         """Whether a load that began after a moment saw or missed a row.

@@ -71,7 +71,7 @@ class TargetTable:
     """The table that a load fills, and the rows that are not merged yet. Every method raises ``LoadFailed``.
 
     :param merged_rows: how many rows are staged and merged at a time.
-    :param key_id: the id of the key that hashes the numbers; ``None`` if they are not hashed.
+    :param personal: the treatment of personal data.
     :ivar stored: the rows that it has.
     """
 
@@ -83,17 +83,17 @@ class TargetTable:
         load: LoadRun,
         *,
         merged_rows: int,
-        key_id: str | None = None,
+        personal: PrivacyPolicy,
     ) -> None:
         self._dataset = dataset
         self._database = database
         self._load = load
         self._name = name
         self._merged_rows = merged_rows
-        self._key_id = key_id
+        self._personal = personal
         self._transaction = LoadTransaction(database, name)
         self._relations = relations = Relations(database, dataset, name)
-        self._merge = Merge(self._transaction, relations, load, key_id)
+        self._merge = Merge(self._transaction, relations, load, personal.key_id, personal.pseudonyms)
         self._committed = MergeCounts()
         self.stored = StoredRows(self._transaction, relations)
         self._pending: list[Chunk] = []
@@ -111,6 +111,7 @@ class TargetTable:
         schema = TableSchema(self._transaction, self._relations)
         schema.ensure()
         self._refuse_plain_among_hashes()
+        self._personal.forgotten = self.stored.forgotten()
         if self._relations.stages_in_transaction:
             self._begin()
         schema.create_staging()
@@ -206,6 +207,12 @@ class TargetTable:
                 "are older. Nothing was changed; a later try reads the list again."
             )
             raise LoadFailed(msg)
+        if self.stored.forgotten() != self._personal.forgotten:
+            msg = (
+                f"A person in the table {self._name} was forgotten while the list was read. Nothing was "
+                "changed; a later try reads the list again."
+            )
+            raise LoadFailed(msg)
 
     def _merge_pending(self) -> None:
         if not self._pending:
@@ -230,7 +237,7 @@ class TargetTable:
 
     def _refuse_plain_among_hashes(self) -> None:
         """Refuse plain numbers in a table of hashed ones: the load lacks ``privacy``."""
-        takes_plain = self._key_id is None and not self._dataset.is_from_ledger
+        takes_plain = self._personal.key_id is None and not self._dataset.is_from_ledger
         if takes_plain and self.stored.has_hashes():
             msg = (
                 f"The table {self._name} holds hashed numbers, and this load would store them as they are. "
@@ -273,8 +280,6 @@ def open_table(
         raise ConfigurationError(msg)
     with closing(Database(hook, refused)) as database:
         database.open()
-        table = TargetTable(
-            database, dataset, name, load, merged_rows=sizes.merged_rows, key_id=personal.key_id
-        )
+        table = TargetTable(database, dataset, name, load, merged_rows=sizes.merged_rows, personal=personal)
         table.prepare()
         yield table, RowMapper(dataset, load, database, personal)
