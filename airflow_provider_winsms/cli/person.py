@@ -116,8 +116,8 @@ def forget(args: Namespace) -> None:
     from airflow_provider_winsms.cli.places import places_of
 
     with exit_on_error():
-        hooks, places = _hooks(args), places_of(args)
-        person = _person(args, hooks)
+        hooks = _hooks(args)
+        person, places = _person(args, hooks), places_of(args)
         found = [place.find(person) for place in places]
         if not any(_held(found).values()):
             print_line(f"{mask_number(person.number)}: nothing held")
