@@ -198,7 +198,7 @@ def get_sms_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="sms",
-            help="Check texts, resolve SMS whose outcome is unknown, and show or forget a person",
+            help="Check texts, resolve SMS, and show or forget a person",
             subcommands=(_CHECK, _UNRESOLVED, _RESOLVE, _SHOW, _FORGET),
         )
     ]
