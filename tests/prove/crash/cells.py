@@ -51,6 +51,7 @@ class Case:
     :param wrong: what is wrong while the task is tried again for the first time.
     :param lists: what each try is to send, the last one for all further tries: a letter for each person, a
         capital for another text to the same one; none: every try sends the same to all.
+    :param has_rule: whether a rule takes out one person, another one in each try.
     :param cancels: whether a kill cancels what is not due.
     :param people: how many can be texted; with so many that requests have their real size, it is.
     """
@@ -69,6 +70,7 @@ class Case:
     dies_at: Point | None = None
     wrong: str = ""
     lists: tuple[str, ...] = ()
+    has_rule: bool = False
 
     @property
     def is_big(self) -> bool:
@@ -87,7 +89,8 @@ class Case:
         batch = ", batch" if self.is_batch else ""
         dies = f", SIGKILL {self.dies_at.name}" if self.dies_at else ""
         lists = f", {' then '.join(self.lists)}" if self.lists else ""
-        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}{wrong}{lists}"
+        rule = ", rule" if self.has_rule else ""
+        return f"{what} | {where}{dies}{late}{cancels}{big}{batch}{wrong}{lists}{rule}"
 
     @property
     def column(self) -> str:
@@ -132,10 +135,18 @@ class Cell:
     @property
     def owed(self) -> set[str]:
         """Whom the last try has to text: all, or those of its list to whom no try had another text."""
+        if self.case.has_rule:
+            return set(self.people) - {self.taken_out}
         if not self.case.lists:
             return set(self.people)
         others = set("".join(self.case.lists).swapcase())
         return {self.number_of(letter) for letter in self.case.lists[-1] if letter not in others}
+
+    @property
+    def taken_out(self) -> str:
+        """Whom the rule takes out: as the first try said that opened its batch."""
+        was_opened = self.case.point != Point("open", Moment.BEFORE_COMMIT)
+        return self.people[0 if was_opened else 1]
 
     @property
     def letters(self) -> list[str]:
@@ -263,6 +274,7 @@ class Cell:
             "execution_timeout": _HOUR,
             "cancel_on_kill": self.case.cancels,
             **self._contents(),
+            **({"has_rule": True} if self.case.has_rule else {}),
             **({"ledger_conn_id": CONN_ID} if self.database else {}),
         }
 

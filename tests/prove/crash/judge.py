@@ -56,6 +56,7 @@ def judge(cell: Cell, *, ledger_knows_more: bool = False) -> Verdict:
         state=str(cell.api.reported.get("state")),
         tries=len(cell.tries),
     )
+    assert not cell.case.has_rule or cell.taken_out not in got
     _check_counts(cell, said)
     _check_credits(cell, said)
     _check_ledger(cell, said, knows_more=ledger_knows_more)

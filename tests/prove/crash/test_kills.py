@@ -63,6 +63,23 @@ FULL_SIZE = [
 ]
 
 
+BY_A_RULE = [
+    Case(guarantee, ledger, point, Blow.KILL, is_batch=is_batch, has_rule=True)
+    for is_batch, point, guarantee, ledger in product(
+        (False, True), points_of_send(1, 2), GUARANTEES, LEDGERS
+    )
+]
+
+
+@pytest.mark.parametrize("case", BY_A_RULE, ids=lambda case: case.id)
+def test_after_a_worker_died_a_retry_sends_as_the_rules_said_first(
+    case: Case, new_cell: NewCell, table: Record
+) -> None:
+    with new_cell(case) as cell:
+        cell.run()
+        table.add(judge(cell))
+
+
 @pytest.mark.parametrize("case", [*ANYWHERE, *RETRIED_LATE], ids=lambda case: case.id)
 def test_a_worker_that_dies_leaves_what_was_promised(case: Case, new_cell: NewCell, table: Record) -> None:
     with new_cell(case) as cell:

@@ -33,6 +33,7 @@ from airflow_provider_winsms.runtime import Clock
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.utils import send_task
 from tests.prove.crash.points import Blow, Moment, Point
+from tests.prove.crash.rules import OnePersonByTry
 from tests.support.task_runner import TaskRunner
 
 if TYPE_CHECKING:
@@ -236,6 +237,9 @@ def task_of(order: dict[str, Any]) -> BaseOperator:
     for name in ("hold", "execution_timeout"):
         if kwargs.get(name) is not None:
             kwargs[name] = timedelta(seconds=kwargs[name])
+    if kwargs.pop("has_rule", False):
+        OnePersonByTry.number = order["try_number"]
+        kwargs["rules"] = [OnePersonByTry()]
     kind: Any = SmsSendBatchOperator if "messages" in kwargs else SmsSendOperator
     task: BaseOperator = kind(**kwargs)
     return task
