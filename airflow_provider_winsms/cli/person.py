@@ -57,8 +57,8 @@ _TABLE_COLUMNS = (
 
 _ELSEWHERE = (
     (
-        "The provider writes no number and no text into Airflow's logs, XComs and task state store. DAGs may "
-        "have put some there: in their files, in what a task returned, in asset events with `expose`."
+        "The provider writes no whole number and no text into Airflow's logs, XComs and task state store. "
+        "DAGs may have put some there: in their files, in what a task returned, in events with `expose`."
     ),
     (
         "Not searched: the gateway's own records, backups, copies of the tables, and texts of other people "

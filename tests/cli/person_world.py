@@ -58,7 +58,7 @@ class World:
 
     @property
     def has_ledger(self) -> bool:
-        return self.database.kind != "duckdb"
+        return self.database.kind in {"sqlite", "postgres", "mariadb"}
 
     def list_persons(self) -> None:
         """Let the gateway list a reply, an opt-out and a scheduled text of Ann, and those of Ben."""

@@ -62,6 +62,7 @@ def lists(sandbox: Sandbox) -> Lists:
         "postgres_by_path",
         pytest.param("mariadb", marks=pytest.mark.database),
         pytest.param("duckdb", marks=pytest.mark.database),
+        pytest.param("portable", marks=pytest.mark.database),
     ]
 )
 def database(request: pytest.FixtureRequest) -> Database:
@@ -140,7 +141,7 @@ def test_an_unknown_number_holds_nothing(small: World) -> None:
 def test_it_says_what_it_does_not_search(small: World) -> None:
     for name in ("show", "forget"):
         said = small.command(name, "--number", CAT, *small.everywhere)
-        assert "The provider writes no number and no text into Airflow's logs, XComs" in said
+        assert "The provider writes no whole number and no text into Airflow's logs, XComs" in said
         assert "Ask the gateway to delete its records." in said
 
 
@@ -325,7 +326,7 @@ def test_several_ledgers_are_forgotten_each_with_its_prefix(small: World, tmp_pa
 def test_the_views_answer_as_before(world: World) -> None:
     """Two persons are forgotten, and stay two recipients."""
     if not world.has_ledger:
-        pytest.skip("A ledger is kept in no DuckDB.")
+        pytest.skip("A ledger is kept in no such database.")
     tables = SourceTables(incoming="replies", opt_outs="outs", ledger_prefix="sms_")
     create_views(world.database.hook(), tables, "sms_")
     before = answers(world.database)
