@@ -14,6 +14,9 @@ from airflow_provider_winsms.exceptions import ConfigurationError
 
 _KEY_ID_DIGITS = 8
 
+HASH_DIGITS = 64
+"""The digits of a keyed hash."""
+
 SHORT_HASH_DIGITS = 16
 """The digits of a short hash. One in 40 million lists of a million numbers has two equal ones."""
 
@@ -21,6 +24,14 @@ PSEUDONYMS = "forgotten:%"
 """The pattern of all pseudonyms, for LIKE."""
 
 _PSEUDONYM = re.compile(rf"forgotten:([0-9a-f]{{{_KEY_ID_DIGITS}}}):([0-9a-f]{{{SHORT_HASH_DIGITS}}})")
+
+
+_HASH = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}")
+
+
+def is_hash(stored: str) -> bool:
+    """Tell whether a number or a text is stored as its keyed hash."""
+    return _HASH.fullmatch(stored) is not None
 
 
 class Pseudonym(NamedTuple):

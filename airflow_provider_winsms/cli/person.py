@@ -190,7 +190,7 @@ class _View:
         return {name: _or_empty(shown[name]) for name in _TABLE_COLUMNS if name in shown}
 
     def _value(self, name: str, value: Any) -> Any:
-        from airflow_provider_winsms.ledger.stored_forms import is_hash
+        from airflow_provider_winsms.hashing import is_hash
         from airflow_provider_winsms.warehouse.mapping import redact_numbers
 
         if name == "number":

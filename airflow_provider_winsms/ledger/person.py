@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.hashing import is_hash
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.database import request_of, transaction
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES
 from airflow_provider_winsms.ledger.statements import FIND_OTHER_KEYS, FORGET_MESSAGE, READ_MESSAGES_TO
-from airflow_provider_winsms.ledger.stored_forms import is_hash
 from airflow_provider_winsms.sql.types import read_plain
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.hashing import PSEUDONYMS, SHORT_HASH_DIGITS, Pseudonym
+from airflow_provider_winsms.hashing import HASH_DIGITS, PSEUDONYMS, SHORT_HASH_DIGITS, Pseudonym, is_hash
 from airflow_provider_winsms.ledger.base import RecipientDigest, short_hash_of_address
 from airflow_provider_winsms.ledger.database import chunks, read_moment, transaction
 from airflow_provider_winsms.ledger.statements import FIND_CONFLICTS, FIND_OTHER_FORMS, READ_RECIPIENTS
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.message_rows import MessageRows, SentMessage
     from airflow_provider_winsms.ledger.sql import SqlOptions
     from airflow_provider_winsms.messages import MessageId, ScheduledMessage
-
-_HASH_DIGITS = 64
-_HASH = re.compile(f"[0-9a-f]{{{_HASH_DIGITS}}}")
-
-
-def is_hash(stored: str) -> bool:
-    """Tell whether a number or a text is stored as its keyed hash."""
-    return _HASH.fullmatch(stored) is not None
 
 
 class StoredForms:
@@ -79,7 +70,7 @@ class StoredForms:
         if Pseudonym.read(text.number):
             is_comparable = is_plain(number) and not self.is_under_another_key(text.number)
             return not is_comparable or text.number == self._hashes.pseudonym(number)
-        if len(text.number) != _HASH_DIGITS:
+        if len(text.number) != HASH_DIGITS:
             return not is_plain(number) or text.number == number
         is_comparable = is_plain(number) and text.key_id == self._hashes.key_id
         return not is_comparable or text.number == self._hashes.of(number)
@@ -88,7 +79,7 @@ class StoredForms:
     def others(self) -> dict[str, int | str]:
         """Return the parameters of ``FIND_OTHER_FORMS``, which finds numbers that cannot be compared."""
         is_hashed = self._options.privacy == "keyed_hash"
-        least, most = (0, _HASH_DIGITS - 1) if is_hashed else (_HASH_DIGITS, _HASH_DIGITS)
+        least, most = (0, HASH_DIGITS - 1) if is_hashed else (HASH_DIGITS, HASH_DIGITS)
         key_id = self._hashes.key_id if is_hashed else ""
         forgotten = {"forgotten": PSEUDONYMS, "comparable": self._hashes.pseudonyms}
         return {"least": least, "most": most, "key_id": key_id, **forgotten}

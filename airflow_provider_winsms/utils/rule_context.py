@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.base import Sender
     from airflow_provider_winsms.runtime import Clock, Log
@@ -51,6 +52,7 @@ class TaskRuleContext:
         self.batch_key = order.key
         self.sender: Sender = order.sender
         self.gateway: Gateway = hook.gateway
+        self.hashes: KeyedHash = hook.hashes
         self._hook = hook
         self._policy = order.policy
         self._clock = clock

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.exceptions import IdempotencyConflict, InvalidMessage, RefusedByRule
+from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.rules import Draft, OnlyTo, OptOuts, RejectReason, RuleContext
@@ -89,6 +90,20 @@ def test_who_opted_out_in_a_table_of_ones_own_gets_no_text_in_any_spelling(
     postgres.execute(
         "INSERT INTO {0}stopped VALUES ('082 555 0101'), ('+27 82 555 0102'), ('nobody'), (NULL)"
     )
+    runner.run(send(rules=[OptOuts(sql_conn_id=CONN_ID, sql="SELECT number FROM stopped")]))
+    assert runner.result["rejected"] == {"opted_out": 2}
+    assert numbers(sandbox) == [CAT]
+
+
+def test_who_opted_out_in_a_table_with_hashes_and_forgotten_people_gets_no_text(
+    sandbox: Sandbox, runner: TaskRunner, postgres: Database
+) -> None:
+    runner.set_extra(hash_secret="k" * 16)
+    hashes, other = KeyedHash("k" * 16), KeyedHash("l" * 16)
+    stopped = [hashes.of(ANN), hashes.pseudonym(BEN), other.pseudonym(CAT)]
+    postgres.execute("CREATE TABLE {0}stopped (number text)")
+    for value in stopped:
+        postgres.execute("INSERT INTO {0}stopped VALUES ('" + value + "')")  # noqa: S608 - a hash
     runner.run(send(rules=[OptOuts(sql_conn_id=CONN_ID, sql="SELECT number FROM stopped")]))
     assert runner.result["rejected"] == {"opted_out": 2}
     assert numbers(sandbox) == [CAT]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.ledger.base import Sender
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.runtime import Log
@@ -149,6 +150,10 @@ class RuleContext(Protocol):
     @property
     def log(self) -> Log:
         """The log of the task. Write no number and no text to it."""
+
+    @property
+    def hashes(self) -> KeyedHash:
+        """The keyed hashes of the connection, as a loaded table may hold them in place of numbers."""
 
     def opted_out(self) -> frozenset[str]:
         """Return the numbers on the gateway's opt-out list, as international digits.
