@@ -40,11 +40,14 @@ Tolerance = Literal["fail_if_all", "fail", "ignore"]
 OnClear = Literal["resume", "resend"]
 """What a task does after a person cleared it."""
 
-Privacy = Literal["none", "keyed_hash"]
-"""How the ledger's tables hold a number: as it is, or as its keyed hash."""
+StoredPrivacy = Literal["none", "keyed_hash"]
+"""How the ledger's tables hold a number: as it is, or as its keyed hash. A mask cannot be joined."""
 
 StoredText = Literal["digest", "keep"]
 """How the ledger's tables hold a text: as its keyed hash, or as it is."""
+
+LoadedPrivacy = Literal["none", "keyed_hash", "masked"]
+"""How a number is loaded: as it is, as its keyed hash, or with its first two and last three digits only."""
 
 LoadedText = Literal["keep", "drop", "redact_numbers"]
 """How a text is loaded: as it is, not at all, or without possible phone numbers."""
@@ -258,7 +261,10 @@ def check_idempotency_key(name: str, key: object) -> None:
 
 
 def check_ledger_options(
-    ledger_conn_id: str | None, idempotency_key: str | None, ledger_privacy: Privacy, ledger_text: StoredText
+    ledger_conn_id: str | None,
+    idempotency_key: str | None,
+    ledger_privacy: StoredPrivacy,
+    ledger_text: StoredText,
 ) -> None:
     """Refuse options of the ledger's tables, if there are none.
 

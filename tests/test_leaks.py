@@ -285,6 +285,10 @@ def _load(dataset: str) -> Callable[[TaskRunner, Sandbox], object]:
         assert runner.run(load(dataset)).error is None
         hidden = load(dataset, table="hashed", privacy="keyed_hash", text="redact_numbers")
         assert runner.run(hidden).error is None
+        if dataset != "opt_outs":
+            masked = load(dataset, table="masked", privacy="masked", text="drop")
+            assert runner.run(masked).error is None
+            assert isinstance(runner.run(load(dataset, table="masked")).error, ConfigurationError)
         runner.refusal(partial(load, dataset, table="no;table"))
         sandbox.add_fault("truncated-json", times=10)
         runner.run(load(dataset, table="other"))

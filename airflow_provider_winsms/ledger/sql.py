@@ -14,7 +14,7 @@ from airflow_provider_winsms.ledger.database import LedgerDatabase
 from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.requests import Claims, Outcomes
 from airflow_provider_winsms.ledger.stored_forms import StoredForms, StoredTexts
-from airflow_provider_winsms.options import Privacy, StoredText, check_choice, check_prefix
+from airflow_provider_winsms.options import StoredPrivacy, StoredText, check_choice, check_prefix
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -33,12 +33,12 @@ class SqlOptions:
     """
 
     prefix: str = "sms_"
-    privacy: Privacy = "none"
+    privacy: StoredPrivacy = "none"
     text: StoredText = "digest"
 
     def __post_init__(self) -> None:
         check_prefix("ledger_prefix", self.prefix)
-        check_choice("ledger_privacy", self.privacy, Privacy)
+        check_choice("ledger_privacy", self.privacy, StoredPrivacy)
         check_choice("ledger_text", self.text, StoredText)
 
 

@@ -42,14 +42,15 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
     The views show delivery, declined texts, time to deliver and cost by day and DAG; replies and opt-outs by
     campaign, which is a task of a DAG run; and texts to numbers that had opted out, which must be none.
     ``docs/questions.md`` lists their names and columns, and what they show. No view shows a number or a text.
-    All views work with hashed numbers.
+    All views work with hashed numbers. A table with masked numbers is refused, as they cannot be compared.
 
     The texts come from a table that a load fills (``deliveries``), or from the tables that the sends write
     themselves (``ledger_prefix``). Give one of the two. The figures are the same.
 
     Run the operator once after the first load or send, and again after each upgrade of this package. It
-    replaces existing views, so the task can be repeated. It reads no row. PostgreSQL, MySQL, MariaDB, SQLite
-    and DuckDB are tested. Any other database is refused, because it may count days and times differently.
+    replaces existing views, so the task can be repeated. It changes no row. PostgreSQL, MySQL, MariaDB,
+    SQLite and DuckDB are tested. Any other database is refused, because it may count days and times
+    differently.
 
     Returns ``{"schema": ..., "views": [...]}``, the names of the views.
 

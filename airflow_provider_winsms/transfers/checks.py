@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.schema import TABLES
+from airflow_provider_winsms.warehouse.datasets import NUMBER
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.options import LoadedText, Privacy
+    from airflow_provider_winsms.options import LoadedPrivacy, LoadedText
     from airflow_provider_winsms.warehouse.datasets import Dataset
 
 
@@ -31,11 +32,29 @@ def check_ledger(dataset: Dataset, ledger_conn_id: str | None, ledger_prefix: st
         raise InvalidMessage(msg)
 
 
-def check_raw(dataset: Dataset, privacy: Privacy, text: LoadedText) -> None:
-    """Refuse raw rows of a ledger, and raw rows that show what is to be hidden.
+def check_privacy(dataset: Dataset, privacy: LoadedPrivacy, text: LoadedText, *, include_raw: bool) -> None:
+    """Refuse what would lose rows, or show what is to be hidden.
 
-    :raises InvalidMessage: if ``include_raw`` does not go with the other parameters.
+    :raises InvalidMessage: if ``privacy`` does not go with the dataset, or ``include_raw`` with the others.
     """
+    _check_masks(dataset, privacy)
+    if include_raw:
+        _check_raw(dataset, privacy, text)
+
+
+def _check_masks(dataset: Dataset, privacy: LoadedPrivacy) -> None:
+    """Refuse masked numbers where they would be keys: two numbers with the same mask would be one row."""
+    if privacy == "masked" and NUMBER in dataset.key:
+        msg = (
+            f'privacy="masked" does not go with the dataset {dataset.name!r}: its rows are told apart by '
+            "their numbers, and different numbers have the same mask, so that rows would be lost. Give "
+            'privacy="keyed_hash", which hides numbers and keeps them apart.'
+        )
+        raise InvalidMessage(msg)
+
+
+def _check_raw(dataset: Dataset, privacy: LoadedPrivacy, text: LoadedText) -> None:
+    """Refuse raw rows of a ledger, and raw rows that show what is to be hidden."""
     if dataset.is_from_ledger:
         msg = f"`include_raw` keeps the gateway's row; {dataset.name!r} is read from a ledger."
         raise InvalidMessage(msg)

@@ -13,8 +13,8 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.options import (
     LoadedDataset,
+    LoadedPrivacy,
     LoadedText,
-    Privacy,
     check_choice,
     check_conn_id,
     check_count,
@@ -91,7 +91,8 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         whole list too, and updates rows that differ. No mode deletes a row that the list lacks. (templated)
     :param privacy: ``"none"`` stores numbers as they are. ``"keyed_hash"`` stores their HMAC-SHA-256 with the
         ``hash_secret`` of the SMS connection, the same in every table, and the id of the key in
-        ``number_key_id``.
+        ``number_key_id``. ``"masked"`` stores their first two and last three digits, ``27******789``, or
+        ``******`` for up to six characters, for readers. A mask cannot be joined; ``opt_outs`` refuses it.
     :param text: for datasets with texts: ``"keep"`` stores them, ``"drop"`` leaves them out, and
         ``"redact_numbers"`` replaces seven or more digits by ``[number]``, if no letter, and at most four
         signs or spaces, stand between one digit and the next.
@@ -122,7 +123,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         "schema": optional(check_identifier),
         "sms_conn_id": check_conn_id,
         "mode": partial(check_choice, choices=Mode),
-        "privacy": partial(check_choice, choices=Privacy),
+        "privacy": partial(check_choice, choices=LoadedPrivacy),
         "text": partial(check_choice, choices=LoadedText),
         "include_raw": check_flag,
         "prefetch": optional(partial(check_count, least=1, most=MOST_PREFETCH)),
@@ -145,7 +146,7 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         schema: str | None = None,
         sms_conn_id: str = "winsms_default",
         mode: Mode = "incremental",
-        privacy: Privacy = "none",
+        privacy: LoadedPrivacy = "none",
         text: LoadedText = "keep",
         include_raw: bool = False,
         prefetch: int | None = None,
@@ -217,15 +218,14 @@ class SmsToSqlOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return Loaded(source, database, TableName(self.table, self.schema), rows_read, rows_loaded).lineage()
 
     def check_together(self, known: Collection[str]) -> None:
-        """Refuse parameters that the dataset does not have, or that exclude ``include_raw``."""
-        from airflow_provider_winsms.transfers.checks import check_ledger, check_raw
+        """Refuse parameters that the dataset does not take, or that exclude ``include_raw``."""
+        from airflow_provider_winsms.transfers.checks import check_ledger, check_privacy
         from airflow_provider_winsms.warehouse.datasets import dataset_named
 
         if {"dataset", "table", "ledger_conn_id"} <= set(known):
             dataset = dataset_named(self.dataset)
             check_ledger(dataset, self.ledger_conn_id, self.ledger_prefix, self.table)
-            if self.include_raw:
-                check_raw(dataset, self.privacy, self.text)
+            check_privacy(dataset, self.privacy, self.text, include_raw=self.include_raw)
 
     def _dataset(self) -> Dataset:
         from airflow_provider_winsms.warehouse.datasets import dataset_named

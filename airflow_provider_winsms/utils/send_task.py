@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.options import OnChanged, Privacy, StoredText
+    from airflow_provider_winsms.options import OnChanged, StoredPrivacy, StoredText
     from airflow_provider_winsms.sending.attempt import SendOrder
 
 
@@ -92,7 +92,7 @@ def open_ledger(
     *,
     conn_id: str | None,
     prefix: str,
-    privacy: Privacy,
+    privacy: StoredPrivacy,
     text: StoredText,
 ) -> Iterator[Ledger]:
     """Open the ledger of an order: tables of a database, or else Airflow's task state store.

@@ -137,11 +137,14 @@ FIRST_SEEN, LAST_SEEN, REMOVED = "first_seen_at", "last_seen_at", "removed_at"
 
 NUMBER, KEY_ID = "number", "number_key_id"
 
+MASKED = "masked"
+"""The key id of a masked number. No key has it, because the id of a key is hexadecimal digits."""
+
 ADDRESS_KIND, CURRENCY = "address_kind", "currency"
 
 RAW = Column("raw", ColumnType.TEXT, "the whole row as JSON, with `include_raw=True`", is_personal=True)
 
-_NUMBER = (
+_KEY_NUMBER = (
     Column(
         NUMBER,
         ColumnType.NUMBER,
@@ -153,6 +156,18 @@ _NUMBER = (
         KEY_ID, ColumnType.WORD, "the id of the key of the number's hash; null if the number is not hashed"
     ),
     Column(ADDRESS_KIND, ColumnType.WORD, "the kind of address that `number` is: `phone`"),
+)
+"""The columns of a number that identifies its row, so that it is never masked."""
+_NUMBER = (
+    replace(
+        _KEY_NUMBER[0],
+        meaning=f"{_KEY_NUMBER[0].meaning}; with `masked` only its first two and last three digits",
+    ),
+    replace(
+        _KEY_NUMBER[1],
+        meaning="the id of the key of the number's hash; `masked` for a masked number; null for a plain one",
+    ),
+    _KEY_NUMBER[2],
 )
 _CURRENCY = Column(CURRENCY, ColumnType.WORD, "the unit of the amounts: a code such as `PLN`, or `credits`")
 _SEEN = (
@@ -239,7 +254,7 @@ OPT_OUTS = Dataset(
     "Numbers that may not be texted: one row for each number that ever was on the list.",
     key=("number",),
     columns=(
-        *_NUMBER,
+        *_KEY_NUMBER,
         *_moment(
             "opted_out_at",
             "when it opted out; of several entries for a number the oldest counts",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.columns import DictionaryColumn, Times
 from airflow_provider_winsms.hashing import Pseudonym
-from airflow_provider_winsms.messages import PHONE
-from airflow_provider_winsms.options import LoadedText, Privacy, check_choice
+from airflow_provider_winsms.messages import PHONE, mask_number
+from airflow_provider_winsms.options import LoadedPrivacy, LoadedText, check_choice
 from airflow_provider_winsms.sql.bulk import encode
 from airflow_provider_winsms.sql.dialects import BulkMethod
 from airflow_provider_winsms.sql.types import ColumnType
@@ -25,6 +25,7 @@ from airflow_provider_winsms.warehouse.datasets import (
     CURRENCY,
     KEY_ID,
     LOAD_RUN,
+    MASKED,
     NUMBER,
     RAW,
     REMOVED,
@@ -66,24 +67,26 @@ class Chunk:
 class PrivacyPolicy:
     """The treatment of personal data in a load.
 
-    :param privacy: ``"keyed_hash"`` replaces numbers by keyed hashes.
+    :param privacy: ``"keyed_hash"`` replaces numbers by keyed hashes, ``"masked"`` by masks.
     :param hashes: makes the hashes, for ``"keyed_hash"``, and the pseudonyms of forgotten numbers.
     :ivar forgotten: the pseudonyms that take the place of their numbers, if the numbers are the table's key.
+    :ivar key_id: the id of the key that hashes the numbers; ``MASKED`` if they are masked; ``None`` if they
+        are stored as they are.
     :raises InvalidMessage: if a value is not a choice.
     """
 
-    def __init__(self, privacy: Privacy, text: LoadedText, hashes: KeyedHash | None) -> None:
-        check_choice("privacy", privacy, Privacy)
+    def __init__(self, privacy: LoadedPrivacy, text: LoadedText, hashes: KeyedHash | None) -> None:
+        check_choice("privacy", privacy, LoadedPrivacy)
         check_choice("text", text, LoadedText)
         self._text = text
         self._any_hashes = hashes
-        self._hashes = hashes if privacy == "keyed_hash" else None
         self.forgotten: frozenset[str] = frozenset()
-
-    @property
-    def key_id(self) -> str | None:
-        """The id of the key that hashes the numbers; ``None`` if they are not hashed."""
-        return self._hashes.key_id if self._hashes else None
+        self._hide: Callable[[str], str] | None = None
+        self.key_id: str | None = None
+        if privacy == "masked":
+            self._hide, self.key_id = mask_number, MASKED
+        elif privacy == "keyed_hash" and hashes:
+            self._hide, self.key_id = hashes.of, hashes.key_id
 
     @property
     def pseudonyms(self) -> str:
@@ -91,7 +94,7 @@ class PrivacyPolicy:
         return self._any_hashes.pseudonyms if self._any_hashes else ""
 
     def numbers(self, values: Sequence[str], key_ids: Sequence[str | None] | None) -> Sequence[str]:
-        """Return numbers as they may be stored.
+        """Return numbers as they may be stored. A number that is hashed already stays as it is.
 
         :param key_ids: the id of the key that hashed each number already; ``None`` for one in plain.
         """
@@ -100,14 +103,13 @@ class PrivacyPolicy:
             stored = [value[:_LONGEST_NUMBER] for value in stored]
         if self.forgotten:
             stored = list(map(self._unless_forgotten, stored))
-        if self._hashes is None:
+        hide = self._hide
+        if hide is None:
             return stored
         if key_ids is None and not self.forgotten:
-            return list(map(self._hashes.of, stored))
+            return list(map(hide, stored))
         pairs = zip(stored, key_ids or [None] * len(stored), strict=True)
-        return [
-            value if key_id or Pseudonym.read(value) else self._hashes.of(value) for value, key_id in pairs
-        ]
+        return [value if key_id or Pseudonym.read(value) else hide(value) for value, key_id in pairs]
 
     def _unless_forgotten(self, number: str) -> str:
         if self._any_hashes is None:

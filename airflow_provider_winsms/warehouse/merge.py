@@ -47,7 +47,7 @@ class MergeCounts:
 class Merge:
     """Merges staged rows, and counts what it changed. Every method raises ``LoadFailed``.
 
-    :param key_id: the id of the key that hashes the numbers; ``None`` if they are not hashed.
+    :param key_id: how the numbers are stored, as ``PrivacyPolicy.key_id`` says it.
     :param pseudonyms: the pattern, for LIKE, of the forgotten numbers that the load recognises.
     """
 

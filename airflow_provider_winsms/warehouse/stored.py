@@ -77,9 +77,11 @@ class StoredRows:
             missing += len(some) - (self._transaction.scalar(among) or 0)
         return missing
 
-    def has_hashes(self) -> bool:
-        """Whether a number in the table is hashed."""
-        return self._transaction.rows(select(func.max(self._target.c[KEY_ID])))[0][0] is not None
+    def key_ids(self) -> set[str]:
+        """Return the lowest and the highest key id of hidden numbers. ``MASKED`` is above that of any key."""
+        key_id = self._target.c[KEY_ID]
+        (ends,) = self._transaction.rows(select(func.min(key_id), func.max(key_id)))
+        return {end for end in ends if end is not None}
 
     def forgotten(self) -> frozenset[str]:
         """Return the pseudonyms of forgotten numbers, if the numbers are the key; an index finds them."""

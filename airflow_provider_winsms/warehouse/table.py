@@ -20,7 +20,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, LoadFailed
 from airflow_provider_winsms.sql.bulk import insert_encoded
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.tables import DeleteAll
-from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES, WriteDisposition
+from airflow_provider_winsms.warehouse.datasets import DEFAULT_SIZES, MASKED, WriteDisposition
 from airflow_provider_winsms.warehouse.mapping import RowMapper
 from airflow_provider_winsms.warehouse.merge import Merge, MergeCounts
 from airflow_provider_winsms.warehouse.relations import Relations
@@ -105,12 +105,12 @@ class TargetTable:
     def prepare(self) -> None:
         """Create the table if it is missing, add the columns it lacks, and create the staging table.
 
-        :raises ConfigurationError: if there is a table that lacks its key, or holds hashed numbers and is to
-            get plain ones.
+        :raises ConfigurationError: if there is a table that lacks its key, or hides its numbers more than the
+            load does.
         """
         schema = TableSchema(self._transaction, self._relations)
         schema.ensure()
-        self._refuse_plain_among_hashes()
+        self._refuse_less_privacy()
         self._personal.forgotten = self.stored.forgotten()
         if self._relations.stages_in_transaction:
             self._begin()
@@ -235,15 +235,24 @@ class TargetTable:
         packs = [chunk.encoded for chunk in self._pending]
         insert_encoded(self._database, "put rows into the table", table, names, packs)
 
-    def _refuse_plain_among_hashes(self) -> None:
-        """Refuse plain numbers in a table of hashed ones: the load lacks ``privacy``."""
-        takes_plain = self._personal.key_id is None and not self._dataset.is_from_ledger
-        if takes_plain and self.stored.has_hashes():
-            msg = (
-                f"The table {self._name} holds hashed numbers, and this load would store them as they are. "
-                'Give privacy="keyed_hash", or the name of another table.'
-            )
-            raise ConfigurationError(msg)
+    def _refuse_less_privacy(self) -> None:
+        """Refuse plain numbers in a table of masked or hashed ones, and masked numbers among hashed ones."""
+        key_id = self._personal.key_id
+        if key_id not in {None, MASKED}:
+            return
+        key_ids = self.stored.key_ids()
+        # A ledger may have hashed its numbers itself.
+        if key_ids - {MASKED} and not self._dataset.is_from_ledger:
+            found, privacy = "hashed", "keyed_hash"
+        elif MASKED in key_ids and key_id is None:
+            found, privacy = "masked", "masked"
+        else:
+            return
+        msg = (
+            f"The table {self._name} holds {found} numbers, and this load would store them "
+            f'{"masked" if key_id else "as they are"}. Give privacy="{privacy}", or the name of another table.'
+        )
+        raise ConfigurationError(msg)
 
 
 @contextmanager

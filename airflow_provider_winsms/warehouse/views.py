@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sqlalchemy import column, func, select
+
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES
 from airflow_provider_winsms.options import check_identifier, check_prefix
@@ -15,6 +17,7 @@ from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
 from airflow_provider_winsms.sql.errors import NotOpened
 from airflow_provider_winsms.sql.tables import table_of
+from airflow_provider_winsms.warehouse.datasets import KEY_ID, MASKED
 from airflow_provider_winsms.warehouse.view_queries import (
     DELIVERIES_OF_LEDGER,
     NEEDED_COLUMNS,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from sqlalchemy import Table
+    from sqlalchemy import ColumnElement, Table
 
     from airflow_provider_winsms.sql.errors import Refusal
     from airflow_provider_winsms.warehouse.view_queries import View
@@ -215,6 +218,24 @@ def _check_tables(database: Database, views: ViewSet) -> None:
             way_out = _LOAD_AGAIN.format(_DATASETS[word]) if word in _DATASETS else _SEND_AGAIN
             msg = f"The table {names[word]} lacks {', '.join(lacking)}. {way_out}"
             raise ConfigurationError(msg)
+        if KEY_ID in NEEDED_COLUMNS[word]:
+            _refuse_masks(database, views, names[word])
+
+
+def _refuse_masks(database: Database, views: ViewSet, name: str) -> None:
+    """Refuse a table with masked numbers: the views would take the people with one mask for one person.
+
+    :raises ConfigurationError: if the table has masked numbers.
+    """
+    key_id: ColumnElement[str] = column(KEY_ID)
+    query = select(func.count()).select_from(views.table(name)).where(key_id == MASKED)
+    ((masked,),) = database.transact(lambda: database.rows(f"look for masks in {name}", query))
+    if masked:
+        msg = (
+            f"The table {name} has masked numbers, which the views cannot compare. Load it with "
+            'privacy="none" or privacy="keyed_hash" into another table, and make the views over that one.'
+        )
+        raise ConfigurationError(msg)
 
 
 _LOAD_FIRST = "Load it first: SmsToSqlOperator with that `dataset` and the same `schema` creates the table."

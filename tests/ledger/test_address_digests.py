@@ -16,7 +16,7 @@ from tests.ledger.batches import FIRST, batch, record
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Ledger, RecipientDigest
-    from airflow_provider_winsms.options import Privacy
+    from airflow_provider_winsms.options import StoredPrivacy
     from tests.support.databases import Database
 
 DIGITS = "27825550101"
@@ -54,6 +54,6 @@ def test_the_digest_of_a_phone_is_that_of_earlier_versions_and_a_kind_makes_anot
 
 
 @pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
-def test_tables_and_the_task_state_have_the_same_digests(sqlite: Database, privacy: Privacy) -> None:
+def test_tables_and_the_task_state_have_the_same_digests(sqlite: Database, privacy: StoredPrivacy) -> None:
     with SqlLedger(sqlite.hook(), "key", KeyedHash("key"), SqlOptions(privacy=privacy)) as tables:
         assert claimed_digests(tables, MESSAGE) == claimed_digests(ledger_of_a_task(), MESSAGE)

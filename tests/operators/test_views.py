@@ -310,6 +310,28 @@ def test_two_that_make_them_at_once_both_succeed(kind: str, request: pytest.Fixt
     assert answers(database) == EMPTY
 
 
+@pytest.mark.parametrize("table", ["deliveries", "incoming"])
+def test_a_table_with_masked_numbers_is_refused_by_name_and_gets_no_view(
+    database: Database, table: str, runner: TaskRunner, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """People with the same mask would count as one, and an opt-out would find no text."""
+    sends = {"conn_type": "sqlite", "host": str(tmp_path / "ledger-of-sends.db")}
+    runner = with_key(at(database, runner), ledger=sends)
+    send_and_load(runner, sandbox, "none", "ledger")
+    if table == "incoming":
+        database.execute("DROP TABLE {}incoming")
+    for dataset, given in {"deliveries": {"ledger_conn_id": "ledger"}, "incoming": {}}.items():
+        privacy = "masked" if dataset == table else "none"
+        assert (
+            runner.another().run(load_of(dataset, clock_of(sandbox), privacy=privacy, **given)).error is None
+        )
+    error = runner.another().run(views()).error
+    assert isinstance(error, ConfigurationError)
+    assert f"The table {table} has masked numbers, which the views cannot compare." in str(error)
+    with pytest.raises(Exception, match=NAMES[0]):
+        database.count(NAMES[0])
+
+
 each_privacy = pytest.mark.parametrize("privacy", ["none", "keyed_hash"])
 
 

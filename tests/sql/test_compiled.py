@@ -110,11 +110,11 @@ def test_loads_of_every_dataset_run_to_their_end(loaded: Recorded) -> None:
 
 def test_every_name_is_quoted_but_that_of_an_alias(loaded: Recorded) -> None:
     opening, closing = map(re.escape, loaded.escape_word_format.split("{}"))
-    functions = {"char_length", "coalesce", "count", "max", "row_number"}
+    functions = {"char_length", "coalesce", "count", "max", "min", "row_number"}
     for statement in loaded.statements:
         outside = re.sub(rf"{opening}\w+{closing}|%s|:\d+", "", statement)
         words = set(re.findall(r"\b[a-z]\w*", outside))
-        aliases = {word for word in words if re.fullmatch(r"(anon|count|max|readable)_\d+|age", word)}
+        aliases = {word for word in words if re.fullmatch(r"(anon|count|max|min|readable)_\d+|age", word)}
         assert words - aliases <= functions, statement
 
 

@@ -246,7 +246,7 @@ def test_a_gateway_that_is_away_changes_nothing(
         ({"include_raw": True}, "'deliveries' is read from a ledger"),
         ({"mode": "all"}, "mode must be one of incremental, backfill, full_refresh"),
         ({"prefetch": 0}, "prefetch must be a whole number from 1 to 32; got 0"),
-        ({"privacy": "hash"}, "privacy must be one of none, keyed_hash"),
+        ({"privacy": "hash"}, "privacy must be one of none, keyed_hash, masked"),
         ({"text": "digest"}, "text must be one of keep, drop, redact_numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),

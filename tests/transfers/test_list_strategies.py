@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ListServer]:
 def load(database: Database, hook: type[SmsHook], dataset: str = "incoming", **more: Any) -> dict[str, Any]:
     operator = variant(SmsToSqlOperator, hook_of=staticmethod(hook))
     where: dict[str, Any] = {"table": "replies", "schema": database.schema, "sql_conn_id": CONN_ID}
-    return operator(task_id="load", dataset=dataset, **where, **more).execute({})
+    return operator(task_id="load", dataset=dataset, **{**where, **more}).execute({})
 
 
 def ids(database: Database, dataset: str = "incoming") -> list[str]:

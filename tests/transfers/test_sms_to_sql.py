@@ -36,7 +36,7 @@ SECRET_NUMBER, SECRET_TEXT = "27825559876", "Our little secret"
             r"one of incoming, opt_outs, short_code, scheduled, deliveries; got 'outgoing'",
         ),
         ({"mode": "all"}, r"mode must be one of incremental, backfill, full_refresh; got 'all'"),
-        ({"privacy": "digest"}, r"privacy must be one of none, keyed_hash; got 'digest'"),
+        ({"privacy": "digest"}, r"privacy must be one of none, keyed_hash, masked; got 'digest'"),
         ({"text": "digest"}, r"text must be one of keep, drop, redact_numbers; got 'digest'"),
         ({"prefetch": 0}, r"prefetch must be a whole number from 1 to 32; got 0"),
         ({"prefetch": 33}, r"prefetch must be a whole number from 1 to 32; got 33"),

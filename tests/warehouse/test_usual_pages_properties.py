@@ -29,7 +29,7 @@ from airflow_provider_winsms.warehouse.mapping import PrivacyPolicy, RowMapper
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Call
-    from airflow_provider_winsms.options import LoadedText, Privacy
+    from airflow_provider_winsms.options import LoadedPrivacy, LoadedText
     from airflow_provider_winsms.sql.value_rows import Statements
 
 ZONES = [
@@ -231,7 +231,7 @@ def shown(page: Page[IncomingMessage] | str) -> Any:
     return page.offset, page.total, page.unreadable_at, page.length, rows
 
 
-PRIVACY: list[tuple[Privacy, LoadedText]] = [
+PRIVACY: list[tuple[LoadedPrivacy, LoadedText]] = [
     ("none", "keep"),
     ("none", "drop"),
     ("none", "redact_numbers"),
