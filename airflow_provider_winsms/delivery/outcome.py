@@ -12,7 +12,7 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     UnsupportedCapability,
 )
-from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, amount_text
+from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, amount_text, pluralize
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.exceptions import SmsError
@@ -27,8 +27,8 @@ class DeliveryOutcome:
     """How a wait ended, in counts and ids, without phone numbers and texts.
 
     :param states: how many texts are in each state.
-    :param cost: the price that the gateway states now; it may refund texts that failed. ``None`` if it
-        states no readable amount for a text.
+    :param cost: the sum of the prices that the reports state; a gateway may state 0 for a text that failed.
+        ``None`` if it states no readable amount for a text.
     :param currency: of the cost.
     :param undelivered: reports of texts that did not arrive, at most ``REPORTS_KEPT``.
     """
@@ -59,6 +59,27 @@ class DeliveryOutcome:
             "cost": None if self.cost is None else amount_text(self.cost),
             "currency": self.currency,
         }
+
+    def cost_difference(self, charged: Decimal | None) -> Decimal | None:
+        """Return what was charged, less what the reports state; ``None`` if one of them is unknown."""
+        return None if charged is None or self.cost is None else charged - self.cost
+
+    def log_cost_difference(self, charged: Decimal | None, log: Log) -> None:
+        """Log in words how the reports differ from what was charged, if they do."""
+        difference = self.cost_difference(charged)
+        if charged is None or self.cost is None or not difference:
+            return
+        undelivered = self.total - self.delivered
+        log.info(
+            "The send was charged %s %s, and the delivery reports state %s, which is %s %s. A gateway may "
+            "state 0 for a text that failed, and a text without a report counts as 0: %s did not arrive.",
+            amount_text(charged),
+            self.currency,
+            amount_text(self.cost),
+            amount_text(abs(difference)),
+            "less" if difference > 0 else "more",
+            pluralize(undelivered, "text"),
+        )
 
     def failure(self, why: str, trouble: str = "") -> DeliveryFailed:
         """Return the error for this outcome.

@@ -191,6 +191,8 @@ class RequestRecord:
     """When its killed task began to cancel its accepted texts; ``None`` after the outcome is recorded."""
     cancelled_on_purpose: frozenset[int] = field(default=frozenset(), compare=False)
     """The positions of accepted texts that a person cancelled. They are not sent again."""
+    refunds: dict[int, Decimal] = field(default_factory=dict, compare=False)
+    """What the gateway gave back for each of them."""
     due: frozenset[DateTime] | None = field(default=None, compare=False)
     """The times of its scheduled texts, in UTC; ``None`` if they were not recorded."""
     digests: tuple[RecipientDigest, ...] | None = field(default=None, compare=False, repr=False)

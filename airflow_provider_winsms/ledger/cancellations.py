@@ -16,6 +16,7 @@ from airflow_provider_winsms.ledger.statements import (
     MARK_MESSAGES_NOT_CANCELLED,
     READ_BATCH,
     READ_BATCH_IDS,
+    READ_COST,
     READ_MESSAGE_IDS,
     READ_STATES,
     REPORT_MESSAGES_NOT_CANCELLED,
@@ -53,6 +54,16 @@ class Cancellations:
         states = (*ACCEPTED_STATES, *((MessageState.CANCELLED,) if with_cancelled else ()))
         rows = self._database.read(READ_MESSAGE_IDS, batch_id=batch_id, states=list(map(str, states)))
         return [message_id_of(row[0]) for row in rows]
+
+    @transaction
+    def net_cost(self, batch_id: str) -> Decimal | None:
+        """Return what a batch was charged, less the refunds of its cancelled texts.
+
+        :returns: ``None`` if there is no such batch.
+        """
+        for cost, refunded in self._database.read(READ_COST, batch_id=batch_id):
+            return read_amount(cost) - read_amount(refunded)
+        return None
 
     @transaction
     def states(self, message_ids: Collection[MessageId]) -> dict[MessageId, tuple[MessageState, Decimal]]:

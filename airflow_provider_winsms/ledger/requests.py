@@ -78,9 +78,12 @@ class Claims:
         rows = self._messages.of_request(self._batch.id, key)
         for row in rows:
             _add_row(record, row)
-        record.cancelled_on_purpose = frozenset(
-            row.position for row in rows if row.state is MessageState.CANCELLED and row.reason is None
-        )
+        record.refunds = {
+            row.position: row.refund
+            for row in rows
+            if row.state is MessageState.CANCELLED and row.reason is None
+        }
+        record.cancelled_on_purpose = frozenset(record.refunds)
         return record
 
     @transaction

@@ -181,7 +181,8 @@ BATCHES = LedgerTable(
         LedgerColumn(
             "cost",
             ColumnType.AMOUNT,
-            "the price of all accepted texts, including texts that were cancelled later",
+            "the price of all accepted texts, including texts that were cancelled later; less `refunded` it "
+            "is the `cost` in the result of the send",
         ),
         LedgerColumn(
             "refunded", ColumnType.AMOUNT, "the amount that the gateway gave back for cancelled texts"

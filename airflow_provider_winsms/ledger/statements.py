@@ -215,6 +215,10 @@ READ_REVISION = NamedStatement(
     "read the revision", "SELECT revision FROM {batches} WHERE batch_id = :batch_id"
 )
 
+READ_COST = NamedStatement(
+    "read the cost of the batch", "SELECT cost, refunded FROM {batches} WHERE batch_id = :batch_id"
+)
+
 READ_CONNECTION = NamedStatement(
     "read the batch", "SELECT sms_conn_id FROM {batches} WHERE batch_id = :batch_id"
 )

@@ -328,8 +328,9 @@ class SmsSendOperator(_SendOperator):
     Returns ``{"batch": id, "message_ids": [...], "accepted": n, "rejected": {reason: n}, "unknown": 0,
     "not_tried": 0, "duplicates": n, "cost": "12.0", "balance": "188.6", "currency": "credits",
     "requests": n}``, for all tries together. Amounts are decimal strings, in that currency. Reasons are
-    values of ``RejectReason``. ``balance`` is ``None`` if this try sent nothing. ``cost`` is ``None`` if the
-    gateway states an amount that cannot be read.
+    values of ``RejectReason``. ``balance`` is ``None`` if this try sent nothing. ``cost`` is what was
+    charged, less the refunds of cancelled texts that the ledger knows; ``None`` if the gateway states an
+    amount that cannot be read.
 
     Numbers and texts are not in the result, in a log, or in the rendered template view, which shows
     ``(not shown)`` for sensitive fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
@@ -402,9 +403,11 @@ class SmsSendOperator(_SendOperator):
         the connection's ``hash_secret``.
     :param ledger_text: ``"digest"`` stores a keyed hash of the text, ``"keep"`` the text.
     :param wait_for_delivery: whether to wait until the texts have arrived, as ``SmsDeliverySensor`` does. The
-        result then also has ``"delivery": {"total": n, "delivered": n, "states": {state: n}, "cost":
-        "2.0"}``. If too few texts arrive, the task fails for good with ``DeliveryFailed``. A retry sends
-        nothing again, and waits again. With ``ledger_conn_id`` the states are written to its tables.
+        result then also has ``"delivery": {"total": n, "delivered": n, "states": {state: n}, "cost": "2.0",
+        "cost_difference": "0.0", "currency": "credits"}``. This ``cost`` is what the delivery reports state;
+        ``cost_difference`` is what was charged less that, ``None`` if one of them is unknown. If too few
+        texts arrive, the task fails for good with ``DeliveryFailed``. A retry sends nothing again, and waits
+        again. With ``ledger_conn_id`` the states are written to its tables.
     :param deferrable: whether to wait in the triggerer, without a worker. Defaults to
         ``[operators] default_deferrable``.
     :param min_delivered: the share of the accepted texts that must arrive, 0 to 1.

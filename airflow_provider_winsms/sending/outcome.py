@@ -46,7 +46,7 @@ class SendOutcome:
     rejected: Counter[RejectReason] = field(default_factory=Counter)
     unknown: int = 0
     cost: Decimal = Decimal(0)
-    """The sum of the known costs."""
+    """The sum of the known costs, less the refunds of cancelled texts."""
     unpriced: int = 0
     """How many accepted texts have no readable cost."""
     balance: Decimal | None = None
@@ -127,7 +127,7 @@ class SendOutcome:
             for position, why in record.declined.items()
             if position not in sent_again and position not in left_out
         )
-        self.cost += sum(record.costs.values())
+        self.cost += sum(record.costs.values()) - sum(record.refunds.values())
         self.unpriced += len(record.ids) - len(record.costs)
         if in_doubt := len(record.in_doubt):
             self.unknown += in_doubt

@@ -56,7 +56,8 @@ class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, Ba
     A text may stay at ``sent`` for ever if its network reports nothing, so set a ``timeout``.
 
     Returns ``{"total": n, "delivered": n, "states": {state: n}, "cost": "2.0", "currency": "credits"}``.
-    States are values of ``DeliveryState``. The cost is ``None`` if the gateway states no readable amount.
+    States are values of ``DeliveryState``. The cost is what the delivery reports state, and ``None`` if they
+    state no readable amount.
     Fails with ``DeliveryFailed``, whose ``reports`` hold the ids and states of texts that did not arrive (at
     most 1000). A wrong key or id ends the wait at once. An unreachable gateway or ledger does not.
 

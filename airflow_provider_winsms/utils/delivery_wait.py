@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import XCom
@@ -14,6 +15,7 @@ from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
 from airflow_provider_winsms.exceptions import SendStopped
 from airflow_provider_winsms.ledger.base import LedgerAddress
+from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
 from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.worker_wait import WorkerWait
@@ -195,8 +197,28 @@ class SendWait:
 
     def _with_delivery(self, sent: dict[str, Any], result: WaitResult) -> dict[str, Any]:
         limit = f"{self.timeout:g} seconds of when they were due"
-        delivery = result.summary_or_raise(min_delivered=self.min_delivered, limit=limit, log=self.task.log)
-        return {**sent, "delivery": delivery}
+        charged, log = self._charged(sent), self.task.log
+        result.outcome.log_cost_difference(charged, log)
+        delivery = result.summary_or_raise(min_delivered=self.min_delivered, limit=limit, log=log)
+        difference = result.outcome.cost_difference(charged)
+        delivery["cost_difference"] = None if difference is None else amount_text(difference)
+        cost = {} if charged is None else {"cost": amount_text(charged)}
+        return {**sent, **cost, "delivery": delivery}
+
+    def _charged(self, sent: dict[str, Any]) -> Decimal | None:
+        """Return what the send was charged, less the refunds of texts that were cancelled until now."""
+        from airflow_provider_winsms.ledger.cancellations import Cancellations
+
+        if sent.get("cost") is None:
+            return None
+        charged = None
+        if self.ledger is not None:
+            try:
+                with ledger_at(*self.ledger) as ledger:
+                    charged = Cancellations(ledger).net_cost(sent["batch"])
+            except LedgerUnavailable as error:
+                self.task.log.warning("%s Texts cancelled during the wait stay in the cost.", error)
+        return Decimal(sent["cost"]) if charged is None else charged
 
     def _sleep(self, pause: float) -> None:
         while pause > 0 and not self.is_killed():

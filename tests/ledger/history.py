@@ -19,6 +19,7 @@ class History(LedgerDatabase):
         super().__init__(hook)
         cancellations = Cancellations(self)
         self.message_ids, self.states = cancellations.message_ids, cancellations.states
+        self.net_cost = cancellations.net_cost
         self.mark_cancelling = cancellations.mark_cancelling
         self.record_cancelled = cancellations.record_cancelled
         self.record_not_cancelled = cancellations.record_not_cancelled

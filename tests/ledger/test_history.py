@@ -70,6 +70,17 @@ def test_a_cancellation_is_counted_once(tables: SqlLedger, history: History, dat
     ]
 
 
+def test_the_net_cost_of_a_batch_is_its_cost_less_the_refunds(tables: SqlLedger, history: History) -> None:
+    claim = sent(tables)
+    assert history.net_cost(BATCH) == sum(claim.costs.values()) == Decimal("4.5")
+    history.record_cancelled({100: Decimal("1.5"), 101: Decimal("0.5")})
+    assert history.net_cost(BATCH) == Decimal("2.5")
+    assert history.net_cost("0" * 32) is None
+    found = tables.find(FIRST)
+    assert found is not None
+    assert found.refunds == {0: Decimal("1.5"), 1: Decimal("0.5")}
+
+
 def test_what_was_cancelled_on_purpose_is_not_sent_again(tables: SqlLedger, history: History) -> None:
     claim = sent(tables)
     history.record_cancelled({100: Decimal("1.5")})

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 DELIVERED, FAILED, STAYS_SENT = "27000000010", "27000000011", "27000000013"
 NOT_A_PHONE = "27000000005"
-ARRIVED = {"total": 1, "delivered": 1, "states": {"delivered": 1}, "cost": "1.0", "currency": "credits"}
+ARRIVED = {
+    "total": 1,
+    "delivered": 1,
+    "states": {"delivered": 1},
+    "cost": "1.0",
+    "cost_difference": "0.0",
+    "currency": "credits",
+}
 
 
 @pytest.fixture(params=[False, True], ids=["on the worker", "deferred"])
