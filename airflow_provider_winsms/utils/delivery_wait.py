@@ -13,7 +13,7 @@ from airflow_provider_winsms.delivery.outcome import WaitResult
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
-from airflow_provider_winsms.exceptions import SendStopped
+from airflow_provider_winsms.exceptions import LedgerUnavailable, SendStopped
 from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
