@@ -229,8 +229,7 @@ def _offsets(time_zone: str, begin: int, end: int) -> Iterator[tuple[int, int, i
     for hour in range(begin, end, _HOUR):
         if _offset(zone, hour + _HOUR) != offset:
             change = _change(zone, hour, hour + _HOUR)
-            if change > start:
-                yield start, change, offset
+            yield start, change, offset
             start, offset = change, _offset(zone, change)
     if start < end:
         yield start, end, offset
@@ -269,8 +268,7 @@ def _public_holidays(country: str, year: int) -> frozenset[date]:
     from holidays import country_holidays
 
     try:
-        # A holiday of one year may be observed in the year before or after it.
-        return frozenset(country_holidays(country, years=range(year - 1, year + 2)))
+        return frozenset(country_holidays(country, years=year))
     except NotImplementedError:
         msg = (
             f"The public holidays of the country {shown(country)} are unknown. Give another country, or "
