@@ -9,6 +9,8 @@
     │   ├── InvalidRows         fix the rows: their count, and the problems of the first
     │   ├── NothingToSend       no recipient or no message; with on_empty="skip" the task is skipped
     │   └── InvalidMessageId    fix the message id: no table can hold it
+    ├── QueryFailed             the database refused the query of a campaign; nothing was sent, safe to retry.
+    │                           If it is_permanent, fix the cause that it names
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
     ├── RefusedByRule           fix the DAG, the list or the rule: a rule of the sender refuses the send
     ├── SendRejected            the gateway declined recipients that the task needs
@@ -105,6 +107,25 @@ class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its s
 
 class RefusedByRule(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """A rule of the sender refuses the send. Nothing more was submitted."""
+
+
+class QueryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The database refused the query whose rows are sent to. Nothing was sent.
+
+    The message says whether a repeat can help. It does not quote the database, which may quote a row.
+
+    :param kind: the type of the driver's error; empty if there was none.
+    :param code: its SQLSTATE or the driver's substitute; empty if there is none.
+    :param is_permanent: whether only a person can help: rights or a schema are missing, for example.
+    """
+
+    is_permanent = False
+
+    def __init__(self, message: str, kind: str = "", code: str = "", *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.code = code
+        self.is_permanent = is_permanent
 
 
 class SendRejected(SmsError):  # noqa: N818 - it names what happened, as its siblings do

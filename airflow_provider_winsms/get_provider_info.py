@@ -49,7 +49,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "SMS",
                 "target-integration-name": "Common SQL",
                 "python-module": "airflow_provider_winsms.transfers.sms_to_sql",
-            }
+            },
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": "SMS",
+                "python-module": "airflow_provider_winsms.transfers.sql_to_sms",
+            },
         ],
         "cli": ["airflow_provider_winsms.cli.definition.get_sms_cli_commands"],
         "connection-types": [

@@ -34,6 +34,7 @@ __all__ = [
     "segments",
     "segments_of",
     "septets",
+    "size_of",
     "spell_strictly",
     "transliterate",
     "widths",
@@ -48,6 +49,9 @@ CONCATENATED_SEGMENT = 153
 
 # The codec accepts it, but alone it would change the character after it.
 _ESCAPE = "\x1b"
+
+# Texts that are sent as they are, with one septet for each character.
+_PLAIN = re.compile(r"[\n -Z_a-z]*")
 
 # The lookbehind tries a run of carriage returns once. From each of them, a long run would take minutes.
 _LINE_END = re.compile(r"(?<!\r)\r+\n")
@@ -206,6 +210,18 @@ def segments_of(widths: Sequence[int], single: int, joined: int) -> int:
     return parts
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Return the septets and the segments of a text that is in the GSM 7-bit alphabet.
+
+    :raises InvalidMessage: a character is not in the alphabet.
+    """
+    if _PLAIN.fullmatch(text):
+        length = len(text)
+        return length, 1 if length <= SINGLE_SEGMENT else -(-length // CONCATENATED_SEGMENT)
+    found = widths(text)
+    return sum(found), segments_of(found, SINGLE_SEGMENT, CONCATENATED_SEGMENT)
+
+
 def is_carried(text: str) -> bool:
     """Whether the alphabet has each character of a text, so that it needs no other spelling."""
     return _is_in_alphabet(composed(text))
@@ -219,6 +235,8 @@ def transliterate(text: str) -> str:
 
     :raises InvalidMessage: some characters have no spelling; the error names their code points and places.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     whole = composed(text)
     if not _is_in_alphabet(whole):
         whole = _plainly(whole)
@@ -235,6 +253,8 @@ def spell_strictly(text: str) -> str:
     :raises InvalidMessage: some characters are not in the alphabet; the error names their code points and
         places.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     whole = composed(text)
     if not _is_in_alphabet(whole):
         raise InvalidMessage(_not_as_it_stands(check_text(text)))

@@ -69,14 +69,23 @@ class KeyedHash:
 
         A person with the key can hash other numbers in the same way, and join by the hash.
         """
-        return self._of(_encoded(text))
+        total = self._empty.copy()
+        total.update(_encoded(text))
+        return total.hexdigest()
 
     def of_parts(self, *parts: str) -> str:
         """Return 64 hexadecimal digits for a sequence of texts; the same text cut otherwise has another hash.
 
         Each part follows its length, in 8 bytes. So the hash never equals the one of ``of`` for digits.
         """
-        return self._of(b"".join(len(data).to_bytes(8) + data for data in map(_encoded, parts)))
+        growing = self.growing()
+        for part in parts:
+            growing.add(part)
+        return growing.digits()
+
+    def growing(self) -> GrowingHash:
+        """Return a hash of a sequence of texts, to which they are added one by one, as of ``of_parts``."""
+        return GrowingHash(self._empty.copy())
 
     def pseudonym(self, number: str) -> str:
         """Return what tables hold in place of a number that was forgotten: 35 characters."""
@@ -95,6 +104,22 @@ class KeyedHash:
         total = self._empty.copy()
         total.update(data)
         return total.hexdigest()
+
+
+class GrowingHash:
+    """The hash of a sequence of texts, of which only one is in memory at a time."""
+
+    def __init__(self, total: hmac.HMAC) -> None:
+        self._total = total
+
+    def add(self, part: str) -> None:
+        """Add the next text."""
+        data = _encoded(part)
+        self._total.update(len(data).to_bytes(8) + data)
+
+    def digits(self) -> str:
+        """Return 64 hexadecimal digits."""
+        return self._total.hexdigest()
 
 
 def require_secret(parameter: str, hash_secret: str | None, conn_id: str) -> None:

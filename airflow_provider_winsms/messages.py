@@ -7,7 +7,9 @@ amount. ``raw`` is the row as it came over the wire. Numbers, texts and raw rows
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -224,6 +226,59 @@ class Recipient:
         return self.number if self.kind == PHONE else f"{self.kind}:{self.number}"
 
 
+_TEXTS_OF_A_BLOCK = 500
+
+
+class PackedTexts(Sequence[str]):
+    """Texts in little memory, compressed in blocks. It is cheapest to read them in their order."""
+
+    __slots__ = ("_blocks", "_last", "_read", "_unpacked")
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._last: list[str] = []
+        self._read = -1
+        self._unpacked: list[str] = []
+
+    def append(self, text: str) -> None:
+        """Add a text."""
+        self._last.append(text)
+        if len(self._last) == _TEXTS_OF_A_BLOCK:
+            self._blocks.append(zlib.compress(json.dumps(self._last).encode(), 1))
+            self._last = []
+
+    def between(self, start: int, end: int) -> Iterator[str]:
+        """Yield the texts from an index up to another one, which is left out."""
+        while start < end:
+            block, first = divmod(start, _TEXTS_OF_A_BLOCK)
+            texts = self._block(block)[first : first + end - start]
+            yield from texts
+            start += len(texts)
+
+    def _block(self, index: int) -> list[str]:
+        if index == len(self._blocks):
+            return self._last
+        if index != self._read:
+            self._unpacked, self._read = json.loads(zlib.decompress(self._blocks[index])), index
+        return self._unpacked
+
+    def __len__(self) -> int:
+        return len(self._blocks) * _TEXTS_OF_A_BLOCK + len(self._last)
+
+    def __iter__(self) -> Iterator[str]:
+        return self.between(0, len(self))
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        block, place = divmod(range(len(self))[index], _TEXTS_OF_A_BLOCK)
+        return self._block(block)[place]
+
+
 class Recipients(Sequence[Recipient]):
     """Recipients in little memory: 8 bytes a phone, as a number has at most 15 digits and no leading 0."""
 
@@ -232,25 +287,38 @@ class Recipients(Sequence[Recipient]):
     def __init__(self, recipients: Iterable[Recipient] = ()) -> None:
         self._numbers = array("Q")
         self._devices: dict[int, Recipient] = {}
-        self._references: dict[int, str] = {}
+        self._references: PackedTexts | None = None
         for recipient in recipients:
             self.append(recipient)
 
     def append(self, recipient: Recipient) -> None:
         """Add a recipient."""
-        if recipient.kind != PHONE:
-            self._devices[len(self._numbers)] = recipient
-            self._numbers.append(0)
+        if recipient.kind == PHONE:
+            self.append_phone(recipient.number, recipient.reference)
             return
-        if recipient.reference is not None:
-            self._references[len(self._numbers)] = recipient.reference
-        self._numbers.append(int(recipient.number))
+        self._devices[len(self._numbers)] = recipient
+        self.append_phone("0", None)
+
+    def append_phone(self, number: str, reference: str | None) -> None:
+        """Add a recipient that is a phone."""
+        if self._references is None and reference is not None:
+            self._references = PackedTexts()
+            for _ in self._numbers:
+                self._references.append("")
+        if self._references is not None:
+            self._references.append(reference or "")
+        self._numbers.append(int(number))
+
+    @property
+    def has_other_phones_only(self) -> bool:
+        """Whether all recipients are phones, and no two are the same."""
+        return not self._devices and len(set(self._numbers)) == len(self._numbers)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[Recipient]:
-        return self._each(range(len(self)))
+        return self.each(range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Recipient: ...
@@ -259,16 +327,26 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, index: int | slice) -> Recipient | tuple[Recipient, ...]:
         if not isinstance(index, slice):
             at = range(len(self))[index]
-            return self._devices.get(at) or Recipient(str(self._numbers[at]), self._references.get(at))
-        return tuple(self._each(range(*index.indices(len(self)))))
+            return self._devices.get(at) or Recipient(str(self._numbers[at]), self._reference(at))
+        return tuple(self.each(range(*index.indices(len(self)))))
 
-    def _each(self, indexes: range) -> Iterator[Recipient]:
+    def each(self, indexes: range) -> Iterator[Recipient]:
+        """Yield the recipients at some indexes."""
         if self._devices:
             return map(self.__getitem__, indexes)
         numbers = map(str, map(self._numbers.__getitem__, indexes))
-        if not self._references:
+        if self._references is None:
             return map(Recipient, numbers)
-        return map(Recipient, numbers, map(self._references.get, indexes))
+        return map(Recipient, numbers, map(self._reference, indexes))
+
+    def addresses(self, indexes: range) -> Iterator[str]:
+        """Yield the addresses of the recipients at some indexes."""
+        if self._devices:
+            return (recipient.address for recipient in self.each(indexes))
+        return map(str, map(self._numbers.__getitem__, indexes))
+
+    def _reference(self, index: int) -> str | None:
+        return None if self._references is None else self._references[index] or None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
-from scripts import bench_ledgers, bench_loads, bench_memory, bench_waits, process_memory
+from scripts import bench_campaigns, bench_ledgers, bench_loads, bench_memory, bench_waits, process_memory
 from scripts.bench_sends import NUMBERS, RECIPIENTS, TEXT, execute, sandbox
 from scripts.public_modules import public_modules
 
@@ -36,6 +36,7 @@ def main() -> None:
     _bench_requests()
     _bench_ledgers()
     _bench_memory()
+    _bench_campaigns()
     _bench_waits()
     _bench_loads()
     _bench_imports()
@@ -79,6 +80,26 @@ def _bench_memory() -> None:
         "Resident memory of a send from a generator, in MB",
         ("recipients", "ledger", "above its start", "in all"),
         *rows,
+    )
+
+
+def _bench_campaigns() -> None:
+    rows = [
+        (
+            f"{case.rows:,}",
+            f"{case.latency * 1000:.0f}",
+            f"{figures.planned_a_second:,.0f}",
+            f"{figures.seconds:.1f}",
+            f"{figures.megabytes:.0f}",
+            f"{case.rows / figures.seconds / figures.loop_rows_a_second:.0f}",
+        )
+        for case, figures in bench_campaigns.measured()
+    ]
+    _print(
+        "A text of its own to each row of a query in PostgreSQL",
+        ("rows", "latency in ms", "planned a second", "seconds in all", "MB", "times as fast as the loop"),
+        *rows,
+        note=bench_campaigns.NOTE,
     )
 
 

@@ -84,11 +84,12 @@ def runner(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> TaskRunner:
     """
     from airflow_provider_winsms.operators import sms
     from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
+    from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
     from tests.support.clock import clock_of
     from tests.support.hooks import prompt_hook
     from tests.support.task_runner import TaskRunner
 
-    sends = (sms.SmsSendOperator, sms.SmsSendBatchOperator)
+    sends = (sms.SmsSendOperator, sms.SmsSendBatchOperator, SqlToSmsOperator)
     for operator in (*sends, sms.SmsRefreshStatusOperator):
         monkeypatch.setattr(operator, "clock", clock_of(sandbox))
     others = (sms.SmsRefreshStatusOperator, sms.SmsCancelScheduledOperator, sms.SmsBalanceCheckOperator)

@@ -11,7 +11,7 @@ import requests
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.sql.dialects import DIALECTS
-from scripts import bench_loads_cpu, bench_loads_targets, bench_waits
+from scripts import bench_campaigns, bench_loads_cpu, bench_loads_targets, bench_waits
 from scripts.bench_loads_targets import Run
 from scripts.bench_loads_ways import IN_TURN, INSERT_ROWS, OURS, OVERLAPPED, PREPARED
 from scripts.bench_sends import execute, gateway_variable, number
@@ -53,6 +53,16 @@ def test_every_way_to_load_that_is_measured_loads_what_is_listed(kind: str) -> N
         figures, asked = target.measured_again(2500, 10)
         assert figures.seconds > 0
         assert asked <= 3
+
+
+@pytest.mark.database
+def test_a_campaign_is_measured_beside_a_loop() -> None:
+    case = bench_campaigns.Case(2000, 0.01, 5)
+    ((measured, figures),) = bench_campaigns.measured((case,))
+    assert measured is case
+    assert figures.planned_a_second > 0
+    assert figures.seconds > 0
+    assert figures.loop_rows_a_second > 0
 
 
 def test_each_part_of_the_client_is_measured() -> None:

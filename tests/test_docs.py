@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.cli.cli_parser import get_parser
+from airflow.sdk import DAG
 
 from airflow_provider_winsms import rules
 from airflow_provider_winsms.operators.sms import (
@@ -27,6 +28,7 @@ from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.plan import ListChanges
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
 from scripts.docs import excerpts, pages
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ EXAMPLES = [
     ("json", '{"balance"', "test_docs.py::test_the_wait_for_the_balance_that_is_shown_waits"),
     ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),
     ("python", "SmsToSqlOperator(", "test_docs.py::test_each_load_that_is_shown_loads"),
+    ("python", "SqlToSmsOperator", "test_docs.py::test_each_campaign_that_is_shown_sends"),
     ("python", '{"kept"', "test_docs.py::test_the_changes_that_are_shown_have_the_keys_of_changes"),
     ("python", "SmsViewsOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
     ("python", "SQLCheckOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
@@ -156,6 +159,24 @@ def test_each_send_that_is_shown_sends(
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page
     assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]
+
+
+@pytest.mark.parametrize("code", [code for _, code in blocks("python") if code.startswith("SqlToSms")])
+def test_each_campaign_that_is_shown_sends(
+    code: str, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
+) -> None:
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
+        database.execute("CREATE TABLE customers (number TEXT, phone TEXT, name TEXT, amount INTEGER)")
+        database.execute("INSERT INTO customers VALUES ('27825550101', '27825550101', 'Ann', 120)")
+        database.commit()
+    with DAG("dag", schedule=None):
+        task = eval(code, {"SqlToSmsOperator": SqlToSmsOperator})  # noqa: S307 - the page's own code
+    indexes = range(20) if ".expand(" in code else [-1]
+    for index in indexes:
+        assert dataclasses.replace(runner.another(), map_index=index).run(task).error is None
+    (text,) = sandbox.outbox()
+    assert text["message"].startswith("Hi Ann, ")
 
 
 def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_sending_a_batch_and_waiting_for_it(airflow: AirflowProcess, gateway: Sa
     assert len({text["message"] for text in gateway.outbox()}) == 4
 
 
+def test_a_campaign_from_a_query(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    results(airflow, "example_sms_campaign")
+    texts = {row["mobileNumber"]: row["message"].partition(",")[0] for row in gateway.outbox()}
+    assert texts == {"27000000101": "Hi Ann", "27000000102": "Hi Ben", "27000000020": "Hi customer"}
+    results(airflow, "example_sms_campaign")
+    assert len(gateway.outbox()) == 6
+
+
 def test_scheduling_and_cancelling(airflow: AirflowProcess, gateway: Sandbox) -> None:
     gateway.reset()
     cancelled = results(airflow, "example_sms_schedule_and_cancel")["cancel_offer"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sqlite3
 import traceback
 from argparse import Namespace
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ from airflow_provider_winsms.operators.sms import (
 from airflow_provider_winsms.operators.views import SmsViewsOperator
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
+from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from tests.conftest import API_KEY
 from tests.support.send_world import SendWorld, broken_store, kill
@@ -307,6 +310,23 @@ def _load_deliveries(runner: TaskRunner, _sandbox: Sandbox) -> None:
         assert runner.run(task).error is None
 
 
+def _campaign(**kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
+    """Send to rows of a table, some of which are invalid."""
+
+    def scenario(runner: TaskRunner, _sandbox: Sandbox) -> None:
+        with closing(sqlite3.connect(runner.connections["warehouse"]["host"])) as database:
+            database.execute("CREATE TABLE people (number TEXT, name TEXT)")
+            rows = [(NUMBER, "Xylophone"), (FAILS, "Xylophone"), (BAD_NUMBER, "Xylophone"), (NUMBER, None)]
+            database.executemany("INSERT INTO people VALUES (?, ?)", [*rows, (f"{NUMBER}x", "Xylophone")])
+            database.commit()
+        query = {"sql": "SELECT number, name FROM people", "sql_conn_id": "warehouse"}
+        given: dict[str, Any] = {"text": "Hi {{ name }}", **query, **kwargs}
+        for on_invalid in ("fail", "reject"):
+            runner.run(SqlToSmsOperator(task_id="send", on_invalid=on_invalid, **given))
+
+    return scenario
+
+
 SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "send": lambda runner, _: runner.run(send()),
     "send-batch": lambda runner, _: runner.run(send_batch()),
@@ -322,6 +342,15 @@ SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "batch-bad-text": lambda runner, _: runner.run(
         SmsSendBatchOperator(task_id="send", messages=[{"text": TEXT, "to": NUMBER, "wrong": NUMBER}])
     ),
+    "campaign": _campaign(),
+    "campaign-hashed": _campaign(ledger_conn_id="warehouse", reference_column="name"),
+    "campaign-parameters": _campaign(
+        sql="SELECT number, name FROM people WHERE number = :number",
+        sql_parameters=lambda **_: {"number": NUMBER},
+    ),
+    "campaign-without-a-column": _campaign(sql="SELECT '27825559871', 'Xylophone' FROM people"),
+    "campaign-refused": _campaign(sql="SELECT number, json(name) AS name FROM people"),
+    "campaign-bad-expression": _campaign(text="{{ {}[name] }} {{ name | int + name }}"),
     "lost-answer": _lose_an_answer("lost-after-acceptance"),
     "cut-answer": _lose_an_answer("truncated-json"),
     "html-answer": _lose_an_answer("html-answer"),

@@ -42,6 +42,8 @@ PLAIN_BY_KIND = {
         ArmedFault.rows ListedRecipient.message ListedRecipient.recipient""",
     "SQL, the name of a list in an answer, and a choice of what is stored": """
         Call.rows Operation.rows SqlOptions.text""",
+    "names of the columns of a query, and of an index": """
+        RowColumns.number RowColumns.reference _RequestBuilder.first _RequestBuilder.messages""",
     "names that Airflow gave, and values of the task state store, which hold digests and ids": """
         Batch.key ClaimedRequest.key _StoredRow.key _StoredRow.value""",
     "offsets and limits; masked numbers; a number that the sandbox's own page lists": """

@@ -70,9 +70,14 @@ class Alphabet:
         """Return the units of each character of a text that is spelled in the alphabet."""
         raise NotImplementedError
 
+    def size_of(self, text: str) -> tuple[int, int]:
+        """Return the units of a spelled text, and the segments in which it is sent."""
+        widths = self.widths(text)
+        return sum(widths), gsm7.segments_of(widths, self.single, self.joined)
+
     def count_segments(self, text: str) -> int:
         """Count the segments in which a spelled text is sent."""
-        return gsm7.segments_of(self.widths(text), self.single, self.joined)
+        return self.size_of(text)[1]
 
 
 class Gsm7(Alphabet):
@@ -99,6 +104,10 @@ class Gsm7(Alphabet):
     def widths(self, text: str) -> Sequence[int]:
         """Return the septets of each character."""
         return gsm7.widths(text)
+
+    def size_of(self, text: str) -> tuple[int, int]:
+        """Return the septets of a spelled text, and its segments."""
+        return gsm7.size_of(text)
 
 
 class Ucs2(Alphabet):

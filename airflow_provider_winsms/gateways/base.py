@@ -254,6 +254,7 @@ class Gateway:
     def __init__(self, *, time_zone: str = "UTC", country_code: str = "") -> None:
         self.time_zone = time_zone
         self.country_code = country_code
+        self._readers: dict[str, NumberReader] = {}
 
     @property
     def number_plan(self) -> NumberPlan:
@@ -274,9 +275,13 @@ class Gateway:
         if kind != PHONE:
             msg = f"is not a phone, and {self.name} sends to phones only"
             raise InvalidPhoneNumber(msg)
-        plan = self.number_plan
-        reader = NumberReader(plan.country_code, check_numbers, plan.trunk_prefix)
-        return Recipient(reader.read(number), reference)
+        return Recipient(self._reader(check_numbers).read(number), reference)
+
+    def _reader(self, check_numbers: CheckNumbers) -> NumberReader:
+        if check_numbers not in self._readers:
+            plan = self.number_plan
+            self._readers[check_numbers] = NumberReader(plan.country_code, check_numbers, plan.trunk_prefix)
+        return self._readers[check_numbers]
 
     def require(self, capability: str, parameter: str = "") -> None:
         """Check that the gateway has a capability, before a task's first request.

@@ -15,7 +15,7 @@ from airflow_provider_winsms.sending.policy import check_clocks
 from airflow_provider_winsms.sending.submission import SendDependencies, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from pendulum import DateTime
 
@@ -110,7 +110,7 @@ class SendAttempt:
     def __init__(
         self,
         order: SendOrder,
-        compose: Callable[[Composer], list[Message]],
+        compose: Callable[[Composer], Sequence[Message]],
         ledger: Ledger,
         *,
         gateway: Gateway,

@@ -11,6 +11,7 @@ from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, I
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
+from airflow_provider_winsms.sending.message_list import MessageList
 from airflow_provider_winsms.sending.plan import (
     Duplicates,
     has_room_for_times,
@@ -101,7 +102,7 @@ class BatchPlanner:
     def __init__(
         self,
         order: SendOrder,
-        compose: Callable[[Composer], list[Message]],
+        compose: Callable[[Composer], Sequence[Message]],
         ledger: Ledger,
         *,
         gateway: Gateway,
@@ -175,7 +176,7 @@ class BatchPlanner:
         except NothingToSend:
             if not may_send_rest:
                 raise
-            listed = Listed([], Duplicates(), self._gateway, is_held=is_held)
+            listed = Listed(MessageList(), Duplicates(), self._gateway, is_held=is_held)
         wanted = self._order.batch(listed.digest(self._hashes), self._now(), resumed)
         has_same_rules = resumed.revision > 0 or self._has_same_rules(resumed)
         is_changed = resumed.has_another_list(wanted) or not has_same_rules
@@ -209,7 +210,7 @@ class BatchPlanner:
             most_recipients=self._dispatch.most_recipients,
         )
 
-    def _allowed(self, rest: list[Message]) -> list[Message]:
+    def _allowed(self, rest: list[Message]) -> Sequence[Message]:
         decided = self._rules.decided(rest)
         self._taken_out = decided.rejected
         return decided.messages
@@ -252,7 +253,7 @@ class Listed:
     :param is_held: whether messages without a time will get one.
     """
 
-    messages: list[Message] = field(repr=False)
+    messages: MessageList = field(repr=False)
     duplicates: Duplicates = field(repr=False)
     gateway: Gateway
     is_held: bool

@@ -29,9 +29,10 @@ from airflow_provider_winsms.messages import (
 from airflow_provider_winsms.options import items_of_text
 from airflow_provider_winsms.phone import InvalidPhoneNumber
 from airflow_provider_winsms.sending.content import check_messages
+from airflow_provider_winsms.sending.message_list import MessageList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_winsms.gateways.alphabets import Alphabet
     from airflow_provider_winsms.gateways.base import Gateway
@@ -53,7 +54,7 @@ PROBLEMS_SHOWN = 20
 """How many invalid rows an error describes. The count includes all."""
 
 
-class _Problems:
+class Problems:
     """The problems of a list: counts every invalid row, and describes the first ones."""
 
     def __init__(self) -> None:
@@ -61,6 +62,10 @@ class _Problems:
         self._count = 0
 
     def add(self, error: InvalidMessage, where: str = "") -> None:
+        """Add the error of a row, or of several rows.
+
+        :param where: the prefix of its words.
+        """
         several = error if isinstance(error, InvalidRows) else InvalidRows([str(error)], 1)
         room = PROBLEMS_SHOWN - len(self._shown)
         self._shown += [f"{where}{words}" for words in several.problems[:room]]
@@ -129,21 +134,19 @@ class Composer:
         :raises InvalidMessage: names the invalid argument, the reason, and the remedy.
         :raises UnsupportedCapability: the text has a time, and the gateway schedules none.
         """
-        alphabet = self.alphabet_of(text)
-        spelled, needed = self._text(alphabet, text)
-        at, allowed = self._time(send_at), self._segments(alphabet, needed, max_segments)
-        own = _reference(reference)
+        spelled, allowed = self.text(text, max_segments)
+        at, own = self.time(send_at), reference_of(reference)
         # Last, because it collects invalid recipients one by one.
         return Message(spelled, Recipients(self._recipients(to, own, where)), at, allowed)
 
-    def compose_rows(self, rows: Iterable[object]) -> list[Message]:
+    def compose_rows(self, rows: Iterable[object]) -> MessageList:
         """Return a message for each row. A row maps the parameters of ``compose`` to values.
 
         :raises InvalidMessage: if exactly one row is invalid.
         :raises InvalidRows: if several rows are invalid. The error describes the first ones.
         :raises NothingToSend: if there are no rows.
         """
-        messages, problems, position = [], _Problems(), 0
+        messages, problems, position = MessageList(), Problems(), 0
         for position, row in enumerate(rows, start=1):
             where = f"Message {position}: "
             try:
@@ -173,18 +176,22 @@ class Composer:
             return next((each for each in alphabets if each.carries(text)), otherwise)
         return alphabets[0]
 
-    def _text(self, alphabet: Alphabet, text: object) -> tuple[str, int]:
-        """Return a text as it is spelled, and how many segments it needs."""
+    def text(self, text: object, max_segments: object) -> tuple[str, int]:
+        """Return a text as it is spelled, and the most segments that it may take.
+
+        :raises InvalidMessage: if the text or the segments are invalid.
+        """
+        alphabet = self.alphabet_of(text)
         spell = alphabet.spell_strictly if self.encoding == "strict" else alphabet.spell
         spelled = spell(words_of(text))
-        length, segments = sum(alphabet.widths(spelled)), alphabet.count_segments(spelled)
+        length, segments = alphabet.size_of(spelled)
         if length > alphabet.units or segments > alphabet.segments:
             msg = (
                 f"The text takes {length} {alphabet.unit} in {segments} segments; {self.gateway.name} sends "
                 f"at most {alphabet.units} in {alphabet.segments}. Shorten it, or send two texts."
             )
             raise InvalidMessage(msg)
-        return spelled, segments
+        return spelled, self._segments(alphabet, segments, max_segments)
 
     @staticmethod
     def _segments(alphabet: Alphabet, needed: int, wanted: object) -> int:
@@ -203,7 +210,12 @@ class Composer:
             raise InvalidMessage(msg)
         return allowed
 
-    def _time(self, send_at: object) -> pendulum.DateTime | None:
+    def time(self, send_at: object) -> pendulum.DateTime | None:
+        """Return the first time that the gateway can schedule a text for; ``None`` means now.
+
+        :raises InvalidMessage: if the time is invalid or past.
+        :raises UnsupportedCapability: if the gateway schedules none.
+        """
         instant = parse_send_at(send_at)
         if instant is None:
             return None
@@ -224,7 +236,7 @@ class Composer:
         return self.gateway.first_possible_time(exact)
 
     def _recipients(self, to: object, reference: str | None, where: str) -> Iterator[Recipient]:
-        position, problems = 0, _Problems()
+        position, problems = 0, Problems()
         for position, value in enumerate(_each_recipient(to), start=1):
             try:
                 yield self._recipient(value, position, reference)
@@ -246,7 +258,7 @@ class Composer:
             msg = f"Recipient {position}{_mask_digits(given)} {error}."
             raise InvalidMessage(msg) from None
         if read.reference is not None:
-            reference = _reference(read.reference, f" of recipient {position}") or reference
+            reference = reference_of(read.reference, f" of recipient {position}") or reference
         return Recipient(read.number, reference, read.kind)
 
 
@@ -257,23 +269,29 @@ def _all_rejected(row: object) -> list[Rejected]:
         recipients = list(_each_recipient(given.get("to")))
     except InvalidMessage:
         recipients = []
-    reference = _reference_if_valid(given.get("reference"))
+    reference = reference_if_valid(given.get("reference"))
     return [_rejected(recipient, RejectReason.INVALID, reference) for recipient in recipients or [None]]
 
 
 def _rejected(recipient: object, reason: RejectReason, reference: str | None) -> Rejected:
-    own = _reference_if_valid(recipient.reference) if isinstance(recipient, Recipient) else None
+    own = reference_if_valid(recipient.reference) if isinstance(recipient, Recipient) else None
     return Rejected(reason, own or reference)
 
 
-def _reference_if_valid(given: object) -> str | None:
+def reference_if_valid(given: object) -> str | None:
+    """Return a reference as text; ``None`` also if it is invalid."""
     try:
-        return _reference(given)
+        return reference_of(given)
     except InvalidMessage:
         return None
 
 
-def _reference(given: object, whose: str = "") -> str | None:
+def reference_of(given: object, whose: str = "") -> str | None:
+    """Return a reference as text. ``None``, an empty text, NA and NaN are none.
+
+    :param whose: the end of its name in the error.
+    :raises InvalidMessage: if it is too long, or no text.
+    """
     if is_missing(given) or given == "":
         return None
     reference = str(given) if isinstance(given, Integral) and not isinstance(given, bool) else given
@@ -375,7 +393,7 @@ def _whole_number(value: object) -> int | None:
 class Content(Protocol):
     """What is sent, and to whom."""
 
-    def compose(self, composer: Composer, log: Log) -> list[Message]:
+    def compose(self, composer: Composer, log: Log) -> Sequence[Message]:
         """Return the checked messages.
 
         :raises InvalidMessage: if a text, a number or a time is invalid.
@@ -408,7 +426,7 @@ class TextRows:
 
     messages: Iterable[Mapping[str, object]] = field(repr=False)
 
-    def compose(self, composer: Composer, log: Log) -> list[Message]:  # noqa: ARG002 - as of ``Content``
+    def compose(self, composer: Composer, log: Log) -> MessageList:  # noqa: ARG002 - as of ``Content``
         """Return a message for each row."""
         check_messages("messages", self.messages)
         return composer.compose_rows(self.messages)

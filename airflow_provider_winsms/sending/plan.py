@@ -1,20 +1,22 @@
 """Splits messages into the fewest requests. The same messages always give the same requests.
 
 A plan stores each recipient in a few bytes, and builds the messages of a request when they are needed. A
-million recipients fit into little memory.
+million recipients fit into little memory, also if each has a text of their own.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from hashlib import blake2b
+from itertools import chain, groupby
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
 import pendulum
 
 from airflow_provider_winsms.ledger.base import BatchDigest
 from airflow_provider_winsms.messages import PHONE, Message, Recipient, Recipients, mask_number
+from airflow_provider_winsms.sending.message_list import MessageList, PartRange
 from airflow_provider_winsms.sending.sent_history import REFERENCE_LENGTH
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import Gateway, Limits
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.ledger.base import ResendPlan
+    from airflow_provider_winsms.sending.message_list import MessagePart
 
 _NUMBER_BITS = 50  # for 15 digits
 _UNTIMED_MESSAGES = 50
@@ -37,20 +40,6 @@ _SOME_TIME = pendulum.datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class MessagePart:
-    """A slice of the recipients of a message."""
-
-    message: Message = field(repr=False)
-    start: int
-    end: int
-
-    @property
-    def recipients(self) -> Sequence[Recipient]:
-        """The recipients of the slice."""
-        return self.message.recipients[self.start : self.end]
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """The recipients of one request.
 
@@ -58,7 +47,7 @@ class Request:
     :param gone: the positions of recipients who are no longer in the list.
     """
 
-    parts: tuple[MessagePart, ...]
+    parts: Sequence[MessagePart]
     current_parts: tuple[MessagePart, ...] = ()
     gone: frozenset[int] = frozenset()
 
@@ -70,12 +59,21 @@ class Request:
     @property
     def size(self) -> int:
         """The number of recipients."""
+        if isinstance(self.parts, PartRange):
+            return self.parts.recipients
         return sum(part.end - part.start for part in self.parts)
 
     @property
     def has_untimed(self) -> bool:
         """Whether it has a text without a time of its own."""
         return any(part.message.send_at is None for part in self.parts)
+
+    @property
+    def addresses(self) -> Iterator[str]:
+        """The addresses of the recipients, in their order."""
+        if isinstance(self.parts, PartRange):
+            return self.parts.addresses
+        return chain.from_iterable(part.addresses for part in self.parts)
 
     def messages(self, held_until: DateTime | None = None) -> tuple[Message, ...]:
         """Return the messages of the request.
@@ -135,11 +133,13 @@ class Plan:
 
     def digest(self, hashes: KeyedHash) -> BatchDigest:
         """Return counts and digests of the texts and numbers. The digests include where a request ends."""
+        texts, numbers = hashes.growing(), hashes.growing()
+        for request in self.requests:
+            texts.add("".join(map(_text_input, request.parts)))
+            numbers.add(",".join(request.addresses))
         return BatchDigest(
-            texts=hashes.of_parts(*("".join(map(_text_input, request.parts)) for request in self.requests)),
-            numbers=hashes.of_parts(
-                *(",".join(map(_number_input, request.parts)) for request in self.requests)
-            ),
+            texts=texts.digits(),
+            numbers=numbers.digits(),
             key_id=hashes.key_id,
             recipients=self.recipients,
             requests=len(self.requests),
@@ -159,7 +159,7 @@ def plan(messages: Iterable[Message], gateway: Gateway, *, is_held: bool = False
 
 
 def plan_unique(
-    messages: Sequence[Message],
+    messages: MessageList,
     duplicates: Duplicates,
     gateway: Gateway,
     *,
@@ -170,9 +170,8 @@ def plan_unique(
 
     :param most_recipients: in one request; ``None``: as many as the gateway takes.
     """
-    recipients = sum(len(message.recipients) for message in messages)
     requests = split_into_requests(messages, gateway, is_held=is_held, most_recipients=most_recipients)
-    return Plan(tuple(requests), recipients, duplicates.count, is_held, tuple(duplicates.first))
+    return Plan(tuple(requests), messages.recipients, duplicates.count, is_held, tuple(duplicates.first))
 
 
 def has_room_for_times(planned: Plan) -> bool:
@@ -203,13 +202,11 @@ def plan_resend(
 
 
 def _text_input(part: MessagePart) -> str:
+    """Return text, time, segments and the number of recipients, as ``json.dumps`` writes a list of them."""
     message = part.message
-    send_at = message.send_at and message.send_at.isoformat()
-    return json.dumps([message.text, send_at, message.max_segments, part.end - part.start])
-
-
-def _number_input(part: MessagePart) -> str:
-    return ",".join(recipient.address for recipient in part.recipients)
+    text = encode_basestring_ascii(message.text)
+    send_at = "null" if message.send_at is None else f'"{message.send_at.isoformat()}"'
+    return f"[{text}, {send_at}, {message.max_segments}, {part.end - part.start}]"
 
 
 def merge_equal(messages: Iterable[Message]) -> Iterator[Message]:
@@ -234,17 +231,18 @@ class Duplicates:
             self.first.append(f"{mask_number(number)} (message {message}, recipient {recipient})")
 
 
-def without_duplicates(messages: Iterable[Message]) -> tuple[list[Message], Duplicates]:
-    """Return the messages without duplicates, and the duplicates."""
-    duplicates = Duplicates()
-    return list(_unique(messages, duplicates)), duplicates
+def without_duplicates(messages: Iterable[Message]) -> tuple[MessageList, Duplicates]:
+    """Return the messages without duplicates and without those to nobody, and the duplicates."""
+    given, duplicates = MessageList.of(messages), Duplicates()
+    if given.has_other_phones_only:
+        return given, duplicates
+    return MessageList(_unique(given, duplicates)), duplicates
 
 
 def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Message]:
-    texts: dict[tuple[str, object], int] = {}
     seen: set[int | tuple[int, str]] = set()
     for number, message in enumerate(messages, start=1):
-        text = texts.setdefault((message.text, message.send_at), len(texts)) << _NUMBER_BITS
+        text = _text_id(message) << _NUMBER_BITS
         kept = Recipients()
         for place, recipient in enumerate(message.recipients, start=1):
             before = len(seen)
@@ -254,32 +252,47 @@ def _unique(messages: Iterable[Message], duplicates: Duplicates) -> Iterator[Mes
                 kept.append(recipient)
             else:
                 duplicates.add(recipient.number, number, place)
-        yield replace(message, recipients=kept)
+        if kept:
+            yield replace(message, recipients=kept)
+
+
+def _text_id(message: Message) -> int:
+    """Return a number that no message with another text or time has."""
+    send_at = "" if message.send_at is None else str(message.send_at.timestamp())
+    data = f"{send_at}\n{message.text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=16).digest())
 
 
 @dataclass(slots=True)
 class _RequestBuilder:
-    """Fills a request up to the gateway's limits."""
+    """Fills a request up to the gateway's limits, with neighbouring recipients of a list.
+
+    :param first: the index of the message with the first recipient.
+    :param start: how many recipients that message has before it.
+    """
 
     limits: Limits
-    parts: list[MessagePart] = field(default_factory=list)
+    first: int = 0
+    start: int = 0
+    messages: int = 0
     recipients: int = 0
     size: int = 0
 
-    def has_room(self, size: int) -> bool:
+    def has_room(self, size: int, *, is_in_new_message: bool) -> bool:
         limits = self.limits
         return (
             self.recipients < limits.recipients
-            and len(self.parts) < limits.messages
+            and self.messages + is_in_new_message <= limits.messages
             and self.size + size <= limits.body_bytes - limits.envelope_bytes
         )
 
-    def add(self, size: int) -> None:
+    def add(self, size: int, *, is_in_new_message: bool) -> None:
+        self.messages += is_in_new_message
         self.recipients += 1
         self.size += size
 
-    def build(self) -> Request:
-        return Request(tuple(self.parts))
+    def build(self, listed: MessageList) -> Request:
+        return Request(PartRange(listed, self.first, self.start, self.first + self.messages, self.recipients))
 
 
 def split_into_requests(
@@ -289,28 +302,27 @@ def split_into_requests(
 
     Without ``Capabilities.batch``, each text has requests of its own.
 
+    :param messages: each has recipients.
     :param is_held: whether messages without a time need room for one.
     :param most_recipients: in one request; ``None``: as many as the gateway takes.
     """
+    listed = MessageList.of(messages)
     limits = gateway.limits if gateway.capabilities.batch else replace(gateway.limits, messages=1)
     if most_recipients is not None:
         limits = replace(limits, recipients=min(limits.recipients, most_recipients))
     request = _RequestBuilder(limits)
     has_references = gateway.capabilities.finds_references
-    for message in messages:
-        start, head = 0, gateway.message_bytes(_with_time(message) if is_held else message)
+    for index, message in enumerate(listed):
+        head, is_new = gateway.message_bytes(_with_time(message) if is_held else message), True
         for place, recipient in enumerate(message.recipients):
             size = gateway.recipient_bytes(_with_reference(recipient) if has_references else recipient)
-            if not request.has_room(size if place > start else head + size):
-                if place > start:
-                    request.parts.append(MessagePart(message, start, place))
-                yield request.build()
-                request, start = _RequestBuilder(limits), place
-            request.add(size if place > start else head + size)
-        if start < len(message.recipients):
-            request.parts.append(MessagePart(message, start, len(message.recipients)))
+            if not request.has_room(head + size if is_new else size, is_in_new_message=is_new):
+                yield request.build(listed)
+                request, is_new = _RequestBuilder(limits, index, place), True
+            request.add(head + size if is_new else size, is_in_new_message=is_new)
+            is_new = False
     if request.recipients:
-        yield request.build()
+        yield request.build(listed)
 
 
 def _with_reference(recipient: Recipient) -> Recipient:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.ledger.base import RecipientDigest, RequestKey, short_hash_of_address
 from airflow_provider_winsms.messages import Message, Recipient, Recipients
+from airflow_provider_winsms.sending.message_list import MessagePart
 from airflow_provider_winsms.sending.plan import (
     ListChanges,
-    MessagePart,
     Plan,
     Request,
     merge_equal,
@@ -76,7 +76,7 @@ def replan(
     *,
     duplicates: Duplicates,
     is_held: bool,
-    allowed: Callable[[list[Message]], list[Message]] = lambda rest: rest,
+    allowed: Callable[[list[Message]], Sequence[Message]] = lambda rest: rest,
     most_recipients: int | None = None,
 ) -> list[Plan]:
     """Return the rounds that send the rest of a list. An earlier try has claimed a part of it.

@@ -49,6 +49,9 @@ class CheckedParameters(_Operator):
     joint_checks: ClassVar[tuple[JointCheck, ...]] = ()
     """The checks of parameters that must go together."""
 
+    row_templates: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are templates, but none of Airflow's. They are checked as they stand."""
+
     sensitive_fields: ClassVar[tuple[str, ...]] = ()
     """Template fields that are checked when they are rendered."""
 
@@ -112,7 +115,9 @@ class CheckedParameters(_Operator):
         """Check a value if it is known, and return whether it is."""
         try:
             _refuse_task(name, value)
-            if name not in cls.template_fields:
+            if name in cls.row_templates:
+                pass
+            elif name not in cls.template_fields:
                 _refuse_template(name, value)
             elif not _is_known(value) or (delimiters_differ and isinstance(value, str)):
                 return False

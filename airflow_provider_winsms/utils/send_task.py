@@ -11,17 +11,16 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.base import Sender
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger
 from airflow_provider_winsms.ledger.witness import beside_store, beside_tables
-from airflow_provider_winsms.utils.task_store import task_store_of
-from airflow_provider_winsms.utils.templates import is_computed
+from airflow_provider_winsms.utils.task_store import map_index_of, task_store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.ledger.base import Ledger
-    from airflow_provider_winsms.options import OnChanged, StoredPrivacy, StoredText
+    from airflow_provider_winsms.options import StoredPrivacy, StoredText
     from airflow_provider_winsms.sending.attempt import SendOrder
 
 
@@ -45,22 +44,14 @@ class SendTask:
     may_change: bool
 
     @classmethod
-    def of(
-        cls, operator: BaseOperator, context: Context, on_changed: OnChanged | None, given: Sequence[object]
-    ) -> SendTask:
-        """Return where an operator runs. The callback of each try is an event of its own.
-
-        By default a later try may send another list if the content is computed as the task runs. In a mapped
-        task it may not: the index may stand for other recipients by then, to whom another index has sent.
-
-        :param given: the values that the DAG file gave for the content.
-        """
+    def of(cls, operator: BaseOperator, context: Context, *, may_change: bool) -> SendTask:
+        """Return where an operator runs. The callback of each try is an event of its own."""
         instance: Any = context["ti"]
         sender = Sender(
             dag_id=instance.dag_id,
             run_id=instance.run_id,
             task_id=instance.task_id,
-            map_index=-1 if instance.map_index is None else instance.map_index,
+            map_index=map_index_of(instance),
             owner=operator.owner,
         )
         scope, is_over = "", False
@@ -76,11 +67,7 @@ class SendTask:
             instance.max_tries,
             scope,
             is_of_one_try=is_over,
-            may_change=(
-                sender.map_index < 0 and is_computed(given)
-                if on_changed is None
-                else on_changed == "send_the_rest"
-            ),
+            may_change=may_change,
         )
 
 

@@ -28,6 +28,11 @@ def task_store_of(context: Context, name: str = "") -> TaskStore:
     return TaskStore(store, retention=NEVER_EXPIRE, name=name, this_try=_try_of(context.get("ti")))
 
 
+def map_index_of(instance: Any) -> int:
+    """Return the index of a mapped task instance; -1 if its task is not mapped."""
+    return -1 if instance.map_index is None else int(instance.map_index)
+
+
 def _try_of(instance: Any) -> TaskTry:
     from airflow_provider_winsms.ledger.task_state import TaskTry
 

@@ -345,6 +345,13 @@ def _mapped_data_fields(operator: BaseOperator, context: Context) -> Collection[
     return set(operator.template_fields).difference(mapped.partial_kwargs)
 
 
+def is_mapped_over(operator: BaseOperator, field: str) -> bool:
+    """Return whether a task is mapped over one field alone, with ``expand``."""
+    mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
+    values: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
+    return isinstance(mapped, MappedOperator) and isinstance(values, Mapping) and set(values) == {field}
+
+
 def _is_resumed(context: Context) -> bool:
     """Return whether the task resumes after it deferred. Airflow has no public attribute for it."""
     from_server = getattr(context["ti"], "_ti_context_from_server", None)

@@ -250,7 +250,8 @@ class TargetTable:
             return
         msg = (
             f"The table {self._name} holds {found} numbers, and this load would store them "
-            f'{"masked" if key_id else "as they are"}. Give privacy="{privacy}", or the name of another table.'
+            f'{"masked" if key_id else "as they are"}. Give privacy="{privacy}", or the name of another '
+            "table."
         )
         raise ConfigurationError(msg)
 

@@ -16,6 +16,7 @@ import pendulum
 from airflow_provider_winsms.exceptions import IdempotencyConflict
 from airflow_provider_winsms.ledger.base import Rejected
 from airflow_provider_winsms.messages import Recipients, RejectReason
+from airflow_provider_winsms.sending.message_list import MessageList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ class Decided:
     :param messages: with their moved times.
     """
 
-    messages: list[Message] = field(repr=False)
+    messages: MessageList = field(repr=False)
     rejected: list[Rejected]
 
 
@@ -82,11 +83,12 @@ class Decisions:
         if len(self.outcomes) != sum(len(message.recipients) for message in messages):
             raise IdempotencyConflict(_OTHER_LIST)
         times = [None if isinstance(o, RejectReason) or o is None else round_up(o) for o in self.palette]
-        decided, start = Decided([], []), 0
+        decided, start = Decided(MessageList(), []), 0
         for message in messages:
             end = start + len(message.recipients)
             if any(self.outcomes[start:end]):
-                decided.messages.extend(self._kept(message, start, times))
+                for kept in self._kept(message, start, times):
+                    decided.messages.append(kept)
                 decided.rejected.extend(self._rejected(message, start))
             else:
                 decided.messages.append(message)

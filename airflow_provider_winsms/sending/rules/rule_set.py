@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.sending.message_list import MessageList
 from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft
 from airflow_provider_winsms.sending.rules.decisions import Decided, Decisions
 
@@ -62,7 +63,7 @@ class RuleSet:
     def decided(self, messages: Sequence[Message]) -> Decided:
         """Apply all rules to a list, and return what is left of it."""
         if not self:
-            return Decided(list(messages), [])
+            return Decided(MessageList.of(messages), [])
         return self.decide(messages).applied_to(messages, self._context.gateway.first_possible_time)
 
     def dispatch(self) -> Dispatch:
