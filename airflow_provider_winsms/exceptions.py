@@ -13,6 +13,7 @@
     │                           If it is_permanent, fix the cause that it names
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
     ├── RefusedByRule           fix the DAG, the list or the rule: a rule of the sender refuses the send
+    ├── RuleFailed              a rule of one's own failed; retried, as its cause may pass
     ├── SendRejected            the gateway declined recipients that the task needs
     ├── NotCancelled            scheduled texts that the task must cancel were not cancelled
     ├── GatewayUnavailable      wait; safe to retry
@@ -107,6 +108,12 @@ class TemplateFailed(SmsError):  # noqa: N818 - it names what happened, as its s
 
 class RefusedByRule(SmsError):  # noqa: N818 - it names what happened, as its siblings do
     """A rule of the sender refuses the send. Nothing more was submitted."""
+
+
+class RuleFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """The code of a rule raised an error. Nothing was sent. The text of that error is not shown."""
+
+    is_permanent = False
 
 
 class QueryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

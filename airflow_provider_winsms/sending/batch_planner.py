@@ -41,6 +41,11 @@ _OTHER_RULES = (
     'the same rules as then. To let these rules decide about the rest, give on_changed="send_the_rest".'
 )
 
+_RULES_OF_ANOTHER = (
+    "Another task or try has opened the batch meanwhile, with other rules. This try sent nothing. A later "
+    "one finds what was sent."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
@@ -164,6 +169,8 @@ class BatchPlanner:
         resumed = resumed if is_same else None
         # Another process may have opened it first. Its decisions hold.
         batch = open_batch(self._ledger, wanted, resumed, may_send_rest_of=self._order.may_send_rest_of)
+        if not self._has_same_rules(batch):
+            raise ClaimLost(_RULES_OF_ANOTHER)
         return self._opened(batch, [self._plan(listed, batch)], is_new=resumed is None and batch is wanted)
 
     def _resume(self, resumed: Batch) -> PlannedBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Variable, conf
@@ -13,6 +13,7 @@ from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.phone import InvalidPhoneNumber
 from airflow_provider_winsms.sending.rules.only_to import OnlyTo
 from airflow_provider_winsms.sending.rules.rule_set import RuleSet
+from airflow_provider_winsms.sql.query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.rules.base import Rule, RuleContext
 
 _SECTION = "winsms"
-_ROWS_AT_ONCE = 10_000
 _NOTHING = object()
 
 
@@ -91,11 +91,12 @@ class TaskRuleContext:
             return None
 
     def rows(self, conn_id: str, sql: str) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a query."""
-        with closing(sql_hook(conn_id).get_conn()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(sql)
-            while some := cursor.fetchmany(_ROWS_AT_ONCE):
-                yield from some
+        """Yield the rows of a query.
+
+        :raises QueryFailed: if the database refuses it.
+        """
+        with Query(sql_hook(conn_id), sql).opened() as found:
+            yield from chain.from_iterable(found.chunks)
 
     def variable(self, key: str) -> Any:
         """Return an Airflow variable; its JSON value, if it is JSON.

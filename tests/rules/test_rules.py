@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.exceptions import IdempotencyConflict, InvalidMessage, RefusedByRule
+from airflow_provider_winsms.exceptions import (
+    IdempotencyConflict,
+    InvalidMessage,
+    QueryFailed,
+    RefusedByRule,
+    RuleFailed,
+)
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Recipient
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
@@ -159,6 +165,32 @@ def test_rules_of_ones_own_are_applied_in_their_order(sandbox: Sandbox, runner: 
 def test_a_refusal_sends_nothing_at_all(sandbox: Sandbox, runner: TaskRunner) -> None:
     error = runner.run(send(rules=[Refuse()])).error
     assert "3 texts through winsms_default are too many." in str(error)
+    assert not sandbox.outbox()
+
+
+@dataclass(frozen=True)
+class Fails:
+    def apply(self, draft: Draft, context: RuleContext) -> None:  # noqa: ARG002 - it asks nothing
+        raise KeyError(next(iter(draft)).recipient.number)
+
+
+def test_a_rule_that_fails_sends_nothing_and_quotes_nothing(
+    sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runner.run(send(rules=[Fails()]))
+    assert str(run.state) == "up_for_retry" or isinstance(run.error, RuleFailed)
+    assert "The rule Fails failed: KeyError (test_rules.py, line" in str(run.error)
+    assert ANN not in str(run.error) + capsys.readouterr().out
+    assert not sandbox.outbox()
+
+
+def test_a_query_that_the_database_refuses_sends_nothing(
+    sandbox: Sandbox,
+    runner: TaskRunner,
+    postgres: Database,  # noqa: ARG001 - the connection leads to it
+) -> None:
+    run = runner.run(send(rules=[OptOuts(sql_conn_id=CONN_ID, sql="SELECT number FROM nowhere")]))
+    assert isinstance(run.error, QueryFailed)
     assert not sandbox.outbox()
 
 

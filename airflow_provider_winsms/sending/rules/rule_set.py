@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import PurePath
+from traceback import extract_tb
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_winsms.exceptions import RuleFailed, SmsError
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.sending.message_list import MessageList
 from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft
@@ -73,12 +76,24 @@ class RuleSet:
 
     def _applied(self, rule: Rule, draft: Draft) -> Effect:
         before, outcomes = draft.rejected, draft.outcomes[:]
-        rule.apply(draft, self._context)
+        self._apply(rule, draft)
         rejected = draft.rejected - before
         changed = sum(map(int.__ne__, outcomes, draft.outcomes)) if outcomes != draft.outcomes else 0
         effect = Effect(type(rule).__name__, rejected, changed - rejected.total())
         self._log(effect)
         return effect
+
+    def _apply(self, rule: Rule, draft: Draft) -> None:
+        try:
+            rule.apply(draft, self._context)
+        except SmsError:
+            raise
+        # A rule is the user's code. Its error may quote a number or a text.
+        except Exception as error:  # noqa: BLE001
+            failed = RuleFailed(_described(rule, error))
+        else:
+            return
+        raise failed
 
     def _log(self, effect: Effect) -> None:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(effect.rejected.items()))
@@ -109,6 +124,15 @@ class Dispatch:
         for dispatcher in self.dispatchers:
             at = dispatcher.time_of(at, recipients)
         return at
+
+
+def _described(rule: Rule, error: Exception) -> str:
+    *_, last = extract_tb(error.__traceback__)
+    place = f"{PurePath(last.filename).name}, line {last.lineno}"
+    return (
+        f"The rule {type(rule).__name__} failed: {type(error).__name__} ({place}; its text is not shown, as "
+        "it may hold numbers). Nothing was sent."
+    )
 
 
 def _written(rule: Rule) -> str:
