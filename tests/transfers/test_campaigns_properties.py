@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_winsms.rules import OnlyTo, OptOuts
 from airflow_provider_winsms.sending.shards import Shard
 from tests.transfers.campaigns import ANN, BEN, CAT, campaign, enrol, texts
 
@@ -53,6 +54,46 @@ def test_each_row_is_sent_once_or_a_duplicate_or_invalid_in_one_shard(
     assert counts["accepted"] == len(set(good))
     assert counts["duplicates"] == len(good) - len(set(good))
     assert counts["rejected"] == len(people) - len(good)
+
+
+RULES = [(), (OptOuts(),), (OnlyTo([ANN, CAT]),), (OptOuts(), OnlyTo([ANN, CAT])), (OnlyTo([BEN]), OptOuts())]
+
+
+@settings(
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(people=PEOPLE, rules=st.sampled_from(RULES))
+def test_each_row_is_sent_once_or_a_duplicate_or_invalid_or_taken_out_by_a_rule(
+    people: list[tuple[str | None, str | None]],
+    rules: tuple[Any, ...],
+    sqlite: Database,
+    sandbox: Sandbox,
+    runner: TaskRunner,
+) -> None:
+    sandbox.reset()
+    sandbox.opt_out(BEN)
+    enrol(sqlite, *people)
+    options = {"on_empty": "skip", "on_invalid": "reject", "on_rejected": "ignore"}
+    one = runner.another()
+    one.run(campaign(sqlite, rules=list(rules), **options))
+    allowed = {number for number in (ANN, BEN, CAT) if all(_allows(rule, number) for rule in rules)}
+    good = [(SPELT[number], name) for number, name in people if SPELT[number] and name in {"Ann", "Ben"}]
+    sent = {(str(number), f"Hi {name}") for number, name in good if number in allowed and number != BEN}
+    assert texts(sandbox) == sorted(sent)
+    if one.result is None:
+        assert not {number for number, _ in good} & allowed
+    else:
+        rejected = sum(one.result["rejected"].values())
+        assert one.result["accepted"] == len(sent)
+        assert rejected == len(people) - len(good) + len(set(good)) - len(sent)
+        assert one.result["duplicates"] == len(good) - len(set(good))
+
+
+def _allows(rule: OptOuts | OnlyTo, number: str) -> bool:
+    return number != BEN if isinstance(rule, OptOuts) else number in rule.numbers
 
 
 @given(number=st.text(max_size=15), shards=st.integers(1, 1024))
