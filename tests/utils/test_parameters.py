@@ -79,6 +79,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "least": NOT_AMOUNTS,
     "on_low": ("Fail", "ignore", "", None, True),
     "on_empty": ("Skip", None),
+    "rules": ("opt_outs", ["opt_outs"], [5], {}, None),
     "on_invalid": ("Reject", "ignore", None),
     "on_changed": ("resend", "send-the-rest"),
     "guarantee": ("exactly-once", "once", None),
