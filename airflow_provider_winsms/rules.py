@@ -8,8 +8,22 @@ from __future__ import annotations
 
 from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sending.rules.base import Draft, Entry, Rule, RuleContext
+from airflow_provider_winsms.sending.rules.credit_budget import CreditBudget
 from airflow_provider_winsms.sending.rules.only_to import OnlyTo
 from airflow_provider_winsms.sending.rules.opt_outs import OptOuts
+from airflow_provider_winsms.sending.rules.ready import marketing_za, transactional
 from airflow_provider_winsms.sending.rules.sending_hours import SendingHours
 
-__all__ = ["Draft", "Entry", "OnlyTo", "OptOuts", "RejectReason", "Rule", "RuleContext", "SendingHours"]
+__all__ = [
+    "CreditBudget",
+    "Draft",
+    "Entry",
+    "OnlyTo",
+    "OptOuts",
+    "RejectReason",
+    "Rule",
+    "RuleContext",
+    "SendingHours",
+    "marketing_za",
+    "transactional",
+]

@@ -16,6 +16,7 @@ from airflow_provider_winsms.messages import PHONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import timedelta
     from decimal import Decimal
 
     from pendulum import DateTime
@@ -248,6 +249,86 @@ _PART = 48_000  # characters
 def parts_of(text: str) -> list[str]:
     """Return a long text in parts that every store can keep."""
     return [text[start : start + _PART] for start in range(0, len(text), _PART)]
+
+
+class DueText(NamedTuple):
+    """One text to one person, before it is sent.
+
+    :param position: identifies it in its list.
+    :param number: international digits.
+    :param due_at: when it is to go out.
+    """
+
+    position: int
+    number: str
+    due_at: DateTime
+
+    def __repr__(self) -> str:
+        """Show no number."""
+        return f"DueText(position={self.position}, due_at={self.due_at!r})"
+
+
+class TextLimit(NamedTuple):
+    """How often a person may be texted.
+
+    :param most: the most texts within any time of the length ``per``.
+    :param dag_id: the DAG whose texts count; ``None``: those of every DAG.
+    """
+
+    most: int
+    per: timedelta
+    dag_id: str | None = None
+
+
+class SendHistory(Protocol):
+    """What rules may ask of a ledger in tables: what other tasks have sent, or are about to send."""
+
+    def reserve(
+        self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime, *, is_dry_run: bool
+    ) -> list[int]:
+        """Reserve all texts that keep to a limit, and return the positions of the others.
+
+        A reservation counts as a text for every other batch. Those that the same batch key had before, for
+        texts that were not submitted, are replaced. Earlier texts of the list come first.
+
+        :param now: the present, on the clock that claims requests.
+        :param is_dry_run: whether texts are only counted.
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
+
+class SpendingScope(NamedTuple):
+    """Whose spending counts: that of a DAG run, or that of some time.
+
+    :param dag_id: ``None``: any.
+    :param run_id: of the DAG; ``None``: any.
+    :param begin: the first instant; ``None``: any.
+    :param end: the instant after the last; ``None``: any.
+    """
+
+    sms_conn_id: str
+    dag_id: str | None
+    run_id: str | None
+    begin: DateTime | None
+    end: DateTime | None
+
+
+class SendSpending(Protocol):
+    """What rules may ask of a ledger in tables about what was spent, and about to be spent."""
+
+    def reserve(
+        self, amount: Decimal, most: Decimal | None, scope: SpendingScope, sender: Sender, now: DateTime
+    ) -> Decimal:
+        """Return what was spent or reserved before, and reserve an amount if both are within a budget.
+
+        What the batch key reserved before is replaced.
+
+        :param most: the budget; ``None``: reserve nothing.
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
+    def settle(self, now: DateTime) -> None:
+        """End what the batch key has reserved: all its texts have an outcome, and their costs are known."""
 
 
 class Ledger(Protocol):

@@ -64,7 +64,7 @@ class OpenBatch:
 
     def latest(self) -> Batch | None:
         """Return the batch that an earlier try opened, in its last generation."""
-        return self._opened(self._stored(READ_LATEST_BATCH, {"key_digest": _digest(self._key)}))
+        return self._opened(self._stored(READ_LATEST_BATCH, {"key_digest": key_digest(self._key)}))
 
     def open(self, batch: Batch) -> Batch:
         """Write a batch, or return the existing one of its key and generation."""
@@ -186,7 +186,7 @@ class OpenBatch:
 
     @transaction
     def _write(self, batch: Batch) -> None:
-        now, key = self._database.now(), {"key_digest": _digest(batch.key)}
+        now, key = self._database.now(), {"key_digest": key_digest(batch.key)}
         self._database.execute(SUPERSEDE_BATCHES, now=now, generation=batch.generation, **key)
         if self._database.read(FIND_REQUESTS_IN_USE, **key, **_predecessor(batch)):
             raise _InUse
@@ -229,7 +229,8 @@ def _predecessor(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _digest(key: str) -> str:
+def key_digest(key: str) -> str:
+    """Return the digest of a batch key, by which the tables identify it."""
     return sha256(key.encode()).hexdigest()
 
 
@@ -237,7 +238,7 @@ def _values(batch: Batch, now: Any, database: LedgerDatabase) -> dict[str, Any]:
     sender, digest, nothing = batch.sender, batch.digest, database.amount(Decimal(0))
     return {
         "batch_id": batch.id,
-        "key_digest": _digest(batch.key),
+        "key_digest": key_digest(batch.key),
         "batch_key": batch.key,
         "generation": batch.generation,
         "dag_id": sender.dag_id,

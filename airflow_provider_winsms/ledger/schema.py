@@ -306,9 +306,30 @@ DECISIONS = LedgerTable(
     key=("batch_id", "part"),
 )
 
-TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS)
+SPENDING = LedgerTable(
+    "spending",
+    "One row for each batch key that `CreditBudget` let send. It counts until it is settled, unless the "
+    "batch has cost more. The row with an empty key is a lock.",
+    columns=(
+        LedgerColumn("key_digest", ColumnType.WORD, "SHA-256 of the key of the batch, in hexadecimal digits"),
+        LedgerColumn("sms_conn_id", ColumnType.NAME, "the connection of the gateway"),
+        LedgerColumn("dag_id", ColumnType.NAME, "the DAG that sends"),
+        LedgerColumn("run_id", ColumnType.NAME, "its run"),
+        LedgerColumn("amount", ColumnType.AMOUNT, "what all its texts may cost"),
+        LedgerColumn("reserved_at", ColumnType.INSTANT, "when it was reserved"),
+        LedgerColumn(
+            "settled_at",
+            ColumnType.INSTANT,
+            "since when only the cost in `batches` counts; null: the send has not ended",
+            is_required=False,
+        ),
+    ),
+    key=("key_digest",),
+)
 
-_ADDED_LATER = frozenset({DECISIONS})
+TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS, SPENDING)
+
+_ADDED_LATER = frozenset({DECISIONS, SPENDING})
 """Tables that a ledger of an earlier version lacks, although it has recorded sends."""
 
 _KINDS = ("postgres", "mysql", "sqlite")

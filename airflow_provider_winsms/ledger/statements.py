@@ -1,10 +1,10 @@
 """The statements of the ledger, as named text. Those that lock rows come first, in lock order.
 
-Lock order: batches, requests, messages, rounds. Each transaction that changes a count first locks the row of
-its batch, by writing it. While it has this lock, no other such transaction writes rows of the batch, so it
-may write them more than once. A transaction on several batches locks them in the order of their ids. So the
-counts of a batch always agree with its rows, and no two such transactions wait for each other in a circle.
-A transaction that changes no count may lock rows of messages alone.
+Lock order: batches, requests, messages, rounds, spending. Each transaction that changes a count first locks
+the row of its batch, by writing it. While it has this lock, no other such transaction writes rows of the
+batch, so it may write them more than once. A transaction on several batches locks them in the order of their
+ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each other in
+a circle. A transaction that changes no count may lock rows of messages alone, or rows of spending alone.
 
 New rows come by ``LedgerDatabase.insert``. They are locked until their transaction ends: a second row of the
 same key waits, and is refused.
@@ -27,6 +27,8 @@ WORDS = {
     "cancellable": state_list(CANCELLABLE),
     "message_columns": ", ".join(f"m.{name}" for name in MESSAGES.column_names),
     "open": state_list(OPEN_STATES),
+    "spending_scope": "sms_conn_id = :sms_conn_id AND dag_id = COALESCE(:dag_id, dag_id) "
+    "AND run_id = COALESCE(:run_id, run_id)",
 }
 """The words in the statements. The names of the tables are further ones."""
 
@@ -193,6 +195,22 @@ FORGET_MESSAGE = NamedStatement(
     UPDATE {messages} SET number = :number, text = :text, reference = NULL
     WHERE {here} AND position = :position
     """,
+)
+
+
+# Locks on spending, in transactions that lock nothing else.
+
+LOCK_SPENDING = NamedStatement(
+    "take the lock of the spending", "UPDATE {spending} SET reserved_at = :now WHERE key_digest = ''"
+)
+
+DELETE_RESERVED = NamedStatement(
+    "delete what was reserved", "DELETE FROM {spending} WHERE key_digest = :key_digest"
+)
+
+SETTLE_RESERVED = NamedStatement(
+    "settle what was reserved",
+    "UPDATE {spending} SET settled_at = :now WHERE key_digest = :key_digest AND settled_at IS NULL",
 )
 
 
@@ -463,6 +481,30 @@ READ_ROUNDS = NamedStatement(
 
 READ_DECISIONS = NamedStatement(
     "read the decisions", "SELECT content FROM {decisions} WHERE batch_id = :batch_id ORDER BY part"
+)
+
+# Reads of spending.
+
+FIND_SPENDING_LOCK = NamedStatement(
+    "find the lock of the spending", "SELECT key_digest FROM {spending} WHERE key_digest = ''"
+)
+
+READ_RESERVED = NamedStatement(
+    "read what was reserved",
+    """
+    SELECT key_digest, amount FROM {spending} WHERE {spending_scope} AND key_digest <> ''
+        AND reserved_at >= COALESCE(:begin, reserved_at) AND reserved_at < COALESCE(:end, :never)
+        AND settled_at IS NULL
+    """,
+)
+
+READ_COSTS = NamedStatement(
+    "read what was spent",
+    """
+    SELECT key_digest, SUM(cost - refunded) AS net_cost FROM {batches} WHERE {spending_scope}
+        AND opened_at >= COALESCE(:begin, opened_at) AND opened_at < COALESCE(:end, :never)
+    GROUP BY key_digest
+    """,
 )
 
 

@@ -221,18 +221,18 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             prefix=self.ledger_prefix,
             privacy=self.ledger_privacy,
             text=self.ledger_text,
-        ) as ledger:
+        ) as opened:
             attempt = self._attempt = SendAttempt(
                 order,
                 partial(self._compose, content),
-                ledger,
+                opened.ledger,
                 gateway=hook.gateway,
                 execute=hook.get_conn().execute,
                 hashes=hook.hashes,
                 read_gateway_clock=hook.read_clock,
                 clock=self.clock,
                 log=self.log,
-                rules=rules_of(self.rules, TaskRuleContext(hook, order, self.clock, self.log), hook),
+                rules=rules_of(self.rules, TaskRuleContext(hook, order, self.clock, self.log, opened)),
                 cancels_on_stop=self.cancel_on_kill,
             )
             return self._run(attempt, context)

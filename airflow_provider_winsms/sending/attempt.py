@@ -152,6 +152,8 @@ class SendAttempt:
         submission = self._submission = self._submission_of(planned)
         submission.run()
         raise_if_failed(submission.outcome, planned.id, on_rejected)
+        outcome, first = submission.outcome, planned.rounds[0]
+        self._rules.settle(None if outcome.unpriced else outcome.cost, first.messages)
         result = self._logged_result(planned, submission)
         return Sent(result, planned.rounds[0], submission.outcome.held_until)
 

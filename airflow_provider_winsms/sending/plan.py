@@ -131,6 +131,10 @@ class Plan:
     shown_duplicates: tuple[str, ...] = ()
     changes: ListChanges | None = None
 
+    def messages(self) -> Iterator[Message]:
+        """Yield all messages, as they are planned."""
+        return chain.from_iterable(request.messages() for request in self.requests)
+
     def digest(self, hashes: KeyedHash) -> BatchDigest:
         """Return counts and digests of the texts and numbers. The digests include where a request ends."""
         texts, numbers = hashes.growing(), hashes.growing()

@@ -27,33 +27,46 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.ledger.base import Sender
     from airflow_provider_winsms.runtime import Clock, Log
     from airflow_provider_winsms.sending.attempt import SendOrder
-    from airflow_provider_winsms.sending.rules.base import Rule, RuleContext
+    from airflow_provider_winsms.sending.rules.base import Rule
+    from airflow_provider_winsms.utils.send_task import OpenLedger
 
 _SECTION = "winsms"
 _NOTHING = object()
 
 
-def rules_of(rules: Sequence[Rule], context: RuleContext, hook: SmsHook) -> RuleSet:
+def rules_of(rules: Sequence[Rule], context: TaskRuleContext) -> RuleSet:
     """Return the rules of a task, behind the one that its connection may have."""
-    only = hook.endpoint.only_numbers
+    only = context.hook.endpoint.only_numbers
     of_connection = () if only is None else (OnlyTo(sorted(only)),)
-    return RuleSet((*of_connection, *rules), context, hook.hashes)
+    return RuleSet((*of_connection, *rules), context, context.hashes)
 
 
 class TaskRuleContext:
-    """The ``RuleContext`` of a task that sends."""
+    """The ``RuleContext`` of a task that sends.
+
+    :param opened: the ledger of the task.
+    """
 
     def __init__(
-        self, hook: SmsHook, order: SendOrder, clock: Clock, log: Log, *, is_dry_run: bool = False
+        self,
+        hook: SmsHook,
+        order: SendOrder,
+        clock: Clock,
+        log: Log,
+        opened: OpenLedger,
+        *,
+        is_dry_run: bool = False,
     ) -> None:
         self.log = log
+        self.history = opened.history
+        self.spending = opened.spending
         self.is_dry_run = is_dry_run
         self.sms_conn_id = order.sms_conn_id
         self.batch_key = order.key
         self.sender: Sender = order.sender
         self.gateway: Gateway = hook.gateway
         self.hashes: KeyedHash = hook.hashes
-        self._hook = hook
+        self.hook = hook
         self._policy = order.policy
         self._clock = clock
         self._opted_out: frozenset[str] | None = None
@@ -74,14 +87,14 @@ class TaskRuleContext:
         """Return the numbers on the gateway's opt-out list, which is read once."""
         self.gateway.require("opt_outs", "rules")
         if self._opted_out is None:
-            numbers = (number for page in self._hook.stream_opt_outs() for number in page.column("number"))
+            numbers = (number for page in self.hook.stream_opt_outs() for number in page.column("number"))
             self._opted_out = frozenset(self.address(number) or number for number in numbers)
         return self._opted_out
 
     def balance(self) -> Decimal | None:
         """Return the credits of the account."""
         self.gateway.require("balance", "rules")
-        return self._hook.get_balance().credits
+        return self.hook.get_balance().credits
 
     def address(self, number: object) -> str | None:
         """Return a number as it stands in an ``Entry``; ``None`` if it is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.hashing import require_secret
 from airflow_provider_winsms.hooks.connections import sql_hook
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
     from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.ledger.base import Ledger
+    from airflow_provider_winsms.ledger.base import Ledger, SendHistory, SendSpending
     from airflow_provider_winsms.options import StoredPrivacy, StoredText
     from airflow_provider_winsms.sending.attempt import SendOrder
 
@@ -71,6 +71,18 @@ class SendTask:
         )
 
 
+class OpenLedger(NamedTuple):
+    """The ledger of an order, and what its tables tell of other tasks.
+
+    :param history: ``None``: there are no tables.
+    :param spending: ``None``: there are no tables.
+    """
+
+    ledger: Ledger
+    history: SendHistory | None = None
+    spending: SendSpending | None = None
+
+
 @contextmanager
 def open_ledger(
     task: SendTask,
@@ -81,7 +93,7 @@ def open_ledger(
     prefix: str,
     privacy: StoredPrivacy,
     text: StoredText,
-) -> Iterator[Ledger]:
+) -> Iterator[OpenLedger]:
     """Open the ledger of an order: tables of a database, or else Airflow's task state store.
 
     :param conn_id: the connection of the database. ``None``: there is none.
@@ -89,14 +101,14 @@ def open_ledger(
     """
     if conn_id is None:
         store = task_store_of(task.context, task.scope)
-        ledger = TaskStateLedger(
+        in_store = TaskStateLedger(
             store,
             hashes=hook.hashes,
             keeps_digests=order.may_change,
             may_resend=order.resends,
             is_of_one_try=task.is_of_one_try,
         )
-        yield beside_store(ledger, task_store_of(task.context), order.key)
+        yield OpenLedger(beside_store(in_store, task_store_of(task.context), order.key))
         return
     from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 
@@ -104,4 +116,5 @@ def open_ledger(
         require_secret("ledger_privacy", hook.endpoint.hash_secret, order.sms_conn_id)
     options = SqlOptions(prefix, privacy, text)
     with SqlLedger(sql_hook(conn_id), order.key, hook.hashes, options) as tables:
-        yield beside_tables(tables, task_store_of(task.context), order.key, resends=order.resends)
+        ledger = beside_tables(tables, task_store_of(task.context), order.key, resends=order.resends)
+        yield OpenLedger(ledger, None, tables.spending)

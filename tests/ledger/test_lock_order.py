@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_provider_winsms.ledger import statements
-from airflow_provider_winsms.ledger.base import BatchDigest, Rejected, RequestKey
+from airflow_provider_winsms.ledger.base import BatchDigest, Rejected, RequestKey, SpendingScope
 from airflow_provider_winsms.ledger.schema import TABLES
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
@@ -55,7 +55,7 @@ def test_the_statements_that_lock_come_first_in_lock_order() -> None:
         for statement in STATEMENTS.values()
     ]
     assert places == sorted(places)
-    assert set(places) == {0, 1, 2, len(LOCK_ORDER)}
+    assert set(places) == {0, 1, 2, LOCK_ORDER.index("spending"), len(LOCK_ORDER)}
 
 
 def test_each_statement_locks_one_table_or_none() -> None:
@@ -93,10 +93,14 @@ def test_a_transaction_locks_its_batch_first_or_messages_alone(sqlite: Database)
     with SqlLedger(hook, KEY, HASHES, SqlOptions()) as tables, History(hook) as history:
         tables.open(replace(batch(), decisions="{}"))
         send_and_change(tables, history)
+        scope = SpendingScope("winsms_default", None, None, NOON, NOON.add(days=1))
+        tables.spending.reserve(Decimal(1), Decimal(2), scope, batch().sender, NOON)
+        tables.spending.settle(NOON)
     found = list(filter(None, hook.transactions()))
     of_batches = [tables for tables in found if tables[0] == "batches"]
-    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER)
-    assert [tables for tables in found if tables not in of_batches] == [["messages"]] * 3
+    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - {"spending"}
+    alone = [tables for tables in found if tables not in of_batches]
+    assert [set(tables) for tables in alone] == [{"messages"}] * 3 + [{"spending"}] * 3
 
 
 def send_and_change(tables: SqlLedger, history: History) -> None:

@@ -14,14 +14,14 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import RejectReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from decimal import Decimal
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.hashing import KeyedHash
-    from airflow_provider_winsms.ledger.base import Sender
+    from airflow_provider_winsms.ledger.base import Sender, SendHistory, SendSpending
     from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.runtime import Log
 
@@ -144,6 +144,14 @@ class RuleContext(Protocol):
         """The task instance that sends."""
 
     @property
+    def history(self) -> SendHistory | None:
+        """What other tasks have sent, by the ledger in tables; ``None`` if the task has no such ledger."""
+
+    @property
+    def spending(self) -> SendSpending | None:
+        """What tasks have spent, by the ledger in tables; ``None`` if the task has no such ledger."""
+
+    @property
     def is_dry_run(self) -> bool:
         """Whether nothing will be sent. Then a rule reserves nothing."""
 
@@ -199,6 +207,18 @@ class DispatchRule(Protocol):
 
     def dispatcher(self, context: RuleContext) -> Dispatcher:
         """Return what decides, for one try."""
+
+
+@runtime_checkable
+class SettlingRule(Protocol):
+    """A rule that also wants to know what a send has cost, once all its texts have an outcome."""
+
+    def settle(self, cost: Decimal | None, messages: Iterable[Message], context: RuleContext) -> None:
+        """Compare the cost with what was decided, and end what was reserved.
+
+        :param cost: of all texts; ``None`` if the gateway states an amount that cannot be read.
+        :param messages: all that were planned, after rules took recipients out.
+        """
 
 
 class Dispatcher(Protocol):

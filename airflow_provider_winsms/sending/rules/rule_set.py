@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_winsms.exceptions import RuleFailed, SmsError
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.sending.message_list import MessageList
-from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft
+from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft, SettlingRule
 from airflow_provider_winsms.sending.rules.decisions import Decided, Decisions
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from decimal import Decimal
 
     from pendulum import DateTime
 
@@ -73,6 +74,15 @@ class RuleSet:
         """Return what decides when the requests of this try may go out."""
         rules = (rule for rule in self._rules if isinstance(rule, DispatchRule))
         return Dispatch([rule.dispatcher(self._context) for rule in rules])
+
+    def settle(self, cost: Decimal | None, messages: Callable[[], Iterable[Message]]) -> None:
+        """Tell the rules what a send has cost, of which all texts have an outcome.
+
+        :param messages: returns all that were planned.
+        """
+        for rule in self._rules:
+            if isinstance(rule, SettlingRule):
+                rule.settle(cost, messages(), self._context)
 
     def _applied(self, rule: Rule, draft: Draft) -> Effect:
         before, outcomes = draft.rejected, draft.outcomes[:]

@@ -1,0 +1,134 @@
+"""The rule that refuses a send which would cost too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_winsms.exceptions import ConfigurationError, OutOfCredits, RefusedByRule
+from airflow_provider_winsms.ledger.base import SpendingScope
+from airflow_provider_winsms.messages import amount_text
+from airflow_provider_winsms.options import check_choice
+from airflow_provider_winsms.sending.rules.prices import PriceList, amount_of, checked_prices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provider_winsms.messages import Message
+    from airflow_provider_winsms.sending.rules.base import Draft, RuleContext
+    from airflow_provider_winsms.sending.rules.prices import Estimate
+
+Per = Literal["task", "dag_run", "day"]
+
+_WORDS = {"task": "this task", "dag_run": "this DAG run", "day": "today"}
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class CreditBudget:
+    """Refuses a send whole, before its first request, if it would cost more than a budget.
+
+    The estimate is segments times recipients times the price of a segment. It is also compared with the
+    balance of the account, if the gateway states one. When the send is done, a difference between the
+    estimate and the charge is logged.
+
+    :param most: the most that may be spent: an amount in the gateway's currency, such as credits.
+    :param per: ``"task"``: by this task. ``"dag_run"``: by all tasks of this DAG run. ``"day"``: by all
+        tasks, on one day. The last two count what the ledger's tables have for the same connection, so the
+        task needs ``ledger_conn_id``. Tasks that run at once reserve their estimates there.
+    :param prices: the price of a segment by the first digits of international numbers, such as
+        ``{"27": 1, "264": "2.5"}``; the longest prefix decides. ``None``: 1 in the gateway's own country. A
+        send to a country without a price is refused.
+    :param time_zone: the IANA name of the time zone of a day.
+    :raises InvalidMessage: an argument is invalid.
+    """
+
+    most: Decimal
+    per: Per
+    prices: tuple[tuple[str, Decimal], ...] | None
+    time_zone: str
+
+    def __init__(
+        self,
+        most: Decimal | float | str,
+        *,
+        per: Per = "task",
+        prices: Mapping[str, Decimal | float | str] | None = None,
+        time_zone: str = "Africa/Johannesburg",
+    ) -> None:
+        check_choice("per", per, Per)
+        object.__setattr__(self, "most", amount_of("most", most))
+        object.__setattr__(self, "per", per)
+        object.__setattr__(self, "prices", None if prices is None else checked_prices(prices))
+        object.__setattr__(self, "time_zone", time_zone)
+
+    def apply(self, draft: Draft, context: RuleContext) -> None:
+        """Refuse the send if it would cost too much. Reserve what it will cost."""
+        prices = PriceList(self.prices, context.gateway)
+        estimate = prices.estimate((entry.message, entry.recipient) for entry in draft)
+        self._check_countries(estimate)
+        self._check_balance(estimate.total, context)
+        spent = self._reserved(estimate.total, context)
+        context.log.info("Estimated cost: %s %s.", amount_text(estimate.total), context.gateway.currency)
+        if spent + estimate.total > self.most:
+            before = f" {amount_text(spent)} was spent or reserved before." if spent else ""
+            msg = (
+                f"The send would cost {amount_text(estimate.total)} {context.gateway.currency}, and the "
+                f"budget of {_WORDS[self.per]} is {amount_text(self.most)}.{before} Nothing was sent."
+            )
+            raise RefusedByRule(msg)
+
+    def settle(self, cost: Decimal | None, messages: Iterable[Message], context: RuleContext) -> None:
+        """Compare the charge with the estimate, and end what was reserved."""
+        if self.per != "task" and context.spending is not None:
+            context.spending.settle(context.now)
+        texts = ((message, recipient) for message in messages for recipient in message.recipients)
+        estimate = PriceList(self.prices, context.gateway).estimate(texts).total
+        if cost is not None and cost != estimate:
+            context.log.warning(
+                "The texts cost %s %s; the estimate was %s. If it was too low, correct `prices` of "
+                "CreditBudget.",
+                amount_text(cost),
+                context.gateway.currency,
+                amount_text(estimate),
+            )
+
+    @staticmethod
+    def _check_countries(estimate: Estimate) -> None:
+        if estimate.unknown:
+            msg = (
+                f"CreditBudget has no price for these countries (recipients): {estimate.unknown_countries}. "
+                "Give `prices` for their prefixes, or take these recipients out. Nothing was sent."
+            )
+            raise RefusedByRule(msg)
+
+    @staticmethod
+    def _check_balance(total: Decimal, context: RuleContext) -> None:
+        balance = context.balance() if context.gateway.capabilities.balance else None
+        if balance is not None and total > balance:
+            cost = f"{amount_text(total)} {context.gateway.currency}"
+            msg = (
+                f"The send would cost {cost}, and the account of the connection {context.sms_conn_id!r} has "
+                f"{amount_text(balance)}. Nothing was sent. Top it up; a retry sends."
+            )
+            raise OutOfCredits(msg)
+
+    def _reserved(self, total: Decimal, context: RuleContext) -> Decimal:
+        """Return what others have spent or reserved; reserve the total if the budget allows it."""
+        if self.per == "task":
+            return Decimal(0)
+        if context.spending is None:
+            msg = (
+                f'CreditBudget(per="{self.per}") counts what the ledger\'s tables have, and this task has '
+                "none. Nothing was sent. Give the task `ledger_conn_id`, the connection of a database."
+            )
+            raise ConfigurationError(msg)
+        most = None if context.is_dry_run else self.most
+        return context.spending.reserve(total, most, self._scope(context), context.sender, context.now)
+
+    def _scope(self, context: RuleContext) -> SpendingScope:
+        sender = context.sender
+        if self.per == "dag_run":
+            return SpendingScope(context.sms_conn_id, sender.dag_id, sender.run_id, None, None)
+        begin = context.now.in_timezone(self.time_zone).start_of("day")
+        return SpendingScope(context.sms_conn_id, None, None, begin, begin.add(days=1))
