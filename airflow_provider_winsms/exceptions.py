@@ -14,6 +14,7 @@
     ├── TemplateFailed          a function for a template field failed; retried, as its cause may pass
     ├── RefusedByRule           fix the DAG, the list or the rule: a rule of the sender refuses the send
     ├── RuleFailed              a rule of one's own failed; retried, as its cause may pass
+    ├── PlanNotApproved         plan again, and have that plan approved: the send is not the approved plan
     ├── SendRejected            the gateway declined recipients that the task needs
     ├── NotCancelled            scheduled texts that the task must cancel were not cancelled
     ├── GatewayUnavailable      wait; safe to retry
@@ -114,6 +115,10 @@ class RuleFailed(SmsError):  # noqa: N818 - it names what happened, as its sibli
     """The code of a rule raised an error. Nothing was sent. The text of that error is not shown."""
 
     is_permanent = False
+
+
+class PlanNotApproved(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do
+    """The send is not exactly the plan that was approved. This try sent nothing."""
 
 
 class QueryFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do

@@ -202,6 +202,24 @@ def _parsed(digits: str) -> _ParsedNumber:
     return _ParsedNumber(read, reason == phonenumbers.ValidationResult.IS_POSSIBLE)
 
 
+_CODE_DIGITS = 3  # of the longest country code
+
+
+def country_code_of(number: str) -> str | None:
+    """Return the country code that international digits begin with; ``None`` if no country has it."""
+    return _country_code_of(number[:_CODE_DIGITS])
+
+
+@lru_cache(maxsize=1000)
+def _country_code_of(first_digits: str) -> str | None:
+    import phonenumbers
+
+    # No country code begins with another one.
+    codes = (first_digits[:length] for length in range(1, len(first_digits) + 1))
+    known = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    return next((code for code in codes if code.isdecimal() and int(code) in known), None)
+
+
 @lru_cache(maxsize=65536)
 def _is_valid(digits: str) -> bool:
     """Whether digits, exactly as given, are a valid number."""

@@ -7,12 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import (
-    AirflowSkipException,
     AirflowTaskTimeout,
     BaseOperator,
 )
 
-from airflow_provider_winsms.exceptions import NothingToSend, SmsError
+from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.hooks.sms import SmsHook
 from airflow_provider_winsms.options import (
     PARTIAL_RESULT_KEY,
@@ -38,14 +37,16 @@ from airflow_provider_winsms.options import (
 )
 from airflow_provider_winsms.runtime import SYSTEM_CLOCK
 from airflow_provider_winsms.sending.content import check_rules
+from airflow_provider_winsms.sending.plan_id import NOT_GIVEN, PlanId, check_plan_id, check_plan_options
 from airflow_provider_winsms.sending.policy import check_hold, policy_of, require_cancelling
-from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
+from airflow_provider_winsms.utils.errors import empty_lists_skip, permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
 from airflow_provider_winsms.utils.task_store import map_index_of
 from airflow_provider_winsms.utils.templates import SensitiveFields, is_computed, redacting_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -60,11 +61,15 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.rules.base import Rule
     from airflow_provider_winsms.utils.delivery_wait import SendWait
     from airflow_provider_winsms.utils.parameters import JointCheck
-    from airflow_provider_winsms.utils.send_task import SendTask
+    from airflow_provider_winsms.utils.send_task import OpenLedger, SendTask
+    from airflow_provider_winsms.utils.templates import Templated
 
 GuaranteeName = Literal["at_most_once", "exactly_once", "at_least_once"]
 """The values of ``Guarantee``."""
 
+
+SEND_TEMPLATES = ("approved_plan", "sms_conn_id", "idempotency_key", "ledger_conn_id")
+"""The template fields that all send operators have."""
 
 SEND_CHECKS: Mapping[str, Check] = {
     "sms_conn_id": check_conn_id,
@@ -74,6 +79,10 @@ SEND_CHECKS: Mapping[str, Check] = {
     "on_invalid": partial(check_choice, choices=OnInvalid),
     "on_empty": partial(check_choice, choices=OnEmpty),
     "rules": check_rules,
+    "approved_plan": optional(check_plan_id),
+    "is_approval_given": check_flag,
+    "plan_only": check_flag,
+    "show_texts": check_flag,
     "guarantee": partial(check_choice, choices=Guarantee),
     "hold": check_hold,
     "on_clear": partial(check_choice, choices=OnClear),
@@ -102,10 +111,11 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
     """
 
     ui_color = "#d5f0e3"
-    text_fields: ClassVar[tuple[str, ...]] = (*SensitiveFields.text_fields, "text")
+    text_fields: ClassVar[tuple[str, ...]] = (*SensitiveFields.text_fields, "text", "approved_plan")
     parameter_checks: ClassVar[Mapping[str, Check]] = SEND_CHECKS
     joint_checks: ClassVar[tuple[JointCheck, ...]] = (
         (("ledger_conn_id", "idempotency_key", "ledger_privacy", "ledger_text"), check_ledger_options),
+        (("approved_plan", "is_approval_given", "plan_only", "show_texts"), check_plan_options),
     )
     clock: ClassVar[Clock] = SYSTEM_CLOCK
     hook_of = staticmethod(SmsHook.of)
@@ -121,6 +131,9 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         on_invalid: OnInvalid,
         on_empty: OnEmpty,
         rules: Sequence[Rule],
+        approved_plan: Templated[str],
+        plan_only: bool,
+        show_texts: bool,
         guarantee: GuaranteeName | Guarantee,
         hold: timedelta,
         on_clear: OnClear,
@@ -148,6 +161,10 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         self.on_invalid = on_invalid
         self.on_empty = on_empty
         self.rules = rules
+        self.approved_plan = None if approved_plan is NOT_GIVEN else approved_plan
+        self.plan_only = plan_only
+        self.show_texts = show_texts
+        self.is_approval_given = approved_plan is not NOT_GIVEN
         self.guarantee = guarantee
         self.hold = hold
         self.on_clear = on_clear
@@ -175,6 +192,8 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             content = self._content(**self.render_sensitive_fields())
             hook = self.hook_of(self.sms_conn_id)
             policy = self._policy(hook)
+            if self.plan_only:
+                return _plan(self, content, hook, policy, context)
             sent = self._send(content, hook, policy, context)
             # Nothing can be cancelled any more: the ledger is closed, and a kill must not fail the wait.
             self._attempt = None
@@ -205,7 +224,7 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         """Send what no earlier try has sent, and return what all tries have sent."""
         from airflow_provider_winsms.sending.attempt import SendAttempt
         from airflow_provider_winsms.utils.rule_context import TaskRuleContext, rules_of
-        from airflow_provider_winsms.utils.send_task import SendTask, open_ledger
+        from airflow_provider_winsms.utils.send_task import SendTask
 
         may_change = (
             self._may_change(context) if self.on_changed is None else self.on_changed == "send_the_rest"
@@ -213,15 +232,7 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         task = SendTask.of(self, context, may_change=may_change)
         content = self._remembered(content, task)
         order = self._order(task, hook, policy)
-        with open_ledger(
-            task,
-            order,
-            hook,
-            conn_id=self.ledger_conn_id,
-            prefix=self.ledger_prefix,
-            privacy=self.ledger_privacy,
-            text=self.ledger_text,
-        ) as opened:
+        with opened_ledger(self, task, order, hook) as opened:
             attempt = self._attempt = SendAttempt(
                 order,
                 partial(self._compose, content),
@@ -235,26 +246,13 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 rules=rules_of(self.rules, TaskRuleContext(hook, order, self.clock, self.log, opened)),
                 cancels_on_stop=self.cancel_on_kill,
             )
-            return self._run(attempt, context)
-
-    def _run(self, attempt: SendAttempt, context: Context) -> Sent:
-        """Run an attempt. One that fails leaves its result so far in an XCom."""
-        try:
-            return attempt.run(self.on_rejected)
-        except NothingToSend as error:
-            if self.on_empty == "skip" and not attempt.has_claims:
-                raise AirflowSkipException(str(error)) from None
-            raise
-        except BaseException as error:
-            if isinstance(error, AirflowTaskTimeout):
-                attempt.stop()
-            if (partial := attempt.partial_result()) is not None:
-                _leave_partial_result(partial, context, self.log)
-            raise
+            with empty_lists_skip(self.on_empty, lambda: not attempt.has_claims):
+                return _run(attempt, self.on_rejected, context, self.log)
 
     def _order(self, task: SendTask, hook: SmsHook, policy: Policy) -> SendOrder:
         from airflow_provider_winsms.sending.attempt import SendOrder
 
+        approved = PlanId.read("approved_plan", self.approved_plan) if self.is_approval_given else None
         return SendOrder(
             key=task.key if self.idempotency_key is None else self.idempotency_key,
             is_shared=self.idempotency_key is not None,
@@ -268,6 +266,7 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
             on_invalid=self.on_invalid,
             resends=self.on_clear == "resend",
             may_change=task.may_change,
+            approved_plan=approved,
         )
 
     def _compose(self, content: Content, composer: Composer) -> Sequence[Message]:
@@ -297,6 +296,23 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         return _wait_of(self, lambda: self._is_killed)
 
 
+def opened_ledger(
+    operator: SendOperator, task: SendTask, order: SendOrder, hook: SmsHook
+) -> AbstractContextManager[OpenLedger]:
+    """Return the ledger of an order, by the parameters of the operator, to be opened."""
+    from airflow_provider_winsms.utils.send_task import open_ledger
+
+    return open_ledger(
+        task,
+        order,
+        hook,
+        conn_id=operator.ledger_conn_id,
+        prefix=operator.ledger_prefix,
+        privacy=operator.ledger_privacy,
+        text=operator.ledger_text,
+    )
+
+
 def _wait_of(task: SendOperator, is_killed: Callable[[], bool]) -> SendWait:
     """Return the wait of a send for its delivery, by the parameters of the task."""
     from airflow_provider_winsms.utils.delivery_wait import SendWait, ledger_address
@@ -313,6 +329,34 @@ def _wait_of(task: SendOperator, is_killed: Callable[[], bool]) -> SendWait:
         timeout=seconds("delivery_timeout", task.delivery_timeout),
         is_killed=is_killed,
     )
+
+
+def _plan(
+    task: SendOperator, content: Content, hook: SmsHook, policy: Policy, context: Context
+) -> dict[str, Any]:
+    """Return what a task would send. Its rules may ask the ledger; nothing is written but missing tables."""
+    from airflow_provider_winsms.utils.send_plan import plan_of
+    from airflow_provider_winsms.utils.send_task import SendTask
+
+    compose = partial(task._compose, content)  # noqa: SLF001 - this module's
+    of_task = SendTask.of(task, context, may_change=False)
+    order = task._order(of_task, hook, policy)  # noqa: SLF001 - this module's
+    if not task.rules:
+        return plan_of(task, order, compose, hook)
+    with opened_ledger(task, of_task, order, hook) as opened:
+        return plan_of(task, order, compose, hook, opened)
+
+
+def _run(attempt: SendAttempt, on_rejected: Tolerance, context: Context, log: Log) -> Sent:
+    """Run an attempt. One that fails leaves its result so far in an XCom."""
+    try:
+        return attempt.run(on_rejected)
+    except BaseException as error:
+        if isinstance(error, AirflowTaskTimeout):
+            attempt.stop()
+        if (partial := attempt.partial_result()) is not None:
+            _leave_partial_result(partial, context, log)
+        raise
 
 
 def _leave_partial_result(result: dict[str, Any], context: Context, log: Log) -> None:

@@ -34,6 +34,7 @@ from airflow_provider_winsms.sending.content import (
     check_sendable,
     check_to,
 )
+from airflow_provider_winsms.sending.plan_id import NOT_GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,6 +106,12 @@ class SmsSendOperator(send_base.SendOperator):
         They are applied in their order, once: a later try follows what they decided. Recipients whom they
         take out are counted as rejected, each with a reason; ``on_rejected`` does not apply to them. If none
         is left, ``on_empty`` decides.
+    :param approved_plan: the ``plan_id`` of a plan that was approved. Anything that is not exactly that plan
+        is refused before the first request, and so is an empty value. If you leave it out, no approval is
+        needed. (templated)
+    :param plan_only: whether the task sends nothing, and returns its plan. The page "Plan, approve, send" of
+        the documentation shows it. The plan lists invalid rows, and does not fail for them.
+    :param show_texts: whether the plan has the first three different texts, with numbers masked.
     :param guarantee: what happens to recipients whose answer was lost. ``"at_most_once"``: they are never
         sent to again. The task fails for good, and its error counts them. Texts with a ``send_at`` count
         as accepted if the gateway lists them. ``"exactly_once"``: texts without ``send_at`` are scheduled
@@ -155,9 +162,7 @@ class SmsSendOperator(send_base.SendOperator):
         "to",
         "send_at",
         "max_segments",
-        "sms_conn_id",
-        "idempotency_key",
-        "ledger_conn_id",
+        *send_base.SEND_TEMPLATES,
     )
     sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
     parameter_checks: ClassVar[Mapping[str, Check]] = {
@@ -182,6 +187,9 @@ class SmsSendOperator(send_base.SendOperator):
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
         rules: Sequence[Rule] = (),
+        approved_plan: Templated[str] = NOT_GIVEN,
+        plan_only: bool = False,
+        show_texts: bool = False,
         guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -209,6 +217,9 @@ class SmsSendOperator(send_base.SendOperator):
             on_invalid=on_invalid,
             on_empty=on_empty,
             rules=rules,
+            approved_plan=approved_plan,
+            plan_only=plan_only,
+            show_texts=show_texts,
             guarantee=guarantee,
             hold=hold,
             on_clear=on_clear,
@@ -255,7 +266,7 @@ class SmsSendBatchOperator(send_base.SendOperator):
         as it is in the ledger's tables, and is not sent. (templated; sensitive)
     """
 
-    template_fields: Sequence[str] = ("messages", "sms_conn_id", "idempotency_key", "ledger_conn_id")
+    template_fields: Sequence[str] = ("messages", *send_base.SEND_TEMPLATES)
     sensitive_fields: ClassVar[tuple[str, ...]] = ("messages",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **SEND_CHECKS,
@@ -273,6 +284,9 @@ class SmsSendBatchOperator(send_base.SendOperator):
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
         rules: Sequence[Rule] = (),
+        approved_plan: Templated[str] = NOT_GIVEN,
+        plan_only: bool = False,
+        show_texts: bool = False,
         guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -300,6 +314,9 @@ class SmsSendBatchOperator(send_base.SendOperator):
             on_invalid=on_invalid,
             on_empty=on_empty,
             rules=rules,
+            approved_plan=approved_plan,
+            plan_only=plan_only,
+            show_texts=show_texts,
             guarantee=guarantee,
             hold=hold,
             on_clear=on_clear,

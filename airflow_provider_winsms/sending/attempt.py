@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.batch_planner import PlannedBatch
     from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.plan import Plan
+    from airflow_provider_winsms.sending.plan_id import PlanId
     from airflow_provider_winsms.sending.policy import Policy
     from airflow_provider_winsms.sending.rules.rule_set import RuleSet
 
@@ -42,6 +43,7 @@ class SendOrder:
     :param currency: of the gateway's amounts.
     :param resends: whether a cleared task sends everything again.
     :param may_change: whether a later try may send another list.
+    :param approved_plan: the only plan that may be sent; ``None``: any.
     """
 
     key: str = field(repr=False)
@@ -56,14 +58,19 @@ class SendOrder:
     on_invalid: OnInvalid = "fail"
     resends: bool = False
     may_change: bool = False
+    approved_plan: PlanId | None = None
 
     def was_cleared_since(self, found: Batch) -> bool:
         """Tell whether a person cleared the task since it opened a batch. Another task was not cleared."""
         return found.sender.is_same_task(self.sender) and found.max_tries != self.max_tries
 
     def may_send_rest_of(self, found: Batch) -> bool:
-        """Tell whether a changed list may be sent under a batch; never under a batch of another task."""
-        return self.may_change and found.sender.is_same_task(self.sender)
+        """Tell whether a changed list may be sent under a batch.
+
+        It never may under a batch of another task, and never if a plan was approved.
+        """
+        is_free = self.may_change and self.approved_plan is None
+        return is_free and found.sender.is_same_task(self.sender)
 
     def batch(self, digest: BatchDigest, opened_at: DateTime, found: Batch | None) -> Batch:
         """Return the batch of the order.

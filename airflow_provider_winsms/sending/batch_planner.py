@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import ClaimLost, IdempotencyConflict, InvalidMessage, NothingToSend
+from airflow_provider_winsms.exceptions import (
+    ClaimLost,
+    IdempotencyConflict,
+    InvalidMessage,
+    NothingToSend,
+    PlanNotApproved,
+)
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
@@ -18,6 +24,7 @@ from airflow_provider_winsms.sending.plan import (
     plan_unique,
     without_duplicates,
 )
+from airflow_provider_winsms.sending.plan_id import PlanId
 from airflow_provider_winsms.sending.replan import replan
 from airflow_provider_winsms.sending.rules.decisions import Decisions
 from airflow_provider_winsms.sending.submission import FIRST_REQUEST
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.attempt import SendOrder
     from airflow_provider_winsms.sending.plan import Plan
-    from airflow_provider_winsms.sending.rules.rule_set import RuleSet
+    from airflow_provider_winsms.sending.rules.decisions import Decided
+    from airflow_provider_winsms.sending.rules.rule_set import Dispatch, RuleSet
 
 _OTHER_RULES = (
     "The rules of this send differ from those of an earlier try, which has sent. Nothing more was sent. Give "
@@ -44,6 +52,12 @@ _OTHER_RULES = (
 _RULES_OF_ANOTHER = (
     "Another task or try has opened the batch meanwhile, with other rules. This try sent nothing. A later "
     "one finds what was sent."
+)
+
+_CHANGED_AFTER_APPROVAL = (
+    "An earlier try has sent, and the list or the rules have changed since. `approved_plan` allows nothing "
+    'but the approved plan, also with on_changed="send_the_rest". This try has sent nothing. Give the list '
+    "and the rules as they were. To send to the rest, plan it in a new DAG run, and have that plan approved."
 )
 
 
@@ -137,6 +151,7 @@ class BatchPlanner:
         :raises NothingToSend: if there is no recipient, or rules took all of them out.
         :raises ClaimLost: if an earlier try still runs and has opened a batch with another list.
         :raises IdempotencyConflict: if the batch in the ledger has other texts, recipients or rules.
+        :raises PlanNotApproved: if the order names an approved plan, and this is another one.
         :raises RefusedByRule: if a rule refuses the send.
         """
         found = self._ledger.latest()
@@ -167,11 +182,13 @@ class BatchPlanner:
         if self._rules and not is_same:
             wanted = replace(wanted, decisions=self._rules.decide(listed.messages).to_text())
         resumed = resumed if is_same else None
+        plan = self._plan(listed, resumed or wanted)
         # Another process may have opened it first. Its decisions hold.
         batch = open_batch(self._ledger, wanted, resumed, may_send_rest_of=self._order.may_send_rest_of)
         if not self._has_same_rules(batch):
             raise ClaimLost(_RULES_OF_ANOTHER)
-        return self._opened(batch, [self._plan(listed, batch)], is_new=resumed is None and batch is wanted)
+        is_new = resumed is None and batch is wanted
+        return self._opened(batch, [plan if is_new else self._plan(listed, batch)], is_new=is_new)
 
     def _resume(self, resumed: Batch) -> PlannedBatch:
         """Open a batch with claimed requests, as it is sent now."""
@@ -187,6 +204,8 @@ class BatchPlanner:
         wanted = self._order.batch(listed.digest(self._hashes), self._now(), resumed)
         has_same_rules = resumed.revision > 0 or self._has_same_rules(resumed)
         is_changed = resumed.has_another_list(wanted) or not has_same_rules
+        if self._order.approved_plan is not None and (is_changed or resumed.revision):
+            raise PlanNotApproved(_CHANGED_AFTER_APPROVAL)
         if (may_send_rest and is_changed) or resumed.was_revised_to(wanted):
             rounds = self._revised(listed)
             batch = replace(resumed, digest=rounds[0].digest(self._hashes))
@@ -223,19 +242,21 @@ class BatchPlanner:
         return decided.messages
 
     def _plan(self, listed: Listed, batch: Batch) -> Plan:
-        """Return the plan of a list, as the decisions about it are kept with the batch."""
-        if not batch.decisions:
-            return listed.plan
-        decisions = Decisions.from_text(batch.decisions)
-        decided = decisions.applied_to(listed.messages, self._gateway.first_possible_time)
-        self._taken_out = decided.rejected
-        return plan_unique(
-            decided.messages,
-            listed.duplicates,
-            self._gateway,
-            is_held=listed.is_held or bool(self._dispatch),
-            most_recipients=self._dispatch.most_recipients,
-        )
+        """Return the plan of a list, as the decisions about it are kept with the batch.
+
+        :raises PlanNotApproved: if another plan was approved.
+        """
+        plan = listed.plan
+        if batch.decisions:
+            decisions = Decisions.from_text(batch.decisions)
+            decided = decisions.applied_to(listed.messages, self._gateway.first_possible_time)
+            self._taken_out = decided.rejected
+            plan = listed.plan_of(decided, self._dispatch)
+        approved, order = self._order.approved_plan, self._order
+        if approved is not None:
+            composer = Composer(self._gateway, self._now, order.check_numbers, order.encoding)
+            approved.require(PlanId.of(plan, self._hashes, composer))
+        return plan
 
     def _has_same_rules(self, batch: Batch) -> bool:
         decided_by = Decisions.from_text(batch.decisions).rules if batch.decisions else ""
@@ -269,6 +290,16 @@ class Listed:
     def plan(self) -> Plan:
         """The plan of the whole list."""
         return plan_unique(self.messages, self.duplicates, self.gateway, is_held=self.is_held)
+
+    def plan_of(self, decided: Decided, dispatch: Dispatch) -> Plan:
+        """Return the plan of what rules have left of the list, in requests that may leave."""
+        return plan_unique(
+            decided.messages,
+            self.duplicates,
+            self.gateway,
+            is_held=self.is_held or bool(dispatch),
+            most_recipients=dispatch.most_recipients,
+        )
 
     def digest(self, hashes: KeyedHash) -> BatchDigest:
         """Return the digest of the whole list, which tells whether another try sends the same."""

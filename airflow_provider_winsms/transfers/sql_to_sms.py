@@ -13,6 +13,7 @@ from airflow_provider_winsms.operators import send_base
 from airflow_provider_winsms.operators.send_base import SEND_CHECKS
 from airflow_provider_winsms.options import Guarantee, check_conn_id, optional
 from airflow_provider_winsms.sending.content import check_max_segments
+from airflow_provider_winsms.sending.plan_id import NOT_GIVEN
 from airflow_provider_winsms.sending.shards import check_shard, check_shards, shard_of
 from airflow_provider_winsms.transfers.campaign_checks import (
     check_column,
@@ -101,9 +102,7 @@ class SqlToSmsOperator(send_base.SendOperator):
         "sql_parameters",
         "max_segments",
         "shard",
-        "sms_conn_id",
-        "idempotency_key",
-        "ledger_conn_id",
+        *send_base.SEND_TEMPLATES,
     )
     template_ext: Sequence[str] = (".sql",)
     text_fields: ClassVar[tuple[str, ...]] = (*send_base.SendOperator.text_fields, "sql_conn_id")
@@ -150,6 +149,9 @@ class SqlToSmsOperator(send_base.SendOperator):
         on_invalid: OnInvalid = "fail",
         on_empty: OnEmpty = "fail",
         rules: Sequence[Rule] = (),
+        approved_plan: Templated[str] = NOT_GIVEN,
+        plan_only: bool = False,
+        show_texts: bool = False,
         guarantee: GuaranteeName | Guarantee = Guarantee.AT_MOST_ONCE,
         hold: timedelta = timedelta(minutes=5),
         on_clear: OnClear = "resume",
@@ -177,6 +179,9 @@ class SqlToSmsOperator(send_base.SendOperator):
             on_invalid=on_invalid,
             on_empty=on_empty,
             rules=rules,
+            approved_plan=approved_plan,
+            plan_only=plan_only,
+            show_texts=show_texts,
             guarantee=guarantee,
             hold=hold,
             on_clear=on_clear,

@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 
-from airflow_provider_winsms.exceptions import SmsError, rebuilt
+from airflow_provider_winsms.exceptions import NothingToSend, SmsError, rebuilt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_winsms.options import OnEmpty
 
 
 @contextmanager
@@ -28,6 +35,17 @@ def permanent_errors_fail_at_once() -> Iterator[None]:
         if not error.is_permanent:
             raise
         raise as_airflow(error, AirflowFailException) from error.__cause__
+
+
+@contextmanager
+def empty_lists_skip(on_empty: OnEmpty, may_skip: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """With ``on_empty="skip"``, let an empty list inside skip the task."""
+    try:
+        yield
+    except NothingToSend as error:
+        if on_empty == "skip" and may_skip():
+            raise AirflowSkipException(str(error)) from None
+        raise
 
 
 def as_sensor_timeout(error: SmsError) -> SmsError:

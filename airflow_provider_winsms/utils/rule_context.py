@@ -44,7 +44,7 @@ def rules_of(rules: Sequence[Rule], context: TaskRuleContext) -> RuleSet:
 class TaskRuleContext:
     """The ``RuleContext`` of a task that sends.
 
-    :param opened: the ledger of the task.
+    :param opened: the ledger of the task; ``None``: rules cannot ask it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class TaskRuleContext:
         order: SendOrder,
         clock: Clock,
         log: Log,
-        opened: OpenLedger,
+        opened: OpenLedger | None,
         *,
         is_dry_run: bool = False,
     ) -> None:
         self.log = log
-        self.history = opened.history
-        self.spending = opened.spending
+        self.history = opened and opened.history
+        self.spending = opened and opened.spending
         self.is_dry_run = is_dry_run
         self.sms_conn_id = order.sms_conn_id
         self.batch_key = order.key

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import PHONE
 from airflow_provider_winsms.options import shown
+from airflow_provider_winsms.phone import country_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,9 +118,4 @@ def _calling_code(recipient: Recipient) -> str:
     """Return the calling code of a phone's country. It tells nothing of the phone."""
     if recipient.kind != PHONE:
         return recipient.kind
-    import phonenumbers
-
-    try:
-        return str(phonenumbers.parse(f"+{recipient.number}").country_code)
-    except phonenumbers.NumberParseException:
-        return "?"
+    return country_code_of(recipient.number) or "?"
