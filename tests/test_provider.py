@@ -104,6 +104,7 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.hashing",
     "airflow_provider_winsms.get_provider_info",
     "airflow_provider_winsms.sending.content",
+    "airflow_provider_winsms.sending.plan_id",
     "airflow_provider_winsms.sending.policy",
     "airflow_provider_winsms.utils.templates",
     "airflow_provider_winsms.sensors.balance",
