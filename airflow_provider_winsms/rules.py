@@ -9,6 +9,7 @@ from __future__ import annotations
 from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sending.rules.base import Draft, Entry, Rule, RuleContext
 from airflow_provider_winsms.sending.rules.credit_budget import CreditBudget
+from airflow_provider_winsms.sending.rules.frequency_cap import FrequencyCap
 from airflow_provider_winsms.sending.rules.only_to import OnlyTo
 from airflow_provider_winsms.sending.rules.opt_outs import OptOuts
 from airflow_provider_winsms.sending.rules.ready import marketing_za, transactional
@@ -18,6 +19,7 @@ __all__ = [
     "CreditBudget",
     "Draft",
     "Entry",
+    "FrequencyCap",
     "OnlyTo",
     "OptOuts",
     "RejectReason",

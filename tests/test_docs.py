@@ -155,6 +155,7 @@ def test_each_send_that_is_shown_sends(
         **vars(rules),
         "SmsSendOperator": SmsSendOperator,
         "customers": ["27825550101"],
+        "timedelta": timedelta,
     }
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page

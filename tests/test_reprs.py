@@ -30,7 +30,7 @@ PERSONAL = set(" ".join(PERSONAL_BY_KIND.values()).split())
 
 PLAIN_BY_KIND = {
     "what a gateway, a table, a view, a list, a field of a template, an operation or a fault is called": """
-        Endpoint.name LedgerTable.name View.name Column.name LedgerColumn.name Alphabet.name
+        Endpoint.name LedgerTable.name View.name Column.name LedgerColumn.name Alphabet.name PlanId.digest PlanId.recipients
         Gsm7.name Ucs2.name Dataset.name WatchedList.name Operation.name Fault.name""",
     "names of columns, and paths of the API": """
         LedgerTable.key Dataset.key Call.path Operation.path Control.path PagedOperation.path

@@ -10,6 +10,7 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.connections import sql_hook
 from airflow_provider_winsms.ledger.database import LedgerDatabase
 from airflow_provider_winsms.ledger.person import PersonalMessages
+from airflow_provider_winsms.ledger.schema import RESERVATIONS
 from airflow_provider_winsms.warehouse.person import open_personal_rows
 from airflow_provider_winsms.warehouse.relations import TableName
 
@@ -61,12 +62,21 @@ class LedgerPlace:
     def find(self, person: Person) -> Finding:
         """Return the texts to a person."""
         with self._open() as messages:
-            return Finding({self.name: messages.rows(person)}, messages.other_keys(person))
+            reserved = messages.reservations(person)
+            rows = {self.name: messages.rows(person), **({self._reservations: reserved} if reserved else {})}
+            return Finding(rows, messages.other_keys(person))
 
     def forget(self, person: Person) -> Mapping[str, int]:
         """Take number and texts out of its rows."""
         with self._open() as messages:
-            return {self.name: messages.forget(person)}
+            rows = messages.forget(person)
+        reserved = {self._reservations: rows.reserved} if rows.reserved else {}
+        return {self.name: rows.sent, **reserved}
+
+    @property
+    def _reservations(self) -> str:
+        """The name of its reservations in the output."""
+        return f"{self.name}{RESERVATIONS.name}"
 
     @contextmanager
     def _open(self) -> Iterator[PersonalMessages]:

@@ -7,13 +7,19 @@ does not go out twice. Counts, costs, states and message ids stay.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.hashing import is_hash
 from airflow_provider_winsms.ledger.base import RequestKey
 from airflow_provider_winsms.ledger.database import request_of, transaction
-from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES
-from airflow_provider_winsms.ledger.statements import FIND_OTHER_KEYS, FORGET_MESSAGE, READ_MESSAGES_TO
+from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES, RESERVATIONS
+from airflow_provider_winsms.ledger.statements import (
+    FIND_OTHER_KEYS,
+    FORGET_MESSAGE,
+    FORGET_RESERVATION,
+    READ_MESSAGES_TO,
+    READ_RESERVATIONS_OF,
+)
 from airflow_provider_winsms.sql.types import read_plain
 
 if TYPE_CHECKING:
@@ -57,6 +63,10 @@ class Person:
         """The ids of the keys."""
         return [hashes.key_id for hashes in self.keys]
 
+    def key_of(self, row: Mapping[str, Any]) -> KeyedHash | None:
+        """Return the key of a row; ``None`` if it is not among the person's."""
+        return next((hashes for hashes in self.keys if hashes.key_id == row["key_id"]), None)
+
     @property
     def _spellings(self) -> list[str]:
         """The number as loads store it, and as older tables or other programs may hold it."""
@@ -65,8 +75,19 @@ class Person:
         return [number, f"+{number}", f"00{number}", *national]
 
 
+class ForgottenRows(NamedTuple):
+    """How many rows a person was taken out of.
+
+    :param sent: of texts.
+    :param reserved: of reservations.
+    """
+
+    sent: int
+    reserved: int
+
+
 class PersonalMessages:
-    """The texts to one person in the ledger's tables, of any batch.
+    """The texts to one person in the ledger's tables, of any batch, and those that rules reserved.
 
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
@@ -84,13 +105,25 @@ class PersonalMessages:
         ]
 
     @transaction
-    def forget(self, person: Person) -> int:
+    def reservations(self, person: Person) -> list[dict[str, Any]]:
+        """Return the rows of the texts that rules reserved, oldest first."""
+        kinds = {column.name: column.kind for column in RESERVATIONS.columns}
+        return [
+            {name: read_plain(kinds[name], value) for name, value in row.items()}
+            for row in self._reservations(person)
+        ]
+
+    @transaction
+    def forget(self, person: Person) -> ForgottenRows:
         """Replace the number, the text and the reference of each row, and return the number of rows.
 
         A batch whose key is not among the person's loses the text whole. A later try of it with another list
         cannot compare the pseudonym, and sends nothing.
         """
-        return sum(self._forget(row, person) for row in self._rows(person))
+        return ForgottenRows(
+            sum(self._forget(row, person) for row in self._rows(person)),
+            sum(self._forget_reservation(row, person) for row in self._reservations(person)),
+        )
 
     @transaction
     def other_keys(self, person: Person) -> list[str]:
@@ -102,8 +135,22 @@ class PersonalMessages:
         found = self._database.read(READ_MESSAGES_TO, numbers=list(person.pseudonyms))
         return [dict(zip(names, row, strict=True)) for row in found]
 
+    def _reservations(self, person: Person) -> list[dict[str, Any]]:
+        found = self._database.read(READ_RESERVATIONS_OF, numbers=list(person.pseudonyms))
+        return [dict(zip(RESERVATIONS.column_names, row, strict=True)) for row in found]
+
+    def _forget_reservation(self, row: Mapping[str, Any], person: Person) -> int:
+        own, stored = person.key_of(row), row["number"]
+        return self._database.execute(
+            FORGET_RESERVATION,
+            pseudonym=person.pseudonyms[stored] if own is None else own.pseudonym(person.number),
+            number=stored,
+            key_digest=row["key_digest"],
+            place=row["place"],
+        )
+
     def _forget(self, row: Mapping[str, Any], person: Person) -> int:
-        own = next((hashes for hashes in person.keys if hashes.key_id == row["key_id"]), None)
+        own = person.key_of(row)
         if own is None:
             number, text = person.pseudonyms[row["number"]], ""
         else:

@@ -306,6 +306,26 @@ DECISIONS = LedgerTable(
     key=("batch_id", "part"),
 )
 
+RESERVATIONS = LedgerTable(
+    "reservations",
+    "One row for each text that `FrequencyCap` let a batch send, until it expires. It counts as a text until "
+    "the batch has a row for it in `messages`. The row with an empty number is a lock.",
+    columns=(
+        LedgerColumn("key_digest", ColumnType.WORD, "SHA-256 of the key of the batch, in hexadecimal digits"),
+        LedgerColumn("number", ColumnType.NUMBER, "the number, as in `messages`"),
+        LedgerColumn(
+            "place", ColumnType.COUNT, "the index of the text among the batch's texts to it, from 0"
+        ),
+        LedgerColumn("dag_id", ColumnType.NAME, "the DAG that sends"),
+        LedgerColumn("key_id", ColumnType.WORD, "the id of the key of the hashes"),
+        LedgerColumn("due_at", ColumnType.INSTANT, "when the text is to go out"),
+        LedgerColumn("reserved_at", ColumnType.INSTANT, "when it was reserved"),
+        LedgerColumn("expires_at", ColumnType.INSTANT, "until when it counts"),
+    ),
+    key=("key_digest", "number", "place"),
+    indexes=(("number",), ("expires_at",)),
+)
+
 SPENDING = LedgerTable(
     "spending",
     "One row for each batch key that `CreditBudget` let send. It counts until it is settled, unless the "
@@ -327,9 +347,9 @@ SPENDING = LedgerTable(
     key=("key_digest",),
 )
 
-TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS, SPENDING)
+TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS, RESERVATIONS, SPENDING)
 
-_ADDED_LATER = frozenset({DECISIONS, SPENDING})
+_ADDED_LATER = frozenset({DECISIONS, RESERVATIONS, SPENDING})
 """Tables that a ledger of an earlier version lacks, although it has recorded sends."""
 
 _KINDS = ("postgres", "mysql", "sqlite")

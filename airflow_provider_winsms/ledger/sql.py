@@ -13,6 +13,7 @@ from airflow_provider_winsms.ledger.batches import OpenBatch
 from airflow_provider_winsms.ledger.database import LedgerDatabase
 from airflow_provider_winsms.ledger.message_rows import MessageRows
 from airflow_provider_winsms.ledger.requests import Claims, Outcomes
+from airflow_provider_winsms.ledger.reservations import Reservations
 from airflow_provider_winsms.ledger.spending import Spending
 from airflow_provider_winsms.ledger.stored_forms import StoredForms, StoredTexts
 from airflow_provider_winsms.options import StoredPrivacy, StoredText, check_choice, check_prefix
@@ -71,3 +72,5 @@ class SqlLedger(LedgerDatabase):
         self.known_ids, self.conflicts = texts.known_ids, texts.conflicts
         self.spending = Spending(self, key)
         """What rules may ask about costs."""
+        self.history = Reservations(self, forms, key)
+        """What rules may ask about texts."""

@@ -1,10 +1,11 @@
 """The statements of the ledger, as named text. Those that lock rows come first, in lock order.
 
-Lock order: batches, requests, messages, rounds, spending. Each transaction that changes a count first locks
-the row of its batch, by writing it. While it has this lock, no other such transaction writes rows of the
-batch, so it may write them more than once. A transaction on several batches locks them in the order of their
-ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each other in
-a circle. A transaction that changes no count may lock rows of messages alone, or rows of spending alone.
+Lock order: batches, requests, messages, rounds, reservations, spending. Each transaction that changes a count
+first locks the row of its batch, by writing it. While it has this lock, no other such transaction writes rows
+of the batch, so it may write them more than once. A transaction on several batches locks them in the order of
+their ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each
+other in a circle. A transaction that changes no count may lock rows of messages alone. One that reserves
+writes only reservations, or only spending, and first locks the row with the empty key.
 
 New rows come by ``LedgerDatabase.insert``. They are locked until their transaction ends: a second row of the
 same key waits, and is refused.
@@ -15,7 +16,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.ledger.schema import CANCELLABLE, MESSAGES, OPEN_STATES, state_list
+from airflow_provider_winsms.ledger.schema import (
+    CANCELLABLE,
+    MESSAGES,
+    OPEN_STATES,
+    RESERVATIONS,
+    state_list,
+)
+from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.sql.statements import NamedStatement, integer_list, value_list
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ WORDS = {
     "cancellable": state_list(CANCELLABLE),
     "message_columns": ", ".join(f"m.{name}" for name in MESSAGES.column_names),
     "open": state_list(OPEN_STATES),
+    "reservation_columns": ", ".join(RESERVATIONS.column_names),
+    "resendable": ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later),
     "spending_scope": "sms_conn_id = :sms_conn_id AND dag_id = COALESCE(:dag_id, dag_id) "
     "AND run_id = COALESCE(:run_id, run_id)",
 }
@@ -194,6 +204,31 @@ FORGET_MESSAGE = NamedStatement(
     """
     UPDATE {messages} SET number = :number, text = :text, reference = NULL
     WHERE {here} AND position = :position
+    """,
+)
+
+
+# Locks on reservations.
+
+LOCK_RESERVATIONS = NamedStatement(
+    "take the lock of the reservations",
+    "UPDATE {reservations} SET reserved_at = :now WHERE key_digest = '' AND number = '' AND place = 0",
+)
+
+DELETE_EXPIRED_RESERVATIONS = NamedStatement(
+    "delete expired reservations", "DELETE FROM {reservations} WHERE expires_at <= :now AND number <> ''"
+)
+
+DELETE_RESERVATIONS = NamedStatement(
+    "delete reservations",
+    "DELETE FROM {reservations} WHERE key_digest = :key_digest AND number IN :numbers",
+)
+
+FORGET_RESERVATION = NamedStatement(
+    "forget a number",
+    """
+    UPDATE {reservations} SET number = :pseudonym
+    WHERE key_digest = :key_digest AND number = :number AND place = :place
     """,
 )
 
@@ -506,6 +541,66 @@ READ_COSTS = NamedStatement(
     GROUP BY key_digest
     """,
 )
+
+
+# Reads of reservations.
+
+FIND_LOCK = NamedStatement(
+    "look for the lock of the reservations",
+    "SELECT 1 AS found FROM {reservations} WHERE key_digest = '' AND number = '' AND place = 0",
+)
+
+READ_RESERVATIONS = NamedStatement(
+    "read the reservations of a batch",
+    """
+    SELECT number, MAX(place) + 1 AS next_place FROM {reservations} WHERE key_digest = :key_digest
+    GROUP BY number
+    """,
+)
+
+READ_RESERVATIONS_OF = NamedStatement(
+    "look for a number",
+    """
+    SELECT {reservation_columns} FROM {reservations} WHERE number IN :numbers
+    ORDER BY reserved_at, key_digest, place
+    """,
+)
+
+READ_TEXTS_OF_KEY = NamedStatement(
+    "read the texts of a batch",
+    """
+    SELECT m.number, SUM(CASE WHEN m.reason IN ({resendable}) THEN 0 ELSE 1 END) AS settled,
+        COUNT(*) AS texts
+    FROM {batches} b INNER JOIN {messages} m ON m.batch_id = b.batch_id
+    WHERE b.key_digest = :key_digest AND m.round > 0 GROUP BY m.number
+    """,
+)
+"""How many texts a key has to each number, with and without those that a later round sends again."""
+
+READ_TEXTS_AROUND = NamedStatement(
+    "count the texts of recipients",
+    """
+    SELECT m.number, COALESCE(m.send_at, m.submitted_at) AS due_at
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE m.number IN :numbers AND m.state NOT IN ('declined', 'cancelled')
+        AND COALESCE(m.send_at, m.submitted_at) > :since AND COALESCE(m.send_at, m.submitted_at) < :until
+        AND b.dag_id = COALESCE(NULLIF(:dag_id, ''), b.dag_id)
+    """,
+)
+
+READ_RESERVED_AROUND = NamedStatement(
+    "count the reservations of recipients",
+    """
+    SELECT r.number, r.due_at FROM {reservations} r
+    WHERE r.number IN :numbers AND r.key_digest <> :key_digest AND r.expires_at > :now
+        AND r.due_at > :since AND r.due_at < :until AND r.dag_id = COALESCE(NULLIF(:dag_id, ''), r.dag_id)
+        AND r.place >= (
+            SELECT COUNT(*) FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+            WHERE m.number = r.number AND b.key_digest = r.key_digest
+                AND COALESCE(m.reason, '') NOT IN ({resendable}))
+    """,
+)
+"""The reservations of other keys for texts that have no row yet, or that a later round sends again."""
 
 
 _RUN = 32

@@ -54,6 +54,16 @@ class StoredForms:
         """Return a number as it is stored, and as it is stored once it is forgotten."""
         return self.number(number), self._hashes.pseudonym(number)
 
+    def all_of(self, number: str) -> tuple[str, str, str]:
+        """Return a number in every form that tables may hold it in: in plain, as its hash, or forgotten."""
+        number_hash = self._hashes.of(number)
+        return number, number_hash, self._hashes.pseudonym_of_hash(number_hash)
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key of the hashes."""
+        return self._hashes.key_id
+
     def short_hash_of_stored(self, stored: str) -> str:
         """Return the same hash of a number or a text that is stored in plain, as its hash, or forgotten."""
         if pseudonym := Pseudonym.read(stored):

@@ -117,4 +117,4 @@ def open_ledger(
     options = SqlOptions(prefix, privacy, text)
     with SqlLedger(sql_hook(conn_id), order.key, hook.hashes, options) as tables:
         ledger = beside_tables(tables, task_store_of(task.context), order.key, resends=order.resends)
-        yield OpenLedger(ledger, None, tables.spending)
+        yield OpenLedger(ledger, tables.history, tables.spending)

@@ -42,7 +42,7 @@ def person(*keys: KeyedHash, position: int = 0) -> Person:
 
 def forget(database: Database, *keys: KeyedHash) -> int:
     with LedgerDatabase(database.hook()) as opened:
-        return PersonalMessages(opened).forget(person(*keys))
+        return PersonalMessages(opened).forget(person(*keys)).sent
 
 
 def waiting(message_id: int, number: str) -> ScheduledMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_provider_winsms.ledger import statements
-from airflow_provider_winsms.ledger.base import BatchDigest, Rejected, RequestKey, SpendingScope
+from airflow_provider_winsms.ledger.base import (
+    BatchDigest,
+    DueText,
+    Rejected,
+    RequestKey,
+    SpendingScope,
+    TextLimit,
+)
 from airflow_provider_winsms.ledger.schema import TABLES
 from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, RejectReason
@@ -25,6 +33,7 @@ from tests.ledger.batches import (
     batch,
     declined,
     messages,
+    number,
     record,
     sent,
 )
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
     from tests.support.databases import Database
 
+LIMIT = TextLimit(1, timedelta(days=1))
 LOCK_ORDER = [table.name for table in TABLES]
 STATEMENTS = {
     name: statement for name, statement in vars(statements).items() if isinstance(statement, NamedStatement)
@@ -55,7 +65,7 @@ def test_the_statements_that_lock_come_first_in_lock_order() -> None:
         for statement in STATEMENTS.values()
     ]
     assert places == sorted(places)
-    assert set(places) == {0, 1, 2, LOCK_ORDER.index("spending"), len(LOCK_ORDER)}
+    assert set(places) == {0, 1, 2, *map(LOCK_ORDER.index, ("reservations", "spending")), len(LOCK_ORDER)}
 
 
 def test_each_statement_locks_one_table_or_none() -> None:
@@ -98,13 +108,16 @@ def test_a_transaction_locks_its_batch_first_or_messages_alone(sqlite: Database)
         tables.spending.settle(NOON)
     found = list(filter(None, hook.transactions()))
     of_batches = [tables for tables in found if tables[0] == "batches"]
-    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - {"spending"}
-    alone = [tables for tables in found if tables not in of_batches]
-    assert [set(tables) for tables in alone] == [{"messages"}] * 3 + [{"spending"}] * 3
+    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - {"reservations", "spending"}
+    alone = [set(tables) for tables in found if tables not in of_batches]
+    assert sorted(map(sorted, alone)) == [["messages"]] * 3 + [["reservations"]] * 3 + [["spending"]] * 3
 
 
 def send_and_change(tables: SqlLedger, history: History) -> None:
     """Write by every method of a ledger that does so."""
+    for _ in range(2):
+        texts = [DueText(0, number(0), NOON)]
+        tables.history.reserve(texts, LIMIT, batch().sender, NOON, is_dry_run=False)
     tables.take_over()
     tables.revise(BatchDigest("t" * 64, "n" * 64, HASHES.key_id, 9, 3, 0))
     tables.reject([Rejected(RejectReason.OPTED_OUT, None)])

@@ -40,6 +40,7 @@ class TaskRunner:
 
     :param connections: what ``BaseHook.get_connection`` finds.
     :param retries: how often the task may be tried again.
+    :param dag_id: the DAG of the task, unless it has one already.
     :param results: what other tasks returned, by their ids.
     :param map_index: which instance of a mapped task it is, counted from 0; -1 if the task is not mapped.
     :param trigger_attributes: class attributes of the triggers that it rebuilds.
@@ -48,6 +49,7 @@ class TaskRunner:
 
     connections: Mapping[str, Mapping[str, Any]]
     retries: int = 0
+    dag_id: str = "dag"
     results: dict[str, Any] = field(default_factory=dict)
     map_index: int = -1
     try_number: int = 0
@@ -137,12 +139,12 @@ class TaskRunner:
         from airflow.sdk.execution_time.supervisor import run_task_in_process
 
         if not task.has_dag():
-            task.dag = DAG("dag", schedule=None)
+            task.dag = DAG(self.dag_id, schedule=None)
         client = Client(base_url=None, token="", dry_run=True, transport=httpx.MockTransport(self._answer))
         instance = TaskInstance(
             id=uuid.uuid4(),
             task_id=task.task_id,
-            dag_id="dag",
+            dag_id=self.dag_id,
             run_id="run",
             try_number=self.try_number,
             map_index=self.map_index,
@@ -162,7 +164,7 @@ class TaskRunner:
 
     def _start(self, _method: str, _key: str, _body: Any) -> httpx.Response:
         dag_run: dict[str, Any] = {
-            "dag_id": "dag",
+            "dag_id": self.dag_id,
             "run_id": "run",
             **dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end"), _RUN_STARTED),
             "start_date": _RUN_STARTED,
@@ -235,7 +237,7 @@ _ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
     (r"/task-reschedules/[^/]+/start_date", TaskRunner._first_reschedule),
     (r"/connections/([^/]+)", TaskRunner._connection),
     (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
-    (r"/xcoms/dag/run/([^/]+)/return_value", TaskRunner._result),
+    (r"/xcoms/[^/]+/run/([^/]+)/return_value", TaskRunner._result),
     (r"/xcoms/.*/([^/]+)", TaskRunner._xcom),
 )
 
