@@ -1,4 +1,4 @@
-"""The clock and the log that callers inject, and the check that other clocks agree with this machine's.
+"""The clock, the log and the pace of long work, and the check that other clocks agree with this machine's.
 
 The other clocks are the gateway's, and that of the ledger's database. Two workers that share a ledger judge
 each other's claims by their own clocks. If these are minutes apart, one worker treats a request as lost that
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pendulum
 
 from airflow_provider_winsms.exceptions import ClocksDiffer
+from airflow_provider_winsms.messages import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,9 @@ async def pause(seconds: float, woken: asyncio.Event | None = None) -> None:
 class Log(Protocol):
     """The log for people."""
 
+    def debug(self, message: str, /, *values: object) -> Any:
+        """Log a detail that helps to find a mistake."""
+
     def info(self, message: str, /, *values: object) -> Any:
         """Log what was done."""
 
@@ -82,6 +86,54 @@ class Log(Protocol):
 
     def exception(self, message: str, /, *values: object) -> Any:
         """Log a failure, with the error that is being handled."""
+
+
+PROGRESS_SECONDS = 5.0
+"""Seconds between two log lines about the progress of a long load or send."""
+
+
+class Pace:
+    """The pace of long work: when a log line about it is due, and how long the rest takes.
+
+    :param now: returns seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._began = self._logged = self._last = now()
+        self._spent = 0.0
+        self._parts = 0
+
+    @property
+    def taken(self) -> float:
+        """The seconds from the beginning to the last step."""
+        return self._last - self._began
+
+    def step(self, *, counts: bool = True) -> bool:
+        """Note that a part is done. Return whether a log line is due, which the caller then writes.
+
+        :param counts: whether the part took as long as the rest will. The pace is the mean of such parts.
+        """
+        now = self._now()
+        if counts:
+            self._spent += max(0.0, now - self._last)
+            self._parts += 1
+        self._last = now
+        if now - self._logged < PROGRESS_SECONDS:
+            return False
+        self._logged = now
+        return True
+
+    def time_left(self, parts: int) -> str:
+        """Return how long so many more parts take, in words."""
+        if not self._parts:
+            return "the time left is not known yet"
+        seconds = self._spent / self._parts * max(0, parts)
+        size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), (1, "second"))
+        return f"about {pluralize(round(seconds / size), unit)} left"
+
+
+_UNITS = ((3600, "hour"), (60, "minute"))
 
 
 def check_agreement(reading: ClockReading, tolerance: timedelta) -> None:

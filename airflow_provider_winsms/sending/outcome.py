@@ -178,13 +178,30 @@ class SendOutcome:
             )
         if self.declined:
             log.info("Declined recipients; the first: %s.", ", ".join(self.declined))
-        summary = self.summary()
         log.info(
-            "Accepted %(accepted)d, rejected %(rejected)s, unknown %(unknown)d, not tried %(not_tried)d, "
-            "cost %(cost)s %(currency)s, balance %(balance)s, requests %(requests)d.",
-            summary,
+            "%s%s, in %s; %s.",
+            self.counts_in_words(),
+            f", {self.not_tried} not tried" if self.not_tried else "",
+            pluralize(self.requests, "request"),
+            self._cost_in_words(),
         )
-        return summary
+        return self.summary()
+
+    def counts_in_words(self) -> str:
+        """Return the counts of recipients who were tried, in words. Counts that are 0 are left out."""
+        declined, reasons = self.rejected.total(), self.reasons
+        of_each = [f"{count} {reason}" for reason, count in reasons.items()]
+        why = ", ".join(reasons if len(reasons) == 1 else of_each)
+        counts = [f"{self.accepted} of {self.recipients} accepted"]
+        counts += [f"{declined} declined ({why})"] if declined else []
+        counts += [f"{self.unknown} unknown"] if self.unknown else []
+        return ", ".join(counts)
+
+    def _cost_in_words(self) -> str:
+        charged = f"{amount_text(self.cost)} {self.currency} charged"
+        if self.unpriced:
+            charged = f"the charge is unknown for {pluralize(self.unpriced, 'text')}"
+        return charged if self.balance is None else f"{charged}, {amount_text(self.balance)} left"
 
 
 def raise_if_failed(outcome: SendOutcome, batch_id: str, on_rejected: Tolerance) -> None:

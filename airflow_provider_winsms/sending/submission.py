@@ -34,6 +34,7 @@ from airflow_provider_winsms.sending.lookups import lookup_for
 from airflow_provider_winsms.sending.outcome import SendOutcome
 from airflow_provider_winsms.sending.plan import plan_resend
 from airflow_provider_winsms.sending.policy import CLAIM_LIFETIME, DUE_MARGIN
+from airflow_provider_winsms.sending.progress import SendProgress
 from airflow_provider_winsms.sending.reconciler import Reconciler
 from airflow_provider_winsms.sending.rollback import Rollback
 from airflow_provider_winsms.sending.rules.rule_set import Dispatch
@@ -117,6 +118,7 @@ class Submission:
         self._is_halted = False
         self._is_running = False
         self._rounds = list(rounds)
+        self._progress = SendProgress(self._rounds, self.outcome, dependencies)
         self._resend_plans: list[ResendPlan] = []
         self._resendable: dict[RequestKey, dict[int, RejectReason]] = {}
         lookup = lookup_for(dependencies)
@@ -209,6 +211,7 @@ class Submission:
             key = RequestKey(round_, of)
             record = self._run_request(key, request)
             is_over = self._count(key, record, request.gone)
+            self._progress.note(key, record)
             self._resendable[key] = {p: why for p, why in record.resendable.items() if p not in is_over}
             if self._submitter.is_account_refused or self._has_lost_too_many(record):
                 self._is_halted = True

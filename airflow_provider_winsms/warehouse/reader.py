@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.gateways.prefetch import prefetch
+from airflow_provider_winsms.runtime import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -39,9 +40,6 @@ _LATER = "Nothing was loaded; a later try asks again."
 _PAGES_BUFFERED = 1
 """How many pages per concurrent request may wait for the database, which takes many at a time."""
 
-PROGRESS_SECONDS = 5.0
-"""Seconds between two log lines about the progress of a long load."""
-
 
 class ProgressLog:
     """Logs the progress of a load, every few seconds.
@@ -51,28 +49,22 @@ class ProgressLog:
 
     def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
-        self._clock = clock
-        self._began = self._logged = clock()
-        self._read = 0
+        self._pace = Pace(clock)
 
     def note(self, pages: int, of_pages: int, rows: int) -> None:
         """Note one more page: its ordinal, the number of pages, and the rows read so far.
 
         A list may be read again from its start. The time per page is the mean of all pages read.
         """
-        now = self._clock()
-        self._read += 1
-        if now - self._logged < PROGRESS_SECONDS:
+        if not self._pace.step():
             return
-        self._logged, taken = now, now - self._began
-        left = taken / self._read * max(0, of_pages - pages)
         self._log.info(
-            "Read %d of %d pages, %d rows, %.0f rows per second; about %.0f s left.",
+            "Read %d of %d pages, %d rows, %.0f rows per second; %s.",
             pages,
             max(pages, of_pages),
             rows,
-            rows / taken,
-            left,
+            rows / self._pace.taken,
+            self._pace.time_left(of_pages - pages),
         )
 
 

@@ -337,7 +337,7 @@ class Process:
     def info(self, words: str, /, *values: object) -> None:
         """Log nothing."""
 
-    warning = exception = info
+    debug = warning = exception = info
 
     # Faults and events.
 

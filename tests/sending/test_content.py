@@ -37,6 +37,9 @@ class Log:
 
     warning = exception = info
 
+    def debug(self, words: str, /, *values: object) -> None:
+        words % values
+
 
 def is_refused(text: str) -> bool:
     try:

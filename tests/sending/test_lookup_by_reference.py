@@ -65,6 +65,9 @@ class World:
 
     warning = exception = info
 
+    def debug(self, words: str, /, *values: object) -> None:
+        words % values
+
     def now(self) -> Any:
         return pendulum.from_timestamp(self.account.now)
 

@@ -7,9 +7,10 @@ import pytest
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.messages import Page
+from airflow_provider_winsms.runtime import PROGRESS_SECONDS
 from airflow_provider_winsms.sql.bulk import EncodedRows
 from airflow_provider_winsms.warehouse.mapping import Chunk
-from airflow_provider_winsms.warehouse.reader import PROGRESS_SECONDS, IdSet, PagedList, ProgressLog
+from airflow_provider_winsms.warehouse.reader import IdSet, PagedList, ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -186,8 +187,8 @@ def test_it_says_pages_rows_their_speed_and_the_time_left_every_few_seconds() ->
     for page in (1, 2, 3, 4):
         progress.note(page, 10, page * 1000)
     assert log.said == [
-        "Read 2 of 10 pages, 2000 rows, 250 rows per second; about 32 s left.",
-        "Read 4 of 10 pages, 4000 rows, 250 rows per second; about 24 s left.",
+        "Read 2 of 10 pages, 2000 rows, 250 rows per second; about 32 seconds left.",
+        "Read 4 of 10 pages, 4000 rows, 250 rows per second; about 24 seconds left.",
     ]
 
 
@@ -197,14 +198,14 @@ def test_a_list_that_is_read_again_takes_as_long_as_its_pages_did() -> None:
         progress.note(page, 9, page * 1000)
     log.said.clear()
     progress.note(1, 9, 10_000)
-    assert log.said == ["Read 1 of 9 pages, 10000 rows, 100 rows per second; about 80 s left."]
+    assert log.said == ["Read 1 of 9 pages, 10000 rows, 100 rows per second; about 80 seconds left."]
 
 
 def test_more_pages_than_there_were_to_be_are_no_less_than_all() -> None:
     progress, log = saying(1, 6)
     progress.note(1, 1, 10)
     progress.note(2, 1, 20)
-    assert log.said == ["Read 2 of 2 pages, 20 rows, 3 rows per second; about 0 s left."]
+    assert log.said == ["Read 2 of 2 pages, 20 rows, 3 rows per second; about 0 seconds left."]
 
 
 def test_every_page_is_noted_once() -> None:
