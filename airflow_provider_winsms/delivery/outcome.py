@@ -15,6 +15,8 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, amount_text, pluralize
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_winsms.exceptions import SmsError
     from airflow_provider_winsms.runtime import Log
 
@@ -60,6 +62,14 @@ class DeliveryOutcome:
             "currency": self.currency,
         }
 
+    def in_words(self) -> str:
+        """Return the counts, and the cost that the reports state, in words."""
+        cost = (
+            "no cost that can be read" if self.cost is None else f"{amount_text(self.cost)} {self.currency}"
+        )
+        counts = states_in_words(self.states)
+        return f"{self.delivered} of {self.total} delivered ({counts}); the reports state {cost}"
+
     def cost_difference(self, charged: Decimal | None) -> Decimal | None:
         """Return what was charged, less what the reports state; ``None`` if one of them is unknown."""
         return None if charged is None or self.cost is None else charged - self.cost
@@ -86,7 +96,7 @@ class DeliveryOutcome:
 
         :param trouble: the error of the last question, or an empty string.
         """
-        counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        counts = states_in_words(self.states)
         msg = f"{why}: {self.delivered} of {self.total} texts delivered, {self.needed} needed ({counts})."
         if trouble:
             msg = f"{msg} The last error: {trouble}"
@@ -111,6 +121,11 @@ class DeliveryOutcome:
                 for message_id, state, code in value["undelivered"]
             ),
         )
+
+
+def states_in_words(states: Mapping[str, int]) -> str:
+    """Return ``2 delivered, 1 failed``."""
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 IDS_SHOWN = 10
@@ -185,7 +200,7 @@ class WaitResult:
         :raises DeliveryFailed: if too few arrived. The log then names the first of the others.
         """
         outcome = self.outcome
-        log.info("Delivery: %s", outcome.summary())
+        log.info("Delivery: %s.", outcome.in_words())
         if outcome.is_success:
             return outcome.summary()
         first = ", ".join(f"{report.message_id} {report.state}" for report in outcome.undelivered[:IDS_SHOWN])

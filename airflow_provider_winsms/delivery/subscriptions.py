@@ -60,6 +60,7 @@ class Subscription(Generic[T]):
     :param first_at: when it may be asked for first.
     :param end_at: when it ends at the latest.
     :param ledger: the ledger that reports are written into before they count.
+    :param note: is told that answers were recorded: the present, and when the next poll is.
     """
 
     tracker: T
@@ -67,6 +68,7 @@ class Subscription(Generic[T]):
     first_at: float
     end_at: float
     ledger: LedgerAddress | None = None
+    note: Callable[[float, float], object] | None = None
     due_at: float = field(init=False, default=math.inf)
     interrupted_after: MessageId | None = field(init=False, default=None)
     """The last id that was asked for, if a failure stopped the requests for those after it."""
@@ -117,6 +119,8 @@ class Subscription(Generic[T]):
         self.tracker.record(answers, now)
         if self.tracker.is_settled:
             self.end()
+        elif self.note is not None:
+            self.note(now, self.due_at)
 
     def end(self, error: Exception | None = None) -> None:
         """End the wait, unless it has ended."""

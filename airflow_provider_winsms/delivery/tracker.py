@@ -130,19 +130,25 @@ class DeliveryTracker:
         """Whether waiting longer changes nothing: every id is final, or too few can still arrive."""
         return not self._open or len(self._ids) - self._lost < self._needed
 
+    def states(self) -> dict[str, int]:
+        """Return how many texts are in each state, without the states of none."""
+        statuses = list(self._index_of)
+        counts = Counter[DeliveryState]()
+        for place, count in Counter(self._status_indexes).items():
+            counts[statuses[place].state] += count
+        return {state.value: counts[state] for state in DeliveryState if counts[state]}
+
     def outcome(self) -> DeliveryOutcome:
         """Return the outcome as it is now."""
         statuses = list(self._index_of)
-        counts = Counter[DeliveryState]()
         cost: Decimal | None = Decimal(0)
         for place, count in Counter(self._status_indexes).items():
-            counts[statuses[place].state] += count
             price = statuses[place].cost
             cost = None if cost is None or price is None else cost + price * count
         return DeliveryOutcome(
             total=len(self._ids),
             needed=self._needed,
-            states={state.value: counts[state] for state in DeliveryState if counts[state]},
+            states=self.states(),
             cost=cost,
             currency=self._currency,
             undelivered=tuple(self._undelivered(statuses)),

@@ -197,5 +197,5 @@ class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, Ba
         if "xcom" in waiting.wait.source:
             packed = pack(waiting.message_ids)
             context["ti"].xcom_push(key=WAITING_FOR_KEY, value={"message_ids": packed})
-        self.log.info("Delivery: %s; waiting in the triggerer.", waiting.result.outcome.summary())
+        self.log.info("Delivery: %s; waiting in the triggerer.", waiting.result.outcome.in_words())
         defer(self, waiting.wait, time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,6 +66,7 @@ class SmsDeliveryTrigger(SharedPollTrigger):
 
     async def _event(self, not_before: float) -> DeliveryEvent:
         from airflow_provider_winsms.delivery.outcome import WaitResult
+        from airflow_provider_winsms.delivery.progress import WaitProgress
         from airflow_provider_winsms.delivery.status_questions import StatusQuestions
         from airflow_provider_winsms.delivery.subscriptions import Subscription
         from airflow_provider_winsms.delivery.wait import DeliveryWait
@@ -72,7 +74,9 @@ class SmsDeliveryTrigger(SharedPollTrigger):
         wait = DeliveryWait.from_json(self.wait)
         tracker = await self._tracker(wait)
         schedule, first_at = wait.schedule.without_rush(), max(wait.first_at, not_before)
-        subscription = Subscription(tracker, schedule, first_at, wait.end_at, wait.ledger)
+        # The poll calls it: in this context, the line goes to the log of this wait's task.
+        note = partial(copy_context().run, WaitProgress(tracker, self.log).note)
+        subscription = Subscription(tracker, schedule, first_at, wait.end_at, wait.ledger, note)
         if not tracker.is_settled:
             questions = partial(StatusQuestions, write=_write, log=log)
             await self._wait_in_poll(wait.sms_conn_id, subscription, questions, "status")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_winsms.delivery.outcome import WaitResult
+from airflow_provider_winsms.delivery.progress import WaitProgress
 from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
@@ -52,6 +53,7 @@ class DeliveryWorkerWait(WorkerWait[DeliveryWait]):
     ) -> None:
         super().__init__(wait, hook, now, log)
         self._tracker = wait.tracker(message_ids)
+        self._progress = WaitProgress(self._tracker, log)
         self._unreadable = UnreadableIds()
 
     @property
@@ -68,6 +70,13 @@ class DeliveryWorkerWait(WorkerWait[DeliveryWait]):
     def result(self) -> WaitResult:
         """The result if it ends now."""
         return WaitResult(self._tracker.outcome(), not self.is_settled, self._trouble)
+
+    def pause(self) -> float:
+        """Return the seconds until the next look. Log how far the wait is."""
+        pause = super().pause()
+        now = self._now()
+        self._progress.note(now, now + pause)
+        return pause
 
     def run(self, sleep: Callable[[float], None]) -> WaitResult:
         """Look until it is over, and return the result.
