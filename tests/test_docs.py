@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.cli.cli_parser import get_parser
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 
 from airflow_provider_winsms import rules
 from airflow_provider_winsms.operators.sms import (
@@ -56,6 +56,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_its_ids_and_its_cost"
 
+NUMBERS_TEST = "test_docs.py::test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number"
+
 EXAMPLES = [
     # language, beginning, the test that runs it
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
@@ -68,6 +70,7 @@ EXAMPLES = [
     ("python", "SmsRefreshStatusOperator(", "test_docs.py::test_the_refresh_that_is_shown_notes_deliveries"),
     ("python", "SmsToSqlOperator(", "test_docs.py::test_each_load_that_is_shown_loads"),
     ("python", "SqlToSmsOperator", "test_docs.py::test_each_campaign_that_is_shown_sends"),
+    *(("python", beginning, NUMBERS_TEST) for beginning in ("def on_call(", "PHONES = ", "TEAMS = ")),
     ("python", '{"kept"', "test_docs.py::test_the_changes_that_are_shown_have_the_keys_of_changes"),
     ("python", "SmsViewsOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
     ("python", "SQLCheckOperator(", "operators/test_views.py::test_what_the_page_shows_makes_the_views"),
@@ -178,6 +181,23 @@ def test_each_campaign_that_is_shown_sends(
         assert dataclasses.replace(runner.another(), map_index=index).run(task).error is None
     (text,) = sandbox.outbox()
     assert text["message"].startswith("Hi Ann, ")
+
+
+@pytest.mark.parametrize("code", [code for page, code in blocks("python") if page == "mapped-tasks.md"])
+def test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number(
+    code: str, sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace: dict[str, Any] = {"DAG": DAG, "task": task, "SmsSendOperator": SmsSendOperator}
+    exec(code, namespace)  # noqa: S102 - the page's own code
+    runner.results["late_payers"] = ["ann", "ben"]
+    numbers = ["27825550101", "27825550102"]
+    send = namespace["dag"].get_task("send")
+    for index in [0, 1] if ".expand(" in code else [-1]:
+        each = dataclasses.replace(runner.another(), map_index=index)
+        assert each.run(send).error is None
+        assert not any(number in request for request in each.requests for number in numbers)
+    assert sorted(text["mobileNumber"] for text in sandbox.outbox()) == numbers
+    assert "came through an XCom" not in capsys.readouterr().out
 
 
 def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ class SmsSendOperator(send_base.SendOperator):
     ``(not shown)`` for sensitive fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
     function instead: Airflow calls it with ``context=`` and ``jinja_env=`` while the task runs. It may return
     another list in a later try; ``on_changed`` decides about that. The result of a function or of another
-    task is data and is never rendered, not even with ``expand_kwargs``.
+    task is data and is never rendered, not even with ``expand_kwargs``. Numbers that came through an XCom are
+    stored by Airflow; the task's log warns of that.
 
     Every request is recorded before it leaves, and its answer after. A retry, or a cleared task, resumes
     where the try before it stopped. It sends no accepted text again. ``guarantee`` decides about lost
@@ -165,6 +166,7 @@ class SmsSendOperator(send_base.SendOperator):
         *send_base.SEND_TEMPLATES,
     )
     sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
+    number_fields: ClassVar[tuple[str, ...]] = ("to",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **SEND_CHECKS,
         "text": check_sendable,
@@ -268,6 +270,7 @@ class SmsSendBatchOperator(send_base.SendOperator):
 
     template_fields: Sequence[str] = ("messages", *send_base.SEND_TEMPLATES)
     sensitive_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    number_fields: ClassVar[tuple[str, ...]] = ("messages",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **SEND_CHECKS,
         "messages": check_messages,

@@ -74,8 +74,12 @@ class SmsDeliveryTrigger(SharedPollTrigger):
         wait = DeliveryWait.from_json(self.wait)
         tracker = await self._tracker(wait)
         schedule, first_at = wait.schedule.without_rush(), max(wait.first_at, not_before)
-        # The poll calls it: in this context, the line goes to the log of this wait's task.
-        note = partial(copy_context().run, WaitProgress(tracker, self.log).note)
+        context, progress = copy_context(), WaitProgress(tracker, self.log)
+
+        def note(now: float, next_at: float) -> None:
+            """Log in the context of this wait, so that the line goes to the log of its task."""
+            context.run(progress.note, now, next_at)
+
         subscription = Subscription(tracker, schedule, first_at, wait.end_at, wait.ledger, note)
         if not tracker.is_settled:
             questions = partial(StatusQuestions, write=_write, log=log)

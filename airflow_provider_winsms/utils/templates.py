@@ -274,6 +274,8 @@ class SensitiveFields(TemplatedFields):
     """
 
     sensitive_fields: ClassVar[tuple[str, ...]] = ()
+    number_fields: ClassVar[tuple[str, ...]] = ()
+    """The sensitive fields with numbers. The log warns if they come through an XCom."""
 
     # Airflow 3.3.2 reads the defaults of a mapped task from the constructors of its classes (apache/airflow
     # #72589). From an inherited one it reads None for `inlets`, which fails the task before it begins.
@@ -292,6 +294,8 @@ class SensitiveFields(TemplatedFields):
     def _hide_sensitive_fields(
         self, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
     ) -> None:
+        from airflow_provider_winsms.utils.xcom_values import warn_of_xcoms
+
         def rendered(field: str, value: Any) -> Any:
             if callable(value):
                 return value(context=context, jinja_env=jinja_env)
@@ -300,6 +304,7 @@ class SensitiveFields(TemplatedFields):
             templates = _Templates(seen_oids, self.text_fields, jinja_env)
             return self.render_template(templates.of(value, field), context, jinja_env, seen_oids)
 
+        warn_of_xcoms(self, self.number_fields, context)
         for field in self.sensitive_fields:
             value = getattr(self, field)
             if value is not None and not isinstance(value, SensitiveValue):
@@ -329,14 +334,20 @@ def _put_none_for_missing(parent: Any, fields: Iterable[str]) -> None:
             setattr(parent, field, None)
 
 
+def mapped_task_of(operator: BaseOperator) -> MappedOperator | None:
+    """Return the mapped task that an operator is an instance of; ``None`` if it is not mapped."""
+    task = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
+    return task if isinstance(task, MappedOperator) else None
+
+
 def _mapped_data_fields(operator: BaseOperator, context: Context) -> Collection[str]:
     """Return the template fields whose values come from another task through ``expand_kwargs``.
 
     Airflow would render them. It does not render values that come through ``expand``.
     """
-    mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
+    mapped = mapped_task_of(operator)
     rows: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
-    if not isinstance(mapped, MappedOperator) or isinstance(rows, Mapping):
+    if mapped is None or isinstance(rows, Mapping):
         return ()
     index: Any = context["ti"].map_index
     row = rows[index] if isinstance(rows, Sequence) else rows
@@ -347,9 +358,8 @@ def _mapped_data_fields(operator: BaseOperator, context: Context) -> Collection[
 
 def is_mapped_over(operator: BaseOperator, field: str) -> bool:
     """Return whether a task is mapped over one field alone, with ``expand``."""
-    mapped = operator.dag.task_dict.get(operator.task_id) if operator.has_dag() else None
-    values: Any = getattr(getattr(mapped, "expand_input", None), "value", None)
-    return isinstance(mapped, MappedOperator) and isinstance(values, Mapping) and set(values) == {field}
+    values: Any = getattr(getattr(mapped_task_of(operator), "expand_input", None), "value", None)
+    return isinstance(values, Mapping) and set(values) == {field}
 
 
 def _is_resumed(context: Context) -> bool:

@@ -218,6 +218,10 @@ class TaskRunner:
             return self._xcom(method, "return_value", body)
         return httpx.Response(200, json={"key": "return_value", "value": self.results[task_id]})
 
+    def _results(self, _method: str, task_id: str, _body: Any) -> httpx.Response:
+        """Answer with what all instances of a task returned: the one of a task that is not mapped."""
+        return httpx.Response(200, json=[self.results[task_id]] if task_id in self.results else [])
+
     def _first_reschedule(self, _method: str, _key: str, _body: Any) -> httpx.Response:
         return httpx.Response(200, json=self.first_reschedule)
 
@@ -238,6 +242,7 @@ _ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
     (r"/connections/([^/]+)", TaskRunner._connection),
     (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
     (r"/xcoms/[^/]+/run/([^/]+)/return_value", TaskRunner._result),
+    (r"/xcoms/[^/]+/run/([^/]+)/return_value/slice", TaskRunner._results),
     (r"/xcoms/.*/([^/]+)", TaskRunner._xcom),
 )
 
