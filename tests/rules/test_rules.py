@@ -121,12 +121,30 @@ def test_nobody_but_those_on_a_list_gets_a_text(sandbox: Sandbox, runner: TaskRu
     assert numbers(sandbox) == [ANN]
 
 
+@pytest.mark.parametrize(
+    ("value", "texted"),
+    [
+        ('["+27825550102", "0825550103"]', [BEN, CAT]),
+        ("+27825550102, 082 555 0103", [BEN, CAT]),
+        ("+27825550102", [BEN]),
+        ("27825550102", [BEN]),
+    ],
+)
 def test_a_list_may_be_an_airflow_variable(
-    sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+    value: str, texted: list[str], sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_STAGING_PHONES", '["+27825550102", "0825550103"]')
+    monkeypatch.setenv("AIRFLOW_VAR_STAGING_PHONES", value)
     runner.run(send(rules=[OnlyTo(variable="staging_phones")]))
-    assert numbers(sandbox) == [BEN, CAT]
+    assert numbers(sandbox) == texted
+
+
+@pytest.mark.parametrize("value", ["null", "true"])
+def test_a_variable_that_lists_nobody_sends_nothing(
+    value: str, sandbox: Sandbox, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_STAGING_PHONES", value)
+    assert "1 of its values" in str(runner.run(send(rules=[OnlyTo(variable="staging_phones")])).error)
+    assert not sandbox.outbox()
 
 
 def test_a_variable_that_is_not_there_sends_nothing(sandbox: Sandbox, runner: TaskRunner) -> None:
