@@ -1,14 +1,8 @@
 """Keep the history of texts in a warehouse, and query it each night.
 
-Four loads fill tables: the texts that were sent with `ledger_conn_id="warehouse"` and their delivery states,
-replies, opt-outs, and scheduled texts. Each load adds the rows that its table lacks, so that a night may be
-retried, repeated or left out. Then views answer common questions, such as the delivery rate of each DAG. The
-last task fails if anybody was texted after an opt-out.
-
-The tables have the plain numbers. With `privacy="keyed_hash"` in all loads, and a `hash_secret` in the extras
-of the SMS connection, they have hashes instead, which can be joined, too.
-
-`warehouse` is any connection to PostgreSQL, MySQL, MariaDB or SQLite. The first run creates the tables.
+Four loads fill tables: texts that were sent with `ledger_conn_id="warehouse"` and their states, replies,
+opt-outs, and scheduled texts. Views over them answer common questions. The last task fails if anybody was
+texted after an opt-out. `warehouse` is any connection to PostgreSQL, MySQL, MariaDB or SQLite.
 """
 
 from __future__ import annotations

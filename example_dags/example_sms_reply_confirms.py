@@ -1,27 +1,19 @@
 """A reply "YES" to a reminder confirms the appointment, and the DAG sends a text to say thank you.
 
-The watcher looks for replies in the triggerer. A reply whose first word is "yes", in upper or lower case,
-starts the DAG. An event has ids and the matched keyword, neither number nor text. ``in_reply_to`` is the id
-of the last text to that phone. This is the reminder, which is in the table ``appointments`` and in the ledger
-of its send (``ledger_conn_id="warehouse"``).
-
-Airflow may put several events into one run, and may repeat one after a crash. So each task looks at every
-event of its run, and may safely run twice: a second confirmation changes nothing, and a text with an
-``idempotency_key`` goes out once.
+The watcher looks for replies in the triggerer, and starts the DAG. An event has ids and the matched keyword,
+neither number nor text. ``in_reply_to`` is the id of the last text to that phone: the reminder, which is in
+the table ``appointments`` and in the ledger of its send. Each task may safely run twice.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, Asset, AssetWatcher, BaseHook, task
 
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.triggers.sms import SmsIncomingTrigger
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 APPOINTMENTS = """CREATE TABLE IF NOT EXISTS appointments
     (reminder_id VARCHAR(64) PRIMARY KEY, confirmed INTEGER NOT NULL DEFAULT 0)"""
@@ -37,7 +29,7 @@ replies = Asset(
 
 @task
 def confirm(triggering_asset_events: Any = None) -> list[str]:
-    """Confirm the appointments of the replies, and return the ids of their reminders."""
+    """Confirm the appointments of all events of the run, and return the ids of their reminders."""
     answers = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
     # Tables store ids as text.
     answered = {str(answer["in_reply_to"]) for answer in answers if answer["in_reply_to"] is not None}
@@ -49,7 +41,7 @@ def confirm(triggering_asset_events: Any = None) -> list[str]:
     return [reminder for reminder in sorted(answered) if warehouse.get_first(known, parameters=[reminder])]
 
 
-def who_answered(context: Context, **_: Any) -> str:
+def who_answered(context: Any, **_: Any) -> str:
     """Return the number of a reminder. It is looked up while the task runs, and stored nowhere else."""
     ti = context["ti"]
     reminder = ti.xcom_pull(task_ids="confirm")[ti.map_index]

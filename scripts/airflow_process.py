@@ -30,12 +30,23 @@ class AirflowProcess:
 
     :param home: an empty folder, for its SQLite database and its log.
     :param connections: the connections of the DAGs, by id.
+    :param variables: the Airflow variables of the DAGs, by name.
     """
 
-    def __init__(self, home: Path, connections: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        connections: Mapping[str, Mapping[str, Any]],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = home / "airflow.log"
         self._database = home / "airflow.db"
-        self._environment = {**os.environ, **_settings(home), **_as_variables(connections)}
+        self._environment = {
+            **os.environ,
+            **_settings(home),
+            **_as_variables(connections),
+            **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in (variables or {}).items()},
+        }
 
     def __enter__(self) -> Self:
         with self.log.open("w") as log:

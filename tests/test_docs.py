@@ -29,7 +29,7 @@ from airflow_provider_winsms.sending.plan import ListChanges
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
-from scripts.docs import excerpts, pages
+from scripts.docs import cookbook, excerpts, pages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from tests.support.task_runner import TaskRunner
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {page.name: page.read_text() for page in pages.pages()}
+PAGES = {str(page.relative_to(pages.FOLDER)): page.read_text() for page in pages.pages()}
+RECIPES = {name: page for name, page in PAGES.items() if re.fullmatch(r"cookbook/(?!README).*", name)}
 
 
 def fenced_blocks() -> list[tuple[str, str, str]]:
@@ -54,6 +55,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return [(name, block) for name, written_in, block in fenced_blocks() if written_in == language]
 
 
+EXAMPLE_TEST = "test_example_dags.py::test_every_example_is_run_by_a_test_here"
 GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_its_ids_and_its_cost"
 
 NUMBERS_TEST = "test_docs.py::test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number"
@@ -85,7 +87,10 @@ EXAMPLES = [
     ("sql", "SELECT", "test_docs.py::test_each_query_that_is_shown_answers"),
     ("bash", "airflow sms", "test_docs.py::test_each_command_that_is_shown_is_one_of_the_command_line"),
     ("json", '{"total"', "test_docs.py::test_the_sensor_that_is_shown_waits"),
+    ("sql", "-- What did each customer", "test_example_dags.py::test_who_got_what"),
+    ("json", '{"conn_type"', "test_example_dags.py::test_staging_texts_only_the_phones_of_its_connection"),
     *(("python", code, GATEWAY_TEST) for code in excerpts.all_code()),
+    *(("python", code, EXAMPLE_TEST) for code in cookbook.all_code()),
 ]
 
 
@@ -94,7 +99,9 @@ def fresh_files() -> Mapping[Path, str]:
     return pages.fresh_files()
 
 
-@pytest.mark.parametrize("path", sorted(pages.FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(path for path in pages.FOLDER.rglob("*") if path.is_file()), ids=lambda path: path.name
+)
 def test_the_generated_parts_are_what_the_code_says(path: Path, fresh_files: Mapping[Path, str]) -> None:
     assert path.read_text() == fresh_files[path], "Run `python -m scripts.docs`, which writes them."
 
@@ -107,7 +114,23 @@ def test_every_block_that_there_is_stands_on_one_page() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_file_that_a_page_links_to_is_there(name: str) -> None:
     links = re.findall(r"\]\(((?!https?:)[^)#]+)", PAGES[name])
-    assert [link for link in links if not (pages.FOLDER / link).exists()] == []
+    folder = (pages.FOLDER / name).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_index_of_the_cookbook_lists_each_page() -> None:
+    listed = re.findall(r"^\|.*\]\((.*?)\) \|$", PAGES["cookbook/README.md"], re.MULTILINE)
+    assert sorted(f"cookbook/{page}" for page in listed) == sorted(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_page_of_the_cookbook_leads_with_its_dag_and_is_short(name: str) -> None:
+    languages = [language for page, language, _ in fenced_blocks() if page == name]
+    (example,) = pages.block_names(RECIPES[name])
+    assert languages[0] == "python"
+    assert example in cookbook.SHOWN
+    assert len(RECIPES[name].splitlines()) < 80
+    assert len(cookbook.code(example).splitlines()) < 60
 
 
 def test_a_block_is_filled_and_the_rest_of_its_page_stays() -> None:
@@ -254,7 +277,9 @@ def test_each_query_that_is_shown_answers(sandbox: Sandbox, runner: TaskRunner, 
     runner.run(SmsSendBatchOperator(task_id="send", messages=messages, ledger_conn_id="warehouse"))
     today, day = sandbox.now().date(), timedelta(days=1)
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
-        for _, query in blocks("sql"):
+        for name, query in blocks("sql"):
+            if name in RECIPES:
+                continue
             days = {"yesterday": today - 2 * day, "today": today + 2 * day}
             assert database.execute(query.format(**days)).fetchall(), query
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import runpy
 import time
 from contextlib import ExitStack
@@ -13,12 +15,14 @@ from airflow_provider_winsms.sandbox import Sandbox
 from airflow_provider_winsms.warehouse.datasets import DATASETS
 from scripts import warehouse
 from scripts.airflow_process import AirflowProcess
+from scripts.docs import pages
 from scripts.run_examples import EXAMPLES
 from tests.support.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+VARIABLES = {"on_call_phones": "27000000101, 27000000102", "staging_phones": "27000000102"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
@@ -39,12 +43,26 @@ def airflow(
     gateway: Sandbox, store: warehouse.Warehouse, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AirflowProcess]:
     connections = {**connected(gateway), "warehouse": store.connection}
-    with AirflowProcess(tmp_path_factory.mktemp("airflow"), connections) as process:
+    with AirflowProcess(tmp_path_factory.mktemp("airflow"), connections, VARIABLES) as process:
         yield process
 
 
 def connected(gateway: Sandbox) -> dict[str, Any]:
-    return {"winsms_default": {"conn_type": "winsms", "host": gateway.base_url, "password": gateway.api_key}}
+    return {
+        "winsms_default": {
+            "conn_type": "winsms",
+            "host": gateway.base_url,
+            "password": gateway.api_key,
+            "extra": json.dumps({"hash_secret": "of the examples alone"}),
+        }
+    }
+
+
+def shown(page: str, language: str) -> str:
+    """Return the one block of a page of the cookbook in a language."""
+    text = (pages.FOLDER / "cookbook" / page).read_text()
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return str(block)
 
 
 def results(airflow: AirflowProcess, example: str) -> dict[str, Any]:
@@ -178,10 +196,81 @@ def test_confirming_what_was_answered_copes_with_a_run_that_no_reply_started(
     assert gateway.outbox() == []
 
 
+def test_a_code_arrives_and_leaves_no_trace(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    before = airflow.log.stat().st_size
+    tasks = results(airflow, "example_sms_one_time_code")
+    assert tasks["send_code"]["delivery"]["delivered"] == 1
+    (text,) = gateway.outbox()
+    assert (text["mobileNumber"], text["message"]) == (
+        "27000000101",
+        "493021 is your code. Tell it to nobody.",
+    )
+    assert not any(secret in json.dumps(tasks) for secret in ("493021", "27000000101"))
+    of_send = airflow.log.read_text()[before:].partition("make_logins")[2]
+    sent = [line for line in of_send.splitlines() if "INSERT" not in line]
+    assert sent
+    assert not any(secret in line for line in sent for secret in ("493021", "27000000101"))
+
+
+def test_a_failure_texts_whoever_is_on_call(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    for _ in range(2):
+        assert airflow.run("example_sms_on_call", lambda: time.sleep(0.02))["state"] == "failed"
+    texts = gateway.outbox()
+    assert [text["mobileNumber"] for text in texts] == ["27000000101", "27000000102"] * 2
+    told = "example_sms_on_call.load_orders failed in try 1. Run: manual__"
+    assert all(text["message"].startswith(told) for text in texts)
+
+
+def test_who_got_what(airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse) -> None:
+    gateway.reset()
+    for _ in range(2):
+        results(airflow, "example_sms_who_got_what")
+    rows = store.rows("SELECT id, name, task_id, text, state, reason, cost FROM who_got_what ORDER BY id")
+    delivered = ("C-1", "Ann", "remind", "Hi Ann, your invoice is ready.", "delivered", None, 1)
+    declined = ("C-2", "Ben", "remind", "Hi Ben, your invoice is ready.", "declined", "bad_number", 0)
+    assert rows == [delivered, delivered, declined, declined]
+    (ann, ben) = store.rows(shown("who-got-what.md", "sql"))
+    assert ann[:2] == ("Ann", 2)
+    assert ann[2] is not None
+    assert ben == ("Ben", 0, None)
+
+
+def test_analysts_count_people_without_their_numbers(
+    airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse
+) -> None:
+    gateway.reset()
+    gateway.incoming("27000000102", "Call me on 27000000102")
+    gateway.opt_out("27000000102")
+    results(airflow, "example_sms_analysts")
+    joined = "SELECT r.text FROM replies_hashed r INNER JOIN opt_outs_hashed o ON o.number = r.number"
+    assert store.rows(joined) == [("Call me on [number]",)]
+    assert store.rows("SELECT number, text FROM replies_masked") == [("27******102", "Call me on [number]")]
+    ((number,),) = store.rows("SELECT number FROM replies_hashed")
+    assert re.fullmatch("[0-9a-f]{64}", number)
+
+
+def test_staging_texts_only_the_phones_of_its_variable(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    assert results(airflow, "example_sms_staging")["send"]["rejected"] == {"not_allowed": 2}
+    assert [text["mobileNumber"] for text in gateway.outbox()] == ["27000000102"]
+
+
+def test_staging_texts_only_the_phones_of_its_connection(gateway: Sandbox) -> None:
+    gateway.reset()
+    extra = json.dumps(json.loads(shown("staging.md", "json"))["extra"])
+    runner = TaskRunner({"winsms_default": {**connected(gateway)["winsms_default"], "extra": extra}})
+    to = ["27000000101", "27000000102", "27000000103"]
+    runner.run(SmsSendOperator(task_id="send", text="Hallo", to=to))
+    assert [text["mobileNumber"] for text in gateway.outbox()] == to[:2]
+
+
 def test_every_example_is_run_by_a_test_here() -> None:
     text = Path(__file__).read_text()
     assert NAMES
-    assert all(f'results(airflow, "{name}")' in text for name in NAMES)
+    runs = (r'results\(airflow, "{}"\)', r'airflow\.run\("{}", ')
+    assert all(any(re.search(run.format(name), text) for run in runs) for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.docs import answers, excerpts, tables
+from scripts.docs import answers, cookbook, excerpts, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,13 +24,13 @@ class MarkError(ValueError):
 
 
 def pages() -> list[Path]:
-    """Return every page."""
-    return sorted(FOLDER.glob("*.md"))
+    """Return every page, those in folders too."""
+    return sorted(FOLDER.rglob("*.md"))
 
 
 def blocks() -> dict[str, str]:
     """Return the content of each block, by its name."""
-    return {**tables.blocks(), **answers.blocks(), **excerpts.blocks()}
+    return {**tables.blocks(), **answers.blocks(), **excerpts.blocks(), **cookbook.blocks()}
 
 
 def fresh_files() -> dict[Path, str]:
