@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +212,47 @@ def test_a_code_arrives_and_leaves_no_trace(airflow: AirflowProcess, gateway: Sa
     sent = [line for line in of_send.splitlines() if "INSERT" not in line]
     assert sent
     assert not any(secret in line for line in sent for secret in ("493021", "27000000101"))
+
+
+def test_a_code_whose_answer_is_lost_is_not_sent_again(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    gateway.add_fault("lost-after-acceptance", operation="smsSend")
+    assert airflow.run("example_sms_one_time_code", lambda: time.sleep(0.02))["state"] == "failed"
+    assert len(gateway.outbox()) == 1
+
+
+def test_a_retry_sends_a_code_that_the_gateway_did_not_take(
+    airflow: AirflowProcess, gateway: Sandbox
+) -> None:
+    gateway.reset()
+    gateway.set_account(credit_balance=0)
+    before = airflow.latest_run("example_sms_one_time_code")
+
+    def top_up() -> None:
+        time.sleep(0.02)
+        run = airflow.latest_run("example_sms_one_time_code")
+        if run != before and ("send_code", "up_for_retry") in airflow.task_states(run or 0):
+            gateway.set_account(credit_balance=5)
+
+    assert airflow.run("example_sms_one_time_code", top_up)["state"] == "success"
+    assert len(gateway.outbox()) == 1
+
+
+def test_a_clear_texts_no_second_code(gateway: Sandbox, tmp_path: Path) -> None:
+    gateway.reset()
+    runner = TaskRunner(connected(gateway))
+    runner.add_database("warehouse", tmp_path / "warehouse.db")
+    example = runpy.run_path(str(EXAMPLES / "example_sms_one_time_code.py"))
+    send = example["send_code"]
+    send.params, send.wait_for_delivery = {"login": "login-1"}, False
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as database:
+        for statement in (*example["LOGINS"], "UPDATE logins SET code = '111111'"):
+            database.execute(statement)
+            database.commit()
+            if statement.startswith(("INSERT", "UPDATE")):
+                runner.run(send)
+                runner.clear()
+    assert [text["message"][:6] for text in gateway.outbox()] == ["493021"]
 
 
 def test_a_failure_texts_whoever_is_on_call(airflow: AirflowProcess, gateway: Sandbox) -> None:
