@@ -45,5 +45,7 @@ with DAG(
 ) as dag:
     plan = SmsSendOperator(task_id="plan", plan_only=True, **CAMPAIGN)
     approve = ApprovalOperator(task_id="approve", subject="Send the winter sale?", body=SUMMARY)
-    send = SmsSendOperator(task_id="send", approved_plan=plan.output["plan_id"], **CAMPAIGN)
+    send = SmsSendOperator(
+        task_id="send", approved_plan="{{ ti.xcom_pull(task_ids='plan')['plan_id'] }}", **CAMPAIGN
+    )
     plan >> approve >> send

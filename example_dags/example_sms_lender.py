@@ -37,7 +37,7 @@ with DAG(
     approve = ApprovalOperator(task_id="approve", subject="Send the campaign?", body=SUMMARY)
     send = SqlToSmsOperator(
         task_id="send",
-        approved_plan=plan.output["plan_id"],
+        approved_plan="{{ ti.xcom_pull(task_ids='plan')['plan_id'] }}",
         wait_for_delivery=True,
         deferrable=True,
         min_delivered=0.9,
@@ -51,4 +51,4 @@ with DAG(
         return f"{arrived}, for {sent['cost']} {sent['currency']}."
 
     plan >> approve >> send
-    report(send.output)  # type: ignore[arg-type] # resolved when the task runs
+    report(send.output)

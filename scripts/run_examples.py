@@ -1,8 +1,9 @@
 """Run example DAGs through Airflow, one after the other, by their names on standard input.
 
 For each line ``NAME``, runs ``example_dags/NAME.py`` with ``dag.test()`` and prints a line of JSON:
-``{"state": "success", "results": {task_id: return value}}``. One process runs all of them, because Airflow
-takes seconds to start. Airflow's log goes to standard error.
+``{"state": "success", "results": {task_id: return value}, "asked": [...]}``. If a DAG asks a person,
+``NAME ANSWER`` answers. One process runs all of them, because Airflow takes seconds to start. Airflow's log
+goes to standard error.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import json
 import os
 import runpy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scripts.respondent import Respondent
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -20,11 +24,16 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 
 
-def run_example(name: str) -> dict[str, Any]:
-    """Run one example DAG to its end, with real tasks, deferrals and resumes."""
+def run_example(name: str, answer: str = "") -> dict[str, Any]:
+    """Run one example DAG to its end, with real tasks, deferrals and resumes.
+
+    :param answer: to the questions that the DAG asks a person.
+    """
     dag = runpy.run_path(str(EXAMPLES / f"{name}.py"))["dag"]
-    run = dag.test()
-    return {"state": str(run.state), "results": _results(run)}
+    asked: list[dict[str, str]] = []
+    with Respondent(name, answer, asked) if answer else nullcontext():
+        run = dag.test()
+    return {"state": str(run.state), "results": _results(run), "asked": asked}
 
 
 def _results(run: DagRun) -> dict[str, Any]:
@@ -44,7 +53,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
-        print(json.dumps(run_example(line.strip())), file=answers)
+        print(json.dumps(run_example(*line.split())), file=answers)
 
 
 if __name__ == "__main__":

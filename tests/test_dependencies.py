@@ -59,6 +59,8 @@ def names(requirements: list[str]) -> set[str]:
 def declared(*folders: str) -> set[str]:
     """Return the distributions that code in these folders may import."""
     found = names([*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)])
+    if "example_dags" in folders:
+        found.add("apache-airflow-providers-standard")  # every Airflow has it
     if set(folders) - {"airflow_provider_winsms", "example_dags"}:
         found |= names([each for group in GROUPS.values() for each in group if isinstance(each, str)])
     return found

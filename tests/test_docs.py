@@ -56,6 +56,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 EXAMPLE_TEST = "test_example_dags.py::test_every_example_is_run_by_a_test_here"
+PLAN_OF_XCOM = "{{ ti.xcom_pull(task_ids='plan')['plan_id'] }}"
 GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_its_ids_and_its_cost"
 
 NUMBERS_TEST = "test_docs.py::test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number"
@@ -86,6 +87,7 @@ EXAMPLES = [
     ("sqlite", "SELECT", "transfers/test_joining_hashes.py::test_the_query_for_sqlite_finds_the_customer"),
     ("sql", "SELECT", "test_docs.py::test_each_query_that_is_shown_answers"),
     ("bash", "airflow sms", "test_docs.py::test_each_command_that_is_shown_is_one_of_the_command_line"),
+    ("json", '{\n  "plan_id"', "test_docs.py::test_the_plan_that_is_shown_has_the_keys_of_a_plan"),
     ("json", '{"total"', "test_docs.py::test_the_sensor_that_is_shown_waits"),
     ("sql", "-- What did each customer", "test_example_dags.py::test_who_got_what"),
     ("json", '{"conn_type"', "test_example_dags.py::test_staging_texts_only_the_phones_of_its_connection"),
@@ -183,9 +185,31 @@ def test_each_send_that_is_shown_sends(
         "customers": ["27825550101"],
         "timedelta": timedelta,
     }
+    if "approved_plan" in code:
+        (plan,) = (block for _, block in blocks("python") if "plan_only=True" in block)
+        assert runner.run(eval(plan, namespace)).error is None  # noqa: S307 - the page's own code
+        code = code.replace(PLAN_OF_XCOM, runner.result["plan_id"])
     send = eval(code, namespace)  # noqa: S307 - the page's own code
     assert runner.run(send).error is None, page
-    assert [text["mobileNumber"] for text in sandbox.outbox()] == ["27825550101"]
+    expected = [] if send.plan_only else ["27825550101"]
+    assert [text["mobileNumber"] for text in sandbox.outbox()] == expected
+
+
+def test_the_plan_that_is_shown_has_the_keys_of_a_plan(runner: TaskRunner) -> None:
+    (block,) = (block for _, block in blocks("json") if "plan_id" in block)
+    shown = json.loads(block)
+    text = "Your instalment is due on Friday."
+    to = [f"2782{place:07}" for place in range(1200)]
+    task = SmsSendOperator(
+        task_id="plan", text=text, to=[*to, *to[:3], "08******12"], plan_only=True, rules=[rules.OnlyTo(to)]
+    )
+    assert runner.run(task).error is None
+    plan = runner.result
+    assert list(plan) == list(shown)
+    counts = ("requests", "segments", "duplicates", "estimated_cost", "texts", "times")
+    assert {name: plan[name] for name in counts} == {name: shown[name] for name in counts}
+    assert plan["plan_id"].partition(".")[2] == shown["plan_id"].partition(".")[2]
+    assert set(plan["invalid"]) == set(shown["invalid"])
 
 
 @pytest.mark.parametrize("code", [code for _, code in blocks("python") if code.startswith("SqlToSms")])

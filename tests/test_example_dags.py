@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 VARIABLES = {"on_call_phones": "27000000101, 27000000102", "staging_phones": "27000000102"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+OTHERS = {"example_sms_lender": "transfers/test_lender_campaign.py"}
+"""Examples that depend on the hour of the day, and the files that run them on a clock of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,30 @@ def test_waiting_for_credits(airflow: AirflowProcess, gateway: Sandbox) -> None:
     assert tasks["send"]["accepted"] == 3
     low = {"balance": "197.0", "least": "250.0", "is_low": True, "currency": "credits"}
     assert tasks["check_reserve"] == low
+
+
+def test_a_person_approves_what_is_sent(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    gateway.opt_out("27000000103")
+    answer = airflow.run("example_sms_approval Approve", lambda: time.sleep(0.02))
+    assert answer["state"] == "success", airflow.log.read_text()[-5000:]
+    (question,) = answer["asked"]
+    assert question["body"].strip().splitlines() == [
+        "* 2 recipients in 1 requests, 2 segments",
+        "* 2.0 credits",
+        "* 1 duplicates left out, 0 invalid recipients",
+        "* 1 taken out by OptOuts (opted_out)",
+    ]
+    assert "27000000101" not in str(answer)
+    assert sorted(row["mobileNumber"] for row in gateway.outbox()) == ["27000000101", "27000000102"]
+    assert answer["results"]["send"]["accepted"] == 2
+
+
+def test_what_a_person_rejects_is_not_sent(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    answer = airflow.run("example_sms_approval Reject", lambda: time.sleep(0.02))
+    assert "send" not in answer["results"]
+    assert gateway.outbox() == []
 
 
 @pytest.mark.airflow
@@ -311,8 +337,10 @@ def test_staging_texts_only_the_phones_of_its_connection(gateway: Sandbox) -> No
 def test_every_example_is_run_by_a_test_here() -> None:
     text = Path(__file__).read_text()
     assert NAMES
-    runs = (r'results\(airflow, "{}"\)', r'airflow\.run\("{}", ')
-    assert all(any(re.search(run.format(name), text) for run in runs) for name in NAMES)
+    runs = (r'results\(airflow, "{}"\)', r'airflow\.run\("{}", ', r'airflow\.run\("{} ')
+    names = [name for name in NAMES if name not in OTHERS]
+    assert all(any(re.search(run.format(name), text) for run in runs) for name in names)
+    assert all(name in (Path(__file__).parent / file).read_text() for name, file in OTHERS.items())
 
 
 @pytest.mark.parametrize("name", NAMES)

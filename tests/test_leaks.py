@@ -330,6 +330,9 @@ def _campaign(**kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
 SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "send": lambda runner, _: runner.run(send()),
     "send-batch": lambda runner, _: runner.run(send_batch()),
+    "plan": lambda runner, _: runner.run(send(to=[NUMBER, FAILS, f"{NUMBER}99999"], plan_only=True)),
+    "plan-not-approved": lambda runner, _: runner.run(send(approved_plan=f"{'0' * 32}.1.1.1")),
+    "campaign-plan": _campaign(plan_only=True),
     "send-declined": lambda runner, _: runner.run(send(to=[BAD_NUMBER])),
     "send-no-number": lambda runner, _: runner.run(send(to=[NUMBER + "99999", NUMBER])),
     "send-bad-text": lambda runner, _: runner.run(send(text=lambda **_: TEXT + "\U0001f600")),

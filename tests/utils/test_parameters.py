@@ -82,6 +82,9 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "rules": ("opt_outs", ["opt_outs"], [5], {}, None),
     "on_invalid": ("Reject", "ignore", None),
     "on_changed": ("resend", "send-the-rest"),
+    "approved_plan": ("", "None", "plan", f"{'0' * 32}.1.1", 5),
+    "plan_only": NOT_FLAGS,
+    "show_texts": NOT_FLAGS,
     "guarantee": ("exactly-once", "once", None),
     "hold": (
         5,
