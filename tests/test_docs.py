@@ -186,7 +186,9 @@ def test_each_send_that_is_shown_sends(
         "timedelta": timedelta,
     }
     if "approved_plan" in code:
-        (plan,) = (block for _, block in blocks("python") if "plan_only=True" in block)
+        (plan,) = (
+            block for _, block in blocks("python") if re.match("SmsSend.*plan_only=True", block, re.DOTALL)
+        )
         assert runner.run(eval(plan, namespace)).error is None  # noqa: S307 - the page's own code
         code = code.replace(PLAN_OF_XCOM, runner.result["plan_id"])
     send = eval(code, namespace)  # noqa: S307 - the page's own code

@@ -10,6 +10,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "example_dags"
 SHOWN = (
     "example_sms_analysts",
     "example_sms_history",
+    "example_sms_lender",
     "example_sms_on_call",
     "example_sms_one_time_code",
     "example_sms_reply_confirms",
