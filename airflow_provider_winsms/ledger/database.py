@@ -146,6 +146,11 @@ class LedgerDatabase:
         """Run a query with values for its parameters, and return its rows."""
         return self._database.rows(statement.step, *self._ready(statement, values))
 
+    def look_up_by_index(self) -> None:
+        """Let the rest of the transaction look rows up by indexes, if the database can be told so."""
+        if query := self._database.dialect.by_index:
+            self._database.rows("prefer indexes", query)
+
     def insert(self, table: LedgerTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows. Their values have the order of the table's columns."""
         target = self._tables[table.name]

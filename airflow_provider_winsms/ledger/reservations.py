@@ -18,6 +18,7 @@ from airflow_provider_winsms.ledger.statements import (
     READ_RESERVATIONS,
     READ_RESERVED_AROUND,
     READ_TEXTS_AROUND,
+    READ_TEXTS_OF_DAG_AROUND,
     READ_TEXTS_OF_KEY,
 )
 from airflow_provider_winsms.sql.values import read_instant, utc
@@ -118,6 +119,7 @@ class Reservations:
         self, texts: Sequence[DueText], limit: TextLimit, now: DateTime
     ) -> tuple[list[DueText], list[int]]:
         """Return the texts that keep to a limit, and the positions of the others."""
+        self._database.look_up_by_index()
         sent = self._times_of(texts, limit, now)
         within, over = [], []
         for text in texts:
@@ -140,9 +142,10 @@ class Reservations:
             "until": self._database.instant(max(text.due_at for text in texts) + limit.per),
             "dag_id": limit.dag_id or "",
         }
+        read_texts = READ_TEXTS_OF_DAG_AROUND if limit.dag_id else READ_TEXTS_AROUND
         reserved = {"now": self._database.instant(now), **self._key}
         for chunk in chunks(list(numbers)):
-            rows = self._database.read(READ_TEXTS_AROUND, numbers=chunk, **values)
+            rows = self._database.read(read_texts, numbers=chunk, **values)
             rows += self._database.read(READ_RESERVED_AROUND, numbers=chunk, **values, **reserved)
             for stored, due_at in rows:
                 times[numbers[stored]].append(read_instant(due_at))

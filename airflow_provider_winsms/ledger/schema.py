@@ -323,7 +323,7 @@ RESERVATIONS = LedgerTable(
         LedgerColumn("expires_at", ColumnType.INSTANT, "until when it counts"),
     ),
     key=("key_digest", "number", "place"),
-    indexes=(("number",), ("expires_at",)),
+    indexes=(("number",),),
 )
 
 SPENDING = LedgerTable(

@@ -577,14 +577,23 @@ READ_TEXTS_OF_KEY = NamedStatement(
 )
 """How many texts a key has to each number, with and without those that a later round sends again."""
 
+# With a join, a planner could read all messages of each batch for each list of numbers.
 READ_TEXTS_AROUND = NamedStatement(
     "count the texts of recipients",
     """
-    SELECT m.number, COALESCE(m.send_at, m.submitted_at) AS due_at
-    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    SELECT m.number, COALESCE(m.send_at, m.submitted_at) AS due_at FROM {messages} m
     WHERE m.number IN :numbers AND m.state NOT IN ('declined', 'cancelled')
         AND COALESCE(m.send_at, m.submitted_at) > :since AND COALESCE(m.send_at, m.submitted_at) < :until
-        AND b.dag_id = COALESCE(NULLIF(:dag_id, ''), b.dag_id)
+    """,
+)
+
+READ_TEXTS_OF_DAG_AROUND = NamedStatement(
+    "count the texts of recipients",
+    """
+    SELECT m.number, COALESCE(m.send_at, m.submitted_at) AS due_at FROM {messages} m
+    WHERE m.number IN :numbers AND m.state NOT IN ('declined', 'cancelled')
+        AND COALESCE(m.send_at, m.submitted_at) > :since AND COALESCE(m.send_at, m.submitted_at) < :until
+        AND (SELECT b.dag_id FROM {batches} b WHERE b.batch_id = m.batch_id) = :dag_id
     """,
 )
 
@@ -595,9 +604,9 @@ READ_RESERVED_AROUND = NamedStatement(
     WHERE r.number IN :numbers AND r.key_digest <> :key_digest AND r.expires_at > :now
         AND r.due_at > :since AND r.due_at < :until AND r.dag_id = COALESCE(NULLIF(:dag_id, ''), r.dag_id)
         AND r.place >= (
-            SELECT COUNT(*) FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
-            WHERE m.number = r.number AND b.key_digest = r.key_digest
-                AND COALESCE(m.reason, '') NOT IN ({resendable}))
+            SELECT COUNT(*) FROM {messages} m
+            WHERE m.number = r.number AND COALESCE(m.reason, '') NOT IN ({resendable})
+                AND (SELECT b.key_digest FROM {batches} b WHERE b.batch_id = m.batch_id) = r.key_digest)
     """,
 )
 """The reservations of other keys for texts that have no row yet, or that a later round sends again."""

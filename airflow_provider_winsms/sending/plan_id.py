@@ -62,7 +62,7 @@ class PlanId(NamedTuple):
             what = "is empty" if is_empty else "is no plan_id"
             msg = (
                 f"`{name}` {what}, so no plan was approved. Nothing was sent. Give the plan_id of a task "
-                'with plan_only=True, such as plan.output["plan_id"].'
+                "with plan_only=True: {{ ti.xcom_pull(task_ids='plan')['plan_id'] }}."
             )
             raise InvalidMessage(msg)
         return cls(found[1], *(int(count) for count in found.groups()[1:]))

@@ -55,6 +55,8 @@ class Dialect:
         a literal.
     :param long_lock: the query that such a transaction needs too if it is long. It returns 1, and lasts for
         the connection.
+    :param by_index: the query that lets the transaction look rows up by indexes, even if the planner does not
+        know yet how many rows a table has.
     :param bulk: the way in which many rows are inserted at once.
     :param has_if_not_exists: whether ``CREATE TABLE IF NOT EXISTS`` skips a table that is there.
     :param has_temporary_tables: whether ``CREATE TEMPORARY TABLE`` creates a table for the length of a
@@ -87,6 +89,7 @@ class Dialect:
     clock: str = ""
     lock: tuple[str, ...] = ()
     long_lock: str = ""
+    by_index: str = ""
     bulk: BulkMethod = BulkMethod.ROWS
     has_if_not_exists: bool = True
     has_temporary_tables: bool = True
@@ -137,6 +140,13 @@ DIALECTS = {
         long_lock=(
             "SELECT COUNT(*) AS is_held FROM (SELECT "
             "set_config('idle_in_transaction_session_timeout', '30min', true)) AS setting"
+        ),
+        # Just after many rows were written, the planner overestimates a list of values. Then it reads a whole
+        # table for each list, or spends 100 ms on compiling and on starting processes.
+        by_index=(
+            "SELECT set_config('enable_seqscan', 'off', true) AS scan, "
+            "set_config('jit', 'off', true) AS jit, "
+            "set_config('max_parallel_workers_per_gather', '0', true) AS workers"
         ),
         bulk=BulkMethod.COPY,
         column_types=(
