@@ -31,7 +31,12 @@ SUMMARY = """{% set plan = ti.xcom_pull(task_ids="plan") %}{{ plan.recipients }}
 {{ plan.estimated_cost.total }} {{ plan.estimated_cost.currency }}; taken out: {{ plan.taken_out }}"""
 
 with DAG(
-    "example_sms_lender", schedule=None, start_date=pendulum.datetime(2026, 1, 1), doc_md=__doc__
+    dag_id="example_sms_lender",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Johannesburg"),
+    catchup=False,
+    tags=["sms", "example"],
+    doc_md=__doc__,
 ) as dag:
     plan = SqlToSmsOperator(task_id="plan", plan_only=True, **CAMPAIGN)
     approve = ApprovalOperator(task_id="approve", subject="Send the campaign?", body=SUMMARY)

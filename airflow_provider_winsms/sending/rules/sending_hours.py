@@ -151,7 +151,7 @@ class HoursOfTry:
             found = self._fitting(self._leaves_at, 1)
             return None if found <= self._leaves_at else found
         found = self._opening.next_opening(send_at)
-        return None if found <= send_at else found
+        return None if found.timestamp() <= send_at.timestamp() else found
 
     def time_of(self, at: DateTime, recipients: int) -> DateTime:
         """Return when the texts of a request go out.

@@ -145,4 +145,5 @@ def test_the_zone_that_an_instant_is_written_in_does_not_matter(
     moment = pendulum.instance(instant)
     elsewhere = moment.in_timezone(other)
     assert hours.is_open(elsewhere) is hours.is_open(moment)
-    assert hours.next_opening(elsewhere) == hours.next_opening(moment)
+    # Equal instants of two zones do not compare equal in an hour that a clock shows twice.
+    assert hours.next_opening(elsewhere).timestamp() == hours.next_opening(moment).timestamp()
