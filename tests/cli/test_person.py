@@ -6,14 +6,18 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import pendulum
 import pytest
 import yaml
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable, IdempotencyConflict
 from airflow_provider_winsms.hashing import KeyedHash
+from airflow_provider_winsms.ledger.base import DueText, Sender, TextLimit
+from airflow_provider_winsms.ledger.sql import SqlLedger, SqlOptions
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.warehouse.view_queries import VIEWS
 from airflow_provider_winsms.warehouse.views import SourceTables, create_views
@@ -485,3 +489,14 @@ def test_a_person_is_asked_first_and_the_number_stays_out_of_airflow(small: Worl
     assert not [part for part in personal_parts() if part in small.dump() + done.stdout + done.stderr]
     with closing(sqlite3.connect(home.path / "airflow.db")) as metadata:
         assert ANN not in "".join(metadata.iterdump())
+
+
+def test_a_text_that_is_only_reserved_is_shown_and_forgotten(small: World, sqlite: Database) -> None:
+    sender = Sender("dag", "run", "send")
+    with SqlLedger(sqlite.hook(), "a key", KeyedHash(SECRET), SqlOptions()) as tables:
+        texts, limit = [DueText(0, CAT, pendulum.now("UTC"))], TextLimit(1, timedelta(days=1))
+        tables.history.reserve(texts, limit, sender, texts[0].due_at, is_dry_run=False)
+    place = "ledger warehouse:sms_reservations"
+    assert [row["number"] for row in small.show("--unmasked", number=CAT)[place]] == [CAT]
+    assert f"{place}: 1 row forgotten" in small.forget(number=CAT)
+    assert CAT not in sqlite.column("number", "sms_reservations")

@@ -80,7 +80,8 @@ class CreditBudget:
 
     def settle(self, cost: Decimal | None, messages: Iterable[Message], context: RuleContext) -> None:
         """Compare the charge with the estimate, and end what was reserved."""
-        if self.per != "task" and context.spending is not None:
+        # A reservation stays while a cost is unknown: without it, such a text would count as free.
+        if cost is not None and self.per != "task" and context.spending is not None:
             context.spending.settle(context.now)
         texts = ((message, recipient) for message in messages for recipient in message.recipients)
         estimate = PriceList(self.prices, context.gateway).estimate(texts).total

@@ -163,8 +163,8 @@ class WatchedLedger:
 @contextmanager
 def open_watched(*args: Any, **kwargs: Any) -> Iterator[Any]:
     """Open the ledger of a send, which is watched."""
-    with _open_ledger(*args, **kwargs) as ledger:
-        yield WatchedLedger(ledger, _WATCHES[0])
+    with _open_ledger(*args, **kwargs) as opened:
+        yield opened._replace(ledger=WatchedLedger(opened.ledger, _WATCHES[0]))
 
 
 class WatchedSqlite(sqlite3.Connection):
