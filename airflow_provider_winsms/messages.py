@@ -160,6 +160,11 @@ class RejectReason(StrEnum):
         return self in _MAY_BE_SENT_LATER
 
 
+def reasons_in_words(counts: Mapping[RejectReason, int]) -> str:
+    """Return how many recipients there are for each reason, such as ``2 x bad_number``, sorted by reason."""
+    return ", ".join(f"{count} x {reason}" for reason, count in sorted(counts.items()) if count)
+
+
 _ACCOUNT_LEVEL = frozenset({RejectReason.NO_CREDITS, RejectReason.ACCOUNT_LOCKED, RejectReason.TRIAL_ACCOUNT})
 _MAY_BE_SENT_LATER = _ACCOUNT_LEVEL | {RejectReason.NOT_RECEIVED, RejectReason.CANCELLED}
 

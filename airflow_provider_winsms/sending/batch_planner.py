@@ -14,7 +14,7 @@ from airflow_provider_winsms.exceptions import (
     NothingToSend,
     PlanNotApproved,
 )
-from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.messages import pluralize, reasons_in_words
 from airflow_provider_winsms.options import Guarantee
 from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
 from airflow_provider_winsms.sending.message_list import MessageList
@@ -104,7 +104,7 @@ class PlannedBatch:
                 " ".join(self.rejects.shown),
             )
         if self.taken_out and not self.is_new:
-            log.info("Not sent to, as rules said before: %s.", counted_reasons(self.taken_out))
+            log.info("Not sent to, as rules said before: %s.", _reasons(self.taken_out))
         if planned.shown_duplicates:
             log.info("Duplicates left out; the first: %s.", ", ".join(planned.shown_duplicates))
 
@@ -165,7 +165,7 @@ class BatchPlanner:
         if self._order.on_invalid == "reject" or not planned.is_new or planned.taken_out:
             self._ledger.reject([*self._rejects.recipients, *planned.taken_out])
         if planned.taken_out and not planned.rounds[0].recipients:
-            msg = f"The rules took out everybody: {counted_reasons(planned.taken_out)}. Nothing was sent."
+            msg = f"The rules took out everybody: {_reasons(planned.taken_out)}. Nothing was sent."
             raise NothingToSend(msg)
         return planned
 
@@ -183,12 +183,13 @@ class BatchPlanner:
             wanted = replace(wanted, decisions=self._rules.decide(listed.messages).to_text())
         resumed = resumed if is_same else None
         plan = self._plan(listed, resumed or wanted)
-        # Another process may have opened it first. Its decisions hold.
         batch = open_batch(self._ledger, wanted, resumed, may_send_rest_of=self._order.may_send_rest_of)
-        if not self._has_same_rules(batch):
-            raise ClaimLost(_RULES_OF_ANOTHER)
-        is_new = resumed is None and batch is wanted
-        return self._opened(batch, [plan if is_new else self._plan(listed, batch)], is_new=is_new)
+        if batch is not (resumed or wanted):
+            # Another process has opened it first. Its decisions hold.
+            if not self._has_same_rules(batch):
+                raise ClaimLost(_RULES_OF_ANOTHER)
+            plan = self._plan(listed, batch)
+        return self._opened(batch, [plan], is_new=batch is wanted)
 
     def _resume(self, resumed: Batch) -> PlannedBatch:
         """Open a batch with claimed requests, as it is sent now."""
@@ -306,10 +307,8 @@ class Listed:
         return self.plan.digest(hashes)
 
 
-def counted_reasons(rejected: Iterable[Rejected]) -> str:
-    """Return how many recipients were left out for each reason, as text."""
-    reasons = Counter(each.reason for each in rejected)
-    return ", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items()))
+def _reasons(rejected: Iterable[Rejected]) -> str:
+    return reasons_in_words(Counter(each.reason for each in rejected))
 
 
 def open_batch(

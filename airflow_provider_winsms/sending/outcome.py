@@ -14,7 +14,14 @@ from airflow_provider_winsms.exceptions import (
     SendRejected,
     SmsError,
 )
-from airflow_provider_winsms.messages import Receipt, RejectReason, amount_text, mask_number, pluralize
+from airflow_provider_winsms.messages import (
+    Receipt,
+    RejectReason,
+    amount_text,
+    mask_number,
+    pluralize,
+    reasons_in_words,
+)
 from airflow_provider_winsms.options import PARTIAL_RESULT_KEY, exceeds_tolerance
 
 if TYPE_CHECKING:
@@ -212,7 +219,7 @@ def raise_if_failed(outcome: SendOutcome, batch_id: str, on_rejected: Tolerance)
     :raises OutcomeUnknown: if an answer was lost.
     :raises SendRejected: if more recipients were declined than ``on_rejected`` allows.
     """
-    reasons = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.items())
+    reasons = reasons_in_words(outcome.rejected)
     so_far = (
         f"{outcome.accepted} accepted, {outcome.rejected.total()} declined"
         f"{f' ({reasons})' if reasons else ''}, {outcome.unknown} unknown, {outcome.not_tried} not tried"

@@ -8,7 +8,7 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import RuleFailed, SmsError
-from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.messages import pluralize, reasons_in_words
 from airflow_provider_winsms.sending.message_list import MessageList
 from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft, SettlingRule
 from airflow_provider_winsms.sending.rules.decisions import Decided, Decisions
@@ -106,9 +106,11 @@ class RuleSet:
         raise failed
 
     def _log(self, effect: Effect) -> None:
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(effect.rejected.items()))
-        if reasons:
-            taken = pluralize(effect.rejected.total(), "recipient")
+        if effect.rejected:
+            taken, reasons = (
+                pluralize(effect.rejected.total(), "recipient"),
+                reasons_in_words(effect.rejected),
+            )
             self._context.log.info("The rule %s took out %s (%s).", effect.rule, taken, reasons)
         if effect.moved:
             self._context.log.info("The rule %s moved %s.", effect.rule, pluralize(effect.moved, "text"))
