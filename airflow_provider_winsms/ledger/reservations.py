@@ -6,9 +6,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.batches import key_digest
 from airflow_provider_winsms.ledger.database import chunks, transaction
+from airflow_provider_winsms.ledger.row_lock import RowLock
 from airflow_provider_winsms.ledger.schema import RESERVATIONS
 from airflow_provider_winsms.ledger.statements import (
     DELETE_EXPIRED_RESERVATIONS,
@@ -44,6 +44,7 @@ class Reservations:
         self._database = database
         self._forms = forms
         self._key = {"key_digest": key_digest(key)}
+        self._lock = RowLock(database, RESERVATIONS, FIND_LOCK)
 
     def reserve(
         self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime, *, is_dry_run: bool
@@ -53,26 +54,9 @@ class Reservations:
             return []
         if is_dry_run:
             return self._over(texts, limit, now)
-        self._make_lock(now)
+        at = self._database.instant(now)
+        self._lock.ensure(("", "", 0, "", "", at, at, at))
         return self._reserve(texts, limit, sender, now)
-
-    def _make_lock(self, now: DateTime) -> None:
-        try:
-            self._write_lock(now)
-        except LedgerUnavailable:
-            # Another process may have written it first.
-            if not self._has_lock():
-                raise
-
-    @transaction
-    def _write_lock(self, now: DateTime) -> None:
-        if not self._database.read(FIND_LOCK):
-            at = self._database.instant(now)
-            self._database.insert(RESERVATIONS, [("", "", 0, "", "", at, at, at)])
-
-    @transaction
-    def _has_lock(self) -> bool:
-        return bool(self._database.read(FIND_LOCK))
 
     @transaction
     def _over(self, texts: Sequence[DueText], limit: TextLimit, now: DateTime) -> list[int]:

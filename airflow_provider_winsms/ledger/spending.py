@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.batches import key_digest
 from airflow_provider_winsms.ledger.database import transaction
+from airflow_provider_winsms.ledger.row_lock import RowLock
 from airflow_provider_winsms.ledger.schema import SPENDING
 from airflow_provider_winsms.ledger.statements import (
     DELETE_RESERVED,
@@ -39,12 +39,14 @@ class Spending:
     def __init__(self, database: LedgerDatabase, key: str) -> None:
         self._database = database
         self._key = key_digest(key)
+        self._lock = RowLock(database, SPENDING, FIND_SPENDING_LOCK)
 
     def reserve(
         self, amount: Decimal, most: Decimal | None, scope: SpendingScope, sender: Sender, now: DateTime
     ) -> Decimal:
         """Return what was spent or reserved before, and reserve an amount if both are within a budget."""
-        self._make_lock(now)
+        at, nothing = self._database.instant(now), self._database.amount(Decimal(0))
+        self._lock.ensure(("", "", "", "", nothing, at, None))
         return self._reserve(amount, most, scope, sender, now)
 
     @transaction
@@ -81,21 +83,3 @@ class Spending:
         }
         values = {**scope._asdict(), **times}
         return {str(key): read_amount(amount) for key, amount in self._database.read(query, **values)}
-
-    def _make_lock(self, now: DateTime) -> None:
-        try:
-            self._write_lock(now)
-        except LedgerUnavailable:
-            # Another process may have written it first.
-            if not self._has_lock():
-                raise
-
-    @transaction
-    def _write_lock(self, now: DateTime) -> None:
-        if not self._database.read(FIND_SPENDING_LOCK):
-            at, nothing = self._database.instant(now), self._database.amount(Decimal(0))
-            self._database.insert(SPENDING, [("", "", "", "", nothing, at, None)])
-
-    @transaction
-    def _has_lock(self) -> bool:
-        return bool(self._database.read(FIND_SPENDING_LOCK))
