@@ -7,12 +7,10 @@ unless a person asks for texts.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.messages import PHONE, amount_text, pluralize
-from airflow_provider_winsms.phone import country_code_of
+from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.sending.batch_planner import Listed
 from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
 from airflow_provider_winsms.sending.plan import without_duplicates
@@ -20,13 +18,13 @@ from airflow_provider_winsms.sending.plan_id import PlanId
 from airflow_provider_winsms.sending.rules.prices import PriceList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pendulum import DateTime
 
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.hashing import KeyedHash
-    from airflow_provider_winsms.messages import Message, Recipient
+    from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.attempt import SendOrder
     from airflow_provider_winsms.sending.message_list import MessagePart
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
 
 TEXTS_SHOWN = 3
 """How many different texts a plan describes."""
-
-ELSEWHERE = "other"
-"""The country of a number without a known country code, and of what is no phone."""
 
 # Blanks, dots, dashes and brackets between digits do not hide a number from a reader.
 _NUMBER = re.compile(r"\d(?:[\s().\u2010-\u2015-]{0,2}\d){4,}")
@@ -119,12 +114,10 @@ class DryRun:
         }
 
     def _cost(self, plan: Plan) -> dict[str, Any]:
-        estimate = CostEstimate(self._prices)
-        for part in _parts(plan):
-            segments = self._composer.alphabet_of(part.message.text).count_segments(part.message.text)
-            estimate.add(part.recipients, segments)
+        texts = ((part.message, recipient) for part in _parts(plan) for recipient in part.recipients)
+        estimate = self._prices.estimate(texts)
         return {
-            "total": estimate.total,
+            "total": estimate.total_text,
             "currency": self._gateway.currency,
             "by_country": estimate.by_country(),
         }
@@ -137,50 +130,6 @@ class DryRun:
             row: dict[str, Any] = {"segments": segments, alphabet.unit.replace(" ", "_"): units}
             described.append({**row, "text": mask_numbers(text)} if show_texts else row)
         return described
-
-
-class CostEstimate:
-    """What texts would cost, by country. A country with a number without a price has no cost.
-
-    :param prices: of a segment.
-    """
-
-    def __init__(self, prices: PriceList) -> None:
-        self._prices = prices
-        self._recipients: Counter[tuple[str, Decimal | None]] = Counter()
-        self._segments: Counter[tuple[str, Decimal | None]] = Counter()
-
-    def add(self, recipients: Iterable[Recipient], segments: int) -> None:
-        """Add a text of so many segments to these recipients."""
-        for recipient in recipients:
-            is_phone = recipient.kind == PHONE
-            country = (country_code_of(recipient.number) if is_phone else None) or ELSEWHERE
-            key = country, self._prices.price_of(recipient)
-            self._recipients[key] += 1
-            self._segments[key] += segments
-
-    @property
-    def total(self) -> str | None:
-        """The cost of all texts, as decimal text; ``None`` if a number has no price."""
-        return self._cost(list(self._segments))
-
-    def by_country(self) -> dict[str, dict[str, Any]]:
-        """Return counts and cost by country code."""
-        keys: dict[str, list[tuple[str, Decimal | None]]] = {}
-        for key in self._segments:
-            keys.setdefault(key[0], []).append(key)
-        return {
-            country: {
-                "recipients": sum(self._recipients[key] for key in of_country),
-                "segments": sum(self._segments[key] for key in of_country),
-                "cost": self._cost(of_country),
-            }
-            for country, of_country in sorted(keys.items())
-        }
-
-    def _cost(self, keys: Sequence[tuple[str, Decimal | None]]) -> str | None:
-        costs = [price * self._segments[country, price] for country, price in keys if price is not None]
-        return amount_text(sum(costs, Decimal(0))) if len(costs) == len(keys) else None
 
 
 def prices_of(rules: Sequence[Rule], gateway: Gateway) -> PriceList:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.sending.rules.base import Draft, RuleContext
-    from airflow_provider_winsms.sending.rules.prices import Estimate
+    from airflow_provider_winsms.sending.rules.prices import CostEstimate
 
 Per = Literal["task", "dag_run", "day"]
 
@@ -95,10 +95,14 @@ class CreditBudget:
             )
 
     @staticmethod
-    def _check_countries(estimate: Estimate) -> None:
-        if estimate.unknown:
+    def _check_countries(estimate: CostEstimate) -> None:
+        if estimate.unpriced:
+            countries = (
+                f"{'+' if country.isdecimal() else ''}{country} ({count})"
+                for country, count in estimate.unpriced.items()
+            )
             msg = (
-                f"CreditBudget has no price for these countries (recipients): {estimate.unknown_countries}. "
+                f"CreditBudget has no price for these countries (recipients): {', '.join(countries)}. "
                 "Give `prices` for their prefixes, or take these recipients out. Nothing was sent."
             )
             raise RefusedByRule(msg)

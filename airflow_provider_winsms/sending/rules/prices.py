@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import InvalidMessage
-from airflow_provider_winsms.messages import PHONE
+from airflow_provider_winsms.messages import PHONE, amount_text
 from airflow_provider_winsms.options import shown
 from airflow_provider_winsms.phone import country_code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.messages import Message, Recipient
+
+ELSEWHERE = "other"
+"""The country of a number without a known country code, and of what is no phone."""
 
 _LONGEST_PREFIX = 15
 
@@ -56,20 +58,55 @@ def checked_prices(prices: object) -> tuple[tuple[str, Decimal], ...]:
     return tuple(sorted((prefix, amount_of(f"prices[{prefix!r}]", price)) for prefix, price in pairs))
 
 
-@dataclass(slots=True)
-class Estimate:
-    """What texts will cost.
+class CostEstimate:
+    """What texts would cost, by country. A country with a number without a price has no cost."""
 
-    :ivar unknown: how many recipients have a number without a price, by the calling code of its country.
-    """
+    def __init__(self) -> None:
+        self._recipients: Counter[tuple[str, Decimal | None]] = Counter()
+        self._segments: Counter[tuple[str, Decimal | None]] = Counter()
 
-    total: Decimal = Decimal(0)
-    unknown: Counter[str] = field(default_factory=Counter)
+    def add(self, country: str, price: Decimal | None, segments: int) -> None:
+        """Add a text of so many segments.
+
+        :param price: of a segment; ``None`` if there is none.
+        """
+        self._recipients[country, price] += 1
+        self._segments[country, price] += segments
 
     @property
-    def unknown_countries(self) -> str:
-        """The countries without a price, with the number of recipients in each."""
-        return ", ".join(f"+{code} ({count})" for code, count in sorted(self.unknown.items()))
+    def total(self) -> Decimal:
+        """The cost of all texts with a price."""
+        costs = (price * count for (_, price), count in self._segments.items() if price is not None)
+        return sum(costs, Decimal(0))
+
+    @property
+    def unpriced(self) -> dict[str, int]:
+        """How many recipients have a number without a price, by country."""
+        found = ((country, count) for (country, price), count in self._recipients.items() if price is None)
+        return dict(sorted(found))
+
+    @property
+    def total_text(self) -> str | None:
+        """The cost of all texts, as decimal text; ``None`` if a number has no price."""
+        return self._cost(list(self._segments))
+
+    def by_country(self) -> dict[str, dict[str, Any]]:
+        """Return counts and cost by country code."""
+        keys: dict[str, list[tuple[str, Decimal | None]]] = {}
+        for key in self._segments:
+            keys.setdefault(key[0], []).append(key)
+        return {
+            country: {
+                "recipients": sum(self._recipients[key] for key in of_country),
+                "segments": sum(self._segments[key] for key in of_country),
+                "cost": self._cost(of_country),
+            }
+            for country, of_country in sorted(keys.items())
+        }
+
+    def _cost(self, keys: Sequence[tuple[str, Decimal | None]]) -> str | None:
+        costs = [price * self._segments[country, price] for country, price in keys if price is not None]
+        return amount_text(sum(costs, Decimal(0))) if len(costs) == len(keys) else None
 
 
 class PriceList:
@@ -84,20 +121,16 @@ class PriceList:
         self._lengths = sorted({len(prefix) for prefix in self._prices}, reverse=True)
         self._gateway = gateway
 
-    def estimate(self, texts: Iterable[tuple[Message, Recipient]]) -> Estimate:
+    def estimate(self, texts: Iterable[tuple[Message, Recipient]]) -> CostEstimate:
         """Return what texts will cost.
 
         :param texts: the message and the recipient of each; those of a message come one after the other.
         """
-        estimate = Estimate()
+        estimate = CostEstimate()
         for message, alike in groupby(texts, key=itemgetter(0)):
             segments = self.segments_of(message.text)
             for _, recipient in alike:
-                price = self.price_of(recipient)
-                if price is None:
-                    estimate.unknown[_calling_code(recipient)] += 1
-                else:
-                    estimate.total += segments * price
+                estimate.add(_country_of(recipient), self.price_of(recipient), segments)
         return estimate
 
     def segments_of(self, text: str) -> int:
@@ -114,8 +147,6 @@ class PriceList:
         return next((self._prices[prefix] for prefix in prefixes if prefix in self._prices), None)
 
 
-def _calling_code(recipient: Recipient) -> str:
+def _country_of(recipient: Recipient) -> str:
     """Return the calling code of a phone's country. It tells nothing of the phone."""
-    if recipient.kind != PHONE:
-        return recipient.kind
-    return country_code_of(recipient.number) or "?"
+    return (country_code_of(recipient.number) if recipient.kind == PHONE else None) or ELSEWHERE
