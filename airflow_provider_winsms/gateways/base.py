@@ -261,6 +261,11 @@ class Gateway:
         """How people write national numbers."""
         return NumberPlan(self.country_code)
 
+    def alphabet_of(self, spelled: str) -> Alphabet:
+        """Return the alphabet that a text is sent in: the first one that carries it as it is spelled."""
+        alphabets = self.capabilities.alphabets
+        return next((each for each in alphabets if each.carries(spelled)), alphabets[-1])
+
     def address(self, value: object, check_numbers: CheckNumbers = "possible") -> Recipient:
         """Return the recipient that a value of a DAG means: here a phone, by the number plan.
 

@@ -253,10 +253,8 @@ class BatchPlanner:
             decided = decisions.applied_to(listed.messages, self._gateway.first_possible_time)
             self._taken_out = decided.rejected
             plan = listed.plan_of(decided, self._dispatch)
-        approved, order = self._order.approved_plan, self._order
-        if approved is not None:
-            composer = Composer(self._gateway, self._now, order.check_numbers, order.encoding)
-            approved.require(PlanId.of(plan, self._hashes, composer))
+        if self._order.approved_plan is not None:
+            self._order.approved_plan.require(PlanId.of(plan, self._hashes, self._gateway))
         return plan
 
     def _has_same_rules(self, batch: Batch) -> bool:

@@ -92,7 +92,7 @@ class DryRun:
         return result
 
     def _described(self, plan: Plan, *, show_texts: bool) -> dict[str, Any]:
-        plan_id = PlanId.of(plan, self._hashes, self._composer)
+        plan_id = PlanId.of(plan, self._hashes, self._gateway)
         return {
             "plan_id": str(plan_id),
             "recipients": plan.recipients,
@@ -125,7 +125,7 @@ class DryRun:
     def _texts(self, plan: Plan, *, show_texts: bool) -> list[dict[str, Any]]:
         described = []
         for text in _first_texts(plan):
-            alphabet = self._composer.alphabet_of(text)
+            alphabet = self._gateway.alphabet_of(text)
             units, segments = alphabet.size_of(text)
             row: dict[str, Any] = {"segments": segments, alphabet.unit.replace(" ", "_"): units}
             described.append({**row, "text": mask_numbers(text)} if show_texts else row)

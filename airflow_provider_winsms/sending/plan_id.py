@@ -9,8 +9,8 @@ from airflow_provider_winsms.exceptions import InvalidMessage, PlanNotApproved
 from airflow_provider_winsms.messages import pluralize
 
 if TYPE_CHECKING:
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.hashing import KeyedHash
-    from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.plan import Plan
 
 _DIGITS = 32
@@ -35,15 +35,11 @@ class PlanId(NamedTuple):
     segments: int
 
     @classmethod
-    def of(cls, plan: Plan, hashes: KeyedHash, composer: Composer) -> PlanId:
-        """Return the id of a plan.
-
-        :param composer: knows in which alphabet a text is sent.
-        """
+    def of(cls, plan: Plan, hashes: KeyedHash, gateway: Gateway) -> PlanId:
+        """Return the id of a plan."""
         whole = plan.digest(hashes)
         segments = sum(
-            composer.alphabet_of(part.message.text).count_segments(part.message.text)
-            * (part.end - part.start)
+            gateway.alphabet_of(part.message.text).count_segments(part.message.text) * (part.end - part.start)
             for request in plan.requests
             for part in request.parts
         )

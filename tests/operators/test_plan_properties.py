@@ -15,7 +15,6 @@ from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Message, Recipient, RejectReason
 from airflow_provider_winsms.rules import Draft, OnlyTo, RuleContext
-from airflow_provider_winsms.sending.composer import Composer
 from airflow_provider_winsms.sending.message_list import MessagePart
 from airflow_provider_winsms.sending.plan import Plan, Request
 from airflow_provider_winsms.sending.plan_id import PlanId
@@ -118,8 +117,8 @@ def test_a_plan_that_was_approved_is_what_is_sent(
     world.run_batch(*messages, **options, approved_plan=plan["plan_id"], on_empty="skip")
 
     sent = planned_on_the_wire(world)
-    composer = Composer(WinSMSGateway(time_zone=ZONE, country_code="27"), world.now)
-    assert str(PlanId.of(sent, KeyedHash(sandbox.api_key), composer)) == plan["plan_id"]
+    gateway = WinSMSGateway(time_zone=ZONE, country_code="27")
+    assert str(PlanId.of(sent, KeyedHash(sandbox.api_key), gateway)) == plan["plan_id"]
     outbox = sorted(sandbox.outbox(), key=lambda row: int(row["apiMessageId"]))
     accepted = [(row["mobileNumber"], row["message"], bool(row["scheduledTime"])) for row in outbox]
     assert accepted == texts_of(sent)

@@ -128,16 +128,10 @@ class PriceList:
         """
         estimate = CostEstimate()
         for message, alike in groupby(texts, key=itemgetter(0)):
-            segments = self.segments_of(message.text)
+            segments = self._gateway.alphabet_of(message.text).count_segments(message.text)
             for _, recipient in alike:
                 estimate.add(_country_of(recipient), self.price_of(recipient), segments)
         return estimate
-
-    def segments_of(self, text: str) -> int:
-        """Return how many segments a spelled text takes, in the first alphabet that carries it."""
-        alphabets = self._gateway.capabilities.alphabets
-        alphabet = next((each for each in alphabets if each.carries(text)), alphabets[-1])
-        return alphabet.count_segments(text)
 
     def price_of(self, recipient: Recipient) -> Decimal | None:
         """Return the price of a segment to a recipient; ``None`` if there is none."""
