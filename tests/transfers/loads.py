@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +26,16 @@ from tests.support.variants import variant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    import pytest
 
     from airflow_provider_winsms.sandbox import Sandbox
     from airflow_provider_winsms.warehouse.mapping import RowMapper
     from airflow_provider_winsms.warehouse.table import TargetTable
     from tests.support.databases import Database
+    from tests.support.lists import Lists
+    from tests.support.task_runner import TaskRunner
 
 _READERS: dict[ColumnType, Callable[[Any], Any]] = {
     ColumnType.INSTANT: read_instant,
@@ -142,3 +149,17 @@ def login_role(postgres: Database, name: str) -> Iterator[None]:
     finally:
         postgres.execute(f"DROP OWNED BY {name}")
         postgres.execute(f"DROP ROLE {name}")
+
+
+def beside_ledger(
+    runner: TaskRunner, lists: Lists, database: Database, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> TaskRunner:
+    """Return a runner that knows the lists' gateway, the database, and a ledger of its own in a file."""
+    connections = {
+        "winsms_default": json.loads(lists.connection),
+        CONN_ID: database.connection,
+        "ledger": {"conn_type": "sqlite", "host": str(file)},
+    }
+    for conn_id, connection in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    return replace(runner, connections=connections)

@@ -15,7 +15,7 @@ from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.warehouse.datasets import DATASETS, MASKED, NUMBER
 from tests.support.databases import CONN_ID
 from tests.support.lists import row
-from tests.transfers.loads import everything, operator, run, stored
+from tests.transfers.loads import beside_ledger, everything, operator, run, stored
 from tests.transfers.test_privacy import OLD_KEY, list_everywhere, use_key
 
 if TYPE_CHECKING:
@@ -193,14 +193,7 @@ def with_ledger(
     lists: Lists, one_database: Database, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TaskRunner:
     lists.extra["hash_secret"] = OLD_KEY
-    connections = {
-        "winsms_default": json.loads(lists.connection),
-        CONN_ID: one_database.connection,
-        "ledger": {"conn_type": "sqlite", "host": str(tmp_path / "sends.db")},
-    }
-    for conn_id, connection in connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-    return replace(runner, connections=connections)
+    return beside_ledger(runner, lists, one_database, tmp_path / "sends.db", monkeypatch)
 
 
 def send(runner: TaskRunner, *to: str, **given: Any) -> None:

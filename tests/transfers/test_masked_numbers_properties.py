@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.operators.sms import SmsSendOperator
-from tests.support.databases import CONN_ID
 from tests.support.list_server import ListServer, QueueHook
 from tests.support.list_server import text as queued
 from tests.support.lists import row, waiting
-from tests.transfers.loads import run, stored
+from tests.transfers.loads import beside_ledger, run, stored
 from tests.transfers.test_list_strategies import load
 
 if TYPE_CHECKING:
@@ -138,14 +137,7 @@ def sender(
     lists: Lists, one_database: Database, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TaskRunner:
     lists.extra["hash_secret"] = HASH_SECRET
-    connections = {
-        "winsms_default": json.loads(lists.connection),
-        CONN_ID: one_database.connection,
-        "ledger": {"conn_type": "sqlite", "host": str(tmp_path / "sends.db")},
-    }
-    for conn_id, connection in connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-    return replace(runner, connections=connections)
+    return beside_ledger(runner, lists, one_database, tmp_path / "sends.db", monkeypatch)
 
 
 SENDS = st.lists(
