@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pendulum
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, task
 
@@ -30,14 +29,7 @@ CAMPAIGN: dict[str, Any] = {
 SUMMARY = """{% set plan = ti.xcom_pull(task_ids="plan") %}{{ plan.recipients }} recipients,
 {{ plan.estimated_cost.total }} {{ plan.estimated_cost.currency }}; taken out: {{ plan.taken_out }}"""
 
-with DAG(
-    dag_id="example_sms_lender",
-    schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="Africa/Johannesburg"),
-    catchup=False,
-    tags=["sms", "example"],
-    doc_md=__doc__,
-) as dag:
+with DAG("example_sms_lender", schedule=None, tags=["sms", "example"], doc_md=__doc__) as dag:
     plan = SqlToSmsOperator(task_id="plan", plan_only=True, **CAMPAIGN)
     approve = ApprovalOperator(task_id="approve", subject="Send the campaign?", body=SUMMARY)
     send = SqlToSmsOperator(

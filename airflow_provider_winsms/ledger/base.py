@@ -283,16 +283,25 @@ class TextLimit(NamedTuple):
 class SendHistory(Protocol):
     """What rules may ask of a ledger in tables: what other tasks have sent, or are about to send."""
 
-    def reserve(
-        self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime, *, is_dry_run: bool
-    ) -> list[int]:
+    def over_limit(self, texts: Sequence[DueText], limit: TextLimit, now: DateTime) -> list[int]:
+        """Return the positions of the texts that do not keep to a limit. Earlier texts come first.
+
+        :param now: the present, on the clock that claims requests.
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
+    def reserve(self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime) -> list[int]:
         """Reserve all texts that keep to a limit, and return the positions of the others.
 
         A reservation counts as a text for every other batch. Those that the same batch key had before, for
-        texts that were not submitted, are replaced. Earlier texts of the list come first.
+        texts that were not submitted, are replaced.
 
-        :param now: the present, on the clock that claims requests.
-        :param is_dry_run: whether texts are only counted.
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
+    def release(self, now: DateTime) -> None:
+        """Delete the reservations of the batch key for texts that were not submitted.
+
         :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
         """
 
@@ -316,14 +325,26 @@ class SpendingScope(NamedTuple):
 class SendSpending(Protocol):
     """What rules may ask of a ledger in tables about what was spent, and about to be spent."""
 
+    def spent(self, scope: SpendingScope) -> Decimal:
+        """Return what was spent by the batch key, and spent or reserved by all others.
+
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
     def reserve(
-        self, amount: Decimal, most: Decimal | None, scope: SpendingScope, sender: Sender, now: DateTime
+        self, amount: Decimal, most: Decimal, scope: SpendingScope, sender: Sender, now: DateTime
     ) -> Decimal:
-        """Return what was spent or reserved before, and reserve an amount if both are within a budget.
+        """Return what ``spent`` returns, and reserve an amount if both together are within a budget.
 
         What the batch key reserved before is replaced.
 
-        :param most: the budget; ``None``: reserve nothing.
+        :param most: the budget.
+        :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
+        """
+
+    def release(self, now: DateTime) -> None:
+        """Delete what the batch key has reserved.
+
         :raises LedgerUnavailable: if the ledger cannot be reached. A repeat is safe.
         """
 

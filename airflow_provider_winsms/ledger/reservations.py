@@ -46,21 +46,22 @@ class Reservations:
         self._key = {"key_digest": key_digest(key)}
         self._lock = RowLock(database, RESERVATIONS, FIND_LOCK)
 
-    def reserve(
-        self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime, *, is_dry_run: bool
-    ) -> list[int]:
+    @transaction
+    def over_limit(self, texts: Sequence[DueText], limit: TextLimit, now: DateTime) -> list[int]:
+        """Return the positions of the texts that do not keep to a limit."""
+        return self._divided(texts, limit, now)[1]
+
+    def reserve(self, texts: Sequence[DueText], limit: TextLimit, sender: Sender, now: DateTime) -> list[int]:
         """Reserve all texts that keep to a limit, and return the positions of the others."""
-        if not texts:
-            return []
-        if is_dry_run:
-            return self._over(texts, limit, now)
         at = self._database.instant(now)
         self._lock.ensure(("", "", 0, "", "", at, at, at))
         return self._reserve(texts, limit, sender, now)
 
     @transaction
-    def _over(self, texts: Sequence[DueText], limit: TextLimit, now: DateTime) -> list[int]:
-        return self._divided(texts, limit, now)[1]
+    def release(self, now: DateTime) -> None:
+        """Delete the reservations of the batch key for texts that were not submitted."""
+        self._database.execute(LOCK_RESERVATIONS, now=self._database.instant(now))
+        self._next_places()
 
     @transaction
     def _reserve(
@@ -119,7 +120,9 @@ class Reservations:
         self, texts: Sequence[DueText], limit: TextLimit, now: DateTime
     ) -> defaultdict[str, list[datetime]]:
         """Return the times of the texts to each number, of this and all other batches, in order."""
-        times = defaultdict(list)
+        times: defaultdict[str, list[datetime]] = defaultdict(list)
+        if not texts:
+            return times
         numbers = {form: each for each in {t.number for t in texts} for form in self._forms.all_of(each)}
         values = {
             "since": self._database.instant(min(text.due_at for text in texts) - limit.per),

@@ -41,13 +41,24 @@ class Spending:
         self._key = key_digest(key)
         self._lock = RowLock(database, SPENDING, FIND_SPENDING_LOCK)
 
+    @transaction
+    def spent(self, scope: SpendingScope) -> Decimal:
+        """Return what was spent by the batch key, and spent or reserved by all others."""
+        return sum(self._spent(scope), Decimal(0))
+
     def reserve(
-        self, amount: Decimal, most: Decimal | None, scope: SpendingScope, sender: Sender, now: DateTime
+        self, amount: Decimal, most: Decimal, scope: SpendingScope, sender: Sender, now: DateTime
     ) -> Decimal:
-        """Return what was spent or reserved before, and reserve an amount if both are within a budget."""
+        """Return what was spent, and reserve an amount if both together are within a budget."""
         at, nothing = self._database.instant(now), self._database.amount(Decimal(0))
         self._lock.ensure(("", "", "", "", nothing, at, None))
         return self._reserve(amount, most, scope, sender, now)
+
+    @transaction
+    def release(self, now: DateTime) -> None:
+        """Delete what the batch key has reserved."""
+        self._database.execute(LOCK_SPENDING, now=self._database.instant(now))
+        self._database.execute(DELETE_RESERVED, key_digest=self._key)
 
     @transaction
     def settle(self, now: DateTime) -> None:
@@ -56,24 +67,27 @@ class Spending:
 
     @transaction
     def _reserve(
-        self, amount: Decimal, most: Decimal | None, scope: SpendingScope, sender: Sender, now: DateTime
+        self, amount: Decimal, most: Decimal, scope: SpendingScope, sender: Sender, now: DateTime
     ) -> Decimal:
         at = self._database.instant(now)
         self._database.execute(LOCK_SPENDING, now=at)
-        # What was reserved is read first: if it is settled in between, its cost is counted all the same.
-        reserved, costs = self._amounts(READ_RESERVED, scope), self._amounts(READ_COSTS, scope)
-        own_cost = costs.get(self._key, Decimal(0))
-        others = (reserved.keys() | costs.keys()) - {self._key}
-        nothing = Decimal(0)
-        spent = own_cost + sum(
-            (max(reserved.get(key, nothing), costs.get(key, nothing)) for key in others), nothing
-        )
-        if most is not None and spent + amount <= most:
+        own_cost, by_others = self._spent(scope)
+        spent = own_cost + by_others
+        if spent + amount <= most:
             self._database.execute(DELETE_RESERVED, key_digest=self._key)
             total = self._database.amount(own_cost + amount)
             names = scope.sms_conn_id, sender.dag_id, sender.run_id
             self._database.insert(SPENDING, [(self._key, *names, total, at, None)])
         return spent
+
+    def _spent(self, scope: SpendingScope) -> tuple[Decimal, Decimal]:
+        """Return what the batch key has spent, and what all others have spent or reserved."""
+        # What was reserved is read first: if it is settled in between, its cost is counted all the same.
+        reserved, costs = self._amounts(READ_RESERVED, scope), self._amounts(READ_COSTS, scope)
+        nothing = Decimal(0)
+        others = (reserved.keys() | costs.keys()) - {self._key}
+        by_others = (max(reserved.get(key, nothing), costs.get(key, nothing)) for key in others)
+        return costs.get(self._key, nothing), sum(by_others, nothing)
 
     def _amounts(self, query: Any, scope: SpendingScope) -> dict[str, Decimal]:
         times = {

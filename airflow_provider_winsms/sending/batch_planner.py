@@ -13,6 +13,7 @@ from airflow_provider_winsms.exceptions import (
     InvalidMessage,
     NothingToSend,
     PlanNotApproved,
+    SmsError,
 )
 from airflow_provider_winsms.messages import pluralize, reasons_in_words
 from airflow_provider_winsms.options import Guarantee
@@ -182,7 +183,12 @@ class BatchPlanner:
         if self._rules and not is_same:
             wanted = replace(wanted, decisions=self._rules.decide(listed.messages).to_text())
         resumed = resumed if is_same else None
-        plan = self._plan(listed, resumed or wanted)
+        try:
+            plan = self._plan(listed, resumed or wanted)
+        except SmsError:
+            if resumed is None:
+                self._rules.release()
+            raise
         batch = open_batch(self._ledger, wanted, resumed, may_send_rest_of=self._order.may_send_rest_of)
         if batch is not (resumed or wanted):
             # Another process has opened it first. Its decisions hold.

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 TEXTS_SHOWN = 3
 """How many different texts a plan describes."""
 
-# Blanks, dots, dashes and brackets between digits do not hide a number from a reader.
-_NUMBER = re.compile(r"\d(?:[\s().\u2010-\u2015-]{0,2}\d){4,}")
+# A few signs between digits do not hide a number from a reader. Letters do.
+_NUMBER = re.compile(r"\d(?:[\W_]{0,3}\d){4,}")
 
 
 class DryRun:
@@ -63,7 +63,8 @@ class DryRun:
         self._hashes = hashes
         self._rules = rules
         self._prices = prices
-        self._is_held = order.policy.is_held
+        self._policy = order.policy
+        self._now = now
         self._rejects = RejectedRecipients()
         self._composer = Composer(gateway, now, order.check_numbers, order.encoding, self._rejects)
 
@@ -75,9 +76,8 @@ class DryRun:
         :raises NothingToSend: if the list is empty.
         :raises RefusedByRule: if a rule refuses the send.
         """
-        listed = Listed(
-            *without_duplicates(self._compose(self._composer)), self._gateway, is_held=self._is_held
-        )
+        composed = without_duplicates(self._compose(self._composer))
+        listed = Listed(*composed, self._gateway, is_held=self._policy.is_held)
         plan = listed.plan_of(self._rules.decided(listed.messages), self._rules.dispatch())
         result = self._described(plan, show_texts=show_texts)
         log.info(
@@ -110,8 +110,24 @@ class DryRun:
                 "shown": list(self._rejects.shown),
             },
             "texts": self._texts(plan, show_texts=show_texts),
-            "times": _times(plan),
+            "times": self._times(plan),
         }
+
+    def _times(self, plan: Plan) -> dict[str, Any]:
+        times: set[DateTime] = set()
+        without_time = 0
+        dispatch, now = self._rules.dispatch(), self._now()
+        leaves_at = self._policy.held_until(now, self._gateway) or now
+        for request in plan.requests:
+            held_until = dispatch.held_until(leaves_at, request, self._gateway)
+            for part in request.parts:
+                at = part.message.send_at or held_until
+                if at is None:
+                    without_time += part.end - part.start
+                else:
+                    times.add(at)
+        first, last = (min(times).isoformat(), max(times).isoformat()) if times else (None, None)
+        return {"first": first, "last": last, "without_time": without_time}
 
     def _cost(self, plan: Plan) -> dict[str, Any]:
         texts = ((part.message, recipient) for part in _parts(plan) for recipient in part.recipients)
@@ -155,15 +171,3 @@ def _first_texts(plan: Plan) -> list[str]:
         if len(found) == TEXTS_SHOWN:
             break
     return list(found)
-
-
-def _times(plan: Plan) -> dict[str, Any]:
-    times: set[DateTime] = set()
-    without_time = 0
-    for part in _parts(plan):
-        if part.message.send_at is None:
-            without_time += part.end - part.start
-        else:
-            times.add(part.message.send_at)
-    first, last = (min(times).isoformat(), max(times).isoformat()) if times else (None, None)
-    return {"first": first, "last": last, "without_time": without_time}

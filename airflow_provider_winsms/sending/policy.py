@@ -11,6 +11,8 @@ from airflow_provider_winsms.options import Guarantee, shown
 from airflow_provider_winsms.runtime import check_agreement
 
 if TYPE_CHECKING:
+    from pendulum import DateTime
+
     from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.runtime import ClockReading
@@ -72,6 +74,10 @@ class Policy:
     def held_for(self) -> timedelta:
         """How far ahead texts without a time are scheduled; zero if they are sent at once."""
         return self.hold if self.is_held else timedelta(0)
+
+    def held_until(self, now: DateTime, gateway: Gateway) -> DateTime | None:
+        """Return the time of a text without one that is submitted now; ``None``: at once."""
+        return gateway.first_possible_time(now + self.hold) if self.is_held else None
 
     def holds(self, guarantee: Guarantee) -> bool:
         """Tell whether a send with a guarantee schedules texts without a time ahead."""

@@ -341,15 +341,8 @@ class Submitter:
 
         :raises SmsError: if a rule lets the texts go out at no time.
         """
-        held = self._gateway.first_possible_time(now + self._policy.hold) if self._policy.is_held else None
-        if not self._dispatch or not request.has_untimed:
-            return held
-        at = held or now
-        allowed = self._dispatch.time_of(at, request.size)
-        if allowed <= at:
-            return held
-        self._gateway.require("schedule", "rules")
-        return self._gateway.first_possible_time(allowed)
+        held = self._policy.held_until(now, self._gateway)
+        return self._dispatch.held_until(held or now, request, self._gateway) or held
 
     def _send(self, key: RequestKey, record: RequestRecord, messages: Sequence[Message]) -> None:
         """Submit a claimed request, and record its answer. Release the claim if the request never left."""

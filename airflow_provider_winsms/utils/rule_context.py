@@ -79,9 +79,8 @@ class TaskRuleContext:
     @property
     def leaves_at(self) -> DateTime:
         """When a text without a time goes out, if it is submitted now."""
-        if not self._policy.is_held:
-            return self.now
-        return self.gateway.first_possible_time(self.now + self._policy.hold)
+        now = self.now
+        return self._policy.held_until(now, self.gateway) or now
 
     def opted_out(self) -> frozenset[str]:
         """Return the numbers on the gateway's opt-out list, which is read once."""

@@ -495,7 +495,7 @@ def test_a_text_that_is_only_reserved_is_shown_and_forgotten(small: World, sqlit
     sender = Sender("dag", "run", "send")
     with SqlLedger(sqlite.hook(), "a key", KeyedHash(SECRET), SqlOptions()) as tables:
         texts, limit = [DueText(0, CAT, pendulum.now("UTC"))], TextLimit(1, timedelta(days=1))
-        tables.history.reserve(texts, limit, sender, texts[0].due_at, is_dry_run=False)
+        tables.history.reserve(texts, limit, sender, texts[0].due_at)
     place = "ledger warehouse:sms_reservations"
     assert [row["number"] for row in small.show("--unmasked", number=CAT)[place]] == [CAT]
     assert f"{place}: 1 row forgotten" in small.forget(number=CAT)

@@ -117,7 +117,7 @@ def send_and_change(tables: SqlLedger, history: History) -> None:
     """Write by every method of a ledger that does so."""
     for _ in range(2):
         texts = [DueText(0, number(0), NOON)]
-        tables.history.reserve(texts, LIMIT, batch().sender, NOON, is_dry_run=False)
+        tables.history.reserve(texts, LIMIT, batch().sender, NOON)
     tables.take_over()
     tables.revise(BatchDigest("t" * 64, "n" * 64, HASHES.key_id, 9, 3, 0))
     tables.reject([Rejected(RejectReason.OPTED_OUT, None)])

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import traceback
-from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -38,6 +35,7 @@ from tests.ledger.batches import (
     record,
     sent,
 )
+from tests.support.racers import raced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,7 +279,7 @@ with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOpti
     sys.stdin.readline()
     for number in range(1, 11):
         try:
-            ledger.claim(RequestKey(1, number), record(20, owner=sys.argv[1]), messages(20))
+            ledger.claim(RequestKey(1, number), record(20, owner=f"host:{sys.argv[1]}:a"), messages(20))
             print("won", number, flush=True)
         except ClaimLost:
             print("lost", number, flush=True)
@@ -290,32 +288,7 @@ with SqlLedger(BaseHook.get_connection(CONN_ID).get_hook(), KEY, HASHES, SqlOpti
 
 @pytest.mark.database
 def test_of_two_processes_exactly_one_claims_each_request(database: Database) -> None:
-    with ExitStack() as stack:
-        racers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", _CLAIMING, owner],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for owner in ("host:1:a", "host:2:b")
-        ]
-        for racer in racers:
-            assert racer.stdout is not None
-            while (line := racer.stdout.readline()) != "ready\n":
-                assert line, racer.communicate()
-        outcomes = []
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        for racer in racers:
-            out, err = racer.communicate(timeout=60)
-            assert racer.returncode == 0, err
-            outcomes += [line for line in out.splitlines() if line.startswith(("won", "lost"))]
+    outcomes = [line for out in raced(_CLAIMING, 2) for line in out if line.startswith(("won", "lost"))]
     expected = [f"{word} {number}" for word in ("won", "lost") for number in range(1, 11)]
     assert sorted(outcomes) == sorted(expected)
     assert counts(database) == [0, 0, 200, 0, 0, 0]

@@ -155,6 +155,16 @@ def test_a_plan_shows_texts_only_if_asked_to_and_masks_numbers_in_them(runner: T
     assert shown["text"] == "Call ****** or ****** by 09:30, code 1234"
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    ["082/555/0101", "082_555_0101", "082 - 555 - 0101", "(082) 555-0101", "+27 82 555 0101", "082.555.0101"],
+)
+def test_a_number_is_masked_however_its_digits_are_parted(spelled: str, runner: TaskRunner) -> None:
+    (shown,) = planned(runner, send(text=f"Call {spelled}, Ann", plan_only=True, show_texts=True))["texts"]
+    assert sum(map(str.isdecimal, shown["text"])) == 0
+    assert shown["text"].endswith("******, Ann")
+
+
 def test_a_plan_writes_to_no_table(runner: TaskRunner, sandbox: Sandbox, tmp_path: Path) -> None:
     runner.add_database("ledger", tmp_path / "ledger.db")
     planned(runner, send(plan_only=True, ledger_conn_id="ledger"))

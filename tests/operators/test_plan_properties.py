@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -14,7 +16,7 @@ from airflow_provider_winsms.exceptions import PlanNotApproved
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.messages import Message, Recipient, RejectReason
-from airflow_provider_winsms.rules import Draft, OnlyTo, RuleContext
+from airflow_provider_winsms.rules import Draft, FrequencyCap, OnlyTo, RuleContext, SendingHours
 from airflow_provider_winsms.sending.message_list import MessagePart
 from airflow_provider_winsms.sending.plan import Plan, Request
 from airflow_provider_winsms.sending.plan_id import PlanId
@@ -87,8 +89,11 @@ def planned_on_the_wire(world: SendWorld) -> Plan:
 def _message(row: dict[str, Any]) -> Message:
     recipients = tuple(Recipient(each["mobileNumber"]) for each in row["recipients"])
     send_at = row.get("scheduledTime")
-    time = pendulum.from_format(send_at, "YYYYMMDDHHmm", tz=ZONE) if send_at else None
-    return Message(row["message"], recipients, time.in_timezone("UTC") if time else None, row["maxSegments"])
+    return Message(row["message"], recipients, _time(send_at) if send_at else None, row["maxSegments"])
+
+
+def _time(written: str) -> pendulum.DateTime:
+    return pendulum.from_format(written, "YYYYMMDDHHmm", tz=ZONE).in_timezone("UTC")
 
 
 def texts_of(plan: Plan) -> list[tuple[str, str, bool]]:
@@ -125,6 +130,35 @@ def test_a_plan_that_was_approved_is_what_is_sent(
     assert len(accepted) == plan["recipients"]
     assert sum(int(row["creditCost"]) for row in outbox) == plan["segments"]
     assert plan["estimated_cost"]["total"] == f"{plan['segments']}.0"
+
+
+@BY_LIST
+@given(rows=ROWS, hour=st.integers(0, 22), most=st.integers(1, 2))
+def test_a_plan_says_whom_a_cap_takes_out_and_until_when_hours_hold_the_others(
+    rows: list[dict[str, Any]], hour: int, most: int, sandbox: Sandbox, runner: TaskRunner, tmp_path: Path
+) -> None:
+    sandbox.reset()
+    runner.add_database("ledger", Path(mkdtemp(dir=tmp_path), "ledger.db"))
+    world = SendWorld(sandbox, runner.another(), limits={"recipients": 4})
+    messages = messages_of(rows, sandbox.now().year)
+    hours = {"mon-sun": f"{hour:02}:00-{hour + 1:02}:00"}
+    options: dict[str, Any] = {
+        "rules": [
+            FrequencyCap(most),
+            SendingHours(hours, time_zone=ZONE),
+        ],
+        "ledger_conn_id": "ledger",
+    }
+    plans = runner.another()
+    assert plans.run(world.send_batch(*messages, **options, plan_only=True)).error is None
+    plan = plans.result
+    options |= {"on_invalid": "reject", "on_rejected": "ignore", "on_empty": "skip"}
+    world.run_batch(*messages, **options, approved_plan=plan["plan_id"])
+    outbox = sandbox.outbox()
+    assert len(outbox) == plan["recipients"]
+    times = sorted(_time(row["scheduledTime"]) for row in outbox if row["scheduledTime"])
+    first, last = (times[0].isoformat(), times[-1].isoformat()) if times else (None, None)
+    assert plan["times"] == {"first": first, "last": last, "without_time": len(outbox) - len(times)}
 
 
 @BY_LIST

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from airflow_provider_winsms.rules import FrequencyCap
 from tests.ledger.batches import HASHES, KEY, NOON, batch, ledger, number
 from tests.support.database_fixtures import postgres_by_path as postgres
 from tests.support.databases import CONN_ID
+from tests.support.racers import raced
 from tests.support.send_world import ANN, BEN, CAT, WorkerDied, die, once
 
 if TYPE_CHECKING:
@@ -55,8 +53,14 @@ class Meanwhile:
 
     happens: Any
 
-    def apply(self, draft: Draft, context: RuleContext) -> None:  # noqa: ARG002 - it asks nothing
+    def apply(self, draft: Draft, context: RuleContext) -> None:
+        """Decide nothing."""
+
+    def reserve(self, draft: Draft, context: RuleContext) -> None:  # noqa: ARG002 - it asks nothing
         self.happens()
+
+    def release(self, context: RuleContext) -> None:
+        """Give nothing back."""
 
 
 class Happens:
@@ -96,11 +100,14 @@ def reserve(
     limit: TextLimit = ONCE_A_DAY,
     now: Any = NOON,
     sender: Sender = SENDER,
-    is_dry_run: bool = False,
 ) -> list[int]:
     """Reserve a text to each person that leaves at once, and return the positions of the others."""
-    texts = [DueText(position, number(person), now) for position, person in enumerate(people)]
-    return tables.history.reserve(texts, limit, sender, now, is_dry_run=is_dry_run)
+    return tables.history.reserve(due(*people, now=now), limit, sender, now)
+
+
+def due(*people: int, now: Any = NOON) -> list[DueText]:
+    """Return a text to each person that leaves at once."""
+    return [DueText(position, number(person), now) for position, person in enumerate(people)]
 
 
 def reserved(database: Database) -> list[tuple[Any, ...]]:
@@ -296,13 +303,20 @@ def test_a_repeat_of_a_reservation_changes_nothing(database: Database) -> None:
     assert found == [([2], [(number(0), 0), (number(1), 0)])] * 3
 
 
-def test_a_dry_run_counts_and_reserves_nothing(database: Database) -> None:
+def test_a_look_at_who_is_over_the_limit_reserves_nothing(database: Database) -> None:
     with ledger(database, "a") as first, ledger(database, "b") as second:
-        assert reserve(first, 0, 1, 1, is_dry_run=True) == [2]
+        assert first.history.over_limit(due(0, 1, 1), ONCE_A_DAY, NOON) == [2]
         assert database.count("sms_reservations") == 0
         assert reserve(second, 0) == []
-        assert reserve(first, 0, 1, is_dry_run=True) == [0]
+        assert first.history.over_limit(due(0, 1), ONCE_A_DAY, NOON) == [0]
     assert reserved(database) == [(number(0), 0)]
+
+
+def test_a_reservation_for_nobody_replaces_the_one_before(database: Database) -> None:
+    with ledger(database, "a") as tables:
+        reserve(tables, 0, 1)
+        assert reserve(tables) == []
+    assert reserved(database) == []
 
 
 def test_who_was_forgotten_is_still_known(database: Database) -> None:
@@ -343,7 +357,7 @@ hook = BaseHook.get_connection(CONN_ID).get_hook()
 with SqlLedger(hook, f"batch {process}", HASHES, SqlOptions()) as ledger:
     people = [(process + place) % 50 for place in range(50)]
     texts = [DueText(place, number(person), NOON) for place, person in enumerate(people)]
-    over = set(ledger.history.reserve(texts, TextLimit(3, DAY), SENDER, NOON, is_dry_run=False))
+    over = set(ledger.history.reserve(texts, TextLimit(3, DAY), SENDER, NOON))
     for place, person in enumerate(people):
         if place not in over:
             print("may text", person, flush=True)
@@ -353,32 +367,7 @@ with SqlLedger(hook, f"batch {process}", HASHES, SqlOptions()) as ledger:
 @pytest.mark.database
 def test_twenty_processes_keep_to_one_cap_together(database: Database) -> None:
     ledger(database).close()
-    with ExitStack() as stack:
-        racers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", _RESERVING, str(process)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for process in range(20)
-        ]
-        for racer in racers:
-            assert racer.stdout is not None
-            while (line := racer.stdout.readline()) != "ready\n":
-                assert line, racer.communicate()
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        said = []
-        for racer in racers:
-            out, err = racer.communicate(timeout=120)
-            assert racer.returncode == 0, err
-            said += [line for line in out.splitlines() if line.startswith("may text")]
+    said = [line for out in raced(_RESERVING, 20) for line in out if line.startswith("may text")]
     assert sorted(said) == sorted([f"may text {person}" for person in range(50)] * 3)
 
 

@@ -153,7 +153,7 @@ class RuleContext(Protocol):
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether nothing will be sent. Then a rule reserves nothing."""
+        """Whether nothing will be sent. Then nothing is reserved."""
 
     @property
     def log(self) -> Log:
@@ -207,6 +207,25 @@ class DispatchRule(Protocol):
 
     def dispatcher(self, context: RuleContext) -> Dispatcher:
         """Return what decides, for one try."""
+
+
+@runtime_checkable
+class ReservingRule(Protocol):
+    """A rule that also reserves what texts use up, so that tasks that run at once keep to one limit.
+
+    ``apply`` only looks at what is left. What it finds is reserved when all rules have decided.
+    """
+
+    def reserve(self, draft: Draft, context: RuleContext) -> None:
+        """Reserve for the texts that are left, in place of what the batch key reserved before.
+
+        Other tasks may have reserved since ``apply``. Take those texts out for which nothing is left.
+
+        :raises SmsError: to refuse the whole send.
+        """
+
+    def release(self, context: RuleContext) -> None:
+        """Give back what was reserved, as nothing is sent."""
 
 
 @runtime_checkable

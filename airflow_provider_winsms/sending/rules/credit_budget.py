@@ -15,6 +15,7 @@ from airflow_provider_winsms.sending.rules.prices import PriceList, amount_of, c
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from airflow_provider_winsms.ledger.base import SendSpending
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.sending.rules.base import Draft, RuleContext
     from airflow_provider_winsms.sending.rules.prices import CostEstimate
@@ -63,20 +64,25 @@ class CreditBudget:
         object.__setattr__(self, "time_zone", time_zone)
 
     def apply(self, draft: Draft, context: RuleContext) -> None:
-        """Refuse the send if it would cost too much. Reserve what it will cost."""
-        prices = PriceList(self.prices, context.gateway)
-        estimate = prices.estimate((entry.message, entry.recipient) for entry in draft)
+        """Refuse the send if it would cost too much."""
+        estimate = self._estimate(draft, context)
         self._check_countries(estimate)
         self._check_balance(estimate.total, context)
-        spent = self._reserved(estimate.total, context)
+        spent = Decimal(0) if self.per == "task" else self._spending(context).spent(self._scope(context))
         context.log.info("Estimated cost: %s %s.", amount_text(estimate.total), context.gateway.currency)
-        if spent + estimate.total > self.most:
-            before = f" {amount_text(spent)} was spent or reserved before." if spent else ""
-            msg = (
-                f"The send would cost {amount_text(estimate.total)} {context.gateway.currency}, and the "
-                f"budget of {_WORDS[self.per]} is {amount_text(self.most)}.{before} Nothing was sent."
-            )
-            raise RefusedByRule(msg)
+        self._check_budget(estimate.total, spent, context)
+
+    def reserve(self, draft: Draft, context: RuleContext) -> None:
+        """Reserve what the texts that are left will cost. Refuse them if others have spent it meanwhile."""
+        if self.per != "task":
+            total, scope = self._estimate(draft, context).total, self._scope(context)
+            spent = self._spending(context).reserve(total, self.most, scope, context.sender, context.now)
+            self._check_budget(total, spent, context)
+
+    def release(self, context: RuleContext) -> None:
+        """Give back what was reserved."""
+        if self.per != "task":
+            self._spending(context).release(context.now)
 
     def settle(self, cost: Decimal | None, messages: Iterable[Message], context: RuleContext) -> None:
         """Compare the charge with the estimate, and end what was reserved."""
@@ -93,6 +99,19 @@ class CreditBudget:
                 context.gateway.currency,
                 amount_text(estimate),
             )
+
+    def _estimate(self, draft: Draft, context: RuleContext) -> CostEstimate:
+        texts = ((entry.message, entry.recipient) for entry in draft)
+        return PriceList(self.prices, context.gateway).estimate(texts)
+
+    def _check_budget(self, total: Decimal, spent: Decimal, context: RuleContext) -> None:
+        if spent + total > self.most:
+            before = f" {amount_text(spent)} was spent or reserved before." if spent else ""
+            msg = (
+                f"The send would cost {amount_text(total)} {context.gateway.currency}, and the "
+                f"budget of {_WORDS[self.per]} is {amount_text(self.most)}.{before} Nothing was sent."
+            )
+            raise RefusedByRule(msg)
 
     @staticmethod
     def _check_countries(estimate: CostEstimate) -> None:
@@ -118,18 +137,14 @@ class CreditBudget:
             )
             raise OutOfCredits(msg)
 
-    def _reserved(self, total: Decimal, context: RuleContext) -> Decimal:
-        """Return what others have spent or reserved; reserve the total if the budget allows it."""
-        if self.per == "task":
-            return Decimal(0)
+    def _spending(self, context: RuleContext) -> SendSpending:
         if context.spending is None:
             msg = (
                 f'CreditBudget(per="{self.per}") counts what the ledger\'s tables have, and this task has '
                 "none. Nothing was sent. Give the task `ledger_conn_id`, the connection of a database."
             )
             raise ConfigurationError(msg)
-        most = None if context.is_dry_run else self.most
-        return context.spending.reserve(total, most, self._scope(context), context.sender, context.now)
+        return context.spending
 
     def _scope(self, context: RuleContext) -> SpendingScope:
         sender = context.sender

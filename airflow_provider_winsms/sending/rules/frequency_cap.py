@@ -12,6 +12,9 @@ from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.options import check_choice, seconds, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_winsms.ledger.base import SendHistory
     from airflow_provider_winsms.sending.rules.base import Draft, RuleContext
 
 Across = Literal["all", "dag"]
@@ -23,8 +26,8 @@ class FrequencyCap:
 
     It counts the texts in the ledger's tables, so the task needs ``ledger_conn_id``. A text counts if the
     gateway accepted it or may have, and nobody cancelled it. The texts of the list itself count too: the
-    first ones stay. The ledger reserves them in the same transaction, so two tasks that run at once keep to
-    the cap together.
+    first ones stay. After all rules, the texts that are left are counted again and reserved, in one
+    transaction. So two tasks that run at once keep to the cap together.
 
     :param most: the most texts to one person within any time of the length ``per``; from 1.
     :param per: a duration, more than 0. Two texts that are ``per`` apart are not within it.
@@ -46,18 +49,38 @@ class FrequencyCap:
         check_choice("across", self.across, Across)
 
     def apply(self, draft: Draft, context: RuleContext) -> None:
-        """Take out everybody who has had enough texts, and reserve the texts of the others."""
-        if context.history is None:
-            msg = (
-                "FrequencyCap counts the texts in a ledger in tables, and this task has none. Nothing was "
-                "sent. Give the task `ledger_conn_id`, the connection of a database."
-            )
-            raise ConfigurationError(msg)
-        at_once = context.leaves_at
-        texts = [DueText(entry.position, entry.recipient.number, entry.send_at or at_once) for entry in draft]
-        limit = TextLimit(self.most, self.per, context.sender.dag_id if self.across == "dag" else None)
-        over = context.history.reserve(
-            texts, limit, context.sender, context.now, is_dry_run=context.is_dry_run
+        """Take out everybody who has had enough texts."""
+        over = _history(context).over_limit(_texts(draft, context), self._limit(context), context.now)
+        _take_out(draft, over)
+
+    def reserve(self, draft: Draft, context: RuleContext) -> None:
+        """Reserve the texts that are left. Take out whoever has had enough of other tasks meanwhile."""
+        texts, limit = _texts(draft, context), self._limit(context)
+        _take_out(draft, _history(context).reserve(texts, limit, context.sender, context.now))
+
+    def release(self, context: RuleContext) -> None:
+        """Give back what was reserved."""
+        _history(context).release(context.now)
+
+    def _limit(self, context: RuleContext) -> TextLimit:
+        return TextLimit(self.most, self.per, context.sender.dag_id if self.across == "dag" else None)
+
+
+def _history(context: RuleContext) -> SendHistory:
+    if context.history is None:
+        msg = (
+            "FrequencyCap counts the texts in a ledger in tables, and this task has none. Nothing was "
+            "sent. Give the task `ledger_conn_id`, the connection of a database."
         )
-        for position in over:
-            draft.reject(position, RejectReason.TEXTED_RECENTLY)
+        raise ConfigurationError(msg)
+    return context.history
+
+
+def _texts(draft: Draft, context: RuleContext) -> list[DueText]:
+    at_once = context.leaves_at
+    return [DueText(entry.position, entry.recipient.number, entry.send_at or at_once) for entry in draft]
+
+
+def _take_out(draft: Draft, positions: Iterable[int]) -> None:
+    for position in positions:
+        draft.reject(position, RejectReason.TEXTED_RECENTLY)

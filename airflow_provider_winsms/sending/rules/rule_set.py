@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_winsms.exceptions import RuleFailed, SmsError
 from airflow_provider_winsms.messages import pluralize, reasons_in_words
 from airflow_provider_winsms.sending.message_list import MessageList
-from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft, SettlingRule
+from airflow_provider_winsms.sending.rules.base import DispatchRule, Draft, ReservingRule, SettlingRule
 from airflow_provider_winsms.sending.rules.decisions import Decided, Decisions
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from pendulum import DateTime
 
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.messages import Message, RejectReason
+    from airflow_provider_winsms.sending.plan import Request
     from airflow_provider_winsms.sending.rules.base import Dispatcher, Rule, RuleContext
 
 
@@ -46,6 +48,7 @@ class RuleSet:
 
     def __init__(self, rules: Sequence[Rule], context: RuleContext, hashes: KeyedHash) -> None:
         self._rules = tuple(rules)
+        self._reserving = [rule for rule in self._rules if isinstance(rule, ReservingRule)]
         self._context = context
         self.fingerprint = hashes.of("\n".join(map(_written, self._rules))) if self._rules else ""
         """Identifies the rules and their arguments; empty without rules."""
@@ -56,13 +59,34 @@ class RuleSet:
         return bool(self._rules)
 
     def decide(self, messages: Sequence[Message]) -> Decisions:
-        """Apply all rules to a list, and return their decisions.
+        """Apply all rules to a list, reserve what it uses up, and return the decisions.
 
-        :raises SmsError: if a rule refuses the send.
+        :raises SmsError: if a rule refuses the send. Then nothing stays reserved.
         """
         draft = Draft(messages)
-        self.effects = [self._applied(rule, draft) for rule in self._rules]
+        self.effects = [self._effect(rule, rule.apply, draft) for rule in self._rules]
+        if not self._context.is_dry_run:
+            self._reserve(draft)
         return Decisions.of(self.fingerprint, draft)
+
+    def _reserve(self, draft: Draft) -> None:
+        try:
+            self.effects += [self._effect(rule, rule.reserve, draft) for rule in self._reserving]
+        except SmsError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give back what was reserved, as nothing is sent. If that fails, only a warning says so."""
+        for rule in self._reserving:
+            try:
+                _guarded(rule, rule.release, self._context)
+            except SmsError as error:
+                self._context.log.warning(
+                    "What the rule %s reserved was not given back, and counts until it expires: %s",
+                    type(rule).__name__,
+                    error,
+                )
 
     def decided(self, messages: Sequence[Message]) -> Decided:
         """Apply all rules to a list, and return what is left of it."""
@@ -84,26 +108,14 @@ class RuleSet:
             if isinstance(rule, SettlingRule):
                 rule.settle(cost, messages(), self._context)
 
-    def _applied(self, rule: Rule, draft: Draft) -> Effect:
+    def _effect(self, rule: Rule, act: Callable[[Draft, RuleContext], None], draft: Draft) -> Effect:
         before, outcomes = draft.rejected, draft.outcomes[:]
-        self._apply(rule, draft)
+        _guarded(rule, act, draft, self._context)
         rejected = draft.rejected - before
         changed = sum(map(int.__ne__, outcomes, draft.outcomes)) if outcomes != draft.outcomes else 0
         effect = Effect(type(rule).__name__, rejected, changed - rejected.total())
         self._log(effect)
         return effect
-
-    def _apply(self, rule: Rule, draft: Draft) -> None:
-        try:
-            rule.apply(draft, self._context)
-        except SmsError:
-            raise
-        # A rule is the user's code. Its error may quote a number or a text.
-        except Exception as error:  # noqa: BLE001
-            failed = RuleFailed(_described(rule, error))
-        else:
-            return
-        raise failed
 
     def _log(self, effect: Effect) -> None:
         if effect.rejected:
@@ -131,11 +143,34 @@ class Dispatch:
         limits = [each.most_recipients for each in self.dispatchers if each.most_recipients is not None]
         return min(limits, default=None)
 
-    def time_of(self, at: DateTime, recipients: int) -> DateTime:
-        """Return when the texts of a request go out: as given, or later."""
+    def held_until(self, at: DateTime, request: Request, gateway: Gateway) -> DateTime | None:
+        """Return the later time at which the texts without a time go out; ``None``: when they would.
+
+        :param at: when they would go out.
+        :raises SmsError: if they may not go out.
+        """
+        if not self or not request.has_untimed:
+            return None
+        allowed = at
         for dispatcher in self.dispatchers:
-            at = dispatcher.time_of(at, recipients)
-        return at
+            allowed = dispatcher.time_of(allowed, request.size)
+        if allowed <= at:
+            return None
+        gateway.require("schedule", "rules")
+        return gateway.first_possible_time(allowed)
+
+
+def _guarded(rule: Rule, act: Callable[..., None], *arguments: object) -> None:
+    try:
+        act(*arguments)
+    except SmsError:
+        raise
+    # A rule is the user's code. Its error may quote a number or a text.
+    except Exception as error:  # noqa: BLE001
+        failed = RuleFailed(_described(rule, error))
+    else:
+        return
+    raise failed
 
 
 def _described(rule: Rule, error: Exception) -> str:
