@@ -146,6 +146,10 @@ class RealAirflow:
         """Return the JSON that the API server answers."""
         return self._request("POST", path, body)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON that the API server answers."""
+        return self._request("PATCH", path, body)
+
     def run(self, dag_id: str) -> Run:
         """Start a DAG run."""
         run = self.post(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None})
@@ -195,6 +199,10 @@ class RealAirflow:
             time.sleep(pause)
         msg = f"Waited {seconds:g} seconds for {what}.\n{self._tails()}"
         raise TimeoutError(msg)
+
+    def component_log(self, component: str) -> str:
+        """Return all that a component has written."""
+        return (self._logs / f"{component}.log").read_text(encoding="utf-8", errors="replace")
 
     def _command(self, *arguments: str) -> None:
         run_airflow(self._environment, *arguments)
@@ -370,6 +378,17 @@ class Run:
             return None
 
         return self.airflow.until(reached, f"{self.dag_id}.{task_id} to be {' or '.join(states)}")
+
+    def until_worker_is_done(self, task_id: str) -> None:
+        """Wait for the scheduler to hear from its executor that the worker of a task has ended."""
+        words = f"dag_id='{self.dag_id}', task_id='{task_id}', run_id='{self.run_id}'"
+        self.airflow.until(
+            lambda: any(
+                "Received executor event with state success" in line and words in line
+                for line in self.airflow.component_log("scheduler").splitlines()
+            ),
+            f"the worker of {self.dag_id}.{task_id} to be done",
+        )
 
     def clear(self, task_id: str) -> None:
         """Clear a task, as a person does, so that it is run again."""
