@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.messages import Message, ScheduledMessage, SentMessage
-    from airflow_provider_winsms.sending.submission import ClaimedRequest, SendDependencies
+    from airflow_provider_winsms.sending.records import ClaimedRequest
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 
 @dataclass(frozen=True, slots=True)

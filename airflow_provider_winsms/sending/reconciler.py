@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.messages import Receipt
     from airflow_provider_winsms.sending.lookups import Lookup
-    from airflow_provider_winsms.sending.submission import ClaimedRequest, RecordWriter, SendDependencies
+    from airflow_provider_winsms.sending.records import ClaimedRequest, RecordWriter
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 LOOKUP_TIMEOUT = timedelta(hours=1)
 """How long after the last possible arrival of a request a source that proves nothing is read again."""

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from airflow_provider_winsms.exceptions import GatewayUnavailable, OutcomeUnknown, SendStopped
 from airflow_provider_winsms.messages import Receipt, RejectReason, pluralize
 from airflow_provider_winsms.sending.policy import DUE_MARGIN
+from airflow_provider_winsms.sending.records import ClaimedRequest
 from airflow_provider_winsms.sending.scheduled_list import expected_texts, read_scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from airflow_provider_winsms.ledger.base import RequestKey
     from airflow_provider_winsms.messages import Cancellation, DeliveryReport, MessageId
-    from airflow_provider_winsms.sending.submission import ClaimedRequest, RecordWriter, SendDependencies
+    from airflow_provider_winsms.sending.plan import Request
+    from airflow_provider_winsms.sending.records import RecordWriter
+    from airflow_provider_winsms.sending.submission import SendDependencies
 
 _STATUS_DELAY = timedelta(minutes=10)  # until a text that has gone out surely has a status
 
@@ -38,11 +42,11 @@ class Rollback:
         self._clock = dependencies.clock
         self._policy = dependencies.policy
         self._log = dependencies.log
-        self._processed: list[ClaimedRequest] = []
+        self._processed: list[tuple[RequestKey, Request]] = []
 
-    def add(self, claimed: ClaimedRequest) -> None:
-        """Remember a request that may have accepted texts."""
-        self._processed.append(claimed)
+    def add(self, key: RequestKey, request: Request) -> None:
+        """Remember a request that may have accepted texts. The ledger has its record."""
+        self._processed.append((key, request))
 
     def raise_if_stopped(self) -> None:
         """Cancel what can be cancelled, and raise, if the task is being killed.
@@ -58,10 +62,10 @@ class Rollback:
     def cancel_accepted(self) -> None:
         """Cancel accepted texts that are not due yet, if the send cancels."""
         while self.cancels and self._processed:
-            processed = self._processed.pop()
-            record = self._ledger.find(processed.key)
+            key, request = self._processed.pop()
+            record = self._ledger.find(key)
             if record is not None and record.ids:
-                self._cancel(replace(processed, record=record))
+                self._cancel(ClaimedRequest(key, request, record))
 
     def _cancel(self, claimed: ClaimedRequest) -> None:
         now, record = self._clock.now(), claimed.record
