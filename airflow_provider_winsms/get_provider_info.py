@@ -43,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "triggers": [{"integration-name": "SMS", "python-modules": ["airflow_provider_winsms.triggers.sms"]}],
+        "notifications": ["airflow_provider_winsms.notifications.sms.SmsNotifier"],
         "queues": ["airflow_provider_winsms.queues.sms.SmsMessageQueueProvider"],
         "transfers": [
             {

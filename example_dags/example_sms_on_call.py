@@ -1,34 +1,28 @@
-"""Text whoever is on call when a task of the DAG fails.
+"""Text whoever is on call when a task of the DAG fails, and never more than one text in 15 minutes.
 
-``default_args`` gives the callback to each task of the DAG. Airflow calls it after the last try of a task, in
-the task's own process. It fetches the numbers at that moment, and executes a send. The Airflow variable
-``on_call_phones`` holds one number, or several with commas.
+``default_args`` gives the notifier to each task of the DAG. Airflow calls it after the last try of a task, in
+the task's own process. The Airflow variable ``on_call_phones`` holds one number, or several with commas. An
+error may quote a person's data, so the text has none.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import pendulum
-from airflow.sdk import DAG, Variable, task
+from airflow.sdk import DAG, task
 
-from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.notifications.sms import SmsNotifier
 
-
-def text_on_call(context: Any) -> None:
-    """Say which task failed. An error may quote a person's data, so the text has none."""
-    ti = context["ti"]
-    SmsSendOperator(
-        task_id="text_on_call",
-        text=f"{ti.dag_id}.{ti.task_id} failed in try {ti.try_number}. Run: {ti.run_id}",
-        to=Variable.get("on_call_phones"),
-    ).execute(context)
+text_on_call = SmsNotifier(
+    text="{{ ti.dag_id }} failed: {{ ti.task_id }}, try {{ ti.try_number }}.",
+    to="{{ var.value.on_call_phones }}",
+    ledger_conn_id="warehouse",
+)
 
 
 @task
-def load_orders() -> None:
+def load(table: str) -> None:
     """Fail. Replace this by a task of yours."""
-    raise ConnectionError
+    raise ConnectionError(table)
 
 
 with DAG(
@@ -40,4 +34,4 @@ with DAG(
     tags=["sms", "example"],
     doc_md=__doc__,
 ) as dag:
-    load_orders()
+    load.expand(table=["orders", "customers", "invoices"])

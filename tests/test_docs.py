@@ -66,6 +66,11 @@ EXAMPLES = [
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
     ("python", "SendingHours(", "rules/test_sending_hours.py::test_the_hours_that_are_shown_are_obeyed"),
     ("python", "from dataclasses", "rules/test_rules.py::test_the_rule_that_is_shown_takes_out_and_refuses"),
+    (
+        "python",
+        "SmsNotifier(",
+        "notifications/test_sms_notifier.py::test_the_notifier_that_is_shown_texts_whoever_is_on_call",
+    ),
     ("python", "SmsDeliverySensor(", "test_docs.py::test_the_sensor_that_is_shown_waits"),
     ("python", "SmsBalanceSensor(", "test_docs.py::test_the_wait_for_the_balance_that_is_shown_waits"),
     ("python", "SmsBalanceCheckOperator(", "test_docs.py::test_the_check_of_the_balance_that_is_shown_warns"),

@@ -306,6 +306,65 @@ class SendHistory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert, whether a text is sent for it or not.
+
+    :param id: 32 hexadecimal digits.
+    :param key: alerts of one key count together.
+    :param raised_at: on the clock of the process that raised it.
+    """
+
+    id: str
+    key: str = field(repr=False)
+    sender: Sender
+    raised_at: DateTime
+
+
+class AlertLimit(NamedTuple):
+    """How many texts the alerts of one key may send.
+
+    :param cooldown: the least time between two of them.
+    :param most_per_day: since ``day_begins_at``.
+    """
+
+    cooldown: timedelta
+    most_per_day: int
+    day_begins_at: DateTime
+
+
+class HeldBack(NamedTuple):
+    """The alerts of a key for which no text was sent yet.
+
+    :param since: when the first of them was raised; ``None``: there are none.
+    """
+
+    alerts: int
+    since: DateTime | None
+
+
+class AlertStore(Protocol):
+    """Counts alerts, so that few texts are sent for many of them."""
+
+    def admit(self, alert: Alert, limit: AlertLimit) -> HeldBack | None:
+        """Note an alert. Return what its text is to tell of, or ``None`` if it is held back.
+
+        :raises LedgerUnavailable: if the store cannot be reached.
+        """
+
+    def hold_back(self, alert: Alert) -> None:
+        """Note an alert for which no text is sent. The next text counts it.
+
+        :raises LedgerUnavailable: if the store cannot be reached.
+        """
+
+    def withdraw(self, alert: Alert) -> None:
+        """Hold an admitted alert back, with all that its text would have told of: the text was not sent.
+
+        :raises LedgerUnavailable: if the store cannot be reached.
+        """
+
+
 class SpendingScope(NamedTuple):
     """Whose spending counts: that of a DAG run, or that of some time.
 

@@ -347,9 +347,30 @@ SPENDING = LedgerTable(
     key=("key_digest",),
 )
 
-TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS, RESERVATIONS, SPENDING)
+ALERTS = LedgerTable(
+    "alerts",
+    "One row for each alert of `SmsNotifier`, also for those that were held back, for 90 days. The row with "
+    "an empty id is a lock.",
+    columns=(
+        LedgerColumn("alert_id", ColumnType.WORD, "identifies the alert: random hexadecimal digits"),
+        LedgerColumn("key_digest", ColumnType.WORD, "SHA-256 of the alert's key, in hexadecimal digits"),
+        LedgerColumn("dag_id", ColumnType.NAME, "the DAG that raised it"),
+        LedgerColumn("run_id", ColumnType.NAME, "its run"),
+        LedgerColumn("task_id", ColumnType.NAME, "its task; empty if the alert is of the whole DAG"),
+        LedgerColumn("raised_at", ColumnType.INSTANT, "when it was raised"),
+        LedgerColumn(
+            "sent_in",
+            ColumnType.WORD,
+            "the alert whose text was sent for it: itself, or a later one that counted it; null: none yet",
+            is_required=False,
+        ),
+    ),
+    key=("alert_id",),
+    indexes=(("key_digest", "raised_at"),),
+)
+TABLES = (BATCHES, REQUESTS, MESSAGES, ROUNDS, DECISIONS, RESERVATIONS, SPENDING, ALERTS)
 
-_ADDED_LATER = frozenset({DECISIONS, RESERVATIONS, SPENDING})
+_ADDED_LATER = frozenset({DECISIONS, RESERVATIONS, SPENDING, ALERTS})
 """Tables that a ledger of an earlier version lacks, although it has recorded sends."""
 
 _KINDS = ("postgres", "mysql", "sqlite")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_winsms.ledger.alerts import Alerts
 from airflow_provider_winsms.ledger.batches import OpenBatch
 from airflow_provider_winsms.ledger.database import LedgerDatabase
 from airflow_provider_winsms.ledger.message_rows import MessageRows
@@ -70,6 +71,8 @@ class SqlLedger(LedgerDatabase):
         self.mark_cancelling = outcomes.mark_cancelling
         self.short_hash, self.recipient_digests = forms.short_hash, texts.recipient_digests
         self.known_ids, self.conflicts = texts.known_ids, texts.conflicts
+        self.alerts = Alerts(self)
+        """What notifiers ask before they send."""
         self.spending = Spending(self, key)
         """What rules may ask about costs."""
         self.history = Reservations(self, forms, key)

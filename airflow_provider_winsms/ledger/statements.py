@@ -1,11 +1,12 @@
 """The statements of the ledger, as named text. Those that lock rows come first, in lock order.
 
-Lock order: batches, requests, messages, rounds, reservations, spending. Each transaction that changes a count
-first locks the row of its batch, by writing it. While it has this lock, no other such transaction writes rows
-of the batch, so it may write them more than once. A transaction on several batches locks them in the order of
-their ids. So the counts of a batch always agree with its rows, and no two such transactions wait for each
-other in a circle. A transaction that changes no count may lock rows of messages alone. One that reserves
-writes only reservations, or only spending, and first locks the row with the empty key.
+Lock order: batches, requests, messages, rounds, reservations, spending, alerts. Each transaction that
+changes a count first locks the row of its batch, by writing it. While it has this lock, no other such
+transaction writes rows of the batch, so it may write them more than once. A transaction on several batches
+locks them in the order of their ids. So the counts of a batch always agree with its rows, and no two such
+transactions wait for each other in a circle. A transaction that changes no count may lock rows of messages
+alone. One that reserves writes only reservations, only spending, or only alerts. It first locks the row with
+the empty key.
 
 New rows come by ``LedgerDatabase.insert``. They are locked until their transaction ends: a second row of the
 same key waits, and is refused.
@@ -246,6 +247,26 @@ DELETE_RESERVED = NamedStatement(
 SETTLE_RESERVED = NamedStatement(
     "settle what was reserved",
     "UPDATE {spending} SET settled_at = :now WHERE key_digest = :key_digest AND settled_at IS NULL",
+)
+
+
+# Locks on alerts, in transactions that lock nothing else.
+
+LOCK_ALERTS = NamedStatement(
+    "take the lock of the alerts", "UPDATE {alerts} SET raised_at = :now WHERE alert_id = ''"
+)
+
+TELL_ALERTS = NamedStatement(
+    "count the alerts that were held back",
+    "UPDATE {alerts} SET sent_in = :alert_id WHERE key_digest = :key_digest AND sent_in IS NULL",
+)
+
+UNTELL_ALERTS = NamedStatement(
+    "withdraw an alert", "UPDATE {alerts} SET sent_in = NULL WHERE sent_in = :alert_id"
+)
+
+DELETE_OLD_ALERTS = NamedStatement(
+    "delete old alerts", "DELETE FROM {alerts} WHERE raised_at < :before AND alert_id <> ''"
 )
 
 
@@ -517,6 +538,31 @@ READ_ROUNDS = NamedStatement(
 READ_DECISIONS = NamedStatement(
     "read the decisions", "SELECT content FROM {decisions} WHERE batch_id = :batch_id ORDER BY part"
 )
+
+# Reads of alerts.
+
+FIND_ALERT_LOCK = NamedStatement(
+    "find the lock of the alerts", "SELECT alert_id FROM {alerts} WHERE alert_id = ''"
+)
+
+FIND_ALERT = NamedStatement("find an alert", "SELECT sent_in FROM {alerts} WHERE alert_id = :alert_id")
+
+READ_SENT_ALERTS = NamedStatement(
+    "read the alerts that were sent",
+    """
+    SELECT raised_at FROM {alerts} WHERE key_digest = :key_digest AND sent_in = alert_id
+        AND raised_at > :since ORDER BY raised_at
+    """,
+)
+
+READ_HELD_ALERTS = NamedStatement(
+    "count the alerts that were held back",
+    """
+    SELECT COUNT(*) AS alerts, MIN(raised_at) AS since FROM {alerts}
+    WHERE sent_in = :alert_id AND alert_id <> :alert_id
+    """,
+)
+
 
 # Reads of spending.
 

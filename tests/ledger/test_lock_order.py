@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +14,8 @@ from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_provider_winsms.ledger import statements
 from airflow_provider_winsms.ledger.base import (
+    Alert,
+    AlertLimit,
     BatchDigest,
     DueText,
     Rejected,
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
 
 LIMIT = TextLimit(1, timedelta(days=1))
 LOCK_ORDER = [table.name for table in TABLES]
+ALONE = {"reservations", "spending", "alerts"}
+"""The tables whose transactions lock no other one."""
 STATEMENTS = {
     name: statement for name, statement in vars(statements).items() if isinstance(statement, NamedStatement)
 }
@@ -65,7 +70,7 @@ def test_the_statements_that_lock_come_first_in_lock_order() -> None:
         for statement in STATEMENTS.values()
     ]
     assert places == sorted(places)
-    assert set(places) == {0, 1, 2, *map(LOCK_ORDER.index, ("reservations", "spending")), len(LOCK_ORDER)}
+    assert set(places) == {0, 1, 2, *map(LOCK_ORDER.index, ALONE), len(LOCK_ORDER)}
 
 
 def test_each_statement_locks_one_table_or_none() -> None:
@@ -106,11 +111,17 @@ def test_a_transaction_locks_its_batch_first_or_messages_alone(sqlite: Database)
         scope = SpendingScope("winsms_default", None, None, NOON, NOON.add(days=1))
         tables.spending.reserve(Decimal(1), Decimal(2), scope, batch().sender, NOON)
         tables.spending.settle(NOON)
+        alert = Alert("a" * 32, KEY, batch().sender, NOON)
+        for _ in range(2):
+            tables.alerts.admit(alert, AlertLimit(timedelta(0), 1, NOON))
+        tables.alerts.withdraw(alert)
     found = list(filter(None, hook.transactions()))
     of_batches = [tables for tables in found if tables[0] == "batches"]
-    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - {"reservations", "spending"}
+    assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - ALONE
     alone = [set(tables) for tables in found if tables not in of_batches]
-    assert sorted(map(sorted, alone)) == [["messages"]] * 3 + [["reservations"]] * 3 + [["spending"]] * 3
+    of_each = Counter(map(min, alone))
+    assert of_each == {"messages": 3, "reservations": 3, "spending": 3, "alerts": 4}
+    assert all(len(tables) == 1 for tables in alone)
 
 
 def send_and_change(tables: SqlLedger, history: History) -> None:

@@ -41,6 +41,7 @@ print(json.dumps([claim.status_code for claim in claims]))
 """
 """Has each of some task instances, by its id, claim something in its task state store."""
 
+ON_CALL, LATE_TEXT = "27825550299", "the distillery does not answer"
 HOUR = 3600
 """Seconds in which every text meets its fate, scheduled ones too."""
 
@@ -70,6 +71,7 @@ SAID: dict[str, dict[str, Any]] = {
         "to": ["27825550170", "2782555017O"],
         "messages": [{"text": "Jacaranda street is closed \N{JACK-O-LANTERN}", "to": "27825550171"}],
     },
+    "late": {"text": "Buchu oil is distilled this evening", "to": ["27825550220"]},
     "replies": {"text": "Honeybush for two please, at noon", "to": ["27825550180"]},
 }
 """What is sent to whom, by DAG; in ``replies``, by whom."""
@@ -113,6 +115,8 @@ def airflow(
     variables["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(warehouse)})
     variables["AIRFLOW_CONN_WINSMS_SHOWN"] = json.dumps(SHOWN)
     variables["WINSMS_PROOF"] = json.dumps(SAID)
+    variables["AIRFLOW_VAR_ON_CALL"] = ON_CALL
+    variables["AIRFLOW_VAR_LATE_TEXT"] = LATE_TEXT
     with RealAirflow(tmp_path_factory.mktemp("airflow"), DAGS, variables) as running:
         yield running
 
@@ -262,6 +266,16 @@ def refused(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
 
 
 @pytest.fixture(scope="module")
+def late(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
+    story = begun(airflow, boxes, "late")
+    story.take_note()
+    airflow.until(lambda: ON_CALL in story.sent_to(), "the deadline's text")
+    story.box.advance(HOUR)
+    story.states = story.run.until_ended("send", "wait")
+    return story
+
+
+@pytest.fixture(scope="module")
 def replies(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> Story:
     said = SAID["replies"]
     boxes["replies"].incoming(said["to"][0], said["text"])
@@ -398,6 +412,13 @@ class TestATriggererThatDies:
         assert triggerer_killed.sent_to() == ["27825550140", "27825550141"]
 
 
+class TestADeadline:
+    def test_a_run_that_is_late_texts_once_whoever_is_on_call(self, late: Story) -> None:
+        assert late.states == {"send": "success", "wait": "success"}
+        texts = [row["message"] for row in late.box.outbox() if row["mobileNumber"] == ON_CALL]
+        assert texts == [f"late: {LATE_TEXT}"]
+
+
 class TestALoad:
     def test_replies_arrive_in_the_warehouse(self, replies: Story, warehouse: Path) -> None:
         assert replies.states == {"load": "success"}
@@ -480,10 +501,11 @@ def stories(
     worker_killed_held: Story,
     cleared: Story,
     refused: Story,
+    late: Story,
     replies: Story,
 ) -> list[Story]:
     waits = [delivered, sends_and_waits, undelivered, key_withdrawn, triggerer_killed, wrong_key]
-    return [*waits, answer_lost, worker_killed, worker_killed_held, cleared, refused, replies]
+    return [*waits, answer_lost, worker_killed, worker_killed_held, cleared, refused, late, replies]
 
 
 @pytest.fixture(scope="module")
@@ -533,6 +555,10 @@ class TestNothingPersonalIsLeftBehind:
     def test_no_number(self, left_behind: dict[str, str], dag_id: str) -> None:
         numbers = numbers_of(SAID[dag_id])
         places = found(left_behind, (*map(telltale, numbers), *numbers))
+        assert not places, "\n".join(places)
+
+    def test_no_alert(self, left_behind: dict[str, str]) -> None:
+        places = found(left_behind, [telltale(ON_CALL), LATE_TEXT[:20], LATE_TEXT[12:]])
         assert not places, "\n".join(places)
 
     def test_the_search_looks_where_such_things_would_be(

@@ -7,10 +7,11 @@ import sys
 from contextlib import ExitStack
 
 
-def raced(script: str, count: int) -> list[list[str]]:
+def raced(script: str, count: int, seconds: float = 120) -> list[list[str]]:
     """Run a script in so many processes at once, and return the lines that each has written.
 
     :param script: finds its number in ``sys.argv[1]``. It writes ``ready``, reads a line, and begins.
+    :param seconds: the longest time that a process may take.
     """
     with ExitStack() as stack:
         racers = [
@@ -33,10 +34,10 @@ def raced(script: str, count: int) -> list[list[str]]:
             assert racer.stdin is not None
             racer.stdin.write("go\n")
             racer.stdin.flush()
-        return [_lines(racer) for racer in racers]
+        return [_lines(racer, seconds) for racer in racers]
 
 
-def _lines(racer: subprocess.Popen[str]) -> list[str]:
-    out, err = racer.communicate(timeout=120)
+def _lines(racer: subprocess.Popen[str], seconds: float) -> list[str]:
+    out, err = racer.communicate(timeout=seconds)
     assert racer.returncode == 0, err
     return out.splitlines()

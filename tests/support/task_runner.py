@@ -62,6 +62,7 @@ class TaskRunner:
     trigger_attributes: dict[str, Any] = field(default_factory=lambda: {"first_poll_after": 0.0})
     stand_in: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     reported: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     _resume: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -222,6 +223,14 @@ class TaskRunner:
         """Answer with what all instances of a task returned: the one of a task that is not mapped."""
         return httpx.Response(200, json=[self.results[task_id]] if task_id in self.results else [])
 
+    def _variable(self, method: str, key: str, body: Any) -> httpx.Response:
+        if method == "PUT":
+            self.variables[key] = body["val"]
+            return httpx.Response(201, json={"message": "ok"})
+        if key not in self.variables:
+            return _NOT_FOUND
+        return httpx.Response(200, json={"key": key, "value": self.variables[key]})
+
     def _first_reschedule(self, _method: str, _key: str, _body: Any) -> httpx.Response:
         return httpx.Response(200, json=self.first_reschedule)
 
@@ -240,6 +249,7 @@ _ROUTES: tuple[tuple[str, Callable[..., httpx.Response]], ...] = (
     (r"/task-instances/[^/]+/rtif", TaskRunner._rendered),
     (r"/task-reschedules/[^/]+/start_date", TaskRunner._first_reschedule),
     (r"/connections/([^/]+)", TaskRunner._connection),
+    (r"/variables/([^/]+)", TaskRunner._variable),
     (r"/store/ti/[^/]+/([^/]+)", TaskRunner._task_state),
     (r"/xcoms/[^/]+/run/([^/]+)/return_value", TaskRunner._result),
     (r"/xcoms/[^/]+/run/([^/]+)/return_value/slice", TaskRunner._results),

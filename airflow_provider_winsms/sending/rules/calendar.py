@@ -95,6 +95,21 @@ class OpeningHours:
         return type(self), (dict(self.hours), self.time_zone, self.country, self.extra_holidays)
 
     @classmethod
+    def daily(cls, between: Sequence[str], time_zone: str) -> OpeningHours:
+        """Return the hours of each day between two times, such as ``("07:00", "22:00")``.
+
+        If the second is not later than the first, the hours go over midnight.
+
+        :raises InvalidMessage: if these are not two times.
+        """
+        if isinstance(between, str) or len(between) != 2:  # noqa: PLR2004 - a pair
+            msg = f'Give two times, such as ("07:00", "22:00"); got {shown(between)}.'
+            raise InvalidMessage(msg)
+        begin, end = between
+        windows = f"{begin}-{end}" if begin < end else f"{begin}-24:00, 00:00-{end}"
+        return cls({"mon-sun": windows}, time_zone)
+
+    @classmethod
     def south_african_marketing(cls, extra_holidays: Sequence[date | str] = ()) -> OpeningHours:
         """Return the hours at which South African law allows direct marketing.
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 from airflow.sdk import DAG, BaseHook, task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from airflow_provider_winsms.notifications.sms import SmsNotifier
 from airflow_provider_winsms.operators.sms import SmsSendBatchOperator, SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
@@ -65,11 +68,12 @@ def read(counts: dict[str, Any]) -> dict[str, Any]:
     return counts
 
 
-def dag_of(dag_id: str) -> DAG:
+def dag_of(dag_id: str, **kwargs: Any) -> DAG:
     """Return a DAG whose every task may be tried four times."""
     return DAG(
         dag_id,
         schedule=None,
+        **kwargs,
         default_args={
             "retries": 3,
             "retry_delay": timedelta(seconds=1),
@@ -129,6 +133,22 @@ with dag_of("cleared"):
 with dag_of("refused"):
     SmsSendOperator(task_id="send", text=text, to=to)
     SmsSendBatchOperator(task_id="send_many", messages=messages)
+
+LATE = DeadlineAlert(
+    reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    interval=timedelta(seconds=1),
+    callback=AsyncCallback(
+        SmsNotifier,
+        kwargs={
+            "text": "{{ dag_run.dag_id }}: {{ var.value.late_text }}",
+            "to": "{{ var.value.on_call }}",
+            "sms_conn_id": "winsms_late",
+            "ledger_conn_id": "warehouse",
+        },
+    ),
+)
+with dag_of("late", deadline=LATE):
+    wait_for(SmsSendOperator(task_id="send", text=text, to=to).output)
 
 with dag_of("replies"):
     SmsToSqlOperator(task_id="load", dataset="incoming", sql_conn_id="warehouse", table="replies")
