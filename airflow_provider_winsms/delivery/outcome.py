@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.exceptions import (
-    ConfigurationError,
     DeliveryFailed,
-    InvalidMessage,
-    UnsupportedCapability,
 )
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState, amount_text, pluralize
+from airflow_provider_winsms.polling.waits import WaitEvent, raise_if_refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_winsms.exceptions import SmsError
     from airflow_provider_winsms.runtime import Log
 
 REPORTS_KEPT = 1000
@@ -132,35 +129,10 @@ IDS_SHOWN = 10
 """How many ids of undelivered texts the log shows. The counts cover all texts."""
 
 
-class WaitEvent(TypedDict, total=False):
-    """How a wait ended, with the error of the last question, or the permanent error that ended it."""
-
-    ended: Literal["settled", "timed_out", "refused"]
-    trouble: str
-    error_type: str
-    error: str
-
-
 class DeliveryEvent(WaitEvent, total=False):
     """The result of a wait for delivery, or the permanent error that ended it."""
 
     outcome: dict[str, Any]
-
-
-REFUSALS = (ConfigurationError, InvalidMessage, UnsupportedCapability)
-"""The errors that end a wait at once. The trigger raises any other error with its traceback."""
-
-
-def refusal(error: SmsError) -> WaitEvent:
-    """Return the event for one of ``REFUSALS``. An error of a derived type resumes as that one."""
-    kind = next(kind for kind in REFUSALS if isinstance(error, kind))
-    return {"ended": "refused", "error_type": kind.__name__, "error": str(error)}
-
-
-def raise_if_refused(event: WaitEvent) -> None:
-    """Raise the permanent error that an event carries, if it carries one."""
-    if event["ended"] == "refused":
-        raise next(kind for kind in REFUSALS if kind.__name__ == event["error_type"])(event["error"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,17 @@ import asyncio
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.delivery.subscriptions import drain
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.exceptions import LedgerUnavailable, SmsError
 from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.polling.subscriptions import drain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription, Subscriptions
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import Answers, DeliveryReport
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription, Subscriptions
 
 LEDGER_WRITE_TIMEOUT = 20.0
 """Seconds that one write into a ledger may take. It bounds how long waits of other ledgers are delayed."""

@@ -12,11 +12,11 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable, InvalidMessag
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from airflow_provider_winsms.delivery.due_queue import DueQueue
-    from airflow_provider_winsms.delivery.subscriptions import Subscriptions
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
+    from airflow_provider_winsms.polling.due_queue import DueQueue
+    from airflow_provider_winsms.polling.subscriptions import Subscriptions
 
 
 class StatusQuestions:

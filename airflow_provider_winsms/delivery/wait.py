@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_winsms.delivery.packed_ids import pack
-from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.base import LedgerAddress
-from airflow_provider_winsms.options import NOT_FOUND_GRACE, check_conn_id, check_number, check_share
+from airflow_provider_winsms.options import NOT_FOUND_GRACE, check_conn_id, check_share
+from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.waits import check_text, checked_fields, deferral_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import timedelta
 
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.options import Check
 
 IDS_IN_A_WAIT = 1000
 """How many ids a wait holds itself. If there are more, it says where they are."""
-
-_BACKSTOP = timedelta(minutes=10)
-"""How much longer than the end of the wait Airflow waits for the trigger: a triggerer may restart."""
 
 
 class IdSource(TypedDict, total=False):
@@ -110,33 +107,6 @@ class DeliveryWait:
         return cls(**{**given, "ledger": ledger})
 
 
-def deferral_timeout(end_at: float, now: float) -> timedelta:
-    """Return how long Airflow waits for the trigger of a wait with this end."""
-    # A pendulum.Duration does not pass from a task to its supervisor (Airflow 3.3.2).
-    return timedelta(seconds=max(0.0, end_at - now)) + _BACKSTOP
-
-
-def checked_fields(kind: type, value: object, checks: Mapping[str, Check], subject: str) -> Mapping[str, Any]:
-    """Return the fields of a stored wait.
-
-    :param kind: the dataclass of the wait.
-    :param checks: of its fields. A field without one is a number, 0 or more.
-    :param subject: names the wait in errors.
-    :raises InvalidMessage: naming a field that is missing or wrong.
-    """
-    names = [field.name for field in fields(kind)]
-    given = value if isinstance(value, Mapping) else {}
-    if missing := [name for name in names if name not in given]:
-        msg = f"{subject} lacks {', '.join(missing)}."
-        raise InvalidMessage(msg)
-    if len(given) > len(names):
-        msg = f"{subject} may hold only {', '.join(names)}."
-        raise InvalidMessage(msg)
-    for name in names:
-        checks.get(name, check_number)(name, given[name])
-    return given
-
-
 def id_source(message_ids: Collection[MessageId], xcom: dict[str, Any]) -> IdSource:
     """Return the ids themselves, or the XCom for them if they are many."""
     return {"message_ids": pack(message_ids)} if len(message_ids) <= IDS_IN_A_WAIT else {"xcom": xcom}
@@ -167,21 +137,11 @@ def _check_ledger(name: str, ledger: object) -> None:
     raise InvalidMessage(msg)
 
 
-def check_currency(name: str, currency: object) -> None:
-    """Check that a parameter is a text.
-
-    :raises InvalidMessage: it is not.
-    """
-    if not isinstance(currency, str):
-        msg = f"{name} must be a text."
-        raise InvalidMessage(msg)
-
-
 _CHECKS: Mapping[str, Check] = {
     "sms_conn_id": check_conn_id,
     "source": _check_source,
     "min_delivered": check_share,
     "ledger": _check_ledger,
-    "currency": check_currency,
+    "currency": check_text,
 }
 """The checks of facts that are no times. Times are numbers, 0 or more."""

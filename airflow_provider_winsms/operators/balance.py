@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.delivery.balance import BalanceComparison
     from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.polling.balance import BalanceComparison
     from airflow_provider_winsms.utils.templates import Templated
 
 
@@ -78,7 +78,7 @@ class SmsBalanceCheckOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return compared.with_verdict()
 
     def _compare(self) -> BalanceComparison:
-        from airflow_provider_winsms.delivery.balance import BalanceComparison
+        from airflow_provider_winsms.polling.balance import BalanceComparison
 
         hook = self.hook_of(self.sms_conn_id)
         hook.gateway.require("balance", "least")
@@ -86,7 +86,7 @@ class SmsBalanceCheckOperator(CheckedParameters, TemplatedFields, BaseOperator):
         return BalanceComparison(hook.get_balance().credits, least, hook.gateway.currency)
 
     def _report_low(self, compared: BalanceComparison) -> None:
-        from airflow_provider_winsms.delivery.balance import UNREADABLE
+        from airflow_provider_winsms.polling.balance import UNREADABLE
 
         error = compared.error(self.sms_conn_id)
         if self.on_low == "warn":

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_winsms.delivery.balance import BalanceEvent, BalanceResult
     from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.polling.balance import BalanceEvent, BalanceResult
     from airflow_provider_winsms.utils.balance_wait import BalanceWorkerWait
     from airflow_provider_winsms.utils.templates import Templated
 
@@ -78,13 +78,13 @@ class SmsBalanceSensor(SharedPollSensor, CheckedParameters, TemplatedFields, Bas
 
     def execute_complete(self, context: Context, event: BalanceEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the balance of the trigger's event, or raise its error."""
-        from airflow_provider_winsms.delivery.balance import BalanceResult
+        from airflow_provider_winsms.polling.balance import BalanceResult
 
         with permanent_errors_fail_at_once():
             return self._judge(BalanceResult.from_event(event))
 
     def _start_wait(self, context: Context) -> BalanceWorkerWait:
-        from airflow_provider_winsms.delivery.balance import BalanceWait
+        from airflow_provider_winsms.polling.balance import BalanceWait
         from airflow_provider_winsms.utils.balance_wait import BalanceWorkerWait
 
         began_at = self._start_time(context)

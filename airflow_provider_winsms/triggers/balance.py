@@ -10,7 +10,7 @@ from airflow_provider_winsms.triggers.shared_poll import SharedPollTrigger, log
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_winsms.delivery.balance import BalanceEvent, BalanceWait
+    from airflow_provider_winsms.polling.balance import BalanceEvent, BalanceWait
 
 
 class SmsBalanceTrigger(SharedPollTrigger):
@@ -23,7 +23,7 @@ class SmsBalanceTrigger(SharedPollTrigger):
     """
 
     def __init__(self, wait: BalanceWait | Mapping[str, Any]) -> None:
-        from airflow_provider_winsms.delivery.balance import BalanceWait
+        from airflow_provider_winsms.polling.balance import BalanceWait
 
         super().__init__()  # type: ignore[no-untyped-call]
         self.wait = wait.to_json() if isinstance(wait, BalanceWait) else wait
@@ -33,14 +33,14 @@ class SmsBalanceTrigger(SharedPollTrigger):
 
         :raises InvalidMessage: if the wait is wrong. Then the task does not defer.
         """
-        from airflow_provider_winsms.delivery.balance import BalanceWait
+        from airflow_provider_winsms.polling.balance import BalanceWait
 
         wait = BalanceWait.from_json(self.wait)
         return "airflow_provider_winsms.triggers.sms.SmsBalanceTrigger", {"wait": wait.to_json()}
 
     async def _event(self, not_before: float) -> BalanceEvent:
-        from airflow_provider_winsms.delivery.balance import BalanceQuestions, BalanceResult, BalanceWait
-        from airflow_provider_winsms.delivery.subscriptions import Subscription
+        from airflow_provider_winsms.polling.balance import BalanceQuestions, BalanceResult, BalanceWait
+        from airflow_provider_winsms.polling.subscriptions import Subscription
 
         wait = BalanceWait.from_json(self.wait)
         tracker = wait.tracker()

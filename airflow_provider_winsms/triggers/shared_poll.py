@@ -16,11 +16,11 @@ from airflow_provider_winsms.exceptions import GatewayUnavailable, SmsError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 
-    from airflow_provider_winsms.delivery.due_queue import DueQueue
-    from airflow_provider_winsms.delivery.outcome import WaitEvent
-    from airflow_provider_winsms.delivery.poller import Questions
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription, Subscriptions
     from airflow_provider_winsms.gateways.transport import AsyncTransport
+    from airflow_provider_winsms.polling.due_queue import DueQueue
+    from airflow_provider_winsms.polling.poller import Questions
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription, Subscriptions
+    from airflow_provider_winsms.polling.waits import WaitEvent
 
 log = logging.getLogger(__name__)
 """Takes the messages that concern more than one wait."""
@@ -45,7 +45,7 @@ class SharedPollTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event. An error that is none of ``REFUSALS`` is raised with its traceback."""
-        from airflow_provider_winsms.delivery.outcome import REFUSALS, refusal
+        from airflow_provider_winsms.polling.waits import REFUSALS, refusal
 
         not_before = time.time() + self.first_poll_after
         event: WaitEvent
@@ -77,7 +77,7 @@ class SharedPollTrigger(BaseTrigger):
         :param topic: what they are about. A poll asks for one topic of one connection.
         :raises SmsError: a permanent one, as it comes.
         """
-        from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
+        from airflow_provider_winsms.polling.poller import Poller, PollerDependencies
 
         connect = partial(open_transport, sms_conn_id, self.pause, self.look_again_after)
         dependencies = PollerDependencies(connect, questions, log)

@@ -68,8 +68,8 @@ class SmsDeliveryTrigger(SharedPollTrigger):
         from airflow_provider_winsms.delivery.outcome import WaitResult
         from airflow_provider_winsms.delivery.progress import WaitProgress
         from airflow_provider_winsms.delivery.status_questions import StatusQuestions
-        from airflow_provider_winsms.delivery.subscriptions import Subscription
         from airflow_provider_winsms.delivery.wait import DeliveryWait
+        from airflow_provider_winsms.polling.subscriptions import Subscription
 
         wait = DeliveryWait.from_json(self.wait)
         tracker = await self._tracker(wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.delivery.balance import BalanceResult, BalanceWait, UnreadableBalance
+from airflow_provider_winsms.polling.balance import BalanceResult, BalanceWait, UnreadableBalance
 from airflow_provider_winsms.utils.worker_wait import WorkerWait
 
 if TYPE_CHECKING:

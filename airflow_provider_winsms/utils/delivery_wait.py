@@ -11,13 +11,13 @@ from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_winsms.delivery.outcome import WaitResult
 from airflow_provider_winsms.delivery.progress import WaitProgress
-from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
 from airflow_provider_winsms.exceptions import LedgerUnavailable, SendStopped
 from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
+from airflow_provider_winsms.polling.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.utils.batches import ledger_at
 from airflow_provider_winsms.utils.worker_wait import WorkerWait
 

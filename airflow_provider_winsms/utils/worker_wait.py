@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from airflow_provider_winsms.delivery.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
 from airflow_provider_winsms.gateways.backoff import back_off
+from airflow_provider_winsms.polling.schedule import SHORTEST_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_winsms.delivery.schedule import Schedule
     from airflow_provider_winsms.hooks.sms import SmsHook
+    from airflow_provider_winsms.polling.schedule import Schedule
     from airflow_provider_winsms.runtime import Log
 
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from airflow_provider_winsms.delivery.outcome import REFUSALS, WaitResult, refusal
+from airflow_provider_winsms.delivery.outcome import WaitResult
 from airflow_provider_winsms.exceptions import InvalidMessageId, SessionExpired, SmsError
+from airflow_provider_winsms.polling.waits import REFUSALS, refusal
 
 
 @pytest.mark.parametrize("kind", [*REFUSALS, SessionExpired, InvalidMessageId])

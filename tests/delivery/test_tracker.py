@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_winsms.delivery.outcome import REPORTS_KEPT, DeliveryOutcome
-from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.gateways.backoff import LONGEST_BACK_OFF, back_off
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
+from airflow_provider_winsms.polling.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_winsms.delivery.packed_ids import pack, unpack
-from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.messages import (
     LONGEST_ID,
@@ -18,6 +17,7 @@ from airflow_provider_winsms.messages import (
     id_order,
     message_id_of,
 )
+from airflow_provider_winsms.polling.schedule import Schedule
 from tests.delivery.test_tracker import DAY, NOW, reports, wait
 
 if TYPE_CHECKING:

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
-from airflow_provider_winsms.delivery.schedule import Schedule
 from airflow_provider_winsms.delivery.status_questions import StatusQuestions
-from airflow_provider_winsms.delivery.subscriptions import Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.ledger.base import LedgerAddress
+from airflow_provider_winsms.polling.poller import Poller, PollerDependencies
+from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.subscriptions import Subscription
 from tests.support.memory_gateway import DELIVERED, MemoryGateway
 from tests.support.virtual_time import BEGINNING, GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.messages import DeliveryReport, MessageId
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription
 
 LOG = logging.getLogger(__name__)
 FIRST_AT = BEGINNING + 10

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.delivery.balance import BalanceWait
 from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.polling.balance import BalanceWait
 from airflow_provider_winsms.triggers.sms import SmsBalanceTrigger
 from tests.support.variants import variant
 from tests.triggers.triggerer import until

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscriptions
 from airflow_provider_winsms.exceptions import ConfigurationError
+from airflow_provider_winsms.polling.subscriptions import JITTER, TICK, Subscriptions
 from tests.support.virtual_time import BEGINNING, in_virtual_time
 from tests.support.waits import BOOK, FIRST_AT, OTHER_BOOK, now, subscription
 

@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
-from airflow_provider_winsms.delivery.due_queue import DueQueue
-from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscriptions
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable, SmsError
 from airflow_provider_winsms.gateways.backoff import back_off
 from airflow_provider_winsms.messages import pluralize
+from airflow_provider_winsms.polling.due_queue import DueQueue
+from airflow_provider_winsms.polling.subscriptions import JITTER, TICK, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.gateways.transport import AsyncTransport
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription
 
 FINAL_ANSWER_GRACE = 30.0
 """Seconds after its end for which a wait accepts the answer to its last question."""

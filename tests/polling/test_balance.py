@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.delivery.balance import BalanceQuestions, BalanceTracker
-from airflow_provider_winsms.delivery.poller import Poller, PollerDependencies
-from airflow_provider_winsms.delivery.schedule import Schedule
-from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscription
 from airflow_provider_winsms.exceptions import ConfigurationError, GatewayUnavailable
+from airflow_provider_winsms.polling.balance import BalanceQuestions, BalanceTracker
+from airflow_provider_winsms.polling.poller import Poller, PollerDependencies
+from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.subscriptions import JITTER, TICK, Subscription
 from tests.support.memory_gateway import MemoryGateway
 from tests.support.virtual_time import BEGINNING, GUEST, in_virtual_time
 from tests.support.waits import LOG, nothing_is_left, now, until

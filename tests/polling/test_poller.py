@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller
 from airflow_provider_winsms.delivery.report_sink import LEDGER_RETRY_DELAY, LEDGER_WRITE_TIMEOUT
-from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK, Subscription
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.exceptions import (
     ConfigurationError,
@@ -27,6 +25,8 @@ from airflow_provider_winsms.exceptions import (
     UnsupportedCapability,
 )
 from airflow_provider_winsms.gateways.backoff import LONGEST_BACK_OFF
+from airflow_provider_winsms.polling.poller import FINAL_ANSWER_GRACE, Poller
+from airflow_provider_winsms.polling.subscriptions import JITTER, TICK, Subscription
 from tests.support.memory_gateway import DELIVERED, FAILED, NOT_FOUND, WIDE, Asked, MemoryGateway
 from tests.support.virtual_time import BEGINNING, VirtualTimeLoop, in_virtual_time
 from tests.support.waits import (

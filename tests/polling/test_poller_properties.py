@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_winsms.delivery.poller import FINAL_ANSWER_GRACE, Poller
-from airflow_provider_winsms.delivery.subscriptions import JITTER, TICK
 from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
+from airflow_provider_winsms.polling.poller import FINAL_ANSWER_GRACE, Poller
+from airflow_provider_winsms.polling.subscriptions import JITTER, TICK
 from tests.support.memory_gateway import DELIVERED, FAILED, NARROW, MemoryGateway
 from tests.support.virtual_time import BEGINNING, in_virtual_time
 from tests.support.waits import (
@@ -29,10 +29,10 @@ from tests.support.waits import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_winsms.delivery.subscriptions import Subscription
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.polling.subscriptions import Subscription
     from tests.support.memory_gateway import Asked
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Sequence
 
-    from airflow_provider_winsms.delivery.schedule import Schedule
     from airflow_provider_winsms.ledger.base import LedgerAddress
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.polling.schedule import Schedule
 
 TICK = 5.0
 """The shortest time between two ticks in seconds. A wait with a shorter pause shortens it."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.delivery.due_queue import DueQueue
-from airflow_provider_winsms.delivery.subscriptions import Subscriptions
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
+from airflow_provider_winsms.polling.due_queue import DueQueue
+from airflow_provider_winsms.polling.subscriptions import Subscriptions
 from tests.support.virtual_time import BEGINNING, in_virtual_time
 from tests.support.waits import BOOK, FIRST_AT, OTHER_BOOK, now, subscription, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription
 
 
 async def queue_of(*waits: AnySubscription) -> tuple[DueQueue, Subscriptions]:

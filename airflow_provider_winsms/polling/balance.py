@@ -13,22 +13,27 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_winsms.delivery.outcome import WaitEvent, raise_if_refused
-from airflow_provider_winsms.delivery.schedule import Schedule
-from airflow_provider_winsms.delivery.wait import check_currency, checked_fields, deferral_timeout
 from airflow_provider_winsms.exceptions import BalanceTooLow
 from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import check_conn_id, decimal_amount
+from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.waits import (
+    WaitEvent,
+    check_text,
+    checked_fields,
+    deferral_timeout,
+    raise_if_refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
-    from airflow_provider_winsms.delivery.due_queue import DueQueue
-    from airflow_provider_winsms.delivery.subscriptions import Subscriptions
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.messages import Balance, MessageId
     from airflow_provider_winsms.options import Check
+    from airflow_provider_winsms.polling.due_queue import DueQueue
+    from airflow_provider_winsms.polling.subscriptions import Subscriptions
     from airflow_provider_winsms.runtime import Log
 
 UNREADABLE = "The gateway states no readable balance, which does not count as enough."
@@ -179,7 +184,7 @@ class BalanceWait:
 _CHECKS: Mapping[str, Check] = {
     "sms_conn_id": check_conn_id,
     "least": decimal_amount,
-    "currency": check_currency,
+    "currency": check_text,
 }
 """The checks of facts that are no times. Times are numbers, 0 or more."""
 

@@ -9,13 +9,13 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.delivery.subscriptions import drain
+from airflow_provider_winsms.polling.subscriptions import drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-    from airflow_provider_winsms.delivery.subscriptions import AnySubscription, Subscriptions
     from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.polling.subscriptions import AnySubscription, Subscriptions
 
 
 class DueQueue:

@@ -1,0 +1,1 @@
+"""Waits that share one poll: all of a kind, on one connection, on one event loop."""
