@@ -21,6 +21,7 @@
     ├── OutcomeUnknown          a person decides; a repeat could text people again
     ├── IdempotencyConflict     fix the DAG: the same key stands for other texts or recipients
     ├── OutOfCredits            top the account up; a retry sends to the recipients that it did not cover
+    ├── ApprovalFailed          too few people answered, or one rejected: ask again, in a new run
     ├── BalanceTooLow           top the account up, then clear the task; carries the balance
     ├── SendStopped             the task is being killed; a retry resumes the send
     ├── ClocksDiffer            set the clock that is wrong; a retry resumes the send
@@ -187,6 +188,10 @@ class OutOfCredits(SmsError):  # noqa: N818 - it names what happened, as its sib
     """The balance did not cover all recipients. A retry sends to the recipients that it did not cover."""
 
     is_permanent = False
+
+
+class ApprovalFailed(SmsError):  # noqa: N818 - it names what happened, as its siblings do
+    """People were asked, and did not approve: too few have answered in time, or one has rejected."""
 
 
 class BalanceTooLow(SmsError):  # noqa: N818 - it names what is wrong, as its siblings do

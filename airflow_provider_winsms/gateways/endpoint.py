@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from airflow_provider_winsms.hashing import KeyedHash
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,6 +49,11 @@ class Endpoint:
     only_numbers: frozenset[str] | None = field(default=None, repr=False)
     login: str = field(default="", repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def hashes(self) -> KeyedHash:
+        """Keyed hashes under ``hash_secret``, or under the API key if there is none."""
+        return KeyedHash(self.hash_secret or self.api_key)
 
     @property
     def answer_timeout(self) -> float:

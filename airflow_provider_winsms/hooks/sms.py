@@ -10,7 +10,6 @@ import pendulum
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError, UnsupportedCapability
-from airflow_provider_winsms.hashing import KeyedHash
 from airflow_provider_winsms.hooks.connections import ConnectionKind, connection_named, hook_for
 from airflow_provider_winsms.options import CheckNumbers, Encoding, check_choice, check_conn_id
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.gateways.base import BeforeSend, Call, Gateway
     from airflow_provider_winsms.gateways.endpoint import Endpoint
     from airflow_provider_winsms.gateways.transport import AsyncTransport, Transport
+    from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.messages import (
         Balance,
         Cancellation,
@@ -97,7 +97,7 @@ class SmsHook(BaseHook):
     @cached_property
     def hashes(self) -> KeyedHash:
         """Keyed hashes under the connection's ``hash_secret``, or under the API key if there is none."""
-        return KeyedHash(self.endpoint.hash_secret or self.endpoint.api_key)
+        return self.endpoint.hashes
 
     @property
     def page_size(self) -> int:

@@ -97,11 +97,13 @@ class Sent(NamedTuple):
     :param plan: of the whole list.
     :param held_until: until when the gateway holds texts without a time of their own; ``None``: they left at
         once.
+    :param opened_at: when the first try opened the batch.
     """
 
     result: dict[str, Any]
     plan: Plan
     held_until: Collection[DateTime | None]
+    opened_at: DateTime
 
 
 class SendAttempt:
@@ -162,7 +164,7 @@ class SendAttempt:
         outcome, first = submission.outcome, planned.rounds[0]
         self._rules.settle(None if outcome.unpriced else outcome.cost, first.messages)
         result = self._logged_result(planned, submission)
-        return Sent(result, planned.rounds[0], submission.outcome.held_until)
+        return Sent(result, planned.rounds[0], submission.outcome.held_until, planned.opened_at)
 
     def stop(self) -> None:
         """Submit nothing more, as ``Submission.stop`` does."""

@@ -67,6 +67,7 @@ class PlannedBatch:
     """A batch that is open in the ledger, and how it is sent.
 
     :param id: of the batch.
+    :param opened_at: when the first try opened it.
     :param rounds: the plans: the first round, and the later rounds that an earlier try has opened.
     :param is_new: whether this try opened it.
     :param rejects: the recipients who are left out because they are invalid.
@@ -74,6 +75,7 @@ class PlannedBatch:
     """
 
     id: str
+    opened_at: DateTime
     rounds: Sequence[Plan]
     is_new: bool
     rejects: RejectedRecipients
@@ -268,7 +270,7 @@ class BatchPlanner:
         return decided_by == self._rules.fingerprint
 
     def _opened(self, batch: Batch, rounds: Sequence[Plan], *, is_new: bool) -> PlannedBatch:
-        return PlannedBatch(batch.id, rounds, is_new, self._rejects, self._taken_out)
+        return PlannedBatch(batch.id, batch.opened_at, rounds, is_new, self._rejects, self._taken_out)
 
     def _listed(self, now: Callable[[], DateTime], *, is_held: bool) -> Listed:
         """Return the list; a resumed batch compares its times with the time when it was opened."""

@@ -15,6 +15,7 @@ from airflow_provider_winsms.exceptions import (
     LedgerUnavailable,
     SmsError,
 )
+from airflow_provider_winsms.triggers.approval import SmsApprovalTrigger
 from airflow_provider_winsms.triggers.balance import SmsBalanceTrigger
 from airflow_provider_winsms.triggers.incoming import SmsIncomingTrigger
 from airflow_provider_winsms.triggers.shared_poll import SharedPollTrigger, log
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["SmsBalanceTrigger", "SmsDeliveryTrigger", "SmsIncomingTrigger"]
+__all__ = ["SmsApprovalTrigger", "SmsBalanceTrigger", "SmsDeliveryTrigger", "SmsIncomingTrigger"]
 
 _SHORTEST_RETRY_PAUSE = 5.0
 

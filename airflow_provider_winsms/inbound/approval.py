@@ -1,0 +1,303 @@
+"""An approval by reply: who was asked, which replies are answers, and what they decide.
+
+An answer is a reply from a number that was asked. It names its own code and one of the options. What is
+stored holds neither numbers nor codes, only their keyed hashes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
+from airflow_provider_winsms.messages import mask_number
+from airflow_provider_winsms.options import check_conn_id, check_count
+from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.waits import (
+    WaitEvent,
+    check_text,
+    checked_fields,
+    deferral_timeout,
+    raise_if_refused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from airflow_provider_winsms.hashing import KeyedHash
+    from airflow_provider_winsms.inbound.replies import Reply
+    from airflow_provider_winsms.messages import MessageId
+    from airflow_provider_winsms.options import Check
+
+CODE_DIGITS = 4
+"""The digits of a code."""
+
+MOST_WRONG_CODES = 5
+"""After so many wrong codes, no reply from the number counts any more."""
+
+_WORDS = re.compile(r"[^\W\d_]+|\d+")
+_MOST_WORDS = 10  # of a reply, in which an option and a code are looked for
+
+
+class Codes:
+    """The codes of one question, one for each number. They are the same whenever they are computed.
+
+    :param hashes: of the connection of the gateway.
+    :param question: identifies the question.
+    """
+
+    def __init__(self, hashes: KeyedHash, question: str) -> None:
+        self._hashes = hashes
+        self.question = question
+
+    def of(self, number: str) -> str:
+        """Return the code of a number."""
+        digest = self._hashes.of_parts("approval code", self.question, number)
+        return f"{int(digest, 16) % 10**CODE_DIGITS:0{CODE_DIGITS}d}"
+
+    def approver(self, number: str) -> list[str]:
+        """Return what is stored of a person who was asked: the hash of the number, and that of the code."""
+        return [self.hash_of(number), self.hash_of(number, self.of(number))]
+
+    def hash_of(self, *parts: str) -> str:
+        """Return the hash of a number, or of a number and a code."""
+        return self._hashes.of_parts("approver", self.question, *parts)
+
+
+class Answer(NamedTuple):
+    """What one person has answered.
+
+    :param number: masked.
+    :param at: ISO 8601 text in UTC; ``None`` if the gateway does not tell.
+    """
+
+    number: str
+    option: str
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalWait:
+    """One wait for answers. It holds no number, no text, no code and no secret.
+
+    Instants are in seconds since the epoch.
+
+    :param question: identifies the question.
+    :param key_id: of the key of the hashes.
+    :param approvers: the hashes of each number, and of each number with its code.
+    :param options: the answers that there are. The first one approves.
+    :param needed: how many answers decide for an option.
+    :param is_vote: whether the options are equal. If not, one answer for another than the first one decides.
+    :param since: earlier replies do not count.
+    """
+
+    sms_conn_id: str
+    question: str
+    key_id: str
+    approvers: list[list[str]] = field(repr=False)
+    options: list[str]
+    needed: int
+    is_vote: bool
+    since: float
+    shortest_pause: float
+    first_at: float
+    end_at: float
+
+    @property
+    def schedule(self) -> Schedule:
+        """When to look: after a pause that is always the same."""
+        return Schedule(self.first_at, self.shortest_pause, 0.0)
+
+    def tracker(self, hashes: KeyedHash) -> ApprovalTracker:
+        """Return a tracker of the answers.
+
+        :raises ConfigurationError: if the connection has another key than when the question was sent.
+        """
+        if hashes.key_id != self.key_id:
+            msg = (
+                f"The API key or hash_secret of the connection {self.sms_conn_id!r} has changed since the "
+                'question was sent, so no answer can be checked. Clear the task with on_clear="resend": it '
+                "asks again."
+            )
+            raise ConfigurationError(msg)
+        return ApprovalTracker(self, Codes(hashes, self.question))
+
+    def deferral_timeout(self, now: float) -> timedelta:
+        """Return how long Airflow waits for the trigger."""
+        return deferral_timeout(self.end_at, now)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that the database keeps while a task is deferred."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> ApprovalWait:
+        """Read what ``to_json`` wrote.
+
+        :raises InvalidMessage: naming a fact that is missing or wrong.
+        """
+        return cls(**checked_fields(cls, value, _CHECKS, "The wait for an approval"))
+
+
+class ApprovalTracker:
+    """Keeps the answers to a question. It has no ids."""
+
+    message_ids: tuple[MessageId, ...] = ()
+
+    def __init__(self, wait: ApprovalWait, codes: Codes) -> None:
+        self._wait = wait
+        self._codes = codes
+        self._approvers = {number: code for number, code in wait.approvers}  # noqa: C416 - typed pairs
+        self._answers: dict[str, Answer] = {}
+        self._wrong: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self.since = wait.since
+        self.is_served = False
+        """Whether it has got all replies that were read before."""
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers, in the order of their arrival."""
+        return list(self._answers.values())
+
+    @property
+    def chosen(self) -> str | None:
+        """The option that is decided for; ``None``: none yet."""
+        votes = Counter(answer.option for answer in self.answers)
+        if not self._wait.is_vote:
+            first, *others = self._wait.options
+            against = (option for option in others if votes[option])
+            return next(against, first if votes[first] >= self._wait.needed else None)
+        return next((option for option, count in votes.items() if count >= self._wait.needed), None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether further answers change nothing."""
+        return self.chosen is not None or len(self._answers) == len(self._approvers)
+
+    def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:  # noqa: ARG002 - as a tracker
+        """Iterate over no ids."""
+        return iter(())
+
+    def is_open(self, message_id: MessageId) -> bool:  # noqa: ARG002 - as a tracker
+        """Return ``False``."""
+        return False
+
+    def record(self, replies: Iterable[Reply], now: float) -> None:  # noqa: ARG002 - as a tracker
+        """Record replies. One that was recorded before changes nothing."""
+        for reply in replies:
+            if reply.key not in self._seen and not self.is_settled:
+                self._seen.add(reply.key)
+                self._consider(reply)
+
+    def _consider(self, reply: Reply) -> None:
+        person = self._codes.hash_of(reply.number)
+        if person not in self._approvers or person in self._answers:
+            return
+        if reply.at is not None and not self._wait.since <= reply.at <= self._wait.end_at:
+            return
+        words = _WORDS.findall(reply.text.casefold())[:_MOST_WORDS]
+        codes = [word for word in words if word.isdecimal()]
+        is_right = self._approvers[person] in {self._codes.hash_of(reply.number, code) for code in codes}
+        if self._wrong[person] >= MOST_WRONG_CODES:
+            return
+        self._wrong[person] += bool(codes) and not is_right
+        options = [option for option in self._wait.options if option.casefold() in words]
+        if is_right and len(options) == 1:
+            self._answers[person] = Answer(mask_number(reply.number), options[0], _iso(reply.at))
+
+
+class ApprovalEvent(WaitEvent, total=False):
+    """What was decided, or the permanent error that ended the wait."""
+
+    chosen: str | None
+    answers: list[list[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResult:
+    """How a wait for answers ended.
+
+    :param chosen: the option that was decided for; ``None``: there were too few answers.
+    :param timed_out: whether its time was over.
+    :param trouble: the error of the last question, or an empty string.
+    """
+
+    chosen: str | None
+    answers: Sequence[Answer]
+    timed_out: bool
+    trouble: str = ""
+
+    @classmethod
+    def of(cls, tracker: ApprovalTracker, trouble: str) -> ApprovalResult:
+        """Return the result if the wait ends now."""
+        return cls(tracker.chosen, tracker.answers, not tracker.is_settled, trouble)
+
+    def to_event(self) -> ApprovalEvent:
+        """Return the event that carries it."""
+        return {
+            "ended": "timed_out" if self.timed_out else "settled",
+            "trouble": self.trouble,
+            "chosen": self.chosen,
+            "answers": [list(answer) for answer in self.answers],
+        }
+
+    @classmethod
+    def from_event(cls, event: ApprovalEvent) -> ApprovalResult:
+        """Read an event.
+
+        :raises SmsError: the permanent error that ended the wait.
+        """
+        raise_if_refused(event)
+        answers = [Answer(*answer) for answer in event["answers"]]  # type: ignore[arg-type] # as written
+        return cls(event["chosen"], answers, event["ended"] == "timed_out", event.get("trouble", ""))
+
+
+def check_options(name: str, options: object) -> None:
+    """Check that options are words that replies can be told apart by.
+
+    :raises InvalidMessage: they are not.
+    """
+    words = list(options) if isinstance(options, (list, tuple, dict)) else []
+    plain = [word for word in words if isinstance(word, str) and _WORDS.fullmatch(word) and word.isalpha()]
+    if len(words) < 2 or len({word.casefold() for word in plain}) < len(words):  # noqa: PLR2004 - a choice
+        msg = f'`{name}` must be two or more different words of letters, such as ("YES", "NO").'
+        raise InvalidMessage(msg)
+
+
+def _check_approvers(name: str, approvers: object) -> None:
+    rows = approvers if isinstance(approvers, list) else [None]
+    if not all(isinstance(row, list) and list(map(type, row)) == [str, str] for row in rows):
+        msg = f"{name} must be pairs of hashes."
+        raise InvalidMessage(msg)
+
+
+def _check_needed(name: str, needed: object) -> None:
+    check_count(name, needed, 1, 1000)
+
+
+def _check_vote(name: str, is_vote: object) -> None:
+    if not isinstance(is_vote, bool):
+        msg = f"{name} must be true or false."
+        raise InvalidMessage(msg)
+
+
+def _iso(at: float | None) -> str | None:
+    from datetime import UTC, datetime
+
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+
+
+_CHECKS: Mapping[str, Check] = {
+    "sms_conn_id": check_conn_id,
+    "question": check_text,
+    "key_id": check_text,
+    "approvers": _check_approvers,
+    "options": check_options,
+    "needed": _check_needed,
+    "is_vote": _check_vote,
+}
+"""The checks of facts that are no times. Times are numbers, 0 or more."""
