@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "SMS",
                 "python-modules": [
+                    "airflow_provider_winsms.operators.approval",
                     "airflow_provider_winsms.operators.sms",
                     "airflow_provider_winsms.operators.views",
                 ],
@@ -57,6 +58,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_winsms.transfers.sql_to_sms",
             },
         ],
+        "extra-links": ["airflow_provider_winsms.links.sms.SmsClientZoneLink"],
         "cli": ["airflow_provider_winsms.cli.definition.get_sms_cli_commands"],
         "connection-types": [
             {

@@ -144,6 +144,18 @@ def check_count(name: str, count: object, least: int, most: int) -> None:
         raise InvalidMessage(msg)
 
 
+def check_answers(name: str, words: object) -> None:
+    """Check that words can be told apart in replies: two or more, of letters.
+
+    :raises InvalidMessage: they cannot.
+    """
+    given = list(words) if isinstance(words, (list, tuple, dict)) else []
+    plain = {word.casefold() for word in given if isinstance(word, str) and word.isalpha()}
+    if len(given) < 2 or len(plain) < len(given):  # noqa: PLR2004 - a choice
+        msg = f'`{name}` must be two or more different words of letters, such as ("YES", "NO").'
+        raise InvalidMessage(msg)
+
+
 def check_share(name: str, share: object) -> None:
     """Check that a parameter is a share of a whole.
 

@@ -88,6 +88,44 @@ class Log(Protocol):
         """Log a failure, with the error that is being handled."""
 
 
+class FoldedLines:
+    """Lines of detail that are logged together, in a group that Airflow's log view folds.
+
+    A group is opened, filled and closed at once. So no error leaves one open, which would fold all that
+    follows, and a line from elsewhere is never folded.
+
+    :param most: how many lines are logged in all. More would slow down the log view.
+    """
+
+    def __init__(self, log: Log, most: int) -> None:
+        self._log = log
+        self._left = most
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Keep a line for the next group."""
+        self._left -= 1
+        if self._left >= 0:
+            self._lines.append(line)
+        if self._left == 0:
+            self._lines.append("Those that follow have no line of their own.")
+
+    def flush(self, title: str) -> None:
+        """Log the lines since the last group, if there are any."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        self._log.info("::group::%s", title)
+        for line in lines:
+            self._log.info("%s", line)
+        self._log.info("::endgroup::")
+
+
+def group_title(first: int, last: int) -> str:
+    """Return ``Request 3``, ``Requests 1 to 20``."""
+    return f"Request {first}" if first == last else f"Requests {first} to {last}"
+
+
 PROGRESS_SECONDS = 5.0
 """Seconds between two log lines about the progress of a long load or send."""
 

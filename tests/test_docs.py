@@ -10,6 +10,7 @@ import shlex
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from airflow.cli.cli_parser import get_parser
 from airflow.sdk import DAG, task
 
 from airflow_provider_winsms import rules
+from airflow_provider_winsms.operators.approval import SmsApprovalOperator
 from airflow_provider_winsms.operators.sms import (
     SmsBalanceCheckOperator,
     SmsRefreshStatusOperator,
@@ -30,6 +32,7 @@ from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySen
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
 from scripts.docs import cookbook, excerpts, pages
+from tests.support.send_world import SendWorld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +64,16 @@ GATEWAY_TEST = "test_second_gateway.py::test_reaches_each_recipient_once_with_it
 
 NUMBERS_TEST = "test_docs.py::test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number"
 
+LOG_TEST = "test_docs.py::test_the_log_of_a_send_that_is_shown_is_its_log"
+
 EXAMPLES = [
     # language, beginning, the test that runs it
     ("python", "SmsSendOperator(", "test_docs.py::test_each_send_that_is_shown_sends"),
+    ("text", "Sending to", LOG_TEST),
+    ("text", "Request 1 submitted", LOG_TEST),
     ("python", "SendingHours(", "rules/test_sending_hours.py::test_the_hours_that_are_shown_are_obeyed"),
     ("python", "from dataclasses", "rules/test_rules.py::test_the_rule_that_is_shown_takes_out_and_refuses"),
+    ("python", "SmsApprovalOperator(", "test_docs.py::test_the_approval_that_is_shown_takes_a_reply"),
     (
         "python",
         "SmsNotifier(",
@@ -254,6 +262,19 @@ def test_each_way_to_give_numbers_that_is_shown_sends_and_stores_no_number(
     assert "came through an XCom" not in capsys.readouterr().out
 
 
+def test_the_approval_that_is_shown_takes_a_reply(sandbox: Sandbox, runner: TaskRunner) -> None:
+    (code,) = (code for _, code in blocks("python") if code.startswith("SmsApprovalOperator("))
+    runner.variables["on_call_phones"] = "27825550101"
+    ask = eval(code, {"SmsApprovalOperator": SmsApprovalOperator})  # noqa: S307 - the page's own code
+    ask.poll_interval = 0.1
+    assert runner.run(ask).state == "deferred"
+    (text,) = sandbox.outbox()
+    assert re.fullmatch(r"Deploy sales_etl to production\? Reply YES (\d{4}) or NO \1", text["message"])
+    sandbox.incoming("27825550101", f"yes {text['message'][-4:]}")
+    assert runner.resume(ask, runner.fire()).error is None
+    assert runner.result["chosen"] == "YES"
+
+
 def test_the_sensor_that_is_shown_waits(sandbox: Sandbox, runner: TaskRunner, tmp_path: Path) -> None:
     runner.add_database("warehouse", tmp_path / "warehouse.db")
     send = SmsSendOperator(task_id="send", text="Hallo", to="27000000010")
@@ -346,3 +367,18 @@ def test_each_command_that_is_shown_is_one_of_the_command_line(line: str) -> Non
 def test_the_changes_that_are_shown_have_the_keys_of_changes() -> None:
     (shown,) = (code for _, code in blocks("python") if code.startswith("{"))
     assert list(ast.literal_eval(shown)) == [field.name for field in dataclasses.fields(ListChanges)]
+
+
+def test_the_log_of_a_send_that_is_shown_is_its_log(
+    sandbox: Sandbox, runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.set_account(credit_balance=10_000)
+    world = SendWorld(sandbox, runner)
+    for number in range(1, 6):
+        world.after[number] = partial(sandbox.advance, 2.9)
+    people = ["27000000006", *(f"2782{place:07}" for place in range(4199))]
+    assert world.run(to=people) is None
+    shown, inside = (block for name, block in blocks("text") if name == "task-page.md")
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    for line in [*shown.replace("▶ ", "::group::").splitlines(), *inside.splitlines()]:
+        assert line in said

@@ -281,6 +281,22 @@ def test_a_clear_texts_no_second_code(gateway: Sandbox, tmp_path: Path) -> None:
     assert [text["message"][:6] for text in gateway.outbox()] == ["493021"]
 
 
+def test_an_approval_by_reply(airflow: AirflowProcess, gateway: Sandbox) -> None:
+    gateway.reset()
+    answered: list[str] = []
+
+    def answer() -> None:
+        time.sleep(0.02)
+        for text in gateway.outbox()[len(answered) :]:
+            gateway.incoming(text["mobileNumber"], f"Yes {text['message'][-4:]}")
+            answered.append(text["mobileNumber"])
+
+    run = airflow.run("example_sms_approval_by_reply", answer)
+    assert (run["state"], run["results"]["ask"]["chosen"]) == ("success", "YES")
+    assert run["results"]["deploy"] == "Deployed."
+    assert answered == ["27000000101", "27000000102"]
+
+
 def test_failures_text_whoever_is_on_call_once(
     airflow: AirflowProcess, gateway: Sandbox, store: warehouse.Warehouse
 ) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
+from airflow.sdk import DAG
+from httpx import Response
 
 from airflow_provider_winsms.cli.commands import unresolved
 from airflow_provider_winsms.exceptions import (
@@ -138,6 +140,23 @@ def _history(runner: TaskRunner, sandbox: Sandbox) -> None:
     refresh = SmsRefreshStatusOperator(task_id="refresh", ledger_conn_id="warehouse")
     runner.run(refresh)
     assert runner.run(refresh).error is None
+
+
+def _mapped(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    """Map over texts, of a task that would show one that is the same for all."""
+    runner.map_index = 0
+    for dag in (None, DAG("mapped", schedule=None)):
+        options = {"task_id": "send", "show_text": True} | ({"dag": dag} if dag else {})
+        operator = SmsSendOperator.partial(**options).expand_kwargs([{"text": TEXT, "to": NUMBER}])
+        assert runner.run(operator).error is None
+        runner.task_state.clear()
+
+
+def _fault_before_rendering(runner: TaskRunner, _sandbox: Sandbox) -> None:
+    """Let Airflow fail while the fields are as the DAG file has them."""
+    runner.xcoms_to_clear = ["return_value"]
+    runner.stand_in = lambda request: Response(409) if request.method == "DELETE" else None
+    assert runner.run(send()).state == "failed"
 
 
 def _lose_an_answer(fault: str) -> Callable[[TaskRunner, Sandbox], object]:
@@ -330,6 +349,12 @@ def _campaign(**kwargs: Any) -> Callable[[TaskRunner, Sandbox], object]:
 SCENARIOS: dict[str, Callable[[TaskRunner, Sandbox], object]] = {
     "send": lambda runner, _: runner.run(send()),
     "send-batch": lambda runner, _: runner.run(send_batch()),
+    "send-shown-text": lambda runner, _: runner.run(
+        send(text=f"Call {NUMBER[:5]} {NUMBER[5:]} or {NUMBER}", show_text=True)
+    ),
+    "send-text-not-shown": lambda runner, _: runner.run(send(text=lambda **_: TEXT, show_text=True)),
+    "send-mapped": _mapped,
+    "send-fault-before-rendering": _fault_before_rendering,
     "plan": lambda runner, _: runner.run(send(to=[NUMBER, FAILS, f"{NUMBER}99999"], plan_only=True)),
     "plan-not-approved": lambda runner, _: runner.run(send(approved_plan=f"{'0' * 32}.1.1.1")),
     "campaign-plan": _campaign(plan_only=True),

@@ -63,6 +63,9 @@ def test_every_module_that_the_provider_info_names_exists() -> None:
                 assert importlib.import_module(module)
     for transfer in get_provider_info()["transfers"]:
         assert importlib.import_module(transfer["python-module"])
+    for path in get_provider_info()["extra-links"]:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name)().name
     for path in get_provider_info()["queues"]:
         module, _, name = path.rpartition(".")
         assert getattr(importlib.import_module(module), name)().scheme in GATEWAYS
@@ -93,6 +96,7 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.runtime",
     "airflow_provider_winsms.gateways.winsms.connection",
     "airflow_provider_winsms.hooks.connections",
+    "airflow_provider_winsms.links.sms",
     "airflow_provider_winsms.utils.task_store",
     "airflow_provider_winsms.operators.balance",
     "airflow_provider_winsms.operators.cancel",
@@ -109,6 +113,7 @@ FOR_DAG_FILES = {
     "airflow_provider_winsms.utils.templates",
     "airflow_provider_winsms.sensors.balance",
     "airflow_provider_winsms.sensors.shared_poll",
+    "airflow_provider_winsms.triggers.approval",
     "airflow_provider_winsms.triggers.balance",
     "airflow_provider_winsms.triggers.incoming",
     "airflow_provider_winsms.triggers.shared_poll",

@@ -35,7 +35,8 @@ PLAIN_BY_KIND = {
     "names of columns, and paths of the API": """
         LedgerTable.key Dataset.key Call.path Operation.path Control.path PagedOperation.path
         PagedOperation.key""",
-    "digests, and a hash or an id": "BatchDigest.texts BatchDigest.numbers PlanId.digest FeedRow.key",
+    "digests, and a hash or an id": """
+        BatchDigest.texts BatchDigest.numbers PlanId.digest FeedRow.key Reply.key""",
     "counts": """
         BatchDigest.recipients UnresolvedRequest.recipients Plan.recipients PlanId.recipients
         Limits.recipients Limits.messages
@@ -48,7 +49,8 @@ PLAIN_BY_KIND = {
     "names that Airflow gave, and values of the task state store, which hold digests and ids": """
         Batch.key ClaimedRequest.key _StoredRow.key _StoredRow.value""",
     "offsets and limits; masked numbers; a number that the sandbox's own page lists": """
-        Call.query Duplicates.first Plan.shown_duplicates MagicNumber.number MagicNumber.reply""",
+        Answer.number Call.query Duplicates.first Plan.shown_duplicates MagicNumber.number
+        MagicNumber.reply""",
     "objects that hide what is personal in them": """
         Envelope.row Page.rows Block.rows PageRange.chunks Batch.digest ListedRecipient.digest
         ResentRecipient.digest _Claim.digests""",

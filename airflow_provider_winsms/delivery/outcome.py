@@ -60,12 +60,11 @@ class DeliveryOutcome:
         }
 
     def in_words(self) -> str:
-        """Return the counts, and the cost that the reports state, in words."""
+        """Return ``2 of 3 delivered, 1 sent; the reports state 3.0 credits``."""
         cost = (
             "no cost that can be read" if self.cost is None else f"{amount_text(self.cost)} {self.currency}"
         )
-        counts = states_in_words(self.states)
-        return f"{self.delivered} of {self.total} delivered ({counts}); the reports state {cost}"
+        return f"{delivered_in_words(self.states)}; the reports state {cost}"
 
     def cost_difference(self, charged: Decimal | None) -> Decimal | None:
         """Return what was charged, less what the reports state; ``None`` if one of them is unknown."""
@@ -118,6 +117,14 @@ class DeliveryOutcome:
                 for message_id, state, code in value["undelivered"]
             ),
         )
+
+
+def delivered_in_words(states: Mapping[str, int]) -> str:
+    """Return ``2 of 3 delivered, 1 sent``."""
+    delivered = states.get(DeliveryState.DELIVERED, 0)
+    others = {state: count for state, count in states.items() if state != DeliveryState.DELIVERED}
+    counts = (f"{delivered} of {sum(states.values())} delivered", states_in_words(others))
+    return ", ".join(filter(None, counts))
 
 
 def states_in_words(states: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.delivery.outcome import states_in_words
+from airflow_provider_winsms.delivery.outcome import delivered_in_words
 
 if TYPE_CHECKING:
     from airflow_provider_winsms.delivery.tracker import DeliveryTracker
@@ -40,6 +40,6 @@ class WaitProgress:
         self._states, self._logged_at = states, now
         self._log.info(
             "Waiting for delivery: %s. The next poll is at %s UTC.",
-            states_in_words(states),
+            delivered_in_words(states),
             f"{datetime.fromtimestamp(next_at, UTC):%Y-%m-%d %H:%M:%S}",
         )

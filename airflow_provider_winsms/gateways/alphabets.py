@@ -46,7 +46,11 @@ class Alphabet:
     @property
     def units(self) -> int:
         """Units of the longest text."""
-        return self.single if self.segments == 1 else self.joined * self.segments
+        return self.units_in(self.segments)
+
+    def units_in(self, segments: int) -> int:
+        """Return the units of the longest text of so many segments."""
+        return self.single if segments == 1 else self.joined * segments
 
     def carries(self, text: str) -> bool:
         """Whether the alphabet has each character of a text."""

@@ -245,6 +245,9 @@ class Gateway:
     limits: ClassVar[Limits]
     currency: ClassVar[str]
     """The unit of all amounts: an ISO 4217 code, or ``credits``."""
+    client_zone_url: ClassVar[str] = ""
+    """The address of the pages where a customer signs in. Tasks link to it, so it holds nothing of an account
+    or a text. Empty: the gateway has no such pages, or no document says where."""
     credential_words: ClassVar[str] = "the API key, which is the password"
     """The secrets of a connection in words, for errors."""
     error_texts: ClassVar[tuple[str, ...]] = ()

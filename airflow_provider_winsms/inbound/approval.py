@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.messages import mask_number
-from airflow_provider_winsms.options import check_conn_id, check_count
+from airflow_provider_winsms.options import check_answers, check_conn_id, check_count
 from airflow_provider_winsms.polling.schedule import Schedule
 from airflow_provider_winsms.polling.waits import (
     WaitEvent,
@@ -186,18 +186,20 @@ class ApprovalTracker:
         """Return ``False``."""
         return False
 
-    def record(self, replies: Iterable[Reply], now: float) -> None:  # noqa: ARG002 - as a tracker
+    def record(self, replies: Iterable[Reply], now: float) -> None:
         """Record replies. One that was recorded before changes nothing."""
         for reply in replies:
             if reply.key not in self._seen and not self.is_settled:
                 self._seen.add(reply.key)
-                self._consider(reply)
+                self._consider(reply, now)
 
-    def _consider(self, reply: Reply) -> None:
+    def _consider(self, reply: Reply, now: float) -> None:
         person = self._codes.hash_of(reply.number)
         if person not in self._approvers or person in self._answers:
             return
-        if reply.at is not None and not self._wait.since <= reply.at <= self._wait.end_at:
+        # What is read before the end has arrived before it, whatever the gateway's clock says.
+        at = now if reply.at is None else min(reply.at, now)
+        if not self._wait.since <= at <= self._wait.end_at:
             return
         words = _WORDS.findall(reply.text.casefold())[:_MOST_WORDS]
         codes = [word for word in words if word.isdecimal()]
@@ -256,18 +258,6 @@ class ApprovalResult:
         return cls(event["chosen"], answers, event["ended"] == "timed_out", event.get("trouble", ""))
 
 
-def check_options(name: str, options: object) -> None:
-    """Check that options are words that replies can be told apart by.
-
-    :raises InvalidMessage: they are not.
-    """
-    words = list(options) if isinstance(options, (list, tuple, dict)) else []
-    plain = [word for word in words if isinstance(word, str) and _WORDS.fullmatch(word) and word.isalpha()]
-    if len(words) < 2 or len({word.casefold() for word in plain}) < len(words):  # noqa: PLR2004 - a choice
-        msg = f'`{name}` must be two or more different words of letters, such as ("YES", "NO").'
-        raise InvalidMessage(msg)
-
-
 def _check_approvers(name: str, approvers: object) -> None:
     rows = approvers if isinstance(approvers, list) else [None]
     if not all(isinstance(row, list) and list(map(type, row)) == [str, str] for row in rows):
@@ -296,7 +286,7 @@ _CHECKS: Mapping[str, Check] = {
     "question": check_text,
     "key_id": check_text,
     "approvers": _check_approvers,
-    "options": check_options,
+    "options": check_answers,
     "needed": _check_needed,
     "is_vote": _check_vote,
 }

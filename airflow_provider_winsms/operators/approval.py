@@ -7,13 +7,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, SkipMixin, conf
+from airflow.providers.common.compat.sdk import SkipMixin, XCom, conf
 
 from airflow_provider_winsms.exceptions import ApprovalFailed, InvalidMessage
-from airflow_provider_winsms.inbound.approval import Codes, check_options
 from airflow_provider_winsms.operators import send_base
 from airflow_provider_winsms.options import (
     Guarantee,
+    check_answers,
     check_count,
     check_flag,
     optional,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.inbound.approval import ApprovalEvent, ApprovalResult, ApprovalWait
+    from airflow_provider_winsms.inbound.approval import ApprovalEvent, ApprovalResult, ApprovalWait, Codes
     from airflow_provider_winsms.messages import Recipient
     from airflow_provider_winsms.operators.send_base import GuaranteeName
     from airflow_provider_winsms.options import Check, OnClear, StoredPrivacy, StoredText
@@ -42,6 +42,10 @@ _EARLIER = 600.0
 """Seconds before the question from which replies count: the gateway's clock may differ, and tell minutes."""
 
 
+def _check_word(name: str, word: object) -> None:
+    check_answers(name, (word, f"not{word}"))
+
+
 def _check_default(default: object, options: object) -> None:
     """Check that the default is one of the options.
 
@@ -50,6 +54,23 @@ def _check_default(default: object, options: object) -> None:
     if default is not None and default not in (options or ()):  # type: ignore[operator] # checked before
         msg = f"default must be one of the options; got {default!r}."
         raise InvalidMessage(msg)
+
+
+_CHECKS: Mapping[str, Check] = {
+    **send_base.SEND_CHECKS,
+    "to": check_to,
+    "subject": check_sendable,
+    "options": check_answers,
+    "timeout": seconds,
+    "min_approvals": partial(check_count, least=1, most=1000),
+    "default": optional(_check_word),
+    "fail_on_reject": check_flag,
+    "ignore_downstream_trigger_rules": check_flag,
+}
+_JOINT_CHECKS: tuple[JointCheck, ...] = (
+    *send_base.SendOperator.joint_checks,
+    (("default", "options"), _check_default),
+)
 
 
 class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
@@ -109,21 +130,8 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
     sensitive_fields: ClassVar[tuple[str, ...]] = ("to", "subject")
     number_fields: ClassVar[tuple[str, ...]] = ("to",)
     text_fields: ClassVar[tuple[str, ...]] = (*send_base.SendOperator.text_fields, "subject")
-    parameter_checks: ClassVar[Mapping[str, Check]] = {
-        **send_base.SEND_CHECKS,
-        "to": check_to,
-        "subject": check_sendable,
-        "options": check_options,
-        "timeout": seconds,
-        "min_approvals": partial(check_count, least=1, most=1000),
-        "default": optional(lambda name, value: check_options(name, (value, f"{value}x"))),
-        "fail_on_reject": check_flag,
-        "ignore_downstream_trigger_rules": check_flag,
-    }
-    joint_checks: ClassVar[tuple[JointCheck, ...]] = (
-        *send_base.SendOperator.joint_checks,
-        (("default", "options"), _check_default),
-    )
+    parameter_checks: ClassVar[Mapping[str, Check]] = _CHECKS
+    joint_checks: ClassVar[tuple[JointCheck, ...]] = _JOINT_CHECKS
     ui_color = "#e4dcf5"
     inherits_from_skipmixin = True
 
@@ -192,17 +200,18 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, look once, and wait for the answers: in the triggerer, or here."""
+        from airflow_provider_winsms.inbound.approval import Codes
         from airflow_provider_winsms.utils.approval_wait import ApprovalWorkerWait
 
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             hook = self.hook_of(self.sms_conn_id)
             hook.gateway.require("incoming", "to")
-            codes = Codes(hook.hashes, self._question_of(context))
+            codes = Codes(hook.hashes, _question_of(self, context))
             question = self._content(**self.render_sensitive_fields(), code_of=codes.of)
             sent = self._send(question, hook, self._policy(hook), context)
             self._attempt = None
-            wait = self._wait(sent, question, codes, hook)
+            wait = _wait_of(self, sent, question, codes, hook)
             worker = ApprovalWorkerWait(wait, hook, lambda: self.clock.now().timestamp(), self.log)
             batch = {"batch": sent.result["batch"], "asked": len(question.asked)}
             if not self.deferrable:
@@ -217,7 +226,9 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
     ) -> dict[str, Any]:
         """Return what was decided, and skip what must not run."""
         from airflow_provider_winsms.inbound.approval import ApprovalResult
+        from airflow_provider_winsms.utils.worker_wait import RESUMED
 
+        self.log.info(RESUMED)
         with permanent_errors_fail_at_once():
             return self._decided(ApprovalResult.from_event(event), batch, context)
 
@@ -225,36 +236,6 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
         from airflow_provider_winsms.sending.question import Question
 
         return Question(**values, options=list(self.options))
-
-    def _question_of(self, context: Context) -> str:
-        """Return what identifies the question: the task instance, and how often it was asked anew."""
-        instance: Any = context["ti"]
-        names = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index))
-        return "/".join((*names, str(instance.max_tries) if self.on_clear == "resend" else ""))
-
-    def _wait(self, sent: Sent, question: Question, codes: Codes, hook: SmsHook) -> ApprovalWait:
-        from airflow_provider_winsms.inbound.approval import ApprovalWait
-
-        if sent.result["accepted"] < self.min_approvals:
-            msg = (
-                f"Only {sent.result['accepted']} of {len(question.asked)} people got the question; "
-                f"min_approvals is {self.min_approvals}."
-            )
-            raise ApprovalFailed(msg)
-        asked_at = sent.opened_at.timestamp()
-        return ApprovalWait(
-            sms_conn_id=self.sms_conn_id,
-            question=codes.question,
-            key_id=hook.hashes.key_id,
-            approvers=[codes.approver(number) for number in question.asked],
-            options=list(self.options),
-            needed=self.min_approvals,
-            is_vote=isinstance(self.options, Mapping),
-            since=asked_at - _EARLIER,
-            shortest_pause=seconds("poll_interval", self.poll_interval),
-            first_at=asked_at,
-            end_at=asked_at + seconds("timeout", self.timeout),
-        )
 
     def _defer(self, wait: ApprovalWait, batch: dict[str, Any]) -> dict[str, Any]:
         from airflow_provider_winsms.triggers.sms import SmsApprovalTrigger
@@ -273,38 +254,74 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
         for answer in result.answers:
             self.log.info("%s answered %s.", answer.number, answer.option)
         if chosen is None:
-            raise self._undecided(result, batch)
+            raise _undecided(self, result, batch)
         self.log.info("%s was chosen%s.", chosen, "" if result.chosen else ", as the default at the time-out")
         decided = {**batch, "chosen": chosen, "timed_out": result.chosen is None, "answers": answers}
         # Airflow keeps no result of a task that skips others.
-        context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=decided)
-        self._skip(chosen, context)
+        context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=decided)
+        _skip(self, chosen, context)
         return decided
 
-    def _undecided(self, result: ApprovalResult, batch: dict[str, Any]) -> ApprovalFailed:
-        why = "The time is over" if result.timed_out else "All have answered"
-        trouble = f" The last error: {result.trouble}" if result.trouble else ""
-        return ApprovalFailed(
-            f"{why}, and no option has enough answers: {len(result.answers)} of {batch['asked']} people "
-            f'answered; min_approvals is {self.min_approvals}. To ask again, clear the task with on_clear="'
-            f'resend", or start a new DAG run.{trouble}'
-        )
 
-    def _skip(self, chosen: str, context: Context) -> None:
-        """Skip the tasks downstream that must not run."""
-        instance: Any = context["ti"]
-        if isinstance(self.options, Mapping):
-            self.skip_all_except(instance, self.options[chosen])
-        elif chosen != next(iter(self.options)):
-            if self.fail_on_reject:
-                msg = f"The answer is {chosen}, and fail_on_reject=True fails the task."
-                raise ApprovalFailed(msg)
-            task = context["task"]
-            below = (
-                task.get_flat_relatives(upstream=False)
-                if self.ignore_downstream_trigger_rules
-                else task.get_direct_relatives(upstream=False)
-            )
-            tasks = [each for each in below if not each.is_teardown]
-            if tasks:
-                self.skip(ti=instance, tasks=tasks)
+def _question_of(task: SmsApprovalOperator, context: Context) -> str:
+    """Return what identifies the question: the task instance, and how often it was asked anew."""
+    instance: Any = context["ti"]
+    names = (instance.dag_id, instance.run_id, instance.task_id, str(instance.map_index))
+    return "/".join((*names, str(instance.max_tries) if task.on_clear == "resend" else ""))
+
+
+def _wait_of(
+    task: SmsApprovalOperator, sent: Sent, question: Question, codes: Codes, hook: SmsHook
+) -> ApprovalWait:
+    from airflow_provider_winsms.inbound.approval import ApprovalWait
+
+    if sent.result["accepted"] < task.min_approvals:
+        msg = (
+            f"Only {sent.result['accepted']} of {len(question.asked)} people got the question; "
+            f"min_approvals is {task.min_approvals}."
+        )
+        raise ApprovalFailed(msg)
+    asked_at = sent.opened_at.timestamp()
+    return ApprovalWait(
+        sms_conn_id=task.sms_conn_id,
+        question=codes.question,
+        key_id=hook.hashes.key_id,
+        approvers=[codes.approver(number) for number in question.asked],
+        options=list(task.options),
+        needed=task.min_approvals,
+        is_vote=isinstance(task.options, Mapping),
+        since=asked_at - _EARLIER,
+        shortest_pause=seconds("poll_interval", task.poll_interval),
+        first_at=asked_at,
+        end_at=asked_at + seconds("timeout", task.timeout),
+    )
+
+
+def _undecided(task: SmsApprovalOperator, result: ApprovalResult, batch: dict[str, Any]) -> ApprovalFailed:
+    why = "The time is over" if result.timed_out else "All have answered"
+    trouble = f" The last error: {result.trouble}" if result.trouble else ""
+    return ApprovalFailed(
+        f"{why}, and no option has enough answers: {len(result.answers)} of {batch['asked']} people "
+        f'answered; min_approvals is {task.min_approvals}. To ask again, clear the task with on_clear="'
+        f'resend", or start a new DAG run.{trouble}'
+    )
+
+
+def _skip(approval: SmsApprovalOperator, chosen: str, context: Context) -> None:
+    """Skip the tasks downstream that must not run."""
+    instance: Any = context["ti"]
+    if isinstance(approval.options, Mapping):
+        approval.skip_all_except(instance, approval.options[chosen])
+    elif chosen != next(iter(approval.options)):
+        if approval.fail_on_reject:
+            msg = f"The answer is {chosen}, and fail_on_reject=True fails the task."
+            raise ApprovalFailed(msg)
+        task = context["task"]
+        below = (
+            task.get_flat_relatives(upstream=False)
+            if approval.ignore_downstream_trigger_rules
+            else task.get_direct_relatives(upstream=False)
+        )
+        tasks = [each for each in below if not each.is_teardown]
+        if tasks:
+            approval.skip(ti=instance, tasks=tasks)

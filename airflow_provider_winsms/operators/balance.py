@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.exceptions import GatewayUnavailable
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.links.sms import SmsClientZoneLink
 from airflow_provider_winsms.options import OnLow, check_choice, check_conn_id, decimal_amount
 from airflow_provider_winsms.utils.errors import permanent_errors_fail_at_once
 from airflow_provider_winsms.utils.parameters import CheckedParameters
@@ -51,6 +52,7 @@ class SmsBalanceCheckOperator(CheckedParameters, TemplatedFields, BaseOperator):
         "sms_conn_id": check_conn_id,
     }
     ui_color = "#f7efd2"
+    operator_extra_links = (SmsClientZoneLink(),)
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 

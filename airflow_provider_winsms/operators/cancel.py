@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.links.sms import SmsClientZoneLink
 from airflow_provider_winsms.options import (
     Tolerance,
     check_choice,
@@ -91,6 +92,7 @@ class SmsCancelScheduledOperator(CheckedParameters, TemplatedFields, BaseOperato
         (("message_ids", "batch", "ledger_conn_id"), check_ids_or_batch),
     )
     ui_color = "#f3e3d0"
+    operator_extra_links = (SmsClientZoneLink(),)
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 

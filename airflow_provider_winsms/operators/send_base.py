@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.links.sms import SmsClientZoneLink
 from airflow_provider_winsms.options import (
     PARTIAL_RESULT_KEY,
     CheckNumbers,
@@ -118,6 +119,7 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         (("approved_plan", "is_approval_given", "plan_only", "show_texts"), check_plan_options),
     )
     clock: ClassVar[Clock] = SYSTEM_CLOCK
+    operator_extra_links = (SmsClientZoneLink(),)
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 
@@ -271,7 +273,10 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
 
     def _compose(self, content: Content, composer: Composer) -> Sequence[Message]:
         fields = " or ".join(f"`{field}`" for field in self.sensitive_fields)
-        return redacting_errors(lambda: content.compose(composer, self.log), fields, passing=(SmsError,))
+        messages = redacting_errors(lambda: content.compose(composer, self.log), fields, passing=(SmsError,))
+        for field, words in content.in_words(messages, composer.gateway).items():
+            self.show(field, words)
+        return messages
 
     def _may_change(self, context: Context) -> bool:
         """Return whether a later try may send another list, if ``on_changed`` does not say it.

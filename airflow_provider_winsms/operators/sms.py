@@ -25,6 +25,7 @@ from airflow_provider_winsms.options import (
     StoredPrivacy,
     StoredText,
     Tolerance,
+    check_flag,
     optional,
 )
 from airflow_provider_winsms.sending.content import (
@@ -65,8 +66,8 @@ class SmsSendOperator(send_base.SendOperator):
     charged, less the refunds of cancelled texts that the ledger knows; ``None`` if the gateway states an
     amount that cannot be read.
 
-    Numbers and texts are not in the result, in a log, or in the rendered template view, which shows
-    ``(not shown)`` for sensitive fields. A literal stays in the DAG file, and in Airflow's copy of it. Give a
+    Numbers and texts are not in the result, in a log, or in the rendered template view, which shows counts
+    (``5,000 recipients, not shown``). A literal stays in the DAG file, and in Airflow's copy of it. Give a
     function instead: Airflow calls it with ``context=`` and ``jinja_env=`` while the task runs. It may return
     another list in a later try; ``on_changed`` decides about that. The result of a function or of another
     task is data and is never rendered, not even with ``expand_kwargs``. Numbers that came through an XCom are
@@ -83,6 +84,9 @@ class SmsSendOperator(send_base.SendOperator):
     :param to: a number, several numbers in one string with commas, or a list of numbers of any length. Give
         international digits, or national ones that begin with 0. A number that occurs twice gets one text.
         A ``Recipient`` may carry your own reference; see ``SmsSendBatchOperator``. (templated; sensitive)
+    :param show_text: whether the rendered template view shows the text, with numbers masked. It is for texts
+        that say nothing about a person. A text that a function or another task gives, or that the task is
+        mapped over, may be personal, and is counted.
     :param send_at: an aware time in the future, or its ISO 8601 text, rounded up to the minute. ``None``:
         at once. (templated)
     :param max_segments: the most segments that the text may take, 1 to 6. Each segment is paid. ``None``: as
@@ -158,19 +162,14 @@ class SmsSendOperator(send_base.SendOperator):
     :param sms_conn_id: the connection. Its type decides which gateway is used. (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "text",
-        "to",
-        "send_at",
-        "max_segments",
-        *send_base.SEND_TEMPLATES,
-    )
+    template_fields: Sequence[str] = ("text", "to", "send_at", "max_segments", *send_base.SEND_TEMPLATES)
     sensitive_fields: ClassVar[tuple[str, ...]] = ("text", "to")
     number_fields: ClassVar[tuple[str, ...]] = ("to",)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
         **SEND_CHECKS,
         "text": check_sendable,
         "to": check_to,
+        "show_text": check_flag,
         "send_at": optional(check_send_at),
         "max_segments": optional(check_max_segments),
     }
@@ -180,6 +179,7 @@ class SmsSendOperator(send_base.SendOperator):
         *,
         text: Templated[str],
         to: Templated[str | Iterable[str | Recipient]],
+        show_text: bool = False,
         send_at: Templated[datetime | str | None] = None,
         max_segments: Templated[int | str | None] = None,
         sms_conn_id: str = "winsms_default",
@@ -243,6 +243,7 @@ class SmsSendOperator(send_base.SendOperator):
         )
         self.text = text
         self.to = to
+        self.show_text = show_text
         self.send_at = send_at
         self.max_segments = max_segments
         self._given = (text, to, send_at, max_segments)
@@ -251,7 +252,8 @@ class SmsSendOperator(send_base.SendOperator):
     def _content(self, **values: Any) -> OneText:
         from airflow_provider_winsms.sending.composer import OneText
 
-        return OneText(**values, send_at=self.send_at, max_segments=self.max_segments)
+        is_shown = self.show_text and self.is_of_all_instances("text")
+        return OneText(**values, send_at=self.send_at, max_segments=self.max_segments, is_text_shown=is_shown)
 
 
 class SmsSendBatchOperator(send_base.SendOperator):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_winsms.exceptions import NotCancelled, OutcomeUnknown, SmsError
 from airflow_provider_winsms.messages import DeliveryState, amount_text, pluralize
 from airflow_provider_winsms.options import exceeds_tolerance
+from airflow_provider_winsms.runtime import FoldedLines, group_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -322,17 +323,29 @@ class CancelOutcome:
         self.not_found += state is CancelState.NOT_FOUND
 
 
+LINES_SHOWN = 1000
+"""How many lines about requests the log of a try has at most."""
+
+REQUESTS_IN_A_GROUP = 50
+"""So many requests are cancelled, and then their lines are logged."""
+
+
 @dataclass(slots=True)
 class Canceller:
-    """Cancels texts, request by request. ``outcome`` is kept up to date."""
+    """Cancels texts, request by request. ``outcome`` is kept up to date.
+
+    The log has the counts of each request in folded groups, and warnings outside them.
+    """
 
     gateway: Gateway
     execute: Execute
     journal: CancelJournal
     log: Log
     outcome: CancelOutcome = field(init=False)
+    _details: FoldedLines = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._details = FoldedLines(self.log, LINES_SHOWN)
         self.outcome = CancelOutcome(currency=self.gateway.currency)
 
     def run(self, ids: Sequence[MessageId]) -> CancelOutcome:
@@ -341,8 +354,15 @@ class Canceller:
         :raises GatewayUnavailable: if the gateway does not answer. A later try resumes from here.
         """
         size = self.gateway.limits.cancel_ids
-        for number, start in enumerate(range(0, len(ids), size), start=1):
-            self._run_request(number, ids[start : start + size])
+        first = number = 1
+        try:
+            for number, start in enumerate(range(0, len(ids), size), start=1):
+                self._run_request(number, ids[start : start + size])
+                if number % REQUESTS_IN_A_GROUP == 0:
+                    self._details.flush(group_title(first, number))
+                    first = number + 1
+        finally:
+            self._details.flush(group_title(first, number))
         return self.outcome
 
     def _run_request(self, number: int, ids: Sequence[MessageId]) -> None:
@@ -459,7 +479,11 @@ class Canceller:
 
     def _log_count(self, number: int, count: int, words: str, say: Callable[..., Any] | None = None) -> None:
         if count:
-            (say or self.log.info)("Request %d: %s %s", number, pluralize(count, "text"), words)
+            line = f"Request {number}: {pluralize(count, 'text')} {words}"
+            if say is None:
+                self._details.add(line)
+            else:
+                say("%s", line)
 
 
 def _by_id(answers: Iterable[Cancellation]) -> dict[MessageId, Cancellation]:

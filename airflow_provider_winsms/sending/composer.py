@@ -29,6 +29,13 @@ from airflow_provider_winsms.messages import (
 from airflow_provider_winsms.options import items_of_text
 from airflow_provider_winsms.phone import InvalidPhoneNumber
 from airflow_provider_winsms.sending.content import check_messages
+from airflow_provider_winsms.sending.description import (
+    mask_numbers,
+    messages_in_words,
+    not_shown,
+    recipients_in_words,
+    size_in_words,
+)
 from airflow_provider_winsms.sending.message_list import MessageList
 
 if TYPE_CHECKING:
@@ -400,15 +407,25 @@ class Content(Protocol):
         :raises NothingToSend: if there is no recipient.
         """
 
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:
+        """Return what a person is shown in place of the values that hold texts and numbers.
+
+        :param messages: what ``compose`` returned.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class OneText:
-    """One text to its recipients; the parameters are those of ``Composer.compose``."""
+    """One text to its recipients; the parameters are those of ``Composer.compose``.
+
+    :param is_text_shown: whether a person is shown the text, with numbers masked.
+    """
 
     text: object = field(repr=False)
     to: object = field(repr=False)
     send_at: object = None
     max_segments: object = None
+    is_text_shown: bool = False
 
     def compose(self, composer: Composer, log: Log) -> list[Message]:
         """Return one message. Log how it is spelt, if that differs."""
@@ -418,6 +435,12 @@ class OneText:
             segments = pluralize(alphabet.count_segments(message.text), "segment")
             log.info("The text was spelt in the alphabet %s; it takes %s.", alphabet.name, segments)
         return [message]
+
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:
+        """Return the size of the text, or the text, and the number of recipients."""
+        text = messages[0].text
+        shown = mask_numbers(text) if self.is_text_shown else not_shown(size_in_words(text, gateway))
+        return {"text": shown, "to": not_shown(recipients_in_words(messages))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,3 +453,7 @@ class TextRows:
         """Return a message for each row."""
         check_messages("messages", self.messages)
         return composer.compose_rows(self.messages)
+
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the number of messages and recipients."""
+        return {"messages": not_shown(messages_in_words(messages))}

@@ -6,13 +6,13 @@ unless a person asks for texts.
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.sending.batch_planner import Listed
 from airflow_provider_winsms.sending.composer import Composer, RejectedRecipients
+from airflow_provider_winsms.sending.description import mask_numbers
 from airflow_provider_winsms.sending.plan import without_duplicates
 from airflow_provider_winsms.sending.plan_id import PlanId
 from airflow_provider_winsms.sending.rules.prices import PriceList
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 TEXTS_SHOWN = 3
 """How many different texts a plan describes."""
-
-# A few signs between digits do not hide a number from a reader. Letters do.
-_NUMBER = re.compile(r"\d(?:[\W_]{0,3}\d){4,}")
 
 
 class DryRun:
@@ -153,11 +150,6 @@ def prices_of(rules: Sequence[Rule], gateway: Gateway) -> PriceList:
     given = next(filter(None, (getattr(rule, "prices", None) for rule in rules)), None)
     pairs = given and [(str(prefix), Decimal(str(price))) for prefix, price in dict(given).items()]
     return PriceList(pairs, gateway)
-
-
-def mask_numbers(text: str) -> str:
-    """Return a text with six stars in place of each run of five digits or more, also if they are spaced."""
-    return _NUMBER.sub("******", text)
 
 
 def _parts(plan: Plan) -> Iterator[MessagePart]:

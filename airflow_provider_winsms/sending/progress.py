@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_winsms.runtime import Pace
+from airflow_provider_winsms.runtime import FoldedLines, Pace, group_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.sending.submission import SendDependencies
 
 
+REQUESTS_SHOWN = 1000
+"""How many requests of one try have a line each."""
+
+
 class SendProgress:
     """Logs how far a send is, every few seconds. A short send has no such line.
+
+    Each request has a line, too. These are in folded groups, each before the next line about all of them.
 
     :param rounds: the plans. Later rounds are appended as they are planned.
     :param outcome: the counts so far.
@@ -28,6 +34,8 @@ class SendProgress:
         self._process = dependencies.process
         self._log = dependencies.log
         self._pace = Pace(lambda: dependencies.clock.now().timestamp())
+        self._details = FoldedLines(dependencies.log, REQUESTS_SHOWN)
+        self._grouped: list[RequestKey] = []
         self._done = 0
         self._found = 0
 
@@ -39,12 +47,24 @@ class SendProgress:
         is_found = record.owner != self._process
         self._done += 1
         self._found += is_found
-        self._log_request(key, record, is_found=is_found)
+        if self._grouped and self._grouped[-1].round != key.round:
+            self.flush()
+        self._grouped.append(key)
+        self._details.add(_request_in_words(key, record, is_found=is_found))
         is_due = self._pace.step(counts=not is_found)
         left = sum(len(plan.requests) for plan in self._rounds) - self._done
         # The closing line of the send follows the last request.
         if is_due and left > 0:
+            self.flush()
             self._log_line(left)
+
+    def flush(self) -> None:
+        """Log the lines of the requests that were noted since the last group. Called at the end, too."""
+        if not self._grouped:
+            return
+        first, last = self._grouped[0], self._grouped[-1]
+        self._details.flush(f"{group_title(first.request, last.request)}{_round_in_words(last)}")
+        self._grouped.clear()
 
     def _log_line(self, left: int) -> None:
         self._log.info(
@@ -56,13 +76,15 @@ class SendProgress:
             self._pace.time_left(left),
         )
 
-    def _log_request(self, key: RequestKey, record: RequestRecord, *, is_found: bool) -> None:
-        self._log.debug(
-            "Request %d of round %d %s: %d accepted, %d declined, %d unknown.",
-            key.request,
-            key.round,
-            "read from the ledger" if is_found else "submitted",
-            len(record.ids),
-            len(record.declined),
-            len(record.in_doubt),
-        )
+
+def _request_in_words(key: RequestKey, record: RequestRecord, *, is_found: bool) -> str:
+    """Return ``Request 2 submitted: 998 of 1000 accepted, 2 declined.`` Counts that are 0 are left out."""
+    counts = {"declined": len(record.declined), "unknown": len(record.in_doubt)}
+    others = "".join(f", {count} {word}" for word, count in counts.items() if count)
+    act = "read from the ledger" if is_found else "submitted"
+    accepted = f"{len(record.ids)} of {record.size} accepted"
+    return f"Request {key.request}{_round_in_words(key)} {act}: {accepted}{others}."
+
+
+def _round_in_words(key: RequestKey) -> str:
+    return f" of round {key.round}" if key.round > 1 else ""

@@ -14,15 +14,17 @@ from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.options import nearest
 from airflow_provider_winsms.phone import InvalidPhoneNumber
 from airflow_provider_winsms.sending.composer import Problems, reference_if_valid, reference_of
+from airflow_provider_winsms.sending.description import grouped, not_shown, recipients_in_words
 from airflow_provider_winsms.sending.message_list import MessageList
 from airflow_provider_winsms.sending.row_template import row_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pendulum import DateTime
 
-    from airflow_provider_winsms.messages import Recipient
+    from airflow_provider_winsms.gateways.base import Gateway
+    from airflow_provider_winsms.messages import Message, Recipient
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.composer import Composer
     from airflow_provider_winsms.sending.shards import Shard
@@ -117,6 +119,13 @@ class QueryContent:
             for chunk in found.chunks:
                 rows.add(chunk)
         return rows.messages_or_raise()
+
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the number of recipients, and that of the query's parameters."""
+        words = {"sql": not_shown(f"a query of {recipients_in_words(messages)}")}
+        if self.query.parameters is not None:
+            words["sql_parameters"] = not_shown(grouped(len(self.query.parameters), "value"))
+        return words
 
 
 class _InvalidNumber(InvalidMessage):

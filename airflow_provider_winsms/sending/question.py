@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_winsms.sending.composer import words_of
+from airflow_provider_winsms.sending.description import not_shown, recipients_in_words, size_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.runtime import Log
     from airflow_provider_winsms.sending.composer import Composer
@@ -36,6 +38,11 @@ class Question:
         self.asked[:] = dict.fromkeys(recipient.number for recipient in recipients)
         rows = [{"text": self._text(number), "to": number} for number in self.asked]
         return composer.compose_rows(rows)
+
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:
+        """Return the number of people, and the size of the text to one of them."""
+        size = size_in_words(messages[0].text, gateway)
+        return {"to": not_shown(recipients_in_words(messages)), "subject": not_shown(size)}
 
     def _text(self, number: str) -> str:
         code = self.code_of(number)

@@ -11,8 +11,9 @@ from airflow_provider_winsms.exceptions import IdempotencyConflict, InvalidMessa
 from airflow_provider_winsms.options import check_count, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from airflow_provider_winsms.gateways.base import Gateway
     from airflow_provider_winsms.ledger.task_state import TaskStore
     from airflow_provider_winsms.messages import Message
     from airflow_provider_winsms.runtime import Log
@@ -83,6 +84,10 @@ class RememberedShard:
         if before != now:
             self.store.set(_SHARD_KEY, now)
         return messages
+
+    def in_words(self, messages: Sequence[Message], gateway: Gateway) -> Mapping[str, str]:
+        """Return what the content returns."""
+        return self.content.in_words(messages, gateway)
 
 
 def check_shards(name: str, shards: object) -> None:

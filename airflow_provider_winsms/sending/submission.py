@@ -147,6 +147,7 @@ class Submission:
                 self._rollback.raise_if_stopped()
         finally:
             self._is_running = False
+            self._progress.flush()
 
     def stop(self) -> None:
         """Submit nothing more. With ``cancels_on_stop``, cancel accepted texts that are not due yet.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
 
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.links.sms import SmsClientZoneLink
 from airflow_provider_winsms.options import check_conn_id, check_flag, decimal_amount, optional, seconds
 from airflow_provider_winsms.sensors.shared_poll import SharedPollSensor
 from airflow_provider_winsms.utils.errors import as_sensor_timeout, permanent_errors_fail_at_once
@@ -58,6 +59,7 @@ class SmsBalanceSensor(SharedPollSensor, CheckedParameters, TemplatedFields, Bas
         "sms_conn_id": check_conn_id,
     }
     ui_color = "#f7efd2"
+    operator_extra_links = (SmsClientZoneLink(),)
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 
@@ -79,7 +81,9 @@ class SmsBalanceSensor(SharedPollSensor, CheckedParameters, TemplatedFields, Bas
     def execute_complete(self, context: Context, event: BalanceEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the balance of the trigger's event, or raise its error."""
         from airflow_provider_winsms.polling.balance import BalanceResult
+        from airflow_provider_winsms.utils.worker_wait import RESUMED
 
+        self.log.info(RESUMED)
         with permanent_errors_fail_at_once():
             return self._judge(BalanceResult.from_event(event))
 

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
 
 from airflow_provider_winsms.exceptions import DeliveryFailed
 from airflow_provider_winsms.hooks.sms import SmsHook
+from airflow_provider_winsms.links.sms import SmsClientZoneLink
 from airflow_provider_winsms.options import (
     NOT_FOUND_GRACE,
     check_conn_id,
@@ -104,6 +105,7 @@ class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, Ba
         (("message_ids", "batch", "ledger_conn_id"), check_ids_or_batch),
     )
     ui_color = "#d9e6f7"
+    operator_extra_links = (SmsClientZoneLink(),)
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 
@@ -136,7 +138,9 @@ class SmsDeliverySensor(SharedPollSensor, CheckedParameters, TemplatedFields, Ba
     def execute_complete(self, context: Context, event: DeliveryEvent) -> dict[str, Any]:  # noqa: ARG002
         """Return the counts of the trigger's event, or raise its error."""
         from airflow_provider_winsms.delivery.outcome import WaitResult
+        from airflow_provider_winsms.utils.worker_wait import RESUMED
 
+        self.log.info(RESUMED)
         with permanent_errors_fail_at_once():
             return self._judge(WaitResult.from_event(event))
 

@@ -19,7 +19,7 @@ from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
 from airflow_provider_winsms.polling.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.utils.batches import ledger_at
-from airflow_provider_winsms.utils.worker_wait import WorkerWait
+from airflow_provider_winsms.utils.worker_wait import RESUMED, WorkerWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -177,6 +177,7 @@ class SendWait:
         :raises DeliveryFailed: if too few texts arrived.
         :raises SmsError: the permanent error that ended the wait.
         """
+        self.task.log.info("%s No text is sent again.", RESUMED)
         result = WaitResult.from_event(event)
         sent: dict[str, Any] | None = XCom.get_one(**xcom_of(context, PARTIAL_RESULT_KEY))
         if sent is None:

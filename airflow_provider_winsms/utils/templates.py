@@ -2,7 +2,7 @@
 
 Airflow stores the rendered value of each template field for its web page. It logs the template when rendering
 fails. A sensitive field is templated like any other, but both places show ``(not shown)``. It renders when
-``execute`` first asks for it.
+``execute`` first asks for it. After that, the web page may show counts: ``5,000 recipients, not shown``.
 
 Templates come from the DAG file. The result of another task is data and is never rendered: a customer named
 ``{{ conn.winsms_default.password }}`` must not be sent the password.
@@ -74,9 +74,15 @@ class SensitiveValue:
     """A template field whose ``repr`` hides its value. It renders when its value is first read.
 
     Airflow also renders the fields of a task that resumes, and such a task reads none of its values.
+
+    :param is_of_all: whether the DAG file gives it as a text or a template, the same for all instances of a
+        mapped task. Anything else is data.
+    :ivar shown: what the ``repr`` is: nothing personal.
     """
 
-    def __init__(self, field: str, given: Any, render: Callable[[], Any]) -> None:
+    def __init__(self, field: str, given: Any, render: Callable[[], Any], *, is_of_all: bool = False) -> None:
+        self.shown = "(not shown)"
+        self.is_of_all = is_of_all
         self._field = field
         self._given = given
         self._render = render
@@ -99,7 +105,7 @@ class SensitiveValue:
         return redacting_errors(act, f"`{self._field}`", self._given)
 
     def __repr__(self) -> str:
-        return "(not shown)"
+        return self.shown
 
 
 def redacting_errors(
@@ -287,6 +293,24 @@ class SensitiveFields(TemplatedFields):
         value = getattr(self, field)
         return value.value if isinstance(value, SensitiveValue) else value
 
+    def show(self, field: str, words: str) -> None:
+        """Let the rendered template view show words in place of a sensitive field.
+
+        Airflow writes the view before it executes a task. It writes it again only because this asks for it:
+        fields that were never hidden, because rendering failed, must not be written.
+
+        :param words: nothing personal.
+        """
+        value = getattr(self, field)
+        if isinstance(value, SensitiveValue):
+            value.shown = words
+            self.overwrite_rtif_after_execution = True
+
+    def is_of_all_instances(self, field: str) -> bool:
+        """Return whether the DAG file gives a field as a text or a template, and maps the task over none."""
+        value = getattr(self, field)
+        return isinstance(value, SensitiveValue) and value.is_of_all
+
     def render_sensitive_fields(self) -> dict[str, Any]:
         """Return the values of all sensitive fields. One that fails or skips the task does so first."""
         return {field: self.sensitive_value(field) for field in self.sensitive_fields}
@@ -308,7 +332,9 @@ class SensitiveFields(TemplatedFields):
         for field in self.sensitive_fields:
             value = getattr(self, field)
             if value is not None and not isinstance(value, SensitiveValue):
-                setattr(self, field, _Template(SensitiveValue(field, value, partial(rendered, field, value))))
+                is_of_all = isinstance(value, str) and not _may_be_mapped_over(self, field, context)
+                render = partial(rendered, field, value)
+                setattr(self, field, _Template(SensitiveValue(field, value, render, is_of_all=is_of_all)))
 
 
 class _TextTemplate:
@@ -354,6 +380,13 @@ def _mapped_data_fields(operator: BaseOperator, context: Context) -> Collection[
     if isinstance(row, Mapping):
         return ()
     return set(operator.template_fields).difference(mapped.partial_kwargs)
+
+
+def _may_be_mapped_over(operator: BaseOperator, field: str, context: Context) -> bool:
+    """Return whether the field of an instance of a mapped task may be its own."""
+    mapped = mapped_task_of(operator)
+    is_instance = getattr(context["ti"], "map_index", 0) not in {-1, None}
+    return is_instance and (mapped is None or field not in mapped.partial_kwargs)
 
 
 def is_mapped_over(operator: BaseOperator, field: str) -> bool:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.polling.schedule import Schedule
     from airflow_provider_winsms.runtime import Log
 
+RESUMED = "Resuming after the wait in the triggerer."
+"""Begins the log of a task that its trigger woke."""
+
 
 class Wait(Protocol):
     """The times of a wait, in seconds; instants are since the epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from dataclasses import replace
 from importlib import import_module
 from itertools import permutations
@@ -45,6 +46,12 @@ TARGETS: list[GatewayUnderTest] = [
     import_module(f"tests.gateways.{name}_under_test").UNDER_TEST for name in (*GATEWAYS, "pigeon")
 ]
 """Every gateway of the package, and the made-up one."""
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.gateway.name)
+def test_the_address_of_a_client_zone_holds_nothing_but_a_place(target: GatewayUnderTest) -> None:
+    url = target.gateway.client_zone_url
+    assert not url or re.fullmatch(r"https://[a-z.-]+(/[a-z-]+)*/?", url)
 
 
 def lost_answers(operation: Operation) -> dict[str, Reply]:

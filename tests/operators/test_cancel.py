@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -189,3 +190,20 @@ def test_a_send_that_had_nothing_accepted_hides_no_other(
     sent = {"message_ids": scheduled["message_ids"]}
     runner.run(cancel(as_given([NONE, sent, NONE])))
     assert runner.result == ALL_CANCELLED
+
+
+def test_the_counts_of_each_request_are_in_a_folded_group(
+    scheduled: dict[str, Any], runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    runner.run(cancel([*scheduled["message_ids"], 999_999]))
+    lines = r"::group::Request 1\b|Request 1: .*? gateway|::endgroup::|Cancelled 2 of 3"
+    said = re.findall(lines, capsys.readouterr().out)
+    first = said.index("::group::Request 1")
+    assert said[first - 1 : first + 4] == [
+        "Request 1: 1 text not cancelled: unknown to the gateway",
+        "::group::Request 1",
+        "Request 1: 2 texts cancelled: the gateway",
+        "::endgroup::",
+        "Cancelled 2 of 3",
+    ]

@@ -420,10 +420,11 @@ def test_each_part_of_the_result_can_be_pulled_alone(runner: TaskRunner) -> None
 
 def test_neither_numbers_nor_text_are_in_the_rendered_template_view(runner: TaskRunner) -> None:
     runner.run(send(text="Dear {{ 'Ann' }}", to=[ANN]))
-    assert runner.rendered["text"] == runner.rendered["to"] == "(not shown)"
+    assert runner.rendered["text"] == "1 segment, 8 of 160 septets, not shown"
+    assert runner.rendered["to"] == "1 recipient, not shown"
     assert runner.rendered["sms_conn_id"] == "winsms_default"
     runner.run(send_batch({"text": "Dear Ann", "to": ANN}))
-    assert runner.rendered["messages"] == "(not shown)"
+    assert runner.rendered["messages"] == "1 message to 1 recipient, not shown"
 
 
 @pytest.mark.parametrize(

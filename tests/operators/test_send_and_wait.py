@@ -219,7 +219,7 @@ def test_a_task_that_resumes_renders_no_template_again(runner: TaskRunner) -> No
 
 def test_the_view_of_rendered_fields_stays_as_it_was_when_a_task_resumes(runner: TaskRunner) -> None:
     runner.run_to_its_end(sending(GivesOnce(DELIVERED), send_at=GivesOnce(None), deferrable=True))
-    assert runner.rendered["to"] == "(not shown)"
+    assert runner.rendered["to"] == "1 recipient, not shown"
     assert runner.rendered["send_at"] is None
 
 

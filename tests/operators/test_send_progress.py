@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_winsms.runtime import PROGRESS_SECONDS
+from airflow_provider_winsms.runtime import PROGRESS_SECONDS, FoldedLines
 from tests.support.send_world import ANN, MANY, die
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ def lines(capsys: pytest.CaptureFixture[str], wanted: str) -> list[str]:
 
 def progress(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return lines(capsys, r"\d+ of \d+ requests done.*")
+
+
+def grouped(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines of a send, from its first request on, with the marks of its groups."""
+    marks = r"::group::Request.*|::endgroup::|Request \d+.*: \d+ of.*|\d+ of \d+ (?:accepted|requests).*"
+    found = lines(capsys, f"{marks}|Those that follow.*|Resum.*")
+    first = next((place for place, line in enumerate(found) if "::group::Request" in line), len(found))
+    end = max((place for place, line in enumerate(found) if line.startswith("Request ")), default=first)
+    return found[first : end + 3]
 
 
 def closing(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -107,3 +116,94 @@ def test_the_last_line_counts_each_reason_and_who_was_not_tried(
         "12 of 30 accepted, 8 declined (7 no_credits, 1 opted_out), 10 not tried, in 2 requests; "
         "12.0 credits charged, 0.0 left."
     )
+
+
+def test_each_request_has_a_line_in_a_folded_group(
+    world: SendWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.run(to=[OPTED_OUT, *MANY[:24]]) is None
+    assert grouped(capsys) == [
+        "::group::Requests 1 to 3",
+        "Request 1 submitted: 9 of 10 accepted, 1 declined.",
+        "Request 2 submitted: 10 of 10 accepted.",
+        "Request 3 submitted: 5 of 5 accepted.",
+        "::endgroup::",
+        "24 of 25 accepted, 1 declined (opted_out), in 3 requests; 24.0 credits charged, 9976.0 left.",
+    ]
+
+
+def test_the_lines_about_all_requests_are_between_the_groups(
+    world: SendWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    each_takes(world, 3, 3)
+    assert world.run(to=MANY[:30]) is None
+    assert grouped(capsys)[:8] == [
+        "::group::Requests 1 to 2",
+        "Request 1 submitted: 10 of 10 accepted.",
+        "Request 2 submitted: 10 of 10 accepted.",
+        "::endgroup::",
+        "2 of 3 requests done; 20 of 30 accepted; about 3 seconds left.",
+        "::group::Request 3",
+        "Request 3 submitted: 10 of 10 accepted.",
+        "::endgroup::",
+    ]
+
+
+@pytest.mark.parametrize("fault", ["429-too-many-requests", "lost-after-acceptance"])
+def test_a_send_that_fails_in_the_middle_leaves_no_group_open(
+    world: SendWorld, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    world.sandbox.add_fault(fault, operation="smsSend", skip=2, times=9, retry_after=3600)
+    assert world.run(to=MANY[:60]) is not None
+    found = grouped(capsys)
+    assert found[1:3] == [f"Request {number} submitted: 10 of 10 accepted." for number in (1, 2)]
+    assert found.index("::endgroup::") < next(
+        place for place, line in enumerate(found) if "of 60 accepted" in line
+    )
+
+
+def test_a_send_that_dies_leaves_no_group_open(world: SendWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    world.waiting[3] = die
+    world.run(to=MANY[:60])
+    assert grouped(capsys)[:4] == [
+        "::group::Requests 1 to 2",
+        "Request 1 submitted: 10 of 10 accepted.",
+        "Request 2 submitted: 10 of 10 accepted.",
+        "::endgroup::",
+    ]
+
+
+def test_a_resumed_send_says_which_requests_it_found(
+    world: SendWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.waiting[2] = die
+    world.run(to=MANY[:20])
+    capsys.readouterr()
+    assert world.run(to=MANY[:20]) is None
+    written = capsys.readouterr().out
+    assert "Resuming; no accepted text is sent again: 20 recipients in 2 requests" in written
+    assert "Request 1 read from the ledger: 10 of 10 accepted." in written
+    assert "Request 2 submitted: 10 of 10 accepted." in written
+
+
+def test_very_many_lines_are_cut_short_once() -> None:
+    written: list[str] = []
+
+    class Log:
+        def info(self, words: str, /, *values: object) -> None:
+            written.append(words % values)
+
+        debug = warning = exception = info
+
+    details = FoldedLines(Log(), most=2)
+    for group in ("first", "second", "third"):
+        for place in range(2):
+            details.add(f"{place} of 100% of the {group}")
+        details.flush(f"The {group}")
+    assert written == [
+        "::group::The first",
+        "0 of 100% of the first",
+        "1 of 100% of the first",
+        "Those that follow have no line of their own.",
+        "::endgroup::",
+    ]

@@ -13,6 +13,7 @@ from airflow_provider_winsms.delivery.progress import WaitProgress
 from airflow_provider_winsms.delivery.tracker import DeliveryTracker
 from airflow_provider_winsms.messages import DeliveryReport, DeliveryState
 from airflow_provider_winsms.operators.sms import SmsSendOperator
+from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.support.task_runner import _in_environment
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def test_a_line_comes_when_counts_change_and_at_most_once_a_minute() -> None:
     progress.note(179, 189)
     progress.note(180, 200)
     assert log.lines == [
-        "Waiting for delivery: 1 delivered, 3 unknown. The next poll is at 1970-01-01 00:00:10 UTC.",
-        "Waiting for delivery: 2 delivered, 2 unknown. The next poll is at 1970-01-01 00:02:10 UTC.",
-        "Waiting for delivery: 3 delivered, 1 unknown. The next poll is at 1970-01-01 00:03:20 UTC.",
+        "Waiting for delivery: 1 of 4 delivered, 3 unknown. The next poll is at 1970-01-01 00:00:10 UTC.",
+        "Waiting for delivery: 2 of 4 delivered, 2 unknown. The next poll is at 1970-01-01 00:02:10 UTC.",
+        "Waiting for delivery: 3 of 4 delivered, 1 unknown. The next poll is at 1970-01-01 00:03:20 UTC.",
     ]
 
 
@@ -85,9 +86,9 @@ def test_a_wait_on_a_worker_says_how_far_it_is_and_ends_in_words(
     assert runner.run(task).state == "success"
     said = capsys.readouterr().out
     (line,) = re.findall(LINE, said)
-    assert line.startswith("Waiting for delivery: 1 sent, 1 delivered. The next poll is at ")
+    assert line.startswith("Waiting for delivery: 1 of 2 delivered, 1 sent. The next poll is at ")
     assert f"{began:%Y-%m-%d}" in line
-    assert "Delivery: 1 of 2 delivered (1 sent, 1 delivered); the reports state 2.0 credits." in said
+    assert "Delivery: 1 of 2 delivered, 1 sent; the reports state 2.0 credits." in said
 
 
 def deferred_trigger(runner: TaskRunner, to: list[str]) -> BaseTrigger:
@@ -116,6 +117,33 @@ def test_each_of_two_deferred_waits_in_one_poll_logs_into_its_own_task(runner: T
         asyncio.run(both())
     lines = [entry for entry in entries if entry["event"].startswith("Waiting for delivery")]
     assert {(line["trigger_id"], line["event"].split(".")[0]) for line in lines} == {
-        (1, "Waiting for delivery: 1 sent, 1 delivered"),
-        (2, "Waiting for delivery: 1 sent, 1 delivered, 1 failed"),
+        (1, "Waiting for delivery: 1 of 2 delivered, 1 sent"),
+        (2, "Waiting for delivery: 1 of 3 delivered, 1 sent, 1 failed"),
     }
+
+
+def test_a_task_that_its_trigger_woke_says_that_it_resumes(
+    runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = waiting_send(delivery_timeout=0.3, poll_interval=1, deferrable=True)
+    assert runner.run(task).state == "deferred"
+    event = runner.fire()
+    capsys.readouterr()
+    runner.resume(task, event)
+    said = capsys.readouterr().out
+    assert "Resuming after the wait in the triggerer. No text is sent again." in said
+    assert said.index("Resuming") < said.index("Delivery: 1 of 2 delivered, 1 sent; the reports state")
+
+
+def test_a_sensor_that_its_trigger_woke_says_that_it_resumes(
+    runner: TaskRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.run(SmsSendOperator(task_id="send", text="Hi", to=[DELIVERED, STAYS_SENT])).error is None
+    sensor = SmsDeliverySensor(
+        task_id="wait", message_ids=runner.result, timeout=0.3, min_delivered=0.5, deferrable=True
+    )
+    assert runner.run(sensor).state == "deferred"
+    event = runner.fire()
+    capsys.readouterr()
+    runner.resume(sensor, event)
+    assert "Resuming after the wait in the triggerer." in capsys.readouterr().out

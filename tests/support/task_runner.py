@@ -43,6 +43,7 @@ class TaskRunner:
     :param dag_id: the DAG of the task, unless it has one already.
     :param results: what other tasks returned, by their ids.
     :param map_index: which instance of a mapped task it is, counted from 0; -1 if the task is not mapped.
+    :param xcoms_to_clear: the keys that a try deletes before it begins.
     :param trigger_attributes: class attributes of the triggers that it rebuilds.
     :param stand_in: answers requests in the API's place; the API answers those that it returns ``None`` for.
     """
@@ -59,6 +60,7 @@ class TaskRunner:
     requests: list[str] = field(default_factory=list)
     tries_until_clear: int = 0
     first_reschedule: str | None = None
+    xcoms_to_clear: list[str] = field(default_factory=list)
     trigger_attributes: dict[str, Any] = field(default_factory=lambda: {"first_poll_after": 0.0})
     stand_in: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     reported: dict[str, Any] = field(default_factory=dict)
@@ -184,7 +186,7 @@ class TaskRunner:
                 "max_tries": self.max_tries,
                 "should_retry": self.try_number <= self.max_tries,
                 "task_reschedule_count": 0 if self.first_reschedule is None else 1,
-                "xcom_keys_to_clear": [],
+                "xcom_keys_to_clear": self.xcoms_to_clear,
                 **self._resume,
             },
         )

@@ -84,6 +84,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "on_changed": ("resend", "send-the-rest"),
     "approved_plan": ("", "None", "plan", f"{'0' * 32}.1.1", 5),
     "plan_only": NOT_FLAGS,
+    "show_text": NOT_FLAGS,
     "show_texts": NOT_FLAGS,
     "guarantee": ("exactly-once", "once", None),
     "hold": (

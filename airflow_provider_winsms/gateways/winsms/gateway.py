@@ -77,6 +77,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CLIENT_ZONE_URL = "https://www.winsms.co.za/cz"
+"""The address that the REST document names. No document names a page for one batch."""
+
 _WIRE_TIME = "%Y%m%d%H%M"
 _GIVEN_ID = re.compile(r"\s*([0-9]{1,19})\s*")
 _RECIPIENT_BYTES = len('{"mobileNumber":""},')
@@ -125,6 +128,7 @@ class WinSMSGateway(Gateway):
         send_at_step=timedelta(minutes=1),
     )
     currency = "credits"
+    client_zone_url = CLIENT_ZONE_URL
     error_texts = ERROR_TEXTS
 
     def __init__(self, *, time_zone: str, country_code: str) -> None:

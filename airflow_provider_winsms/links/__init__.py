@@ -1,0 +1,1 @@
+"""Links on the page of a task."""

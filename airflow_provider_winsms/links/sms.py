@@ -1,0 +1,31 @@
+"""Links on the page of a task that works with a gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+from airflow_provider_winsms.exceptions import SmsError
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+
+class SmsClientZoneLink(BaseOperatorLink):
+    """Leads to the gateway's pages for its customers, where a person sees texts, replies and the balance.
+
+    The gateway declares the address, as ``client_zone_url``. It is the same for all tasks and accounts. A
+    task without a usable connection has no link, and neither has one whose gateway declares no address.
+    """
+
+    name = "Client zone"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as of Airflow
+        """Return the address, or an empty text. Airflow asks on the worker, after each try and deferral."""
+        try:
+            url: str = operator.hook_of(operator.sms_conn_id).gateway.client_zone_url
+        # The task has failed of the same error already.
+        except SmsError:
+            return ""
+        return url
