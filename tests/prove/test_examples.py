@@ -1,4 +1,4 @@
-"""The campaign of the cookbook on a running Airflow: its scheduler, its workers, its triggerer, and a person.
+"""Examples on a running Airflow: its scheduler, its workers, its triggerer, and people who answer.
 
 ``example_sms_lender`` runs as it is published. By night its texts wait at the gateway until the next morning,
 and so does the task. So it runs a second time, as ``lender_at_any_hour``, with hours that never close.
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.airflow
 
-EXAMPLE = Path(__file__).parents[2] / "example_dags" / "example_sms_lender.py"
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+APPROVAL = "example_sms_approval_by_reply"
 PUBLISHED, AT_ANY_HOUR = "example_sms_lender", "lender_at_any_hour"
 CHANGES = {
     "rules import marketing_za": "rules import CreditBudget, OptOuts, SendingHours",
@@ -47,6 +48,7 @@ CUSTOMERS_AS_WRITTEN = [
 ]
 OPTED_OUT = [f"2782{100 * at:07d}" for at in range(1, 8)]
 RECIPIENTS = CUSTOMERS - len(OPTED_OUT)
+ON_CALL = ["27825550301", "27825550302"]
 HOUR, SAST = 3600, "Africa/Johannesburg"
 PRELOAD = ("requests", "airflow_provider_winsms.hooks.winsms", "airflow_provider_winsms.transfers.sql_to_sms")
 
@@ -94,11 +96,11 @@ def boxes() -> Iterator[dict[str, Sandbox]]:
     with ExitStack() as opened:
         found = {
             dag_id: opened.enter_context(Sandbox(api_key=KEY, speed=0, seed=7, credits=CUSTOMERS))
-            for dag_id in (PUBLISHED, AT_ANY_HOUR)
+            for dag_id in (PUBLISHED, AT_ANY_HOUR, APPROVAL)
         }
-        for box in found.values():
+        for dag_id in (PUBLISHED, AT_ANY_HOUR):
             for number in OPTED_OUT:
-                box.opt_out(number)
+                found[dag_id].opt_out(number)
         yield found
 
 
@@ -113,20 +115,25 @@ def airflow(
     connections["winsms_default"] = connections.pop(f"winsms_{PUBLISHED}")
     connections["warehouse"] = warehouse.connection
     variables = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
+    variables["AIRFLOW_VAR_ON_CALL_PHONES"] = ", ".join(ON_CALL)
     dags = tmp_path_factory.mktemp("dags")
-    source = EXAMPLE.read_text(encoding="utf-8")
+    source = (EXAMPLES / f"{PUBLISHED}.py").read_text(encoding="utf-8")
     (dags / "published.py").write_text(source, encoding="utf-8")
     for old, new in CHANGES.items():
         assert old in source
         source = source.replace(old, new)
     (dags / "at_any_hour.py").write_text(source, encoding="utf-8")
+    approval = (EXAMPLES / f"{APPROVAL}.py").read_text(encoding="utf-8")
+    of_box = f'task_id="ask", sms_conn_id="winsms_{APPROVAL}", poll_interval=2,'
+    assert 'task_id="ask",' in approval
+    (dags / "approval.py").write_text(approval.replace('task_id="ask",', of_box), encoding="utf-8")
     with RealAirflow(tmp_path_factory.mktemp("airflow"), dags, variables, preload=PRELOAD) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def campaigns(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> dict[str, Campaign]:
-    return {dag_id: Campaign(airflow.run(dag_id), box) for dag_id, box in boxes.items()}
+    return {dag_id: Campaign(airflow.run(dag_id), boxes[dag_id]) for dag_id in (PUBLISHED, AT_ANY_HOUR)}
 
 
 @pytest.fixture(params=[PUBLISHED, AT_ANY_HOUR])
@@ -166,11 +173,42 @@ def test_with_hours_that_are_open_it_ends_with_its_report(campaigns: dict[str, C
     assert campaign.run.task("send")["try_number"] == 1
 
 
-@pytest.mark.usefixtures("campaigns")
-def test_no_number_no_name_and_no_key_is_in_the_metadata_or_in_a_log(airflow: RealAirflow) -> None:
+@pytest.fixture(scope="module")
+def approvals(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> list[Run]:
+    """Two questions to two people. A triggerer dies before the answers come."""
+    box, runs = boxes[APPROVAL], [airflow.run(APPROVAL) for _ in range(2)]
+    for run in runs:
+        run.until("ask", "deferred")
+    texts = box.outbox()
+    airflow.kill("triggerer")
+    for text, option in zip(texts[::2], ("Yes", "no"), strict=True):
+        box.incoming("27825550399", text["message"][-8:])
+        box.incoming(text["mobileNumber"], f"{option} {text['message'][-4:]}.")
+    airflow.start("triggerer")
+    for run in runs:
+        run.until("ask", "success")
+        run.until("deploy", "success", "skipped")
+    return runs
+
+
+def test_a_reply_decides_whether_the_tasks_downstream_run(
+    approvals: list[Run], boxes: dict[str, Sandbox]
+) -> None:
+    chosen = {run.xcom("ask")["chosen"]: run.task("deploy")["state"] for run in approvals}
+    assert chosen == {"YES": "success", "NO": "skipped"}
+    assert Counter(row["mobileNumber"] for row in boxes[APPROVAL].outbox()) == dict.fromkeys(ON_CALL, 2)
+
+
+@pytest.mark.usefixtures("campaigns", "approvals")
+def test_no_number_no_name_no_code_and_no_key_is_in_the_metadata_or_in_a_log(
+    airflow: RealAirflow, boxes: dict[str, Sandbox]
+) -> None:
     logs = "\n".join(file.read_text() for file in sorted((airflow.home / "logs").rglob("attempt=*.log")))
     kept = logs + json.dumps(airflow.tables(), default=str)
     assert KEY not in kept
     found = {f"27{digits[-9:]}" for digits in re.findall(r"(?:27|0)\s?82\d{7}", kept)}
     assert found.isdisjoint(f"2782{at:07d}" for at in range(1, 1 + CUSTOMERS))
     assert "Hi Name" not in kept
+    assert found.isdisjoint(ON_CALL)
+    codes = {row["message"][-4:] for row in boxes[APPROVAL].outbox()}
+    assert not re.search(rf"(YES|NO) ({'|'.join(codes)})", kept)
