@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "pyproject.toml").read_text()
+VERSIONS = ROOT / "docs" / "versions.md"
 METADATA: dict[str, Any] = tomllib.loads(TEXT)
 PROJECT: dict[str, Any] = METADATA["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
@@ -112,6 +113,13 @@ def test_no_floor_is_above_the_constraints_of_the_oldest_airflow_that_is_declare
     assert Version(lowest["apache-airflow"]) == Version("3.3.0")
     for name, pinned in PINNED_BY_AIRFLOW.items():
         assert Version(lowest[name]) <= Version(pinned), name
+
+
+def test_the_page_of_versions_names_those_that_are_tested() -> None:
+    rows = dict(re.findall(r"^\| (Airflow|Python) \| (.+) \|$", VERSIONS.read_text(), re.MULTILINE))
+    (newest,) = re.findall(r"^apache-airflow==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert re.findall(r"\d[\d.]*\d", rows["Airflow"]) == [floors()["apache-airflow"] + ".0", newest]
+    assert rows["Python"].split(", ") == re.findall(r"Language :: Python :: (3\.\d+)", TEXT)
 
 
 def test_every_dependency_has_a_comment_that_says_why() -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_winsms.gateways.winsms.connection import BASE_URL
 from airflow_provider_winsms.sandbox import Sandbox
 from tests.prove.real_airflow import RealAirflow, telltale
 
@@ -435,7 +436,7 @@ class TestTheConnectionForm:
         assert form["hook_name"] == "WinSMS"
         assert form["standard_fields"]["password"]["title"] == "API key"
         assert form["standard_fields"]["host"]["title"] == "Base URL"
-        assert form["standard_fields"]["host"]["placeholder"].startswith("https://")
+        assert form["standard_fields"]["host"]["placeholder"] == f"empty: {BASE_URL}"
         assert all(field["description"] for field in form["extra_fields"].values())
 
     def test_the_button_tells_a_right_key(self, airflow: RealAirflow, boxes: dict[str, Sandbox]) -> None:
