@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from airflow_provider_winsms.inbound.feeds import FeedConnection, ReadScope, TailReader
+from airflow_provider_winsms.inbound.feeds import FeedConnection, ReadScope, TailReader, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,9 +63,9 @@ class Replies:
     _kept: dict[str, Reply] = field(default_factory=dict)
 
     async def read(self, connection: FeedConnection, since: float) -> list[Reply]:
-        """Read the list, and return all replies since an instant that were not returned before.
+        """Read the list, and return all replies since an instant that were not returned before, oldest first.
 
-        If the instant is earlier than that of all readings before, all since then are returned again.
+        If the instant is earlier than what is kept, all since then are returned again.
 
         :raises SmsError: as the connection's calls do.
         """
@@ -78,19 +78,20 @@ class Replies:
             has_new_subscribers=False,
         )
         rows = await self._reader.read(connection, scope)
-        new = [_reply_of(row) for row in rows if scope.is_new(row)]
+        new = [_reply_of(row) for row in sorted(rows, key=sequence_of) if scope.is_new(row)]
         self._kept.update((reply.key, reply) for reply in new)
         return new
 
     def all(self) -> list[Reply]:
-        """Return all that is kept."""
+        """Return all that is kept, oldest first."""
         return list(self._kept.values())
 
     def forget_before(self, since: float) -> None:
-        """Keep no texts that no wait needs any more. Their keys stay, so that they do not come again."""
-        for key, reply in self._kept.items():
-            if reply.text and reply.at is not None and reply.at < since:
-                self._kept[key] = reply._replace(number="", text="")
+        """Keep no reply that no wait needs any more. A wait that begins earlier has the list read again."""
+        if since > self._since:
+            self._since = since
+            kept = self._kept.items()
+            self._kept = {key: reply for key, reply in kept if reply.at is None or reply.at >= since}
 
 
 class ReplyQuestions:

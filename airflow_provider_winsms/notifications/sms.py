@@ -163,8 +163,7 @@ class SmsNotifier(BaseNotifier):
         if not 0 < seconds("timeout", self.timeout) <= _LONGEST_TIMEOUT:
             msg = f"timeout must be from 0 to {_LONGEST_TIMEOUT:.0f} seconds; got {shown(self.timeout)}."
             raise InvalidMessage(msg)
-        if self.only_between is not None:
-            OpeningHours.daily(self.only_between, self.time_zone or "UTC").check()
+        OpeningHours.daily(self.only_between or ("00:00", "24:00"), self.time_zone or "UTC").check()
 
 
 class _Alert:

@@ -343,6 +343,7 @@ def test_a_task_is_delayed_by_the_time_out_at_most(
         {"only_between": "07:00-22:00"},
         {"only_between": ("00:00", "00:00")},
         {"only_between": ("07:00", "22:00"), "time_zone": "Nowhere/City"},
+        {"time_zone": "Nowhere/City"},
         {"sms_conn_id": ""},
         {"ledger_prefix": "a b"},
         {"timeout": 0},

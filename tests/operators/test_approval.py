@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 import pytest
+import requests
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
@@ -182,6 +183,21 @@ def test_the_first_answer_of_a_person_counts(world: World) -> None:
     result = world.run(*answers, to=[ANN, BEN], min_approvals=2)
     assert result["chosen"] == "YES"
     assert [answer["option"] for answer in result["answers"]] == ["YES", "YES"]
+
+
+@pytest.mark.parametrize("is_newest_first", [False, True])
+def test_the_first_of_two_answers_counts_in_whatever_order_the_list_has_them(
+    is_newest_first: bool, world: World
+) -> None:
+    def answer_twice() -> None:
+        world.says(ANN, "YES CODE")()
+        world.says(ANN, "NO CODE")()
+        headers = {"AUTHORIZATION": API_KEY}
+        url = f"{world.box.base_url}/sms/incoming?offset=0&limit=100"
+        rows = requests.get(url, headers=headers, timeout=60).json()["incomingMessages"]
+        world.box.script_rows("getIncomingMessages", rows[::-1] if is_newest_first else rows)
+
+    assert world.run(answer_twice)["chosen"] == "YES"
 
 
 def test_one_of_two_people_is_not_enough(world: World) -> None:

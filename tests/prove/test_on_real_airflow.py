@@ -73,6 +73,7 @@ SAID: dict[str, dict[str, Any]] = {
         "messages": [{"text": "Jacaranda street is closed \N{JACK-O-LANTERN}", "to": "27825550171"}],
     },
     "late": {"text": "Buchu oil is distilled this evening", "to": ["27825550220"]},
+    "fails": {},
     "replies": {"text": "Honeybush for two please, at noon", "to": ["27825550180"]},
 }
 """What is sent to whom, by DAG; in ``replies``, by whom."""
@@ -420,6 +421,16 @@ class TestADeadline:
         assert texts == [f"late: {LATE_TEXT}"]
 
 
+class TestADagThatFails:
+    def test_its_callback_texts_from_the_dag_processor(
+        self, airflow: RealAirflow, boxes: dict[str, Sandbox]
+    ) -> None:
+        assert airflow.run("fails").until_ended("fail") == {"fail": "failed"}
+        airflow.until(boxes["fails"].outbox, "the text of the DAG's callback")
+        (text,) = boxes["fails"].outbox()
+        assert (text["mobileNumber"], text["message"]) == (ON_CALL, f"fails failed: {LATE_TEXT}")
+
+
 class TestALoad:
     def test_replies_arrive_in_the_warehouse(self, replies: Story, warehouse: Path) -> None:
         assert replies.states == {"load": "success"}
@@ -436,7 +447,7 @@ class TestTheConnectionForm:
         assert form["hook_name"] == "WinSMS"
         assert form["standard_fields"]["password"]["title"] == "API key"
         assert form["standard_fields"]["host"]["title"] == "Base URL"
-        assert form["standard_fields"]["host"]["placeholder"] == f"empty: {BASE_URL}"
+        assert form["standard_fields"]["host"]["placeholder"] == f"empty means {BASE_URL}"
         assert all(field["description"] for field in form["extra_fields"].values())
 
     def test_the_button_tells_a_right_key(self, airflow: RealAirflow, boxes: dict[str, Sandbox]) -> None:

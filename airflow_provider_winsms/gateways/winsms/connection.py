@@ -12,7 +12,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {
         "password": "from Client Zone > My Profile > Developers",
-        "host": f"empty: {BASE_URL}",
+        "host": f"empty means {BASE_URL}",
     },
 }
 

@@ -150,6 +150,15 @@ LATE = DeadlineAlert(
 with dag_of("late", deadline=LATE):
     wait_for(SmsSendOperator(task_id="send", text=text, to=to).output)
 
+ALERT = SmsNotifier(
+    text="{{ dag.dag_id }} failed: {{ var.value.late_text }}",
+    to="{{ var.value.on_call }}",
+    sms_conn_id="winsms_fails",
+    ledger_conn_id="warehouse",
+)
+with dag_of("fails", on_failure_callback=ALERT):
+    show.override(task_id="fail", retries=0)("nowhere")
+
 with dag_of("replies"):
     SmsToSqlOperator(task_id="load", dataset="incoming", sql_conn_id="warehouse", table="replies")
     show("winsms_shown")
