@@ -215,7 +215,7 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
             worker = ApprovalWorkerWait(wait, hook, lambda: self.clock.now().timestamp(), self.log)
             batch = {"batch": sent.result["batch"], "asked": len(question.asked)}
             if not self.deferrable:
-                return self._decided(worker.run(self.clock.sleep), batch, context)
+                return self._decided(worker.run(self._sleep), batch, context)
             worker.look()
             if worker.is_over:
                 return self._decided(worker.result, batch, context)
@@ -231,6 +231,11 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
         self.log.info(RESUMED)
         with permanent_errors_fail_at_once():
             return self._decided(ApprovalResult.from_event(event), batch, context)
+
+    def _sleep(self, seconds_: float) -> None:
+        from airflow_provider_winsms.utils.worker_wait import sleep_unless_killed
+
+        sleep_unless_killed(self.clock, seconds_, lambda: self._is_killed)
 
     def _content(self, **values: Any) -> Question:
         from airflow_provider_winsms.sending.question import Question

@@ -13,13 +13,13 @@ from airflow_provider_winsms.delivery.outcome import WaitResult
 from airflow_provider_winsms.delivery.progress import WaitProgress
 from airflow_provider_winsms.delivery.tracker import UnreadableIds
 from airflow_provider_winsms.delivery.wait import DeliveryWait, id_source
-from airflow_provider_winsms.exceptions import LedgerUnavailable, SendStopped
+from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.ledger.base import LedgerAddress
 from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import NOT_FOUND_GRACE, PARTIAL_RESULT_KEY
 from airflow_provider_winsms.polling.schedule import SHORTEST_PAUSE
 from airflow_provider_winsms.utils.batches import ledger_at
-from airflow_provider_winsms.utils.worker_wait import RESUMED, WorkerWait
+from airflow_provider_winsms.utils.worker_wait import RESUMED, WorkerWait, sleep_unless_killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -132,10 +132,6 @@ def ledger_address(conn_id: str | None, prefix: str) -> LedgerAddress | None:
     return None if conn_id is None else LedgerAddress(conn_id, prefix)
 
 
-_MAX_SLEEP = 1.0
-"""The longest sleep in seconds, so that a task notices soon that it is killed."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendWait:
     """Waits on the worker or, deferred, in the triggerer. Durations are in seconds.
@@ -231,14 +227,7 @@ class SendWait:
         return Decimal(sent["cost"]) if charged is None else charged
 
     def _sleep(self, pause: float) -> None:
-        while pause > 0 and not self.is_killed():
-            self.clock.sleep(min(pause, _MAX_SLEEP))
-            pause -= _MAX_SLEEP
-        if self.is_killed():
-            msg = (
-                "The task is being killed while it waits. All sent texts stay sent. A later try waits again."
-            )
-            raise SendStopped(msg)
+        sleep_unless_killed(self.clock, pause, self.is_killed)
 
     def _now(self) -> float:
         return self.clock.now().timestamp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable
+from airflow_provider_winsms.exceptions import GatewayUnavailable, LedgerUnavailable, SendStopped
 from airflow_provider_winsms.gateways.backoff import back_off
 from airflow_provider_winsms.polling.schedule import SHORTEST_PAUSE
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_winsms.hooks.sms import SmsHook
     from airflow_provider_winsms.polling.schedule import Schedule
-    from airflow_provider_winsms.runtime import Log
+    from airflow_provider_winsms.runtime import Clock, Log
 
 RESUMED = "Resuming after the wait in the triggerer."
 """Begins the log of a task that its trigger woke."""
@@ -38,6 +38,9 @@ class Wait(Protocol):
     def end_at(self) -> float:
         """When to stop."""
 
+
+_MAX_SLEEP = 1.0
+"""The longest sleep in seconds, so that a task notices soon that it is killed."""
 
 W = TypeVar("W", bound=Wait)
 
@@ -101,3 +104,16 @@ class WorkerWait(Generic[W]):
 
     def _look(self) -> None:
         raise NotImplementedError
+
+
+def sleep_unless_killed(clock: Clock, seconds: float, is_killed: Callable[[], bool]) -> None:
+    """Sleep, and look every few seconds whether the task is being killed.
+
+    :raises SendStopped: if it is.
+    """
+    while seconds > 0 and not is_killed():
+        clock.sleep(min(seconds, _MAX_SLEEP))
+        seconds -= _MAX_SLEEP
+    if is_killed():
+        msg = "The task is being killed while it waits. All sent texts stay sent. A later try waits again."
+        raise SendStopped(msg)

@@ -18,6 +18,7 @@ from airflow_provider_winsms.exceptions import (
     ConfigurationError,
     InvalidMessage,
     OutcomeUnknown,
+    SendStopped,
 )
 from airflow_provider_winsms.inbound.approval import MOST_WRONG_CODES
 from airflow_provider_winsms.operators.approval import SmsApprovalOperator
@@ -50,6 +51,7 @@ class World:
         self.box = box
         self.runner = runner
         self.meanwhile: list[Callable[[], object]] = []
+        self.asking: SmsApprovalOperator
 
     def sleep(self, seconds: float) -> None:
         self.box.advance(seconds)
@@ -61,6 +63,10 @@ class World:
 
         class Ask(SmsApprovalOperator):
             clock = Clock(lambda: pendulum.from_timestamp(box.now().timestamp()), self.sleep)
+
+            def _sleep(asking, seconds_: float) -> None:  # noqa: N805 - Airflow runs a copy of the task
+                self.asking = asking
+                super()._sleep(seconds_)
 
         with DAG("dag", schedule=None):
             given: dict[str, Any] = {"to": ANN, "subject": SUBJECT, "deferrable": False, **kwargs}
@@ -80,6 +86,10 @@ class World:
         found = re.search(r"Reply \w+ (\d{4}) or ", text)
         assert found is not None
         return found[1]
+
+    def kill(self) -> None:
+        """Tell the task that it is being killed, as Airflow does."""
+        self.asking.on_kill()
 
     def says(self, number: str, words: str, *, of: str | None = None) -> Callable[[], object]:
         """Return what a phone does: it sends words, with the code of a number in place of ``CODE``."""
@@ -240,6 +250,14 @@ def test_a_retry_asks_nobody_again_and_counts_what_came_before_it(world: World) 
 
     world.runner = replace(world.runner, retries=1)
     assert isinstance(world.run(world.says(BEN, "NO 1"), die), WorkerDied)
+    world.says(ANN, "YES CODE")()
+    assert world.run()["chosen"] == "YES"
+    assert len(world.box.outbox()) == 1
+
+
+def test_a_kill_ends_a_wait_on_a_worker_and_a_retry_goes_on(world: World) -> None:
+    world.runner = replace(world.runner, retries=1)
+    assert isinstance(world.run(world.kill), SendStopped)
     world.says(ANN, "YES CODE")()
     assert world.run()["chosen"] == "YES"
     assert len(world.box.outbox()) == 1
