@@ -160,8 +160,8 @@ class RejectReason(StrEnum):
         return self in _MAY_BE_SENT_LATER
 
 
-def reasons_in_words(counts: Mapping[RejectReason, int]) -> str:
-    """Return how many recipients there are for each reason, such as ``2 x bad_number``, sorted by reason."""
+def reasons_in_words(counts: Mapping[Any, int]) -> str:
+    """Return how many there are for each reason, such as ``2 x bad_number``, sorted by reason."""
     return ", ".join(f"{count} x {reason}" for reason, count in sorted(counts.items()) if count)
 
 

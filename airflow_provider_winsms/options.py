@@ -144,6 +144,10 @@ def check_count(name: str, count: object, least: int, most: int) -> None:
         raise InvalidMessage(msg)
 
 
+_OPT_OUT_WORDS = frozenset(("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout"))
+"""Words that gateways and operators of networks take for an opt-out."""
+
+
 def check_answers(name: str, words: object) -> None:
     """Check that words can be told apart in replies: two or more, of letters.
 
@@ -151,6 +155,9 @@ def check_answers(name: str, words: object) -> None:
     """
     given = list(words) if isinstance(words, (list, tuple, dict)) else []
     plain = {word.casefold() for word in given if isinstance(word, str) and word.isalpha()}
+    if reserved := sorted(plain & _OPT_OUT_WORDS):
+        msg = f"`{name}` has {reserved[0]!r}, with which people opt out of all texts. Take another word."
+        raise InvalidMessage(msg)
     if len(given) < 2 or len(plain) < len(given):  # noqa: PLR2004 - a choice
         msg = f'`{name}` must be two or more different words of letters, such as ("YES", "NO").'
         raise InvalidMessage(msg)

@@ -269,8 +269,8 @@ def test_the_approval_that_is_shown_takes_a_reply(sandbox: Sandbox, runner: Task
     ask.poll_interval = 0.1
     assert runner.run(ask).state == "deferred"
     (text,) = sandbox.outbox()
-    assert re.fullmatch(r"Deploy sales_etl to production\? Reply YES (\d{4}) or NO \1", text["message"])
-    sandbox.incoming("27825550101", f"yes {text['message'][-4:]}")
+    assert re.fullmatch(r"Deploy sales_etl to production\? Reply YES (\d{6}) or NO \1", text["message"])
+    sandbox.incoming("27825550101", f"yes {text['message'][-6:]}")
     assert runner.resume(ask, runner.fire()).error is None
     assert runner.result["chosen"] == "YES"
 

@@ -288,7 +288,7 @@ def test_an_approval_by_reply(airflow: AirflowProcess, gateway: Sandbox) -> None
     def answer() -> None:
         time.sleep(0.02)
         for text in gateway.outbox()[len(answered) :]:
-            gateway.incoming(text["mobileNumber"], f"Yes {text['message'][-4:]}")
+            gateway.incoming(text["mobileNumber"], f"Yes {text['message'][-6:]}")
             answered.append(text["mobileNumber"])
 
     run = airflow.run("example_sms_approval_by_reply", answer)

@@ -7,6 +7,7 @@ stored holds neither numbers nor codes, only their keyed hashes.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,14 +33,17 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.options import Check
 
-CODE_DIGITS = 4
+QUESTION_DIGITS = 2
+"""The first digits of a code: the same for all people of a question. They tell questions apart."""
+
+CODE_DIGITS = 6
 """The digits of a code."""
 
 MOST_WRONG_CODES = 5
 """After so many wrong codes, no reply from the number counts any more."""
 
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
-_MOST_WORDS = 10  # of a reply, in which an option and a code are looked for
+_CODE_WITHIN = 3  # words after the option
 
 
 class Codes:
@@ -55,8 +59,16 @@ class Codes:
 
     def of(self, number: str) -> str:
         """Return the code of a number."""
-        digest = self._hashes.of_parts("approval code", self.question, number)
-        return f"{int(digest, 16) % 10**CODE_DIGITS:0{CODE_DIGITS}d}"
+        return self.of_question + self._digits(CODE_DIGITS - QUESTION_DIGITS, number)
+
+    @property
+    def of_question(self) -> str:
+        """The digits with which all codes of the question begin."""
+        return self._digits(QUESTION_DIGITS)
+
+    def _digits(self, count: int, *parts: str) -> str:
+        digest = self._hashes.of_parts("approval code", self.question, *parts)
+        return f"{int(digest, 16) % 10**count:0{count}d}"
 
     def approver(self, number: str) -> list[str]:
         """Return what is stored of a person who was asked: the hash of the number, and that of the code."""
@@ -152,6 +164,8 @@ class ApprovalTracker:
         self._codes = codes
         self._approvers = {number: code for number, code in wait.approvers}  # noqa: C416 - typed pairs
         self._answers: dict[str, Answer] = {}
+        self.ignored: Counter[str] = Counter()
+        """How many replies of people who were asked did not count, by reason."""
         self._wrong: Counter[str] = Counter()
         self._seen: set[str] = set()
         self.since = wait.since
@@ -195,21 +209,43 @@ class ApprovalTracker:
 
     def _consider(self, reply: Reply, now: float) -> None:
         person = self._codes.hash_of(reply.number)
-        if person not in self._approvers or person in self._answers:
+        if person not in self._approvers:
             return
         # What is read before the end has arrived before it, whatever the gateway's clock says.
         at = now if reply.at is None else min(reply.at, now)
-        if not self._wait.since <= at <= self._wait.end_at:
+        option, code = read_answer(reply.text, self._wait.options)
+        if at < self._wait.since:
             return
-        words = _WORDS.findall(reply.text.casefold())[:_MOST_WORDS]
-        codes = [word for word in words if word.isdecimal()]
-        is_right = self._approvers[person] in {self._codes.hash_of(reply.number, code) for code in codes}
-        if self._wrong[person] >= MOST_WRONG_CODES:
-            return
-        self._wrong[person] += bool(codes) and not is_right
-        options = [option for option in self._wait.options if option.casefold() in words]
-        if is_right and len(options) == 1:
-            self._answers[person] = Answer(mask_number(reply.number), options[0], _iso(reply.at))
+        if at > self._wait.end_at:
+            self.ignored["too_late"] += 1
+        elif person in self._answers:
+            self.ignored["answered_before"] += 1
+        elif option is None or code is None or not code.startswith(self._codes.of_question):
+            self.ignored["no_answer"] += 1
+        elif self._wrong[person] >= MOST_WRONG_CODES:
+            self.ignored["too_many_wrong_codes"] += 1
+        elif self._codes.hash_of(reply.number, code) != self._approvers[person]:
+            self._wrong[person] += 1
+            self.ignored["wrong_code"] += 1
+        else:
+            self._answers[person] = Answer(mask_number(reply.number), option, _iso(reply.at))
+
+
+def read_answer(text: str, options: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the option and the code of a reply; ``None`` for what it lacks.
+
+    The reply begins with the option, and the code is among the next words; or it begins with the code, and
+    the option follows. So ``not yes 471123`` is no answer. Neither is a reply with two codes or two options.
+    """
+    words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
+    named = {option.casefold(): option for option in options}
+    codes = [word for word in words if word.isdecimal() and len(word) == CODE_DIGITS]
+    if len(codes) != 1 or len(named.keys() & set(words)) != 1:
+        return None, None
+    (code,) = codes
+    if words[0] in named and code in words[1 : 1 + _CODE_WITHIN]:
+        return named[words[0]], code
+    return (named.get(words[1]) if words[0] == code and len(words) > 1 else None), code
 
 
 class ApprovalEvent(WaitEvent, total=False):
@@ -217,6 +253,7 @@ class ApprovalEvent(WaitEvent, total=False):
 
     chosen: str | None
     answers: list[list[str | None]]
+    ignored: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +263,19 @@ class ApprovalResult:
     :param chosen: the option that was decided for; ``None``: there were too few answers.
     :param timed_out: whether its time was over.
     :param trouble: the error of the last question, or an empty string.
+    :param ignored: how many replies of people who were asked did not count, by reason.
     """
 
     chosen: str | None
     answers: Sequence[Answer]
     timed_out: bool
     trouble: str = ""
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tracker: ApprovalTracker, trouble: str) -> ApprovalResult:
         """Return the result if the wait ends now."""
-        return cls(tracker.chosen, tracker.answers, not tracker.is_settled, trouble)
+        return cls(tracker.chosen, tracker.answers, not tracker.is_settled, trouble, dict(tracker.ignored))
 
     def to_event(self) -> ApprovalEvent:
         """Return the event that carries it."""
@@ -245,6 +284,7 @@ class ApprovalResult:
             "trouble": self.trouble,
             "chosen": self.chosen,
             "answers": [list(answer) for answer in self.answers],
+            "ignored": dict(self.ignored),
         }
 
     @classmethod
@@ -255,7 +295,8 @@ class ApprovalResult:
         """
         raise_if_refused(event)
         answers = [Answer(*answer) for answer in event["answers"]]  # type: ignore[arg-type] # as written
-        return cls(event["chosen"], answers, event["ended"] == "timed_out", event.get("trouble", ""))
+        is_over = event["ended"] == "timed_out"
+        return cls(event["chosen"], answers, is_over, event.get("trouble", ""), event.get("ignored", {}))
 
 
 def _check_approvers(name: str, approvers: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import SkipMixin, XCom, conf
 
 from airflow_provider_winsms.exceptions import ApprovalFailed, InvalidMessage
+from airflow_provider_winsms.messages import reasons_in_words
 from airflow_provider_winsms.operators import send_base
 from airflow_provider_winsms.options import (
     Guarantee,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.utils.parameters import JointCheck
     from airflow_provider_winsms.utils.templates import Templated
 
-_EARLIER = 600.0
+_EARLIER = 3600.0
 """Seconds before the question from which replies count: the gateway's clock may differ, and tell minutes."""
 
 
@@ -56,8 +58,30 @@ def _check_default(default: object, options: object) -> None:
         raise InvalidMessage(msg)
 
 
+_FIXED: Mapping[str, Any] = {
+    "check_numbers": "possible",
+    "encoding": "transliterate",
+    "on_rejected": "fail_if_all",
+    "on_invalid": "fail",
+    "on_empty": "fail",
+    "rules": (),
+    "approved_plan": NOT_GIVEN,
+    "plan_only": False,
+    "show_texts": False,
+    "hold": timedelta(minutes=5),
+    "on_changed": "refuse",
+    "cancel_on_kill": False,
+    "idempotency_key": None,
+    "wait_for_delivery": False,
+    "min_delivered": 1.0,
+    "max_poll_interval": timedelta(hours=1),
+    "delivery_timeout": timedelta(days=1),
+    "multiple_outputs": False,
+}
+"""The parameters of a send that a question does not have, with their values."""
+
 _CHECKS: Mapping[str, Check] = {
-    **send_base.SEND_CHECKS,
+    **{name: check for name, check in send_base.SEND_CHECKS.items() if name not in _FIXED},
     "to": check_to,
     "subject": check_sendable,
     "options": check_answers,
@@ -76,22 +100,23 @@ _JOINT_CHECKS: tuple[JointCheck, ...] = (
 class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
     """Ask people by text, and wait until enough of them have answered by text.
 
-    Each person gets the subject and a code of their own: ``Deploy to production? Reply YES 4711 or NO 4711``.
-    An answer is a reply from a number that was asked, with its own code and one of the options, in whatever
-    case and order. The first answer of each person counts, once. After five wrong codes, no reply from that
-    number counts any more.
+    Each person gets the subject and a code of their own: ``Deploy to production? Reply YES 471123 or NO
+    471123``. An answer is a reply from a number that was asked, with its own code and one of the options, in
+    whatever case. The first answer of each person counts, once. After five wrong codes of this question, no
+    reply from that number counts any more.
 
     With ``options=("YES", "NO")``, the first option approves: it needs ``min_approvals`` answers. One answer
     for any other option rejects at once. After an approval, the tasks downstream run. After a rejection they
     are skipped, as by Airflow's ``ApprovalOperator``; with ``fail_on_reject`` the task fails instead.
 
-    With a mapping, such as ``options={"PROD": "deploy", "STOP": "roll_back"}``, the options are equal. The
+    With a mapping, such as ``options={"PROD": "deploy", "TEST": "try_out"}``, the options are equal. The
     first one with ``min_approvals`` answers is chosen. Only its tasks run; the other tasks right downstream
     are skipped.
 
     Returns ``{"batch": id, "chosen": "YES", "timed_out": False, "asked": 2, "answers": [{"number":
-    "27******101", "option": "YES", "at": "2026-11-30T08:15:00+00:00"}]}``. Numbers are masked. ``at`` is
-    ``None`` if the gateway does not tell when a reply arrived.
+    "27******101", "option": "YES", "at": "2026-11-30T08:15:00+00:00"}], "ignored": {"wrong_code": 1}}``.
+    Numbers are masked. ``at`` is ``None`` if the gateway does not tell when a reply arrived. ``ignored``
+    counts the replies of these people that did not count.
 
     At ``timeout``, or if all have answered and no option has enough, the task fails for good with
     ``ApprovalFailed``; with ``default`` it takes that option instead, and ``timed_out`` is true.
@@ -106,7 +131,8 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
 
     :param to: the people to ask: numbers, as ``SmsSendOperator`` takes them. (templated; sensitive)
     :param subject: the question. What to reply is appended. (templated; sensitive)
-    :param options: two or more words of letters, or a mapping of such words to ids of tasks downstream.
+    :param options: two or more words of letters, or a mapping of such words to ids of tasks or task groups
+        downstream. Words by which people opt out of all texts, such as ``STOP``, are refused.
     :param timeout: how long to wait, from the time at which the question was first sent; a ``timedelta`` or
         seconds.
     :param min_approvals: how many people must answer alike.
@@ -133,6 +159,8 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
     parameter_checks: ClassVar[Mapping[str, Check]] = _CHECKS
     joint_checks: ClassVar[tuple[JointCheck, ...]] = _JOINT_CHECKS
     ui_color = "#e4dcf5"
+    fixed_parameters: ClassVar[Mapping[str, Any]] = _FIXED
+    """The parameters of its base that it does not take."""
     inherits_from_skipmixin = True
 
     def __init__(
@@ -157,34 +185,20 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
         ledger_text: StoredText = "digest",
         **kwargs: Any,
     ) -> None:
+        if fixed := sorted(_FIXED.keys() & kwargs.keys()):
+            msg = f"Task {kwargs.get('task_id')!r}: SmsApprovalOperator has no parameter {fixed[0]}."
+            raise InvalidMessage(msg)
         super().__init__(
             sms_conn_id=sms_conn_id,
-            check_numbers="possible",
-            encoding="transliterate",
-            on_rejected="fail_if_all",
-            on_invalid="fail",
-            on_empty="fail",
-            rules=(),
-            approved_plan=NOT_GIVEN,
-            plan_only=False,
-            show_texts=False,
             guarantee=guarantee,
-            hold=timedelta(minutes=5),
             on_clear=on_clear,
-            on_changed="refuse",
-            cancel_on_kill=False,
-            idempotency_key=None,
             ledger_conn_id=ledger_conn_id,
             ledger_prefix=ledger_prefix,
             ledger_privacy=ledger_privacy,
             ledger_text=ledger_text,
-            wait_for_delivery=False,
             deferrable=deferrable,
-            min_delivered=1.0,
             poll_interval=poll_interval,
-            max_poll_interval=poll_interval,
-            delivery_timeout=timedelta(days=1),
-            multiple_outputs=False,
+            **_FIXED,
             **kwargs,
         )
         self.to = to
@@ -258,10 +272,13 @@ class SmsApprovalOperator(send_base.SendOperator, SkipMixin):
         answers = [answer._asdict() for answer in result.answers]
         for answer in result.answers:
             self.log.info("%s answered %s.", answer.number, answer.option)
+        if result.ignored:
+            self.log.info("Replies that did not count: %s.", reasons_in_words(Counter(result.ignored)))
         if chosen is None:
             raise _undecided(self, result, batch)
         self.log.info("%s was chosen%s.", chosen, "" if result.chosen else ", as the default at the time-out")
         decided = {**batch, "chosen": chosen, "timed_out": result.chosen is None, "answers": answers}
+        decided["ignored"] = dict(result.ignored)
         # Airflow keeps no result of a task that skips others.
         context["ti"].xcom_push(key=XCom.XCOM_RETURN_KEY, value=decided)
         _skip(self, chosen, context)
@@ -312,11 +329,20 @@ def _undecided(task: SmsApprovalOperator, result: ApprovalResult, batch: dict[st
     )
 
 
+def _tasks_of(approval: SmsApprovalOperator, names: str | list[str]) -> list[str]:
+    """Return the ids of tasks, with the first tasks of a group in place of its name."""
+    groups: Any = approval.dag.task_group_dict
+    found: list[str] = []
+    for name in [names] if isinstance(names, str) else names:
+        found += [root.task_id for root in groups[name].roots] if name in groups else [name]
+    return found
+
+
 def _skip(approval: SmsApprovalOperator, chosen: str, context: Context) -> None:
     """Skip the tasks downstream that must not run."""
     instance: Any = context["ti"]
     if isinstance(approval.options, Mapping):
-        approval.skip_all_except(instance, approval.options[chosen])
+        approval.skip_all_except(instance, _tasks_of(approval, approval.options[chosen]))
     elif chosen != next(iter(approval.options)):
         if approval.fail_on_reject:
             msg = f"The answer is {chosen}, and fail_on_reject=True fails the task."

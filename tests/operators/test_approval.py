@@ -11,7 +11,7 @@ import pendulum
 import pytest
 import requests
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, TaskGroup
 
 from airflow_provider_winsms.exceptions import (
     ApprovalFailed,
@@ -83,7 +83,7 @@ class World:
     def code_of(self, number: str) -> str:
         """Return the code in the last text to a number."""
         text = [row["message"] for row in self.box.outbox() if row["mobileNumber"] == number][-1]
-        found = re.search(r"Reply \w+ (\d{4}) or ", text)
+        found = re.search(r"Reply \w+ (\d{6}) or ", text)
         assert found is not None
         return found[1]
 
@@ -151,9 +151,26 @@ def test_a_mapping_chooses_the_branch(world: World) -> None:
     assert world.skipped == ["deploy"]
 
 
+def test_a_mapping_may_name_a_task_group(world: World) -> None:
+    ask = world.ask(options={"PROD": "deploy", "TEST": "tries"})
+    with ask.dag, TaskGroup("tries"):
+        ask >> EmptyOperator(task_id="first") >> EmptyOperator(task_id="second")
+    world.meanwhile = [world.says(ANN, "TEST CODE")]
+    assert world.runner.run(ask).error is None
+    assert sorted(world.skipped) == ["deploy", "report"]
+
+
 @pytest.mark.parametrize(
     "words",
-    ["YES CODE", "yes CODE.", "Yes, CODE!", "YESCODE", "CODE yes", "  yes\n CODE", "ok, YES: CODE thanks"],
+    [
+        "YES CODE",
+        "yes CODE.",
+        "Yes, CODE!",
+        "YESCODE",
+        "CODE yes",
+        "  yes\n CODE",
+        "YES please: CODE, thanks",
+    ],
 )
 def test_an_answer_may_be_written_in_many_ways(words: str, world: World) -> None:
     assert world.run(world.says(ANN, words))["chosen"] == "YES"
@@ -170,9 +187,21 @@ def test_an_answer_may_be_written_in_many_ways(words: str, world: World) -> None
         (ANN, "Yess CODE", ANN),
         (ANN, "Ja CODE", ANN),
         (ANN, "YES or NO CODE", ANN),
-        (ANN, f"{'blah ' * 12}YES CODE", ANN),
+        (ANN, "not yes CODE", ANN),
+        (ANN, "YES CODE 123456", ANN),
     ],
-    ids=["a stranger", "another code", "no code", "no option", "wrong", "misspelt", "Ja", "both", "too late"],
+    ids=[
+        "a stranger",
+        "another code",
+        "no code",
+        "no option",
+        "wrong",
+        "misspelt",
+        "Ja",
+        "both",
+        "not",
+        "two",
+    ],
 )
 def test_what_is_no_answer_decides_nothing(number: str, words: str, of: str, world: World) -> None:
     error = world.run(world.says(number, words, of=of), to=[ANN, BEN], timeout=300)
@@ -184,8 +213,18 @@ def test_what_is_no_answer_decides_nothing(number: str, words: str, of: str, wor
     ("guesses", "chosen"), [(MOST_WRONG_CODES - 1, "YES"), (MOST_WRONG_CODES, "NO")], ids=["few", "too many"]
 )
 def test_a_wrong_code_may_be_corrected_but_not_guessed(guesses: int, chosen: str, world: World) -> None:
-    wrong = [world.says(ANN, f"YES {guess:04d}0") for guess in range(guesses)]
+    def guess(number: int) -> Callable[[], object]:
+        return lambda: world.box.incoming(ANN, f"YES {world.code_of(ANN)[:2]}{9000 + number}")
+
+    wrong = [guess(number) for number in range(guesses)]
     assert world.run(*wrong, world.says(ANN, "YES CODE"), timeout=600, default="NO")["chosen"] == chosen
+
+
+def test_other_texts_of_a_person_are_no_guesses(world: World) -> None:
+    texts = [world.says(ANN, f"There at {hour}, YES 99{hour}99") for hour in range(10, 20)]
+    result = world.run(*texts, world.says(ANN, "YES CODE"))
+    assert result["chosen"] == "YES"
+    assert result["ignored"] == {"no_answer": 10}
 
 
 def test_the_first_answer_of_a_person_counts(world: World) -> None:
@@ -323,7 +362,7 @@ def test_no_number_no_text_and_no_code_is_stored_or_logged(
 ) -> None:
     subject = f"Deploy the plans of {CAT}?"
     ask = world.ask(to=[ANN, BEN], deferrable=deferrable, subject=subject, min_approvals=2)
-    world.meanwhile = [world.says(ANN, "YES CODE"), world.says(BEN, "Please, NO CODE")]
+    world.meanwhile = [world.says(ANN, "YES CODE"), world.says(BEN, "No, please, CODE")]
     state = world.runner.run(ask).state
     codes = [world.code_of(ANN), world.code_of(BEN)]
     kept = " ".join(world.runner.requests) + capsys.readouterr().out
@@ -342,6 +381,7 @@ def test_no_number_no_text_and_no_code_is_stored_or_logged(
         {"options": ("YES",)},
         {"options": ("YES", "yes")},
         {"options": ("YES 1", "NO")},
+        {"options": ("GO", "Stop")},
         {"options": "YES"},
         {"timeout": "soon"},
         {"min_approvals": 0},

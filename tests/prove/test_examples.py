@@ -182,8 +182,8 @@ def approvals(airflow: RealAirflow, boxes: dict[str, Sandbox]) -> list[Run]:
     texts = box.outbox()
     airflow.kill("triggerer")
     for text, option in zip(texts[::2], ("Yes", "no"), strict=True):
-        box.incoming("27825550399", text["message"][-8:])
-        box.incoming(text["mobileNumber"], f"{option} {text['message'][-4:]}.")
+        box.incoming("27825550399", text["message"][-10:])
+        box.incoming(text["mobileNumber"], f"{option} {text['message'][-6:]}.")
     airflow.start("triggerer")
     for run in runs:
         run.until("ask", "success")
@@ -210,5 +210,5 @@ def test_no_number_no_name_no_code_and_no_key_is_in_the_metadata_or_in_a_log(
     assert found.isdisjoint(f"2782{at:07d}" for at in range(1, 1 + CUSTOMERS))
     assert "Hi Name" not in kept
     assert found.isdisjoint(ON_CALL)
-    codes = {row["message"][-4:] for row in boxes[APPROVAL].outbox()}
+    codes = {row["message"][-6:] for row in boxes[APPROVAL].outbox()}
     assert not re.search(rf"(YES|NO) ({'|'.join(codes)})", kept)

@@ -21,6 +21,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.hooks.winsms import WinSMSHook
+from airflow_provider_winsms.operators.approval import SmsApprovalOperator
 from airflow_provider_winsms.operators.sms import (
     SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
@@ -43,6 +44,7 @@ NUMBER = "27825550101"
 RIGHT: dict[type[BaseOperator], dict[str, Any]] = {
     SmsSendOperator: {"text": "Hi", "to": NUMBER},
     SmsSendBatchOperator: {"messages": [{"text": "Hi", "to": NUMBER}]},
+    SmsApprovalOperator: {"to": NUMBER, "subject": "Deploy?"},
     SmsCancelScheduledOperator: {"message_ids": [1]},
     SmsRefreshStatusOperator: {"ledger_conn_id": "warehouse"},
     SmsViewsOperator: {"sql_conn_id": "warehouse", "deliveries": "texts"},
@@ -113,6 +115,13 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "max_wait": tuple(value for value in NOT_DURATIONS if value is not None),
     "multiple_outputs": NOT_FLAGS,
     "text": ("", "  ", None, 5, b"Hi", "see you \x07", "half \ud83d"),
+    "subject": ("", "  ", None, 5, b"Hi", "see you \x07", "half \ud83d"),
+    "options": (("YES",), ("YES", "yes"), ("YES 1", "NO"), ("GO", "Stop"), "YES", [], None, 5),
+    "timeout": tuple(value for value in NOT_DURATIONS if value != timedelta(0)),
+    "min_approvals": (0, -1, 1.5, "2", True, None),
+    "default": ("", "two words", 5, "Stop"),
+    "fail_on_reject": NOT_FLAGS,
+    "ignore_downstream_trigger_rules": NOT_FLAGS,
     "to": (None, True, b"27825550101", {"number": NUMBER}),
     "send_at": ("tomorrow", "2027-01-31T09:00", datetime(2027, 1, 31), 5),  # noqa: DTZ001 - it is what is refused
     "max_segments": (0, -1, 1.5, "many", True, ""),
@@ -152,7 +161,7 @@ WRONG_OF: dict[type[BaseOperator], dict[str, tuple[Any, ...]]] = {
 }
 """The same where it is another for an operator."""
 
-SPOKEN_OF = {"text", "message_ids"}
+SPOKEN_OF = {"text", "subject", "message_ids"}
 """Parameters whose errors speak of them in their own words."""
 
 
@@ -167,7 +176,8 @@ def own_parameters(kind: type) -> set[str]:
         if getattr(each, "__module__", "").startswith("airflow_provider_winsms.")
     ]
     found = [each for one in ours for each in inspect.signature(one).parameters.values()]
-    return {each.name for each in found if each.kind is each.KEYWORD_ONLY}
+    names = {each.name for each in found if each.kind is each.KEYWORD_ONLY}
+    return names - set(getattr(kind, "fixed_parameters", ()))
 
 
 def wrong_values(kind: type, name: str) -> tuple[Any, ...]:
@@ -267,6 +277,11 @@ def test_a_subclass_may_make_more_fields_templates() -> None:
     assert Templated(task_id="one", **given(Templated, "guarantee", "{{ params.guarantee }}"))
     with pytest.raises(InvalidMessage, match="guarantee must be one of"):
         Templated(task_id="one", **given(Templated, "guarantee", "exactly-once"))
+
+
+def test_a_parameter_that_a_question_does_not_have_is_refused_when_the_dag_is_read() -> None:
+    with pytest.raises(InvalidMessage, match="Task 'ask': SmsApprovalOperator has no parameter rules"):
+        SmsApprovalOperator(task_id="ask", to=NUMBER, subject="Deploy?", rules=[])
 
 
 def test_default_arguments_of_a_dag_are_checked_too() -> None:
