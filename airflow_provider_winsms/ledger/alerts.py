@@ -50,9 +50,10 @@ class Alerts:
         self._note(alert, sent_in=None)
 
     @transaction
-    def withdraw(self, alert: Alert) -> None:
-        """Hold an admitted alert back, with all that its text would have told of."""
-        self._database.execute(UNTELL_ALERTS, alert_id=alert.id)
+    def withdraw(self, alert: Alert, *, is_unknown: bool) -> None:
+        """Let the next text count what the text of an admitted alert was to tell of."""
+        kept_id = alert.id if is_unknown else ""
+        self._database.execute(UNTELL_ALERTS, alert_id=alert.id, kept_id=kept_id)
 
     @transaction
     def _admit(self, alert: Alert, limit: AlertLimit) -> HeldBack | None:

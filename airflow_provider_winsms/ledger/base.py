@@ -358,8 +358,11 @@ class AlertStore(Protocol):
         :raises LedgerUnavailable: if the store cannot be reached.
         """
 
-    def withdraw(self, alert: Alert) -> None:
-        """Hold an admitted alert back, with all that its text would have told of: the text was not sent.
+    def withdraw(self, alert: Alert, *, is_unknown: bool) -> None:
+        """Let the next text count what the text of an admitted alert was to tell of.
+
+        :param is_unknown: whether somebody may have got the text. Then the cooldown goes on. Otherwise the
+            alert itself is held back, and the next one may send a text at once.
 
         :raises LedgerUnavailable: if the store cannot be reached.
         """

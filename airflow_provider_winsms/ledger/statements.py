@@ -262,7 +262,8 @@ TELL_ALERTS = NamedStatement(
 )
 
 UNTELL_ALERTS = NamedStatement(
-    "withdraw an alert", "UPDATE {alerts} SET sent_in = NULL WHERE sent_in = :alert_id"
+    "withdraw an alert",
+    "UPDATE {alerts} SET sent_in = NULL WHERE sent_in = :alert_id AND alert_id <> :kept_id",
 )
 
 DELETE_OLD_ALERTS = NamedStatement(

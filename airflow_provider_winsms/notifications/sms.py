@@ -11,6 +11,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import jinja2
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_winsms.exceptions import InvalidMessage, SmsError
@@ -202,17 +203,28 @@ class _Alert:
         )
 
     def _run(self) -> None:
-        from airflow_provider_winsms.utils.alerts import AlertSend, sender_of
+        from airflow_provider_winsms.ledger.base import Alert
+        from airflow_provider_winsms.utils.alerts import AlertSend, id_of, sender_of
 
         notifier = copy.copy(self._notifier)
         sender = sender_of(self._context)
-        context: Any = {"var": _variables(), **self._context}  # a deadline's context has none
-        redacting_errors(lambda: notifier.render_template_fields(context), "SmsNotifier")
-        hook = notifier.hook_of(notifier.sms_conn_id)
-        self._send = AlertSend(_options_of(notifier, sender.dag_id), hook, sender, notifier.clock, self._log)
+        alert_id = id_of(self._context, notifier.text, str(notifier.key), notifier.sms_conn_id)
+        redacting_errors(lambda: _render(notifier, self._context), "SmsNotifier")
+        hook, options = notifier.hook_of(notifier.sms_conn_id), _options_of(notifier, sender.dag_id)
+        alert = Alert(alert_id, options.key, sender, notifier.clock.now())
+        self._send = AlertSend(options, hook, alert, notifier.clock, self._log)
         if self._is_given_up:
             self._send.stop()
         self._send.run()
+
+
+def _render(notifier: SmsNotifier, given: Mapping[str, Any]) -> None:
+    """Render the fields of a notifier. A name that is not there is an error, also without a DAG."""
+    context: Any = {"var": _variables(), **given}  # the context of a deadline has no variables
+    environment = notifier.get_template_env(context.get("dag"))
+    if context.get("dag") is None:
+        environment.undefined = jinja2.StrictUndefined
+    notifier.render_template_fields(context, environment)
 
 
 def _options_of(notifier: SmsNotifier, dag_id: str) -> AlertOptions:

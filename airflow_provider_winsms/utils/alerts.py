@@ -6,14 +6,16 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pendulum
 from airflow.providers.common.compat.sdk import Variable
 
+from airflow_provider_winsms.exceptions import LedgerUnavailable
 from airflow_provider_winsms.hooks.connections import sql_hook
-from airflow_provider_winsms.ledger.base import Alert, AlertLimit, HeldBack, Sender
+from airflow_provider_winsms.ledger.base import AlertLimit, HeldBack, Sender
 from airflow_provider_winsms.ledger.batches import key_digest
 from airflow_provider_winsms.ledger.task_state import TaskStateLedger, TaskStore
 from airflow_provider_winsms.messages import pluralize
@@ -23,6 +25,7 @@ from airflow_provider_winsms.sending.attempt import SendAttempt, SendOrder
 from airflow_provider_winsms.sending.composer import OneText
 from airflow_provider_winsms.sending.policy import policy_of
 from airflow_provider_winsms.sending.rules.calendar import OpeningHours
+from airflow_provider_winsms.sending.submission import FIRST_REQUEST
 from airflow_provider_winsms.utils.rule_context import TaskRuleContext, rules_of
 from airflow_provider_winsms.utils.task_store import map_index_of
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from pendulum import DateTime
 
     from airflow_provider_winsms.hooks.sms import SmsHook
-    from airflow_provider_winsms.ledger.base import AlertStore, Ledger
+    from airflow_provider_winsms.ledger.base import Alert, AlertStore, Ledger
     from airflow_provider_winsms.runtime import Clock, Log
 
 
@@ -59,18 +62,15 @@ class AlertOptions:
 
 
 class AlertSend:
-    """Sends the text of one alert, or holds it back.
+    """Sends the text of one alert, or holds it back."""
 
-    :param sender: the task or the DAG that raised it.
-    """
-
-    def __init__(self, options: AlertOptions, hook: SmsHook, sender: Sender, clock: Clock, log: Log) -> None:
+    def __init__(self, options: AlertOptions, hook: SmsHook, alert: Alert, clock: Clock, log: Log) -> None:
         self._options = options
         self._hook = hook
         self._clock = clock
         self._log = log
         self._zone = options.time_zone or hook.gateway.time_zone
-        self._alert = Alert(uuid4().hex, options.key, sender, clock.now())
+        self._alert = alert
         self._attempt: SendAttempt | None = None
         self._is_stopped = False
 
@@ -93,8 +93,7 @@ class AlertSend:
             try:
                 self._send(held_back, ledger)
             except BaseException:
-                if not self._may_be_out():
-                    store.withdraw(self._alert)
+                store.withdraw(self._alert, is_unknown=_may_be_out(ledger))
                 raise
 
     def _admitted(self, store: AlertStore) -> HeldBack | None:
@@ -129,11 +128,6 @@ class AlertSend:
         if held_back.alerts:
             self._log.info("The text tells of %s held back before.", pluralize(held_back.alerts, "alert"))
 
-    def _may_be_out(self) -> bool:
-        """Tell whether somebody may have got the text of a send that failed."""
-        result = None if self._attempt is None else self._attempt.partial_result()
-        return result is not None and bool(result["accepted"] or result["unknown"])
-
     def _order(self) -> SendOrder:
         gateway, endpoint = self._hook.gateway, self._hook.endpoint
         return SendOrder(
@@ -164,6 +158,15 @@ class AlertSend:
             yield tables.alerts, tables
 
 
+def _may_be_out(ledger: Ledger) -> bool:
+    """Tell whether somebody may have got the text of a send that failed."""
+    try:
+        record = ledger.find(FIRST_REQUEST)
+    except LedgerUnavailable:
+        return True
+    return record is not None and bool(record.ids or record.in_doubt)
+
+
 class VariableAlerts:
     """The ``AlertStore`` in Airflow variables, one for each key.
 
@@ -191,10 +194,12 @@ class VariableAlerts:
         since = _instant(kept["held_since"]) if kept["held_since"] else alert.raised_at
         self._write(alert, map(_instant, kept["sent_at"]), HeldBack(kept["held_back"] + 1, since))
 
-    def withdraw(self, alert: Alert) -> None:
-        """Hold an admitted alert back, with all that its text would have told of."""
-        Variable.set(self._name(alert), json.dumps(self._before))
-        self.hold_back(alert)
+    def withdraw(self, alert: Alert, *, is_unknown: bool) -> None:
+        """Let the next text count what the text of an admitted alert was to tell of."""
+        sent_at = self._read(alert)["sent_at"] if is_unknown else self._before["sent_at"]
+        Variable.set(self._name(alert), json.dumps({**self._before, "sent_at": sent_at}))
+        if not is_unknown:
+            self.hold_back(alert)
 
     def _read(self, alert: Alert) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(Variable.get(self._name(alert), default="{}"))
@@ -211,6 +216,21 @@ class VariableAlerts:
     @staticmethod
     def _name(alert: Alert) -> str:
         return f"sms_alert_{key_digest(alert.key)[:16]}"
+
+
+def id_of(context: Mapping[str, Any], *names: str) -> str:
+    """Return the id of the alert that an event raises. An event has one for each notifier.
+
+    An event is the end of a try, or a missed deadline. One that cannot be told from others has a random id.
+
+    :param names: tell notifiers apart.
+    """
+    instance = context.get("ti") or context.get("task_instance")
+    deadline = context.get("deadline")
+    event = getattr(instance, "id", None) or (isinstance(deadline, dict) and deadline.get("id"))
+    state = str(getattr(instance, "state", ""))
+    parts = (str(event or uuid4().hex), state, *names)
+    return sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def sender_of(context: Mapping[str, Any]) -> Sender:

@@ -114,7 +114,7 @@ def test_a_transaction_locks_its_batch_first_or_messages_alone(sqlite: Database)
         alert = Alert("a" * 32, KEY, batch().sender, NOON)
         for _ in range(2):
             tables.alerts.admit(alert, AlertLimit(timedelta(0), 1, NOON))
-        tables.alerts.withdraw(alert)
+        tables.alerts.withdraw(alert, is_unknown=False)
     found = list(filter(None, hook.transactions()))
     of_batches = [tables for tables in found if tables[0] == "batches"]
     assert set(chain.from_iterable(of_batches)) == set(LOCK_ORDER) - ALONE

@@ -186,6 +186,49 @@ def test_an_alert_whose_text_was_surely_not_sent_is_counted_by_the_next_one_at_o
     assert world.texts == ["dag failed: load.", "dag failed: load. 2 more since 02:10."]
 
 
+def test_what_a_text_with_an_unknown_outcome_was_to_tell_is_told_again(
+    world: World, counts: dict[str, Any]
+) -> None:
+    world.fail(**counts)
+    world.fail(**counts)
+    world.sandbox.advance(1000)
+    world.sandbox.add_fault("lost-after-acceptance", operation="smsSend")
+    world.fail(**counts)
+    world.fail(**counts)
+    world.sandbox.advance(1000)
+    world.fail(**counts)
+    assert world.texts == [
+        "dag failed: load.",
+        "dag failed: load. 1 more since 02:10.",
+        "dag failed: load. 2 more since 02:10.",
+    ]
+
+
+def test_the_same_event_texts_once_however_often_its_callback_is_called(
+    world: World, runner: TaskRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.add_database("book", tmp_path / "ledger.db")
+    for name in ("winsms_default", "book"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(runner.connections[name]))
+    context: Any = {
+        "dag_run": {"dag_id": "sales_etl", "dag_run_id": "manual__1"},
+        "deadline": {"id": "5e0c7b"},
+    }
+    for _ in range(2):
+        world.notifier(text="{{ dag_run.dag_id }} is late.", ledger_conn_id="book")(context)
+        world.sandbox.advance(1000)
+    assert world.texts == ["sales_etl is late."]
+
+
+def test_a_typo_in_the_template_of_a_deadline_is_an_error_and_no_empty_text(
+    world: World, runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WINSMS_DEFAULT", json.dumps(runner.connections["winsms_default"]))
+    context: Any = {"dag_run": {"dag_id": "sales_etl", "dag_run_id": "manual__1"}}
+    world.notifier(text="Late: {{ dagrun.dag_id }}")(context)
+    assert not world.texts
+
+
 def test_a_text_whose_answer_was_lost_is_never_sent_again(world: World, counts: dict[str, Any]) -> None:
     world.sandbox.add_fault("lost-after-acceptance", operation="smsSend")
     world.fail(**counts)
