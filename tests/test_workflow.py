@@ -121,3 +121,14 @@ def test_the_tests_of_a_file_that_starts_an_airflow_stay_in_one_process() -> Non
     listed = [line.strip() for line in done.stdout.splitlines() if line.startswith(f"{file}::")]
     assert listed, done.stdout + done.stderr
     assert all(line.endswith(f"@{file}") for line in listed)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda file: file.name)
+def test_each_form_and_setting_of_the_repository_can_be_read(file: Path) -> None:
+    assert yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_each_page_at_the_top_links_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []

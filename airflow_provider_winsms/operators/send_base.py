@@ -248,6 +248,8 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
                 rules=rules_of(self.rules, TaskRuleContext(hook, order, self.clock, self.log, opened)),
                 cancels_on_stop=self.cancel_on_kill,
             )
+            if self._is_killed:
+                attempt.stop()
             with empty_lists_skip(self.on_empty, lambda: not attempt.has_claims):
                 return _run(attempt, self.on_rejected, context, self.log)
 

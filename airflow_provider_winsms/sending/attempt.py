@@ -145,6 +145,7 @@ class SendAttempt:
         )
         self._submission: Submission | None = None
         self._planned: PlannedBatch | None = None
+        self._is_stopped = False
 
     @property
     def has_claims(self) -> bool:
@@ -159,6 +160,8 @@ class SendAttempt:
         planned = self._planned = self._planner.open()
         planned.log_to(self._log, self._order.policy.guarantee)
         submission = self._submission = self._submission_of(planned)
+        if self._is_stopped:
+            submission.stop()
         submission.run()
         raise_if_failed(submission.outcome, planned.id, on_rejected)
         outcome, first = submission.outcome, planned.rounds[0]
@@ -167,7 +170,8 @@ class SendAttempt:
         return Sent(result, planned.rounds[0], submission.outcome.held_until, planned.opened_at)
 
     def stop(self) -> None:
-        """Submit nothing more, as ``Submission.stop`` does."""
+        """Submit nothing more, as ``Submission.stop`` does, also if the batch is not planned yet."""
+        self._is_stopped = True
         if self._submission is not None:
             self._submission.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from tests.support.send_world import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_provider_winsms.operators.sms import SmsSendOperator
+    from airflow_provider_winsms.rules import Draft, RuleContext
     from tests.support.send_world import SendWorld
     from tests.support.task_runner import TaskRunner
 
@@ -187,3 +190,36 @@ def test_what_a_person_cancelled_after_an_interrupted_kill_is_not_sent_by_the_re
     world.sandbox.advance(300)
     assert attack.run(send_at=send_at) is None
     assert world.texts == once(MANY[10])
+
+
+@dataclass(frozen=True)
+class Kills:
+    """A rule that kills its task, once."""
+
+    kills: list[SmsSendOperator] = field(repr=False)
+
+    def apply(self, draft: Draft, context: RuleContext) -> None:  # noqa: ARG002 - as of every rule
+        while self.kills:
+            self.kills.pop().on_kill()
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+@pytest.mark.parametrize("moment", ["rendered", "planned"])
+def test_a_kill_before_the_first_request_sends_nothing_and_a_retry_sends_all(
+    moment: str, guarantee: str, world: SendWorld
+) -> None:
+    kills: list[Any] = []
+    tries: list[None] = []
+
+    def to(context: Any, **_: Any) -> list[str]:
+        tries.append(None)
+        if len(tries) == 1:
+            task = context["task"]
+            task.on_kill() if moment == "rendered" else kills.append(task)
+        return [ANN, BEN]
+
+    options: dict[str, Any] = {"to": to, "guarantee": guarantee, "rules": [Kills(kills)]}
+    assert isinstance(world.run(**options), SendStopped)
+    assert not world.texts
+    assert world.run(**options) is None
+    assert world.texts == once(ANN, BEN)
