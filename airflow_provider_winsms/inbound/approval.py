@@ -16,6 +16,7 @@ from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessag
 from airflow_provider_winsms.messages import mask_number
 from airflow_provider_winsms.options import check_answers, check_conn_id, check_count
 from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.shared_question import TrackerWithoutIds
 from airflow_provider_winsms.polling.waits import (
     WaitEvent,
     check_text,
@@ -25,12 +26,11 @@ from airflow_provider_winsms.polling.waits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from airflow_provider_winsms.hashing import KeyedHash
     from airflow_provider_winsms.inbound.replies import Reply
-    from airflow_provider_winsms.messages import MessageId
     from airflow_provider_winsms.options import Check
 
 QUESTION_DIGITS = 2
@@ -154,10 +154,8 @@ class ApprovalWait:
         return cls(**checked_fields(cls, value, _CHECKS, "The wait for an approval"))
 
 
-class ApprovalTracker:
-    """Keeps the answers to a question. It has no ids."""
-
-    message_ids: tuple[MessageId, ...] = ()
+class ApprovalTracker(TrackerWithoutIds):
+    """Keeps the answers to a question."""
 
     def __init__(self, wait: ApprovalWait, codes: Codes) -> None:
         self._wait = wait
@@ -191,14 +189,6 @@ class ApprovalTracker:
     def is_settled(self) -> bool:
         """Whether further answers change nothing."""
         return self.chosen is not None or len(self._answers) == len(self._approvers)
-
-    def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:  # noqa: ARG002 - as a tracker
-        """Iterate over no ids."""
-        return iter(())
-
-    def is_open(self, message_id: MessageId) -> bool:  # noqa: ARG002 - as a tracker
-        """Return ``False``."""
-        return False
 
     def record(self, replies: Iterable[Reply], now: float) -> None:
         """Record replies. One that was recorded before changes nothing."""

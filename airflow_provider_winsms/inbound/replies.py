@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_winsms.inbound.feeds import FeedConnection, ReadScope, TailReader, sequence_of
+from airflow_provider_winsms.polling.shared_question import SharedQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from airflow_provider_winsms.gateways.transport import AsyncTransport
     from airflow_provider_winsms.inbound.feeds import FeedRow
-    from airflow_provider_winsms.polling.due_queue import DueQueue
-    from airflow_provider_winsms.polling.subscriptions import Subscriptions
-    from airflow_provider_winsms.runtime import Log
 
 
 class Reply(NamedTuple):
@@ -94,51 +90,26 @@ class Replies:
             self._kept = {key: reply for key, reply in kept if reply.at is None or reply.at >= since}
 
 
-class ReplyQuestions:
-    """Reads the replies when the first wait is due, and hands the new ones to all waits.
+class ReplyQuestions(SharedQuestion):
+    """Reads the replies when the first wait is due, and hands the new ones to all waits."""
 
-    :param log: takes messages that concern more than one wait.
-    :param now: seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        subscriptions: Subscriptions,
-        queue: DueQueue,
-        *,
-        log: Log,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._subscriptions = subscriptions
-        self._queue = queue
-        self._log = log
-        self._now = now
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._replies = Replies()
 
-    async def ask_due(self, transport: AsyncTransport) -> None:
-        """Read if a wait is due. What is read counts for all waits, so each is due again after its pause.
-
-        :raises SmsError: as the transport does.
-        """
-        if not await self._queue.has_due():
-            return
+    async def _ask(self, transport: AsyncTransport) -> None:
         async with aclosing(self._subscriptions.active()) as waits:
             since = min([each.tracker.since async for each in waits], default=math.inf)
         new = await self._replies.read(connection_of(transport), since)
         if new:
             self._log.info("%d new %s.", len(new), "reply" if len(new) == 1 else "replies")
         self._replies.forget_before(since)
-        await self._hand_out(new)
+        await self._hand_out(lambda wait: self._replies_for(wait.tracker, new))
 
-    async def _hand_out(self, new: list[Reply]) -> None:
-        now = self._now()
-        async with aclosing(self._subscriptions.active()) as waits:
-            async for each in waits:
-                each.schedule_next(now)
-                each.record(new if each.tracker.is_served else self._replies.all(), now)
-                each.tracker.is_served = True
-                if each.ended.done():
-                    await asyncio.sleep(0)
+    def _replies_for(self, tracker: ReplyTracker, new: list[Reply]) -> list[Reply]:
+        """Return the new replies; all that are kept, for a wait that gets some for the first time."""
+        is_served, tracker.is_served = tracker.is_served, True
+        return new if is_served else self._replies.all()
 
 
 def connection_of(transport: AsyncTransport) -> FeedConnection:

@@ -6,9 +6,6 @@ connection.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from airflow_provider_winsms.exceptions import BalanceTooLow
 from airflow_provider_winsms.messages import amount_text
 from airflow_provider_winsms.options import check_conn_id, decimal_amount
 from airflow_provider_winsms.polling.schedule import Schedule
+from airflow_provider_winsms.polling.shared_question import SharedQuestion, TrackerWithoutIds
 from airflow_provider_winsms.polling.waits import (
     WaitEvent,
     check_text,
@@ -26,14 +24,12 @@ from airflow_provider_winsms.polling.waits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import timedelta
 
     from airflow_provider_winsms.gateways.transport import AsyncTransport
-    from airflow_provider_winsms.messages import Balance, MessageId
+    from airflow_provider_winsms.messages import Balance
     from airflow_provider_winsms.options import Check
-    from airflow_provider_winsms.polling.due_queue import DueQueue
-    from airflow_provider_winsms.polling.subscriptions import Subscriptions
     from airflow_provider_winsms.runtime import Log
 
 UNREADABLE = "The gateway states no readable balance, which does not count as enough."
@@ -108,10 +104,8 @@ class BalanceComparison:
         return BalanceTooLow(msg, self.balance, self.least)
 
 
-class BalanceTracker:
-    """Keeps the last balance of a wait. It has no ids."""
-
-    message_ids: tuple[MessageId, ...] = ()
+class BalanceTracker(TrackerWithoutIds):
+    """Keeps the last balance of a wait."""
 
     def __init__(self, least: Decimal, currency: str) -> None:
         self.last = BalanceComparison(None, least, currency)
@@ -120,14 +114,6 @@ class BalanceTracker:
     def is_settled(self) -> bool:
         """Whether the last balance is enough."""
         return self.last.is_enough
-
-    def open_ids(self, after: MessageId | None = None) -> Iterator[MessageId]:  # noqa: ARG002 - as a tracker
-        """Iterate over no ids."""
-        return iter(())
-
-    def is_open(self, message_id: MessageId) -> bool:  # noqa: ARG002 - as a tracker
-        """Return ``False``."""
-        return False
 
     def record(self, answers: Iterable[Balance], now: float) -> None:  # noqa: ARG002 - as a tracker
         """Record what the gateway answered."""
@@ -249,39 +235,14 @@ class UnreadableBalance:
         self._is_logged = is_unreadable
 
 
-class BalanceQuestions:
-    """Asks for the balance when the first wait is due, and hands the answer to all of them.
+class BalanceQuestions(SharedQuestion):
+    """Asks for the balance when the first wait is due, and hands the answer to all of them."""
 
-    :param log: takes messages that concern more than one wait.
-    :param now: seconds since the epoch.
-    """
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unreadable = UnreadableBalance(self._log)
 
-    def __init__(
-        self,
-        subscriptions: Subscriptions,
-        queue: DueQueue,
-        *,
-        log: Log,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._subscriptions = subscriptions
-        self._queue = queue
-        self._now = now
-        self._unreadable = UnreadableBalance(log)
-
-    async def ask_due(self, transport: AsyncTransport) -> None:
-        """Ask if a wait is due. An answer counts for all waits, so each is due again after its own pause.
-
-        :raises SmsError: as the transport does.
-        """
-        if not await self._queue.has_due():
-            return
+    async def _ask(self, transport: AsyncTransport) -> None:
         balance = await transport.execute(transport.endpoint.gateway.balance())
         self._unreadable.name(balance)
-        now = self._now()
-        async with aclosing(self._subscriptions.active()) as waits:
-            async for each in waits:
-                each.schedule_next(now)
-                each.record([balance], now)
-                if each.ended.done():
-                    await asyncio.sleep(0)
+        await self._hand_out(lambda _: [balance])

@@ -41,17 +41,6 @@ class ApprovalWorkerWait(WorkerWait[ApprovalWait]):
         """Return the wait from the next look on."""
         return replace(self.wait, first_at=self._now() + self.pause())
 
-    def run(self, sleep: Callable[[float], None]) -> ApprovalResult:
-        """Look until it is over, and return the result.
-
-        :raises SmsError: as ``look`` does.
-        """
-        self.look()
-        while not self.is_over:
-            sleep(self.pause())
-            self.look()
-        return self.result
-
     def _look(self) -> None:
         async def execute(call: Call[Any]) -> Any:
             return self._hook.execute(call)

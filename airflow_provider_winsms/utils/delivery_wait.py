@@ -78,17 +78,6 @@ class DeliveryWorkerWait(WorkerWait[DeliveryWait]):
         self._progress.note(now, now + pause)
         return pause
 
-    def run(self, sleep: Callable[[float], None]) -> WaitResult:
-        """Look until it is over, and return the result.
-
-        :raises SmsError: as ``look`` does.
-        """
-        self.look()
-        while not self.is_over:
-            sleep(self.pause())
-            self.look()
-        return self.result
-
     def _look(self) -> None:
         from airflow_provider_winsms.ledger.reports import DeliveryReports
 

@@ -102,6 +102,17 @@ class WorkerWait(Generic[W]):
         else:
             self._failures, self._trouble = 0, ""
 
+    def run(self, sleep: Callable[[float], None]) -> Any:
+        """Look until it is over, and return the result.
+
+        :raises SmsError: as ``look`` does.
+        """
+        self.look()
+        while not self.is_over:
+            sleep(self.pause())
+            self.look()
+        return self.result
+
     def _look(self) -> None:
         raise NotImplementedError
 
