@@ -17,4 +17,5 @@ def public_modules() -> list[str]:
         for module in entry["python-modules"]
     ]
     transfers = [entry["python-module"] for entry in info["transfers"]]
-    return [*(f"airflow_provider_winsms.{name}" for name in VOCABULARY), *named, *transfers]
+    notifiers = [path.rpartition(".")[0] for path in info["notifications"]]
+    return [*(f"airflow_provider_winsms.{name}" for name in VOCABULARY), *named, *transfers, *notifiers]
