@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["postgres"]
 
-pytestmark = [pytest.mark.database, pytest.mark.alone]
+pytestmark = pytest.mark.database
 
 COOLDOWN = 3600
 
