@@ -1,5 +1,5 @@
 # Five verbs run everything: demo, test, check, prove, bench. Each installs its requirements, once.
-# Two more try other versions of the dependencies: lowest, newest.
+# Three more try other versions of the dependencies: lowest, pinned, newest.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,6 +9,10 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 # Markers of the proofs to run. ALL=1 runs every cell of the crash matrix, and a thousand waits at once.
 LANES ?= database or crash or airflow
 ALL ?=
+# The Airflow that `make pinned` tries, and the constraints that it is installed with: a file, or the URL of one.
+AIRFLOW ?= 3.3.2
+PINS ?= constraints/airflow-$(AIRFLOW).txt
+PINNED := $(VENV)-airflow-$(AIRFLOW)
 BIN := $(VENV)/bin
 PYTEST := -m pytest --numprocesses $(WORKERS)
 # Neighbouring tests share fixtures: a process gets many of them at once, and takes over tests from others.
@@ -29,7 +33,7 @@ TOUCHED := $(addprefix tests/, cli/test_sms_commands.py gateways/test_streams.py
 # Without bytecode, every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove bench lowest newest clean
+.PHONY: help demo test check prove bench lowest pinned newest clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
@@ -55,14 +59,17 @@ bench: $(VENV)/.dev  ## Measure, side by side in one run.
 lowest: $(VENV)-lowest/.ready  ## Run the quick tests on the oldest declared dependencies.
 	@$(VENV)-lowest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
+pinned: $(PINNED)/.ready  ## Run the quick tests on an Airflow with its own constraints, and none of ours.
+	@$(PINNED)/bin/python $(QUICK) $(TOUCHED) $(ARGS)
+
 newest: $(VENV)-newest/.ready  ## Run the quick tests on the newest dependencies.
 	@$(VENV)-newest/bin/python $(QUICK) $(TOUCHED) $(ARGS)
 
 clean:  ## Remove the environments and everything that was built.
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-airflow-* $(VENV)-newest build dist .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # pip reads dependency groups since 25.1.
-$(VENV)/bin/python $(VENV)-lowest/bin/python $(VENV)-newest/bin/python: %/bin/python:
+$(VENV)/bin/python $(VENV)-lowest/bin/python $(PINNED)/bin/python $(VENV)-newest/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12 ...")'
 	@echo "Making $* (once; about a minute) ..."
 	@$(PYTHON) -m venv $*
@@ -78,10 +85,20 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(PIP) --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
-$(VENV)-lowest/.ready: pyproject.toml constraints.txt scripts/floors.py | $(VENV)-lowest/bin/python
+$(VENV)-lowest/.ready: pyproject.toml constraints.txt $(wildcard constraints/*) scripts/floors.py | $(VENV)-lowest/bin/python
 	@echo "Installing the oldest dependencies ..."
-	@$| scripts/floors.py > $(@D)/floors.txt
+	@$| -m scripts.floors > $(@D)/floors.txt
 	@$| $(INSTALL) --constraint $(@D)/floors.txt --editable '.[$(EXTRAS)]' --group test
+	@touch $@
+
+# First as a user installs it. Then the requirements of the tests, which change nothing of that.
+$(PINNED)/.ready: pyproject.toml constraints.txt $(wildcard $(PINS)) scripts/floors.py | $(PINNED)/bin/python
+	@echo "Installing Airflow $(AIRFLOW) with its own constraints ..."
+	@$| $(INSTALL) --constraint $(PINS) apache-airflow==$(AIRFLOW) --editable '.[$(EXTRAS)]'
+	@$| -m pip --disable-pip-version-check check
+	@$| -m pip --disable-pip-version-check freeze --exclude-editable > $(@D)/installed.txt
+	@$| -m scripts.floors $(@D)/installed.txt > $(@D)/pins.txt
+	@$| $(INSTALL) --constraint $(@D)/pins.txt --editable '.[$(EXTRAS)]' --group test
 	@touch $@
 
 $(VENV)-newest/.ready: pyproject.toml | $(VENV)-newest/bin/python

@@ -1,6 +1,7 @@
-"""Print constraints that pin each declared dependency to its floor, and developers' tools as usual.
+"""Print constraints: each declared dependency at its floor, and all else as the oldest Airflow pins it.
 
-The installer chooses everything else: an older Airflow needs other versions than ``constraints.txt`` pins.
+With a file of pins as its argument, the constraints are these pins. In both cases ``constraints.txt`` adds
+only the tools of developers that the pins lack.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from scripts.airflow_pins import pins, versions
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NAME = re.compile(r"[\w.-]+")
@@ -28,11 +31,17 @@ def floors() -> dict[str, str]:
 
 
 def constraints() -> list[str]:
-    """Return the lines of a constraints file."""
-    lowest, tools = floors(), _tools()
-    pinned = (_ROOT / "constraints.txt").read_text().splitlines()
-    of_tools = [line for line in pinned if _name(line) in tools and _name(line) not in lowest]
-    return [f"{name}=={version}" for name, version in lowest.items()] + of_tools
+    """Return the lines of a constraints file for the floors."""
+    lowest = floors()
+    others = [line for line in pins(versions()[0]) if _name(line) not in lowest]
+    return with_tools([f"{name}=={version}" for name, version in lowest.items()] + others)
+
+
+def with_tools(pinned: list[str]) -> list[str]:
+    """Return pins with those of the developers' tools that they lack."""
+    missing = _tools() - {_name(line) for line in pinned}
+    ours = (_ROOT / "constraints.txt").read_text().splitlines()
+    return pinned + [line for line in ours if _name(line) in missing]
 
 
 def _tools() -> set[str]:
@@ -57,5 +66,12 @@ def _name(requirement: str) -> str:
     return found[0].lower().replace("_", "-") if found else ""
 
 
+def main() -> None:
+    """Print constraints for the floors, or for the pins in the file that the command line names."""
+    file = sys.argv[1:]
+    lines = with_tools(Path(file[0]).read_text().splitlines()) if file else constraints()
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(constraints()) + "\n")
+    main()

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from scripts.floors import constraints, floors
+from scripts.airflow_pins import pins, versions
+from scripts.floors import constraints, floors, with_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ PINNED_BY_AIRFLOW = {
     "apache-airflow-providers-postgres": "6.8.0",
     "apache-airflow-providers-sqlite": "4.3.3",
 }
-"""The oldest Airflow that is declared came out with these, and its constraints keep them."""
+"""Of the constraints that Airflow publishes for the oldest Airflow that is declared, on Python 3.11."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -108,18 +109,59 @@ def test_every_dependency_has_a_floor_that_is_tried() -> None:
         assert [line for line in lines if line.startswith(f"{name}==")] == [f"{name}=={version}"]
 
 
+def pinned(version: str) -> dict[str, str]:
+    """Return the pins of an Airflow: versions by name."""
+    return dict(line.partition(";")[0].strip().split("==") for line in pins(version))
+
+
 def test_no_floor_is_above_the_constraints_of_the_oldest_airflow_that_is_declared() -> None:
     lowest = floors()
-    assert Version(lowest["apache-airflow"]) == Version("3.3.0")
-    for name, pinned in PINNED_BY_AIRFLOW.items():
-        assert Version(lowest[name]) <= Version(pinned), name
+    assert Version(lowest["apache-airflow"]) == Version(versions()[0])
+    for name, version in pinned(versions()[0]).items():
+        assert Version(lowest.get(name, "0")) <= Version(version), name
 
 
-def test_the_page_of_versions_names_those_that_are_tested() -> None:
-    rows = dict(re.findall(r"^\| (Airflow|Python) \| (.+) \|$", VERSIONS.read_text(), re.MULTILINE))
-    (newest,) = re.findall(r"^apache-airflow==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert re.findall(r"\d[\d.]*\d", rows["Airflow"]) == [floors()["apache-airflow"] + ".0", newest]
+def test_pins_that_are_made_here_are_those_that_airflow_publishes() -> None:
+    assert pinned("3.3.0").items() >= PINNED_BY_AIRFLOW.items()
+
+
+@pytest.mark.parametrize("version", versions())
+def test_the_pins_of_an_airflow_pin_it_and_every_provider_that_is_declared(version: str) -> None:
+    found = pinned(version)
+    assert {found["apache-airflow"], found["apache-airflow-core"]} == {version}
+    assert [name for name in floors() if name.startswith("apache-airflow") and name not in found] == []
+
+
+def test_the_oldest_versions_are_tried_with_the_pins_of_the_oldest_airflow() -> None:
+    lowest = floors()
+    expected = [line for line in pins(versions()[0]) if canonicalize_name(line.split("==")[0]) not in lowest]
+    assert expected
+    assert set(expected) <= set(constraints())
+
+
+def test_our_constraints_add_only_tools_to_pins() -> None:
+    given = ["pytest==8.0", "requests==2.34.2"]
+    added = with_tools(given)[len(given) :]
+    assert [line for line in added if line.startswith(("pytest==", "requests==", "sqlalchemy=="))] == []
+    assert any(line.startswith("hypothesis==") for line in added)
+
+
+def test_the_page_of_versions_names_those_that_ci_runs() -> None:
+    (first, _) = VERSIONS.read_text().split("\n## What each", maxsplit=1)
+    rows = dict(re.findall(r"^\| (Airflow|Python) \| (.+) \|$", first, re.MULTILINE))
+    assert re.findall(r"\d[\d.]*\d", rows["Airflow"]) == versions()
     assert rows["Python"].split(", ") == re.findall(r"Language :: Python :: (3\.\d+)", TEXT)
+    (ours,) = re.findall(r"^apache-airflow==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert ours in versions()
+
+
+def test_the_page_of_versions_shows_what_each_airflow_gives() -> None:
+    page = VERSIONS.read_text()
+    table = page[page.index("## What each Airflow gives") : page.index("## Why not an older")]
+    named = re.findall(r"^\| (3\.\d+(?:\.\d+)?) \|", table, re.MULTILINE)
+    below = [each for each in named if Version(each) < Version(floors()["apache-airflow"])]
+    assert below == ["3.0", "3.1", "3.2"]
+    assert named == below + versions()
 
 
 def test_every_dependency_has_a_comment_that_says_why() -> None:

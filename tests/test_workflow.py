@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from scripts.airflow_pins import versions
 from scripts.warehouse import POSTGRES_VARIABLE
 from tests.conftest import LANES
 from tests.support.databases import MYSQL_VARIABLE
@@ -26,7 +27,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # YAML reads the word `on` as true.
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
-WITH_TESTS = ("unit", "versions", "prove")
+WITH_TESTS = ("unit", "versions", "airflow", "prove")
 PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
 
 DATABASES = [
@@ -72,6 +73,21 @@ def test_lowest_and_newest_dependencies_are_runs_of_their_own() -> None:
     assert runs("versions") == ["${{ matrix.run }}"]
 
 
+def test_every_airflow_that_has_pins_is_run_on_every_python() -> None:
+    matrix = JOBS["airflow"]["strategy"]["matrix"]
+    assert matrix == {"airflow": versions(), "python": PYTHONS}
+    assert all(command.startswith("make pinned AIRFLOW=${{ matrix.airflow }}") for command in runs("airflow"))
+
+
+def test_every_event_runs_one_of_the_two_kinds_of_constraints() -> None:
+    conditions = [step["if"] for step in JOBS["airflow"]["steps"] if "run" in step]
+    assert conditions == [f"github.event_name {operator} 'schedule'" for operator in ("!=", "==")]
+
+
+def test_the_run_here_tries_the_newest_airflow_that_has_pins() -> None:
+    assert re.findall(r"^AIRFLOW \?= (.+)$", MAKEFILE, re.MULTILINE) == versions()[-1:]
+
+
 def test_each_lane_of_proofs_is_a_run_of_its_own() -> None:
     assert set(JOBS["prove"]["strategy"]["matrix"]["lane"]) == LANES
     (command,) = runs("prove")
@@ -102,7 +118,7 @@ def test_one_command_runs_everything_here() -> None:
 def test_every_command_exists() -> None:
     targets = set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
     asked = set(re.findall(r"make (\w+)", SCRIPT + (ROOT / ".github/workflows/ci.yml").read_text()))
-    assert {"check", "test", "lowest", "newest", "prove"} == asked <= targets
+    assert {"check", "test", "lowest", "pinned", "newest", "prove"} == asked <= targets
 
 
 def test_the_tests_for_other_versions_of_dependencies_exist() -> None:

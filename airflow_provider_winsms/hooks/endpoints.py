@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _UNUSABLE_CHARACTERS = re.compile(r"[\s\\?#@]")
 """They end the path of a URL, mark a user, or are dropped or rewritten when a URL is parsed."""
 
+_BLANK = re.compile(r"\s")
+
 _HIGHEST_PORT = 65_535
 
 
@@ -53,6 +55,9 @@ def _parts(connection: Connection, default: str, where: str) -> SplitResult:
     scheme, separator, rest = given.rpartition("://")
     rest = f"[{rest}]" if _address(rest) and ":" in rest else rest
     parts = _split(f"{scheme}://{rest}" if separator else f"https://{rest}")
+    if _BLANK.search(given):
+        msg = f"{where} has a blank in its host (the base URL). Remove it. An empty host means {default}."
+        raise ConfigurationError(msg)
     if parts is None or not _is_usable(given):
         msg = f"{where} has a malformed host. Give a base URL without user or query, such as {default}."
         raise ConfigurationError(msg)
@@ -242,7 +247,7 @@ def _is_secret(field: Mapping[str, Any]) -> bool:
 def _api_key(connection: Connection, where: str) -> str:
     key = (connection.password or "").strip()
     if not key:
-        msg = f"{where} has no API key. Put it into the password."
+        msg = f"{where} has no API key. Put it into the password (the field API key of the form)."
         raise ConfigurationError(msg)
     if not key.isascii() or not key.isprintable() or " " in key:
         msg = f"{where} has an API key (the password) with characters that no header can carry."
