@@ -93,7 +93,12 @@ class NumberReader:
         is_international = self.country_code == _SOUTH_AFRICA or text.startswith(("+", "0"))
         if common and is_international and self.check != "valid":
             return common[1]
-        return self._read_text(_normalized_text(text))
+        whole, zeros = _without_fraction(_normalized_text(text))
+        found = self._read_text(_SEPARATORS.sub("", whole))
+        if zeros and whole.startswith(self.country_code) and _is_complete(whole + zeros):
+            why = "has a dot that may part it, or begin a fraction. Give its digits only"
+            raise _not_a_phone_number(why)
+        return found
 
     def read_all(self, values: Sequence[str]) -> Sequence[str]:
         """Return a gateway's numbers as international digits. A value that is not a number stays as it is."""
@@ -202,6 +207,13 @@ def _parsed(digits: str) -> _ParsedNumber:
     return _ParsedNumber(read, reason == phonenumbers.ValidationResult.IS_POSSIBLE)
 
 
+def _is_complete(digits: str) -> bool:
+    """Whether digits have the length of a number with its country code."""
+    if digits.startswith(_SOUTH_AFRICA):
+        return len(digits) == _SOUTH_AFRICAN_DIGITS
+    return len(digits) <= _MOST_DIGITS and _parsed(digits) == (digits, True)
+
+
 _CODE_DIGITS = 3  # of the longest country code
 
 
@@ -283,7 +295,7 @@ def _as_text(value: object) -> str:
 
 
 def _normalized_text(given: str) -> str:
-    """Return a text without blanks, invisible characters, separators and the fraction of a float."""
+    """Return a text without blanks and invisible characters."""
     # Unicode blanks, and its category Cf: spreadsheets and chats add, for example, marks of direction.
     text = "".join(given.split())
     if not text.isascii():
@@ -296,17 +308,18 @@ def _normalized_text(given: str) -> str:
     if _NEGATIVE.match(text):
         why = "begins with a minus"
         raise _not_a_phone_number(why)
-    return _SEPARATORS.sub("", _without_fraction(text))
+    return text
 
 
-def _without_fraction(text: str) -> str:
+def _without_fraction(text: str) -> tuple[str, str]:
+    """Return a text without the fraction of a float, and the zeros of that fraction."""
     fraction = _FRACTION.fullmatch(text)
     if fraction is None and not _LOST_FRACTION.fullmatch(text, max(text.rfind("."), 0)):
-        return text
+        return text, ""
     if fraction is None or fraction[2].strip("0"):
         why = "ends in a fraction"
         raise _not_a_phone_number(why)
-    return fraction[1]
+    return fraction[1], fraction[2]
 
 
 def _check_characters(digits: str) -> None:

@@ -57,6 +57,7 @@ REFUSED = [
     ("2782555010.1", "ends in a fraction"),
     ("27-82-555-010.0", "ends in a fraction"),
     ("2782555010.0", "has 10 digits"),
+    ("276000000.00", "has a dot that may part it"),
     ("2782555010", "has 10 digits"),
     ("082555010199", "has 13 digits"),
     ("08255501019", "has 12 digits"),

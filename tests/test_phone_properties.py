@@ -30,6 +30,7 @@ prefixes = st.sampled_from(
 @given(prefixes, valid_subscribers, st.lists(blanks, min_size=12, max_size=12), st.sampled_from(["", ".0"]))
 @example("", "825550101", [""] * 12, ".0")
 @example("27", "825550101", ["", "", "", "", "", "", "", "", "", ".", "", ""], "")
+@example("27", "600000000", ["", "", "", "", "", "", "", ".", "", "", "", ""], "")
 def test_any_spelling_of_a_number_is_read_as_that_number_or_refused(
     prefix: str, subscriber: str, signs: list[str], end: str
 ) -> None:
