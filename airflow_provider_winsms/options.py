@@ -18,6 +18,7 @@ from airflow_provider_winsms.exceptions import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import tzinfo
 
     Check: TypeAlias = Callable[[str, Any], object]
     """Takes the name and the value of a parameter, and raises ``InvalidMessage`` if the value is wrong."""
@@ -237,6 +238,20 @@ def check_identifier(name: str, identifier: object, most: int = _LONGEST_IDENTIF
             f"them, not beginning with a digit; got {identifier!r}."
         )
         raise InvalidMessage(msg)
+
+
+def zone_of(time_zone: str) -> tzinfo:
+    """Return a time zone.
+
+    :raises InvalidMessage: there is none of that name.
+    """
+    import pendulum
+
+    try:
+        return pendulum.timezone(time_zone)
+    except (ValueError, KeyError, OSError):
+        msg = f'time_zone is unknown: {shown(time_zone)}. Give an IANA name, such as "Africa/Johannesburg".'
+        raise InvalidMessage(msg) from None
 
 
 def check_prefix(name: str, prefix: object) -> None:

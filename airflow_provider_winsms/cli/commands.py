@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.cli.task_state import TaskStateHistory
     from airflow_provider_winsms.ledger.unresolved import UnresolvedRequest
     from airflow_provider_winsms.messages import MessageId
-
-_DEFAULT_PREFIX = "sms_"
 
 _NO_ID = re.compile(r"[\s,;]|^(ID(_\d+)?|\.+)$")
 """Finds ids without spaces between them, and the words that stand for ids in the commands that are shown."""
@@ -123,7 +120,7 @@ def _warn_of_unreadable(history: History) -> None:
 
 
 def _row(request: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
-    command = _command(request, args)
+    commands = request.commands(args.ledger_conn_id, args.ledger_prefix)
     return {
         "batch_id": request.batch_id,
         "dag_id": request.dag_id,
@@ -135,24 +132,8 @@ def _row(request: UnresolvedRequest, args: Namespace) -> dict[str, Any]:
         "recipients": request.recipients,
         "submitted_at": request.claimed_at.isoformat(timespec="seconds"),
         "due_at": request.send_at and request.send_at.isoformat(timespec="seconds"),
-        "if_not_accepted": f"{command} --not-accepted",
-        "if_accepted": f"{command} --accepted {_placeholders(request.recipients)}",
+        **commands._asdict(),
     }
-
-
-def _command(request: UnresolvedRequest, args: Namespace) -> str:
-    words = ["airflow", "sms", "resolve", request.batch_id, "--request", str(request.key.request)]
-    if request.key.round > 1:
-        words += ["--round", str(request.key.round)]
-    if args.ledger_conn_id is not None:
-        words += ["--ledger-conn-id", args.ledger_conn_id]
-        if args.ledger_prefix != _DEFAULT_PREFIX:
-            words += ["--ledger-prefix", args.ledger_prefix]
-    return shlex.join(words)
-
-
-def _placeholders(recipients: int) -> str:
-    return {1: "ID", 2: "ID_1 ID_2"}.get(recipients, f"ID_1 ... ID_{recipients}")
 
 
 def _accepted(args: Namespace) -> list[MessageId] | None:

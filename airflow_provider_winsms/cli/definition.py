@@ -134,6 +134,25 @@ _SMS_CONN_IDS = Arg(
 _UNMASKED = Arg(
     ("--unmasked",), help="Show the number, texts and references as they are.", action="store_true"
 )
+
+_REPORTED_LEDGER = Arg(("--ledger-conn-id",), help="The connection of the ledger.", required=True)
+_HTML = Arg(("--html",), help="The file to write.", required=True, metavar="FILE")
+_DAYS = Arg(
+    ("--days",),
+    help="The number of days, today included. Default: 30.",
+    type=positive_int(allow_zero=False),
+    default=30,
+)
+_TIME_ZONE = Arg(
+    ("--time-zone",), help="The time zone of the days, as an IANA name. Default: UTC.", default="UTC"
+)
+_DAG_ID = Arg(("--dag-id",), help="Only the texts of this DAG.")
+_OPT_OUTS = Arg(
+    ("--opt-outs",),
+    help="A table of the dataset opt_outs beside the ledger, for the plots of opt-outs.",
+    metavar="TABLE",
+)
+
 _WHERE = (_LEDGERS, _PREFIXES, _TABLES, _SMS_CONN_IDS)
 
 
@@ -192,13 +211,33 @@ _FORGET = ActionCommand(
     args=(_NUMBER, *_WHERE, ARG_YES, ARG_VERBOSE),
 )
 
+_REPORT = ActionCommand(
+    name="report",
+    help="Write an HTML file with plots of what a ledger recorded",
+    description=(
+        "Write one HTML file: delivery and cost by day and DAG, declined texts by reason, requests whose "
+        "outcome is unknown, and the last batches. It has no number and no text, and loads nothing."
+    ),
+    func=lazy_load_command("airflow_provider_winsms.cli.report.report"),
+    args=(
+        _REPORTED_LEDGER,
+        _LEDGER_PREFIX,
+        _HTML,
+        _DAYS,
+        _TIME_ZONE,
+        _DAG_ID,
+        _OPT_OUTS,
+        ARG_VERBOSE,
+    ),
+)
+
 
 def get_sms_cli_commands() -> list[CLICommand]:
     """Return the commands."""
     return [
         GroupCommand(
             name="sms",
-            help="Check texts, resolve SMS, and show or forget a person",
-            subcommands=(_CHECK, _UNRESOLVED, _RESOLVE, _SHOW, _FORGET),
+            help="Check texts, report and resolve SMS, and show or forget a person",
+            subcommands=(_CHECK, _REPORT, _UNRESOLVED, _RESOLVE, _SHOW, _FORGET),
         )
     ]

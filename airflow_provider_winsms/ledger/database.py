@@ -97,7 +97,9 @@ class LedgerDatabase:
         schema = Schema(self._database, prefix)
         self._tables = schema.tables
         names = {table.name: schema.name(table) for table in TABLES}
-        self._ready = StatementCompiler(self._database.core, {**WORDS, **names}, LISTS).ready
+        self.core = self._database.core
+        """The SQL of the database, as SQLAlchemy has it."""
+        self._ready = StatementCompiler(self.core, {**WORDS, **names}, LISTS).ready
         self.attempts = self._database.attempts
         self.amount = self._database.dialect.amount
         """Returns an amount as a parameter of the driver."""

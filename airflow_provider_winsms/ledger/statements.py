@@ -38,6 +38,8 @@ WORDS = {
     "open": state_list(OPEN_STATES),
     "reservation_columns": ", ".join(RESERVATIONS.column_names),
     "resendable": ", ".join(f"'{reason}'" for reason in RejectReason if reason.may_be_sent_later),
+    "shown": "b.updated_at >= :since AND b.dag_id = COALESCE(:dag_id, b.dag_id) "
+    "AND b.run_id = COALESCE(:run_id, b.run_id)",
     "spending_scope": "sms_conn_id = :sms_conn_id AND dag_id = COALESCE(:dag_id, dag_id) "
     "AND run_id = COALESCE(:run_id, run_id)",
 }
@@ -45,7 +47,7 @@ WORDS = {
 
 LISTS = (
     *map(value_list, ("batch_ids", "key_ids", "message_ids", "numbers", "states")),
-    *map(integer_list, ("limit", "positions", "requests")),
+    *map(integer_list, ("limit", "positions", "requests", "skipped")),
 )
 """The parameters that are lists."""
 
@@ -374,6 +376,38 @@ READ_UNRESOLVED_REQUESTS = NamedStatement(
     GROUP BY b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, r.round, r.request, r.claimed_at,
         r.send_at
     ORDER BY r.claimed_at, b.batch_id, r.round, r.request
+    """,
+)
+
+COUNT_RECENT_BATCHES = NamedStatement(
+    "count the recent batches", "SELECT COUNT(*) FROM {batches} b WHERE {shown}"
+)
+
+READ_RECENT_BATCHES = NamedStatement(
+    "read the recent batches",
+    """
+    SELECT b.batch_id, b.dag_id, b.run_id, b.task_id, b.map_index, b.sms_conn_id, b.guarantee, b.recipients,
+        b.cost, b.refunded, b.currency, b.opened_at
+    FROM {batches} b WHERE {shown} ORDER BY b.opened_at DESC, b.batch_id LIMIT :limit OFFSET :skipped
+    """,
+)
+
+READ_STATES_OF_BATCHES = NamedStatement(
+    "count the states of batches",
+    """
+    SELECT m.batch_id, m.state, COUNT(*) FROM {messages} m
+    WHERE m.batch_id IN :batch_ids AND m.round > 0
+        AND (m.reason IS NULL OR m.reason NOT IN ({resendable}))
+    GROUP BY m.batch_id, m.state
+    """,
+)
+
+READ_REASONS = NamedStatement(
+    "count the reasons",
+    """
+    SELECT m.reason, COUNT(*) FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id
+    WHERE {shown} AND m.submitted_at >= :since AND m.state = 'declined' AND m.reason NOT IN ({resendable})
+    GROUP BY m.reason
     """,
 )
 

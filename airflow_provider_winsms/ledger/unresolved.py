@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.ledger.base import RequestKey
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.messages import MessageId
 
 
+DEFAULT_PREFIX = "sms_"
+"""The beginning of the names of a ledger's tables."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnresolvedRequest:
     """A request with recipients whose outcome is unknown.
@@ -40,6 +45,29 @@ class UnresolvedRequest:
     recipients: int
     claimed_at: DateTime
     send_at: DateTime | None
+
+    def commands(self, ledger_conn_id: str | None, ledger_prefix: str) -> ResolvingCommands:
+        """Return the commands that record its outcome.
+
+        :param ledger_conn_id: the connection of its ledger; ``None``: the task state store.
+        """
+        words = ["airflow", "sms", "resolve", self.batch_id, "--request", str(self.key.request)]
+        if self.key.round > 1:
+            words += ["--round", str(self.key.round)]
+        if ledger_conn_id is not None:
+            words += ["--ledger-conn-id", ledger_conn_id]
+            if ledger_prefix != DEFAULT_PREFIX:
+                words += ["--ledger-prefix", ledger_prefix]
+        command = shlex.join(words)
+        ids = {1: "ID", 2: "ID_1 ID_2"}.get(self.recipients, f"ID_1 ... ID_{self.recipients}")
+        return ResolvingCommands(f"{command} --not-accepted", f"{command} --accepted {ids}")
+
+
+class ResolvingCommands(NamedTuple):
+    """The commands for a request whose outcome is unknown: one of them is right."""
+
+    if_not_accepted: str
+    if_accepted: str
 
 
 class UnresolvedRequests:

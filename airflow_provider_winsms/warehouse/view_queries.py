@@ -81,8 +81,8 @@ NEEDED_COLUMNS: Mapping[str, tuple[str, ...]] = {
 DELIVERIES_OF_LEDGER = """(SELECT m.batch_id, m.message_id, b.dag_id, b.run_id, b.task_id, m.number,
         CASE WHEN LENGTH(m.number) = 64 THEN b.key_id END AS number_key_id, m.state, m.reason, m.cost,
         m.refund, m.currency, m.submitted_at, m.send_at, m.state_at
-    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id WHERE m.round > 0)"""
-"""The rows of the dataset ``deliveries``, as a subquery of a ledger's tables."""
+    FROM {messages} m INNER JOIN {batches} b ON b.batch_id = m.batch_id WHERE m.round > 0{and_if})"""
+"""The rows of the dataset ``deliveries``, as a subquery of a ledger's tables. ``{and_if}`` is a condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,7 @@ PARTS: Mapping[str, str] = {
     FROM listed$""",
     # A load that missed a number once makes two validity periods of one opt-out.
     "asked": """SELECT number, key_id, MIN(opted_out_at) AS opted_out_at,
+        COALESCE(opted_out_at, first_seen_at) AS began,
         MAX(CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END) AS is_out
     FROM listed$ GROUP BY number, key_id, COALESCE(opted_out_at, first_seen_at)""",
     "late_texts": """SELECT d.dag_id, d.state, d.reason, {seconds:s.began -> {left}} AS since,
@@ -353,6 +354,18 @@ FROM (
         FROM asked$ a LEFT JOIN texts$ t ON t.number = a.number AND t.key_id = a.key_id
         AND {last_before:a.opted_out_at}) AS events
 GROUP BY dag_id, run_id, task_id""",
+    ),
+    View(
+        "opt_outs_by_day",
+        "How many people opted out?",
+        columns={
+            "day": "the day, in UTC, of the opt-out; without its time, the day of the first load that saw it",
+            "opt_outs": "how often a number opted out",
+            "still_out": "how many of these are on the list now",
+        },
+        parts=("listed", "asked"),
+        select="""SELECT {day:began} AS day, COUNT(*) AS opt_outs, SUM(is_out) AS still_out
+FROM asked$ GROUP BY {day:began}""",
     ),
     View(
         "texts_after_opt_out",

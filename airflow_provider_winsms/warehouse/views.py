@@ -153,7 +153,7 @@ class ViewSet:
         """What the words for tables stand for."""
         names = {word: self._qualified(name) for word, name in self.tables.names.items()}
         if self.tables.deliveries is None:
-            names["deliveries"] = DELIVERIES_OF_LEDGER.format(**names)
+            names["deliveries"] = DELIVERIES_OF_LEDGER.format(**names, and_if="")
         return names
 
     def _check_names(self) -> None:

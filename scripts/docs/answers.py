@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_winsms.reports import figures
+from airflow_provider_winsms.reports.page import render_plot
 from airflow_provider_winsms.warehouse.view_queries import VIEWS
 from airflow_provider_winsms.warehouse.views import SourceTables, ViewSet
-from scripts.demo_history import warehouse
+from scripts.demo_history import DAYS, FIRST_DAY, warehouse
 from scripts.docs.markdown import grid, paragraph
-from scripts.docs.plots import delivery_plot, opt_out_plot
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
     from airflow_provider_winsms.warehouse.view_queries import View
-    from scripts.docs.plots import Row
+
+    Row = dict[str, Any]
 
 
 def blocks() -> dict[str, str]:
@@ -28,11 +31,16 @@ def blocks() -> dict[str, str]:
 
 def plots() -> dict[str, str]:
     """Return the plots, by the names of their files."""
+    dates = [FIRST_DAY.date() + timedelta(days=day) for day in range(DAYS)]
     with _demo_views() as database:
-        return {
-            "delivery-by-day.svg": delivery_plot(_rows(database, "delivery_by_day")),
-            "texts-after-opt-out.svg": opt_out_plot(_rows(database, "texts_after_opt_out")),
-        }
+        deliveries = [
+            {**row, "day": date.fromisoformat(row["day"])} for row in _rows(database, "delivery_by_day")
+        ]
+        late = _rows(database, "texts_after_opt_out")
+    return {
+        "delivery-by-day.svg": render_plot(figures.share_plot(deliveries, dates)),
+        "texts-after-opt-out.svg": render_plot(figures.late_text_plot(late)),
+    }
 
 
 @contextmanager

@@ -249,12 +249,25 @@ def replies_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
         yield *key, start, texts, people, len(found), by_id, repliers, repliers / people if people else None
 
 
-def opt_outs_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
-    asked = defaultdict(list)
-    for row in periods_of(world):
-        asked[who(row), row["opted_out_at"] or row["first_seen_at"]].append(row)
+def asked(world: World) -> dict[tuple[Any, ...], list[Row]]:
+    """Return the validity periods of each opt-out, by the person and the time."""
     found = defaultdict(list)
-    for (person, _), rows in asked.items():
+    for row in periods_of(world):
+        found[who(row), row["opted_out_at"] or row["first_seen_at"]].append(row)
+    return found
+
+
+def opt_outs_by_day(world: World) -> Iterator[tuple[Any, ...]]:
+    found = defaultdict(list)
+    for (_, began), rows in asked(world).items():
+        found[began.date()].append(any(row["removed_at"] is None for row in rows))
+    for day, still_out in found.items():
+        yield day, len(still_out), sum(still_out)
+
+
+def opt_outs_by_campaign(world: World) -> Iterator[tuple[Any, ...]]:
+    found = defaultdict(list)
+    for (person, _), rows in asked(world).items():
         at = next((row["opted_out_at"] for row in rows if row["opted_out_at"]), None)
         is_out = any(row["removed_at"] is None for row in rows)
         found[campaign(last_before(world, person, at))].append(is_out)
@@ -337,6 +350,7 @@ EXPECTED = {
         cost_by_day,
         replies_by_campaign,
         opt_outs_by_campaign,
+        opt_outs_by_day,
         texts_after_opt_out,
         opt_out_check,
     )

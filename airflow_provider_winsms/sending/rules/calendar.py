@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import pluralize
-from airflow_provider_winsms.options import nearest, shown
+from airflow_provider_winsms.options import nearest, shown, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +128,7 @@ class OpeningHours:
 
         :raises InvalidMessage: the time zone is unknown, or the country's public holidays are.
         """
-        _zone(self.time_zone)
+        zone_of(self.time_zone)
         if self.country is not None:
             _public_holidays(self.country, _EPOCH.year)
 
@@ -239,7 +239,7 @@ def _offsets(time_zone: str, begin: int, end: int) -> Iterator[tuple[int, int, i
 
     No zone changes its offset twice within an hour.
     """
-    zone = _zone(time_zone)
+    zone = zone_of(time_zone)
     start, offset = begin, _offset(zone, begin)
     for hour in range(begin, end, _HOUR):
         if _offset(zone, hour + _HOUR) != offset:
@@ -268,16 +268,6 @@ def _offset(zone: tzinfo, second: int) -> int:
 
 
 @cache
-def _zone(time_zone: str) -> tzinfo:
-    import pendulum
-
-    try:
-        return pendulum.timezone(time_zone)
-    except (ValueError, KeyError, OSError):
-        msg = f'time_zone is unknown: {shown(time_zone)}. Give an IANA name, such as "Africa/Johannesburg".'
-        raise InvalidMessage(msg) from None
-
-
 @cache
 def _public_holidays(country: str, year: int) -> frozenset[date]:
     from holidays import country_holidays

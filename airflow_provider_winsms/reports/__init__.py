@@ -1,0 +1,1 @@
+"""Reports: what a ledger recorded, as plots and tables of a page."""
