@@ -38,4 +38,4 @@ def report(args: Namespace) -> None:
         Path(args.html).write_text(render_page([section], window), "utf-8")
     except OSError as error:
         sys.exit(f"The file {args.html} cannot be written: {error.strerror}.")
-    print_line(f"{args.html}: {pluralize(found.batch_total, 'batch')} of {pluralize(args.days, 'day')}.")
+    print_line(f"{args.html}: {pluralize(args.days, 'day')}, batches: {found.batch_total:,}.")

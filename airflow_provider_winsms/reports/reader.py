@@ -104,6 +104,7 @@ class _Answers:
         self._database = database
         self._parameters = parameters
         self._words = {**words_for(database.core), "deliveries": _SOURCE}
+        self._opt_outs = opt_outs
         if opt_outs is not None:
             check_identifier("opt_outs", opt_outs)
             self._words["opt_outs"] = self._quoted(opt_outs)
@@ -115,7 +116,9 @@ class _Answers:
     @transaction
     def read(self, view: View) -> list[Row]:
         """Return the rows of a view, ordered by their first two columns."""
-        query = NamedStatement(f"read {view.name}", view.query.format(**self._words) + "\nORDER BY 1, 2")
+        source = f", whose opt-outs are in {self._opt_outs}" if view.name in _OF_OPT_OUTS else ""
+        sql = view.query.format(**self._words) + "\nORDER BY 1, 2"
+        query = NamedStatement(f"read {view.name}{source}", sql)
         return [
             dict(zip(view.columns, map(_plain, row), strict=True))
             for row in self._database.read(query, **(self._parameters if ":since" in query.sql else {}))
