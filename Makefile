@@ -50,7 +50,7 @@ check: $(VENV)/.dev  ## Lint, check types, and check the import law.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-prove: $(VENV)/.dev  ## Run the long proofs: real databases, killed workers, a real scheduler and triggerer.
+prove: $(VENV)/.browser  ## Run the long proofs: real databases, killed workers, a real scheduler and triggerer.
 	@$(if $(ALL),PROVE_ALL=1) $(BIN)/python $(PROOFS) $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure, side by side in one run.
@@ -83,6 +83,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the requirements of the tests ..."
 	@$(PIP) --editable '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	@echo "Installing what drives a browser ..."
+	@$(PIP) --group browser
 	@touch $@
 
 $(VENV)-lowest/.ready: pyproject.toml constraints.txt $(wildcard constraints/*) scripts/floors.py | $(VENV)-lowest/bin/python

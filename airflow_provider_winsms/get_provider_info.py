@@ -10,6 +10,35 @@ GATEWAYS = ("winsms",)
 """The folders in ``gateways/``."""
 
 
+_OPTIONS = {
+    "ledger_conn_ids": {
+        "description": "The connections of the ledgers that the page shows, with commas between them.",
+        "type": "string",
+        "version_added": "0.1.0",
+        "example": "warehouse, crm",
+        "default": "",
+    },
+    "ledger_prefix": {
+        "description": "The beginning of the names of their tables.",
+        "type": "string",
+        "version_added": "0.1.0",
+        "example": "sms_",
+        "default": "sms_",
+    },
+    "opt_outs_tables": {
+        "description": (
+            "Tables of the dataset opt_outs beside these ledgers, each as connection:table, with commas "
+            "between them. With one, the page shows opt-outs."
+        ),
+        "type": "string",
+        "version_added": "0.1.0",
+        "example": "warehouse:opt_outs",
+        "default": "",
+    },
+}
+"""Airflow's configuration, section ``[winsms]``."""
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, valid against Airflow's ``provider_info.schema.json``."""
     return {
@@ -58,7 +87,11 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_winsms.transfers.sql_to_sms",
             },
         ],
-        "extra-links": ["airflow_provider_winsms.links.sms.SmsClientZoneLink"],
+        "extra-links": [
+            "airflow_provider_winsms.links.sms.SmsClientZoneLink",
+            "airflow_provider_winsms.links.sms.SmsBatchesLink",
+        ],
+        "config": {"winsms": {"description": "The page SMS inside Airflow.", "options": _OPTIONS}},
         "cli": ["airflow_provider_winsms.cli.definition.get_sms_cli_commands"],
         "connection-types": [
             {

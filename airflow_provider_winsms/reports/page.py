@@ -1,4 +1,7 @@
-"""A page with the reports of ledgers: one HTML file without scripts, which loads nothing."""
+"""A page with the reports of ledgers: one HTML document that loads nothing.
+
+As a file it has no script. Inside Airflow it has one, which takes over Airflow's choice of light or dark.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from airflow_provider_winsms.reports.window import MOST_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from airflow_provider_winsms.reports.charts import Plot
     from airflow_provider_winsms.reports.reader import Report
@@ -71,9 +74,9 @@ def render_page(sections: Sequence[Section], window: Window, query: Query | None
         .render(
             sections=[_shown(section, window, query) for section in sections],
             window=window,
-            dates=window.dates,
             query=query,
             style=stylesheet(),
+            script=script() if query else "",
             most_days=MOST_DAYS,
             state_css=figures.STATE_CSS,
             moment=_moment_in(window.time_zone),
@@ -82,20 +85,35 @@ def render_page(sections: Sequence[Section], window: Window, query: Query | None
     )
 
 
+def render_notice(title: str, sentences: Sequence[str], lines: Sequence[str] = ()) -> str:
+    """Return a page that says something instead.
+
+    :param lines: of code.
+    """
+    template = _environment().get_template("notice.html.jinja")
+    return template.render(title=title, sentences=sentences, lines=lines, style=stylesheet(), script=script())
+
+
 def render_plot(plot: Plot) -> str:
     """Return one plot as an SVG file, with its colours in it."""
     macros: Any = _environment().get_template("charts.html.jinja").module
-    return str(macros.svg(plot, _style("charts"))).strip() + "\n"
+    return str(macros.svg(plot, _text("charts.css"))).strip() + "\n"
 
 
 @cache
 def stylesheet() -> str:
     """Return the styles of the page, as they stand in it."""
-    return _style("charts") + _style("page")
+    return _text("charts.css") + _text("page.css")
 
 
-def _style(name: str) -> str:
-    return files(__package__).joinpath("templates", f"{name}.css").read_text("utf-8")
+@cache
+def script() -> str:
+    """Return the script of the page inside Airflow, as it stands in it."""
+    return _text("theme.js")
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath("templates", name).read_text("utf-8")
 
 
 @cache
@@ -125,7 +143,7 @@ def _shown(section: Section, window: Window, query: Query | None) -> dict[str, A
         "unresolved": [(each, each.commands(section.conn_id, section.prefix)) for each in listed],
         "unresolved_left_out": len(report.unresolved) - len(listed),
         "list_command": f"airflow sms unresolved --ledger-conn-id {section.conn_id}{prefix}",
-        "plots": list(_plots(report, window)),
+        "plots": list(_plots(report, _dates_of(report, window, query))),
         "reasons": dict(sorted(report.reasons.items(), key=lambda item: -item[1])),
         "declined": sum(report.reasons.values()),
         "batches": [(batch, figures.states_of(batch)) for batch in report.batches],
@@ -135,12 +153,21 @@ def _shown(section: Section, window: Window, query: Query | None) -> dict[str, A
     }
 
 
-def _plots(report: Report, window: Window) -> Iterator[Plot]:
-    answers, dates = report.answers, window.dates
-    if deliveries := answers["delivery_by_day"]:
-        yield figures.delivery_plot(deliveries, dates)
-        yield figures.share_plot(deliveries, dates)
-    yield from figures.cost_plots(answers["cost_by_day"], dates)
+def _dates_of(report: Report, window: Window, query: Query | None) -> Sequence[date]:
+    """Return the days to draw: all, or those of a run."""
+    found = [row["day"] for name in ("delivery_by_day", "cost_by_day") for row in report.answers[name]]
+    if query is None or query.run_id is None or not found:
+        return window.dates
+    return [day for day in window.dates if min(found) <= day <= max(found)]
+
+
+def _plots(report: Report, dates: Sequence[date]) -> Iterator[Plot]:
+    answers = report.answers
+    if len(dates) > 1:
+        if deliveries := answers["delivery_by_day"]:
+            yield figures.delivery_plot(deliveries, dates)
+            yield figures.share_plot(deliveries, dates)
+        yield from figures.cost_plots(answers["cost_by_day"], dates)
     if opt_outs := answers.get("opt_outs_by_day"):
         yield figures.opt_out_plot(opt_outs, dates)
     if late := answers.get("texts_after_opt_out"):

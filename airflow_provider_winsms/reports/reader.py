@@ -38,7 +38,8 @@ BATCHES_AT_ONCE = 50
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 _OF_TEXTS = ("delivery_by_day", "cost_by_day")
-_OF_OPT_OUTS = ("opt_outs_by_day", "texts_after_opt_out")
+_OPT_OUTS = "opt_outs_by_day"
+_OF_OPT_OUTS = (_OPT_OUTS, "texts_after_opt_out")
 
 _SOURCE = DELIVERIES_OF_LEDGER.format(
     messages="{messages}", batches="{batches}", and_if=" AND {shown} AND m.submitted_at >= :since"
@@ -54,6 +55,7 @@ class Report:
     :param reasons: the texts that were declined or taken out, by their reasons.
     :param batches: some batches, latest first.
     :param batch_total: the number of all batches.
+    :param sms_conn_ids: the connections of gateways that sent them.
     :param unresolved: the requests whose outcome is unknown, of whatever day, oldest first.
     """
 
@@ -61,6 +63,7 @@ class Report:
     reasons: Mapping[RejectReason, int]
     batches: Sequence[BatchSummary]
     batch_total: int
+    sms_conn_ids: frozenset[str]
     unresolved: Sequence[UnresolvedRequest]
 
 
@@ -76,13 +79,14 @@ def read_report(
     """Read a report.
 
     :param opt_outs: a table of the dataset ``opt_outs`` in the ledger's schema, with its history beside it.
+        No opt-out is one of a DAG, so a report of a DAG counts only the texts that it sent later.
     :param page: which ``BATCHES_AT_ONCE`` batches, from 1.
     :raises InvalidMessage: ``opt_outs`` is no plain name.
     :raises LedgerUnavailable: the database refuses something.
     """
     batches = RecentBatches(database, Scope(window.since, dag_id, run_id))
     answers = _Answers(database, batches.parameters, opt_outs)
-    names = _OF_TEXTS if opt_outs is None else (*_OF_TEXTS, *_OF_OPT_OUTS)
+    names = {*_OF_TEXTS, *(_OF_OPT_OUTS if opt_outs else ())} - ({_OPT_OUTS} if dag_id else set())
     unresolved = [
         each
         for each in UnresolvedRequests(database).unresolved()
@@ -93,6 +97,7 @@ def read_report(
         reasons=batches.reasons(),
         batches=batches.read(BATCHES_AT_ONCE, BATCHES_AT_ONCE * (page - 1)),
         batch_total=batches.count(),
+        sms_conn_ids=batches.sms_conn_ids(),
         unresolved=unresolved,
     )
 

@@ -8,15 +8,18 @@ import pytest
 
 from airflow_provider_winsms.gateways.winsms.gateway import WinSMSGateway
 from airflow_provider_winsms.get_provider_info import get_provider_info
-from airflow_provider_winsms.links.sms import SmsClientZoneLink
+from airflow_provider_winsms.links.sms import SmsBatchesLink, SmsClientZoneLink
+from airflow_provider_winsms.operators.send_base import SendOperator
 from airflow_provider_winsms.operators.sms import (
     SmsBalanceCheckOperator,
     SmsCancelScheduledOperator,
     SmsSendBatchOperator,
     SmsSendOperator,
 )
+from airflow_provider_winsms.plugins.sms import SmsPlugin
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
+from tests.support.databases import CONN_ID
 from tests.support.variants import variant
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 ANN = "27825550101"
 KEY = SmsClientZoneLink().xcom_key
+BATCHES = SmsBatchesLink().xcom_key
 ZONE = "https://www.winsms.co.za/cz"
 LINKED = [
     SmsSendOperator,
@@ -45,14 +49,42 @@ def send(**kwargs: Any) -> SmsSendOperator:
 
 @pytest.mark.parametrize("kind", LINKED)
 def test_a_task_that_works_with_a_gateway_links_to_its_client_zone(kind: Any) -> None:
-    (link,) = kind.operator_extra_links
+    link = kind.operator_extra_links[0]
     assert link == SmsClientZoneLink()
     assert link.name == "Client zone"
 
 
-def test_airflow_accepts_the_link() -> None:
-    kind = SmsClientZoneLink
-    assert get_provider_info()["extra-links"] == [f"{kind.__module__}.{kind.__name__}"]
+@pytest.mark.parametrize("kind", LINKED)
+def test_sends_link_to_their_batches_and_other_tasks_do_not(kind: Any) -> None:
+    more = kind.operator_extra_links[1:]
+    assert more == ((SmsBatchesLink(),) if issubclass(kind, SendOperator) else ())
+
+
+def test_airflow_accepts_the_links() -> None:
+    kinds = (SmsClientZoneLink, SmsBatchesLink)
+    assert get_provider_info()["extra-links"] == [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_send_with_a_ledger_in_tables_stores_the_address_of_its_batches(
+    runner: TaskRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/data/")
+    assert runner.run(send(ledger_conn_id=CONN_ID)).error is None
+    tab = get_tab_of_runs()["url_route"]
+    assert runner.xcoms[BATCHES] == f"https://airflow.example/data/dags/dag/runs/run/plugin/{tab}"
+
+
+def get_tab_of_runs() -> dict[str, Any]:
+    """Return the tab that the plugin adds to DAG runs."""
+    tab: dict[str, Any]
+    (tab,) = [view for view in SmsPlugin.external_views if view.get("destination") == "dag_run"]
+    return tab
+
+
+def test_a_send_without_a_ledger_in_tables_has_no_link_to_batches(runner: TaskRunner) -> None:
+    assert runner.run(send()).error is None
+    assert runner.xcoms[BATCHES] == ""
 
 
 def test_a_send_stores_the_address_that_the_gateway_declares(runner: TaskRunner) -> None:
@@ -80,7 +112,7 @@ def test_each_instance_of_a_mapped_send_has_the_link(runner: TaskRunner) -> None
     task = SmsSendOperator.partial(task_id="send", text="Hi").expand(to=["27825550102", ANN])
     assert own.run(task).error is None
     assert own.xcoms[KEY] == ZONE
-    assert task.operator_extra_links == (SmsClientZoneLink(),)
+    assert task.operator_extra_links == (SmsClientZoneLink(), SmsBatchesLink())
 
 
 def test_a_task_without_a_usable_connection_has_no_link_and_logs_no_second_error(

@@ -74,11 +74,10 @@ class RealAirflow:
         shutil.copytree(dags, home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
         if preload:
             _write_settings(home / "config", preload)
-        port, worker_logs, trigger_logs = _free_ports(3)
+        port, worker_logs, trigger_logs = free_ports(3)
         self._url = f"http://127.0.0.1:{port}"
-        self._environment = (
-            _environment(home, port, worker_logs, trigger_logs) | self.database.environment | dict(variables)
-        )
+        own = environment_of(home, port, worker_logs, trigger_logs)
+        self._environment = own | self.database.environment | dict(variables)
         self._of_component = of_component or {}
         self._session = requests.Session()
         self._session.trust_env = False
@@ -121,7 +120,7 @@ class RealAirflow:
     def kill(self, component: str) -> None:
         """Kill a component, with all that it started, as a power cut would."""
         process = self._processes.pop(component)
-        _signal_session(process.pid, signal.SIGKILL)
+        kill_session(process.pid)
         process.wait()
 
     def stop(self) -> None:
@@ -132,7 +131,7 @@ class RealAirflow:
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            _signal_session(process.pid, signal.SIGKILL)
+            kill_session(process.pid)
             process.wait()
         self._processes.clear()
         self._session.close()
@@ -420,7 +419,8 @@ def _write_settings(folder: Path, preload: Sequence[str]) -> None:
     (folder / "airflow_local_settings.py").write_text("".join(lines), encoding="utf-8")
 
 
-def _environment(home: Path, port: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
+def environment_of(home: Path, port: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
+    """Return the environment of an Airflow with these ports, for its API and for two servers of logs."""
     url = f"http://127.0.0.1:{port}"
     binaries = Path(sys.executable).parent
     return clean_environment() | {
@@ -468,7 +468,8 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -483,6 +484,11 @@ def _tail(file: Path) -> str:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
+
+
+def kill_session(leader: int) -> None:
+    """Kill a component, with all that it started."""
+    _signal_session(leader, signal.SIGKILL)
 
 
 def _signal_session(leader: int, number: signal.Signals) -> None:

@@ -71,10 +71,15 @@ def test_every_tag_is_closed_and_every_plot_is_valid_xml(sqlite: Database) -> No
     ]
 
 
-def test_it_has_no_script_and_loads_nothing(sqlite: Database) -> None:
+@pytest.mark.parametrize(("query", "scripts"), [(None, 0), (QUERY, 1)])
+def test_a_file_has_no_script_and_no_page_loads_anything(
+    sqlite: Database, query: Query | None, scripts: int
+) -> None:
     write(sqlite, texts())
-    tags = Tags(rendered(sqlite, query=QUERY))
-    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in tags.found}
+    tags = Tags(rendered(sqlite, query=query))
+    names = [tag for tag, _ in tags.found]
+    assert names.count("script") == scripts
+    assert not {"link", "img", "iframe", "object"} & set(names)
     for tag, attributes in tags.found:
         assert not [name for name in attributes if name in {"src", "style"} or name.startswith("on")], tag
 

@@ -85,6 +85,7 @@ def test_a_report_of_a_dag_or_of_a_run_has_nothing_of_others(database: Database)
     assert {row["dag_id"] for row in of_dag.answers["delivery_by_day"]} == {"offers"}
     assert (of_dag.batch_total, of_run.batch_total) == (2, 1)
     assert [each.run_id for each in of_run.batches] == [run]
+    assert "opt_outs_by_day" not in of_dag.answers
     assert report_of(database, dag_id="nobody").answers["delivery_by_day"] == []
 
 

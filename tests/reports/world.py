@@ -33,6 +33,15 @@ def texts(**changed: Any) -> list[Row]:
     return [{**dict.fromkeys(_COLUMNS), **text, **changed} for text in HISTORY.deliveries]
 
 
+def recent(rows: Sequence[Row], now: datetime) -> list[Row]:
+    """Return rows of the history, moved so that its last day is today."""
+    shift = now.replace(hour=0, minute=0, second=0, microsecond=0) - FIRST_DAY - timedelta(days=DAYS - 1)
+    return [
+        {name: value + shift if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
 def write(database: Database, deliveries: Sequence[Row]) -> None:
     """Write texts into a ledger, which is made if it is missing."""
     with LedgerDatabase(database.hook()) as tables:
