@@ -254,6 +254,25 @@ def zone_of(time_zone: str) -> tzinfo:
         raise InvalidMessage(msg) from None
 
 
+def check_time_zone(_: str, time_zone: object) -> None:
+    """Check the name of a time zone.
+
+    :raises InvalidMessage: there is none of that name.
+    """
+    zone_of(time_zone_name(time_zone))
+
+
+def time_zone_name(time_zone: object) -> str:
+    """Return the name of a time zone, which may be unknown.
+
+    :raises InvalidMessage: it can be none.
+    """
+    if isinstance(time_zone, str) and time_zone:
+        return time_zone
+    msg = f'time_zone must be an IANA name, such as "Africa/Johannesburg"; got {shown(time_zone)}.'
+    raise InvalidMessage(msg)
+
+
 def check_prefix(name: str, prefix: object) -> None:
     """Check that every database takes a prefix before the names of tables.
 

@@ -42,7 +42,6 @@ PINNED_BY_AIRFLOW = {
     "jinja2": "3.1.6",
     "jsonschema": "4.26.0",
     "pendulum": "3.2.0",
-    "pydantic": "2.13.4",
     "requests": "2.34.2",
     "sqlalchemy": "2.0.51",
     "tenacity": "9.1.4",
@@ -89,7 +88,8 @@ def distribution(module: str) -> str | None:
     if top == "airflow":
         return _of_airflow(rest)
     # A namespace, such as `openlineage`, is of several distributions.
-    found = {canonicalize_name(each) for each in DISTRIBUTIONS[top]}
+    # What drives a browser is not installed everywhere.
+    found = {canonicalize_name(each) for each in DISTRIBUTIONS.get(top, [top])}
     return min(found & declared(*OURS) or found)
 
 

@@ -10,6 +10,7 @@ from airflow_provider_winsms.options import (
     check_conn_id,
     check_identifier,
     check_prefix,
+    check_time_zone,
     check_view_prefix,
     optional,
 )
@@ -66,6 +67,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         schema of a ledger. (templated)
     :param view_prefix: the prefix of the views' names. It may be the prefix of the ledger: no name of a view
         is a name of the ledger. (templated)
+    :param time_zone: the IANA name of the time zone of the days. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -76,6 +78,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         "opt_outs",
         "schema",
         "view_prefix",
+        "time_zone",
     )
     text_fields: ClassVar[tuple[str, ...]] = tuple(template_fields)
     parameter_checks: ClassVar[Mapping[str, Check]] = {
@@ -86,6 +89,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         "opt_outs": optional(check_identifier),
         "schema": optional(check_identifier),
         "view_prefix": check_view_prefix,
+        "time_zone": check_time_zone,
     }
     joint_checks: ClassVar[tuple[JointCheck, ...]] = ((_SOURCES, _source_tables),)
     ui_color = "#d6e6f5"
@@ -100,6 +104,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         opt_outs: str | None = None,
         schema: str | None = None,
         view_prefix: str = "sms_",
+        time_zone: str = "UTC",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,6 +115,7 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         self.opt_outs = opt_outs
         self.schema = schema
         self.view_prefix = view_prefix
+        self.time_zone = time_zone
         self.check_when_read()
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's own signature
@@ -120,6 +126,6 @@ class SmsViewsOperator(CheckedParameters, TemplatedFields, BaseOperator):
         with permanent_errors_fail_at_once():
             self.check_when_rendered()
             tables = _source_tables(*(getattr(self, name) for name in _SOURCES))
-            views = create_views(sql_hook(self.sql_conn_id), tables, self.view_prefix)
+            views = create_views(sql_hook(self.sql_conn_id), tables, self.view_prefix, self.time_zone)
         self.log.info("Made %d views: %s.", len(views), ", ".join(views))
         return {"schema": self.schema, "views": list(views)}

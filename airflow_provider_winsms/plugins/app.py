@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi import Query as Parameters
+from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse  # noqa: TC002 - FastAPI reads annotations
-from pydantic import BaseModel, Field
 
 from airflow_provider_winsms.exceptions import SmsError
 from airflow_provider_winsms.plugins.access import GetUserDep, may_read_connection, may_read_dag
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_winsms.plugins.access import BaseUser
 
 _DAYS = 30
-_LONGEST_NAME = 250
+_Name = Annotated[str, Parameter(max_length=250)]
 
 _HOW_TO_GET_A_LEDGER = (
     'SmsSendOperator(..., ledger_conn_id="warehouse")  # PostgreSQL, MySQL, MariaDB or SQLite',
@@ -34,30 +33,25 @@ _HOW_TO_GET_A_LEDGER = (
 )
 
 
-class Address(BaseModel):
-    """The parameters of an address. A form sends empty ones, too."""
-
-    days: Annotated[int | None, Field(ge=1, le=MOST_DAYS)] = None
-    time_zone: Annotated[str, Field(max_length=_LONGEST_NAME)] = "UTC"
-    dag_id: Annotated[str, Field(max_length=_LONGEST_NAME)] = ""
-    run_id: Annotated[str, Field(max_length=_LONGEST_NAME)] = ""
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-
-    def query(self) -> Query:
-        """Return what is asked for. A run may be old, so its batches are looked for in all days."""
-        days = self.days or (MOST_DAYS if self.run_id else _DAYS)
-        return Query(days, self.time_zone, self.dag_id or None, self.run_id or None, self.page)
-
-
 def create_app(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> FastAPI:
     """Return the app. Its only route asks who the user is, and is described to nobody."""
     app = FastAPI(title="SMS", docs_url=None, redoc_url=None, openapi_url=None)
     sections = Sections()
 
-    # FastAPI runs a function that is no coroutine in a thread of its own.
+    # FastAPI runs a function that is no coroutine in a thread of its own. A form sends empty parameters, too.
     @app.get("/")
-    def show(user: GetUserDep, address: Annotated[Address, Parameters()]) -> HTMLResponse:
-        return _page(user, address.query(), now(), sections)
+    def show(
+        user: GetUserDep,
+        *,
+        days: Annotated[int | None, Parameter(ge=1, le=MOST_DAYS)] = None,
+        time_zone: _Name = "UTC",
+        dag_id: _Name = "",
+        run_id: _Name = "",
+        page: Annotated[int, Parameter(ge=1, le=1_000_000)] = 1,
+    ) -> HTMLResponse:
+        # A run may be old.
+        days = days or (MOST_DAYS if run_id else _DAYS)
+        return _page(user, Query(days, time_zone, dag_id or None, run_id or None, page), now(), sections)
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)

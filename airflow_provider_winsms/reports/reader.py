@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_winsms.ledger.database import transaction
 from airflow_provider_winsms.ledger.recent import RecentBatches, Scope
 from airflow_provider_winsms.ledger.unresolved import UnresolvedRequests
-from airflow_provider_winsms.options import check_identifier
+from airflow_provider_winsms.options import check_identifier, zone_of
 from airflow_provider_winsms.sql.compiler import quoted
 from airflow_provider_winsms.sql.statements import NamedStatement
 from airflow_provider_winsms.sql.tables import table_of
@@ -23,6 +23,7 @@ from airflow_provider_winsms.warehouse.views import HISTORY_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from airflow_provider_winsms.ledger.database import LedgerDatabase
     from airflow_provider_winsms.ledger.recent import BatchSummary
@@ -85,7 +86,7 @@ def read_report(
     :raises LedgerUnavailable: the database refuses something.
     """
     batches = RecentBatches(database, Scope(window.since, dag_id, run_id))
-    answers = _Answers(database, batches.parameters, opt_outs)
+    answers = _Answers(database, batches.parameters, opt_outs, zone_of(window.time_zone))
     names = {*_OF_TEXTS, *(_OF_OPT_OUTS if opt_outs else ())} - ({_OPT_OUTS} if dag_id else set())
     unresolved = [
         each
@@ -105,10 +106,10 @@ def read_report(
 class _Answers:
     """The answers of views over the texts of a scope."""
 
-    def __init__(self, database: LedgerDatabase, parameters: Row, opt_outs: str | None) -> None:
+    def __init__(self, database: LedgerDatabase, parameters: Row, opt_outs: str | None, zone: tzinfo) -> None:
         self._database = database
         self._parameters = parameters
-        self._words = {**words_for(database.core), "deliveries": _SOURCE}
+        self._words = {**words_for(database.core, zone), "deliveries": _SOURCE}
         self._opt_outs = opt_outs
         if opt_outs is not None:
             check_identifier("opt_outs", opt_outs)

@@ -6,17 +6,24 @@ Snowflake are compiled in tests, and not run.
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement, char_length
 
+from airflow_provider_winsms.sql.time_zones import periods_of
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.sql.elements import ColumnElement
+
+    from airflow_provider_winsms.sql.time_zones import Period
 
 
 class _Calculation(FunctionElement[Any]):
@@ -51,6 +58,55 @@ class _DayOf(_Calculation):
         "oracle": "TRUNC(SYS_EXTRACT_UTC({}))",
         "snowflake": "CAST(CONVERT_TIMEZONE('UTC', {}) AS DATE)",
     }
+
+
+class _LocalDayOf(FunctionElement[Any]):
+    """The day of an instant in a time zone."""
+
+    name = "local_day_of"
+    inherit_cache = False
+
+    def __init__(self, instant: ColumnElement[Any], zone: ZoneInfo) -> None:
+        super().__init__(instant)
+        self.zone = zone
+
+
+_SHIFTED_DAYS = {
+    "mysql": "DATE(DATE_ADD({0}, INTERVAL {1} SECOND))",
+    "sqlite": "DATE({0}, '{1} seconds')",
+    "duckdb": "CAST(MAKE_TIMESTAMP(EPOCH_US({0}) + {1}000000) AS DATE)",
+}
+"""The day of an instant that is moved by some seconds, by SQLAlchemy's name of the database."""
+
+_BEFORE = {
+    "mysql": "{0} < '{1:%Y-%m-%d %H:%M:%S}'",
+    "sqlite": "DATETIME({0}) < '{1:%Y-%m-%d %H:%M:%S}'",
+    "duckdb": "EPOCH_US({0}) < {2}000000",
+}
+"""Whether an instant is before another, which is given as itself and as seconds since 1970."""
+
+
+@compiles(_LocalDayOf)
+def _local_day(function: _LocalDayOf, compiler: SQLCompiler, **options: Any) -> str:
+    database = compiler.dialect.name
+    (instant,) = (compiler.process(argument, **options) for argument in function.clauses)
+    if database == "postgresql":
+        return f"CAST({instant} AT TIME ZONE '{function.zone.key}' AS DATE)"
+    if database not in _BEFORE:
+        msg = f"The function {function.name} has no spelling for the database {database!r}."
+        raise CompileError(msg)
+    return _day_in(periods_of(function.zone), instant, database)
+
+
+def _day_in(periods: Sequence[Period], instant: str, database: str) -> str:
+    """Return the day of an instant that is in one of these periods. It takes few comparisons."""
+    if len(periods) == 1:
+        return _SHIFTED_DAYS[database].format(instant, round(periods[0].offset.total_seconds()))
+    half = len(periods) // 2
+    start = periods[half].start
+    is_before = _BEFORE[database].format(instant, start, round(start.timestamp()))
+    earlier, later = (_day_in(some, instant, database) for some in (periods[:half], periods[half:]))
+    return f"CASE WHEN {is_before} THEN {earlier} ELSE {later} END"
 
 
 class _SecondsBetween(_Calculation):
@@ -101,9 +157,12 @@ def _length(function: char_length, compiler: SQLCompiler, **options: Any) -> str
     return f"LENGTH{compiler.function_argspec(function, **options)}"
 
 
-def day_of(instant: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the day of an instant, in UTC."""
-    return _DayOf(instant)
+def day_of(instant: ColumnElement[Any], zone: tzinfo = UTC) -> ColumnElement[Any]:
+    """Return the day of an instant in a time zone: UTC, or one with an IANA name.
+
+    PostgreSQL looks it up. For other databases its offsets of some years stand in the expression.
+    """
+    return _LocalDayOf(instant, zone) if isinstance(zone, ZoneInfo) and zone.key != "UTC" else _DayOf(instant)
 
 
 def seconds_between(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -14,6 +14,7 @@ published column of a view is neither renamed nor dropped; new ones are added at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import literal_column
@@ -25,6 +26,7 @@ from airflow_provider_winsms.sql.functions import day_of, seconds_between, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import tzinfo
 
     from sqlalchemy import Dialect
     from sqlalchemy.sql.elements import ColumnElement
@@ -219,7 +221,7 @@ In the SQL a dollar sign ends their names. No name of a table may have one.
 """
 
 _DAY = {
-    "day": "the day, in UTC, that the text was submitted",
+    "day": "the day that the text was submitted",
     "dag_id": "the DAG that sent it",
 }
 _CAMPAIGN = {
@@ -359,7 +361,7 @@ GROUP BY dag_id, run_id, task_id""",
         "opt_outs_by_day",
         "How many people opted out?",
         columns={
-            "day": "the day, in UTC, of the opt-out; without its time, the day of the first load that saw it",
+            "day": "the day of the opt-out; without its time, the day of the first load that saw it",
             "opt_outs": "how often a number opted out",
             "still_out": "how many of these are on the list now",
         },
@@ -417,8 +419,11 @@ class _Word:
         return self.sql_of(*arguments.split(" -> "))
 
 
-def words_for(dialect: Dialect) -> dict[str, Any]:
-    """Return the words of a query in the SQL of a database, except the names of the tables."""
+def words_for(dialect: Dialect, zone: tzinfo = UTC) -> dict[str, Any]:
+    """Return the words of a query in the SQL of a database, except the names of the tables.
+
+    :param zone: the time zone of days.
+    """
 
     def word(function: Callable[..., ColumnElement[Any]]) -> _Word:
         return _Word(lambda *arguments: compiled(function(*map(literal_column, arguments)), dialect)[0])
@@ -432,7 +437,7 @@ def words_for(dialect: Dialect) -> dict[str, Any]:
 
     return {
         **_WORDS,
-        "day": word(day_of),
+        "day": word(lambda instant: day_of(instant, zone)),
         "seconds": seconds,
         "days": word(whole_days_in),
         "last_before": _Word(last_before),

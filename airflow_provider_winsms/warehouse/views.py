@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from sqlalchemy import column, func, select
 
 from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage, LoadFailed
 from airflow_provider_winsms.ledger.schema import BATCHES, MESSAGES
-from airflow_provider_winsms.options import check_identifier, check_prefix
+from airflow_provider_winsms.options import check_identifier, check_prefix, zone_of
 from airflow_provider_winsms.sql.compiler import dialect_of, quoted
 from airflow_provider_winsms.sql.connection import Database
 from airflow_provider_winsms.sql.dialects import DIALECTS, STANDARD
@@ -27,6 +28,7 @@ from airflow_provider_winsms.warehouse.view_queries import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from sqlalchemy import ColumnElement, Table
@@ -104,15 +106,17 @@ class ViewSet:
 
     :param conn_type: the type of the connection, which says which database.
     :param prefix: the beginning of the views' names.
+    :param zone: the time zone of days.
     :raises ConfigurationError: if the figures are not tested in the database.
     :raises InvalidMessage: if the prefix cannot begin a name, or a view would have the name of a table.
     """
 
-    def __init__(self, conn_type: str, tables: SourceTables, prefix: str) -> None:
+    def __init__(self, conn_type: str, tables: SourceTables, prefix: str, zone: tzinfo = UTC) -> None:
         self._ways = _ways_of(conn_type)
         self._core = dialect_of(conn_type)
         self.tables = tables
         self.prefix = prefix
+        self._zone = zone
         self._check_names()
 
     @property
@@ -141,7 +145,7 @@ class ViewSet:
 
     def statements(self, way: int = -1) -> Iterator[tuple[str, str]]:
         """Yield the name of a view and a statement that makes or replaces it, for every view."""
-        words = {**words_for(self._core), **self._sources}
+        words = {**words_for(self._core, self._zone), **self._sources}
         for view in self.views:
             query = view.query.format(**words)
             name = self.prefix + view.name
@@ -167,15 +171,19 @@ class ViewSet:
                 raise InvalidMessage(msg)
 
 
-def create_views(hook: DbApiHook, tables: SourceTables, prefix: str) -> tuple[str, ...]:
+def create_views(
+    hook: DbApiHook, tables: SourceTables, prefix: str, time_zone: str = "UTC"
+) -> tuple[str, ...]:
     """Make or replace the views whose tables are given, and return their names.
 
+    :param time_zone: the IANA name of the time zone of days.
     :raises ConfigurationError: if the figures are untested in the database, or a table or column is missing.
     :raises InvalidMessage: if the prefix cannot begin a name, or a view would have the name of a table.
     :raises LoadFailed: if the database refuses a statement.
     """
+    zone = zone_of(time_zone)
     with closing(Database(hook, lambda refusal: _refused(refusal, prefix))) as database:
-        views = ViewSet(hook.conn_type, tables, prefix)
+        views = ViewSet(hook.conn_type, tables, prefix, zone)
         database.open()
         _check_tables(database, views)
         _create(database, views)

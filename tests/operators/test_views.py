@@ -6,6 +6,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,38 @@ def answers(database: Database) -> dict[str, int]:
 
 
 EMPTY = {**dict.fromkeys(NAMES, 0), "sms_opt_out_check": 1}
+
+
+def write_text(database: Database, submitted_at: datetime) -> None:
+    """Write one accepted text into the table ``deliveries``."""
+    cells = {"dag_id": "offers", "state": "delivered", "batch_id": "a", "run_id": "r", "task_id": "t"}
+    cells |= {"number": "27825550101", "currency": "credits"}
+    names = ", ".join([*cells, "submitted_at", "state_at", "cost", "refund"])
+    moment = submitted_at.isoformat() if database.kind in {"sqlite", "duckdb"} else f"{submitted_at:%F %T}"
+    texts = ", ".join(f"'{cell}'" for cell in [*cells.values(), moment, moment])
+    database.execute(f"INSERT INTO {{}}deliveries ({names}) VALUES ({texts}, 1, 0)")  # noqa: S608 - ours
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "day"),
+    [("UTC", "2026-03-28"), ("Africa/Johannesburg", "2026-03-29"), ("America/New_York", "2026-03-28")],
+)
+def test_a_day_is_one_of_the_time_zone_and_a_second_run_changes_it(
+    database: Database, runner: TaskRunner, time_zone: str, day: str
+) -> None:
+    make_tables(database)
+    write_text(database, datetime(2026, 3, 28, 22, 30, tzinfo=UTC))
+    runner = at(database, runner)
+    for first in ("Europe/Warsaw", time_zone):
+        assert runner.run(views(time_zone=first)).error is None
+    for name in ("delivery_by_day", "cost_by_day", "delivery_time_by_day", "declined_by_day"):
+        assert [str(found) for found in database.column("day", f"sms_{name}")] == [day]
+
+
+@pytest.mark.parametrize("time_zone", ["Mars/Olympus", "", None, 2])
+def test_a_wrong_time_zone_is_refused_where_the_dag_is_read(time_zone: Any) -> None:
+    with pytest.raises(InvalidMessage, match="time_zone"):
+        views(time_zone=time_zone)
 
 
 def test_the_views_are_made_and_named(database: Database, runner: TaskRunner) -> None:

@@ -100,6 +100,16 @@ def test_a_text_before_the_window_is_not_counted(database: Database) -> None:
     ), "a window has no end: what came after it is shown too"
 
 
+def test_days_are_those_of_the_time_zone(database: Database) -> None:
+    late = {"submitted_at": WINDOW.until.replace(hour=22, minute=30), "state_at": WINDOW.until}
+    write(database, [{**texts()[0], **late}])
+    for time_zone, days in {"UTC": 0, "Africa/Johannesburg": 1}.items():
+        report = report_of(database, replace(WINDOW, time_zone=time_zone))
+        for name in ("delivery_by_day", "cost_by_day"):
+            (row,) = report.answers[name]
+            assert row["day"] == WINDOW.until.date() + timedelta(days=days)
+
+
 def test_pages_hold_each_batch_once(sqlite: Database) -> None:
     one = texts()[0]
     many = [{**one, "batch_id": f"{index:032x}"} for index in range(2 * BATCHES_AT_ONCE + 7)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import literal_column
@@ -14,6 +16,7 @@ from sqlalchemy.exc import CompileError
 from airflow_provider_winsms.sql.compiler import compiled, dialect_of
 from airflow_provider_winsms.sql.dialects import DIALECTS
 from airflow_provider_winsms.sql.functions import day_of, seconds_between, whole_days_in
+from airflow_provider_winsms.sql.time_zones import FIRST_YEAR, LAST_YEAR, periods_of
 from airflow_provider_winsms.sql.types import ColumnType
 
 if TYPE_CHECKING:
@@ -84,6 +87,70 @@ def test_a_database_counts_days_and_seconds_as_python_does(
     assert float(found) == pytest.approx(seconds, abs=0.001)
     if seconds >= 0:
         assert int(whole_days) == timedelta(seconds=seconds).days
+
+
+PLACES = (
+    "Africa/Johannesburg",
+    "America/New_York",
+    "America/St_Johns",
+    "Asia/Kathmandu",
+    "Asia/Tehran",
+    "Australia/Lord_Howe",
+    "Europe/Warsaw",
+    "Pacific/Apia",
+    "Pacific/Kiritimati",
+    "UTC",
+)
+
+
+def telling_instants(zone: ZoneInfo) -> list[datetime]:
+    """Return instants around the changes of an offset, around midnights, and some others."""
+    chance = random.Random(zone.key)  # noqa: S311 - no secret
+    starts = [period.start for period in periods_of(zone)]
+    some = [
+        datetime(2020, 1, 1, tzinfo=UTC) + timedelta(hours=chance.randrange(21 * 8766)) for _ in range(200)
+    ]
+    midnights = [at.astimezone(zone).replace(hour=0, minute=0).astimezone(UTC) for at in some]
+    return [at + timedelta(seconds=late) for at in (*starts, *some, *midnights) for late in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_database_tells_the_day_in_a_time_zone_as_python_does(database: Database, place: str) -> None:
+    zone = ZoneInfo(place)
+    instants = telling_instants(zone)
+    instant = database.types[ColumnType.INSTANT]
+    database.execute(f"CREATE TABLE {{}}spans (place INTEGER, started_at {instant})")
+    day = compiled(day_of(START, zone), dialect_of(database.connection["conn_type"]))[0]
+    mark = "%s" if database.kind in {"postgres", "mariadb"} else "?"
+    table = database.named("spans")
+    with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
+        if session := ZONES.get(database.kind):
+            cursor.execute(session)
+        rows = list(enumerate(cells(database, *instants)))
+        cursor.executemany(f"INSERT INTO {table} VALUES ({mark}, {mark})", rows)  # noqa: S608 - ours
+        cursor.execute(f"SELECT {day} FROM {table} ORDER BY place")  # noqa: S608 - ours
+        found = [date.fromisoformat(str(row[0])) for row in cursor.fetchall()]
+    assert found == [at.astimezone(zone).date() for at in instants]
+
+
+def test_the_periods_of_a_time_zone_are_those_of_python() -> None:
+    warsaw = periods_of(ZoneInfo("Europe/Warsaw"))
+    assert len(warsaw) == 1 + 2 * (LAST_YEAR - FIRST_YEAR + 1)
+    assert warsaw[1] == (datetime(2020, 3, 29, 1, tzinfo=UTC), timedelta(hours=2))
+    assert [offset for _, offset in periods_of(ZoneInfo("Africa/Johannesburg"))] == [timedelta(hours=2)]
+
+
+@pytest.mark.parametrize("name", ["postgres", "mysql", "sqlite", "duckdb"])
+def test_the_day_in_utc_is_the_same_expression_whatever_names_it(name: str) -> None:
+    dialect = dialect_of(name)
+    days = [day_of(START), day_of(START, UTC), day_of(START, ZoneInfo("UTC"))]
+    assert len({compiled(day, dialect)[0] for day in days}) == 1
+
+
+@pytest.mark.parametrize("name", ["mssql", "oracle", "snowflake"])
+def test_a_database_that_is_not_tried_tells_no_day_in_a_time_zone(name: str) -> None:
+    with pytest.raises(CompileError, match="local_day_of"):
+        compiled(day_of(START, ZoneInfo("Europe/Warsaw")), dialect_named(name))
 
 
 def dialect_named(name: str) -> Dialect:

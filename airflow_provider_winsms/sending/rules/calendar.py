@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import pluralize
-from airflow_provider_winsms.options import nearest, shown, zone_of
+from airflow_provider_winsms.options import nearest, shown, time_zone_name, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ class OpeningHours:
     _week: tuple[tuple[Window, ...], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_time_zone(self.time_zone)
+        time_zone_name(self.time_zone)
         _check_country(self.country)
         object.__setattr__(self, "_week", _week(self.hours))
         object.__setattr__(self, "hours", MappingProxyType(dict(self.hours)))
@@ -298,12 +298,6 @@ def _instant(second: int) -> DateTime:
 
 def _shown_instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds")
-
-
-def _check_time_zone(time_zone: object) -> None:
-    if not isinstance(time_zone, str) or not time_zone:
-        msg = f'time_zone must be an IANA name, such as "Africa/Johannesburg"; got {shown(time_zone)}.'
-        raise InvalidMessage(msg)
 
 
 def _check_country(country: object) -> None:
