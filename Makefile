@@ -1,5 +1,5 @@
 # Five verbs run everything: demo, test, check, prove, bench. Each installs its requirements, once.
-# Three more try other versions of the dependencies: lowest, pinned, newest.
+# Three more try other versions of the dependencies: lowest, pinned, newest. Two are for publishing: docs, rehearse.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,7 +33,7 @@ TOUCHED := $(addprefix tests/, cli/test_sms_commands.py gateways/test_streams.py
 # Without bytecode, every Airflow command takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove bench lowest pinned newest clean
+.PHONY: help demo test docs rehearse check prove bench lowest pinned newest clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
@@ -44,8 +44,15 @@ demo: $(VENV)/.demo  ## Run the example DAGs on Airflow against a WinSMS on this
 test: $(VENV)/.dev  ## Run the quick tests.
 	@$(BIN)/python $(QUICK) $(ARGS)
 
+docs: $(VENV)/.docs  ## Build the site of these pages and of the Python API, and check its links.
+	@$(BIN)/python -m scripts.docs.site $(ARGS)
+
+rehearse: $(VENV)/.release  ## Make a release of what is committed, up to its upload.
+	@$(BIN)/python -m scripts.rehearse $(ARGS)
+
 check: $(VENV)/.dev  ## Lint, check types, and check the import law.
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --select AIR --preview --quiet .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
@@ -83,6 +90,16 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the requirements of the tests ..."
 	@$(PIP) --editable '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	@echo "Installing what builds the site ..."
+	@$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.demo
+	@echo "Installing what makes a release ..."
+	@$(PIP) --group release
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev

@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow_provider_winsms.gateways.winsms import connection as winsms
 
+REPOSITORY = "https://github.com/airflow-provider-winsms/airflow-provider-winsms"
+
 GATEWAYS = ("winsms",)
 """The folders in ``gateways/``."""
 
@@ -49,6 +51,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "SMS",
                 "external-doc-url": "https://www.winsms.co.za/",
+                "logo": f"{REPOSITORY}/raw/main/docs/logo.svg",
                 "tags": ["service"],
             }
         ],

@@ -37,7 +37,10 @@ WAITED = 600.0
 _STATES_SHOWN = {"running", "deferred", "success", "failed", "up_for_retry"}
 _NOTES = {"deferred": ": its trigger asks again after 10 s"}
 _ISO_MINUTE = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00\+00:00$")
-console = Console(highlight=False)
+console = Console(highlight=False, record=True)
+
+_FOREIGN = re.compile(r"@font-face \{.*?\}\n|<!--.*?-->\n?", re.DOTALL)
+"""What a picture would load from elsewhere, or say of others."""
 
 
 class Progress:
@@ -94,6 +97,9 @@ def main() -> None:
         connections = {"winsms_default": _gateway(box), "warehouse": store.connection}
         airflow = stack.enter_context(AirflowProcess(home, connections))
         _play(airflow, box, store)
+        if arguments.picture:
+            picture = console.export_svg(title="make demo", unique_id="demo")
+            arguments.picture.write_text(_FOREIGN.sub("", picture))
     console.print(f"\nDone in {time.monotonic() - began:.0f} s. The DAGs are in {EXAMPLES.name}/.")
 
 
@@ -109,6 +115,8 @@ def _play(airflow: AirflowProcess, box: Sandbox, store: warehouse.Warehouse) -> 
     box.opt_out("27000000177")
     loaded, again = run("example_sms_to_warehouse"), run("example_sms_to_warehouse")
     console.print()
+    # A picture shows the results only.
+    console.export_text(clear=True)
     _print_texts(box)
     _print_counts(batch, cancelled, box)
     _print_warehouse(store, loaded, again)
@@ -195,6 +203,7 @@ def _gateway(box: Sandbox) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("--warehouse", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--picture", type=Path, help="write the results into an SVG file, too")
     return parser.parse_args()
 
 

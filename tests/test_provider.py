@@ -5,8 +5,10 @@ import importlib.metadata
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -15,9 +17,12 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+from trove_classifiers import classifiers
 
 import airflow_provider_winsms
-from airflow_provider_winsms.get_provider_info import GATEWAYS, get_provider_info
+from airflow_provider_winsms import __version__
+from airflow_provider_winsms.get_provider_info import GATEWAYS, REPOSITORY, get_provider_info
+from scripts.project import URLS
 from scripts.public_modules import public_modules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +164,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(build, check=True, capture_output=True)
     (made,) = folder.glob("*.whl")
     return made
+
+
+def test_a_package_index_gets_absolute_links_to_files_that_exist(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        page = archive.read(metadata).decode()
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    beginning = re.compile(rf"{re.escape(REPOSITORY)}/(?:blob|raw)/v{re.escape(__version__)}/")
+    ours = [beginning.sub("", link) for link in links if beginning.match(link)]
+    assert len(ours) > 20
+    assert [path for path in ours if not (ROOT / path).exists()] == []
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert f"Project-URL: Documentation, {URLS['Documentation']}\n" in page
+
+
+def test_the_logo_is_a_file_of_the_repository() -> None:
+    (integration,) = get_provider_info()["integrations"]
+    assert (ROOT / integration["logo"].removeprefix(f"{REPOSITORY}/raw/main/")).is_file()
+    assert URLS["Source"] == REPOSITORY
+
+
+def test_every_classifier_is_one_that_package_indexes_know() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["classifiers"]) <= classifiers
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:

@@ -27,6 +27,8 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # YAML reads the word `on` as true.
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+RELEASE: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
 WITH_TESTS = ("unit", "versions", "airflow", "prove")
 PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
 
@@ -39,6 +41,52 @@ DATABASES = [
 def runs(job: str) -> list[str]:
     """Return the commands of a job, once each, with what its matrix puts into them left open."""
     return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+USES = [
+    (path.name, *line)
+    for path in WORKFLOWS
+    for line in re.findall(r"uses: ([\w./-]+)@(\S+)(.*)$", path.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("file", "action", "revision", "comment"), USES)
+def test_every_action_is_pinned_by_a_hash_beside_its_version(
+    file: str, action: str, revision: str, comment: str
+) -> None:
+    assert re.fullmatch(r"[0-9a-f]{40}", revision), (file, action)
+    assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), (file, action)
+
+
+def test_one_version_of_an_action_is_used_everywhere() -> None:
+    revisions = {(action, revision, comment) for _, action, revision, comment in USES}
+    assert len(revisions) == len({action for action, *_ in revisions})
+
+
+def test_a_release_gives_each_job_only_the_rights_that_it_needs() -> None:
+    assert RELEASE["permissions"] == {}
+    rights = {name: set(job["permissions"]) for name, job in RELEASE["jobs"].items()}
+    assert rights == {
+        "build": {"contents"},
+        "attest": {"attestations", "id-token"},
+        "publish": {"id-token"},
+        "site": {"id-token", "pages"},
+    }
+    assert RELEASE["jobs"]["publish"]["environment"] == "release"
+    assert [job.get("needs") for job in RELEASE["jobs"].values()] == [None, "build", "attest", "publish"]
+    assert "secrets." not in (ROOT / ".github/workflows/release.yml").read_text()
+
+
+def test_a_release_is_what_is_rehearsed() -> None:
+    commands = [step["run"] for step in RELEASE["jobs"]["build"]["steps"] if "run" in step]
+    assert commands == ['make rehearse ARGS="--tag $GITHUB_REF_NAME"', "make docs"]
+
+
+def test_a_tag_of_another_version_is_refused() -> None:
+    command = [sys.executable, "-m", "scripts.rehearse", "--tag", "v9.9.9"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "The tag v9.9.9 is not that of the version" in done.stderr
 
 
 @pytest.mark.parametrize("job", WITH_TESTS)
@@ -112,13 +160,13 @@ def test_the_lanes_are_the_markers_of_what_is_not_quick() -> None:
 
 
 def test_one_command_runs_everything_here() -> None:
-    assert re.findall(r"^make (\w+)$", SCRIPT, re.MULTILINE) == ["check", "test", "lowest", "prove"]
+    assert re.findall(r"^make (\w+)$", SCRIPT, re.MULTILINE) == ["check", "docs", "test", "lowest", "prove"]
 
 
 def test_every_command_exists() -> None:
     targets = set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
     asked = set(re.findall(r"make (\w+)", SCRIPT + (ROOT / ".github/workflows/ci.yml").read_text()))
-    assert {"check", "test", "lowest", "pinned", "newest", "prove"} == asked <= targets
+    assert {"check", "docs", "test", "lowest", "pinned", "newest", "prove"} == asked <= targets
 
 
 def test_the_tests_for_other_versions_of_dependencies_exist() -> None:

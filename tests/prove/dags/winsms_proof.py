@@ -62,7 +62,7 @@ def show(conn_id: str) -> None:
     print(connection.password, connection.extra, connection.extra_dejson)  # noqa: T201 - it is the point
 
 
-@task
+@task(multiple_outputs=False)
 def read(counts: dict[str, Any]) -> dict[str, Any]:
     """Hand on what the wait returned."""
     return counts
