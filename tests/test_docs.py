@@ -31,7 +31,7 @@ from airflow_provider_winsms.sending.plan import ListChanges
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor, SmsDeliverySensor
 from airflow_provider_winsms.transfers.sms_to_sql import SmsToSqlOperator
 from airflow_provider_winsms.transfers.sql_to_sms import SqlToSmsOperator
-from scripts.docs import answers, cookbook, excerpts, pages
+from scripts.docs import cookbook, excerpts, pages
 from tests.support.send_world import SendWorld
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def fresh_files() -> Mapping[Path, str]:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for path in pages.FOLDER.rglob("*") if path.suffix == ".md" or path.name in answers.plots()),
+    sorted(pages.fresh_files()),
     ids=lambda path: path.name,
 )
 def test_the_generated_parts_are_what_the_code_says(path: Path, fresh_files: Mapping[Path, str]) -> None:

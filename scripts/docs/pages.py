@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.docs import answers, cookbook, excerpts, tables
+from scripts.docs import answers, cookbook, excerpts, grafana, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,10 +34,11 @@ def blocks() -> dict[str, str]:
 
 
 def fresh_files() -> dict[Path, str]:
-    """Return the content of each page and plot, by its path, with every block generated afresh."""
+    """Return the content of each page, plot and dashboard, by its path, with every block generated afresh."""
     content = blocks()
     plots = {FOLDER / name: plot for name, plot in answers.plots().items()}
-    return {path: filled(path.read_text(), content) for path in pages()} | plots
+    texts = {path: filled(path.read_text(), content) for path in pages()}
+    return texts | plots | {FOLDER / "grafana" / "sms.json": grafana.dashboard()}
 
 
 def filled(page: str, content: Mapping[str, str]) -> str:

@@ -50,6 +50,7 @@ _TREE = {
         "ledger",
         "warehouse",
         "questions",
+        "grafana",
         "privacy",
     ),
     "What holds": ("promises", "benchmarks", "versions"),

@@ -51,15 +51,19 @@ def write(database: Database, deliveries: Sequence[Row]) -> None:
 def write_opt_outs(database: Database, periods: Sequence[Row]) -> None:
     """Write the table ``opt_outs`` with its history."""
     current = {row["number"]: row for row in periods}
-    for table, rows in {"opt_outs": list(current.values()), "opt_outs_history": periods}.items():
-        kinds = ", ".join(f"{name} {database.types[kind]}" for name, kind in COLUMNS[table].items())
-        with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(f"CREATE TABLE {database.named(table)} ({kinds})")
-            for row in rows:
-                cells = [_cell(database, row.get(name)) for name in COLUMNS[table]]
-                marks = ", ".join(["?" if database.kind == "sqlite" else "%s"] * len(cells))
-                cursor.execute(f"INSERT INTO {database.named(table)} VALUES ({marks})", cells)  # noqa: S608 - ours
-            connection.commit()
+    write_table(database, "opt_outs", list(current.values()))
+    write_table(database, "opt_outs_history", periods)
+
+
+def write_table(database: Database, table: str, rows: Sequence[Row]) -> None:
+    """Write a table of the history."""
+    kinds = ", ".join(f"{name} {database.types[kind]}" for name, kind in COLUMNS[table].items())
+    marks = ", ".join(["?" if database.kind == "sqlite" else "%s"] * len(COLUMNS[table]))
+    cells = [[_cell(database, row.get(name)) for name in COLUMNS[table]] for row in rows]
+    with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(f"CREATE TABLE {database.named(table)} ({kinds})")
+        cursor.executemany(f"INSERT INTO {database.named(table)} VALUES ({marks})", cells)  # noqa: S608 - ours
+        connection.commit()
 
 
 def report_of(database: Database, window: Window = WINDOW, **given: Any) -> Report:
