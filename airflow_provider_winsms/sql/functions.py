@@ -6,7 +6,8 @@ Snowflake are compiled in tests, and not run.
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement, char_length
 
-from airflow_provider_winsms.sql.time_zones import periods_of
+from airflow_provider_winsms.sql.time_zones import WEEK, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.sql.elements import ColumnElement
 
-    from airflow_provider_winsms.sql.time_zones import Period
+    from airflow_provider_winsms.sql.time_zones import Stretch
 
 
 class _Calculation(FunctionElement[Any]):
@@ -78,6 +79,9 @@ _SHIFTED_DAYS = {
 }
 """The day of an instant that is moved by some seconds, by SQLAlchemy's name of the database."""
 
+FIRST_YEAR, LAST_YEAR = 2020, 2040
+"""The years whose offsets from UTC stand in an expression. Before and after them the nearest one holds."""
+
 _BEFORE = {
     "mysql": "{0} < '{1:%Y-%m-%d %H:%M:%S}'",
     "sqlite": "DATETIME({0}) < '{1:%Y-%m-%d %H:%M:%S}'",
@@ -95,17 +99,24 @@ def _local_day(function: _LocalDayOf, compiler: SQLCompiler, **options: Any) -> 
     if database not in _BEFORE:
         msg = f"The function {function.name} has no spelling for the database {database!r}."
         raise CompileError(msg)
-    return _day_in(periods_of(function.zone), instant, database)
+    return _day_in(known_stretches(function.zone), instant, database)
 
 
-def _day_in(periods: Sequence[Period], instant: str, database: str) -> str:
-    """Return the day of an instant that is in one of these periods. It takes few comparisons."""
-    if len(periods) == 1:
-        return _SHIFTED_DAYS[database].format(instant, round(periods[0].offset.total_seconds()))
-    half = len(periods) // 2
-    start = periods[half].start
-    is_before = _BEFORE[database].format(instant, start, round(start.timestamp()))
-    earlier, later = (_day_in(some, instant, database) for some in (periods[:half], periods[half:]))
+@cache
+def known_stretches(zone: tzinfo) -> Sequence[Stretch]:
+    """Return the stretches of the known years, in which no zone changed its offset twice within a week."""
+    begin, end = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (FIRST_YEAR, LAST_YEAR + 1))
+    return list(stretches(zone, begin, end, WEEK))
+
+
+def _day_in(known: Sequence[Stretch], instant: str, database: str) -> str:
+    """Return the day of an instant that is in one of these stretches. It takes few comparisons."""
+    if len(known) == 1:
+        return _SHIFTED_DAYS[database].format(instant, known[0].offset)
+    half = len(known) // 2
+    begin = known[half].begin
+    is_before = _BEFORE[database].format(instant, datetime.fromtimestamp(begin, UTC), begin)
+    earlier, later = (_day_in(some, instant, database) for some in (known[:half], known[half:]))
     return f"CASE WHEN {is_before} THEN {earlier} ELSE {later} END"
 
 

@@ -1,59 +1,57 @@
-"""The periods in which a time zone has one offset from UTC. Few databases know time zones by themselves."""
+"""The offsets of a time zone from UTC. Few databases know time zones by themselves."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from datetime import tzinfo
 
-FIRST_YEAR, LAST_YEAR = 2020, 2040
-"""The years whose offsets are known. Before and after them the nearest one holds."""
-
-_SECOND, _WEEK = timedelta(seconds=1), timedelta(days=7)
+HOUR, WEEK = 3600, 7 * 24 * 3600
+"""In seconds."""
 
 
-class Period(NamedTuple):
-    """A time with one offset, until the next period starts.
+class Stretch(NamedTuple):
+    """A time in which a zone has one offset from UTC, in seconds since 1970.
 
-    :param start: in UTC. The first period holds before it, too.
+    :param end: the first second after it.
     :param offset: what is added to UTC.
     """
 
-    start: datetime
-    offset: timedelta
+    begin: int
+    end: int
+    offset: int
 
 
-@cache
-def periods_of(zone: tzinfo) -> Sequence[Period]:
-    """Return the periods of a time zone, in their order."""
-    at = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
-    found = [Period(at, _offset(zone, at))]
-    while at.year <= LAST_YEAR:
-        # No time zone changed its offset and changed it back within a week in these years.
-        later = at + _WEEK
-        if _offset(zone, later) != found[-1].offset:
-            start = _change(zone, at, later)
-            found.append(Period(start, _offset(zone, start)))
-        at = later
-    return found
+def stretches(zone: tzinfo, begin: int, end: int, step: int = HOUR) -> Iterator[Stretch]:
+    """Yield the stretches of a span of time.
+
+    :param step: a time in which the zone does not change its offset twice. No zone does within an hour.
+    """
+    start, offset = begin, _offset(zone, begin)
+    for at in range(begin, end, step):
+        if _offset(zone, at + step) != offset:
+            change = _change(zone, at, at + step)
+            yield Stretch(start, change, offset)
+            start, offset = change, _offset(zone, change)
+    if start < end:
+        yield Stretch(start, end, offset)
 
 
-def _change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
-    """Return the first second with another offset."""
-    offset = _offset(zone, before)
-    while after - before > _SECOND:
-        middle = before + (after - before) // 2
-        middle = middle.replace(microsecond=0)
-        if _offset(zone, middle) == offset:
+def _change(zone: tzinfo, before: int, after: int) -> int:
+    """Return the first second with the offset of the second ``after``, which differs from that ``before``."""
+    old = _offset(zone, before)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(zone, middle) == old:
             before = middle
         else:
             after = middle
     return after
 
 
-def _offset(zone: tzinfo, at: datetime) -> timedelta:
-    return at.astimezone(zone).utcoffset() or timedelta(0)
+def _offset(zone: tzinfo, second: int) -> int:
+    offset = datetime.fromtimestamp(second, zone).utcoffset()
+    return 0 if offset is None else offset // timedelta(seconds=1)

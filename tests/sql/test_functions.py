@@ -15,8 +15,14 @@ from sqlalchemy.exc import CompileError
 
 from airflow_provider_winsms.sql.compiler import compiled, dialect_of
 from airflow_provider_winsms.sql.dialects import DIALECTS
-from airflow_provider_winsms.sql.functions import day_of, seconds_between, whole_days_in
-from airflow_provider_winsms.sql.time_zones import FIRST_YEAR, LAST_YEAR, periods_of
+from airflow_provider_winsms.sql.functions import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    day_of,
+    known_stretches,
+    seconds_between,
+    whole_days_in,
+)
 from airflow_provider_winsms.sql.types import ColumnType
 
 if TYPE_CHECKING:
@@ -106,7 +112,7 @@ PLACES = (
 def telling_instants(zone: ZoneInfo) -> list[datetime]:
     """Return instants around the changes of an offset, around midnights, and some others."""
     chance = random.Random(zone.key)  # noqa: S311 - no secret
-    starts = [period.start for period in periods_of(zone)]
+    starts = [datetime.fromtimestamp(each.begin, UTC) for each in known_stretches(zone)]
     some = [
         datetime(2020, 1, 1, tzinfo=UTC) + timedelta(hours=chance.randrange(21 * 8766)) for _ in range(200)
     ]
@@ -133,11 +139,14 @@ def test_a_database_tells_the_day_in_a_time_zone_as_python_does(database: Databa
     assert found == [at.astimezone(zone).date() for at in instants]
 
 
-def test_the_periods_of_a_time_zone_are_those_of_python() -> None:
-    warsaw = periods_of(ZoneInfo("Europe/Warsaw"))
-    assert len(warsaw) == 1 + 2 * (LAST_YEAR - FIRST_YEAR + 1)
-    assert warsaw[1] == (datetime(2020, 3, 29, 1, tzinfo=UTC), timedelta(hours=2))
-    assert [offset for _, offset in periods_of(ZoneInfo("Africa/Johannesburg"))] == [timedelta(hours=2)]
+def test_the_offsets_of_a_time_zone_are_those_of_python() -> None:
+    first, second, *others = known_stretches(ZoneInfo("Europe/Warsaw"))
+    assert datetime.fromtimestamp(first.begin, UTC) == datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
+    assert datetime.fromtimestamp(second.begin, UTC) == datetime(2020, 3, 29, 1, tzinfo=UTC)
+    assert (first.offset, second.offset) == (3600, 7200)
+    assert len(others) == 2 * (LAST_YEAR - FIRST_YEAR + 1) - 1
+    assert datetime.fromtimestamp(others[-1].end, UTC) == datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC)
+    assert [each.offset for each in known_stretches(ZoneInfo("Africa/Johannesburg"))] == [7200]
 
 
 @pytest.mark.parametrize("name", ["postgres", "mysql", "sqlite", "duckdb"])

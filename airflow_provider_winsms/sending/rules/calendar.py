@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_winsms.exceptions import InvalidMessage
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import nearest, shown, time_zone_name, zone_of
+from airflow_provider_winsms.sql.time_zones import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import tzinfo
 
     from pendulum import DateTime
 
@@ -219,7 +219,7 @@ def _spans(hours: OpeningHours, day: int) -> tuple[Span, ...]:
     """
     return tuple(
         span
-        for begin, end, offset in _offsets(hours.time_zone, day * _DAY, (day + 1) * _DAY)
+        for begin, end, offset in stretches(zone_of(hours.time_zone), day * _DAY, (day + 1) * _DAY)
         for span in _spans_at_offset(hours, Span(begin, end), offset)
     )
 
@@ -234,40 +234,6 @@ def _spans_at_offset(hours: OpeningHours, within: Span, offset: int) -> Iterator
                 yield span
 
 
-def _offsets(time_zone: str, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the stretches with one offset from UTC: their begin and end, and the offset in seconds.
-
-    No zone changes its offset twice within an hour.
-    """
-    zone = zone_of(time_zone)
-    start, offset = begin, _offset(zone, begin)
-    for hour in range(begin, end, _HOUR):
-        if _offset(zone, hour + _HOUR) != offset:
-            change = _change(zone, hour, hour + _HOUR)
-            yield start, change, offset
-            start, offset = change, _offset(zone, change)
-    if start < end:
-        yield start, end, offset
-
-
-def _change(zone: tzinfo, before: int, after: int) -> int:
-    """Return the first second with the offset of the second ``after``, which differs from that ``before``."""
-    old = _offset(zone, before)
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset(zone, middle) == old:
-            before = middle
-        else:
-            after = middle
-    return after
-
-
-def _offset(zone: tzinfo, second: int) -> int:
-    offset = datetime.fromtimestamp(second, zone).utcoffset()
-    return 0 if offset is None else offset // timedelta(seconds=1)
-
-
-@cache
 @cache
 def _public_holidays(country: str, year: int) -> frozenset[date]:
     from holidays import country_holidays
