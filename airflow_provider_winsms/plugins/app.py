@@ -38,7 +38,7 @@ def create_app(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> FastA
     app = FastAPI(title="SMS", docs_url=None, redoc_url=None, openapi_url=None)
     sections = Sections()
 
-    # FastAPI runs a function that is no coroutine in a thread of its own. A form sends empty parameters, too.
+    # FastAPI runs a function that is no coroutine in a thread of its own.
     @app.get("/")
     def show(
         user: GetUserDep,

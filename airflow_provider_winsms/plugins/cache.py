@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,14 +33,14 @@ class SharedAnswers:
         self._lock = Lock()
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="sms-page")
 
-    def get(self, key: Hashable, read: Callable[[], T]) -> T:
-        """Return an answer.
+    def ask(self, key: Hashable, read: Callable[[], T]) -> Callable[[], T]:
+        """Begin to read an answer, unless that has begun, and return what waits for it.
 
-        :raises TimeoutError: there is none within the deadline. It is read all the same, for who asks next.
+        The wait raises ``TimeoutError`` if there is no answer within the deadline. The answer is read all the
+        same, for whoever asks next.
         """
         with self._lock:
             future = self._futures.get(key)
             if future is None:
                 future = self._futures[key] = self._executor.submit(read)
-        answer: T = future.result(self.deadline)
-        return answer
+        return partial(future.result, self.deadline)

@@ -39,37 +39,43 @@ class Sections:
         query: Query,
         may_read: Callable[[str], bool],
     ) -> list[Section]:
-        """Return a section for each ledger. One that cannot be read says why, and harms no other.
+        """Return a section for each ledger. All are read at once. One that cannot be read harms no other.
 
         :param may_read: tells whether the user may read a connection, and so see its balance.
         """
-        sections = []
-        for conn_id in conn_ids:
-            section = self._section(conn_id, settings, window, query)
-            if section.report and not query.run_id:
-                senders = sorted(filter(may_read, section.report.sms_conn_ids))
-                section = replace(section, balances=[(each, self._balance(each)) for each in senders])
-            sections.append(section)
-        return sections
-
-    def _section(self, conn_id: str, settings: PageSettings, window: Window, query: Query) -> Section:
         prefix = settings.ledger_prefix
-        read = partial(_report, conn_id, settings, window, query)
-        try:
-            return Section(conn_id, prefix, self._reports.get((conn_id, prefix, query), read))
-        except TimeoutError:
-            seconds = self._reports.deadline
-            error = f"The ledger did not answer within {seconds} seconds. Open the page again later."
-        except SmsError as refused:
-            error = str(refused)
-        return Section(conn_id, prefix, error=error)
+        reports = {
+            conn_id: self._reports.ask(
+                (conn_id, prefix, query), partial(_report, conn_id, settings, window, query)
+            )
+            for conn_id in conn_ids
+        }
+        sections = [_section(Section(conn_id, prefix), report) for conn_id, report in reports.items()]
+        if query.run_id:
+            return sections
+        return [self._with_balances(section, may_read) for section in sections]
 
-    def _balance(self, sms_conn_id: str) -> str:
-        """Return a balance, in words."""
-        try:
-            return self._balances.get(sms_conn_id, partial(_balance, sms_conn_id))
-        except (SmsError, TimeoutError):
-            return "no answer"
+    def _with_balances(self, section: Section, may_read: Callable[[str], bool]) -> Section:
+        senders = sorted(filter(may_read, section.report.sms_conn_ids)) if section.report else []
+        balances = {each: self._balances.ask(each, partial(_balance, each)) for each in senders}
+        return replace(section, balances=[(name, _words(balance)) for name, balance in balances.items()])
+
+
+def _section(section: Section, report: Callable[[], Report]) -> Section:
+    """Return a section with its report, or with why there is none."""
+    try:
+        return replace(section, report=report())
+    except TimeoutError:
+        return replace(section, error="The ledger does not answer. Open the page again later.")
+    except SmsError as error:
+        return replace(section, error=str(error))
+
+
+def _words(balance: Callable[[], str]) -> str:
+    try:
+        return balance()
+    except (SmsError, TimeoutError):
+        return "no answer"
 
 
 def _report(conn_id: str, settings: PageSettings, window: Window, query: Query) -> Report:

@@ -25,24 +25,30 @@ def test_all_who_ask_at_once_share_one_reading() -> None:
 
     def ask(_: int) -> str:
         together.wait()
-        return answers.get("ledger", read)
+        return answers.ask("ledger", read)()
 
     with ThreadPoolExecutor(people) as pool:
         assert list(pool.map(ask, range(people))) == ["report"] * people
     assert asked == [1]
 
 
+def test_answers_are_read_at_the_same_time_and_waited_for_later() -> None:
+    answers, together = SharedAnswers(lifetime=A_MINUTE, deadline=A_MINUTE), Barrier(2)
+    waits = [answers.ask(ledger, together.wait) for ledger in ("one", "other")]
+    assert sorted(wait() for wait in waits) == [0, 1]
+
+
 def test_an_answer_is_read_again_when_it_is_old() -> None:
     answers = SharedAnswers(lifetime=AT_ONCE, deadline=A_MINUTE)
-    assert answers.get("ledger", lambda: 1) == 1
-    assert answers.get("ledger", lambda: 2) == 1
+    assert answers.ask("ledger", lambda: 1)() == 1
+    assert answers.ask("ledger", lambda: 2)() == 1
     time.sleep(2 * AT_ONCE)
-    assert answers.get("ledger", lambda: 3) == 3
+    assert answers.ask("ledger", lambda: 3)() == 3
 
 
 def test_each_key_has_its_own_answer() -> None:
     answers = SharedAnswers(lifetime=A_MINUTE, deadline=A_MINUTE)
-    assert [answers.get(key, key.upper) for key in ("one", "two")] == ["ONE", "TWO"]
+    assert [answers.ask(key, key.upper)() for key in ("one", "two")] == ["ONE", "TWO"]
 
 
 def test_an_error_is_shared_as_an_answer_is() -> None:
@@ -54,7 +60,7 @@ def test_an_error_is_shared_as_an_answer_is() -> None:
 
     for _ in range(3):
         with pytest.raises(LedgerUnavailable, match=DOWN):
-            answers.get("ledger", refuse)
+            answers.ask("ledger", refuse)()
     assert asked == [1]
 
 
@@ -68,10 +74,10 @@ def test_nobody_waits_longer_than_the_deadline_and_the_next_gets_the_answer() ->
 
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            answers.get("ledger", read_slowly)
+            answers.ask("ledger", read_slowly)()
     answered.set()
     answers.deadline = A_MINUTE
-    assert answers.get("ledger", read_slowly) == "report"
+    assert answers.ask("ledger", read_slowly)() == "report"
     assert asked == [1]
 
 
@@ -84,6 +90,6 @@ def test_places_that_do_not_answer_keep_a_few_threads_busy() -> None:
 
     for ledger in range(30):
         with pytest.raises(TimeoutError):
-            answers.get(ledger, read_slowly)
+            answers.ask(ledger, read_slowly)()
     assert len(asked) <= 4
     answered.set()
