@@ -93,7 +93,14 @@ def build(target: Path, builder: str = "html") -> int:
     prepare()
     with patch_docutils(), docutils_namespace():
         app = Sphinx(
-            SOURCE, SOURCE, target, target.parent / "site-trees", builder, warningiserror=True, freshenv=True
+            SOURCE,
+            SOURCE,
+            target,
+            target.parent / "site-trees",
+            builder,
+            status=None,
+            warningiserror=True,
+            freshenv=True,
         )
         app.build()
     return int(app.statuscode)
@@ -160,6 +167,7 @@ def main() -> int:
     parser.add_argument("--check-links", action="store_true", help="ask each address on the web, too")
     arguments = parser.parse_args()
     status = build(TARGET)
+    print(f"{TARGET.relative_to(ROOT)}/index.html")  # noqa: T201 - a command
     if status == 0 and arguments.check_links:
         status = build(TARGET.parent / "links", "linkcheck")
     return status

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
@@ -121,8 +122,8 @@ class Place:
             kinds = ", ".join(f"{self.named(name)} {self.types[kind]}" for name, kind in columns.items())
             self.execute(f"CREATE TABLE {self.named(table)} ({kinds})")
 
-    def make_views(self) -> None:
-        views = ViewSet(self.conn_type, self.tables, "sms_")
+    def make_views(self, zone: str = "UTC") -> None:
+        views = ViewSet(self.conn_type, self.tables, "sms_", ZoneInfo(zone))
         self.execute(*(statement for _, statement in views.statements()))
         self.connection.commit()
 
@@ -134,6 +135,18 @@ class Place:
         with closing(self.connection.cursor()) as cursor:
             cursor.execute(f"SELECT {', '.join(asked)} FROM {self.named(f'sms_{view}')}")  # noqa: S608 - ours
             return [dict(zip(columns, map(plain, columns, row), strict=True)) for row in cursor.fetchall()]
+
+
+def moved(world: World, by: timedelta) -> World:
+    """Return a world in which everything happened some time later."""
+
+    def later(rows: list[Row]) -> list[Row]:
+        return [
+            {name: cell + by if isinstance(cell, datetime) else cell for name, cell in row.items()}
+            for row in rows
+        ]
+
+    return replace(world, **{table: later(getattr(world, table)) for table in COLUMNS})
 
 
 def with_hash(row: Row) -> Row:
@@ -238,6 +251,21 @@ def test_the_figures_are_those_counted_one_by_one(place: Place, seed: int) -> No
     place.fill(world)
     place.make_views()
     compare(place.rows, world)
+
+
+@pytest.mark.parametrize(
+    "zone", ["Africa/Johannesburg", "America/New_York", "Atlantic/Azores", "Europe/Warsaw"]
+)
+def test_days_are_those_of_the_time_zone_that_the_views_were_made_with_last(place: Place, zone: str) -> None:
+    """In this night, at 1:00 UTC, the clocks of Europe change."""
+    begin = datetime(2026, 3, 28, 21, 0, tzinfo=UTC)
+    world = replace(moved(random_world(5), begin - START), zone=ZoneInfo(zone))
+    place.fill(world)
+    place.make_views("Pacific/Apia")
+    place.make_views(zone)
+    compare(place.rows, world)
+    place.make_views()
+    compare(place.rows, replace(world, zone=UTC))
 
 
 def test_random_worlds_hold_every_case() -> None:

@@ -19,6 +19,7 @@ from airflow_provider_winsms.warehouse.view_queries import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import tzinfo
 
 START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -46,12 +47,25 @@ Person = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class World:
-    """Rows of each table, with moments in UTC."""
+    """Rows of each table, with moments in UTC.
+
+    :param zone: the time zone of the days.
+    """
 
     deliveries: list[Row] = field(default_factory=list)
     incoming: list[Row] = field(default_factory=list)
     opt_outs: list[Row] = field(default_factory=list)
     opt_outs_history: list[Row] = field(default_factory=list)
+    zone: tzinfo = UTC
+
+    def by_day(self, rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
+        groups = defaultdict(list)
+        for row in rows:
+            groups[self.day(row["submitted_at"]), row["dag_id"]].append(row)
+        return groups
+
+    def day(self, at: datetime) -> date:
+        return at.astimezone(self.zone).date()
 
 
 def one_of(chance: random.Random, *values: Any) -> Any:
@@ -190,19 +204,12 @@ def last_before(world: World, person: tuple[Any, ...], at: datetime | None) -> R
     return max(before, key=lambda row: (left(row), row["message_id"] or 0), default=None)
 
 
-def by_day(rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row["submitted_at"].date(), row["dag_id"]].append(row)
-    return groups
-
-
 def count(rows: Iterable[Row], *states: str) -> int:
     return sum(row["state"] in states for row in rows)
 
 
 def delivery_by_day(world: World) -> Iterator[tuple[Any, ...]]:
-    for key, rows in by_day(taken(world)).items():
+    for key, rows in world.by_day(taken(world)).items():
         delivered, failed = count(rows, "delivered"), count(rows, "failed", "not_sent")
         yield *key, len(rows), delivered, failed, len(rows) - delivered - failed, delivered / len(rows)
 
@@ -211,7 +218,7 @@ def declined_by_day(world: World) -> Iterator[tuple[Any, ...]]:
     rows_of_texts = (
         row for row in world.deliveries if row["state"] != "cancelled" and row["reason"] not in SENT_AGAIN
     )
-    for key, rows in by_day(rows_of_texts).items():
+    for key, rows in world.by_day(rows_of_texts).items():
         reasons = [row["reason"] for row in rows if row["state"] == "declined"]
         named = [reasons.count(reason) for reason in ("opted_out", "do_not_contact", "bad_number")]
         rest = len(reasons) - sum(named)
@@ -220,7 +227,7 @@ def declined_by_day(world: World) -> Iterator[tuple[Any, ...]]:
 
 def delivery_time_by_day(world: World) -> Iterator[tuple[Any, ...]]:
     arrived = (row for row in world.deliveries if row["state"] == "delivered")
-    for key, rows in by_day(arrived).items():
+    for key, rows in world.by_day(arrived).items():
         times = sorted(max(0.0, (row["state_at"] - left(row)).total_seconds()) for row in rows)
         median, p95 = (times[ceil(len(times) * share / 100) - 1] for share in (50, 95))
         yield *key, len(times), sum(times) / len(times), median, p95, times[-1]
@@ -228,7 +235,7 @@ def delivery_time_by_day(world: World) -> Iterator[tuple[Any, ...]]:
 
 def cost_by_day(world: World) -> Iterator[tuple[Any, ...]]:
     paid = (row for row in world.deliveries if row["state"] in TAKEN | {"cancelled"})
-    for key, rows in by_day(paid).items():
+    for key, rows in world.by_day(paid).items():
         cost, refund = (float(sum(row[what] for row in rows)) for what in ("cost", "refund"))
         delivered = count(rows, "delivered")
         net = cost - refund
@@ -260,7 +267,7 @@ def asked(world: World) -> dict[tuple[Any, ...], list[Row]]:
 def opt_outs_by_day(world: World) -> Iterator[tuple[Any, ...]]:
     found = defaultdict(list)
     for (_, began), rows in asked(world).items():
-        found[began.date()].append(any(row["removed_at"] is None for row in rows))
+        found[world.day(began)].append(any(row["removed_at"] is None for row in rows))
     for day, still_out in found.items():
         yield day, len(still_out), sum(still_out)
 
