@@ -26,7 +26,7 @@ EXTRAS := lineage,messaging,postgres,sqlite
 # The quick tests that use a dependency; all quick tests would take twice as long.
 TOUCHED := $(addprefix tests/, cli/test_sms_commands.py gateways/test_streams.py gateways/test_transport.py \
 	gateways/test_wire.py hooks ledger/test_sql_ledger.py operators/test_native_rendering.py operators/test_send.py \
-	sending/rules sensors transfers/test_databases.py transfers/test_lineage.py transfers/test_sms_to_sql.py triggers \
+	plugins sending/rules sensors transfers/test_databases.py transfers/test_lineage.py transfers/test_sms_to_sql.py triggers \
 	test_dependencies.py test_phone.py test_phone_properties.py test_provider.py \
 	warehouse/test_usual_pages_properties.py)
 

@@ -146,7 +146,8 @@ def moved(world: World, by: timedelta) -> World:
             for row in rows
         ]
 
-    return replace(world, **{table: later(getattr(world, table)) for table in COLUMNS})
+    rows: Any = {table: later(getattr(world, table)) for table in COLUMNS}
+    return replace(world, **rows)
 
 
 def with_hash(row: Row) -> Row:
