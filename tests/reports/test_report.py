@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_winsms.exceptions import InvalidMessage
+from airflow_provider_winsms.exceptions import ConfigurationError, InvalidMessage
 from airflow_provider_winsms.messages import RejectReason
 from airflow_provider_winsms.reports.reader import BATCHES_AT_ONCE
 from airflow_provider_winsms.reports.window import MOST_DAYS, Window
@@ -108,6 +109,40 @@ def test_days_are_those_of_the_time_zone(database: Database) -> None:
         for name in ("delivery_by_day", "cost_by_day"):
             (row,) = report.answers[name]
             assert row["day"] == WINDOW.until.date() + timedelta(days=days)
+
+
+def test_a_ledger_of_an_earlier_version_is_reported_and_stays_as_it_is(database: Database) -> None:
+    write(database, texts())
+    for table in ("decisions", "reservations", "spending", "alerts"):
+        database.execute(f"DROP TABLE {{}}sms_{table}")
+    assert report_of(database).batch_total > 0
+    with pytest.raises(Exception, match="sms_alerts"):
+        database.execute("SELECT * FROM {}sms_alerts")
+
+
+def test_a_report_of_no_ledger_creates_none(database: Database) -> None:
+    with pytest.raises(ConfigurationError, match="There is no ledger"):
+        report_of(database)
+    with pytest.raises(Exception, match="sms_batches"):
+        database.execute("SELECT * FROM {}sms_batches")
+
+
+def test_a_user_that_may_only_read_is_enough(postgres_by_path: Database) -> None:
+    write(postgres_by_path, texts())
+    role = f"reader_{postgres_by_path.schema}"
+    postgres_by_path.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
+    try:
+        postgres_by_path.execute(f"GRANT USAGE ON SCHEMA {postgres_by_path.schema} TO {role}")
+        postgres_by_path.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {postgres_by_path.schema} TO {role}")
+        extra = json.loads(postgres_by_path.connection["extra"])
+        extra["options"] += f" -c role={role}"
+        postgres_by_path.connection["extra"] = json.dumps(extra)
+        with pytest.MonkeyPatch.context() as patch:
+            postgres_by_path.let_tasks_find_it(patch)
+            assert report_of(postgres_by_path).batch_total > 0
+    finally:
+        postgres_by_path.execute(f"DROP OWNED BY {role}")
+        postgres_by_path.execute(f"DROP ROLE {role}")
 
 
 def test_pages_hold_each_batch_once(sqlite: Database) -> None:

@@ -68,7 +68,7 @@ def write_table(database: Database, table: str, rows: Sequence[Row]) -> None:
 
 def report_of(database: Database, window: Window = WINDOW, **given: Any) -> Report:
     """Read a report."""
-    with LedgerDatabase(database.hook(), must_exist=True) as tables:
+    with LedgerDatabase(database.hook(), reads_only=True) as tables:
         return read_report(tables, window, **given)
 
 
