@@ -32,14 +32,16 @@ PLAIN_BY_KIND = {
     "what a gateway, a table, a view, a list, a field of a template, an operation or a fault is called": """
         Endpoint.name LedgerTable.name View.name Column.name LedgerColumn.name Alphabet.name
         Gsm7.name Ucs2.name Dataset.name WatchedList.name Operation.name Fault.name""",
+    "a DAG or an outcome in a plot, and its counts": """
+        Series.name Series.values LegendEntry.name Plot.rows""",
     "names of columns, and paths of the API": """
         LedgerTable.key Dataset.key Call.path Operation.path Control.path PagedOperation.path
         PagedOperation.key""",
     "digests, and a hash or an id": """
         BatchDigest.texts BatchDigest.numbers PlanId.digest FeedRow.key Reply.key""",
     "counts": """
-        BatchDigest.recipients UnresolvedRequest.recipients Plan.recipients PlanId.recipients
-        Limits.recipients Limits.messages
+        BatchDigest.recipients BatchSummary.recipients UnresolvedRequest.recipients Plan.recipients
+        PlanId.recipients Limits.recipients Limits.messages
         SendOutcome.recipients _RequestBuilder.recipients UnresolvedRequest.key ClaimedRequest.key
         ArmedFault.rows ListedRecipient.message ListedRecipient.recipient""",
     "SQL, the name of a list in an answer, and a choice of what is stored": """

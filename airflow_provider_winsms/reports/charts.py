@@ -68,7 +68,7 @@ class Words(NamedTuple):
     anchor: str = "middle"
 
 
-class Key(NamedTuple):
+class LegendEntry(NamedTuple):
     """The colour of a series, beside its name, which is cut if it is long."""
 
     y: float
@@ -90,7 +90,7 @@ class Plot:
     rows: Sequence[Sequence[str]]
     grid: Sequence[Words]
     labels: Sequence[Words]
-    keys: Sequence[Key]
+    legend: Sequence[LegendEntry]
     bars: Sequence[Bar] = ()
     lines: Sequence[Line] = ()
     dots: Sequence[Dot] = ()
@@ -98,7 +98,7 @@ class Plot:
     height: int = HEIGHT
     left: int = _LEFT
     right: int = _RIGHT
-    key_at: int = _RIGHT + 16
+    legend_at: int = _RIGHT + 16
 
 
 def count(value: float) -> str:
@@ -226,8 +226,8 @@ def _plot(
         rows=[[category, *row] for category, row in zip(categories, cells, strict=True)],
         grid=list(scale.grid()),
         labels=list(_labels(categories)),
-        keys=[
-            Key(_TOP + 10 + 22 * index, each.css, each.name, shortened(each.name))
+        legend=[
+            LegendEntry(_TOP + 10 + 22 * index, each.css, each.name, shortened(each.name))
             for index, each in enumerate(series)
         ],
         **marks,

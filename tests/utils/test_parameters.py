@@ -136,6 +136,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "incoming": NOT_NAMES,
     "opt_outs": NOT_NAMES,
     "view_prefix": ("1st", "a b", None, 5),
+    "time_zone": ("Mars/Olympus", "", None, 2),
     "mode": ("append", "Incremental", None),
     "privacy": ("hash", None),
     "include_raw": NOT_FLAGS,
