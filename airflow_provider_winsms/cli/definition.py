@@ -237,7 +237,7 @@ def get_sms_cli_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="sms",
-            help="Check texts, report and resolve SMS, and show or forget a person",
+            help="Check, report and resolve SMS, show or forget a person",
             subcommands=(_CHECK, _REPORT, _UNRESOLVED, _RESOLVE, _SHOW, _FORGET),
         )
     ]
