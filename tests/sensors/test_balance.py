@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from airflow_provider_winsms.exceptions import (
 from airflow_provider_winsms.sensors.sms import SmsBalanceSensor
 from tests.conftest import API_KEY
 from tests.gateways.stub import Stub, answer
+from tests.support.first_poll import after_the_first_poll
 from tests.support.hooks import hook_without
 from tests.support.variants import variant
 
@@ -89,10 +89,8 @@ def test_a_balance_below_the_least_by_however_little_is_not_enough(
 
 def test_a_top_up_ends_the_wait(mode: str, sandbox: Sandbox, runner: TaskRunner) -> None:
     sandbox.set_account(credit_balance=12.5)
-    top_up = threading.Timer(0.3, lambda: sandbox.set_account(credit_balance=512.5))
-    top_up.start()
-    assert wait(runner, 500, mode) is None
-    top_up.join()
+    with after_the_first_poll(sandbox, "getCreditBalance", lambda: sandbox.set_account(credit_balance=512.5)):
+        assert wait(runner, 500, mode) is None
     assert runner.result == {"balance": "512.5", "currency": "credits"}
     assert polls(sandbox) > 1
 

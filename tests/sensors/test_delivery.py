@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import threading
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from airflow_provider_winsms.gateways.base import StatusSource
 from airflow_provider_winsms.operators.sms import SmsSendOperator
 from airflow_provider_winsms.sensors.sms import SmsDeliverySensor
 from tests.gateways.stub import Stub, answer
+from tests.support.first_poll import after_the_first_poll
 from tests.support.hooks import hook_without
 from tests.support.variants import variant
 
@@ -72,10 +72,8 @@ def test_it_waits_while_a_text_is_on_its_way(mode: str, sandbox: Sandbox, runner
     later = pendulum.now("UTC").add(hours=1)
     runner.run(SmsSendOperator(task_id="send", text="Hi", to=DELIVERED, send_at=later))
     ids = runner.result["message_ids"]
-    arrival = threading.Timer(0.2, sandbox.advance, [2 * 3600])
-    arrival.start()
-    assert wait(runner, ids, mode, timeout=30) is None
-    arrival.join()
+    with after_the_first_poll(sandbox, "smsStatus", lambda: sandbox.advance(2 * 3600)):
+        assert wait(runner, ids, mode, timeout=30) is None
     polls = [request for request in sandbox.requests() if request["operation"] == "smsStatus"]
     assert len(polls) > 1
 
