@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from airflow_provider_winsms.exceptions import InvalidMessage
@@ -240,6 +240,7 @@ def check_identifier(name: str, identifier: object, most: int = _LONGEST_IDENTIF
         raise InvalidMessage(msg)
 
 
+@cache
 def zone_of(time_zone: str) -> tzinfo:
     """Return a time zone.
 
