@@ -54,13 +54,21 @@ class UnresolvedRequest:
         words = ["airflow", "sms", "resolve", self.batch_id, "--request", str(self.key.request)]
         if self.key.round > 1:
             words += ["--round", str(self.key.round)]
-        if ledger_conn_id is not None:
-            words += ["--ledger-conn-id", ledger_conn_id]
-            if ledger_prefix != DEFAULT_PREFIX:
-                words += ["--ledger-prefix", ledger_prefix]
-        command = shlex.join(words)
+        command = shlex.join([*words, *_ledger_words(ledger_conn_id, ledger_prefix)])
         ids = {1: "ID", 2: "ID_1 ID_2"}.get(self.recipients, f"ID_1 ... ID_{self.recipients}")
         return ResolvingCommands(f"{command} --not-accepted", f"{command} --accepted {ids}")
+
+
+def listing_command(ledger_conn_id: str, ledger_prefix: str) -> str:
+    """Return the command that lists all such requests of a ledger."""
+    return shlex.join(["airflow", "sms", "unresolved", *_ledger_words(ledger_conn_id, ledger_prefix)])
+
+
+def _ledger_words(ledger_conn_id: str | None, ledger_prefix: str) -> list[str]:
+    if ledger_conn_id is None:
+        return []
+    prefix = [] if ledger_prefix == DEFAULT_PREFIX else ["--ledger-prefix", ledger_prefix]
+    return ["--ledger-conn-id", ledger_conn_id, *prefix]
 
 
 class ResolvingCommands(NamedTuple):

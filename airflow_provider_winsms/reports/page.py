@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from airflow_provider_winsms.ledger.unresolved import DEFAULT_PREFIX
+from airflow_provider_winsms.ledger.unresolved import DEFAULT_PREFIX, listing_command
 from airflow_provider_winsms.messages import pluralize
 from airflow_provider_winsms.options import zone_of
 from airflow_provider_winsms.reports import figures
@@ -137,12 +137,11 @@ def _shown(section: Section, window: Window, query: Query | None) -> dict[str, A
         return shown
     report, first = section.report, BATCHES_AT_ONCE * ((query.page if query else 1) - 1) + 1
     listed = report.unresolved[:_MOST_UNRESOLVED]
-    prefix = "" if is_default else f" --ledger-prefix {section.prefix}"
     return shown | {
         "tiles": [*_tiles(report), *((f"balance of {name}", words, "") for name, words in section.balances)],
         "unresolved": [(each, each.commands(section.conn_id, section.prefix)) for each in listed],
         "unresolved_left_out": len(report.unresolved) - len(listed),
-        "list_command": f"airflow sms unresolved --ledger-conn-id {section.conn_id}{prefix}",
+        "list_command": listing_command(section.conn_id, section.prefix),
         "plots": list(_plots(report, _dates_of(report, window, query))),
         "reasons": dict(sorted(report.reasons.items(), key=lambda item: -item[1])),
         "declined": sum(report.reasons.values()),
@@ -158,7 +157,8 @@ def _dates_of(report: Report, window: Window, query: Query | None) -> Sequence[d
     found = [row["day"] for name in ("delivery_by_day", "cost_by_day") for row in report.answers[name]]
     if query is None or query.run_id is None or not found:
         return window.dates
-    return [day for day in window.dates if min(found) <= day <= max(found)]
+    first, last = min(found), max(found)
+    return [day for day in window.dates if first <= day <= last]
 
 
 def _plots(report: Report, dates: Sequence[date]) -> Iterator[Plot]:

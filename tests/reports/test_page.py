@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -124,6 +125,18 @@ def test_a_request_with_an_unknown_outcome_comes_with_its_commands(sqlite: Datab
     page = rendered(sqlite)
     assert "--ledger-conn-id warehouse --not-accepted</code>" in page
     assert "--ledger-conn-id warehouse --accepted ID_1 ... ID_3</code>" in page
+
+
+def test_requests_for_which_there_is_no_room_are_listed_by_a_command(sqlite: Database) -> None:
+    with ledger(sqlite) as tables:
+        tables.open(opened_batch())
+        tables.claim(FIRST, record(), messages())
+    report = report_of(sqlite)
+    many = replace(report, unresolved=[*report.unresolved] * 25)
+    page = render_page([Section("my warehouse", "texts_", many)], WINDOW)
+    command = "airflow sms unresolved --ledger-conn-id &#39;my warehouse&#39; --ledger-prefix texts_"
+    assert f"5 more: <code>{command}</code>" in page
+    assert page.count("--not-accepted</code>") == 20
 
 
 def test_a_ledger_that_cannot_be_read_says_why_beside_the_others(sqlite: Database) -> None:
