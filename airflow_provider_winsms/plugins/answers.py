@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,21 @@ def notice(status: int, title: str, *sentences: str, lines: Sequence[str] = ()) 
 
 def answer(status: int, page: str) -> HTMLResponse:
     """Return a page, with what a browser may do with it."""
-    policy = (
-        f"default-src 'none'; style-src {_hash_of(stylesheet())}; script-src {_hash_of(script())}; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-    )
     headers = {
-        "Content-Security-Policy": policy,
+        "Content-Security-Policy": _policy(),
         "Cache-Control": "no-store",
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
     return HTMLResponse(page, status, headers)
+
+
+@cache
+def _policy() -> str:
+    return (
+        f"default-src 'none'; style-src {_hash_of(stylesheet())}; script-src {_hash_of(script())}; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
 
 
 def _hash_of(text: str) -> str:
